@@ -1,0 +1,353 @@
+"""The configuration: TOML to frozen structs. Every default and every bound of the service stands here, once.
+
+Rules:
+1. An unknown key is refused, and so is a value out of its bounds; an error names the file, the key and the reason in
+   one line.
+2. Values are parsed, not only checked: durations are seconds, sizes bytes, addresses and prefixes typed.
+3. What would weaken privacy or law (a short beat, a small batch, a fast poll, no `expire`) is refused as soon as one
+   list is not a demonstration list.
+4. `parse` touches no file; `load` adds the file and the nameservers of /etc/resolv.conf.
+"""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from resolver.core.codes import MAX_LISTS
+from resolver.values import Address, Endpoint, Prefix, Seconds, Size, decode, prefixes
+
+MARKER: Final = "REPLACE-ME"
+"""Stands in every text of the page that only the operator can give."""
+
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+# Bounds that no key changes.
+MAX_TARGET_BYTES: Final = 64 * 2**20
+MAX_ENTRIES: Final = 4_000_000
+MAX_CONFIG_BYTES: Final = 2**20
+MIN_PUBLISH_EVERY_S: Final = 15 * 60
+MIN_BATCH: Final = 10
+MIN_POLL_S: Final = 60
+
+
+class ConfigError(Exception):
+    """One fault of a configuration: the file, the key's path and the reason, in one line."""
+
+    def __init__(self, file: str, key: str, reason: str) -> None:
+        super().__init__(f"{file}: {key}: {reason}" if key else f"{file}: {reason}")
+        self.file = file
+        self.key = key
+        self.reason = reason
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of the file."""
+
+
+class Listen(_Section, frozen=True):
+    """Where queries come in, and from whom."""
+
+    dns: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)] = (
+        Endpoint("127.0.0.1", 5300),
+        Endpoint("::1", 5300),
+    )
+    allow: Annotated[tuple[Prefix, ...], Meta(min_length=1)] = prefixes("127.0.0.0/8", "::1/128")
+
+
+class Upstream(_Section, frozen=True):
+    """The resolvers that answer what is not blocked."""
+
+    servers: tuple[Endpoint, ...] = ()
+    timeout: Seconds = Seconds(2)
+
+
+class Cache(_Section, frozen=True):
+    """The answers kept."""
+
+    size: Size = Size(64 * 2**20)
+
+
+class Help(_Section, frozen=True):
+    """One offer of help on the page: its text and either a web address or a telephone number."""
+
+    text: str
+    url: str = ""
+    phone: str = ""
+
+
+class Page(_Section, frozen=True):
+    """The warning page: the addresses blocked names resolve to, where it is served, and the operator's texts."""
+
+    addresses: tuple[Address, ...] = ()
+    listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 8080),)
+    operator: str = MARKER
+    contact: str = MARKER
+    authority: str = MARKER
+    law: str = MARKER
+    help: tuple[Help, ...] = ()
+
+
+class Metrics(_Section, frozen=True):
+    """Where counts are shown to Prometheus."""
+
+    listen: Endpoint = Endpoint("127.0.0.1", 9153)
+
+
+class Count(_Section, frozen=True):
+    """When a number may leave: on the beat and in batches."""
+
+    publish_every: Seconds = Seconds(15 * 60)
+    batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
+    region: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,32}\Z")] = ""
+    subscribers: Annotated[int, Meta(ge=0, le=10_000_000_000)] = 0
+
+
+class State(_Section, frozen=True):
+    """What outlives the process."""
+
+    directory: Annotated[str, Meta(min_length=1)] = "/var/lib/blocklist-resolver"
+    without_list: Literal["refuse", "forward"] = "refuse"
+    keys: str = ""
+
+
+class Limits(_Section, frozen=True):
+    """How much one client prefix may ask."""
+
+    queries_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    exempt: tuple[Prefix, ...] = prefixes("127.0.0.0/8", "::1/128")
+
+
+class Source(_Section, frozen=True):
+    """Where a list comes from, and whose signature counts."""
+
+    kind: Literal["tuf"]
+    url: str
+    root: Annotated[str, Meta(min_length=1)]
+    target: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,32})?\Z")] = ""
+    poll: Seconds = Seconds(15 * 60)
+    minimum_serial: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+EntryCount = Annotated[int, Meta(ge=1, le=MAX_ENTRIES)]
+
+
+class Guard(_Section, frozen=True):
+    """What holds a list back."""
+
+    growth: Annotated[float, Meta(ge=0, le=100)] = 0.2
+    shrink: Share = 0.2
+    expect_entries: tuple[EntryCount, EntryCount] = (1, 100_000)
+    refused: Share = 0.05
+
+
+class List(_Section, frozen=True):
+    """One authority's list and what it means here."""
+
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+    source: Source
+    basis: Literal["statute", "contract"] = "statute"
+    answer: Literal["page", "nodata", "nxdomain"] = "page"
+    demonstration: bool = False
+    addresses: tuple[Address, ...] = ()
+    clients: tuple[Prefix, ...] = ()
+    exempt: tuple[Prefix, ...] = ()
+    hard_limit: Seconds = Seconds(14 * 86400)
+    expire: Literal["keep", "lift"] | None = None
+    legal_reference: Annotated[str, Meta(max_length=200)] = ""
+    guard: Guard = Guard()
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    lists: Annotated[tuple[List, ...], Meta(min_length=1, max_length=MAX_LISTS)] = field(name="list")
+    listen: Listen = Listen()
+    upstream: Upstream = Upstream()
+    cache: Cache = Cache()
+    page: Page = Page()
+    metrics: Metrics = Metrics()
+    count: Count = Count()
+    state: State = State()
+    limits: Limits = Limits()
+
+
+# Bounds of durations (seconds) and sizes (bytes): the least and the greatest value accepted.
+_BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
+    "upstream.timeout": (1, 30, "1s to 30s"),
+    "cache.size": (2**20, 64 * 2**30, "1MiB to 64GiB"),
+    "count.publish_every": (1, 86400, "1s to 1d"),
+}
+_LIST_BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
+    "source.poll": (1, 7 * 86400, "1s to 7d"),
+    "hard_limit": (1, 366 * 86400, "1s to 366d"),
+}
+
+Fault = tuple[str, str]
+"""A key's path and the reason why its value is refused."""
+
+
+def _out_of_bounds(part: Struct, prefix: str, bounds: dict[str, tuple[int, int, str]]) -> Iterator[Fault]:
+    for path, (least, greatest, words) in bounds.items():
+        if not least <= attrgetter(path)(part) <= greatest:
+            yield prefix + path, f"out of bounds: {words}"
+
+
+def _loops(server: Endpoint, listen: tuple[Endpoint, ...]) -> bool:
+    """Whether a query sent to `server` would come back to one of our own addresses."""
+    upstream = ipaddress.ip_address(server.host)
+    for ours in listen:
+        address = ipaddress.ip_address(ours.host)
+        everywhere = address.is_unspecified and (upstream.is_loopback or upstream.is_unspecified)
+        if server.port == ours.port and (upstream == address or everywhere):
+            return True
+    return False
+
+
+def _faults_of_source(source: Source, at: str) -> Iterator[Fault]:
+    try:
+        url = urlsplit(source.url)
+    except ValueError:
+        url = urlsplit("")
+    local = url.scheme == "file" and not url.netloc and url.path.startswith("/")
+    remote = url.scheme == "https" and bool(url.hostname) and "@" not in url.netloc
+    if not (local or remote) or url.query or url.fragment:
+        yield f"{at}.url", "expected file:///FOLDER or https://HOST/FOLDER"
+    for name in ("ca", "certificate", "key"):
+        if getattr(source, name) and not remote:
+            yield f"{at}.{name}", "belongs to an https:// url only"
+    if bool(source.certificate) != bool(source.key):
+        yield f"{at}.key", "certificate and key are given together or not at all"
+
+
+def _faults_of_list(one: List, at: str, page: Page) -> Iterator[Fault]:
+    yield from _out_of_bounds(one, f"{at}.", _LIST_BOUNDS)
+    yield from _faults_of_source(one.source, f"{at}.source")
+    if not one.demonstration and one.expire is None:
+        yield f"{at}.expire", 'say what happens after the hard limit: "keep" or "lift"'
+    if one.answer == "page" and not (one.addresses or page.addresses):
+        yield f"{at}.addresses", "no address to answer with: set it here or in page.addresses"
+    if one.guard.expect_entries[0] > one.guard.expect_entries[1]:
+        yield f"{at}.guard.expect_entries", "expected [LEAST, MOST]"
+
+
+def _faults_in_production(config: Config) -> Iterator[Fault]:
+    if config.count.publish_every < MIN_PUBLISH_EVERY_S:
+        yield "count.publish_every", "below 15m only while every list is a demonstration list"
+    if config.count.batch < MIN_BATCH:
+        yield "count.batch", "below 10 only while every list is a demonstration list"
+    for number, one in enumerate(config.lists):
+        if one.source.poll < MIN_POLL_S:
+            yield f"list[{number}].source.poll", "below 1m only while every list is a demonstration list"
+    if config.page.listen:
+        for name in ("operator", "contact", "authority", "law"):
+            if MARKER in getattr(config.page, name):
+                yield f"page.{name}", f"still holds {MARKER}: the page must name you before visitors see it"
+
+
+def _faults(config: Config) -> Iterator[Fault]:
+    yield from _out_of_bounds(config, "", _BOUNDS)
+    for number, server in enumerate(config.upstream.servers):
+        if server.port == 0:
+            yield f"upstream.servers[{number}]", "an upstream has a port"
+        if _loops(server, config.listen.dns):
+            yield f"upstream.servers[{number}]", "is one of listen.dns: queries would come back to us"
+    for number, offer in enumerate(config.page.help):
+        if bool(offer.url) == bool(offer.phone):
+            yield f"page.help[{number}]", "give either url or phone"
+    seen: set[str] = set()
+    for number, one in enumerate(config.lists):
+        if one.id in seen:
+            yield f"list[{number}].id", "another list has this id"
+        seen.add(one.id)
+        yield from _faults_of_list(one, f"list[{number}]", config.page)
+    if not all(one.demonstration for one in config.lists):
+        yield from _faults_in_production(config)
+
+
+_AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
+_FIELD: Final = re.compile(r"^Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
+
+
+def _reworded(error: msgspec.ValidationError) -> Fault:
+    """Key path and reason of what msgspec says about a value."""
+    said = _AT.match(str(error))
+    text, at = (said["text"], said["at"] or "") if said else (str(error), "")
+    about = _FIELD.match(text)
+    if about:
+        at = f"{at}.{about[2]}" if at else about[2]
+        text = "unknown key" if about[1].startswith("contains") else "required"
+    return " ".join(at.split()), " ".join(text.replace("`", "").split())
+
+
+def nameservers(text: str) -> tuple[Endpoint, ...]:
+    """The addresses of the `nameserver` lines of a resolv.conf, port 53; lines it cannot read are passed over."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            try:
+                found.append(Endpoint(str(ipaddress.ip_address(words[1])), 53))
+            except ValueError:
+                continue
+    return tuple(found)
+
+
+def _completed(config: Config) -> Config:
+    """The same with what a left-out `target` stands for."""
+    lists = tuple(
+        msgspec.structs.replace(one, source=msgspec.structs.replace(one.source, target=one.source.target or one.id))
+        for one in config.lists
+    )
+    return msgspec.structs.replace(config, lists=lists)
+
+
+def parse(text: str, name: str) -> Config:
+    """The configuration in `text`, which errors call `name`; touches no file, so `upstream.servers` may be empty."""
+    try:
+        config = msgspec.convert(tomllib.loads(text), Config, dec_hook=decode)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(name, "", f"not TOML: {' '.join(str(error).split())}") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(name, *_reworded(error)) from None
+    for key, reason in _faults(config):
+        raise ConfigError(name, key, reason)
+    return _completed(config)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from None
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ConfigError(str(path), "", "larger than 1MiB")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), "", "not UTF-8") from None
+
+
+def load(path: Path, resolv_conf: Path = RESOLV_CONF) -> Config:
+    """The configuration of the file at `path`, upstreams filled in from `resolv_conf` where it names none."""
+    config = parse(_read(path), str(path))
+    if config.upstream.servers:
+        return config
+    found = nameservers(_read(resolv_conf))
+    servers = tuple(server for server in found if not _loops(server, config.listen.dns))
+    if not servers:
+        reason = f"none given, and {resolv_conf} names no nameserver but ourselves"
+        raise ConfigError(str(path), "upstream.servers", reason)
+    return msgspec.structs.replace(config, upstream=msgspec.structs.replace(config.upstream, servers=servers))

@@ -1,0 +1,123 @@
+"""Values as they are written in the configuration, and what they are in the house: typed, with their units."""
+
+import ipaddress
+import re
+from abc import ABC
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Self
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_DURATION: Final = re.compile(r"(\d{1,9})([smhd])\Z", re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,9})(KiB|MiB|GiB)\Z", re.ASCII)
+_ENDPOINT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
+
+
+class Seconds(float):
+    """A duration in seconds; written `10s`, `15m`, `48h`, `14d`, and `0`."""
+
+
+class Size(int):
+    """A size in bytes; written `512KiB`, `64MiB`, `1GiB`."""
+
+
+class Endpoint(tuple[str, int]):
+    """An address and a port, ready for `bind` and `connect`; written `127.0.0.1:5300` or `[::1]:5300`."""
+
+    __slots__ = ()
+
+    def __new__(cls, host: str, port: int) -> Self:
+        return super().__new__(cls, (host, port))
+
+    @property
+    def host(self) -> str:
+        return self[0]
+
+    @property
+    def port(self) -> int:
+        return self[1]
+
+    def __str__(self) -> str:
+        return f"[{self[0]}]:{self[1]}" if ":" in self[0] else f"{self[0]}:{self[1]}"
+
+
+if TYPE_CHECKING:
+    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+    Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
+else:
+    # msgspec takes no union of foreign types: one registered class stands for both families.
+    class Address(ABC):
+        """An IPv4 or IPv6 address."""
+
+    class Prefix(ABC):
+        """An IPv4 or IPv6 network."""
+
+    for _family in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+        Address.register(_family)
+    for _family in (ipaddress.IPv4Network, ipaddress.IPv6Network):
+        Prefix.register(_family)
+
+
+def seconds(text: str) -> Seconds:
+    """Seconds of a duration such as `10s`, `15m`, `48h`, `14d` or `0`; ValueError otherwise."""
+    if text == "0":
+        return Seconds(0)
+    found = _DURATION.match(text)
+    if not found:
+        raise ValueError("expected a duration such as 10s, 15m, 48h or 14d")
+    return Seconds(int(found[1]) * _UNITS[found[2]])
+
+
+def size(text: str) -> Size:
+    """Bytes of a size such as `64MiB`; ValueError otherwise."""
+    found = _SIZE.match(text)
+    if not found:
+        raise ValueError("expected a size such as 512KiB, 64MiB or 1GiB")
+    return Size(int(found[1]) * _SIZES[found[2]])
+
+
+def endpoint(text: str) -> Endpoint:
+    """Address and port of `127.0.0.1:5300` or `[::1]:5300`; ValueError otherwise."""
+    found = _ENDPOINT.match(text)
+    if found and int(found[3]) <= 65535:
+        try:
+            kind = ipaddress.IPv6Address if found[1] else ipaddress.IPv4Address
+            return Endpoint(str(kind(found[1] or found[2])), int(found[3]))
+        except ValueError:
+            pass
+    raise ValueError("expected ADDRESS:PORT such as 127.0.0.1:5300 or [::1]:5300")
+
+
+def _address(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("expected an address such as 192.0.2.1 or 2001:db8::1") from None
+
+
+def _prefix(text: str) -> Prefix:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("expected a prefix without host bits, such as 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+_DECODE: Final[dict[object, Callable[[str], object]]] = {
+    Seconds: seconds,
+    Size: size,
+    Endpoint: endpoint,
+    Address: _address,
+    Prefix: _prefix,
+}
+
+
+def decode(kind: type, value: object) -> object:
+    """`value` of the file as a `kind` of this module (msgspec's `dec_hook`); ValueError with the reason otherwise."""
+    if not isinstance(value, str):
+        raise ValueError("expected text in quotes")  # noqa: TRY004 - msgspec adds the key's path to a ValueError only
+    return _DECODE[kind](value)
+
+
+def prefixes(*texts: str) -> tuple[Prefix, ...]:
+    """The networks that `texts` name."""
+    return tuple(map(_prefix, texts))
