@@ -1,0 +1,59 @@
+# Two commands: `make run` serves a demonstration on loopback, `make test` runs the tests.
+# Each sets up .venv by itself, and again when pyproject.toml or a compiled source has changed.
+
+PYTHON ?= python3
+PORT_DNS ?= 5300
+PORT_PAGE ?= 8080
+PORT_METRICS ?= 9153
+
+# Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
+PEERS = bind9-dnsutils chromium dnsdist dnsperf knot-dnsutils nsd prometheus unbound
+
+BIN = .venv/bin
+BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
+# What the developer's set-up holds is enough to run.
+RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
+
+.PHONY: run test test-peers check bench peers
+
+run: $(RUN_SET_UP)
+	@$(BIN)/python -m resolver.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
+
+test: .venv/.developer
+	$(BIN)/python -m pytest
+
+test-peers: .venv/.developer peers
+	$(BIN)/python -m pytest -m peers
+
+check: .venv/.developer
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_words.py
+
+bench: .venv/.developer peers
+	$(BIN)/python -m tests.bench
+
+# Asks apt only for what is missing, so that a second run needs neither root nor a network.
+peers:
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PEERS) 2>/dev/null | sed -n 's/ installed$$//p' | \
+		sort | comm -13 - <(printf '%s\n' $(PEERS) | sort)); \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian's" $$missing; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; \
+	fi
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is missing or older than 3.11: set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+.venv/.user: .venv/bin/python $(BUILT_FROM)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.developer: .venv/bin/python $(BUILT_FROM)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@touch $@
+
+SHELL = /bin/bash

@@ -1,0 +1,34 @@
+"""Building the compiled core: setuptools' step, which tells what to install where the compiler fails.
+
+Used by pyproject.toml while a package is built; nothing at run time imports it. A module that does not compile
+stops the install: there is no silent fall-back to Python.
+"""
+
+import shlex
+import shutil
+import sysconfig
+from pathlib import Path
+
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
+
+
+def advice(compiler: str, include: Path) -> str:
+    """One line that names the Debian packages to install for a failed compile by `compiler` against `include`."""
+    if shutil.which(compiler) is None:
+        return f"no C compiler ({compiler} not found); on Debian: apt-get install gcc libc6-dev"
+    if not (include / "Python.h").is_file():
+        return f"no Python.h in {include}; on Debian: apt-get install python3-dev"
+    return f"the C compiler {compiler} failed; on Debian: apt-get install gcc libc6-dev python3-dev"
+
+
+class BuildCore(build_ext):
+    """Compiles resolver/core; on failure the last line says which Debian package is missing."""
+
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except (CompileError, ExecError, LinkError, PlatformError) as error:
+            command = getattr(self.compiler, "compiler_so", None) or ["cc"]
+            line = advice(shlex.split(command[0])[0], Path(sysconfig.get_paths()["include"]))
+            raise SystemExit(f"{error}\nblocklist-resolver: the core was not compiled: {line}") from error

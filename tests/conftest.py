@@ -1,0 +1,75 @@
+"""What every test shares: two event loops, Hypothesis profiles, programs of Debian's, the plain twin of the core."""
+
+import asyncio
+import importlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+
+import hypothesis
+import pytest
+import uvloop
+
+PEERS_DIRECTORY = "tests/peers/"
+
+hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=100_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+left_out: list[str] = []
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every asynchronous test runs on both loops that the service may run on."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests below tests/peers are marked by where they stand."""
+    for item in items:
+        if PEERS_DIRECTORY in item.path.as_posix():
+            item.add_marker(pytest.mark.peers)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Remembers the tests that need a peer, to be listed at the end."""
+    left_out.extend(item.nodeid for item in items if item.get_closest_marker("peers"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Lists what this run left to `make test-peers`."""
+    if left_out:
+        terminalreporter.section(f"{len(left_out)} tests left to `make test-peers`")
+        for node in left_out:
+            terminalreporter.line(node)
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Path of a program of Debian's; where it is missing the test is skipped, or fails where CI=true."""
+
+    def path_of(name: str) -> str:
+        found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if found:
+            return found
+        reason = f"{name} is not installed: `make test-peers` installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)  # Loud in the summary; CI never takes this way.
+
+    return path_of
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def core(request: pytest.FixtureRequest) -> Iterator[Callable[[str], ModuleType]]:
+    """Loads a module of resolver.core by its name, once from each build."""
+    if request.param == "compiled":
+        yield lambda name: importlib.import_module(f"resolver.core.{name}")
+    else:
+        from tests.parity import twin
+
+        yield twin.load
