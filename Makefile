@@ -1,6 +1,7 @@
 # Two commands: `make run` serves a demonstration on loopback, `make test` runs the tests.
 # Each sets up .venv by itself, and again when pyproject.toml or a compiled source has changed.
 
+SHELL = /bin/bash
 PYTHON ?= python3
 PORT_DNS ?= 5300
 PORT_PAGE ?= 8080
@@ -55,5 +56,3 @@ peers:
 .venv/.developer: .venv/bin/python $(BUILT_FROM)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,check]'
 	@touch $@
-
-SHELL = /bin/bash
