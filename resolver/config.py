@@ -1,11 +1,11 @@
 """The configuration: TOML to frozen structs. Every default and every bound of the service stands here, once.
 
 Rules:
-1. An unknown key is refused, and so is a value out of its bounds; an error names the file, the key and the reason in
-   one line.
+1. An unknown key is refused, and so is a value out of its bounds; an error names the file, the key and the
+   reason in one line.
 2. Values are parsed, not only checked: durations are seconds, sizes bytes, addresses and prefixes typed.
-3. What would weaken privacy or law (a short beat, a small batch, a fast poll, no `expire`) is refused as soon as one
-   list is not a demonstration list.
+3. What would weaken privacy or law (a short beat, a small batch, a fast poll, no `expire`) is refused as soon
+   as one list is not a demonstration list.
 4. `parse` touches no file; `load` adds the file and the nameservers of /etc/resolv.conf.
 """
 
@@ -84,7 +84,7 @@ class Help(_Section, frozen=True):
 
 
 class Page(_Section, frozen=True):
-    """The warning page: the addresses blocked names resolve to, where it is served, and the operator's texts."""
+    """The warning page: the addresses that blocked names get, where it is served, the operator's texts."""
 
     addresses: tuple[Address, ...] = ()
     listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 8080),)
@@ -292,7 +292,7 @@ def _reworded(error: msgspec.ValidationError) -> Fault:
 
 
 def nameservers(text: str) -> tuple[Endpoint, ...]:
-    """The addresses of the `nameserver` lines of a resolv.conf, port 53; lines it cannot read are passed over."""
+    """The `nameserver` lines of a resolv.conf, port 53; lines that cannot be read are passed over."""
     found = []
     for line in text.splitlines():
         words = line.split()
@@ -316,7 +316,7 @@ def _completed(config: Config) -> Config:
 
 
 def parse(text: str, name: str) -> Config:
-    """The configuration in `text`, which errors call `name`; touches no file, so `upstream.servers` may be empty."""
+    """The configuration in `text`, which errors call `name`; `upstream.servers` may be empty."""
     try:
         config = msgspec.convert(tomllib.loads(text), Config, dec_hook=decode)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

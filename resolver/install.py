@@ -1,7 +1,7 @@
 """Building the compiled core: setuptools' step, which tells what to install where the compiler fails.
 
-Used by pyproject.toml while a package is built; nothing at run time imports it. A module that does not compile
-stops the install: there is no silent fall-back to Python.
+Used by pyproject.toml while a package is built; nothing at run time imports it. A module that does not
+compile stops the install: there is no silent fall-back to Python.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
 
 def advice(compiler: str, include: Path) -> str:
-    """One line that names the Debian packages to install for a failed compile by `compiler` against `include`."""
+    """One line that names the Debian packages to install after `compiler` failed with headers in `include`."""
     if shutil.which(compiler) is None:
         return f"no C compiler ({compiler} not found); on Debian: apt-get install gcc libc6-dev"
     if not (include / "Python.h").is_file():

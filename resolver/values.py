@@ -1,4 +1,4 @@
-"""Values as they are written in the configuration, and what they are in the house: typed, with their units."""
+"""Values as the configuration writes them, and what they are in the house: typed, with their units."""
 
 import ipaddress
 import re
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 else:
     # msgspec takes no union of foreign types: one registered class stands for both families.
-    class Address(ABC):
+    class Address(ABC):  # noqa: B024 - a name for isinstance, nothing to implement
         """An IPv4 or IPv6 address."""
 
-    class Prefix(ABC):
+    class Prefix(ABC):  # noqa: B024 - as above
         """An IPv4 or IPv6 network."""
 
     for _family in (ipaddress.IPv4Address, ipaddress.IPv6Address):
@@ -114,9 +114,9 @@ _DECODE: Final[dict[object, Callable[[str], object]]] = {
 
 
 def decode(kind: type, value: object) -> object:
-    """`value` of the file as a `kind` of this module (msgspec's `dec_hook`); ValueError with the reason otherwise."""
+    """`value` of the file as a `kind` of this module (msgspec's `dec_hook`); ValueError with the reason."""
     if not isinstance(value, str):
-        raise ValueError("expected text in quotes")  # noqa: TRY004 - msgspec adds the key's path to a ValueError only
+        raise ValueError("expected text in quotes")
     return _DECODE[kind](value)
 
 
