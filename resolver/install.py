@@ -14,7 +14,7 @@ from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
 
 def advice(compiler: str, include: Path) -> str:
-    """One line that names the Debian packages to install after `compiler` failed with headers in `include`."""
+    """One line that names the Debian packages to install after `compiler` failed with `include`."""
     if shutil.which(compiler) is None:
         return f"no C compiler ({compiler} not found); on Debian: apt-get install gcc libc6-dev"
     if not (include / "Python.h").is_file():

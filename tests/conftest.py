@@ -1,4 +1,4 @@
-"""What every test shares: two event loops, Hypothesis profiles, Debian's programs, both builds of the core."""
+"""What every test shares: two event loops, Hypothesis profiles, Debian's programs, both cores."""
 
 import asyncio
 import importlib

@@ -1,0 +1,86 @@
+"""The story of an install: from the sdist into a fresh environment, and without a compiler."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command away from the work tree; its output is returned, whatever its exit status."""
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, built by the back end that pip would use, from a copy of what git would ship."""
+    folder = tmp_path_factory.mktemp("sdist")
+    build = f"from setuptools import build_meta; print(build_meta.build_sdist({str(folder)!r}))"
+    done = run(sys.executable, "-c", build, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+    return next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """Python of a fresh virtual environment."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    return tmp_path / "venv" / "bin" / "python"
+
+
+def test_the_sdist_holds_both_halves_of_the_core(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    core = {
+        f"resolver/core/{path.name}"
+        for kind in ("py", "pxd")
+        for path in (ROOT / "resolver/core").glob(f"*.{kind}")
+    }
+    assert core <= names
+    assert {"pyproject.toml", "LICENSE", "README.md", "resolver/py.typed", "resolver/install.py"} <= names
+
+
+def test_an_install_from_the_sdist_runs_the_compiled_core(
+    sdist: Path, environment: Path, tmp_path: Path
+) -> None:
+    done = run(environment, "-m", "pip", "install", "--no-deps", sdist, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    compiled = sorted(path.stem for path in (ROOT / "resolver/core").glob("*.pxd"))
+    script = f"""
+import importlib
+for name in {compiled!r}:
+    print(importlib.import_module("resolver.core." + name).__file__)
+"""
+    done = run(environment, "-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    files = done.stdout.split()
+    assert len(files) == len(compiled)
+    assert all(name.endswith(".so") and str(tmp_path) in name for name in files), files
+    done = run(environment.with_name("blocklist-resolver"), "--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "blocklist-resolver 0.1.0\n")
+
+
+def test_an_install_without_a_compiler_stops_and_names_the_package(
+    sdist: Path, environment: Path, tmp_path: Path
+) -> None:
+    done = run(environment, "-m", "pip", "install", "--no-deps", sdist, cwd=tmp_path, CC="/bin/false")
+    assert done.returncode != 0
+    assert "the core was not compiled" in done.stdout
+    assert "on Debian: apt-get install gcc libc6-dev python3-dev" in done.stdout
+    assert not list((tmp_path / "venv").rglob("resolver/core"))

@@ -1,0 +1,202 @@
+"""Who may import whom: every import and cimport line of resolver/, held against the table of resolver/README.md.
+
+Lines are read as text (`.pxd` and `.pyx` are no Python), so that an import inside a function or under TYPE_CHECKING
+counts as one at the top.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "resolver"
+
+# A part of the house: the parts (or single modules) it may import. A module allows its package's own __init__ too.
+TABLE: dict[str, set[str]] = {
+    "core": {"core"},
+    "engine": {"engine", "core"},
+    "query": {"query", "core", "engine", "config"},
+    "feed": {"feed", "core", "config", "authority"},
+    "count": {"count", "core.codes", "config"},
+    "page": {"page", "config"},
+    "authority": {"authority", "core", "feed.read", "config"},
+    "ask": {"core", "config"},
+    "values": set(),
+    "config": {"values", "core.codes"},
+    "install": set(),
+    "service": {
+        "ask",
+        "authority",
+        "config",
+        "core",
+        "count",
+        "engine",
+        "feed",
+        "page",
+        "query",
+        "values",
+        "",
+    },
+    "demonstration": {"ask", "authority", "config", "core", "feed", "service", "values", ""},
+    "cli": {"ask", "authority", "config", "core", "feed", "service", "values", ""},
+    "__main__": {"cli"},
+    "": set(),
+}
+
+# config re-exports the values it is made of.
+WITH_CONFIG = "values"
+
+# What core may use from outside: nothing that has a clock, a socket, a file or a log.
+CORE_MAY_USE = {
+    "__future__",
+    "array",
+    "collections",
+    "cython",
+    "cpython",
+    "dataclasses",
+    "enum",
+    "libc",
+    "struct",
+    "typing",
+}
+
+# The only packages that may be imported from outside Python, and who uses them.
+OUTSIDE = {
+    "aiohttp": {"count", "page", "service"},
+    "dnslib": {"ask", "service", "core"},
+    "idna": {"feed"},
+    "msgspec": {"config", "feed", "authority"},
+    "prometheus_client": {"count"},
+    "publicsuffixlist": {"feed"},
+    "requests": set(),
+    "securesystemslib": {"authority", "feed"},
+    "cryptography": {"authority", "feed"},
+    "setuptools": {"install"},
+    "tuf": {"feed", "authority"},
+    "urllib3": {"feed"},
+    "uvloop": {"service"},
+}
+
+_FROM = re.compile(r"^\s*from\s+(\.*[\w.]*)\s+c?import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
+_PLAIN = re.compile(r"^\s*c?import\s+([^\n]+)", re.MULTILINE)
+_DYNAMIC = re.compile(r"\b(?:__import__|import_module)\s*\(")
+_TEXT = re.compile(r'("""|\'\'\')(?:.|\n)*?\1')
+
+
+def imported(text: str, module: str) -> set[str]:
+    """Full names that the source `text` of `module` imports or cimports; an unknown leading dot is resolved."""
+    text = re.sub(r"\\\n", " ", _TEXT.sub("''", text))
+    found: set[str] = set()
+    for origin, names in _FROM.findall(text):
+        dots = len(origin) - len(origin.lstrip("."))
+        start = origin[dots:]
+        if dots:
+            start = ".".join([*module.split(".")[:-dots], *filter(None, [start])])
+        for name in re.sub(r"#[^\n]*|[()]", "", names).replace("\n", " ").split(","):
+            if name.strip():
+                found.add(f"{start}.{name.split()[0]}")
+    for names in _PLAIN.findall(text):
+        for name in names.split("#")[0].split(","):
+            found.add(name.split()[0])
+    return found
+
+
+def part_of(name: str) -> str:
+    """The part of the house that the full name `resolver.…` belongs to; "" is the package itself."""
+    words = name.split(".")[1:]
+    known = words[0] if words else ""
+    return known if known in TABLE else ""
+
+
+def forbidden(name: str, part: str) -> bool:
+    """Whether the part may not import the full name."""
+    first, _, inside = name.partition(".")
+    if first == "resolver":
+        allowed = TABLE[part] | (WITH_CONFIG if "config" in TABLE[part] else set())
+        return not any(f"{inside}.".startswith(f"{one}.") for one in allowed)
+    if part in OUTSIDE.get(first, ()):
+        return False
+    return first not in (CORE_MAY_USE if part == "core" else sys.stdlib_module_names)
+
+
+def faults(text: str, module: str) -> list[str]:
+    """What `module` with this source imports against the rules."""
+    found = [name for name in sorted(imported(text, module)) if forbidden(name, part_of(module))]
+    if _DYNAMIC.search(_TEXT.sub("''", text)):
+        found.append("a name made at run time")
+    return found
+
+
+def sources() -> list[Path]:
+    return sorted(path for kind in ("py", "pyx", "pxd") for path in PACKAGE.rglob(f"*.{kind}"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_its_part_may(path: Path) -> None:
+    module = module_of(path)
+    if path.name == "__init__.py":
+        module += ".__init__"
+    assert faults(path.read_text(), module) == []
+
+
+def test_every_part_of_the_house_is_in_the_table() -> None:
+    parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert parts - {"__init__"} <= set(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("resolver.query.answer", "from resolver.feed import state"),
+        ("resolver.query.answer", "from resolver import feed"),
+        ("resolver.query.answer", "import resolver.count.publish as publish"),
+        ("resolver.query.answer", "from .. import page"),
+        ("resolver.query.answer", "from ..page import serve"),
+        ("resolver.query.answer", "def f():\n    from resolver.service import Service\n"),
+        ("resolver.query.answer", "if TYPE_CHECKING:\n    from resolver.feed.state import State\n"),
+        ("resolver.query.answer", "from resolver import (\n    config,\n    feed,\n)"),
+        ("resolver.query.answer", "import os, resolver.feed"),
+        ("resolver.query.answer", "feed = importlib.import_module('resolver.feed')"),
+        ("resolver.query.answer", "import dnslib"),
+        ("resolver.core.store", "import time"),
+        ("resolver.core.store", "from asyncio import sleep"),
+        ("resolver.core.store", "cimport resolver.query.cache"),
+        ("resolver.core.store", "from resolver.engine.udp cimport send"),
+        ("resolver.core.store", "from posix.time cimport clock_gettime"),
+        ("resolver.count.publish", "from resolver.core import image"),
+        ("resolver.count.publish", "from resolver.core.image import find"),
+        ("resolver.authority.verbs", "from resolver.feed.state import State"),
+        ("resolver.page.serve", "from resolver.core.codes import BLOCK"),
+        ("resolver.service", "from resolver.cli import main"),
+        ("resolver.config", "import yaml"),
+        ("resolver", "from resolver.config import load"),
+    ],
+)
+def test_an_import_against_the_rules_is_found(module: str, text: str) -> None:
+    assert faults(text, module) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (
+            "resolver.query.answer",
+            "from resolver.core import policy, reply\nfrom resolver.config import Config",
+        ),
+        ("resolver.query.answer", "from . import block\nfrom .block import judge"),
+        ("resolver.query.answer", '"""from resolver.feed import state"""'),
+        ("resolver.query.answer", "from resolver.values import Endpoint"),
+        ("resolver.core.store", "from .codes import PASS\nfrom libc.stdint cimport uint64_t\ncimport cython"),
+        ("resolver.count.publish", "from resolver.core.codes import COUNTERS"),
+        ("resolver.count.publish", "from resolver.core import codes"),
+        ("resolver.cli", "from resolver import __version__\nfrom resolver.feed.state import read_status"),
+    ],
+)
+def test_an_import_within_the_rules_is_not(module: str, text: str) -> None:
+    assert faults(text, module) == []

@@ -1,0 +1,69 @@
+"""tests/unit mirrors resolver/ one to one; files stay small enough to read; core compiles as it is listed."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "resolver"
+UNIT = ROOT / "tests" / "unit"
+MAX_LINES = 400
+
+# Modules without a test file of their own, each with the reason.
+WITHOUT_TEST = {
+    "__main__.py": "two lines; tests/unit/test_cli.py runs it",
+    "demonstration.py": "tests/journeys runs it as `make run` does",
+}
+
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+TESTS = sorted(path.relative_to(UNIT) for path in UNIT.rglob("test_*.py"))
+
+# Tests of the house itself, not of one module.
+OF_THE_HOUSE = {"test_imports.py", "test_mirror.py", "test_words.py"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_has_its_test(module: Path) -> None:
+    if str(module) in WITHOUT_TEST:
+        return
+    assert (UNIT / module.parent / f"test_{module.name}").is_file()
+
+
+@pytest.mark.parametrize("test", TESTS, ids=str)
+def test_every_test_has_its_module(test: Path) -> None:
+    if str(test) in OF_THE_HOUSE:
+        return
+    assert (PACKAGE / test.parent / test.name.removeprefix("test_")).is_file()
+
+
+def test_exceptions_are_of_modules_that_exist_and_have_no_test() -> None:
+    for name in WITHOUT_TEST:
+        assert (PACKAGE / name).is_file()
+        assert not (UNIT / Path(name).parent / f"test_{Path(name).name}").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for kind in ("py", "pyx", "pxd", "h") for path in PACKAGE.rglob(f"*.{kind}")), ids=str
+)
+def test_no_file_is_too_long_to_read(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_every_typed_module_of_core_is_compiled_and_none_is_optional() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["ext-modules"]
+    typed = sorted(path.stem for path in PACKAGE.glob("core/*.pxd") if path.with_suffix(".py").exists())
+    assert sorted(one["name"] for one in listed) == [f"resolver.core.{name}" for name in typed]
+    assert all(one["sources"] == [one["name"].replace(".", "/") + ".py"] for one in listed)
+    assert not any("optional" in one for one in listed)
+
+
+def test_only_siphash_runs_without_bounds_checks() -> None:
+    unchecked = {path.name for path in PACKAGE.rglob("*.p*") if "boundscheck=False" in source(path)}
+    assert unchecked <= {"siphash.py"}
+
+
+def source(path: Path) -> str:
+    """Text of a source file; empty for what is no source."""
+    return path.read_text().replace(" ", "") if path.suffix in {".py", ".pyx", ".pxd"} else ""
