@@ -1,0 +1,1 @@
+"""The other end of the feed: what an authority runs to sign, publish, refresh, withdraw and rotate."""

@@ -1,0 +1,50 @@
+"""What an authority signs about a list, and the bounds of the metadata that carry it.
+
+Rules:
+- The facts stand in the `custom` of the list's target, in the top-level targets role, so that the thresholds of the
+  targets keys cover them; dates are whole unix seconds in UTC.
+- `entries` is there only where the authority has said the number: it announces a change of size.
+- Unknown fields are passed over, so that an authority may add its own.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+MAX_SERIAL: Final = 2**63 - 1
+_Date = Annotated[int, Meta(ge=0, le=2**40)]
+
+MAX_ROOT_BYTES: Final = 512_000
+MAX_TIMESTAMP_BYTES: Final = 16_384
+MAX_SNAPSHOT_BYTES: Final = 65_536
+MAX_TARGETS_BYTES: Final = 1_000_000
+MAX_ROOT_ROTATIONS: Final = 256
+
+
+class CustomMalformed(Exception):
+    """The signed facts of a list are missing or out of bounds."""
+
+
+class Custom(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The signed facts of one list; `expires` (the list's own hard limit) is None where none is set."""
+
+    list: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+    serial: Annotated[int, Meta(ge=1, le=MAX_SERIAL)]
+    issued: _Date
+    expires: _Date | None
+    withdrawn: bool
+    entries: Annotated[int, Meta(ge=0, le=2**32)] | None = None
+
+
+def custom_of(value: object) -> Custom:
+    """The facts in a target's `custom`; CustomMalformed otherwise."""
+    try:
+        return msgspec.convert(value, Custom)
+    except msgspec.ValidationError:
+        raise CustomMalformed("custom") from None
+
+
+def to_json(custom: Custom) -> dict[str, object]:
+    """The value to put into a target's `custom`."""
+    return {key: value for key, value in msgspec.structs.asdict(custom).items() if key != "entries" or value is not None}

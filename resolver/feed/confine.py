@@ -1,0 +1,80 @@
+"""What a fetch or compile process does to itself before it sees a list: nothing of it may outlive the process.
+
+Rules:
+- No core dump, not dumpable (so no ptrace by others and no /proc/PID/mem), killed with its parent.
+- Bounded address space; where it needs no more files, it can open none.
+- Whatever goes wrong inside, the outside learns a reason of a closed list and never a traceback.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+MAX_REPLY_BYTES: Final = 2**20
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class NotConfined(Exception):
+    """The kernel did not grant a confinement; nothing may be read."""
+
+
+class Failed(Exception):
+    """The work of this process ends with `reason`, one of a closed list."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise NotConfined("prctl")
+
+
+def confine(parent: int, memory_bytes: int) -> None:
+    """Bind this process to the life of process `parent` and bound what it may use."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise NotConfined("parent")
+    _prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    logging.disable(logging.CRITICAL)
+
+
+def open_nothing() -> None:
+    """From here on no file, socket or pipe can be opened; those that are open stay."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
+def say(message: dict[str, Any]) -> None:
+    """Send one line of JSON to the parent."""
+    os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
+
+
+def run(work: Callable[[], None]) -> int:
+    """Do `work` and return the exit code; a failure leaves a reason on stdout and nothing anywhere else."""
+    sys.excepthook = lambda *_: None
+    try:
+        work()
+    except Failed as failed:
+        say({"failed": failed.reason})
+        return 1
+    except MemoryError:
+        say({"failed": "out_of_memory"})
+        return 1
+    except Exception:  # the text of an unforeseen error may hold a name: only the fact leaves
+        say({"failed": "internal"})
+        return 1
+    return 0

@@ -1,0 +1,63 @@
+"""Rules on a whole list, by counts alone: what they hold waits for a person, and the last good list stays.
+
+Rules:
+- A change of size is held above the configured share and above 500 names, unless the authority has announced the new
+  number in the signed metadata; refused lines are allowed for.
+- The first list is held outside the expected number of entries; there is nothing to compare it with.
+- Too large a share of refused lines is held: the list is not what was meant.
+- A signed withdrawal is held: an authority's slip must not lift a list unseen.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from resolver.config import Guard
+
+SMALL_CHANGE: Final = 500
+
+
+class Hold(StrEnum):
+    """Why a list is held."""
+
+    GROWTH = "growth"
+    SHRINK = "shrink"
+    FIRST_SIZE = "first_size"
+    REFUSED_SHARE = "refused_share"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What the guard may know of a list: numbers."""
+
+    entries: int
+    refused: int
+    announced: int | None
+    withdrawn: bool
+
+
+def holds(counts: Counts, previous: int | None, rules: Guard) -> tuple[Hold, ...]:
+    """Why the list is held; empty where it passes. `previous`: entries of the list in force, None for the first."""
+    if counts.withdrawn:
+        return (Hold.WITHDRAWN,)
+    found = []
+    if counts.refused > rules.refused * (counts.entries + counts.refused):
+        found.append(Hold.REFUSED_SHARE)
+    if previous is None:
+        least, most = rules.expect_entries
+        if not least <= counts.entries <= most:
+            found.append(Hold.FIRST_SIZE)
+    elif not _announced(counts):
+        change = counts.entries - previous
+        if change > max(SMALL_CHANGE, rules.growth * previous):
+            found.append(Hold.GROWTH)
+        if -change > max(SMALL_CHANGE, rules.shrink * previous):
+            found.append(Hold.SHRINK)
+    return tuple(found)
+
+
+def _announced(counts: Counts) -> bool:
+    if counts.announced is None:
+        return False
+    return counts.entries <= counts.announced <= counts.entries + counts.refused

@@ -1,0 +1,99 @@
+"""The two keys of a host, and the seal under which a saved image may be believed.
+
+Rules:
+- The digest key makes names unreadable in an image, the seal key proves that this host wrote the file; neither is
+  ever written beside an image by anyone but this module, and then 0600.
+- Keys come from the configured folder, else from the credentials folder systemd hands over, else they are made in the
+  state folder. A folder that holds only one of the two is an error: a host has both or none.
+- A seal is BLAKE2b-256 keyed with the seal key over the whole image; it is held against the file in constant time.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+DIGEST_KEY_BYTES: Final = 16
+SEAL_KEY_BYTES: Final = 32
+SEAL_BYTES: Final = 32
+_NAMES: Final = ("digest.key", "seal.key")
+_PERSON: Final = b"list image"
+_KEY_ID_PERSON: Final = b"digest key id"
+
+
+class KeyUnusable(Exception):
+    """A key file is missing, too short or too long; says the file, never its content."""
+
+
+class SealBroken(Exception):
+    """The file does not end in this host's seal over what stands before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The digest key (16 octets) and the seal key (32 octets) of this host."""
+
+    digest: bytes = field(repr=False)
+    seal: bytes = field(repr=False)
+
+    @property
+    def digest_id(self) -> str:
+        """Tells one digest key from another without telling the key."""
+        return hashlib.blake2b(self.digest, digest_size=8, person=_KEY_ID_PERSON).hexdigest()
+
+
+def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
+    """Keys of `folder`, else of `credentials` where it holds them, else of `state`, made there if need be."""
+    if folder:
+        return _read(Path(folder))
+    if credentials and any((Path(credentials) / name).exists() for name in _NAMES):
+        return _read(Path(credentials))
+    if not any((state / name).exists() for name in _NAMES):
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The seal key is written last: where the first write was cut short there is no image yet to lose.
+        _make(state / _NAMES[0], DIGEST_KEY_BYTES)
+        _make(state / _NAMES[1], SEAL_KEY_BYTES)
+    elif not (state / _NAMES[1]).exists():
+        _make(state / _NAMES[1], SEAL_KEY_BYTES)
+    return _read(state)
+
+
+def seal_of(image: bytes | bytearray | memoryview, key: bytes) -> bytes:
+    """The 32 octets that seal `image` under `key`."""
+    return hashlib.blake2b(image, digest_size=SEAL_BYTES, key=key, person=_PERSON).digest()
+
+
+def unseal(data: bytes, key: bytes) -> memoryview:
+    """The image in the file's bytes `data`, without a copy; SealBroken where its seal is not ours."""
+    image = memoryview(data)[: max(0, len(data) - SEAL_BYTES)]
+    if len(data) <= SEAL_BYTES or not hmac.compare_digest(seal_of(image, key), data[-SEAL_BYTES:]):
+        raise SealBroken("seal")
+    return image
+
+
+def _read(folder: Path) -> Keys:
+    found = []
+    for name, size in zip(_NAMES, (DIGEST_KEY_BYTES, SEAL_KEY_BYTES), strict=True):
+        try:
+            key = (folder / name).read_bytes()
+        except OSError as error:
+            raise KeyUnusable(f"{folder / name}: {error.strerror}") from None
+        if len(key) != size:
+            raise KeyUnusable(f"{folder / name}: expected {size} octets")
+        found.append(key)
+    return Keys(*found)
+
+
+def _make(path: Path, size: int) -> None:
+    """Write a new key, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, secrets.token_bytes(size))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    part.replace(path)
