@@ -29,7 +29,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source distribution, built by the back end that pip would use, from a copy of what git would ship."""
+    """The source distribution, built by the back end that pip would use."""
     folder = tmp_path_factory.mktemp("sdist")
     build = f"from setuptools import build_meta; print(build_meta.build_sdist({str(folder)!r}))"
     done = run(sys.executable, "-c", build, cwd=ROOT)

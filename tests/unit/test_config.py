@@ -1,4 +1,4 @@
-"""The configuration: defaults as promised, bounds at the limit and one past it, errors with key and reason."""
+"""The configuration: defaults as promised, bounds at the limit and one past it, errors name the key."""
 
 import ipaddress
 import re

@@ -1,0 +1,179 @@
+"""The verbs.
+
+Rules:
+1. Exit status: 0 done; 1 failed while running; 2 usage or configuration; 3 refused (a list, a signature).
+2. An error is one or two lines on stderr: what, where, what to do. No traceback, and never a listed name: what was
+   typed is not repeated, for it may be one.
+3. Names are read from the terminal without echo, or from stdin. `list check` takes none from the command line, where
+   other users of the host could read them; reserved names, which nobody lists, are let through.
+4. A verb imports what it needs when it runs, so that `ask` starts fast.
+"""
+
+import argparse
+import getpass
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from resolver import __version__
+
+DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+
+DEFAULT_CONFIG = Path("/etc/blocklist-resolver/resolver.toml")
+DEFAULT_SERVER = "127.0.0.1:5300"
+ASK_TIMEOUT_S = 5.0
+MAX_LINE = 1024
+
+_TYPED = re.compile(r"invalid choice: .*? \(choose from|invalid \w+ value: .*", re.DOTALL)
+
+
+class UsageError(Exception):
+    """The command line cannot be carried out; the text says why and repeats nothing of it."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        said = _TYPED.sub(lambda found: "choose from (" if "choose" in found[0] else "not understood", message)
+        if said.startswith("unrecognized arguments"):
+            said = "too many arguments"
+        self.exit(USAGE, f"{self.prog}: {said}; see {self.prog} --help\n")
+
+
+def _parser(*, authority: bool) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="blocklist-resolver",
+        description="A DNS forwarder that enforces an authority's signed blocklist.",
+        epilog="Exit status: 0 done, 1 failed while running, 2 usage or configuration, 3 refused.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_run(verbs)
+    _add_ask(verbs)
+    _add_list(verbs)
+    steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
+    if authority:
+        _add_authority(steps)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+
+
+def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
+    run = verbs.add_parser("run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again")
+    _add_config(run)
+    run.set_defaults(verb=_run)
+    check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.set_defaults(verb=_check_config)
+
+
+def _add_ask(verbs: "argparse._SubParsersAction[_Parser]") -> None:
+    ask = verbs.add_parser("ask", help="one query, as a person would read it")
+    ask.add_argument("name", metavar="NAME|-", help="-: from the terminal without echo, or from stdin")
+    ask.add_argument("type", metavar="TYPE", nargs="?", default="A", help="default: A")
+    ask.add_argument("--server", default=DEFAULT_SERVER, metavar="ADDR:PORT", help="default: %(default)s")
+    ask.add_argument("--over", choices=("udp", "tcp"), default="udp")
+    ask.add_argument("--json", action="store_true")
+    ask.set_defaults(verb=_ask)
+
+
+def _add_list(verbs: "argparse._SubParsersAction[_Parser]") -> None:
+    steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
+    status = steps.add_parser("status", help="per list: serial, dates, entries, refused lines, held or in force")
+    _add_config(status)
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(verb=_list_status)
+    check = steps.add_parser("check", help="is a name listed, and by which list and serial")
+    check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
+    _add_config(check)
+    check.set_defaults(verb=_list_check)
+
+
+def _add_authority(parser: argparse.ArgumentParser) -> None:
+    from resolver.authority import verbs
+
+    verbs.add_verbs(parser.add_subparsers(metavar="STEP", required=True))
+    parser.set_defaults(verb=verbs.run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from resolver import service
+
+    return service.serve(arguments.config)
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    from resolver import config
+
+    loaded = config.load(arguments.file)
+    print(f"{arguments.file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
+    return DONE
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from resolver import ask, config
+
+    try:
+        server = config.endpoint(arguments.server)
+    except ValueError as error:
+        raise UsageError(f"--server: {error}") from None
+    name = arguments.name
+    if name == "-":
+        name = next(names(), "")
+        if not name:
+            raise UsageError("no name given")
+    try:
+        reply = ask.ask(name, arguments.type, server, arguments.over, ASK_TIMEOUT_S)
+    except ask.AskError as error:
+        return complain(str(error), FAILED)
+    print(ask.as_json(reply) if arguments.json else ask.render(reply))
+    return DONE
+
+
+def names() -> Iterator[str]:
+    """Names, one a line: from the terminal without echo until an empty one, else from stdin."""
+    if sys.stdin.isatty():
+        while line := getpass.getpass("name (not shown; empty to end): ").strip():
+            yield line
+        return
+    while line := sys.stdin.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise UsageError("a line of stdin is longer than a name can be")
+        if line.strip():
+            yield line.strip()
+
+
+def complain(text: str, status: int) -> int:
+    """Says `text` on stderr, in its own words only; returns `status`."""
+    print(f"blocklist-resolver: {text}", file=sys.stderr)
+    return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carries out one command line (default: the process's own); returns its exit status."""
+    from resolver.config import ConfigError
+
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser(authority="authority" in words[:1]).parse_args(words)
+    try:
+        status: int = arguments.verb(arguments)
+        sys.stdout.flush()
+        return status
+    except (ConfigError, UsageError) as error:
+        return complain(str(error), USAGE)
+    except BrokenPipeError:
+        # Whoever read our output has left; nothing is to be said to anybody.
+        sys.stdout = None  # type: ignore[assignment]  # no second attempt to flush at exit
+        return FAILED
+    except OSError as error:
+        return complain(f"{error.strerror or type(error).__name__}", FAILED)
+    except KeyboardInterrupt:
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the text or the traceback of an unforeseen error may hold a listed name
+        return complain(f"internal error: {type(error).__name__}; please report it", FAILED)
