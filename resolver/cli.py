@@ -2,16 +2,15 @@
 
 Rules:
 1. Exit status: 0 done; 1 failed while running; 2 usage or configuration; 3 refused (a list, a signature).
-2. An error is one or two lines on stderr: what, where, what to do. No traceback, and never a listed name: what was
-   typed is not repeated, for it may be one.
-3. Names are read from the terminal without echo, or from stdin. `list check` takes none from the command line, where
-   other users of the host could read them; reserved names, which nobody lists, are let through.
+2. An error is one or two lines on stderr: what, where, what to do. No traceback, and never a listed name:
+   what was typed is not repeated, for it may be one.
+3. Names are read from the terminal without echo, or from stdin. `list check` takes none from the command
+   line, where other users of the host could read them; reserved names, which nobody lists, are let through.
 4. A verb imports what it needs when it runs, so that `ask` starts fast.
 """
 
 import argparse
 import getpass
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +35,9 @@ class UsageError(Exception):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        said = _TYPED.sub(lambda found: "choose from (" if "choose" in found[0] else "not understood", message)
+        said = _TYPED.sub(
+            lambda found: "choose from (" if "choose" in found[0] else "not understood", message
+        )
         if said.startswith("unrecognized arguments"):
             said = "too many arguments"
         self.exit(USAGE, f"{self.prog}: {said}; see {self.prog} --help\n")
@@ -53,7 +54,6 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
     _add_ask(verbs)
-    _add_list(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)
@@ -61,11 +61,15 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s"
+    )
 
 
 def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
-    run = verbs.add_parser("run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again")
+    run = verbs.add_parser(
+        "run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again"
+    )
     _add_config(run)
     run.set_defaults(verb=_run)
     check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
@@ -81,18 +85,6 @@ def _add_ask(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     ask.add_argument("--over", choices=("udp", "tcp"), default="udp")
     ask.add_argument("--json", action="store_true")
     ask.set_defaults(verb=_ask)
-
-
-def _add_list(verbs: "argparse._SubParsersAction[_Parser]") -> None:
-    steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
-    status = steps.add_parser("status", help="per list: serial, dates, entries, refused lines, held or in force")
-    _add_config(status)
-    status.add_argument("--json", action="store_true")
-    status.set_defaults(verb=_list_status)
-    check = steps.add_parser("check", help="is a name listed, and by which list and serial")
-    check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
-    _add_config(check)
-    check.set_defaults(verb=_list_check)
 
 
 def _add_authority(parser: argparse.ArgumentParser) -> None:
@@ -117,10 +109,10 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from resolver import ask, config
+    from resolver import ask, values
 
     try:
-        server = config.endpoint(arguments.server)
+        server = values.endpoint(arguments.server)
     except ValueError as error:
         raise UsageError(f"--server: {error}") from None
     name = arguments.name
@@ -157,10 +149,10 @@ def complain(text: str, status: int) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carries out one command line (default: the process's own); returns its exit status."""
-    from resolver.config import ConfigError
-
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser(authority="authority" in words[:1]).parse_args(words)
+    from resolver.config import ConfigError
+
     try:
         status: int = arguments.verb(arguments)
         sys.stdout.flush()
@@ -168,8 +160,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, UsageError) as error:
         return complain(str(error), USAGE)
     except BrokenPipeError:
-        # Whoever read our output has left; nothing is to be said to anybody.
-        sys.stdout = None  # type: ignore[assignment]  # no second attempt to flush at exit
+        # Whoever read our output has left: nothing to say, and no second attempt to flush at exit.
+        sys.stdout = None
         return FAILED
     except OSError as error:
         return complain(f"{error.strerror or type(error).__name__}", FAILED)

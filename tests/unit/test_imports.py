@@ -28,7 +28,7 @@ TABLE: dict[str, set[str]] = {
     "quiet_http": set(),
     "service": {"ask", "authority", "config", "core", "count", "feed", "page", "query", "__version__"},
     "demonstration": {"ask", "authority", "config", "core", "feed", "service", "__version__"},
-    "cli": {"ask", "authority", "config", "core", "feed", "service", "__version__"},
+    "cli": {"ask", "authority", "config", "core", "feed", "service", "values", "__version__"},
     "__main__": {"cli"},
     "": set(),
 }
@@ -194,3 +194,9 @@ def test_an_import_against_the_rules_is_found(module: str, text: str) -> None:
 )
 def test_an_import_within_the_rules_is_not(module: str, text: str) -> None:
     assert faults(text, module) == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("core/*.p*")), ids=lambda path: path.name)
+def test_core_imports_its_siblings_relatively(path: Path) -> None:
+    """Else the plain twin, which is the package under another name, runs compiled siblings."""
+    assert not re.search(r"^\s*(from|c?import)\s+resolver\b", path.read_text(), re.MULTILINE)
