@@ -1,8 +1,8 @@
 """What an authority signs about a list, and the bounds of the metadata that carry it.
 
 Rules:
-- The facts stand in the `custom` of the list's target, in the top-level targets role, so that the thresholds of the
-  targets keys cover them; dates are whole unix seconds in UTC.
+- The facts stand in the `custom` of the list's target, in the top-level targets role, so that the
+  thresholds of the targets keys cover them; dates are whole unix seconds in UTC.
 - `entries` is there only where the authority has said the number: it announces a change of size.
 - Unknown fields are passed over, so that an authority may add its own.
 """
@@ -47,4 +47,8 @@ def custom_of(value: object) -> Custom:
 
 def to_json(custom: Custom) -> dict[str, object]:
     """The value to put into a target's `custom`."""
-    return {key: value for key, value in msgspec.structs.asdict(custom).items() if key != "entries" or value is not None}
+    return {
+        key: value
+        for key, value in msgspec.structs.asdict(custom).items()
+        if key != "entries" or value is not None
+    }

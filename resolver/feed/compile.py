@@ -1,64 +1,30 @@
 """The compile process: list bytes to one sealed image; the only place that sees names.
 
-Runs as its own process (`python -I -m resolver.feed.compile`): one line of JSON without names comes in, one line of
-counts goes out. The list, the keys, the previous image and the output are inherited descriptors.
+Runs as its own process (`python -I -m resolver.feed.compile`): one line of JSON without names comes in, one
+line of counts goes out. The list, the keys, the previous image and the output are inherited descriptors.
 
 Rules:
-- Before the first byte of the list is read this process can open nothing, is not dumpable and bounded in memory.
+- Before the first byte of the list is read this process can open nothing, is not dumpable and bounded in
+  memory.
 - The synthetic name is drawn anew for each image, so that a self-test cannot pass by an older one.
 - The image is complete, sealed and on the disk, or the process has failed.
 """
 
-import base64
-import mmap
 import os
-import secrets
 import sys
-from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
 from resolver.core import image
 
-from . import read, seal, suffixes
+from . import read, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
-
-SELFTEST_LABEL_OCTETS: Final = 26
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to compile and from which descriptors; `previous` is -1 where there is no image in force."""
-
-    parent: int
-    list_fd: int
-    output: int
-    keys: int
-    previous: int
-    list_id: str
-    serial: int
-    issued: int
-    expires: int
-    generation: int
-    demonstration: bool
-    max_entries: int
-    memory_bytes: int
+from .messages import Compiled, CompileRequest
 
 
-class Compiled(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of an image; refused lines by reason, and the numbers of the first ones."""
-
-    entries: int
-    refused: dict[str, int]
-    refused_lines: dict[str, tuple[int, ...]]
-
-
-def selftest_label(random: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
-    """26 base32 characters of 128 random bits."""
-    return base64.b32encode(random(16)).rstrip(b"=").lower()
-
-
-def compiled(request: Request, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes) -> tuple[Compiled, bytearray]:
+def compiled(
+    request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes
+) -> tuple[Compiled, bytearray]:
     """Counts and image of the list in `data`; Failed with a reason where it is refused whole."""
     try:
         entries = read.read(data, psl, demonstration=request.demonstration, max_entries=request.max_entries)
@@ -73,7 +39,7 @@ def compiled(request: Request, data: bytes, keys: seal.Keys, psl: suffixes.Suffi
         issued=request.issued,
         expires=request.expires,
         generation=request.generation,
-        selftest=selftest_label(),
+        selftest=synthetic.label(),
         previous=_previous(request.previous, keys),
     )
     counts = Compiled(
@@ -85,18 +51,18 @@ def compiled(request: Request, data: bytes, keys: seal.Keys, psl: suffixes.Suffi
 
 
 def _contents(handle: int) -> bytes:
-    with mmap.mmap(handle, 0, access=mmap.ACCESS_READ) as mapped:
-        return mapped[:]
+    with os.fdopen(handle, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
 
 
 def _previous(handle: int, keys: seal.Keys) -> memoryview | None:
     """The view of the image in force; None where there is none that is ours, so that no name counts as new."""
     if handle < 0:
         return None
-    with os.fdopen(handle, "rb", closefd=False) as file:
-        data = file.read()
     try:
-        return image.view(seal.unseal(data, keys.seal))
+        view: memoryview = image.view(seal.unseal(_contents(handle), keys.seal))
+        return view
     except (seal.SealBroken, image.ImageMalformed):
         return None
 
@@ -108,7 +74,7 @@ def _write(handle: int, data: bytes | bytearray) -> None:
 
 
 def _work() -> None:
-    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
     psl = suffixes.load()
     confine(request.parent, request.memory_bytes)
     open_nothing()

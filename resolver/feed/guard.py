@@ -1,8 +1,8 @@
 """Rules on a whole list, by counts alone: what they hold waits for a person, and the last good list stays.
 
 Rules:
-- A change of size is held above the configured share and above 500 names, unless the authority has announced the new
-  number in the signed metadata; refused lines are allowed for.
+- A change of size is held above the configured share and above 500 names, unless the authority has
+  announced the new number in the signed metadata; refused lines are allowed for.
 - The first list is held outside the expected number of entries; there is nothing to compare it with.
 - Too large a share of refused lines is held: the list is not what was meant.
 - A signed withdrawal is held: an authority's slip must not lift a list unseen.

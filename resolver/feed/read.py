@@ -1,16 +1,20 @@
 """A plain domain list to entries: bytes in, wire-format names and their bits out.
 
 Rules:
-- One entry a line: `name` covers itself and all below it, `=name` only itself; `!name` and `!=name` are exceptions of
-  the same scopes. `#` starts a comment at the start of a line or after a blank; blank lines count for nothing.
-  LF or CRLF, UTF-8; one byte order mark at the start and one dot at the end of a name are passed over.
-- Names beyond ASCII are mapped by UTS 46, non-transitional, and held to IDNA 2008; every rule looks at the result.
-- A line that breaks a rule is refused, counted by its reason and told by its number; never cut to fit, never guessed.
+- One entry a line: `name` covers itself and all below it, `=name` only itself; `!name` and `!=name` are
+  exceptions of the same scopes. `#` starts a comment at the start of a line or after a blank; blank lines
+  count for nothing. LF or CRLF, UTF-8; one byte order mark at the start and one dot at the end of a name
+  are passed over.
+- Names beyond ASCII are mapped by UTS 46, non-transitional, and held to IDNA 2008; every rule looks at the
+  result.
+- A line that breaks a rule is refused, counted by its reason and told by its number; never cut to fit,
+  never guessed.
 - A list that is not UTF-8, has too many entries or none at all is refused whole.
-- A production list holds no reserved name, a demonstration list nothing else; the self-test's zone is in neither.
+- A production list holds no reserved name, a demonstration list nothing else; the self-test's zone is in
+  neither.
 
-Speed: blocks of lines are judged by whole-block operations; a block with an odd line is halved until the odd line
-stands almost alone, and only what stands there is read line by line.
+Speed: blocks of lines are judged by whole-block operations; a block with an odd line is halved until the
+odd line stands almost alone, and only what stands there is read line by line.
 """
 
 import ipaddress
@@ -132,7 +136,9 @@ def read(data: bytes, suffixes: Suffixes, *, demonstration: bool, max_entries: i
         flags=b"".join(found.flags),
         lines=found.lines,
         refused={str(reason): count for reason, count in found.refused.items()},
-        refused_lines={str(reason): tuple(sorted(numbers)) for reason, numbers in found.refused_lines.items()},
+        refused_lines={
+            str(reason): tuple(sorted(numbers)) for reason, numbers in found.refused_lines.items()
+        },
     )
 
 
@@ -229,7 +235,11 @@ class _Reader:
         if not self._parents.isdisjoint([line.partition(b".")[2] for line in lines]):
             return False
         tlds = {line.rpartition(b".")[2] for line in lines}
-        if SELFTEST_NAME + b"\n" in text or not SPECIAL_TLDS.isdisjoint(tlds) or any(map(_NUMERIC.match, tlds)):
+        if (
+            SELFTEST_NAME + b"\n" in text
+            or not SPECIAL_TLDS.isdisjoint(tlds)
+            or any(map(_NUMERIC.match, tlds))
+        ):
             return False
         if self._demonstration:
             return tlds <= DOCUMENTATION_TLDS

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     STATE_NOT_WRITTEN = "state_not_written"
+    STATE_UNREADABLE = "state_unreadable"
     IMAGE_UNUSABLE = "image_unusable"
     PROCESS = "process"
     INTERNAL = "internal"

@@ -1,11 +1,12 @@
 """The two keys of a host, and the seal under which a saved image may be believed.
 
 Rules:
-- The digest key makes names unreadable in an image, the seal key proves that this host wrote the file; neither is
-  ever written beside an image by anyone but this module, and then 0600.
-- Keys come from the configured folder, else from the credentials folder systemd hands over, else they are made in the
-  state folder. A folder that holds only one of the two is an error: a host has both or none.
-- A seal is BLAKE2b-256 keyed with the seal key over the whole image; it is held against the file in constant time.
+- The digest key makes names unreadable in an image, the seal key proves that this host wrote the file;
+  neither is ever written beside an image by anyone but this module, and then 0600.
+- Keys come from the configured folder, else from the credentials folder systemd hands over, else they are
+  made in the state folder. A folder that holds only one of the two is an error: a host has both or none.
+- A seal is BLAKE2b-256 keyed with the seal key over the whole image; it is held against the file in
+  constant time.
 """
 
 import hashlib

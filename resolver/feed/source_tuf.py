@@ -1,14 +1,16 @@
 """The fetch process: an authority's TUF repository to facts that verified and, when told to, to the list's bytes.
 
-Runs as its own process (`python -I -m resolver.feed.source_tuf`) and speaks lines of JSON: a request comes in, the
-verified facts go out; a line `go` comes in, the list is written to the inherited memfd, `done` goes out.
+Runs as its own process (`python -I -m resolver.feed.source_tuf`) and speaks lines of JSON: a request comes
+in, the verified facts go out; a line `go` comes in, the list is written to the inherited memfd, `done` goes
+out.
 
 Rules:
-- The pinned root of each request is the only start of trust; what the metadata folder remembers is verified anew.
-- The target stands in the top-level targets role: delegations are not followed, so that the set of targets keys is the
-  one that answers for the list.
-- Every download is bounded in bytes before it starts and in time as it goes; nothing is spooled to a disk; only what
-  verified is kept (metadata in its folder, the list in the memfd).
+- The pinned root of each request is the only start of trust; what the metadata folder remembers is verified
+  anew.
+- The target stands in the top-level targets role: delegations are not followed, so that the set of targets
+  keys is the one that answers for the list.
+- Every download is bounded in bytes before it starts and in time as it goes; nothing is spooled to a disk;
+  only what verified is kept (metadata in its folder, the list in the memfd).
 - TLS is always verified; a redirect is an error.
 """
 
@@ -34,6 +36,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 from resolver.authority import shapes
 
 from .confine import Failed, confine, run, say
+from .messages import Facts, FetchRequest
 from .reasons import Reason
 
 _CHUNK: Final = 2**16
@@ -43,38 +46,10 @@ _LATE: Final = re.compile(r"(timestamp|snapshot)\.json is expired")
 _MIXED: Final = re.compile(r"Expected (targets v|snapshot version )\d")
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to fetch, and within which bounds; `output` is the inherited memfd."""
-
-    parent: int
-    output: int
-    url: str
-    root: str
-    target: str
-    metadata: str
-    ca: str
-    certificate: str
-    key: str
-    max_bytes: int
-    memory_bytes: int
-    seconds: float
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What verified about a list; `fresh_until` is when the timestamp's signature ends, in unix seconds."""
-
-    digest: str
-    length: int
-    custom: shapes.Custom
-    targets_keys: str
-    root_version: int
-    fresh_until: int
-
-
 class Fetcher(FetcherInterface):
     """Reads file:// and https:// into bounded memory until `deadline` (monotonic seconds)."""
 
-    def __init__(self, request: Request, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, request: FetchRequest, clock: Callable[[], float] = time.monotonic) -> None:
         self._request = request
         self._clock = clock
         self._deadline = clock() + request.seconds
@@ -128,8 +103,8 @@ class Fetcher(FetcherInterface):
 
     def _connected(self, host: str, port: int) -> Any:
         if self._connection is None:
-            import http.client  # noqa: PLC0415 - a file:// source never needs it
-            import ssl  # noqa: PLC0415
+            import http.client
+            import ssl
 
             context = ssl.create_default_context(cafile=self._request.ca or None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -164,7 +139,7 @@ def reason_of(error: Exception) -> Reason:
     return Reason.INTERNAL
 
 
-def updater_of(request: Request, fetcher: FetcherInterface) -> Updater:
+def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
     """A TUF client for one request; Failed where the pinned root is of no use."""
     config = UpdaterConfig(
         max_root_rotations=shapes.MAX_ROOT_ROTATIONS,
@@ -190,7 +165,7 @@ def updater_of(request: Request, fetcher: FetcherInterface) -> Updater:
         raise Failed(Reason.ROOT_UNUSABLE) from None
 
 
-def facts_of(request: Request, target: TargetFile) -> Facts:
+def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
     """The verified facts of `target`; the metadata files read here are those that have just verified."""
     folder = Path(request.metadata)
     root = Metadata[Root].from_bytes((folder / "root.json").read_bytes()).signed
@@ -217,7 +192,7 @@ def facts_of(request: Request, target: TargetFile) -> Facts:
     )
 
 
-def fetch(request: Request, wanted: Callable[[Facts], bool]) -> bool:
+def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
     updater = updater_of(request, Fetcher(request))
     try:
@@ -236,7 +211,7 @@ def fetch(request: Request, wanted: Callable[[Facts], bool]) -> bool:
 
 
 def _work() -> None:
-    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=Request)
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=FetchRequest)
     os.umask(0o077)
     confine(request.parent, request.memory_bytes)
 

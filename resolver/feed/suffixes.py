@@ -1,10 +1,13 @@
 """Names that no list may hold: suffixes under which strangers register, and reserved names.
 
 Rules:
-- An ICANN suffix is a name of the ICANN section of the Public Suffix List: a rule itself, the name above a wildcard,
-  or any name directly below one that no exception rule spares. The private section is not looked at here.
-- `DOCUMENTATION` names are what a demonstration list is made of (RFC 2606, RFC 6761); a production list has none.
-- `SPECIAL` top-level names never belong into a list: they are answered on the spot (RFC 6761, 6762, 7686, 8375, 9476).
+- An ICANN suffix is a name of the ICANN section of the Public Suffix List: a rule itself, the name above a
+  wildcard, or any name directly below one that no exception rule spares. The private section is not looked
+  at here.
+- `DOCUMENTATION` names are what a demonstration list is made of (RFC 2606, RFC 6761); a production list has
+  none.
+- `SPECIAL` top-level names never belong into a list: they are answered on the spot (RFC 6761, 6762, 7686,
+  8375, 9476).
 """
 
 from typing import Final, NamedTuple

@@ -1,0 +1,80 @@
+"""Put a list in force: read its image once, hold it against what is written of it, test it, and only then swap.
+
+Rules:
+- The image is read into anonymous memory, once: a file that changes later changes nothing in force.
+- The self-test asks the judgement itself, with the image as it will be: the synthetic name is blocked in
+  every type, digests of the list are found, and names that cannot be listed pass.
+- A failure says which check, never which name.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from resolver.core import codes, image
+
+from . import synthetic
+from .seal import Keys, SealBroken, unseal
+from .state import Record
+
+Judge = Callable[[memoryview], Callable[[bytes, int], int]]
+"""Makes from an image the function that gives (name in wire format, qtype) a verdict of core.codes."""
+
+SAMPLES: Final = 1000
+# At the load of 0.75 that an image has, so many slots hold the wanted number of entries.
+_SAMPLED_SLOTS: Final = 1400
+_TYPE_TXT: Final = 16
+_TYPES: Final = (codes.TYPE_A, codes.TYPE_AAAA, codes.TYPE_HTTPS, _TYPE_TXT)
+_UNLISTED_ZONE: Final = b"\x07invalid\x00"
+
+
+class ImageUnusable(Exception):
+    """The saved image is not the one the state speaks of, or not readable here; says what is off."""
+
+
+class SelfTestFailed(Exception):
+    """The image does not judge as it must; says which check failed."""
+
+
+def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstration: bool) -> memoryview:
+    """The view (u64) of the image of `record`; ImageUnusable where it cannot be the one to put in force."""
+    if record.digest_key != keys.digest_id:
+        raise ImageUnusable("made with another digest key")
+    if record.demonstration is not demonstration:
+        raise ImageUnusable("made under other rules for reserved names")
+    try:
+        view: memoryview = image.view(unseal((folder / record.image).read_bytes(), keys.seal))
+    except OSError as error:
+        raise ImageUnusable(error.strerror or "not readable") from None
+    except (SealBroken, image.ImageMalformed) as error:
+        raise ImageUnusable(str(error)) from None
+    header = image.header(view)
+    said = (header.list_id, header.serial, header.issued, header.expires, header.generation, header.entries)
+    if said != (
+        list_id,
+        record.serial,
+        record.issued,
+        record.expires or 0,
+        record.generation,
+        record.entries,
+    ):
+        raise ImageUnusable("header")
+    return view
+
+
+def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) -> None:
+    """Pass, or raise SelfTestFailed."""
+    verdict = judge(view)
+    label = image.header(view).selftest
+    blocked = bytes([len(label)]) + label + image.SELFTEST_ZONE
+    if any(verdict(blocked, qtype) != codes.BLOCK for qtype in _TYPES):
+        raise SelfTestFailed("synthetic name")
+    found = image.digests(view, _SAMPLED_SLOTS)
+    if not found or any(image.find(view, low, high) != bits for low, high, bits in found):
+        raise SelfTestFailed("digests")
+    # Nothing of a list can cover a random name right below a reserved top-level name, which no list may hold.
+    for number in range(SAMPLES):
+        unlisted = synthetic.label(random)
+        name = bytes([len(unlisted)]) + unlisted + _UNLISTED_ZONE
+        if verdict(name, _TYPES[number % len(_TYPES)]) != codes.PASS:
+            raise SelfTestFailed("unlisted names")

@@ -1,0 +1,65 @@
+"""What the service, the fetch process and the compile process say to each other: numbers and paths, never a name."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from resolver.authority.shapes import Custom
+
+
+class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of JSON."""
+
+
+class FetchRequest(_Message, frozen=True):
+    """What to fetch, and within which bounds; `output` is the inherited memfd."""
+
+    parent: int
+    output: int
+    url: str
+    root: str
+    target: str
+    metadata: str
+    ca: str
+    certificate: str
+    key: str
+    max_bytes: int
+    memory_bytes: int
+    seconds: float
+
+
+class Facts(_Message, frozen=True):
+    """Digest (SHA-256, hex) and length of a verified target, its signed facts, who signs; `fresh_until` in unix seconds."""
+
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    length: Annotated[int, Meta(ge=0)]
+    custom: Custom
+    targets_keys: str
+    root_version: int
+    fresh_until: int
+
+
+class CompileRequest(_Message, frozen=True):
+    """What to compile and from which descriptors; `previous` is -1 where there is no image in force."""
+
+    parent: int
+    list_fd: int
+    output: int
+    keys: int
+    previous: int
+    list_id: str
+    serial: int
+    issued: int
+    expires: int
+    generation: int
+    demonstration: bool
+    max_entries: int
+    memory_bytes: int
+
+
+class Compiled(_Message, frozen=True):
+    """Counts of an image; refused lines by reason, and the numbers of the first ones."""
+
+    entries: int
+    refused: dict[str, int]
+    refused_lines: dict[str, tuple[int, ...]]

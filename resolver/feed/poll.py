@@ -1,0 +1,167 @@
+"""All lists together: what the service starts, asks and wakes; and what is written of lists where none is running.
+
+Rules:
+- Each list polls at its own pace; a wake-up polls all of them now, and one that is slow keeps no other
+  waiting.
+- `recover` comes before the first answer; `run` only returns by being cancelled.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from resolver.config import Config, List
+
+from . import activate, state
+from .audit import Audit, Event
+from .seal import Keys, load_keys
+from .state import Record
+from .store import Store
+from .update import Hooks, ListUpdate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListFacts:
+    """What the exporter shows of a list; times in unix seconds, 0 where there is none."""
+
+    list_id: str
+    serial: int
+    entries: int
+    in_force_since: int
+    expiry: int
+    last_success: int
+    held: bool
+    enforced: bool
+    lifted: bool
+    selftest_passed: bool
+    demonstration: bool
+    failures: Mapping[str, int]
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the state folder says of a list."""
+
+    list_id: str
+    in_force: Record | None
+    held: Record | None
+    held_for: tuple[str, ...]
+    quarantined: int
+    expiry: int
+
+
+def folder_of(config: Config, list_id: str) -> Path:
+    """Where the files of a list are."""
+    return Path(config.state.directory) / "lists" / list_id
+
+
+def keys_of(config: Config) -> Keys:
+    """The keys of this host; KeyUnusable where they cannot be had."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return load_keys(Path(config.state.directory), config.state.keys, credentials)
+
+
+class Feed:
+    """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
+
+    def __init__(
+        self, config: Config, keys: Keys, hooks: Hooks, now: Callable[[], float] = time.time
+    ) -> None:
+        audit = Audit(Path(config.state.directory) / "audit.log")
+        if audit.torn:
+            audit.append(Event.TORN, now(), list_id="", serial=0, digest="")
+        self._lists = {
+            one.id: ListUpdate(one, Store(folder_of(config, one.id)), keys, audit, hooks, now=now)
+            for one in config.lists
+        }
+        self._wake: dict[str, asyncio.Event] = {}
+
+    def __iter__(self) -> Iterator[ListUpdate]:
+        return iter(self._lists.values())
+
+    def __getitem__(self, list_id: str) -> ListUpdate:
+        return self._lists[list_id]
+
+    def recover(self) -> None:
+        """Put in force every list that is saved here; OSError where the state folder cannot be used."""
+        for one in self:
+            one.recover()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        self._wake = {one.list.id: asyncio.Event() for one in self}
+        async with asyncio.TaskGroup() as group:
+            for one in self:
+                group.create_task(self._run(one), name=f"feed {one.list.id}")
+
+    def trigger(self) -> None:
+        """Have every list polled now."""
+        for event in self._wake.values():
+            event.set()
+
+    async def _run(self, one: ListUpdate) -> None:
+        wake = self._wake[one.list.id]
+        while True:
+            wake.clear()
+            await one.poll()
+            try:
+                async with asyncio.timeout(one.list.source.poll):
+                    await wake.wait()
+            except TimeoutError:
+                continue
+
+    def facts(self) -> tuple[ListFacts, ...]:
+        """What is known of every list now, in configured order."""
+        return tuple(_facts_of(one) for one in self)
+
+
+def _facts_of(one: ListUpdate) -> ListFacts:
+    record, held = one.state.in_force, one.state.held
+    newest = held.record if held else record
+    return ListFacts(
+        list_id=one.list.id,
+        serial=record.serial if record else 0,
+        entries=record.entries if record else 0,
+        in_force_since=record.since if record else 0,
+        expiry=int(one.deadline(record)) if record else 0,
+        last_success=one.last_success,
+        held=held is not None,
+        enforced=bool(one.enforced),
+        lifted=one.enforced == 0,
+        selftest_passed=one.selftest_passed,
+        demonstration=one.list.demonstration,
+        failures=dict(one.failures),
+        refused=newest.refused if newest else {},
+    )
+
+
+def read_status(config: Config) -> list[Status]:
+    """What is written of every configured list; OSError, StateUnreadable where it cannot be read."""
+    return [_status_of(config, one) for one in config.lists]
+
+
+def _status_of(config: Config, one: List) -> Status:
+    store = Store(folder_of(config, one.id))
+    found = state.at_start(store.read_state(), store.read_floor())
+    return Status(
+        list_id=one.id,
+        in_force=found.in_force,
+        held=found.held.record if found.held else None,
+        held_for=found.held.reasons if found.held else (),
+        quarantined=len(found.quarantined),
+        expiry=int(state.deadline(found.in_force, one.hard_limit)) if found.in_force else 0,
+    )
+
+
+def saved_image(config: Config, list_id: str, keys: Keys) -> memoryview | None:
+    """The view of the saved image of a list in force, None where there is none; ImageUnusable where it is damaged."""
+    one = next(one for one in config.lists if one.id == list_id)
+    store = Store(folder_of(config, list_id))
+    record = state.at_start(store.read_state(), store.read_floor()).in_force
+    if record is None or record.withdrawn:
+        return None
+    return activate.load(store.folder, record, keys, list_id=list_id, demonstration=one.demonstration)

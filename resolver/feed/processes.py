@@ -1,0 +1,114 @@
+"""Start, feed, bound and end the two processes that see names; nothing they read ever passes through here.
+
+Rules:
+- Both are exec'd, isolated (`-I`), with an empty environment, no stderr, and only the descriptors they need.
+- They answer in lines of JSON of bounded length; anything else, a crash or silence is a reason, not a text.
+- Whoever waits longer than allowed is killed; so is whatever runs when the service stops.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from .confine import MAX_REPLY_BYTES
+from .messages import Compiled, CompileRequest, Facts, FetchRequest
+from .reasons import Reason
+
+_T = TypeVar("_T")
+
+FETCH_SECONDS: Final = 120.0
+COMPILE_SECONDS: Final = 300.0
+FETCH_MEMORY_BYTES: Final = 2**30
+COMPILE_MEMORY_BYTES: Final = 3 * 2**30
+
+
+class UpdateFailed(Exception):
+    """An update ended before its list was in force, for `reason`."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+async def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
+    """Verified facts, and whether the list was wanted and now is in `request.output`; UpdateFailed otherwise."""
+    async with _child("resolver.feed.source_tuf", (request.output,), request.seconds) as child:
+        facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
+        go = wanted(facts)
+        if _part(await _ask(child, b"go" if go else b"stop"), "done", bool) is not go:
+            raise UpdateFailed(Reason.PROCESS)
+        return facts, go
+
+
+async def compile_list(request: CompileRequest, seconds: float = COMPILE_SECONDS) -> Compiled:
+    """Counts of the image that now is in `request.output`; UpdateFailed otherwise."""
+    handles = (request.list_fd, request.output, request.keys, request.previous)
+    async with _child("resolver.feed.compile", tuple(fd for fd in handles if fd >= 0), seconds) as child:
+        return _part(await _ask(child, msgspec.json.encode(request)), "compiled", Compiled)
+
+
+def memory_file(name: str, content: bytes = b"") -> int:
+    """A descriptor of a new anonymous file that holds `content`, at its start."""
+    handle = os.memfd_create(name)
+    os.write(handle, content)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
+
+
+@asynccontextmanager
+async def _child(
+    module: str, handles: tuple[int, ...], seconds: float
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-m",
+        module,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        pass_fds=handles,
+        env={},
+        cwd="/",
+        limit=MAX_REPLY_BYTES,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            yield child
+            if child.stdin is not None:
+                child.stdin.close()
+            await child.wait()
+    except TimeoutError:
+        raise UpdateFailed(Reason.TIMED_OUT) from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def _ask(child: asyncio.subprocess.Process, line: bytes) -> dict[str, Any]:
+    """Send a line and return the answer's JSON; UpdateFailed where the process says a reason, or nothing."""
+    if child.stdin is None or child.stdout is None:
+        raise UpdateFailed(Reason.PROCESS)
+    try:
+        child.stdin.write(line + b"\n")
+        await child.stdin.drain()
+        answer = msgspec.json.decode(await child.stdout.readline(), type=dict[str, Any])
+    except (ConnectionError, ValueError):
+        raise UpdateFailed(Reason.PROCESS) from None
+    if "failed" in answer:
+        known = answer["failed"] in {reason.value for reason in Reason}
+        raise UpdateFailed(Reason(answer["failed"]) if known else Reason.PROCESS)
+    return answer
+
+
+def _part(answer: dict[str, Any], name: str, kind: type[_T]) -> _T:
+    try:
+        return msgspec.convert(answer.get(name), kind)
+    except msgspec.ValidationError:
+        raise UpdateFailed(Reason.PROCESS) from None

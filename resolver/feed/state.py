@@ -1,0 +1,197 @@
+"""The life of a list: what may be accepted, and what becomes of it. Pure rules; feed.store writes them down.
+
+    fetched -> refused | compiled -> held | in force -> superseded | quarantined
+
+Rules:
+- Accepted serials and issue dates only go forward; the same serial comes again only with the same digest,
+  as a renewal of its dates. The expiry need not go forward.
+- The floor is the list last put in force, and belongs to the set of targets keys that signed it: where a
+  verified root has replaced those keys, the floor of the old ones says nothing.
+- Where the clock stands before a signed date, the clock is wrong: nothing is accepted.
+- A list is quarantined with its digest: what was taken out once never comes back, under whatever serial.
+- The previous image is in force again only because the later one failed, and then the state names it.
+- At start the floor's list is the last good one, even where the state was not written any more after the
+  floor.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from .messages import Facts
+from .reasons import Reason
+
+FORMAT: Final = 1
+
+_Name = Annotated[str, Meta(pattern=r"^([0-9]{1,20}\.image)?\Z")]
+
+
+class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something written down."""
+
+
+class Record(_Part, frozen=True):
+    """One list that verified and was compiled; `image` is a file name, "" for a withdrawal. Times in unix seconds."""
+
+    serial: int
+    digest: str
+    issued: int
+    expires: int | None
+    withdrawn: bool
+    announced: int | None
+    entries: int
+    refused: dict[str, int]
+    refused_lines: dict[str, tuple[int, ...]]
+    image: _Name
+    generation: int
+    digest_key: str
+    demonstration: bool
+    targets_keys: str
+    since: int = 0
+
+    @property
+    def identity(self) -> tuple[int, str]:
+        """Serial and digest: what tells one list from another."""
+        return self.serial, self.digest
+
+
+class Held(_Part, frozen=True):
+    """A list that waits for a person, and why."""
+
+    record: Record
+    reasons: tuple[str, ...]
+    since: int
+
+
+class Floor(_Part, frozen=True):
+    """The list below which nothing is accepted any more."""
+
+    record: Record
+    format: Literal[1] = FORMAT
+
+
+class State(_Part, frozen=True):
+    """Where a list stands; replaced whole."""
+
+    format: Literal[1] = FORMAT
+    generation: int = 0
+    in_force: Record | None = None
+    previous: Record | None = None
+    held: Held | None = None
+    gone_back_to: tuple[int, str] | None = None
+    quarantined: tuple[tuple[int, str], ...] = ()
+
+
+def refusal(
+    facts: Facts, state: State, floor: Floor | None, *, list_id: str, minimum: int, now: float
+) -> Reason | None:
+    """Why verified facts are not accepted; None where they may be."""
+    custom = facts.custom
+    if custom.list != list_id:
+        return Reason.WRONG_LIST
+    accepted = [] if floor is None else [floor.record]
+    if state.held is not None:
+        accepted.append(state.held.record)
+    accepted = [record for record in accepted if record.targets_keys == facts.targets_keys]
+    if now < max([custom.issued, *(record.issued for record in accepted)]):
+        return Reason.CLOCK_BEHIND
+    if any(digest == facts.digest for _, digest in state.quarantined):
+        return Reason.QUARANTINED
+    if custom.serial < minimum:
+        return Reason.ROLLED_BACK
+    for record in accepted:
+        if custom.serial < record.serial or custom.issued < record.issued:
+            return Reason.ROLLED_BACK
+        if custom.serial == record.serial and facts.digest != record.digest:
+            return Reason.SERIAL_REUSED
+    return None
+
+
+def clock_behind(floor: Floor | None, now: float) -> bool:
+    """Whether the clock stands before the newest date that was accepted."""
+    return floor is not None and now < floor.record.issued
+
+
+def due(facts: Facts, record: Record | None) -> bool:
+    """Whether accepted facts say anything else than `record` (the list in force, or the one held)."""
+    if record is None:
+        return True
+    custom = facts.custom
+    return (
+        facts.digest,
+        facts.targets_keys,
+        custom.serial,
+        custom.issued,
+        custom.expires,
+        custom.withdrawn,
+    ) != (
+        record.digest,
+        record.targets_keys,
+        record.serial,
+        record.issued,
+        record.expires,
+        record.withdrawn,
+    )
+
+
+def hold(state: State, record: Record, reasons: tuple[str, ...], now: int) -> State:
+    """The state in which `record` waits."""
+    return replace(state, held=Held(record=record, reasons=reasons, since=now), generation=record.generation)
+
+
+def put_in_force(state: State, record: Record) -> State:
+    """The state in which `record` is in force; what it supersedes is kept, a renewal supersedes nothing."""
+    old = state.in_force
+    renewal = old is None or old.identity == record.identity
+    return replace(
+        state,
+        generation=max(state.generation, record.generation),
+        in_force=record,
+        previous=state.previous if renewal else old,
+        held=None,
+        gone_back_to=None,
+    )
+
+
+def quarantine(state: State, record: Record) -> State:
+    """The state in which `record` is never activated again; it was not in force."""
+    held = state.held if state.held and state.held.record.identity != record.identity else None
+    generation = max(state.generation, record.generation)
+    if record.identity in state.quarantined:
+        return replace(state, held=held, generation=generation)
+    return replace(state, held=held, generation=generation, quarantined=(*state.quarantined, record.identity))
+
+
+def go_back(state: State) -> State:
+    """The state in which the list in force is quarantined and the previous one is in force, if there is one."""
+    if state.in_force is None:
+        return state
+    back = state.previous
+    if back is not None and back.identity in state.quarantined:
+        back = None
+    return replace(
+        quarantine(state, state.in_force),
+        in_force=back,
+        previous=None,
+        gone_back_to=back.identity if back else None,
+    )
+
+
+def at_start(state: State, floor: Floor | None) -> State:
+    """The state a start goes on from: the floor's list in force, or exactly what the state says it went back to."""
+    if floor is None:
+        # Nothing was ever put in force: a state that says otherwise was not written by these rules.
+        return replace(state, in_force=None, previous=None, gone_back_to=None)
+    kept = state.in_force
+    if kept is not None and (state.gone_back_to == kept.identity or kept == floor.record):
+        return state
+    if floor.record.identity in state.quarantined:
+        return replace(state, in_force=None, previous=None, gone_back_to=None)
+    return put_in_force(state, floor.record)
+
+
+def deadline(record: Record, hard_limit: float) -> float:
+    """When the list's right to be in force ends, in unix seconds: the earlier of its own date and the hard limit."""
+    by_limit = record.issued + hard_limit
+    return by_limit if record.expires is None else min(by_limit, record.expires)

@@ -1,0 +1,113 @@
+"""The files of one list, and the only order in which they are written: image, floor, state.
+
+Rules:
+- Every file is written whole beside its place, fsynced, renamed into it, and the folder fsynced: a crash
+  leaves the old file or the new one.
+- An image has its name before the floor speaks of it, the floor is raised before the state speaks of the
+  new list: what a start finds in the floor is complete.
+- Folders 0700, files 0600. A file nobody speaks of any more is removed last.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from .state import Floor, State
+
+_STATE: Final = "state.json"
+_FLOOR: Final = "floor.json"
+_PART: Final = ".part"
+_T = TypeVar("_T", State, Floor)
+
+
+class StateUnreadable(Exception):
+    """A state file is not what these rules write; says which, never what stands in it."""
+
+
+class Store:
+    """The folder of one list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def metadata(self) -> Path:
+        """Where the source keeps what verified."""
+        return self.folder / "metadata"
+
+    def prepare(self) -> None:
+        """Make the folder and drop what a crash left half written."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in self.folder.glob(f"*{_PART}"):
+            part.unlink()
+
+    def read_state(self) -> State:
+        """The state as it was last written; a new one where there is none. StateUnreadable where it is damaged."""
+        return self._read(_STATE, State) or State()
+
+    def read_floor(self) -> Floor | None:
+        """The floor as it was last written; StateUnreadable where it is damaged."""
+        return self._read(_FLOOR, Floor)
+
+    def open_part(self) -> tuple[int, Path]:
+        """A new file to write an image to: its descriptor and its path."""
+        handle, path = tempfile.mkstemp(suffix=_PART, dir=self.folder)
+        return handle, Path(path)
+
+    def fsync_image(self, part: Path) -> None:
+        """Have the image's bytes on the disk."""
+        _fsync(part)
+
+    def rename_image(self, part: Path, name: str) -> None:
+        """Give the image its name."""
+        part.replace(self.folder / name)
+
+    def fsync_folder(self) -> None:
+        """Have the names in the folder on the disk."""
+        _fsync(self.folder)
+
+    def write_floor(self, floor: Floor) -> None:
+        """Raise the floor."""
+        self._write(_FLOOR, floor)
+
+    def write_state(self, state: State) -> None:
+        """Write the state."""
+        self._write(_STATE, state)
+
+    def clean(self, state: State, floor: Floor | None) -> None:
+        """Remove the images that neither state nor floor speak of."""
+        records = [state.in_force, state.previous, state.held and state.held.record, floor and floor.record]
+        kept = {record.image for record in records if record}
+        for path in self.folder.glob("*.image"):
+            if path.name not in kept:
+                path.unlink()
+
+    def _read(self, name: str, kind: type[_T]) -> _T | None:
+        try:
+            data = (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.DecodeError, RecursionError):
+            raise StateUnreadable(name) from None
+
+    def _write(self, name: str, value: State | Floor) -> None:
+        handle, part = self.open_part()
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+            file.flush()
+            os.fsync(handle)
+        part.replace(self.folder / name)
+        self.fsync_folder()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,441 @@
+"""One list's update: fetch, judge, compile, guard, test, write down, swap. On any failure the last good list stays.
+
+Rules:
+- Everything that must outlive a crash is on the disk before the swap: image, floor, state, in this order.
+- A failure is counted by its reason and logged once, in one line without a name; the next poll tries again.
+- A list past its deadline is kept with an alarm or lifted, as configured; a list that was withdrawn is
+  lifted.
+- What a person holds or releases and what a poll finds never run into each other: one step at a time for
+  each list.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from resolver import config
+
+from . import activate, guard, state
+from .audit import Audit, Event
+from .messages import CompileRequest, Facts, FetchRequest
+from .processes import (
+    COMPILE_MEMORY_BYTES,
+    FETCH_MEMORY_BYTES,
+    FETCH_SECONDS,
+    UpdateFailed,
+    compile_list,
+    fetch,
+    memory_file,
+)
+from .reasons import Reason
+from .seal import Keys
+from .state import Floor, Record, State
+from .store import StateUnreadable, Store
+
+_log: Final = logging.getLogger("resolver.feed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the service does with a list: enforce an image (view of u64, without the seal), let the list have no say
+    any more, or be without a list; and how an image is judged."""
+
+    judge: activate.Judge
+    put_in_force: Callable[[str, memoryview, Record], None]
+    lift: Callable[[str], None]
+    take_out: Callable[[str], None]
+
+
+class ListUpdate:
+    """The life of one list in this process. `now` returns unix seconds."""
+
+    def __init__(
+        self,
+        one: config.List,
+        store: Store,
+        keys: Keys,
+        audit: Audit,
+        hooks: Hooks,
+        *,
+        now: Callable[[], float],
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.list = one
+        self.store = store
+        self.state = State()
+        self.floor: Floor | None = None
+        self.failures: dict[str, int] = {}
+        self.last_success = 0
+        self.fresh_until = 0
+        self.selftest_passed = False
+        # The generation enforced: that of a record, 0 where the list is lifted, None where there is no list.
+        self.enforced: int | None = None
+        self._keys = keys
+        self._audit = audit
+        self._hooks = hooks
+        self._now = now
+        self._random = random
+        self._one_at_a_time = asyncio.Lock()
+        self._alarmed = 0
+
+    # At start.
+
+    def recover(self) -> None:
+        """Put in force the last good list that a stop or a crash at any step has left; OSError where it cannot."""
+        self.store.prepare()
+        found, self.floor = self._read()
+        self.state = state.at_start(found, self.floor)
+        if self.state != found:
+            self.store.write_state(self.state)
+            if self.state.in_force is not None:
+                self._say(Event.RECOVERED, self.state.in_force)
+        try:
+            self._enforce()
+        except UpdateFailed as failed:
+            self._failed(failed.reason)
+        self.store.clean(self.state, self.floor)
+
+    def _read(self) -> tuple[State, Floor | None]:
+        damaged = False
+        try:
+            found = self.store.read_state()
+        except StateUnreadable:
+            found, damaged = State(), True
+        try:
+            floor = self.store.read_floor()
+        except StateUnreadable:
+            floor, damaged = (Floor(record=found.in_force) if found.in_force else None), True
+        if damaged:
+            self._failed(Reason.STATE_UNREADABLE)
+        return found, floor
+
+    # The steps of an update.
+
+    async def poll(self) -> None:
+        """Update once; whatever happens, a list stays in force, and its deadline is looked at."""
+        async with self._one_at_a_time:
+            with self._counted():
+                await self.update()
+                self.last_success = int(self._now())
+            with self._counted():
+                await asyncio.to_thread(self._load_due)
+
+    async def update(self) -> None:
+        """Fetch, judge, compile, guard and put in force what is due; UpdateFailed where a step says no."""
+        if state.clock_behind(self.floor, self._now()):
+            raise UpdateFailed(Reason.CLOCK_BEHIND)
+        handle = memory_file("list")
+        try:
+            facts, wanted = await self._fetch(handle)
+            if not self._due(facts):
+                return
+            record = await self._compile(facts, handle) if wanted else self._withdrawal(facts)
+        finally:
+            os.close(handle)
+        reasons = self._holds(record)
+        if reasons:
+            await asyncio.to_thread(self._hold, record, reasons)
+        else:
+            await self._activate(record)
+
+    async def release_held(self) -> None:
+        """Put in force the list that is held; UpdateFailed where it fails, nothing where none is held."""
+        async with self._one_at_a_time:
+            held = self.state.held
+            if held is not None:
+                self._say(Event.RELEASED, held.record)
+                await self._activate(held.record)
+
+    async def go_back(self) -> None:
+        """Take out the list in force for good and enforce the previous one, if there is one."""
+        async with self._one_at_a_time:
+            self._go_back("taken out")
+
+    async def _fetch(self, handle: int) -> tuple[Facts, bool]:
+        source, refused = self.list.source, []
+
+        def wanted(facts: Facts) -> bool:
+            reason = state.refusal(
+                facts,
+                self.state,
+                self.floor,
+                list_id=self.list.id,
+                minimum=source.minimum_serial,
+                now=self._now(),
+            )
+            refused.append(reason)
+            return reason is None and self._due(facts) and not facts.custom.withdrawn
+
+        request = FetchRequest(
+            parent=os.getpid(),
+            output=handle,
+            url=source.url,
+            root=str(Path(source.root).absolute()),
+            target=source.target,
+            metadata=str(self.store.metadata.absolute()),
+            ca=source.ca,
+            certificate=source.certificate,
+            key=source.key,
+            max_bytes=config.MAX_TARGET_BYTES,
+            memory_bytes=FETCH_MEMORY_BYTES,
+            seconds=FETCH_SECONDS,
+        )
+        facts, fetched = await fetch(request, wanted)
+        if refused[0] is not None:
+            raise UpdateFailed(refused[0])
+        self.fresh_until = facts.fresh_until
+        return facts, fetched
+
+    def _due(self, facts: Facts) -> bool:
+        held = self.state.held
+        if held is not None and self._made_here(held.record) and not state.due(facts, held.record):
+            return False
+        return state.due(facts, self.state.in_force if self.enforced is not None else None)
+
+    def _made_here(self, record: Record) -> bool:
+        return record.digest_key == self._keys.digest_id and record.demonstration is self.list.demonstration
+
+    async def _compile(self, facts: Facts, handle: int) -> Record:
+        generation = self.state.generation + 1
+        output, part = self.store.open_part()
+        previous = self._open_image()
+        keys = memory_file("keys", self._keys.digest + self._keys.seal)
+        request = CompileRequest(
+            parent=os.getpid(),
+            list_fd=handle,
+            output=output,
+            keys=keys,
+            previous=previous,
+            list_id=self.list.id,
+            serial=facts.custom.serial,
+            issued=facts.custom.issued,
+            expires=facts.custom.expires or 0,
+            generation=generation,
+            demonstration=self.list.demonstration,
+            max_entries=config.MAX_ENTRIES,
+            memory_bytes=COMPILE_MEMORY_BYTES,
+        )
+        try:
+            compiled = await compile_list(request)
+            name = f"{generation}.image"
+            await asyncio.to_thread(self._keep_image, part, name)
+        finally:
+            part.unlink(missing_ok=True)
+            for descriptor in (output, keys, previous):
+                if descriptor >= 0:
+                    os.close(descriptor)
+        return replace(
+            self._withdrawal(facts),
+            entries=compiled.entries,
+            refused=compiled.refused,
+            refused_lines=compiled.refused_lines,
+            image=name,
+        )
+
+    def _open_image(self) -> int:
+        """A descriptor of the image in force, against which the new names are marked; -1 where there is none."""
+        record = self.state.in_force
+        if record is None or not record.image or not self.enforced:
+            return -1
+        try:
+            return os.open(self.store.folder / record.image, os.O_RDONLY)
+        except OSError:
+            return -1
+
+    def _keep_image(self, part: Path, name: str) -> None:
+        self.store.fsync_image(part)
+        self.store.rename_image(part, name)
+        self.store.fsync_folder()
+
+    def _withdrawal(self, facts: Facts) -> Record:
+        """The record of a list of which there is no image."""
+        return Record(
+            serial=facts.custom.serial,
+            digest=facts.digest,
+            issued=facts.custom.issued,
+            expires=facts.custom.expires,
+            withdrawn=facts.custom.withdrawn,
+            announced=facts.custom.entries,
+            entries=0,
+            refused={},
+            refused_lines={},
+            image="",
+            generation=self.state.generation + 1,
+            digest_key=self._keys.digest_id,
+            demonstration=self.list.demonstration,
+            targets_keys=facts.targets_keys,
+        )
+
+    def _holds(self, record: Record) -> tuple[str, ...]:
+        current = self.state.in_force
+        if current is not None and current.digest == record.digest and current.withdrawn is record.withdrawn:
+            return ()  # a renewal: these very names are in force
+        counts = guard.Counts(
+            entries=record.entries,
+            refused=sum(record.refused.values()),
+            announced=record.announced,
+            withdrawn=record.withdrawn,
+        )
+        previous = None if current is None or current.withdrawn else current.entries
+        return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard))
+
+    def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
+        self._say(Event.HELD, record, " ".join(reasons))
+        self._write(state.hold(self.state, record, reasons, int(self._now())))
+        self.store.clean(self.state, self.floor)
+        _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(reasons))
+
+    # What is in force.
+
+    async def _activate(self, record: Record) -> None:
+        view = None
+        if not record.withdrawn:
+            view = await asyncio.to_thread(self._tested, record)
+        await asyncio.to_thread(self._write_down, record)
+        self._swap(view)
+        await asyncio.to_thread(self.store.clean, self.state, self.floor)
+
+    def _tested(self, record: Record) -> memoryview:
+        """The image of `record` once it has passed the self-test; a list that fails it is quarantined."""
+        folder, one = self.store.folder, self.list
+        try:
+            view = activate.load(folder, record, self._keys, list_id=one.id, demonstration=one.demonstration)
+        except activate.ImageUnusable:
+            raise UpdateFailed(Reason.IMAGE_UNUSABLE) from None
+        try:
+            activate.self_test(view, self._hooks.judge, self._random)
+        except activate.SelfTestFailed as failed:
+            self.selftest_passed = False
+            if self.state.in_force is None or self.state.in_force.identity != record.identity:
+                self._say(Event.QUARANTINED, record, str(failed))
+                self._write(state.quarantine(self.state, record))
+            raise UpdateFailed(Reason.SELFTEST) from None
+        self.selftest_passed = True
+        return view
+
+    def _write_down(self, record: Record) -> None:
+        record = replace(record, since=int(self._now()))
+        if self.floor is not None and self.floor.record.targets_keys != record.targets_keys:
+            self._say(Event.FLOOR_RESET, record, "targets keys replaced")
+        self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record)
+        floor = Floor(record=record)
+        self.store.write_floor(floor)
+        self.floor = floor
+        self._write(state.put_in_force(self.state, record))
+
+    def _swap(self, view: memoryview | None) -> None:
+        """Have the service enforce the list in force as its dates allow; a list it cannot take is taken out."""
+        record = self.state.in_force
+        if record is None:
+            return
+        if view is None or self._lifted(record):
+            self._lift(record)
+            return
+        try:
+            self._hooks.put_in_force(self.list.id, view, record)
+        except Exception as error:  # whatever the service could not do, the previous list comes back
+            _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
+            self._go_back("swap")
+            raise UpdateFailed(Reason.SWAP) from None
+        self.enforced = record.generation
+
+    def _go_back(self, why: str) -> None:
+        record = self.state.in_force
+        if record is None:
+            return
+        self._say(Event.QUARANTINED, record, why)
+        self._write(state.go_back(self.state))
+        self.enforced = None
+        back = self.state.in_force
+        if back is not None:
+            self._say(Event.GONE_BACK, back)
+            self._enforce()
+        if self.enforced is None:
+            self._hooks.take_out(self.list.id)
+
+    def _load_due(self) -> None:
+        """Enforce, lift or put back the list in force where its dates now say otherwise."""
+        record = self.state.in_force
+        if record is not None and not record.withdrawn:
+            late = self._now() >= self.deadline(record)
+            if late and self._alarmed != record.generation:
+                self._alarmed = record.generation
+                kept = "lifted" if self._lifted(record) else "stays in force"
+                _log.warning(
+                    "list %s: serial %d is past its hard limit and %s", self.list.id, record.serial, kept
+                )
+            if self._lifted(record) is not (self.enforced == 0):
+                self._enforce()
+
+    def _enforce(self) -> None:
+        """Bring about what the state says, from the saved image."""
+        record = self.state.in_force
+        if record is None:
+            return
+        if record.withdrawn or self._lifted(record):
+            self._lift(record)
+            return
+        try:
+            view = self._tested(record)
+        except UpdateFailed as failed:
+            if failed.reason is Reason.SELFTEST:
+                self._go_back("selftest")
+            raise
+        self._swap(view)
+
+    def _lift(self, record: Record) -> None:
+        if self.enforced != 0:
+            if not record.withdrawn:
+                self._say(Event.LIFTED, record, "hard limit")
+            self._hooks.lift(self.list.id)
+            self.enforced = 0
+
+    def deadline(self, record: Record) -> float:
+        """When the right of `record` to be in force ends, in unix seconds."""
+        return state.deadline(record, self.list.hard_limit)
+
+    def _lifted(self, record: Record) -> bool:
+        return self.list.expire == "lift" and self._now() >= self.deadline(record)
+
+    # What is told.
+
+    def _write(self, new: State) -> None:
+        self.store.write_state(new)
+        self.state = new
+
+    def _say(self, event: Event, record: Record, detail: str = "") -> None:
+        one = self.list.id
+        self._audit.append(
+            event, self._now(), list_id=one, serial=record.serial, digest=record.digest, detail=detail
+        )
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Turn what ends a step into one count and one line; only a cancellation goes on."""
+        try:
+            yield
+        except UpdateFailed as failed:
+            self._failed(failed.reason)
+        except OSError:
+            self._failed(Reason.STATE_NOT_WRITTEN)
+        except Exception as error:  # the text may hold anything: its kind is all that is told
+            _log.debug("list %s: %s", self.list.id, type(error).__name__)
+            self._failed(Reason.INTERNAL)
+
+    def _failed(self, reason: Reason) -> None:
+        self.failures[reason.value] = self.failures.get(reason.value, 0) + 1
+        kept = self.state.in_force
+        stays = (
+            f"serial {kept.serial} stays"
+            if kept is not None and self.enforced is not None
+            else "no list is in force"
+        )
+        _log.warning("list %s: update failed: %s; %s", self.list.id, reason.value, stays)
