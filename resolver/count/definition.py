@@ -1,0 +1,41 @@
+"""What is counted: the definition, its version and the caveat that goes with every number.
+
+Rules:
+- A change of what is counted, of the window or of the cap is a new version; numbers of two versions are not
+  compared.
+- Wherever a count is shown, the caveat is shown with it.
+"""
+
+from typing import Final
+
+VERSION: Final = "v1"
+
+BLOCKED_QUERY: Final = (
+    "A blocked query is any query answered as blocked, the self-test's excepted (the upper bound)."
+)
+
+ATTEMPT: Final = (
+    "An attempt is a blocked look-up of type A, AAAA, HTTPS or SVCB, counted at most once in 60 seconds per "
+    "client address (IPv4 address or IPv6 /64) and list entry, and at most 20 times per client and hour; the "
+    "window starts with the counted query and is not prolonged; a client seen over both families may count "
+    "twice."
+)
+
+IN_PRINT: Final = (
+    f"blocked look-ups, at most one a minute per client address and entry (definition {VERSION})"
+)
+"""What an attempt is called where people read it."""
+
+COMPLETE: Final = (
+    "Numbers leave on a beat of the clock and in batches, the rest carried over: a total is never above what "
+    "happened, and complete to within one batch per series and its random start, which is below one batch."
+)
+
+CAVEAT: Final = (
+    "These are counts of look-ups, not of persons and not of intent, and only of users of these resolvers."
+)
+
+TEXT: Final = "\n".join(
+    (f"Definition {VERSION} of what is counted", BLOCKED_QUERY, ATTEMPT, COMPLETE, CAVEAT),
+)
+"""The whole, as printed."""

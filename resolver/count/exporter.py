@@ -1,0 +1,145 @@
+"""Prometheus: shows the published counts and the live numbers, and the service's health.
+
+Rules:
+1. Only what the closed table holds is shown; a sample outside of it is dropped and counted in `refused`, and
+   its text reaches no log.
+2. A live counter that nobody reported yet is zero; a live gauge that nobody reported is absent.
+3. Own registry: nothing of the process, the collector of garbage or the platform, which move with each visit.
+4. No answer repeats anything of the request.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from resolver.count.metrics import (
+    EXCHANGE_BUCKETS,
+    EXCHANGE_SUM,
+    METRICS,
+    PREFIX,
+    Labels,
+    Metric,
+    Sample,
+    Series,
+)
+from resolver.count.publish import Published
+
+_US_PER_S: Final = 1_000_000
+_FOUND: Final = {"/metrics", "/healthz", "/readyz"}
+
+_log = logging.getLogger(__name__)
+
+
+class Exporter(Collector):
+    """The closed table as a collector, and the answers to /metrics, /healthz and /readyz.
+
+    `ready` says whether each configured list is enforced (or may be missing by the operator's choice).
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        *,
+        published: Callable[[], Published],
+        read_live: Callable[[], Iterable[Sample]],
+        ready: Callable[[], bool],
+    ) -> None:
+        self._labels = labels
+        self._published = published
+        self._read_live = read_live
+        self._ready = ready
+        self._live = {
+            Series(metric.name, values)
+            for metric in METRICS
+            if metric.leaves == "live"
+            for values in metric.combinations(labels)
+        }
+        self.refused = 0
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[Family]:
+        """Every metric of the table that has a number, in the table's order."""
+        published = self._published()
+        live = self._admitted()
+        live[Series("publish_timestamp_seconds")] = published.at
+        for metric in METRICS:
+            if metric.kind == "histogram":
+                yield _histogram(metric, published)
+            elif metric.leaves == "beat":
+                yield self._family(metric, lambda series: published.values[series])
+            else:
+                yield self._family(metric, live.get)
+
+    def _admitted(self) -> dict[Series, float]:
+        found: dict[Series, float] = {}
+        for sample in self._read_live():
+            series = Series(sample.metric, sample.labels)
+            if series in self._live:
+                found[series] = sample.value
+            else:
+                self._refuse()
+        for values in _BUILD_INFO.combinations(self._labels):
+            found[Series(_BUILD_INFO.name, values)] = 1
+        return found
+
+    def _refuse(self) -> None:
+        if not self.refused:
+            _log.error("a live number is outside the closed table of metrics and is not shown")
+        self.refused += 1
+
+    def _family(self, metric: Metric, read: Callable[[Series], float | None]) -> Family:
+        name, labels = PREFIX + metric.name, metric.label_names
+        counts = metric.kind == "counter"
+        family = (CounterMetricFamily if counts else GaugeMetricFamily)(name, metric.help, labels=labels)
+        for values in metric.combinations(self._labels):
+            value = read(Series(metric.name, values))
+            if value is not None or counts:
+                family.add_metric(values, value or 0)
+        return family
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request; constant texts but for /metrics."""
+        if request.path not in _FOUND:
+            return _text(404, "not found\n")
+        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            return _text(405, "only GET and HEAD\n", {hdrs.ALLOW: "GET, HEAD"})
+        if request.path == "/healthz":
+            return _text(200, "ok\n")
+        if request.path == "/readyz":
+            return _text(200, "ready\n") if self._ready() else _text(503, "not ready\n")
+        encode, content_type = _encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        return web.Response(body=encode(self.registry), headers={hdrs.CONTENT_TYPE: content_type})
+
+
+_BUILD_INFO: Final = next(metric for metric in METRICS if metric.name == "build_info")
+
+
+def _histogram(metric: Metric, published: Published) -> Family:
+    """Each bucket left in its own batches; summed up here, they are in order and the last is the count."""
+    total, buckets = 0, []
+    for bucket in EXCHANGE_BUCKETS:
+        total += published.values[Series(metric.name, (bucket,))]
+        buckets.append((bucket, total))
+    family = HistogramMetricFamily(PREFIX + metric.name, metric.help)
+    family.add_metric((), buckets, published.values[Series(EXCHANGE_SUM)] / _US_PER_S)
+    return family
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """Format as prometheus_client negotiates it; plain text where the wish cannot be read."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # It compares versions that are no numbers.
+        return choose_encoder("")
+
+
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=text, headers=headers)

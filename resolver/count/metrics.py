@@ -1,0 +1,228 @@
+"""The closed table of every metric, and the closed sets that its labels come from.
+
+Rules:
+1. A metric that is not in `METRICS`, or a label value that is not in `Labels`, never gets out.
+2. Every number from which a block could be worked out is on the beat; live is only what no visit moves or
+   what a neighbour's exporter shows anyway.
+3. Every series of the beat exists from the start: none may appear because something happened.
+4. No label ever takes a value from a packet: no client, no name, no rule, no language.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, Literal, NamedTuple
+
+from resolver.core import codes
+from resolver.count import definition
+
+PREFIX: Final = "blocklist_resolver_"
+
+EXCHANGE: Final = "upstream_exchange_seconds"
+EXCHANGE_SUM: Final = f"{EXCHANGE}_sum"
+EXCHANGE_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds of the histogram's buckets in seconds; one bucket more takes the rest."""
+
+EXCHANGE_BUCKETS: Final = (*map(str, EXCHANGE_BOUNDS_S), "+Inf")
+"""Label `le` of each bucket. Exact numbers come one for each bucket alone, not summed up."""
+
+CACHE_STEP_BYTES: Final = 1024
+SUM_STEP_US: Final = 100_000
+
+
+class Series(NamedTuple):
+    """One number: a metric's name without the prefix, and its label values in the table's order."""
+
+    metric: str
+    labels: tuple[str, ...] = ()
+
+
+class Sample(NamedTuple):
+    """One live number."""
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """All values that labels can take in this process."""
+
+    version: str
+    engine: str
+    region: str
+    lists: tuple[str, ...]
+    upstreams: tuple[str, ...]
+    feed_failures: tuple[str, ...]
+    entries_refused: tuple[str, ...]
+    upstream_failures: tuple[str, ...]
+
+    def values(self, source: str) -> tuple[str, ...]:
+        """The closed set that a column of the table names."""
+        if source in _FIXED:
+            return _FIXED[source]
+        found: str | tuple[str, ...] = getattr(self, source)
+        return (found,) if isinstance(found, str) else found
+
+
+_FIXED: Final[dict[str, tuple[str, ...]]] = {
+    "definition": (definition.VERSION,),
+    "rcodes": codes.RCODES,
+    "cache_kinds": codes.CACHE_KINDS,
+    "transports": codes.TRANSPORTS,
+    "failed_reasons": codes.FAILED_REASONS,
+    "drop_reasons": codes.DROP_REASONS,
+    "connections": ("tcp",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A row of the table: each label is its name and the closed set that it draws from."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    leaves: Literal["beat", "live"]
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.labels)
+
+    def combinations(self, labels: Labels) -> Iterator[tuple[str, ...]]:
+        """All label values this metric can carry, in order."""
+        return product(*(labels.values(source) for _, source in self.labels))
+
+
+_LIST: Final = ("list", "lists")
+_TRANSPORT: Final = ("transport", "transports")
+_UPSTREAM: Final = ("upstream", "upstreams")
+
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric(
+        "blocked_attempts_total",
+        "counter",
+        f"{definition.IN_PRINT[0].upper()}{definition.IN_PRINT[1:]}. {definition.CAVEAT}",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        "blocked_queries_total",
+        "counter",
+        f"Queries answered as blocked (definition {definition.VERSION}). {definition.CAVEAT}",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        "attempts_capped_total",
+        "counter",
+        "Attempts above 20 per client and hour, not counted.",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        "attempts_saturated",
+        "gauge",
+        "1 where the table that tells attempts apart was full within the last beat.",
+        "beat",
+        (_LIST,),
+    ),
+    Metric("answers_total", "counter", "Answers sent, by response code.", "beat", (("rcode", "rcodes"),)),
+    Metric(
+        "cache_answers_total",
+        "counter",
+        "Look-ups in the cache, by result.",
+        "beat",
+        (("kind", "cache_kinds"),),
+    ),
+    Metric("cache_bytes", "gauge", "Memory that kept answers take, rounded down.", "beat"),
+    Metric(EXCHANGE, "histogram", "Time from a query sent upstream to its answer.", "beat"),
+    Metric("page_views_total", "counter", f"Warning pages shown. {definition.CAVEAT}", "beat"),
+    Metric("list_serial", "gauge", "Serial of the list in force.", "live", (_LIST,)),
+    Metric("list_entries", "gauge", "Entries of the list in force.", "live", (_LIST,)),
+    Metric("list_in_force_timestamp_seconds", "gauge", "When the list came in force.", "live", (_LIST,)),
+    Metric("list_expiry_timestamp_seconds", "gauge", "Hard limit of the list in force.", "live", (_LIST,)),
+    Metric("list_held", "gauge", "1 while a newer list is held back by the guard.", "live", (_LIST,)),
+    Metric("feed_last_success_timestamp_seconds", "gauge", "Last poll that verified.", "live", (_LIST,)),
+    Metric(
+        "feed_failures_total",
+        "counter",
+        "Updates that failed, by reason.",
+        "live",
+        (_LIST, ("reason", "feed_failures")),
+    ),
+    Metric(
+        "feed_entries_refused",
+        "gauge",
+        "Lines of the newest list that were refused, by reason.",
+        "live",
+        (_LIST, ("reason", "entries_refused")),
+    ),
+    Metric("selftest_success", "gauge", "1 where the last self-test of the list passed.", "live", (_LIST,)),
+    Metric("enforcing", "gauge", "1 while every list is enforced without an error.", "live"),
+    Metric(
+        "queries_total",
+        "counter",
+        "Queries received, before any verdict, by transport.",
+        "live",
+        (_TRANSPORT,),
+    ),
+    Metric(
+        "failed_answers_total",
+        "counter",
+        "Queries that could not be answered, by reason.",
+        "live",
+        (("reason", "failed_reasons"),),
+    ),
+    Metric(
+        "packets_dropped_total",
+        "counter",
+        "Packets left without an answer, by reason.",
+        "live",
+        (("reason", "drop_reasons"),),
+    ),
+    Metric("queries_in_flight", "gauge", "Queries that wait for an upstream.", "live"),
+    Metric(
+        "connections",
+        "gauge",
+        "Open connections of clients, by transport.",
+        "live",
+        (("transport", "connections"),),
+    ),
+    Metric("upstream_up", "gauge", "1 while the upstream answers.", "live", (_UPSTREAM,)),
+    Metric(
+        "upstream_failures_total",
+        "counter",
+        "Exchanges with the upstream that failed, by reason.",
+        "live",
+        (_UPSTREAM, ("reason", "upstream_failures")),
+    ),
+    Metric(
+        "subscribers_covered", "gauge", "Subscribers behind these resolvers, as the operator states.", "live"
+    ),
+    Metric(
+        "config_reload_success", "gauge", "1 where the last reload of the configuration succeeded.", "live"
+    ),
+    Metric("publish_timestamp_seconds", "gauge", "Beat on which the counts shown were published.", "live"),
+    Metric(
+        "build_info",
+        "gauge",
+        "Always 1; its labels say what runs and by which definition it counts.",
+        "live",
+        (("version", "version"), ("engine", "engine"), ("definition", "definition"), ("region", "region")),
+    ),
+)
+
+
+def of_beat(labels: Labels) -> Iterator[Series]:
+    """Every series of the beat, as the exact numbers name them (histogram buckets each alone)."""
+    for metric in METRICS:
+        if metric.leaves != "beat":
+            continue
+        if metric.kind == "histogram":
+            yield from (Series(metric.name, (bucket,)) for bucket in EXCHANGE_BUCKETS)
+            yield Series(EXCHANGE_SUM)
+        else:
+            yield from (Series(metric.name, values) for values in metric.combinations(labels))

@@ -1,0 +1,109 @@
+"""When a number may leave: on the beat and in batches.
+
+Rules:
+1. The beat is a multiple of `every_s` in unix time; all series of a beat change together, by one new mapping.
+2. A total leaves in multiples of the batch; the rest is carried over. It never goes down and is never above
+   what happened.
+3. Each series starts its batches at a random phase below one batch, so that nobody can tell by own queries
+   how much of a batch is filled: exact - published < batch + phase.
+4. A level (`cache_bytes`) is rounded down the same way; a mark (`attempts_saturated`) is 1 on a beat where at
+   least one batch of its events came in.
+5. Before the first beat every series is there and zero. A series outside the closed set is never published.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+from resolver.count.metrics import CACHE_STEP_BYTES, EXCHANGE_SUM, SUM_STEP_US, Labels, Series, of_beat
+
+MAX_NAP_S: Final = 60.0
+"""The clock is looked at no less often, so that a step of the clock shifts one beat by no more."""
+
+_STEPS: Final = {"cache_bytes": CACHE_STEP_BYTES, EXCHANGE_SUM: SUM_STEP_US}
+_LEVELS: Final = frozenset({"cache_bytes"})
+_MARKS: Final = frozenset({"attempts_saturated"})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What may be known: the numbers of one beat (unix seconds; 0 before the first)."""
+
+    at: int
+    values: Mapping[Series, int]
+
+
+class Publisher:
+    """Holds back exact numbers until their beat; `published` is replaced whole.
+
+    `phases(n)` draws a number below n (secrets.randbelow); `now` is unix time at the start.
+    """
+
+    def __init__(
+        self,
+        read_exact: Callable[[], Mapping[Series, int]],
+        labels: Labels,
+        *,
+        every_s: int,
+        batch: int,
+        phases: Callable[[int], int],
+        now: float,
+    ) -> None:
+        self._read_exact = read_exact
+        self._every_s = every_s
+        self._sizes = {series: batch * _STEPS.get(series.metric, 1) for series in of_beat(labels)}
+        self._phases = {series: phases(size) for series, size in self._sizes.items()}
+        self._beat = self._beat_of(now)
+        self._batched = dict.fromkeys(self._sizes, 0)
+        self.refused = 0
+        self.published = Published(0, MappingProxyType(dict(self._batched)))
+
+    def _beat_of(self, now: float) -> int:
+        return int(now // self._every_s)
+
+    def due_in_s(self, now: float) -> float:
+        """Seconds from `now` to the next beat."""
+        return (self._beat_of(now) + 1) * self._every_s - now
+
+    def publish(self, now: float) -> bool:
+        """Publish if `now` is in another beat than the last time; says whether it did."""
+        beat = self._beat_of(now)
+        if beat == self._beat:
+            return False
+        self._beat = beat
+        exact = self._read_exact()
+        self._count_refused(exact)
+        batched = {series: self._batch(series, exact) for series in self._sizes}
+        values = {series: self._shown(series, batched[series]) for series in self._sizes}
+        self._batched = batched
+        self.published = Published(beat * self._every_s, MappingProxyType(values))
+        return True
+
+    def _batch(self, series: Series, exact: Mapping[Series, int]) -> int:
+        before = self._batched[series]
+        if series not in exact:
+            return before
+        size = self._sizes[series]
+        whole = max(0, exact[series] - self._phases[series]) // size * size
+        return whole if series.metric in _LEVELS else max(before, whole)
+
+    def _shown(self, series: Series, batched: int) -> int:
+        if series.metric in _MARKS:
+            return int(batched > self._batched[series])
+        return batched
+
+    def _count_refused(self, exact: Mapping[Series, int]) -> None:
+        unknown = len(exact.keys() - self._sizes.keys())
+        if unknown and not self.refused:
+            _log.error("%d series are outside the closed table of counts and are not published", unknown)
+        self.refused += unknown
+
+    async def run(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> NoReturn:
+        """Publish on every beat until cancelled; `clock` gives unix time, `sleep` takes seconds."""
+        while True:
+            await sleep(min(self.due_in_s(clock()), MAX_NAP_S))
+            self.publish(clock())

@@ -1,0 +1,1 @@
+"""What a blocked visitor sees: static bytes, HTTP 451, nothing recorded."""

@@ -1,0 +1,164 @@
+"""The stop page as bytes, made once from the operator's settings.
+
+Rules:
+1. Nothing of a visit is in it: the same bytes for everyone; no script, no picture, nothing from elsewhere.
+2. Every setting is escaped; of an address only http, https, mailto and tel become links.
+3. A text that only the operator can give is never invented: outside of a demonstration a setting that still
+   holds the marker stops the start; in one it is a placeholder, and the page says so.
+4. It says only what is true of this system: such material may be illegal, and no visit is logged.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Final
+
+from resolver import config
+
+LANGUAGE: Final = "en"
+MAX_BYTES: Final = 30_000
+
+_TEXTS: Final = {
+    "operator": "the internet provider's name",
+    "contact": "the internet provider's address for wrong blocks",
+    "authority": "the authority's name",
+    "law": "the law or the order",
+}
+_LINK: Final = re.compile(r"(https?://[!-~]*[\w/]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)", re.ASCII)
+_WEB: Final = re.compile(r"https?://[!#-;=?-~]+\Z", re.ASCII)
+_PHONE: Final = re.compile(r"\+?[\d ()/.-]{2,40}\Z", re.ASCII)
+
+_DEMONSTRATION: Final = (
+    '<section class="demo"><p><strong>Demonstration.</strong> Nothing is really blocked here: the list holds '
+    "reserved names only, and the marked texts are placeholders.</p></section>\n"
+)
+
+
+class PageError(Exception):
+    """The page cannot be made from these settings; `key` is the setting's path."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.key = key
+
+
+class PageNotFilledIn(PageError):
+    """A text that only the operator can give still holds the marker."""
+
+
+class PageAddressRefused(PageError):
+    """An offer of help has an address that is no web address, or a number that is no telephone number."""
+
+
+class PageTooLarge(PageError):
+    """The settings make the page larger than `MAX_BYTES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The body and the headers of every answer."""
+
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+def render(page: config.Page, *, demonstration: bool) -> Rendered:
+    """Body and headers for these settings (RFC 7725); PageError where they make no page."""
+    texts = {key: _text(key, getattr(page, key), demonstration) for key in _TEXTS}
+    style = _resource("stop.css")
+    html = Template(_resource(f"stop.{LANGUAGE}.html")).substitute(
+        texts,
+        style=style,
+        demonstration=_DEMONSTRATION if demonstration else "",
+        help=_help(page.help, demonstration),
+    )
+    body = html.encode("utf-8")
+    if len(body) > MAX_BYTES:
+        raise PageTooLarge("page", f"the texts make a page of more than {MAX_BYTES} bytes")
+    return Rendered(body, _headers(style, page))
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _text(key: str, text: str, demonstration: bool) -> str:
+    if config.MARKER not in text:
+        return _linked(text)
+    if not demonstration:
+        raise PageNotFilledIn(f"page.{key}", f"still holds {config.MARKER}: visitors must see who you are")
+    return f"<mark>[{escape(_TEXTS[key])}]</mark>"
+
+
+def _linked(text: str) -> str:
+    """The text escaped, its web and mail addresses as links."""
+    parts = _LINK.split(text)
+    for number in range(1, len(parts), 2):
+        address = parts[number]
+        target = address if _WEB.match(address) else f"mailto:{address}" if "@" in address else ""
+        parts[number] = _link(target, address) if target else escape(address)
+    parts[::2] = map(escape, parts[::2])
+    return "".join(parts)
+
+
+def _link(target: str, text: str) -> str:
+    return f'<a href="{escape(target)}">{escape(text)}</a>'
+
+
+def _help(offers: tuple[config.Help, ...], demonstration: bool) -> str:
+    """The section on help; left out where the operator names none."""
+    items = [_offer(offer, f"page.help[{number}]", demonstration) for number, offer in enumerate(offers)]
+    if not items and demonstration:
+        items = ["<li><mark>[help lines of the country, one below the other]</mark></li>"]
+    if not items:
+        return ""
+    return (
+        "<h2>Help, in confidence</h2>\n"
+        "<p>Are you worried about your own thoughts or about what you look at? About someone else? Or did it "
+        "happen to you? You can talk about it. These services help.</p>\n"
+        f'<ul class="offers">\n{"".join(items)}</ul>\n'
+    )
+
+
+def _offer(offer: config.Help, key: str, demonstration: bool) -> str:
+    if any(config.MARKER in text for text in (offer.text, offer.url, offer.phone)):
+        if not demonstration:
+            raise PageNotFilledIn(key, f"still holds {config.MARKER}")
+        return "<li><mark>[a help line: its name and its number or web address]</mark></li>\n"
+    if offer.phone:
+        if not _PHONE.match(offer.phone):
+            raise PageAddressRefused(f"{key}.phone", "expected digits, spaces, + ( ) / . -")
+        number = re.sub(r"[^\d+]", "", offer.phone)
+        return f"<li><span>{escape(offer.text)}</span>{_link(f'tel:{number}', offer.phone)}</li>\n"
+    if not _WEB.match(offer.url):
+        raise PageAddressRefused(f"{key}.url", "expected http:// or https:// and no space, quote or bracket")
+    return f"<li><span>{escape(offer.text)}</span>{_link(offer.url, offer.url)}</li>\n"
+
+
+def _headers(style: str, page: config.Page) -> tuple[tuple[str, str], ...]:
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    headers = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Language", LANGUAGE),
+        ("Cache-Control", "no-store"),
+        (
+            "Content-Security-Policy",
+            f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'",
+        ),
+        ("Referrer-Policy", "no-referrer"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    # RFC 7725 s4: the link names who blocks, not who ordered it.
+    blocker = next((found for text in (page.operator, page.contact) for found in _web_addresses(text)), None)
+    if blocker:
+        headers.append(("Link", f'<{blocker}>; rel="blocked-by"'))
+    return tuple(headers)
+
+
+def _web_addresses(text: str) -> list[str]:
+    return [found for found in _LINK.findall(text) if _WEB.match(found)]

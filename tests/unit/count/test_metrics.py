@@ -1,0 +1,78 @@
+"""The table: the names that dashboards depend on, on the side of the beat where they belong."""
+
+import re
+
+import pytest
+
+from resolver.count.metrics import EXCHANGE_BUCKETS, METRICS, Metric, Series, of_beat
+from tests.unit.count.labels import LABELS
+
+BEAT = {
+    "blocked_attempts_total{list}",
+    "blocked_queries_total{list}",
+    "answers_total{rcode}",
+    "cache_answers_total{kind}",
+    "cache_bytes",
+    "upstream_exchange_seconds",
+    "page_views_total",
+    "attempts_capped_total{list}",
+    "attempts_saturated{list}",
+}
+LIVE = {
+    "list_serial{list}",
+    "list_entries{list}",
+    "list_in_force_timestamp_seconds{list}",
+    "list_expiry_timestamp_seconds{list}",
+    "feed_last_success_timestamp_seconds{list}",
+    "feed_failures_total{list,reason}",
+    "feed_entries_refused{list,reason}",
+    "list_held{list}",
+    "queries_total{transport}",
+    "failed_answers_total{reason}",
+    "packets_dropped_total{reason}",
+    "queries_in_flight",
+    "selftest_success{list}",
+    "enforcing",
+    "upstream_up{upstream}",
+    "upstream_failures_total{upstream,reason}",
+    "connections{transport}",
+    "subscribers_covered",
+    "config_reload_success",
+    "publish_timestamp_seconds",
+    "build_info{version,engine,definition,region}",
+}
+
+
+def written(metric: Metric) -> str:
+    names = ",".join(metric.label_names)
+    return f"{metric.name}{{{names}}}" if names else metric.name
+
+
+def test_names_labels_and_sides_are_those_of_the_contract() -> None:
+    assert {written(metric) for metric in METRICS if metric.leaves == "beat"} == BEAT
+    assert {written(metric) for metric in METRICS if metric.leaves == "live"} == LIVE
+    assert len(METRICS) == len(BEAT) + len(LIVE)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_row_is_well_formed(metric: Metric) -> None:
+    assert re.fullmatch(r"[a-z][a-z_]*[a-z]", metric.name)
+    assert (metric.kind == "counter") == metric.name.endswith("_total")
+    assert metric.help.endswith(".")
+    assert all(len(values) == len(metric.labels) for values in metric.combinations(LABELS))
+
+
+def test_every_series_of_the_beat_is_known_before_anything_happens() -> None:
+    series = list(of_beat(LABELS))
+    assert len(series) == len(set(series))
+    assert Series("blocked_attempts_total", ("second",)) in series
+    assert Series("answers_total", ("NXDOMAIN",)) in series
+    assert Series("page_views_total") in series
+    buckets = [one for one in series if one.metric == "upstream_exchange_seconds"]
+    assert [one.labels for one in buckets] == [(bucket,) for bucket in EXCHANGE_BUCKETS]
+    assert Series("upstream_exchange_seconds_sum") in series
+
+
+def test_the_definition_is_a_label_of_the_build() -> None:
+    build = next(metric for metric in METRICS if metric.name == "build_info")
+    assert list(build.combinations(LABELS)) == [("0.0.1", "python", "v1", "UK")]

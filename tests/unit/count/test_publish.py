@@ -1,0 +1,236 @@
+"""When a number may leave: rules of the beat and of the batch, under any course of events."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resolver.count.metrics import Series, of_beat
+from resolver.count.publish import MAX_NAP_S, Publisher
+from tests.unit.count.labels import LABELS
+
+QUERIES = Series("blocked_queries_total", ("demo",))
+ATTEMPTS = Series("blocked_attempts_total", ("demo",))
+BYTES = Series("cache_bytes")
+SATURATED = Series("attempts_saturated", ("demo",))
+SUM = Series("upstream_exchange_seconds_sum")
+VIEWS = Series("page_views_total")
+START = 1_800_000_000.0  # a beat of 15 minutes
+
+
+class Exact:
+    """What happened so far; how often it was read."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Series, int] = {}
+        self.read = 0
+
+    def __call__(self) -> Mapping[Series, int]:
+        self.read += 1
+        return dict(self.numbers)
+
+
+def publisher(
+    exact: Exact,
+    *,
+    every_s: int = 900,
+    batch: int = 10,
+    phases: Callable[[int], int] = lambda _: 0,
+    now: float = START + 1,
+) -> Publisher:
+    return Publisher(exact, LABELS, every_s=every_s, batch=batch, phases=phases, now=now)
+
+
+def test_before_the_first_beat_all_series_are_there_and_zero() -> None:
+    exact = Exact()
+    exact.numbers[QUERIES] = 1000
+    count = publisher(exact)
+    assert count.published.at == 0
+    assert set(count.published.values) == set(of_beat(LABELS))
+    assert set(count.published.values.values()) == {0}
+    assert not count.publish(START + 899.9)
+    assert exact.read == 0
+
+
+def test_a_beat_is_aligned_to_the_clock_and_published_once() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers[QUERIES] = 57
+    assert count.publish(START + 900.5)
+    assert (count.published.at, count.published.values[QUERIES]) == (START + 900, 50)
+    exact.numbers[QUERIES] = 99
+    assert not count.publish(START + 1799.9)
+    assert count.published.values[QUERIES] == 50
+    assert count.publish(START + 1800)
+    assert count.published.values[QUERIES] == 90
+
+
+def test_what_is_published_is_replaced_whole_and_cannot_be_changed() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    before = count.published
+    exact.numbers = {QUERIES: 10, ATTEMPTS: 10}
+    count.publish(START + 900)
+    assert before.values[QUERIES] == before.values[ATTEMPTS] == 0
+    with pytest.raises(TypeError):
+        count.published.values[QUERIES] = 1  # type: ignore[index]  # that it cannot is the point
+
+
+def test_a_batch_is_not_opened_by_who_knows_all_but_one_event() -> None:
+    """With a phase nobody outside knows, nine own queries tell nothing of a tenth."""
+    shown = set()
+    for phase in range(10):
+        exact = Exact()
+        count = publisher(exact, phases=lambda _, phase=phase: phase)  # type: ignore[misc]  # mypy: default
+        exact.numbers[QUERIES] = 15
+        count.publish(START + 900)
+        shown.add(count.published.values[QUERIES])
+    assert shown == {0, 10}
+
+
+def test_each_series_has_its_own_phase() -> None:
+    drawn = iter(range(10_000))
+    count = publisher(Exact(), phases=lambda below: next(drawn) % below)
+    assert next(drawn) == len(count.published.values)
+
+
+def test_a_batch_of_one_publishes_all() -> None:
+    exact = Exact()
+    count = publisher(exact, every_s=1, batch=1)
+    exact.numbers = {QUERIES: 3, VIEWS: 1}
+    count.publish(START + 2)
+    assert (count.published.values[QUERIES], count.published.values[VIEWS]) == (3, 1)
+
+
+def test_a_level_is_rounded_down_and_may_fall() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers[BYTES] = 25_000
+    count.publish(START + 900)
+    assert count.published.values[BYTES] == 20_480
+    exact.numbers[BYTES] = 10
+    count.publish(START + 1800)
+    assert count.published.values[BYTES] == 0
+
+
+def test_the_sum_of_times_leaves_in_batches_too() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers[SUM] = 2_999_999
+    count.publish(START + 900)
+    assert count.published.values[SUM] == 2_000_000
+
+
+def test_a_full_table_is_marked_for_the_beats_in_which_a_batch_of_it_came() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    marks = []
+    for beat, total in enumerate((9, 10, 19, 40, 40), start=1):
+        exact.numbers[SATURATED] = total
+        count.publish(START + 900 * beat)
+        marks.append(count.published.values[SATURATED])
+    assert marks == [0, 1, 0, 1, 0]
+
+
+def test_a_series_outside_the_table_is_never_published(caplog: pytest.LogCaptureFixture) -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers = {Series("canary_total"): 100, Series("answers_total", ("canary",)): 100, QUERIES: 10}
+    with caplog.at_level(logging.DEBUG):
+        count.publish(START + 900)
+        count.publish(START + 1800)
+    assert set(count.published.values) == set(of_beat(LABELS))
+    assert count.published.values[QUERIES] == 10
+    assert count.refused == 4
+    assert len(caplog.records) == 1
+    assert "canary" not in caplog.text
+
+
+def test_a_number_that_is_not_reported_stays() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers[QUERIES] = 20
+    count.publish(START + 900)
+    exact.numbers.clear()
+    count.publish(START + 1800)
+    assert count.published.values[QUERIES] == 20
+
+
+def test_a_clock_set_back_neither_stops_the_beat_nor_takes_back_a_number() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers[QUERIES] = 20
+    count.publish(START + 900)
+    exact.numbers[QUERIES] = 40
+    assert count.publish(START - 100_000)
+    assert count.published.values[QUERIES] == 40
+
+
+courses = st.lists(
+    st.tuples(
+        st.floats(0, 2000),
+        st.dictionaries(st.sampled_from(list(of_beat(LABELS))), st.integers(0, 200_000), max_size=6),
+    ),
+    max_size=20,
+)
+
+
+@given(course=courses, batch=st.integers(1, 50), draw=st.integers(0, 10**6))
+def test_numbers_only_rise_never_exceed_and_lag_by_less_than_batch_and_phase(
+    course: list[tuple[float, dict[Series, int]]], batch: int, draw: int
+) -> None:
+    exact, phases, now = Exact(), [], START
+
+    def phase(below: int) -> int:
+        phases.append((draw * 7919 + len(phases) * 104_729) % below)
+        return phases[-1]
+
+    count = publisher(exact, batch=batch, phases=phase, now=now)
+    phase_of = dict(zip(of_beat(LABELS), phases, strict=True))
+    size_of = {one: batch * {"cache_bytes": 1024, SUM.metric: 100_000}.get(one.metric, 1) for one in phase_of}
+    for step_s, events in course:
+        now += step_s
+        for series, number in events.items():
+            exact.numbers[series] = exact.numbers.get(series, 0) + number
+        before = count.published
+        if not count.publish(now):
+            assert count.published is before
+            continue
+        assert count.published.at % 900 == 0
+        assert count.published.at <= now < count.published.at + 900
+        for series, value in count.published.values.items():
+            if series.metric == "attempts_saturated":
+                assert value in (0, 1)
+                continue
+            happened = exact.numbers.get(series, 0)
+            assert value % size_of[series] == 0
+            assert before.values[series] <= value <= happened
+            assert happened - value < size_of[series] + phase_of[series]
+
+
+@pytest.mark.asyncio
+async def test_it_runs_on_the_beats_of_a_clock_until_cancelled() -> None:
+    exact = Exact()
+    exact.numbers[QUERIES] = 10
+    now = START + 0.25
+    naps: list[float] = []
+    published_at: list[int] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        if count.published.at and count.published.at not in published_at:
+            published_at.append(count.published.at)
+        if len(published_at) == 3:
+            raise asyncio.CancelledError
+        naps.append(seconds)
+        now += seconds
+
+    count = publisher(exact, every_s=90, now=now)
+    with pytest.raises(asyncio.CancelledError):
+        await count.run(lambda: now, sleep)
+    assert published_at == [START + 90, START + 180, START + 270]
+    assert max(naps) == MAX_NAP_S
+    assert naps[1] == pytest.approx(29.75)
