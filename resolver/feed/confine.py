@@ -74,7 +74,7 @@ def run(work: Callable[[], None]) -> int:
     except MemoryError:
         say({"failed": "out_of_memory"})
         return 1
-    except Exception:  # the text of an unforeseen error may hold a name: only the fact leaves
+    except Exception:  # noqa: BLE001 - the text of an unforeseen error may hold a name: only the fact leaves
         say({"failed": "internal"})
         return 1
     return 0

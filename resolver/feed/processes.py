@@ -16,8 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from .confine import MAX_REPLY_BYTES
-from .messages import Compiled, CompileRequest, Facts, FetchRequest
-from .reasons import Reason
+from .messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
 
 _T = TypeVar("_T")
 

@@ -34,6 +34,7 @@ from .suffixes import (
     SELFTEST_NAME,
     SPECIAL_TLDS,
     Suffixes,
+    load,
 )
 
 MAX_LINE_NUMBERS: Final = 100
@@ -116,14 +117,14 @@ class _Found:
             kept.append(number)
 
 
-def read(data: bytes, suffixes: Suffixes, *, demonstration: bool, max_entries: int) -> Entries:
+def read(data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int) -> Entries:
     """Entries of the list in `data`; ReadError where the whole is refused."""
     if not data.isascii():
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
             raise ReadError("not_utf8") from None
-    reader = _Reader(suffixes, demonstration=demonstration)
+    reader = _Reader(psl, demonstration=demonstration)
     for first, lines in _blocks(data.removeprefix(b"\xef\xbb\xbf")):
         reader.take(first, lines)
         if reader.found.lines > max_entries:
@@ -140,6 +141,11 @@ def read(data: bytes, suffixes: Suffixes, *, demonstration: bool, max_entries: i
             str(reason): tuple(sorted(numbers)) for reason, numbers in found.refused_lines.items()
         },
     )
+
+
+def suffixes() -> Suffixes:
+    """The installed Public Suffix List, for whoever reads a list outside the compile process."""
+    return load()
 
 
 def distinct(entries: Entries) -> int:
@@ -172,13 +178,13 @@ def _blocks(data: bytes) -> Iterator[tuple[int, list[bytes]]]:
 class _Reader:
     """One pass over one list."""
 
-    def __init__(self, suffixes: Suffixes, *, demonstration: bool) -> None:
+    def __init__(self, psl: Suffixes, *, demonstration: bool) -> None:
         self.found = _Found()
-        self._suffixes = suffixes
+        self._suffixes = psl
         self._demonstration = demonstration
-        self._whole = suffixes.exact | suffixes.wildcard_parents
+        self._whole = psl.exact | psl.wildcard_parents
         # An empty parent is that of a top-level name: one look tells both.
-        self._parents = suffixes.wildcard_parents | {b""}
+        self._parents = psl.wildcard_parents | {b""}
 
     def take(self, first: int, lines: list[bytes]) -> None:
         """Read one block, entries of each marker together."""

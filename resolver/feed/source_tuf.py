@@ -36,8 +36,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 from resolver.authority import shapes
 
 from .confine import Failed, confine, run, say
-from .messages import Facts, FetchRequest
-from .reasons import Reason
+from .messages import Facts, FetchRequest, Reason
 
 _CHUNK: Final = 2**16
 _STEP_SECONDS: Final = 10.0
@@ -68,7 +67,7 @@ class Fetcher(FetcherInterface):
                 kept.write(chunk)
         except tuf.DownloadError:
             raise
-        except Exception:  # whatever a file system or a TLS stack raises means the same here
+        except Exception:  # noqa: BLE001 - whatever a file system or a TLS stack raises means the same here
             raise tuf.DownloadError("download") from None
         kept.seek(0)
         yield kept
@@ -205,7 +204,7 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
         updater.download_target(target, filepath=f"/proc/self/fd/{request.output}")
     except Failed:
         raise
-    except Exception as error:  # every error of the client becomes a reason: its text may tell what was read
+    except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may tell what was read
         raise Failed(reason_of(error)) from None
     return True
 

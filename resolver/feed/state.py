@@ -19,8 +19,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from .messages import Facts
-from .reasons import Reason
+from .messages import Facts, Reason
 
 FORMAT: Final = 1
 

@@ -25,7 +25,7 @@ from resolver import config
 
 from . import activate, guard, state
 from .audit import Audit, Event
-from .messages import CompileRequest, Facts, FetchRequest
+from .messages import CompileRequest, Facts, FetchRequest, Reason
 from .processes import (
     COMPILE_MEMORY_BYTES,
     FETCH_MEMORY_BYTES,
@@ -35,7 +35,6 @@ from .processes import (
     fetch,
     memory_file,
 )
-from .reasons import Reason
 from .seal import Keys
 from .state import Floor, Record, State
 from .store import StateUnreadable, Store
@@ -178,9 +177,9 @@ class ListUpdate:
             parent=os.getpid(),
             output=handle,
             url=source.url,
-            root=str(Path(source.root).absolute()),
+            root=os.path.abspath(source.root),
             target=source.target,
-            metadata=str(self.store.metadata.absolute()),
+            metadata=os.path.abspath(self.store.metadata),
             ca=source.ca,
             certificate=source.certificate,
             key=source.key,
@@ -341,7 +340,7 @@ class ListUpdate:
             return
         try:
             self._hooks.put_in_force(self.list.id, view, record)
-        except Exception as error:  # whatever the service could not do, the previous list comes back
+        except Exception as error:  # noqa: BLE001 - whatever the service could not do, the previous list comes back
             _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
             self._go_back("swap")
             raise UpdateFailed(Reason.SWAP) from None
@@ -426,7 +425,7 @@ class ListUpdate:
             self._failed(failed.reason)
         except OSError:
             self._failed(Reason.STATE_NOT_WRITTEN)
-        except Exception as error:  # the text may hold anything: its kind is all that is told
+        except Exception as error:  # noqa: BLE001 - the text may hold anything: its kind is all that is told
             _log.debug("list %s: %s", self.list.id, type(error).__name__)
             self._failed(Reason.INTERNAL)
 

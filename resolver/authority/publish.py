@@ -1,0 +1,331 @@
+"""What an authority does: make a repository, publish and withdraw lists, keep it fresh, replace keys, add signatures.
+
+Rules:
+- A list is read by the resolver's own rules before it is signed; one with refused lines is not published unless their
+  number was typed. An empty list is never published: a list ends by being withdrawn.
+- Serials go up. The same serial comes again only with the same file, to renew its dates.
+- Where the keys at hand do not reach the threshold, the signed part waits in `staged`; each `sign` adds one person's
+  signature, and the last one needed publishes. Nothing that waits is served.
+- Lists are written first, then targets, snapshot, timestamp: whoever fetches meanwhile sees the old or the new.
+- New keys of targets sign the lists that are published; after a theft these are dropped instead.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # a re-export
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES
+from resolver.feed import read
+
+from .repository import (
+    STAGED_LIST,
+    STAGED_ROOT,
+    STAGED_TARGETS,
+    AuthorityError,
+    Refused,
+    Repository,
+    read_key,
+    write_file,
+)
+from .shapes import Custom, CustomMalformed, custom_of, to_json
+
+ROLES: Final = ("root", "targets", "snapshot", "timestamp")
+MAX_KEYS: Final = 10
+ROOT_DAYS: Final = 365
+TARGETS_DAYS: Final = 90
+FRESH_SECONDS: Final = 48 * 3600
+
+# Said in the root itself, so that whoever signs it signs that too.
+_DROP_LISTS: Final = "x-drop-lists"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a command has brought about; `missing` signatures are still needed where it is not published."""
+
+    published: bool
+    missing: int = 0
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """One list to publish; `expires_s` is counted from now, None sets no hard limit of the list's own."""
+
+    list_id: str
+    data: bytes
+    serial: int
+    expires_s: float | None = None
+    expect_entries: int | None = None
+    expect_refused: int = 0
+
+
+def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
+    """Make a repository without lists; root and targets take `threshold` of `keys` signatures."""
+    repository = Repository(folder)
+    if not 1 <= threshold <= keys <= MAX_KEYS:
+        raise AuthorityError(f"expected 1 <= threshold <= keys <= {MAX_KEYS}")
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with repository.alone():
+        if repository.exists():
+            raise Refused(f"{folder}: there is a repository already")
+        repository.make_folders()
+        root = Metadata(Root(expires=_date(now, ROOT_DAYS * 86400), consistent_snapshot=True))
+        for role in ROLES:
+            many = role in ("root", "targets")
+            for signer in repository.make_keys(role, keys if many else 1):
+                root.signed.add_key(signer.public_key, role)
+            root.signed.roles[role].threshold = threshold if many else 1
+        _sign(root, repository.signers(root.signed, "root"))
+        repository.write_metadata(root)
+        targets = Metadata(Targets(expires=_date(now, TARGETS_DAYS * 86400)))
+        _sign(targets, repository.signers(root.signed, "targets"))
+        _serve(repository, root.signed, targets, versions=(1, 1), now=now, seconds=FRESH_SECONDS)
+
+
+def publish(folder: Path, issue: Issue, *, now: float) -> Done:
+    """Publish a list, or stage it for more signatures; Refused with the reasons where it may not be."""
+    entries = _entries(issue)
+    expires = None if issue.expires_s is None else int(now + issue.expires_s)
+    custom = Custom(
+        list=issue.list_id,
+        serial=issue.serial,
+        issued=int(now),
+        expires=expires,
+        withdrawn=False,
+        entries=issue.expect_entries,
+    )
+    return _issue(folder, custom, issue.data, entries, now)
+
+
+def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
+    """Publish that a list is withdrawn; its target holds a comment and no name."""
+    repository = Repository(folder)
+    if list_id not in repository.current_targets().signed.targets:
+        raise Refused(f"{list_id}: no such list is published")
+    custom = Custom(list=list_id, serial=serial, issued=int(now), expires=None, withdrawn=True)
+    return _issue(folder, custom, f"# withdrawn, serial {serial}\n".encode(), 0, now)
+
+
+def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None:
+    """Sign snapshot and timestamp anew; they are good for `seconds`."""
+    repository = Repository(folder)
+    with repository.alone():
+        root, targets = repository.root().signed, repository.current_targets()
+        if not root.get_verification_result("targets", targets.signed_bytes, targets.signatures):
+            raise AuthorityError(
+                "the published lists are not signed by the root's targets keys: publish or rotate again"
+            )
+        versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
+        _serve(repository, root, targets, versions=versions, now=now, seconds=seconds)
+
+
+def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> Done:
+    """Replace all keys of `role` by new ones; `drop_lists` publishes no list until the next publish."""
+    repository = Repository(folder)
+    with repository.alone():
+        old = repository.root()
+        root = Metadata(Root.from_dict(old.signed.to_dict()))
+        root.signed.version += 1
+        root.signed.expires = _date(now, ROOT_DAYS * 86400)
+        before = repository.signers(old.signed, "root")
+        for keyid in list(root.signed.roles[role].keyids):
+            root.signed.revoke_key(keyid, role)
+        made = repository.make_keys(role, len(old.signed.roles[role].keyids))
+        for signer in made:
+            root.signed.add_key(signer.public_key, role)
+        root.signed.unrecognized_fields.pop(_DROP_LISTS, None)
+        if drop_lists:
+            root.signed.unrecognized_fields[_DROP_LISTS] = True
+        _sign(root, [*before, *(made if role == "root" else [])])
+        return _root_signed(repository, root, now)
+
+
+def sign(folder: Path, *, key: Path, now: float) -> Done:
+    """Add one person's signature to what waits; publish it where that completes it."""
+    repository = Repository(folder)
+    signer = read_key(key)
+    with repository.alone():
+        staged = repository.staged_metadata(STAGED_ROOT) or repository.staged_metadata(STAGED_TARGETS)
+        if staged is None:
+            raise AuthorityError("nothing waits for a signature")
+        current = repository.root().signed
+        roles = [
+            current.roles[staged.signed.type],
+            *(staged.signed.roles["root"],)[: staged.signed.type == "root"],
+        ]
+        if not any(signer.public_key.keyid in role.keyids for role in roles):
+            raise Refused(f"{key}: not one of the keys of {staged.signed.type}")
+        staged.sign(signer, append=True)
+        if staged.signed.type == "root":
+            return _root_signed(repository, staged, now)
+        return _targets_signed(repository, current, staged, now)
+
+
+def _entries(issue: Issue) -> int:
+    """The number of different names of a list that may be published; Refused otherwise."""
+    if len(issue.data) > MAX_TARGET_BYTES:
+        raise Refused(f"{issue.list_id}: larger than {MAX_TARGET_BYTES} bytes")
+    found = None
+    for demonstration in (False, True):
+        try:
+            found = read.read(
+                issue.data, read.suffixes(), demonstration=demonstration, max_entries=MAX_ENTRIES
+            )
+        except read.ReadError as error:
+            # All names reserved: a demonstration list. Anything else fails under both rules.
+            if demonstration or error.reason != "empty":
+                raise Refused(f"{issue.list_id}: {error.reason.replace('_', ' ')}") from None
+        else:
+            break
+    if found is None:
+        raise Refused(f"{issue.list_id}: empty")
+    refused = sum(found.refused.values())
+    if refused != issue.expect_refused:
+        raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_told(found)}")
+    entries = read.distinct(found)
+    if issue.expect_entries not in (None, entries):
+        raise Refused(f"{issue.list_id}: {entries} entries, not {issue.expect_entries}")
+    return entries
+
+
+def _told(found: read.Entries) -> str:
+    """Refused lines by reason and number, the first few of each."""
+    parts = []
+    for reason, count in sorted(found.refused.items()):
+        numbers = ", ".join(map(str, found.refused_lines[reason][:5]))
+        parts.append(f"{count} {reason.replace('_', ' ')} (line {numbers}{', ...' if count > 5 else ''})")
+    return "; ".join(parts) or "none"
+
+
+def _issue(folder: Path, custom: Custom, data: bytes, entries: int, now: float) -> Done:
+    """Sign the targets with one list changed; publish or stage them."""
+    repository = Repository(folder)
+    try:
+        custom_of(to_json(custom))
+    except CustomMalformed:
+        raise AuthorityError("id or serial out of bounds: [a-z0-9-], at most 32; 1 to 2^63 - 1") from None
+    with repository.alone():
+        root = repository.root().signed
+        current = repository.current_targets().signed
+        digest = hashlib.sha256(data).hexdigest()
+        _forward(current.targets.get(custom.list), custom, digest)
+        targets = Metadata(Targets.from_dict(current.to_dict()))
+        target = TargetFile(len(data), {"sha256": digest}, custom.list, {"custom": to_json(custom)})
+        targets.signed.targets[custom.list] = target
+        targets.signed.version = current.version + 1
+        targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
+        _sign(targets, repository.signers(root, "targets"))
+        repository.stage(STAGED_LIST, data)
+        done = _targets_signed(repository, root, targets, now)
+    return Done(published=done.published, missing=done.missing, entries=entries)
+
+
+def _forward(old: TargetFile | None, custom: Custom, digest: str) -> None:
+    if old is None:
+        return
+    before = custom_of(old.custom)
+    if custom.serial < before.serial:
+        raise Refused(f"{custom.list}: serial {before.serial} is published, {custom.serial} is below it")
+    if custom.serial == before.serial and digest != old.hashes["sha256"]:
+        raise Refused(f"{custom.list}: serial {custom.serial} is published with another content")
+
+
+def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], now: float) -> Done:
+    """Publish targets that carry enough signatures, with the list that waits beside them; stage them otherwise."""
+    result = root.get_verification_result("targets", targets.signed_bytes, targets.signatures)
+    if not result:
+        repository.stage(STAGED_TARGETS, targets.to_bytes())
+        return Done(published=False, missing=result.missing)
+    waiting = repository.staged / STAGED_LIST
+    if waiting.exists():
+        data = waiting.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        for path, target in targets.signed.targets.items():
+            if target.hashes["sha256"] == digest:
+                write_file(repository.targets / f"{digest}.{path}", data, 0o640)
+    old = repository.current_targets().signed
+    versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
+    _serve(repository, root, targets, versions=versions, now=now, seconds=FRESH_SECONDS)
+    repository.unstage(STAGED_TARGETS, STAGED_LIST)
+    _clean(repository, old.targets, targets.signed.targets)
+    return Done(published=True)
+
+
+def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Done:
+    """Publish a root that carries enough signatures of the old keys and its own, and sign below it; or stage it."""
+    old = repository.root().signed
+    result = root.signed.get_root_verification_result(old, root.signed_bytes, root.signatures)
+    if not result:
+        repository.stage(STAGED_ROOT, root.to_bytes())
+        return Done(published=False, missing=max(result.first.missing, result.second.missing))
+    current = repository.current_targets()
+    versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
+    # What waited for the old keys would be signed by none of the new ones.
+    repository.unstage(STAGED_TARGETS, STAGED_LIST)
+    targets = Metadata(Targets.from_dict(current.signed.to_dict()))
+    changed = set(old.roles["targets"].keyids) != set(root.signed.roles["targets"].keyids)
+    if changed:
+        targets.signed.version += 1
+        targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
+        if root.signed.unrecognized_fields.get(_DROP_LISTS):
+            targets.signed.targets = {}
+        _sign(targets, repository.signers(root.signed, "targets"))
+    repository.write_metadata(root)
+    _serve(
+        repository,
+        root.signed,
+        targets if changed else current,
+        versions=versions,
+        now=now,
+        seconds=FRESH_SECONDS,
+    )
+    repository.unstage(STAGED_ROOT)
+    return Done(published=True)
+
+
+def _serve(
+    repository: Repository,
+    root: Root,
+    targets: Metadata[Targets],
+    *,
+    versions: tuple[int, int],
+    now: float,
+    seconds: float,
+) -> None:
+    """Write targets, snapshot and timestamp in the order in which nobody ever sees half of them."""
+    expires = _date(now, seconds)
+    meta = {"targets.json": MetaFile(targets.signed.version)}
+    snapshot = Metadata(Snapshot(version=versions[0], expires=expires, meta=meta))
+    timestamp = Metadata(Timestamp(version=versions[1], expires=expires, snapshot_meta=MetaFile(versions[0])))
+    for metadata in (snapshot, timestamp):
+        signers = repository.signers(root, metadata.signed.type)
+        if not signers:
+            raise AuthorityError(f"no key of {metadata.signed.type} in {repository.keys}")
+        _sign(metadata, signers)
+    for one in (targets, snapshot, timestamp):
+        repository.write_metadata(one)
+
+
+def _clean(repository: Repository, *kept: dict[str, TargetFile]) -> None:
+    """Remove lists that neither the published targets nor those before them name."""
+    names = {f"{target.hashes['sha256']}.{path}" for targets in kept for path, target in targets.items()}
+    for path in repository.targets.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+def _sign(metadata: Metadata[Any], signers: Iterable[CryptoSigner]) -> None:
+    metadata.signatures.clear()
+    for signer in signers:
+        metadata.sign(signer, append=True)
+
+
+def _date(now: float, seconds: float) -> datetime:
+    return datetime.fromtimestamp(int(now), UTC) + timedelta(seconds=int(seconds))

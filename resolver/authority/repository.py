@@ -1,0 +1,181 @@
+"""The folder an authority signs in: what is published, what waits for signatures, and the keys at hand.
+
+    DIR/root.json    the newest root: what a resolver pins
+    DIR/metadata/    served: N.root.json, N.targets.json, N.snapshot.json, timestamp.json
+    DIR/targets/     served: SHA256.ID, the lists
+    DIR/keys/        never served: one PEM a key, 0600; keys of other people are not here
+    DIR/staged/      never served: what waits for more signatures
+
+Rules:
+- What is published is what the timestamp leads to; files beyond it are of no effect and may be written again.
+- Every file is written beside its place, fsynced and renamed into it; lists first, the timestamp last.
+- One command at a time.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # a re-export
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
+
+_T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
+STAGED_ROOT: Final = "root.json"
+STAGED_TARGETS: Final = "targets.json"
+STAGED_LIST: Final = "list"
+
+
+class AuthorityError(Exception):
+    """What stops a command of the authority, in one line without a name of a list."""
+
+
+class Refused(AuthorityError):
+    """A list, a serial or a signature is not accepted."""
+
+
+class Repository:
+    """One folder; reads and writes whole files, decides nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metadata = folder / "metadata"
+        self.targets = folder / "targets"
+        self.keys = folder / "keys"
+        self.staged = folder / "staged"
+
+    def exists(self) -> bool:
+        """Whether there is a repository here."""
+        return (self.metadata / "timestamp.json").exists()
+
+    def make_folders(self) -> None:
+        """Make what is missing of the layout."""
+        for path, mode in (
+            (self.metadata, 0o755),
+            (self.targets, 0o755),
+            (self.keys, 0o700),
+            (self.staged, 0o700),
+        ):
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other command out of the folder meanwhile."""
+        if not self.folder.is_dir():
+            raise AuthorityError(f"{self.folder}: no such folder; make it with `authority init`")
+        with open(self.folder / ".lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    # What is published.
+
+    def root(self) -> Metadata[Root]:
+        """The newest root."""
+        versions = [int(path.name.split(".")[0]) for path in self.metadata.glob("*.root.json")]
+        if not versions:
+            raise AuthorityError(f"{self.folder}: no repository here; make one with `authority init`")
+        return self._load(self.metadata / f"{max(versions)}.root.json", Root)
+
+    def timestamp(self) -> Metadata[Timestamp]:
+        """The timestamp that is served."""
+        return self._load(self.metadata / "timestamp.json", Timestamp)
+
+    def snapshot(self) -> Metadata[Snapshot]:
+        """The snapshot that the timestamp names."""
+        version = self.timestamp().signed.snapshot_meta.version
+        return self._load(self.metadata / f"{version}.snapshot.json", Snapshot)
+
+    def current_targets(self) -> Metadata[Targets]:
+        """The targets that the snapshot names."""
+        version = self.snapshot().signed.meta["targets.json"].version
+        return self._load(self.metadata / f"{version}.targets.json", Targets)
+
+    def staged_metadata(self, name: str) -> Metadata[Any] | None:
+        """What waits under `name` for signatures."""
+        path = self.staged / name
+        return Metadata[Any].from_bytes(path.read_bytes()) if path.exists() else None
+
+    def _load(self, path: Path, kind: type[_T]) -> Metadata[_T]:
+        try:
+            loaded = Metadata[_T].from_bytes(path.read_bytes())
+        except (OSError, RepositoryError):
+            raise AuthorityError(f"{path}: missing or damaged") from None
+        if not isinstance(loaded.signed, kind):
+            raise AuthorityError(f"{path}: not of type {kind.type}")
+        return loaded
+
+    # Keys.
+
+    def signers(self, root: Root, role: str) -> list[CryptoSigner]:
+        """Signers for those keys of `role` that are here; retired ones count until a root without them is published."""
+        wanted = set(root.roles[role].keyids)
+        found = (read_key(path) for path in sorted(self.keys.rglob("*.pem")))
+        return [signer for signer in found if signer.public_key.keyid in wanted]
+
+    def make_keys(self, role: str, count: int) -> list[CryptoSigner]:
+        """New Ed25519 keys for `role`, written 0600; older ones of the role go to keys/retired."""
+        made = []
+        for number in range(1, count + 1):
+            signer = CryptoSigner.generate_ed25519()
+            path = self.keys / f"{role}-{number}.pem"
+            if path.exists():
+                (self.keys / "retired").mkdir(mode=0o700, exist_ok=True)
+                old = read_key(path).public_key.keyid[:16]
+                path.replace(self.keys / "retired" / f"{role}-{old}.pem")
+            write_file(path, signer.private_bytes, 0o600)
+            made.append(signer)
+        return made
+
+    # Writing.
+
+    def write_metadata(self, metadata: Metadata[Any]) -> None:
+        """Put signed metadata where it is served; that of a timestamp takes effect at once."""
+        signed: Signed = metadata.signed
+        name = "timestamp.json" if signed.type == Timestamp.type else f"{signed.version}.{signed.type}.json"
+        write_file(self.metadata / name, metadata.to_bytes(), 0o644)
+        if signed.type == Root.type:
+            write_file(self.folder / "root.json", metadata.to_bytes(), 0o644)
+
+    def stage(self, name: str, data: bytes) -> None:
+        """Keep what waits for signatures."""
+        write_file(self.staged / name, data, 0o600)
+
+    def unstage(self, *names: str) -> None:
+        """Drop what no longer waits."""
+        for name in names:
+            (self.staged / name).unlink(missing_ok=True)
+
+
+def read_key(path: Path) -> CryptoSigner:
+    """The signer of a PEM file; AuthorityError where it holds no Ed25519 key."""
+    try:
+        return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
+    except OSError as error:
+        raise AuthorityError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise AuthorityError(f"{path}: not a private key in PEM, unencrypted") from None
+
+
+def write_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a file whole or not at all, and have it on the disk."""
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

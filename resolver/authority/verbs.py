@@ -1,0 +1,144 @@
+"""The verbs of `authority`: words of a command line to one call, and what came of it in a line or two."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from resolver.config import MAX_TARGET_BYTES
+from resolver.values import seconds
+
+from . import publish
+from .repository import AuthorityError, Refused
+
+DONE: Final = 0
+FAILED: Final = 1
+REFUSED: Final = 3
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add init, publish, refresh, withdraw, rotate and sign."""
+    init = _verb(verbs, "init", "make a repository without lists, and its keys")
+    init.add_argument(
+        "--threshold", type=int, default=1, metavar="T", help="signatures that root and targets take"
+    )
+    init.add_argument(
+        "--keys", type=int, metavar="N", help="keys of root and of targets; default: the threshold"
+    )
+    issue = _verb(verbs, "publish", "check, sign and publish a list")
+    issue.add_argument("--id", required=True)
+    issue.add_argument("--list", required=True, type=Path, metavar="FILE")
+    issue.add_argument("--serial", required=True, type=int, metavar="N")
+    issue.add_argument(
+        "--expires", type=_duration, metavar="14d", help="the list's own hard limit; default: none"
+    )
+    issue.add_argument(
+        "--expect-entries", type=int, metavar="N", help="announces this number of different names"
+    )
+    issue.add_argument(
+        "--expect-refused", type=int, default=0, metavar="N", help="refused lines to put up with"
+    )
+    refresh = _verb(verbs, "refresh", "sign snapshot and timestamp anew")
+    refresh.add_argument(
+        "--expires", type=_duration, default=publish.FRESH_SECONDS, metavar="48h", help="default: 48h"
+    )
+    end = _verb(verbs, "withdraw", "publish that a list is withdrawn")
+    end.add_argument("--id", required=True)
+    end.add_argument("--serial", required=True, type=int, metavar="N")
+    rotate = _verb(verbs, "rotate", "replace all keys of a role")
+    rotate.add_argument("--role", required=True, choices=publish.ROLES)
+    rotate.add_argument(
+        "--drop-lists", action="store_true", help="after a theft: no list until the next publish"
+    )
+    sign = _verb(verbs, "sign", "add one person's signature to what waits")
+    sign.add_argument("--key", required=True, type=Path, metavar="FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the verb; return the exit status."""
+    try:
+        sys.stdout.write(_STEPS[arguments.step](arguments, time.time()) + "\n")
+    except Refused as error:
+        return _complain(f"refused: {error}", REFUSED)
+    except AuthorityError as error:
+        return _complain(str(error), FAILED)
+    return DONE
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=text, allow_abbrev=False)
+    parser.add_argument("dir", type=Path, metavar="DIR")
+    parser.set_defaults(step=name)
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _init(arguments: argparse.Namespace, now: float) -> str:
+    keys = arguments.threshold if arguments.keys is None else arguments.keys
+    publish.init(arguments.dir, threshold=arguments.threshold, keys=keys, now=now)
+    return f"{arguments.dir}: ready; resolvers pin {arguments.dir / 'root.json'}; keep {arguments.dir / 'keys'} secret"
+
+
+def _publish(arguments: argparse.Namespace, now: float) -> str:
+    try:
+        with open(arguments.list, "rb") as file:
+            data = file.read(MAX_TARGET_BYTES + 1)
+    except OSError as error:
+        raise AuthorityError(f"{arguments.list}: {error.strerror}") from None
+    issue = publish.Issue(
+        list_id=arguments.id,
+        data=data,
+        serial=arguments.serial,
+        expires_s=arguments.expires,
+        expect_entries=arguments.expect_entries,
+        expect_refused=arguments.expect_refused,
+    )
+    done = publish.publish(arguments.dir, issue, now=now)
+    return f"{arguments.id}: serial {arguments.serial}, {done.entries} entries: {_state(done)}"
+
+
+def _refresh(arguments: argparse.Namespace, now: float) -> str:
+    publish.refresh(arguments.dir, now=now, seconds=arguments.expires)
+    return f"{arguments.dir}: fresh for {int(arguments.expires)} s"
+
+
+def _withdraw(arguments: argparse.Namespace, now: float) -> str:
+    done = publish.withdraw(arguments.dir, list_id=arguments.id, serial=arguments.serial, now=now)
+    return f"{arguments.id}: serial {arguments.serial}, withdrawn: {_state(done)}"
+
+
+def _rotate(arguments: argparse.Namespace, now: float) -> str:
+    done = publish.rotate(arguments.dir, role=arguments.role, now=now, drop_lists=arguments.drop_lists)
+    return f"{arguments.role}: new keys: {_state(done)}"
+
+
+def _sign(arguments: argparse.Namespace, now: float) -> str:
+    return f"{arguments.dir}: {_state(publish.sign(arguments.dir, key=arguments.key, now=now))}"
+
+
+def _state(done: publish.Done) -> str:
+    return "published" if done.published else f"waits for {done.missing} more signatures (`authority sign`)"
+
+
+def _complain(text: str, status: int) -> int:
+    sys.stderr.write(f"blocklist-resolver: {text}\n")
+    return status
+
+
+_STEPS: Final = {
+    "init": _init,
+    "publish": _publish,
+    "refresh": _refresh,
+    "withdraw": _withdraw,
+    "rotate": _rotate,
+    "sign": _sign,
+}
