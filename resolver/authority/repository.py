@@ -112,7 +112,7 @@ class Repository:
     # Keys.
 
     def signers(self, root: Root, role: str) -> list[CryptoSigner]:
-        """Signers for those keys of `role` that are here; retired ones count until a root without them is published."""
+        """Signers for those keys of `role` that are here, retired or not: the root says which count."""
         wanted = set(root.roles[role].keyids)
         found = (read_key(path) for path in sorted(self.keys.rglob("*.pem")))
         return [signer for signer in found if signer.public_key.keyid in wanted]

@@ -85,7 +85,8 @@ def _duration(text: str) -> float:
 def _init(arguments: argparse.Namespace, now: float) -> str:
     keys = arguments.threshold if arguments.keys is None else arguments.keys
     publish.init(arguments.dir, threshold=arguments.threshold, keys=keys, now=now)
-    return f"{arguments.dir}: ready; resolvers pin {arguments.dir / 'root.json'}; keep {arguments.dir / 'keys'} secret"
+    pin, keys = arguments.dir / "root.json", arguments.dir / "keys"
+    return f"{arguments.dir}: ready; resolvers pin {pin}; keep {keys} secret"
 
 
 def _publish(arguments: argparse.Namespace, now: float) -> str:

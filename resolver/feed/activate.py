@@ -1,4 +1,4 @@
-"""Put a list in force: read its image once, hold it against what is written of it, test it, and only then swap.
+"""Put a list in force: read its image once, hold it against what is written of it, test it, then swap.
 
 Rules:
 - The image is read into anonymous memory, once: a file that changes later changes nothing in force.
@@ -8,6 +8,7 @@ Rules:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,17 @@ _SAMPLED_SLOTS: Final = 1400
 _TYPE_TXT: Final = 16
 _TYPES: Final = (codes.TYPE_A, codes.TYPE_AAAA, codes.TYPE_HTTPS, _TYPE_TXT)
 _UNLISTED_ZONE: Final = b"\x07invalid\x00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the service does with a list: judge by an image (a view of u64), enforce it, let the list have
+    no say any more, or be without one."""
+
+    judge: Judge
+    put_in_force: Callable[[str, memoryview, Record], None]
+    lift: Callable[[str], None]
+    take_out: Callable[[str], None]
 
 
 class ImageUnusable(Exception):

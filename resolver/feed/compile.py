@@ -57,7 +57,7 @@ def _contents(handle: int) -> bytes:
 
 
 def _previous(handle: int, keys: seal.Keys) -> memoryview | None:
-    """The view of the image in force; None where there is none that is ours, so that no name counts as new."""
+    """The view of the image in force; None where there is none of ours, and then no name counts as new."""
     if handle < 0:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a fetch or compile process does to itself before it sees a list: nothing of it may outlive the process.
+"""What a fetch or compile process does to itself before it sees a list, so that nothing of it outlives it.
 
 Rules:
 - No core dump, not dumpable (so no ptrace by others and no /proc/PID/mem), killed with its parent.

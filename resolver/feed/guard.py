@@ -38,7 +38,7 @@ class Counts:
 
 
 def holds(counts: Counts, previous: int | None, rules: Guard) -> tuple[Hold, ...]:
-    """Why the list is held; empty where it passes. `previous`: entries of the list in force, None for the first."""
+    """Why the list is held, if it is; `previous` is the entries of the list in force, None for the first."""
     if counts.withdrawn:
         return (Hold.WITHDRAWN,)
     found = []

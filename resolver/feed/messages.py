@@ -1,4 +1,4 @@
-"""What the service, the fetch process and the compile process say to each other: numbers and paths, never a name."""
+"""What the service, the fetch and the compile process say to each other: numbers and paths, never a name."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -30,7 +30,7 @@ class FetchRequest(_Message, frozen=True):
 
 
 class Facts(_Message, frozen=True):
-    """Digest (SHA-256, hex) and length of a verified target, its signed facts, who signs; `fresh_until` in unix seconds."""
+    """What verified: digest (SHA-256, hex), length, signed facts, who signs; `fresh_until` unix seconds."""
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     length: Annotated[int, Meta(ge=0)]

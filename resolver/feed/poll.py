@@ -1,4 +1,4 @@
-"""All lists together: what the service starts, asks and wakes; and what is written of lists where none is running.
+"""All lists together: what the service starts, asks and wakes; and what is written of them for the verbs.
 
 Rules:
 - Each list polls at its own pace; a wake-up polls all of them now, and one that is slow keeps no other
@@ -20,7 +20,7 @@ from .audit import Audit, Event
 from .seal import Keys, load_keys
 from .state import Record
 from .store import Store
-from .update import Hooks, ListUpdate
+from .update import ListUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class Feed:
     """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
 
     def __init__(
-        self, config: Config, keys: Keys, hooks: Hooks, now: Callable[[], float] = time.time
+        self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time
     ) -> None:
         audit = Audit(Path(config.state.directory) / "audit.log")
         if audit.torn:
@@ -158,7 +158,7 @@ def _status_of(config: Config, one: List) -> Status:
 
 
 def saved_image(config: Config, list_id: str, keys: Keys) -> memoryview | None:
-    """The view of the saved image of a list in force, None where there is none; ImageUnusable where it is damaged."""
+    """The view of the saved image of a list in force, or None; ImageUnusable where it is damaged."""
     one = next(one for one in config.lists if one.id == list_id)
     store = Store(folder_of(config, list_id))
     record = state.at_start(store.read_state(), store.read_floor()).in_force

@@ -11,12 +11,17 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from resolver.authority.shapes import Custom
+from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES, Source
+
 from .confine import MAX_REPLY_BYTES
 from .messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
+from .seal import Keys
 
 _T = TypeVar("_T")
 
@@ -34,8 +39,62 @@ class UpdateFailed(Exception):
         self.reason = reason
 
 
+async def fetch_list(
+    source: Source, root: Path, metadata: Path, handle: int, wanted: Callable[[Facts], bool]
+) -> tuple[Facts, bool]:
+    """Verified facts, and whether the list is wanted and now in memfd `handle`; UpdateFailed otherwise."""
+    request = FetchRequest(
+        parent=os.getpid(),
+        output=handle,
+        url=source.url,
+        root=str(root),
+        target=source.target,
+        metadata=str(metadata),
+        ca=source.ca,
+        certificate=source.certificate,
+        key=source.key,
+        max_bytes=MAX_TARGET_BYTES,
+        memory_bytes=FETCH_MEMORY_BYTES,
+        seconds=FETCH_SECONDS,
+    )
+    return await fetch(request, wanted)
+
+
+async def compile_image(
+    handle: int,
+    output: int,
+    previous: int,
+    keys: Keys,
+    custom: Custom,
+    *,
+    generation: int,
+    demonstration: bool,
+) -> Compiled:
+    """Counts of the sealed image written to `output` from the list in `handle`; UpdateFailed otherwise."""
+    both = memory_file("keys", keys.digest + keys.seal)
+    request = CompileRequest(
+        parent=os.getpid(),
+        list_fd=handle,
+        output=output,
+        keys=both,
+        previous=previous,
+        list_id=custom.list,
+        serial=custom.serial,
+        issued=custom.issued,
+        expires=custom.expires or 0,
+        generation=generation,
+        demonstration=demonstration,
+        max_entries=MAX_ENTRIES,
+        memory_bytes=COMPILE_MEMORY_BYTES,
+    )
+    try:
+        return await compile_list(request)
+    finally:
+        os.close(both)
+
+
 async def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
-    """Verified facts, and whether the list was wanted and now is in `request.output`; UpdateFailed otherwise."""
+    """Verified facts, and whether the list is wanted and now in `request.output`; UpdateFailed otherwise."""
     async with _child("resolver.feed.source_tuf", (request.output,), request.seconds) as child:
         facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
         go = wanted(facts)

@@ -86,7 +86,7 @@ class ReadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What `read` has found: the two blobs core.image.write takes, the number of accepted lines, refused ones."""
+    """What `read` has found: two blobs for core.image.write, the number of accepted lines, refused ones."""
 
     names: bytes
     flags: bytes

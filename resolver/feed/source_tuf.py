@@ -1,4 +1,4 @@
-"""The fetch process: an authority's TUF repository to facts that verified and, when told to, to the list's bytes.
+"""The fetch process: an authority's TUF repository to verified facts and, when told to, the list's bytes.
 
 Runs as its own process (`python -I -m resolver.feed.source_tuf`) and speaks lines of JSON: a request comes
 in, the verified facts go out; a line `go` comes in, the list is written to the inherited memfd, `done` goes

@@ -31,7 +31,7 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Record(_Part, frozen=True):
-    """One list that verified and was compiled; `image` is a file name, "" for a withdrawal. Times in unix seconds."""
+    """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds."""
 
     serial: int
     digest: str
@@ -163,7 +163,7 @@ def quarantine(state: State, record: Record) -> State:
 
 
 def go_back(state: State) -> State:
-    """The state in which the list in force is quarantined and the previous one is in force, if there is one."""
+    """The state in which the list in force is quarantined, and the previous one, if any, in force."""
     if state.in_force is None:
         return state
     back = state.previous
@@ -178,7 +178,7 @@ def go_back(state: State) -> State:
 
 
 def at_start(state: State, floor: Floor | None) -> State:
-    """The state a start goes on from: the floor's list in force, or exactly what the state says it went back to."""
+    """The state a start goes on from: the floor's list in force, or exactly what the state went back to."""
     if floor is None:
         # Nothing was ever put in force: a state that says otherwise was not written by these rules.
         return replace(state, in_force=None, previous=None, gone_back_to=None)
@@ -191,6 +191,6 @@ def at_start(state: State, floor: Floor | None) -> State:
 
 
 def deadline(record: Record, hard_limit: float) -> float:
-    """When the list's right to be in force ends, in unix seconds: the earlier of its own date and the hard limit."""
+    """When the list has to end, in unix seconds: at the earlier of its own date and the hard limit."""
     by_limit = record.issued + hard_limit
     return by_limit if record.expires is None else min(by_limit, record.expires)

@@ -31,7 +31,7 @@ class Store:
     """The folder of one list."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()
 
     @property
     def metadata(self) -> Path:
@@ -45,7 +45,7 @@ class Store:
             part.unlink()
 
     def read_state(self) -> State:
-        """The state as it was last written; a new one where there is none. StateUnreadable where it is damaged."""
+        """The state as last written, a new one where there is none; StateUnreadable where it is damaged."""
         return self._read(_STATE, State) or State()
 
     def read_floor(self) -> Floor | None:

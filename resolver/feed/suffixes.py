@@ -25,7 +25,7 @@ _END: Final = "// ===END ICANN DOMAINS==="
 
 
 class Suffixes(NamedTuple):
-    """ICANN suffixes as lower-case ASCII names: whole ones, parents of wildcards, names that a wildcard spares."""
+    """ICANN suffixes in lower-case ASCII: whole ones, parents of wildcards, names that a wildcard spares."""
 
     exact: frozenset[bytes]
     wildcard_parents: frozenset[bytes]

@@ -1,4 +1,4 @@
-"""The label of the synthetic name that every image blocks and no list can hold: 26 base32 characters, 128 random bits."""
+"""The label of the synthetic name that every image blocks and no list holds: 26 base32 characters."""
 
 import base64
 import secrets

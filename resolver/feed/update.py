@@ -1,4 +1,4 @@
-"""One list's update: fetch, judge, compile, guard, test, write down, swap. On any failure the last good list stays.
+"""One list's update: fetch, judge, compile, guard, test, write, swap; on any failure the last good one stays.
 
 Rules:
 - Everything that must outlive a crash is on the disk before the swap: image, floor, state, in this order.
@@ -15,7 +15,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,32 +24,13 @@ from resolver import config
 
 from . import activate, guard, state
 from .audit import Audit, Event
-from .messages import CompileRequest, Facts, FetchRequest, Reason
-from .processes import (
-    COMPILE_MEMORY_BYTES,
-    FETCH_MEMORY_BYTES,
-    FETCH_SECONDS,
-    UpdateFailed,
-    compile_list,
-    fetch,
-    memory_file,
-)
+from .messages import Facts, Reason
+from .processes import UpdateFailed, compile_image, fetch_list, memory_file
 from .seal import Keys
 from .state import Floor, Record, State
 from .store import StateUnreadable, Store
 
 _log: Final = logging.getLogger("resolver.feed")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """What the service does with a list: enforce an image (view of u64, without the seal), let the list have no say
-    any more, or be without a list; and how an image is judged."""
-
-    judge: activate.Judge
-    put_in_force: Callable[[str, memoryview, Record], None]
-    lift: Callable[[str], None]
-    take_out: Callable[[str], None]
 
 
 class ListUpdate:
@@ -62,7 +42,7 @@ class ListUpdate:
         store: Store,
         keys: Keys,
         audit: Audit,
-        hooks: Hooks,
+        hooks: activate.Hooks,
         *,
         now: Callable[[], float],
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -82,13 +62,14 @@ class ListUpdate:
         self._hooks = hooks
         self._now = now
         self._random = random
+        self._root = Path(one.source.root).absolute()
         self._one_at_a_time = asyncio.Lock()
         self._alarmed = 0
 
     # At start.
 
     def recover(self) -> None:
-        """Put in force the last good list that a stop or a crash at any step has left; OSError where it cannot."""
+        """Put in force the last good list that a stop or a crash at any step has left; may raise OSError."""
         self.store.prepare()
         found, self.floor = self._read()
         self.state = state.at_start(found, self.floor)
@@ -173,21 +154,7 @@ class ListUpdate:
             refused.append(reason)
             return reason is None and self._due(facts) and not facts.custom.withdrawn
 
-        request = FetchRequest(
-            parent=os.getpid(),
-            output=handle,
-            url=source.url,
-            root=os.path.abspath(source.root),
-            target=source.target,
-            metadata=os.path.abspath(self.store.metadata),
-            ca=source.ca,
-            certificate=source.certificate,
-            key=source.key,
-            max_bytes=config.MAX_TARGET_BYTES,
-            memory_bytes=FETCH_MEMORY_BYTES,
-            seconds=FETCH_SECONDS,
-        )
-        facts, fetched = await fetch(request, wanted)
+        facts, fetched = await fetch_list(source, self._root, self.store.metadata, handle, wanted)
         if refused[0] is not None:
             raise UpdateFailed(refused[0])
         self.fresh_until = facts.fresh_until
@@ -203,36 +170,28 @@ class ListUpdate:
         return record.digest_key == self._keys.digest_id and record.demonstration is self.list.demonstration
 
     async def _compile(self, facts: Facts, handle: int) -> Record:
-        generation = self.state.generation + 1
+        record = self._withdrawal(facts)
         output, part = self.store.open_part()
         previous = self._open_image()
-        keys = memory_file("keys", self._keys.digest + self._keys.seal)
-        request = CompileRequest(
-            parent=os.getpid(),
-            list_fd=handle,
-            output=output,
-            keys=keys,
-            previous=previous,
-            list_id=self.list.id,
-            serial=facts.custom.serial,
-            issued=facts.custom.issued,
-            expires=facts.custom.expires or 0,
-            generation=generation,
-            demonstration=self.list.demonstration,
-            max_entries=config.MAX_ENTRIES,
-            memory_bytes=COMPILE_MEMORY_BYTES,
-        )
         try:
-            compiled = await compile_list(request)
-            name = f"{generation}.image"
+            compiled = await compile_image(
+                handle,
+                output,
+                previous,
+                self._keys,
+                facts.custom,
+                generation=record.generation,
+                demonstration=self.list.demonstration,
+            )
+            name = f"{record.generation}.image"
             await asyncio.to_thread(self._keep_image, part, name)
         finally:
             part.unlink(missing_ok=True)
-            for descriptor in (output, keys, previous):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            os.close(output)
+            if previous >= 0:
+                os.close(previous)
         return replace(
-            self._withdrawal(facts),
+            record,
             entries=compiled.entries,
             refused=compiled.refused,
             refused_lines=compiled.refused_lines,
@@ -240,7 +199,7 @@ class ListUpdate:
         )
 
     def _open_image(self) -> int:
-        """A descriptor of the image in force, against which the new names are marked; -1 where there is none."""
+        """A descriptor of the image in force, against which new names are marked; -1 where there is none."""
         record = self.state.in_force
         if record is None or not record.image or not self.enforced:
             return -1
@@ -331,7 +290,7 @@ class ListUpdate:
         self._write(state.put_in_force(self.state, record))
 
     def _swap(self, view: memoryview | None) -> None:
-        """Have the service enforce the list in force as its dates allow; a list it cannot take is taken out."""
+        """Have the service enforce the list in force as its dates allow; one it cannot take is taken out."""
         record = self.state.in_force
         if record is None:
             return
