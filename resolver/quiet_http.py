@@ -12,7 +12,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 
@@ -45,11 +45,6 @@ PAGE: Final = Bounds(connections=512, idle_s=10, age_s=20)
 METRICS: Final = Bounds(connections=64, idle_s=75, age_s=3600)
 
 
-def _abort(transport: asyncio.BaseTransport) -> None:
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
-
-
 class _Connection(web.RequestHandler):
     """aiohttp's connection without its two log lines, with an end."""
 
@@ -61,11 +56,12 @@ class _Connection(web.RequestHandler):
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast(asyncio.Transport, transport)  # uvloop's are none by class.
         self._server.open += 1
         if self._server.open > self._server.bounds.connections:
-            self._server.turn_away(transport)
+            self._server.turn_away(stream)
             return
-        self._end = self._loop.call_later(self._server.bounds.age_s, _abort, transport)
+        self._end = self._loop.call_later(self._server.bounds.age_s, stream.abort)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -107,9 +103,9 @@ class _Server(web.Server):
         self.open = 0
         self.turned_away = 0
 
-    def turn_away(self, transport: asyncio.BaseTransport) -> None:
+    def turn_away(self, transport: asyncio.Transport) -> None:
         self.turned_away += 1
-        _abort(transport)
+        transport.abort()
 
     async def _answer_unsigned(self, request: web.BaseRequest) -> web.StreamResponse:
         answer = await self._answer(request)
