@@ -54,6 +54,7 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
     _add_ask(verbs)
+    _add_list(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)
@@ -85,6 +86,20 @@ def _add_ask(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     ask.add_argument("--over", choices=("udp", "tcp"), default="udp")
     ask.add_argument("--json", action="store_true")
     ask.set_defaults(verb=_ask)
+
+
+def _add_list(verbs: "argparse._SubParsersAction[_Parser]") -> None:
+    steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
+    status = steps.add_parser(
+        "status", help="per list: serial, dates, entries, refused lines, held or in force"
+    )
+    _add_config(status)
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(verb=_list_status)
+    check = steps.add_parser("check", help="is a name listed, and by which list and serial")
+    check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
+    _add_config(check)
+    check.set_defaults(verb=_list_check)
 
 
 def _add_authority(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +140,31 @@ def _ask(arguments: argparse.Namespace) -> int:
     except ask.AskError as error:
         return complain(str(error), FAILED)
     print(ask.as_json(reply) if arguments.json else ask.render(reply))
+    return DONE
+
+
+def _list_status(arguments: argparse.Namespace) -> int:
+    from resolver import config, lists
+
+    loaded = config.load(arguments.config)
+    try:
+        print(lists.status_as_json(loaded) if arguments.json else lists.status(loaded))
+    except lists.ListUnreadable as error:
+        return complain(str(error), FAILED)
+    return DONE
+
+
+def _list_check(arguments: argparse.Namespace) -> int:
+    from resolver import config, lists
+
+    if arguments.name != "-" and not lists.is_reserved(arguments.name):
+        raise UsageError("names come from the terminal or from stdin, never the command line: list check -")
+    try:
+        images = lists.Lists(config.load(arguments.config))
+        for name in names() if arguments.name == "-" else [arguments.name]:
+            print(images.describe(name), flush=True)
+    except lists.ListUnreadable as error:
+        return complain(str(error), FAILED)
     return DONE
 
 

@@ -1,0 +1,174 @@
+"""What is written of the lists on this host, for `list status` and `list check`; no service need run.
+
+Rules:
+1. A name is judged by core.policy and by the saved images, as the service would judge it.
+2. What is said of a name is the list, the serial and how it is covered; the name itself is never repeated.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import idna
+
+from resolver.config import Config
+from resolver.core import codes, image, policy
+from resolver.core.name import Name, unfold
+from resolver.feed import poll
+from resolver.feed.activate import ImageUnusable
+from resolver.feed.seal import KeyUnusable
+from resolver.feed.store import StateUnreadable
+from resolver.feed.suffixes import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
+
+
+class ListUnreadable(Exception):
+    """What is written of a list cannot be used; says which list and why."""
+
+
+class NotAName(Exception):
+    """The text is no domain name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """That a list in force speaks of a name: itself, by an entry above it (subtree), or as an exception."""
+
+    list_id: str
+    serial: int
+    how: str
+
+    def __str__(self) -> str:
+        return f"listed by {self.list_id} serial {self.serial} ({self.how})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    list_id: str
+    serial: int
+    generation: policy.Generation
+
+
+def wire(text: str) -> bytes:
+    """The wire format of a name as a person writes it (UTS 46 beyond ASCII); NotAName otherwise."""
+    try:
+        plain = text.encode("ascii") if text.isascii() else idna.encode(text, uts46=True)
+    except idna.IDNAError:
+        raise NotAName("not a domain name") from None
+    labels = plain.removesuffix(b".").split(b".")
+    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > 254:
+        raise NotAName("not a domain name")
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def is_reserved(text: str) -> bool:
+    """Whether the name is one of those that nobody owns (RFC 2606), and so no secret."""
+    name = b"." + text.encode("ascii", "replace").lower().removesuffix(b".")
+    return name.endswith(tuple(b"." + one for one in (*DOCUMENTATION_TLDS, *DOCUMENTATION_NAMES)))
+
+
+class Lists:
+    """The saved images of the lists in force; ListUnreadable where one cannot be used."""
+
+    def __init__(self, config: Config) -> None:
+        self._saved = tuple(_saved(config))
+
+    def look_up(self, text: str) -> tuple[Finding, ...]:
+        """What each list says of a name, in configured order; NotAName where it is none."""
+        octets = wire(text)
+        name = Name()
+        if not unfold(octets, 0, len(octets), name):
+            raise NotAName("not a domain name")
+        found = ((saved, _how(saved.generation, name)) for saved in self._saved)
+        return tuple(Finding(saved.list_id, saved.serial, how) for saved, how in found if how)
+
+    def describe(self, text: str) -> str:
+        """The same in one line that a person reads."""
+        try:
+            return "; ".join(map(str, self.look_up(text))) or "not listed"
+        except NotAName as error:
+            return str(error)
+
+
+def _saved(config: Config) -> Iterator[_Saved]:
+    for one in _status(config):
+        if one.in_force is None or one.in_force.withdrawn:
+            continue
+        try:
+            keys = poll.keys_of(config)
+            view = poll.saved_image(config, one.list_id, keys)
+        except (ImageUnusable, KeyUnusable, OSError) as error:
+            raise ListUnreadable(f"{one.list_id}: its saved image cannot be used: {error}") from None
+        if view is not None:
+            # As a member that releases, a list tells an exception from a name it says nothing of.
+            member = policy.Member(view, None, slot=0, release=True)
+            generation = policy.Generation(image.header(view).generation, keys.digest, (member,))
+            yield _Saved(one.list_id, one.in_force.serial, generation)
+
+
+def _how(generation: policy.Generation, name: Name) -> str:
+    verdict = policy.Verdict()
+    said = policy.decide(generation, name, 1, verdict)
+    if said == codes.ASK:
+        raise ListUnreadable("a saved image cannot be searched")
+    if verdict.released:
+        return "exception"
+    if said == codes.PASS:
+        return ""
+    return "itself" if verdict.depth == name.labels else "subtree"
+
+
+def _status(config: Config) -> list[poll.Status]:
+    try:
+        return poll.read_status(config)
+    except (StateUnreadable, OSError) as error:
+        raise ListUnreadable(f"the state below {config.state.directory} cannot be read: {error}") from None
+
+
+def _date(seconds: int | None) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None
+
+
+def _facts(one: poll.Status) -> dict[str, object]:
+    """One list's status as JSON shows it; dates in UTC, null where there is none."""
+    record = one.in_force
+    return {
+        "list": one.list_id,
+        "serial": record.serial if record else None,
+        "in_force_since": _date(record.since) if record else None,
+        "issued": _date(record.issued) if record else None,
+        "expires": _date(record.expires) if record else None,
+        "hard_limit": _date(one.expiry),
+        "entries": record.entries if record else 0,
+        "withdrawn": bool(record and record.withdrawn),
+        "refused": dict(record.refused) if record else {},
+        "held": {"serial": one.held.serial, "reasons": list(one.held_for)} if one.held else None,
+        "quarantined": one.quarantined,
+    }
+
+
+def status_as_json(config: Config) -> str:
+    """Status of every list as one JSON array."""
+    return json.dumps([_facts(one) for one in _status(config)], indent=2)
+
+
+def status(config: Config) -> str:
+    """Status of every list as a person reads it."""
+    return "\n".join(line for one in _status(config) for line in _lines(one))
+
+
+def _lines(one: poll.Status) -> Iterator[str]:
+    record = one.in_force
+    if record is None:
+        yield f"{one.list_id}: no verified list yet"
+    elif record.withdrawn:
+        yield f"{one.list_id}: withdrawn by serial {record.serial}, nothing is blocked"
+    else:
+        yield f"{one.list_id}: serial {record.serial} in force, {record.entries} entries"
+    if record is not None:
+        yield f"  issued {_date(record.issued)}, in force since {_date(record.since) or 'unknown'}"
+        yield f"  expires {_date(record.expires) or 'as configured'}, hard limit {_date(one.expiry)}"
+        refused = ", ".join(f"{reason} {count}" for reason, count in sorted(record.refused.items()) if count)
+        yield f"  refused lines: {refused or 'none'}"
+    if one.held is not None:
+        yield f"  held: serial {one.held.serial} ({', '.join(one.held_for)})"
