@@ -124,12 +124,14 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from resolver import ask, values
+    from resolver import values
 
     try:
         server = values.endpoint(arguments.server)
     except ValueError as error:
         raise UsageError(f"--server: {error}") from None
+    from resolver import ask
+
     name = arguments.name
     if name == "-":
         name = next(names(), "")
