@@ -1,0 +1,171 @@
+"""The stop page in a real browser, which is told that every name of the world is at our address."""
+
+import asyncio
+import itertools
+import re
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from resolver import config, quiet_http
+from resolver.page.render import render
+from resolver.page.show import Page
+
+URL = "http://blocked.example/some/path?q=1"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
+)
+PAGES = {
+    "demonstration": render(config.Page(), demonstration=True),
+    "filled in": render(
+        config.Page(
+            operator="Example Internet",
+            contact="https://isp.example/" + "a-long-address-without-a-place-to-break-it-" * 3,
+            authority="Example Police",
+            law="Example Act, section 4",
+            help=(config.Help(text="Example line", phone="+00 555 0100"),),
+        ),
+        demonstration=False,
+    ),
+}
+MEASURE = """({
+  title: document.title,
+  language: document.documentElement.lang,
+  headings: document.querySelectorAll("h1").length,
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  width: document.documentElement.clientWidth,
+  paper: getComputedStyle(document.body).backgroundColor,
+  cookie: document.cookie,
+  small: [...document.querySelectorAll("a")].filter(a => a.getBoundingClientRect().height < 18).length,
+})"""
+
+
+class Browser:
+    """One tab, spoken to by the browser's own debugging protocol; `told` keeps its events."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self.told: list[dict[str, Any]] = []
+
+    async def do(self, method: str, **parameters: object) -> dict[str, Any]:
+        number = next(self._numbers)
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        while True:
+            told = await self._socket.receive_json()
+            if told.get("id") == number:
+                assert "error" not in told, told
+                result: dict[str, Any] = told["result"]
+                return result
+            self.told.append(told)
+
+    async def until(self, event: str) -> None:
+        while not any(told.get("method") == event for told in self.told):
+            self.told.append(await self._socket.receive_json())
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [told["params"] for told in self.told if told.get("method") == name]
+
+    async def measure(self) -> dict[str, Any]:
+        found = await self.do("Runtime.evaluate", expression=MEASURE, returnByValue=True)
+        value: dict[str, Any] = found["result"]["value"]
+        return value
+
+
+@asynccontextmanager
+async def chromium(path: str, folder: Path, port: int) -> AsyncIterator[Browser]:
+    """A browser with a profile of its own, to which every name is at this port of loopback."""
+    own = [f"--user-data-dir={folder}", f"--host-resolver-rules=MAP * 127.0.0.1:{port}"]
+    with start([path, *FLAGS, *own]) as process:
+        try:
+            address = await asyncio.to_thread(debugging_address, process)
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://{address}/json/list") as answer:
+                    tabs = await answer.json(content_type=None)
+                tab = next(one for one in tabs if one["type"] == "page")
+                async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                    yield Browser(socket)
+        finally:
+            process.kill()
+
+
+def start(command: list[str]) -> subprocess.Popen[bytes]:
+    """The browser with an empty tab; a plain pipe, because uvloop's do not outlive a killed browser in order."""
+    return subprocess.Popen([*command, "about:blank"], stderr=subprocess.PIPE)
+
+
+def debugging_address(process: subprocess.Popen[bytes]) -> str:
+    """Where the browser says that it listens to its debugger."""
+    assert process.stderr
+    for line in process.stderr:
+        found = re.search(rb"DevTools listening on ws://([\d.]+:\d+)/", line)
+        if found:
+            return found[1].decode()
+    pytest.fail("chromium did not start")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("rendered", PAGES.values(), ids=PAGES)
+async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
+    rendered: Any, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    path, page = program("chromium"), Page(rendered)
+    asked: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.host == "blocked.example":
+            asked.append(request.path_qs)
+        return await page.answer(request)
+
+    server = await quiet_http.serve(answer, [("127.0.0.1", 0)], quiet_http.PAGE)
+    async with chromium(path, tmp_path, server.addresses[0][1]) as browser:
+        for part in ("Network", "Runtime", "Log", "Page"):
+            await browser.do(f"{part}.enable")
+        await browser.do("Page.navigate", url=URL)
+        await browser.until("Page.loadEventFired")
+        await browser.until("Network.loadingFinished")
+
+        shown = await browser.measure()
+        assert (shown["title"], shown["language"]) == ("This address is blocked", "en")
+        assert (shown["headings"], shown["cookie"], shown["small"]) == (1, "", 0)
+        (reply,) = browser.events("Network.responseReceived")
+        assert reply["response"]["status"] == 451
+        assert [one["request"]["url"] for one in browser.events("Network.requestWillBeSent")] == [URL]
+        assert browser.events("Network.loadingFailed") == []
+        assert browser.events("Runtime.consoleAPICalled") == []
+        assert browser.events("Runtime.exceptionThrown") == []
+        said = [one["entry"]["text"] for one in browser.events("Log.entryAdded")]
+        assert all("status of 451" in text for text in said)  # The browser names any status above 399.
+        assert asked == ["/some/path?q=1"]
+        await fits_and_follows(browser)
+    await server.stop()
+
+
+async def fits_and_follows(browser: Browser) -> None:
+    """Nothing overflows at 320 px, on a desktop or with large text; dark is dark and light is light."""
+    for width, scale in ((320, 1), (1280, 1), (640, 2)):
+        size = {"width": width // scale, "height": 800, "deviceScaleFactor": scale, "mobile": False}
+        await browser.do("Emulation.setDeviceMetricsOverride", **size)
+        shown = await browser.measure()
+        assert width // scale - 20 <= shown["width"] <= width // scale  # A scroll bar takes its share.
+        assert shown["overflow"] == 0
+    papers = []
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await browser.do("Emulation.setEmulatedMedia", features=features)
+        papers.append((await browser.measure())["paper"])
+    assert papers == ["rgb(246, 247, 246)", "rgb(20, 25, 28)"]
