@@ -40,7 +40,8 @@ class Store:
 
     def prepare(self) -> None:
         """Make the folder and drop what a crash left half written."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in self.folder.glob(f"*{_PART}"):
             part.unlink()
 

@@ -1,0 +1,52 @@
+"""What is held, by counts alone: at each limit and one beyond it."""
+
+import pytest
+
+from resolver.config import Guard
+from resolver.feed.guard import Counts, Hold, holds
+
+RULES = Guard(growth=0.2, shrink=0.2, expect_entries=(10, 100), refused=0.05)
+
+
+def counts(entries: int, refused: int = 0, announced: int | None = None, *, withdrawn: bool = False) -> Counts:
+    return Counts(entries=entries, refused=refused, announced=announced, withdrawn=withdrawn)
+
+
+@pytest.mark.parametrize(("entries", "held"), [(9, True), (10, False), (100, False), (101, True)])
+def test_the_first_list(entries: int, held: bool) -> None:
+    assert holds(counts(entries), None, RULES) == ((Hold.FIRST_SIZE,) if held else ())
+    assert holds(counts(entries, announced=entries), None, RULES) == ((Hold.FIRST_SIZE,) if held else ())
+
+
+@pytest.mark.parametrize(
+    ("before", "entries", "reasons"),
+    [
+        (10_000, 12_000, ()),
+        (10_000, 12_001, (Hold.GROWTH,)),
+        (10_000, 8_000, ()),
+        (10_000, 7_999, (Hold.SHRINK,)),
+        (100, 600, ()),
+        (100, 601, (Hold.GROWTH,)),
+        (600, 100, ()),
+        (601, 100, (Hold.SHRINK,)),
+    ],
+)
+def test_growth_and_shrink(before: int, entries: int, reasons: tuple[Hold, ...]) -> None:
+    assert holds(counts(entries), before, RULES) == reasons
+    assert holds(counts(entries, announced=entries), before, RULES) == ()
+
+
+def test_an_announced_number_allows_for_refused_lines_and_nothing_else() -> None:
+    assert holds(counts(20_000, refused=5, announced=20_005), 10_000, RULES) == ()
+    assert holds(counts(20_000, refused=5, announced=20_006), 10_000, RULES) == (Hold.GROWTH,)
+    assert holds(counts(20_000, refused=5, announced=19_999), 10_000, RULES) == (Hold.GROWTH,)
+
+
+@pytest.mark.parametrize(("refused", "held"), [(5, False), (6, True)])
+def test_the_share_of_refused_lines(refused: int, held: bool) -> None:
+    found = holds(counts(100 - refused, refused, announced=100), 95, RULES)
+    assert found == ((Hold.REFUSED_SHARE,) if held else ())
+
+
+def test_a_withdrawal_is_always_held() -> None:
+    assert holds(counts(0, withdrawn=True), 10, RULES) == (Hold.WITHDRAWN,)

@@ -1,0 +1,88 @@
+"""Keys of a host, and the seal under which a saved image is believed."""
+
+from pathlib import Path
+
+import pytest
+
+from resolver.feed import seal
+
+KEY = b"k" * 32
+
+
+def test_keys_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:
+    made = seal.load_keys(tmp_path / "state")
+    assert seal.load_keys(tmp_path / "state") == made
+    assert (len(made.digest), len(made.seal)) == (16, 32)
+    for path in (tmp_path / "state").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert seal.load_keys(tmp_path / "other") != made
+
+
+def test_keys_do_not_show(tmp_path: Path) -> None:
+    assert repr(seal.load_keys(tmp_path)) == "Keys()"
+
+
+def test_the_folder_comes_before_the_credentials_before_the_state(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "digest.key").write_bytes(name.encode() * 16)
+        (tmp_path / name / "seal.key").write_bytes(name.encode() * 32)
+    a, b, state = str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "state"
+    assert seal.load_keys(state, a, b).digest == b"a" * 16
+    assert seal.load_keys(state, "", b).digest == b"b" * 16
+    assert not state.exists()
+    assert seal.load_keys(state, "", str(tmp_path)).digest not in (b"a" * 16, b"b" * 16)
+
+
+@pytest.mark.parametrize("name", ["digest.key", "seal.key"])
+def test_half_a_pair_is_an_error(name: str, tmp_path: Path) -> None:
+    seal.load_keys(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(seal.KeyUnusable, match=name):
+        seal.load_keys(tmp_path, str(tmp_path))
+
+
+def test_a_key_of_the_wrong_length_is_an_error_that_does_not_tell_it(tmp_path: Path) -> None:
+    seal.load_keys(tmp_path)
+    (tmp_path / "seal.key").write_bytes(b"secret")
+    with pytest.raises(seal.KeyUnusable, match="expected 32 octets") as error:
+        seal.load_keys(tmp_path)
+    assert "secret" not in str(error.value)
+
+
+def test_a_first_start_that_was_cut_short_goes_on(tmp_path: Path) -> None:
+    made = seal.load_keys(tmp_path)
+    (tmp_path / "seal.key").unlink()
+    assert seal.load_keys(tmp_path).digest == made.digest
+
+
+def test_the_id_of_a_digest_key_tells_keys_apart() -> None:
+    one, two = seal.Keys(b"a" * 16, KEY), seal.Keys(b"b" * 16, KEY)
+    assert one.digest_id != two.digest_id
+    assert one.digest_id == seal.Keys(b"a" * 16, b"other").digest_id
+
+
+def test_a_sealed_image_comes_back() -> None:
+    image = bytes(range(256))
+    assert bytes(seal.unseal(image + seal.seal_of(image, KEY), KEY)) == image
+
+
+@pytest.mark.parametrize("at", [0, 100, 255, 256, 287])
+def test_any_changed_octet_breaks_the_seal(at: int) -> None:
+    image = bytes(range(256))
+    data = bytearray(image + seal.seal_of(image, KEY))
+    data[at] ^= 1
+    with pytest.raises(seal.SealBroken):
+        seal.unseal(bytes(data), KEY)
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 287])
+def test_a_file_cut_short_is_broken(size: int) -> None:
+    image = bytes(range(256))
+    with pytest.raises(seal.SealBroken):
+        seal.unseal((image + seal.seal_of(image, KEY))[:size], KEY)
+
+
+def test_the_seal_of_another_host_is_broken() -> None:
+    with pytest.raises(seal.SealBroken):
+        seal.unseal(b"image" + seal.seal_of(b"image", b"o" * 32), KEY)
