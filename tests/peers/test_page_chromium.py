@@ -104,7 +104,7 @@ async def chromium(path: str, folder: Path, port: int) -> AsyncIterator[Browser]
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
-    """The browser with an empty tab; a plain pipe, because uvloop's do not outlive a killed browser in order."""
+    """The browser with an empty tab; on a plain pipe: uvloop complains of a killed one."""
     return subprocess.Popen([*command, "about:blank"], stderr=subprocess.PIPE)
 
 
