@@ -76,7 +76,9 @@ def _write(handle: int, data: bytes | bytearray) -> None:
 def _work() -> None:
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
     psl = suffixes.load()
-    confine(request.parent, request.memory_bytes)
+    confine(
+        request.parent, request.memory_bytes, request.list_fd, request.output, request.keys, request.previous
+    )
     open_nothing()
     both = os.read(request.keys, seal.DIGEST_KEY_BYTES + seal.SEAL_KEY_BYTES)
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])

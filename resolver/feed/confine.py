@@ -2,7 +2,8 @@
 
 Rules:
 - No core dump, not dumpable (so no ptrace by others and no /proc/PID/mem), killed with its parent.
-- Bounded address space; where it needs no more files, it can open none.
+- Bounded address space; nothing inherited but what it was told of; where it needs no more files, it can open
+  none.
 - Whatever goes wrong inside, the outside learns a reason of a closed list and never a traceback.
 """
 
@@ -40,8 +41,9 @@ def _prctl(option: int, value: int) -> None:
         raise NotConfined("prctl")
 
 
-def confine(parent: int, memory_bytes: int) -> None:
-    """Bind this process to the life of process `parent` and bound what it may use."""
+def confine(parent: int, memory_bytes: int, *descriptors: int) -> None:
+    """Bind this process to the life of process `parent`, and bound what it may use: no other open file than
+    its streams and `descriptors`."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise NotConfined("parent")
@@ -51,6 +53,11 @@ def confine(parent: int, memory_bytes: int) -> None:
     bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     logging.disable(logging.CRITICAL)
+    start = 3
+    for kept in sorted(descriptor for descriptor in descriptors if descriptor > 2):
+        os.closerange(start, kept)
+        start = kept + 1
+    os.closerange(start, max(map(int, os.listdir("/proc/self/fd"))) + 1)
 
 
 def open_nothing() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,8 @@ from .messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
 from .seal import Keys
 
 _T = TypeVar("_T")
+
+_REASONS: Final = {reason.value: reason for reason in Reason}
 
 FETCH_SECONDS: Final = 120.0
 COMPILE_SECONDS: Final = 300.0
@@ -144,9 +146,21 @@ async def _child(
     except TimeoutError:
         raise UpdateFailed(Reason.TIMED_OUT) from None
     finally:
-        if child.returncode is None:
+        await _end(child)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill what still runs, and read its pipes to their end: a loop closes none that was left full."""
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
             child.kill()
-            await child.wait()
+    if child.stdin is not None:
+        child.stdin.close()
+        with suppress(ConnectionError):
+            await child.stdin.wait_closed()
+    while child.stdout is not None and await child.stdout.read(MAX_REPLY_BYTES):
+        continue
+    await child.wait()
 
 
 async def _ask(child: asyncio.subprocess.Process, line: bytes) -> dict[str, Any]:
@@ -157,11 +171,10 @@ async def _ask(child: asyncio.subprocess.Process, line: bytes) -> dict[str, Any]
         child.stdin.write(line + b"\n")
         await child.stdin.drain()
         answer = msgspec.json.decode(await child.stdout.readline(), type=dict[str, Any])
-    except (ConnectionError, ValueError):
+    except (ConnectionError, ValueError, RuntimeError):  # uvloop raises the last for a pipe that has gone
         raise UpdateFailed(Reason.PROCESS) from None
     if "failed" in answer:
-        known = answer["failed"] in {reason.value for reason in Reason}
-        raise UpdateFailed(Reason(answer["failed"]) if known else Reason.PROCESS)
+        raise UpdateFailed(_REASONS.get(str(answer["failed"]), Reason.PROCESS))
     return answer
 
 

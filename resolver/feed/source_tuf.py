@@ -212,7 +212,7 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
 def _work() -> None:
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=FetchRequest)
     os.umask(0o077)
-    confine(request.parent, request.memory_bytes)
+    confine(request.parent, request.memory_bytes, request.output)
 
     def wanted(facts: Facts) -> bool:
         say({"facts": msgspec.to_builtins(facts)})

@@ -64,9 +64,9 @@ class Enforcer:
             {guard}
         """
         own, _, rest = self.settings.partition("[list.guard]")
-        text = text.replace("{list}", own) + ("[list.guard]" + rest if rest else "")
-        if 'expire = "lift"' in own:
+        if "expire" in own:
             text = text.replace('expire = "keep"\n', "\n")
+        text = text.replace("{list}", own) + ("[list.guard]" + rest if rest else "")
         return config.parse(text, "resolver.toml")
 
     def started(self) -> poll.Feed:

@@ -1,0 +1,83 @@
+"""All lists together: woken, told, and read from the disk."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from resolver.feed import audit, poll
+from resolver.feed.activate import ImageUnusable
+from tests.fakes.authority import Authority, names
+from tests.fakes.enforcer import Enforcer
+
+
+@pytest.fixture
+def resolver(tmp_path: Path) -> Enforcer:
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(20) + b"co.uk\n", 7, expires=2**33)
+    resolver = Enforcer(authority, tmp_path / "state")
+    resolver.feed.recover()
+    return resolver
+
+
+async def swaps(resolver: Enforcer, count: int) -> None:
+    async with asyncio.timeout(30):
+        while len(resolver.events) < count:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio
+async def test_a_running_feed_polls_at_once_and_when_woken(resolver: Enforcer) -> None:
+    task = asyncio.create_task(resolver.feed.run())
+    await swaps(resolver, 1)
+    resolver.authority.publish(names(21), 8)
+    resolver.feed.trigger()
+    await swaps(resolver, 2)
+    assert resolver.events == [7, 8]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_facts_before_and_after_the_first_list(resolver: Enforcer) -> None:
+    before = resolver.feed.facts()[0]
+    assert (before.serial, before.enforced, before.last_success, before.failures) == (0, False, 0, {})
+    asyncio.run(resolver.list.poll())
+    after = resolver.feed.facts()[0]
+    assert (after.list_id, after.serial, after.entries, after.enforced, after.held) == ("demo", 7, 20, True, False)
+    assert after.refused == {"icann_suffix": 1}
+    assert after.selftest_passed
+    assert not after.lifted
+    assert after.in_force_since <= after.last_success
+    assert after.expiry == resolver.list.state.in_force.issued + 14 * 86400
+
+
+def test_what_is_written_is_read_without_a_running_feed(resolver: Enforcer) -> None:
+    assert poll.read_status(resolver.config)[0].in_force is None
+    assert poll.saved_image(resolver.config, "demo", resolver.keys) is None
+    asyncio.run(resolver.list.poll())
+    status = poll.read_status(resolver.config)[0]
+    assert (status.list_id, status.in_force.serial, status.held, status.quarantined) == ("demo", 7, None, 0)
+    resolver.view = poll.saved_image(resolver.config, "demo", resolver.keys)
+    assert resolver.blocks("name3.test")
+    (resolver.list.store.folder / status.in_force.image).write_bytes(b"")
+    with pytest.raises(ImageUnusable):
+        poll.saved_image(resolver.config, "demo", resolver.keys)
+
+
+def test_a_torn_audit_is_told_in_the_audit(resolver: Enforcer) -> None:
+    asyncio.run(resolver.list.poll())
+    path = resolver.folder / "audit.log"
+    path.write_bytes(path.read_bytes() + b"{")
+    resolver.restarted()
+    assert [entry.event for entry in audit.verify(path)[0]] == ["in_force", "torn"]
+
+
+def test_keys_come_from_the_credentials_where_systemd_gives_them(
+    resolver: Enforcer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert poll.keys_of(resolver.config) == resolver.keys
+    (tmp_path / "digest.key").write_bytes(b"d" * 16)
+    (tmp_path / "seal.key").write_bytes(b"s" * 32)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert poll.keys_of(resolver.config).digest == b"d" * 16

@@ -1,0 +1,174 @@
+"""The life of a list as pure rules."""
+
+import pytest
+from msgspec.structs import replace
+
+from resolver.authority.shapes import Custom
+from resolver.feed import state
+from resolver.feed.messages import Facts, Reason
+from resolver.feed.state import Floor, Held, Record, State
+
+
+def record(serial: int = 7, digest: str = "7", **changes: object) -> Record:
+    made = Record(
+        serial=serial,
+        digest=digest * 64,
+        issued=1000,
+        expires=None,
+        withdrawn=False,
+        announced=None,
+        entries=10,
+        refused={},
+        refused_lines={},
+        image=f"{serial}.image",
+        generation=serial,
+        digest_key="key",
+        demonstration=True,
+        targets_keys="keys",
+    )
+    return replace(made, **changes)
+
+
+def facts(serial: int = 8, digest: str = "8", keys: str = "keys", issued: int = 1000, **changes: object) -> Facts:
+    custom = Custom(list="demo", serial=serial, issued=issued, expires=None, withdrawn=False)
+    return Facts(
+        digest=digest * 64,
+        length=1,
+        custom=replace(custom, **changes),
+        targets_keys=keys,
+        root_version=1,
+        fresh_until=9000,
+    )
+
+
+IN_FORCE = State(generation=7, in_force=record(), previous=record(6, "6"))
+FLOOR = Floor(record=record())
+
+
+def refusal(
+    said: Facts, found: State = IN_FORCE, floor: Floor | None = FLOOR, *, now: float = 2000, minimum: int = 0
+) -> Reason | None:
+    return state.refusal(said, found, floor, list_id="demo", minimum=minimum, now=now)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (facts(), None),
+        (facts(7, "7"), None),
+        (facts(7, "7", expires=5), None),
+        (facts(6, "6"), Reason.ROLLED_BACK),
+        (facts(7, "8"), Reason.SERIAL_REUSED),
+        (facts(issued=999), Reason.ROLLED_BACK),
+        (facts(issued=2001), Reason.CLOCK_BEHIND),
+        (facts(list="other"), Reason.WRONG_LIST),
+        (facts(1, "1", "new keys"), None),
+        (facts(7, "8", "new keys"), None),
+        (facts(issued=1, keys="new keys"), None),
+    ],
+)
+def test_what_is_accepted_above_the_floor(said: Facts, reason: Reason | None) -> None:
+    assert refusal(said) is reason
+
+
+def test_anything_goes_where_there_is_no_floor_but_the_minimum_serial() -> None:
+    assert refusal(facts(1), State(), None) is None
+    assert refusal(facts(4), State(), None, minimum=5) is Reason.ROLLED_BACK
+    assert refusal(facts(5), State(), None, minimum=5) is None
+    assert refusal(facts(4, keys="new keys"), minimum=5) is Reason.ROLLED_BACK
+
+
+def test_a_held_list_raises_what_is_accepted() -> None:
+    held = state.hold(IN_FORCE, record(9, "9"), ("growth",), 1)
+    assert refusal(facts(8), held) is Reason.ROLLED_BACK
+    assert refusal(facts(9, "8"), held) is Reason.SERIAL_REUSED
+    assert refusal(facts(9, "9"), held) is None
+
+
+def test_a_clock_before_the_floor_accepts_nothing() -> None:
+    assert refusal(facts(), now=999) is Reason.CLOCK_BEHIND
+    assert state.clock_behind(FLOOR, 999)
+    assert not state.clock_behind(FLOOR, 1000)
+    assert not state.clock_behind(None, 0)
+
+
+def test_what_was_quarantined_never_comes_back_under_any_serial_or_key() -> None:
+    gone = state.go_back(IN_FORCE)
+    assert gone.quarantined == ((7, "7" * 64),)
+    assert refusal(facts(8, "7"), gone) is Reason.QUARANTINED
+    assert refusal(facts(8, "7", "new keys"), gone) is Reason.QUARANTINED
+    assert refusal(facts(8, "8"), gone) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        facts(8, "7"),
+        facts(7, "8"),
+        facts(7, "7", "new"),
+        facts(7, "7", issued=1001),
+        facts(7, "7", expires=1),
+        facts(7, "7", withdrawn=True),
+    ],
+)
+def test_any_difference_is_due(said: Facts) -> None:
+    assert state.due(said, record())
+
+
+def test_the_same_is_not_due_and_without_a_list_everything_is() -> None:
+    assert not state.due(facts(7, "7"), record())
+    assert state.due(facts(7, "7"), None)
+
+
+def test_a_new_list_supersedes_and_a_renewal_does_not() -> None:
+    new = state.put_in_force(IN_FORCE, record(8, "8"))
+    assert (new.in_force, new.previous) == (record(8, "8"), record())
+    renewed = state.put_in_force(IN_FORCE, record(expires=5, generation=8))
+    assert renewed.previous == record(6, "6")
+    assert renewed.generation == 8
+
+
+def test_held_is_released_or_dropped() -> None:
+    held = state.hold(IN_FORCE, record(8, "8"), ("growth",), 5)
+    assert held.held == Held(record=record(8, "8"), reasons=("growth",), since=5)
+    assert held.in_force == record()
+    assert state.put_in_force(held, record(8, "8")).held is None
+    assert state.quarantine(held, record(8, "8")).held is None
+    assert state.quarantine(held, record(9, "9")).held is not None
+
+
+def test_going_back_names_the_previous_and_goes_no_further() -> None:
+    back = state.go_back(IN_FORCE)
+    assert (back.in_force, back.previous, back.gone_back_to) == (record(6, "6"), None, (6, "6" * 64))
+    nothing = state.go_back(back)
+    assert (nothing.in_force, nothing.gone_back_to) == (None, None)
+    assert len(nothing.quarantined) == 2
+    assert state.go_back(nothing) == nothing
+
+
+def test_going_back_never_reaches_what_was_quarantined() -> None:
+    found = replace(IN_FORCE, quarantined=(record(6, "6").identity,))
+    assert state.go_back(found).in_force is None
+
+
+def test_a_start_goes_on_from_the_floor() -> None:
+    assert state.at_start(IN_FORCE, FLOOR) == IN_FORCE
+    raised = Floor(record=record(8, "8"))
+    assert state.at_start(IN_FORCE, raised).in_force == record(8, "8")
+    assert state.at_start(IN_FORCE, raised).previous == record()
+    assert state.at_start(State(), raised).in_force == record(8, "8")
+
+
+def test_a_start_stays_where_it_had_gone_back_to() -> None:
+    back = state.go_back(IN_FORCE)
+    assert state.at_start(back, FLOOR) == back
+    assert state.at_start(state.go_back(back), FLOOR).in_force is None
+
+
+def test_a_start_without_a_floor_believes_no_state() -> None:
+    assert state.at_start(IN_FORCE, None).in_force is None
+
+
+@pytest.mark.parametrize(("expires", "ends"), [(None, 1100), (1050, 1050), (2000, 1100)])
+def test_the_deadline_is_the_earlier_of_both(expires: int | None, ends: int) -> None:
+    assert state.deadline(record(expires=expires), 100) == ends

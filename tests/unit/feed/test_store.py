@@ -1,0 +1,61 @@
+"""The files of one list."""
+
+from pathlib import Path
+
+import pytest
+
+from resolver.feed.state import Floor, State
+from resolver.feed.store import StateUnreadable, Store
+
+from .test_state import IN_FORCE, record
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "lists" / "demo")
+    store.prepare()
+    return store
+
+
+def test_nothing_written_is_an_empty_state(store: Store) -> None:
+    assert store.read_state() == State()
+    assert store.read_floor() is None
+
+
+def test_what_is_written_comes_back(store: Store) -> None:
+    store.write_state(IN_FORCE)
+    store.write_floor(Floor(record=record()))
+    assert store.read_state() == IN_FORCE
+    assert store.read_floor() == Floor(record=record())
+
+
+def test_all_is_for_the_owner_alone(store: Store) -> None:
+    store.write_state(IN_FORCE)
+    _, part = store.open_part()
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+    assert store.folder.parent.stat().st_mode & 0o777 == 0o700
+    assert part.stat().st_mode & 0o777 == 0o600
+    assert (store.folder / "state.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": 2}', b'{"in_force": {"image": "../x"}}', b"[" * 9999])
+def test_a_damaged_file_is_told_by_its_name_alone(data: bytes, store: Store) -> None:
+    (store.folder / "state.json").write_bytes(data)
+    with pytest.raises(StateUnreadable, match=r"^state\.json$"):
+        store.read_state()
+
+
+def test_an_image_cannot_be_named_outside_the_folder(store: Store) -> None:
+    store.write_state(IN_FORCE)
+    path = store.folder / "state.json"
+    path.write_text(path.read_text().replace("7.image", "../7.image"))
+    with pytest.raises(StateUnreadable):
+        store.read_state()
+
+
+def test_half_written_files_go_at_start_and_images_nobody_names_at_cleaning(store: Store) -> None:
+    for name in ("5.image", "6.image", "7.image", "8.image", "x.part"):
+        (store.folder / name).write_bytes(b"x")
+    store.prepare()
+    store.clean(IN_FORCE, Floor(record=record(8, "8")))
+    assert {path.name for path in store.folder.iterdir()} == {"6.image", "7.image", "8.image"}
