@@ -13,6 +13,7 @@ Rules:
 
 import hashlib
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,7 +134,7 @@ def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> 
     repository = Repository(folder)
     with repository.alone():
         old = repository.root()
-        root = Metadata(Root.from_dict(old.signed.to_dict()))
+        root = Metadata(deepcopy(old.signed))
         root.signed.version += 1
         root.signed.expires = _date(now, ROOT_DAYS * 86400)
         before = repository.signers(old.signed, "root")
@@ -158,10 +159,9 @@ def sign(folder: Path, *, key: Path, now: float) -> Done:
         if staged is None:
             raise AuthorityError("nothing waits for a signature")
         current = repository.root().signed
-        roles = [
-            current.roles[staged.signed.type],
-            *(staged.signed.roles["root"],)[: staged.signed.type == "root"],
-        ]
+        roles = [current.roles[staged.signed.type]]
+        if staged.signed.type == "root":
+            roles.append(staged.signed.roles["root"])
         if not any(signer.public_key.keyid in role.keyids for role in roles):
             raise Refused(f"{key}: not one of the keys of {staged.signed.type}")
         staged.sign(signer, append=True)
@@ -216,17 +216,20 @@ def _issue(folder: Path, custom: Custom, data: bytes, entries: int, now: float) 
     except CustomMalformed:
         raise AuthorityError("id or serial out of bounds: [a-z0-9-], at most 32; 1 to 2^63 - 1") from None
     with repository.alone():
+        waiting = repository.staged_list()
+        if waiting is not None and waiting.name != STAGED_LIST + custom.list:
+            raise Refused(f"{custom.list}: another list waits for signatures; sign that first")
         root = repository.root().signed
         current = repository.current_targets().signed
         digest = hashlib.sha256(data).hexdigest()
         _forward(current.targets.get(custom.list), custom, digest)
-        targets = Metadata(Targets.from_dict(current.to_dict()))
+        targets = Metadata(deepcopy(current))
         target = TargetFile(len(data), {"sha256": digest}, custom.list, {"custom": to_json(custom)})
         targets.signed.targets[custom.list] = target
         targets.signed.version = current.version + 1
         targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
         _sign(targets, repository.signers(root, "targets"))
-        repository.stage(STAGED_LIST, data)
+        repository.stage(STAGED_LIST + custom.list, data)
         done = _targets_signed(repository, root, targets, now)
     return Done(published=done.published, missing=done.missing, entries=entries)
 
@@ -247,17 +250,15 @@ def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], 
     if not result:
         repository.stage(STAGED_TARGETS, targets.to_bytes())
         return Done(published=False, missing=result.missing)
-    waiting = repository.staged / STAGED_LIST
-    if waiting.exists():
+    waiting = repository.staged_list()
+    if waiting is not None:
         data = waiting.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        for path, target in targets.signed.targets.items():
-            if target.hashes["sha256"] == digest:
-                write_file(repository.targets / f"{digest}.{path}", data, 0o640)
+        list_id = waiting.name.removeprefix(STAGED_LIST)
+        write_file(repository.targets / f"{hashlib.sha256(data).hexdigest()}.{list_id}", data, 0o640)
     old = repository.current_targets().signed
     versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
     _serve(repository, root, targets, versions=versions, now=now, seconds=FRESH_SECONDS)
-    repository.unstage(STAGED_TARGETS, STAGED_LIST)
+    repository.unstage_list()
     _clean(repository, old.targets, targets.signed.targets)
     return Done(published=True)
 
@@ -271,11 +272,11 @@ def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Don
         return Done(published=False, missing=max(result.first.missing, result.second.missing))
     current = repository.current_targets()
     versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
-    # What waited for the old keys would be signed by none of the new ones.
-    repository.unstage(STAGED_TARGETS, STAGED_LIST)
-    targets = Metadata(Targets.from_dict(current.signed.to_dict()))
+    targets = Metadata(deepcopy(current.signed))
     changed = set(old.roles["targets"].keyids) != set(root.signed.roles["targets"].keyids)
     if changed:
+        # What waited for the old keys would be signed by none of the new ones.
+        repository.unstage_list()
         targets.signed.version += 1
         targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
         if root.signed.unrecognized_fields.get(_DROP_LISTS):

@@ -28,7 +28,7 @@ from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestam
 _T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
 STAGED_ROOT: Final = "root.json"
 STAGED_TARGETS: Final = "targets.json"
-STAGED_LIST: Final = "list"
+STAGED_LIST: Final = "list."
 
 
 class AuthorityError(Exception):
@@ -144,6 +144,15 @@ class Repository:
     def stage(self, name: str, data: bytes) -> None:
         """Keep what waits for signatures."""
         write_file(self.staged / name, data, 0o600)
+
+    def staged_list(self) -> Path | None:
+        """The list that waits with the targets; its name ends in the list's id."""
+        return next(self.staged.glob(f"{STAGED_LIST}*"), None)
+
+    def unstage_list(self) -> None:
+        """Drop the targets that wait and their list."""
+        waiting = self.staged_list()
+        self.unstage(STAGED_TARGETS, *([waiting.name] if waiting else []))
 
     def unstage(self, *names: str) -> None:
         """Drop what no longer waits."""

@@ -75,6 +75,12 @@ class Fetcher(FetcherInterface):
     def _fetch(self, url: str) -> Iterator[bytes]:
         return self._of_file(url) if urlsplit(url).scheme == "file" else self._of_server(url)
 
+    def close(self) -> None:
+        """End the connection that is kept for the next download."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def _of_file(self, url: str) -> Iterator[bytes]:
         try:
             handle = os.open(unquote(urlsplit(url).path), os.O_RDONLY | os.O_NONBLOCK)
@@ -92,8 +98,7 @@ class Fetcher(FetcherInterface):
         connection.request("GET", parts.path, headers={"User-Agent": "blocklist-resolver"})
         response = connection.getresponse()
         if response.status != 200:
-            self._connection = None
-            connection.close()
+            self.close()
             raise tuf.DownloadHTTPError("status", response.status)
         while chunk := response.read(_CHUNK):
             yield chunk
@@ -193,7 +198,8 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
 
 def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
-    updater = updater_of(request, Fetcher(request))
+    fetcher = Fetcher(request)
+    updater = updater_of(request, fetcher)
     try:
         updater.refresh()
         target = updater.get_targetinfo(request.target)
@@ -206,6 +212,8 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
         raise
     except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may tell what was read
         raise Failed(reason_of(error)) from None
+    finally:
+        fetcher.close()
     return True
 
 

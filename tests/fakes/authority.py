@@ -79,7 +79,9 @@ class Authority:
     def issue(self, target: str, data: bytes, custom: object) -> None:
         """Put any bytes with any custom under a target path, and serve all."""
         digest = hashlib.sha256(data).hexdigest()
-        self.targets.signed.targets[target] = TargetFile(len(data), {"sha256": digest}, target, {"custom": custom})
+        self.targets.signed.targets[target] = TargetFile(
+            len(data), {"sha256": digest}, target, {"custom": custom}
+        )
         (self.folder / "targets" / f"{digest}.{target}").write_bytes(data)
         self.serve()
 
@@ -124,7 +126,9 @@ class Authority:
 
     def copy(self) -> dict[str, bytes]:
         """Everything that is served now."""
-        return {str(p.relative_to(self.folder)): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
+        return {
+            str(p.relative_to(self.folder)): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()
+        }
 
     def put_back(self, files: dict[str, bytes], *only: str) -> None:
         """Serve older files again: all of them, or those whose path holds one of `only`."""

@@ -104,7 +104,9 @@ class Enforcer:
                 bits = image.find(view, low, high)
                 if bits:
                     block, exception = (
-                        (codes.BLOCK_SELF, codes.EXCEPT_SELF) if at == 0 else (codes.BLOCK_BELOW, codes.EXCEPT_BELOW)
+                        (codes.BLOCK_SELF, codes.EXCEPT_SELF)
+                        if at == 0
+                        else (codes.BLOCK_BELOW, codes.EXCEPT_BELOW)
                     )
                     if bits & exception:
                         return codes.PASS

@@ -181,7 +181,9 @@ async def test_a_new_root_that_the_old_keys_did_not_sign(
     await refused(resolver, "tampered", caplog)
 
 
-@pytest.mark.parametrize("roles", [("timestamp",), ("snapshot",), ("root",), ("targets",), ("root", "targets")])
+@pytest.mark.parametrize(
+    "roles", [("timestamp",), ("snapshot",), ("root",), ("targets",), ("root", "targets")]
+)
 async def test_keys_are_replaced_and_the_lists_go_on(
     roles: tuple[str, ...], authority: Authority, resolver: Enforcer
 ) -> None:

@@ -138,7 +138,9 @@ def replace(self, target):
 pathlib.Path.replace = replace
 asyncio.run(resolver.list.poll())
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     resolver = started(tmp_path)
     assert resolver.enforced == (8 if number == 3 else 7)
@@ -156,7 +158,9 @@ async def main():
         await asyncio.Event().wait()
 asyncio.run(main())
 """
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         handle = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()

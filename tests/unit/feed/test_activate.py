@@ -35,7 +35,15 @@ def test_the_image_the_state_speaks_of_is_loaded(saved: Record, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "change", [{"serial": 8}, {"issued": 1}, {"expires": 5}, {"generation": 4}, {"entries": 2999}, {"image": "4.image"}]
+    "change",
+    [
+        {"serial": 8},
+        {"issued": 1},
+        {"expires": 5},
+        {"generation": 4},
+        {"entries": 2999},
+        {"image": "4.image"},
+    ],
 )
 def test_any_other_image_is_not(change: dict[str, object], saved: Record, tmp_path: Path) -> None:
     with pytest.raises(activate.ImageUnusable):

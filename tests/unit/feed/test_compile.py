@@ -20,8 +20,17 @@ KEYS = seal.Keys(b"d" * 16, b"s" * 32)
 CANARY = b"canary-3141"
 
 
-def request(list_fd: int = -1, output: int = -1, *, keys: int = -1, previous: int = -1, **changes: int) -> CompileRequest:
-    values = {"serial": 7, "issued": 1000, "expires": 0, "generation": 3, "max_entries": 100, "memory_bytes": 2**31}
+def request(
+    list_fd: int = -1, output: int = -1, *, keys: int = -1, previous: int = -1, **changes: int
+) -> CompileRequest:
+    values = {
+        "serial": 7,
+        "issued": 1000,
+        "expires": 0,
+        "generation": 3,
+        "max_entries": 100,
+        "memory_bytes": 2**31,
+    }
     return CompileRequest(
         parent=os.getpid(),
         list_fd=list_fd,
@@ -53,7 +62,9 @@ def test_two_images_never_have_the_same_synthetic_name() -> None:
     assert len({bytes(image.header(image.view(one)).selftest) for one in made}) == 2
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"#", "empty"), (b"\xff", "not_utf8"), (b"a.test\n" * 101, "too_many_entries")])
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"#", "empty"), (b"\xff", "not_utf8"), (b"a.test\n" * 101, "too_many_entries")]
+)
 def test_a_list_refused_whole(data: bytes, reason: str) -> None:
     with pytest.raises(Failed) as error:
         compiling.compiled(request(), data, KEYS, read.suffixes())
@@ -93,7 +104,10 @@ async def test_a_previous_image_that_is_not_ours_marks_nothing(tmp_path: Path) -
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("line", ["\u0628\u0627.test", "a\u200d\u0bcd.test", "\u4f8b\u3048.test", "\U0001f4a9.test", "fa\u00df.test"])
+@pytest.mark.parametrize(
+    "line",
+    ["\u0628\u0627.test", "a\u200d\u0bcd.test", "\u4f8b\u3048.test", "\U0001f4a9.test", "fa\u00df.test"],
+)
 async def test_names_of_every_script_are_read_where_nothing_can_be_opened(line: str, tmp_path: Path) -> None:
     await run(line.encode() + b"\nb.test\n", tmp_path / "out")
 
@@ -106,10 +120,16 @@ async def test_names_of_every_script_are_read_where_nothing_can_be_opened(line: 
         (b"\xff" + CANARY, {}, Reason.NOT_UTF8),
         (b"a.test\n" * 101, {}, Reason.TOO_MANY_ENTRIES),
         (CANARY + b".test\n", {"serial": -1}, Reason.INTERNAL),
-        ((CANARY + b".test\n") * 4_000_000, {"memory_bytes": 180 * 2**20, "max_entries": 10**9}, Reason.OUT_OF_MEMORY),
+        (
+            (CANARY + b".test\n") * 4_000_000,
+            {"memory_bytes": 180 * 2**20, "max_entries": 10**9},
+            Reason.OUT_OF_MEMORY,
+        ),
     ],
 )
-async def test_a_failure_is_a_reason(data: bytes, changes: dict[str, int], reason: Reason, tmp_path: Path) -> None:
+async def test_a_failure_is_a_reason(
+    data: bytes, changes: dict[str, int], reason: Reason, tmp_path: Path
+) -> None:
     with pytest.raises(processes.UpdateFailed) as error:
         await run(data, tmp_path / "out", **changes)
     assert error.value.reason is reason
@@ -124,7 +144,10 @@ def read_(*a, **k): raise ValueError({CANARY.decode()!r})
 read.read = read_
 sys.exit(confine.run(compiling._work))
 """
-    handle, keys = processes.memory_file("list", CANARY + b".test"), processes.memory_file("keys", KEYS.digest + KEYS.seal)
+    handle, keys = (
+        processes.memory_file("list", CANARY + b".test"),
+        processes.memory_file("keys", KEYS.digest + KEYS.seal),
+    )
     asked = msgspec.json.encode(request(handle, 1, keys=keys)) + b"\n"
     ended = subprocess.run(
         [sys.executable, "-c", code], input=asked, capture_output=True, pass_fds=(handle, keys), check=False

@@ -8,7 +8,9 @@ from resolver.feed.guard import Counts, Hold, holds
 RULES = Guard(growth=0.2, shrink=0.2, expect_entries=(10, 100), refused=0.05)
 
 
-def counts(entries: int, refused: int = 0, announced: int | None = None, *, withdrawn: bool = False) -> Counts:
+def counts(
+    entries: int, refused: int = 0, announced: int | None = None, *, withdrawn: bool = False
+) -> Counts:
     return Counts(entries=entries, refused=refused, announced=announced, withdrawn=withdrawn)
 
 

@@ -44,7 +44,13 @@ def test_facts_before_and_after_the_first_list(resolver: Enforcer) -> None:
     assert (before.serial, before.enforced, before.last_success, before.failures) == (0, False, 0, {})
     asyncio.run(resolver.list.poll())
     after = resolver.feed.facts()[0]
-    assert (after.list_id, after.serial, after.entries, after.enforced, after.held) == ("demo", 7, 20, True, False)
+    assert (after.list_id, after.serial, after.entries, after.enforced, after.held) == (
+        "demo",
+        7,
+        20,
+        True,
+        False,
+    )
     assert after.refused == {"icann_suffix": 1}
     assert after.selftest_passed
     assert not after.lifted

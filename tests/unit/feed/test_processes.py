@@ -42,14 +42,16 @@ async def failing(seconds: float = 20, asked: CompileRequest | None = None) -> R
         ("echo a.test", Reason.PROCESS),
         ("echo '[]'", Reason.PROCESS),
         ("read line; echo '{}'", Reason.PROCESS),
-        ("read line; echo '{\"compiled\": {\"entries\": \"a.test\"}}'", Reason.PROCESS),
-        ("read line; echo '{\"failed\": \"a.test\"}'", Reason.PROCESS),
-        ("read line; echo '{\"failed\": [\"empty\"]}'", Reason.PROCESS),
-        ("read line; echo '{\"failed\": \"empty\"}'", Reason.EMPTY),
+        ('read line; echo \'{"compiled": {"entries": "a.test"}}\'', Reason.PROCESS),
+        ('read line; echo \'{"failed": "a.test"}\'', Reason.PROCESS),
+        ('read line; echo \'{"failed": ["empty"]}\'', Reason.PROCESS),
+        ('read line; echo \'{"failed": "empty"}\'', Reason.EMPTY),
         ("read line; exec head -c 3000000 /dev/zero", Reason.PROCESS),
     ],
 )
-async def test_what_a_process_says_is_never_more_than_a_reason(script: str, reason: Reason, stand_in: Path) -> None:
+async def test_what_a_process_says_is_never_more_than_a_reason(
+    script: str, reason: Reason, stand_in: Path
+) -> None:
     does(stand_in, script)
     assert await failing() is reason
 
@@ -78,7 +80,7 @@ async def test_a_process_has_an_empty_environment_and_no_name_in_its_arguments(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANARY", "a.test")
-    does(stand_in, f"env > {tmp_path}/env; echo \"$@\" > {tmp_path}/args")
+    does(stand_in, f'env > {tmp_path}/env; echo "$@" > {tmp_path}/args')
     assert await failing() is Reason.PROCESS
     assert "a.test" not in (tmp_path / "env").read_text()
     assert (tmp_path / "args").read_text() == "-I -m resolver.feed.compile\n"

@@ -139,7 +139,9 @@ def test_reserved_names_are_for_demonstration_alone(name: bytes) -> None:
     assert refused(name, demonstration=False) == "reserved"
 
 
-@pytest.mark.parametrize("name", [b"www.ck", b"city.kobe.jp", b"a.co.uk", b"not-example.com", b"xexample.com"])
+@pytest.mark.parametrize(
+    "name", [b"www.ck", b"city.kobe.jp", b"a.co.uk", b"not-example.com", b"xexample.com"]
+)
 def test_other_names_are_for_production_alone(name: bytes) -> None:
     assert refused(name) == "not_reserved"
     assert refused(name, demonstration=False) is None
@@ -215,7 +217,20 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @given(
     st.lists(
         st.sampled_from(
-            ["a.test", "=b.test", "!c.test", "co.uk", "x.ck", "#", "", "a.com", "1.2.3.4", "d.test ", "E.test.", "f..test"]
+            [
+                "a.test",
+                "=b.test",
+                "!c.test",
+                "co.uk",
+                "x.ck",
+                "#",
+                "",
+                "a.com",
+                "1.2.3.4",
+                "d.test ",
+                "E.test.",
+                "f..test",
+            ]
         ),
         max_size=40,
     )

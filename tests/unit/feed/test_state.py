@@ -29,7 +29,9 @@ def record(serial: int = 7, digest: str = "7", **changes: object) -> Record:
     return replace(made, **changes)
 
 
-def facts(serial: int = 8, digest: str = "8", keys: str = "keys", issued: int = 1000, **changes: object) -> Facts:
+def facts(
+    serial: int = 8, digest: str = "8", keys: str = "keys", issued: int = 1000, **changes: object
+) -> Facts:
     custom = Custom(list="demo", serial=serial, issued=issued, expires=None, withdrawn=False)
     return Facts(
         digest=digest * 64,

@@ -38,7 +38,9 @@ def test_all_is_for_the_owner_alone(store: Store) -> None:
     assert (store.folder / "state.json").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": 2}', b'{"in_force": {"image": "../x"}}', b"[" * 9999])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"format": 2}', b'{"in_force": {"image": "../x"}}', b"[" * 9999]
+)
 def test_a_damaged_file_is_told_by_its_name_alone(data: bytes, store: Store) -> None:
     (store.folder / "state.json").write_bytes(data)
     with pytest.raises(StateUnreadable, match=r"^state\.json$"):

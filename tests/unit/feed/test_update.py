@@ -109,7 +109,9 @@ async def test_a_renewal_moves_the_dates_and_asks_no_guard(authority: Authority,
     assert resolver.failures == {}
 
 
-async def test_a_withdrawal_is_held_then_lifts_and_a_new_list_comes_back(authority: Authority, tmp_path: Path) -> None:
+async def test_a_withdrawal_is_held_then_lifts_and_a_new_list_comes_back(
+    authority: Authority, tmp_path: Path
+) -> None:
     resolver = begun(authority, tmp_path)
     await resolver.list.poll()
     authority.publish(b"# withdrawn\n", 8, withdrawn=True)
@@ -156,7 +158,9 @@ async def test_going_back_from_the_first_list_leaves_none(authority: Authority, 
     assert resolver.failures == {}
 
 
-async def test_a_list_that_fails_its_self_test_never_takes_effect(authority: Authority, tmp_path: Path) -> None:
+async def test_a_list_that_fails_its_self_test_never_takes_effect(
+    authority: Authority, tmp_path: Path
+) -> None:
     resolver = begun(authority, tmp_path)
     await resolver.list.poll()
     authority.publish(names(1001), 8)
@@ -296,7 +300,9 @@ async def test_no_descriptor_is_left_open(authority: Authority, tmp_path: Path) 
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-async def test_names_that_are_new_are_marked_against_the_list_in_force(authority: Authority, tmp_path: Path) -> None:
+async def test_names_that_are_new_are_marked_against_the_list_in_force(
+    authority: Authority, tmp_path: Path
+) -> None:
     resolver = begun(authority, tmp_path)
     await resolver.list.poll()
     authority.publish(names(1001), 8)

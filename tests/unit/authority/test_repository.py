@@ -1,0 +1,79 @@
+"""The folder an authority signs in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from resolver.authority.repository import AuthorityError, Repository, read_key, write_file
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    repository = Repository(tmp_path)
+    repository.make_folders()
+    return repository
+
+
+def test_keys_are_for_their_owner_alone_and_old_ones_are_kept_apart(repository: Repository) -> None:
+    first = repository.make_keys("targets", 2)
+    second = repository.make_keys("targets", 2)
+    assert repository.keys.stat().st_mode & 0o777 == 0o700
+    found = {path: read_key(path).public_key.keyid for path in repository.keys.rglob("*.pem")}
+    assert set(found.values()) == {signer.public_key.keyid for signer in first + second}
+    assert {
+        path.parent.name for path, keyid in found.items() if keyid in [s.public_key.keyid for s in first]
+    } == {"retired"}
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in found)
+
+
+def test_what_waits_is_for_its_owner_alone(repository: Repository) -> None:
+    repository.stage("list", b"a.test")
+    assert (repository.staged / "list").stat().st_mode & 0o777 == 0o600
+    repository.unstage("list", "not there")
+    assert not list(repository.staged.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"-----BEGIN PRIVATE KEY-----\nsecret\n"])
+def test_a_file_that_is_no_key_is_told_without_its_content(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_bytes(data)
+    with pytest.raises(AuthorityError, match="not a private key") as error:
+        read_key(tmp_path / "x.pem")
+    assert "secret" not in str(error.value)
+
+
+def test_a_key_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(AuthorityError, match="No such file"):
+        read_key(tmp_path / "x.pem")
+
+
+def test_a_folder_without_a_repository(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    assert not repository.exists()
+    with pytest.raises(AuthorityError, match="authority init"):
+        repository.root()
+    with pytest.raises(AuthorityError, match="authority init"), Repository(tmp_path / "none").alone():
+        pass
+
+
+def test_damaged_metadata_is_told_by_its_path(repository: Repository) -> None:
+    (repository.metadata / "1.root.json").write_bytes(b"{")
+    with pytest.raises(AuthorityError, match=r"1\.root\.json: missing or damaged"):
+        repository.root()
+
+
+def test_a_file_that_could_not_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_file(path, b"old", 0o640)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(path, b"new", 0o640)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
