@@ -1,0 +1,62 @@
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from .siphash cimport siphash128
+
+cdef int _ADMITTED
+cdef int _NOT_A_CLIENT
+cdef int _SLIP
+cdef int _LIMITED
+cdef int _MAX_LISTS
+cdef uint64_t _WAYS
+cdef uint64_t _BUCKET_WORDS
+cdef uint32_t _ALL_LISTS
+cdef uint64_t _TOKEN
+cdef uint64_t _MINUTE_MS
+
+cdef class Access:
+    cdef readonly const unsigned char[::1] allow
+    cdef readonly const unsigned char[::1] unlimited
+    cdef readonly uint64_t[::1] bounds
+    cdef readonly const unsigned char[::1] ranges
+    cdef readonly uint32_t scoped
+    cdef readonly uint64_t rate
+    cdef readonly uint64_t[::1] buckets
+    cdef readonly uint64_t sets
+    cdef readonly const uint64_t[::1] key
+    cdef readonly unsigned char[::1] prefix
+    cdef readonly uint64_t[::1] out
+    cdef readonly uint64_t minute
+    cdef readonly uint64_t prefixes
+
+@cython.locals(result=int)
+cpdef int admit(Access access, const unsigned char[::1] client, uint64_t now_ms) noexcept nogil
+
+@cython.locals(result=uint32_t)
+cpdef uint32_t scope(Access access, const unsigned char[::1] client) noexcept nogil
+
+@cython.locals(bucket=Py_ssize_t)
+cdef int _admit(Access access, const unsigned char[::1] client, uint64_t now_ms) except -1 nogil
+
+@cython.locals(full=uint64_t, waited=uint64_t, tokens=uint64_t)
+cdef int _take(Access access, Py_ssize_t bucket, uint64_t now_ms) except -1 nogil
+
+@cython.locals(first=Py_ssize_t, oldest=Py_ssize_t, at=Py_ssize_t, way=uint64_t)
+cdef Py_ssize_t _bucket_of(Access access, uint64_t tag, uint64_t now_ms) except -1 nogil
+
+@cython.locals(kept=int, i=int)
+cdef int _set_prefix(Access access, const unsigned char[::1] client) except -1 nogil
+
+@cython.locals(i=int)
+cdef int _is_mapped(const unsigned char[::1] client) except -1 nogil
+
+@cython.locals(result=uint32_t, bit=uint32_t, slot=int, start=Py_ssize_t, end=Py_ssize_t)
+cdef uint32_t _scope(Access access, const unsigned char[::1] client) except? 0xFFFFFFFE nogil
+
+@cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, at=Py_ssize_t)
+cdef int _within(
+    const unsigned char[::1] ranges, Py_ssize_t start, Py_ssize_t end, const unsigned char[::1] client
+) except -1 nogil
+
+@cython.locals(i=int)
+cdef int _compare(const unsigned char[::1] client, const unsigned char[::1] ranges, Py_ssize_t at) except -1 nogil

@@ -1,0 +1,205 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""Which clients are answered, by which lists, and how often.
+
+Rules:
+- A client is its address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2). Who is not in `allow` is not a client of ours.
+- `scope` is the set of lists that judge a client: in a list's `clients` (all where empty) and not in its `exempt`.
+- A prefix (/32 of IPv4, /56 of IPv6) has a token bucket of one second's depth; past it every second query over UDP
+  is told to come by TCP (slip), the others are dropped. Prefixes in `[limits] exempt` have none.
+- A bucket's key is a keyed digest of the prefix; a full set gives up the prefix that was seen longest ago.
+- An error admits nobody and takes nobody out of a list's scope.
+"""
+
+import cython
+
+from .codes import ADMITTED, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
+
+if not cython.compiled:
+    from .siphash import siphash128
+
+WAYS = 4
+BUCKET_WORDS = 4
+BUCKET_OCTETS = 8 * BUCKET_WORDS
+
+_ADMITTED = ADMITTED
+_NOT_A_CLIENT = NOT_A_CLIENT
+_SLIP = SLIP
+_LIMITED = LIMITED
+_MAX_LISTS = MAX_LISTS
+_WAYS = WAYS
+_BUCKET_WORDS = BUCKET_WORDS
+_ALL_LISTS = 0xFFFF
+_TOKEN = 1000
+_MINUTE_MS = 60000
+
+
+class Access:
+    """Who may ask, and the buckets' memory (zeroed, a multiple of WAYS * BUCKET_OCTETS, owned by the caller).
+
+    allow, unlimited: sorted, merged ranges as pairs of 16-octet addresses, both ends included; clients, exempt: such
+    ranges for each list slot, b"" where the configuration names none. rate: queries a second a prefix, 0 for no
+    limit. key: 16 octets.
+    """
+
+    def __init__(self, allow, unlimited, clients, exempt, rate, memory, key):
+        self.allow = memoryview(allow or bytes(1))
+        self.unlimited = memoryview(unlimited or bytes(1))
+        bounds = bytearray(16 * 2 * MAX_LISTS)
+        self.bounds = memoryview(bounds).cast("Q")
+        ranges = bytearray()
+        self.scoped = 0
+        for slot in range(MAX_LISTS):
+            for part, text in enumerate((clients[slot], exempt[slot])):
+                self.bounds[4 * slot + 2 * part] = len(ranges)
+                ranges += text
+                self.bounds[4 * slot + 2 * part + 1] = len(ranges)
+                if text:
+                    self.scoped |= 1 << slot
+        self.ranges = memoryview(bytes(ranges) or bytes(1))
+        self.rate = rate
+        self.buckets = memoryview(memory).cast("B").cast("Q")
+        self.sets = len(self.buckets) // (BUCKET_WORDS * WAYS)
+        self.key = memoryview(bytes(key)).cast("Q")
+        self.prefix = memoryview(bytearray(16))
+        self.out = memoryview(bytearray(16)).cast("Q")
+        self.minute = 0
+        self.prefixes = 0
+
+
+def admit(access, client, now_ms):
+    """Return ADMITTED, NOT_A_CLIENT, SLIP or LIMITED for a query from `client` at `now_ms` of a monotonic clock."""
+    result = _NOT_A_CLIENT
+    try:
+        result = _admit(access, client, now_ms)
+    finally:
+        return result  # noqa: B012
+
+
+def scope(access, client):
+    """Return the bits of the list slots that judge this client."""
+    result = _ALL_LISTS
+    try:
+        result = _scope(access, client)
+    finally:
+        return result  # noqa: B012
+
+
+def _admit(access, client, now_ms):
+    if not _within(access.allow, 0, access.allow.shape[0], client):
+        return _NOT_A_CLIENT
+    if access.rate == 0 or access.sets == 0:
+        return _ADMITTED
+    _set_prefix(access, client)
+    siphash128(access.key, access.prefix, 0, 16, access.out, 0)
+    bucket = _bucket_of(access, access.out[0], now_ms)
+    if access.minute != now_ms // _MINUTE_MS:
+        access.minute = now_ms // _MINUTE_MS
+        access.prefixes = 0
+    if access.buckets[bucket + 3] >> 1 != access.minute + 1:
+        access.buckets[bucket + 3] = (access.minute + 1) << 1
+        access.prefixes = access.prefixes + 1
+    if access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client):
+        return _ADMITTED
+    return _take(access, bucket, now_ms)
+
+
+def _take(access, bucket, now_ms):
+    """Take a token (counted in thousandths); the last bit of the bucket's fourth word alternates slip and drop."""
+    full = access.rate * _TOKEN
+    waited = 0
+    if now_ms > access.buckets[bucket + 1]:
+        waited = min(now_ms - access.buckets[bucket + 1], _TOKEN)
+    tokens = access.buckets[bucket + 2] + waited * access.rate
+    if tokens > full:
+        tokens = full
+    access.buckets[bucket + 1] = now_ms
+    if tokens >= _TOKEN:
+        access.buckets[bucket + 2] = tokens - _TOKEN
+        return _ADMITTED
+    access.buckets[bucket + 2] = tokens
+    access.buckets[bucket + 3] = access.buckets[bucket + 3] ^ 1
+    if access.buckets[bucket + 3] & 1:
+        return _SLIP
+    return _LIMITED
+
+
+def _bucket_of(access, tag, now_ms):
+    """Return the first word of the prefix's bucket; a new one is full and takes the place of the oldest of its set."""
+    first = tag % access.sets * _WAYS * _BUCKET_WORDS
+    oldest = first
+    way = 0
+    while way < _WAYS:
+        at = first + way * _BUCKET_WORDS
+        if access.buckets[at] == tag:
+            return at
+        if access.buckets[at + 1] < access.buckets[oldest + 1]:
+            oldest = at
+        way += 1
+    access.buckets[oldest] = tag
+    access.buckets[oldest + 1] = now_ms
+    access.buckets[oldest + 2] = access.rate * _TOKEN
+    access.buckets[oldest + 3] = 0
+    return oldest
+
+
+def _set_prefix(access, client):
+    """Put the client's prefix into access.prefix: all of a mapped IPv4 address, 7 octets of an IPv6 one."""
+    kept = 16 if _is_mapped(client) else 7
+    i = 0
+    while i < 16:
+        access.prefix[i] = client[i] if i < kept else 0
+        i += 1
+    return 0
+
+
+def _is_mapped(client):
+    i = 0
+    while i < 10:
+        if client[i] != 0:
+            return 0
+        i += 1
+    return client[10] == 255 and client[11] == 255
+
+
+def _scope(access, client):
+    result = _ALL_LISTS
+    slot = 0
+    while slot < _MAX_LISTS:
+        bit = 1 << slot
+        if access.scoped & bit:
+            start = access.bounds[4 * slot]
+            end = access.bounds[4 * slot + 1]
+            if end > start and not _within(access.ranges, start, end, client):
+                result = result & ~bit
+            start = access.bounds[4 * slot + 2]
+            end = access.bounds[4 * slot + 3]
+            if end > start and _within(access.ranges, start, end, client):
+                result = result & ~bit
+        slot += 1
+    return result
+
+
+def _within(ranges, start, end, client):
+    """Tell by bisection whether `client` lies in one of the ranges of ranges[start:end]."""
+    low = 0
+    high = (end - start) // 32
+    while low < high:
+        middle = (low + high) // 2
+        at = start + 32 * middle
+        if _compare(client, ranges, at) < 0:
+            high = middle
+        elif _compare(client, ranges, at + 16) > 0:
+            low = middle + 1
+        else:
+            return 1
+    return 0
+
+
+def _compare(client, ranges, at):
+    """Compare an address with the one at ranges[at:at + 16]: negative, 0 or positive, as it sorts."""
+    i = 0
+    while i < 16:
+        if client[i] != ranges[at + i]:
+            return 1 if client[i] > ranges[at + i] else -2
+        i += 1
+    return 0

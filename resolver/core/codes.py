@@ -1,0 +1,149 @@
+"""The closed lists of numbers that the whole house shares.
+
+Rules:
+- A number here is part of the counters' table, of a saved image or of a metric's label: add, never renumber.
+- `ASK` is zero, so that whatever was never decided asks; only an explicit `PASS` lets a query through.
+- No label of a counter ever comes from a packet: every label that exists is written in this file.
+"""
+
+from __future__ import annotations
+
+# Verdicts of core.policy.
+ASK = 0
+PASS = 1
+BLOCK = 2
+
+# Outcomes of a packet: what the one who holds the socket does next.
+DROP = 0
+REPLY = 1
+FORWARD = 2
+ASK_PYTHON = 3
+
+# Bits of a slot of an image (u16). One slot a name; an exception's bit beats the block's of the same scope.
+BLOCK_SELF = 1
+BLOCK_BELOW = 2
+EXCEPT_SELF = 4
+EXCEPT_BELOW = 8
+NEW = 16
+SET_ASIDE = 32
+SELFTEST = 64
+EXCEPTION_BELOW = 128
+SCOPE_BITS = BLOCK_SELF | BLOCK_BELOW | EXCEPT_SELF | EXCEPT_BELOW
+
+MAX_LISTS = 16
+
+# What is wrong with a query, in the order in which core.question looks.
+WELL_FORMED = 0
+SILENT_SHORT = 1
+SILENT_RESPONSE = 2
+BAD_OPCODE = 3
+BAD_COUNT = 4
+BAD_NAME = 5
+BAD_RECORD = 6
+BAD_OPT = 7
+BAD_VERSION = 8
+BAD_TYPE = 9
+NOT_SERVED = 10
+
+# Types (IANA DNS parameters).
+TYPE_A = 1
+TYPE_NS = 2
+TYPE_CNAME = 5
+TYPE_SOA = 6
+TYPE_PTR = 12
+TYPE_HINFO = 13
+TYPE_AAAA = 28
+TYPE_DNAME = 39
+TYPE_OPT = 41
+TYPE_RRSIG = 46
+TYPE_SVCB = 64
+TYPE_HTTPS = 65
+TYPE_TKEY = 249
+TYPE_TSIG = 250
+TYPE_IXFR = 251
+TYPE_AXFR = 252
+TYPE_MAILB = 253
+TYPE_MAILA = 254
+TYPE_ANY = 255
+CLASS_IN = 1
+
+# Response codes (RFC 1035 4.1.1, RFC 6891).
+NOERROR = 0
+FORMERR = 1
+SERVFAIL = 2
+NXDOMAIN = 3
+NOTIMP = 4
+REFUSED = 5
+BADVERS = 16
+
+# Extended DNS errors (RFC 8914 4).
+EDE_NONE = -1
+EDE_OTHER = 0
+EDE_FORGED_ANSWER = 4
+EDE_NOT_READY = 14
+EDE_BLOCKED = 15
+EDE_CENSORED = 16
+EDE_PROHIBITED = 18
+EDE_NOT_AUTHORITATIVE = 20
+EDE_NO_REACHABLE_AUTHORITY = 22
+EDE_NETWORK_ERROR = 23
+
+# How a list answers (core.reply).
+ANSWER_PAGE = 0
+ANSWER_NODATA = 1
+ANSWER_NXDOMAIN = 2
+
+# What core.admit says of a client.
+ADMITTED = 0
+NOT_A_CLIENT = 1
+SLIP = 2
+LIMITED = 3
+
+# Bits of a key of core.store: two queries that differ in one of them never share an answer.
+KEY_DO = 1
+KEY_CD = 2
+KEY_AD = 4
+KEY_EDNS = 8
+
+# The counters' table: one u64 each, fixed ones first, then a block a list.
+FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
+DROP_REASONS = ("short", "response", "rate_limit", "port_zero")
+CACHE_KINDS = ("positive", "negative", "miss")
+TRANSPORTS = ("udp", "tcp")
+RCODES = (
+    "NOERROR",
+    "FORMERR",
+    "SERVFAIL",
+    "NXDOMAIN",
+    "NOTIMP",
+    "REFUSED",
+    "BADVERS",
+    "other",
+)
+
+COUNTERS: tuple[tuple[str, str], ...] = (
+    *(("queries_total", transport) for transport in TRANSPORTS),
+    *(("answers_total", rcode) for rcode in RCODES),
+    *(("cache_answers_total", kind) for kind in CACHE_KINDS),
+    *(("failed_answers_total", reason) for reason in FAILED_REASONS),
+    *(("packets_dropped_total", reason) for reason in DROP_REASONS),
+)
+LIST_COUNTERS = ("blocked_queries", "attempts", "attempts_capped", "attempts_saturated", "new_prefixes")
+LIST_COUNTERS_START = 64
+LIST_COUNTERS_STRIDE = 8
+COUNTERS_SIZE = LIST_COUNTERS_START + MAX_LISTS * LIST_COUNTERS_STRIDE
+BLOCKED_QUERIES = 0
+ATTEMPTS = 1
+ATTEMPTS_CAPPED = 2
+ATTEMPTS_SATURATED = 3
+NEW_PREFIXES = 4
+
+
+def counter(metric: str, label: str) -> int:
+    """Return the index of a fixed counter in the table."""
+    return COUNTERS.index((metric, label))
+
+
+def list_counter(slot: int, number: int) -> int:
+    """Return the index of counter `number` of the list in `slot` (0 to MAX_LISTS - 1)."""
+    return LIST_COUNTERS_START + slot * LIST_COUNTERS_STRIDE + number

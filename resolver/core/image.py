@@ -1,0 +1,253 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""The byte layout of a compiled list: `write` makes it, `find` reads it, nobody else knows it.
+
+Layout, in little-endian 64-bit words:
+
+    0       magic and format            7, 8    depths that occur: bit d of 128 = some name has d labels
+    1       number of slots             9-12    list id, padded with zeros to 32 octets
+    2       entries (not the self-test) 13-16   label of the synthetic name, padded to 32 octets
+    3       serial                      17-23   zero
+    4       issued, unix seconds        24-     slots of two words: the digest's low 64 bits; its next 48 bits
+    5       expires, unix seconds or 0          shifted left by 16, with the 16 bits of core.codes below them
+    6       generation
+
+Rules:
+- Open addressing with linear probing from `low % slots`; a load of at most 0.75; a slot is empty where no scope bit is set.
+- A hit needs all 112 bits; the image holds no name, no address and no text of an answer.
+- A word outside the image is an error that is raised, never "not found": `view` holds the size against the
+  header, and `find` never looks at more slots than there are.
+"""
+
+import cython
+
+from .codes import (
+    BLOCK_BELOW,
+    BLOCK_SELF,
+    EXCEPT_BELOW,
+    EXCEPT_SELF,
+    EXCEPTION_BELOW,
+    NEW,
+    SCOPE_BITS,
+    SELFTEST,
+)
+
+if not cython.compiled:
+    from .siphash import siphash128
+
+MAGIC = int.from_bytes(b"BLKLST\x00\x01", "little")
+HEADER_WORDS = 24
+SELFTEST_ZONE = b"\x08selftest\x07invalid\x00"
+
+_HEADER_WORDS = HEADER_WORDS
+_SCOPE_BITS = SCOPE_BITS
+_BLOCK_SELF = BLOCK_SELF
+_BLOCK_BELOW = BLOCK_BELOW
+_EXCEPT_SELF = EXCEPT_SELF
+_EXCEPT_BELOW = EXCEPT_BELOW
+_EXCEPTION_BELOW = EXCEPTION_BELOW
+_NEW = NEW
+_SELFTEST = SELFTEST
+_ONE = 1
+_DIGEST_BITS = 0xFFFFFFFFFFFF0000
+
+
+class ImageMalformed(Exception):
+    """The bytes are not an image of this format."""
+
+
+class Header:
+    """What an image says of itself; times in unix seconds."""
+
+    def __init__(self, words):
+        octets = words.cast("B")
+        self.slots = words[1]
+        self.entries = words[2]
+        self.serial = words[3]
+        self.issued = words[4]
+        self.expires = words[5]
+        self.generation = words[6]
+        self.depths = (words[7], words[8])
+        self.list_id = bytes(octets[72:104]).rstrip(b"\0").decode("ascii")
+        self.selftest = bytes(octets[104:136]).rstrip(b"\0")
+
+
+def view(data):
+    """Return the image in `data` as a memoryview of u64; raise ImageMalformed where size or format is off."""
+    octets = memoryview(data).cast("B")
+    if len(octets) % 8 or len(octets) < 8 * (HEADER_WORDS + 2):
+        raise ImageMalformed("size")
+    words = octets.cast("Q")
+    if words[0] != MAGIC:
+        raise ImageMalformed("format")
+    if words[1] == 0 or words[1] != (len(words) - HEADER_WORDS) // 2 or len(words) % 2:
+        raise ImageMalformed("slots")
+    return words
+
+
+def header(words):
+    """Return the Header of an image that `view` has accepted."""
+    return Header(memoryview(words))
+
+
+def find(words, low, high):
+    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 where there is none."""
+    slots = words[1]
+    at = low % slots
+    left = slots
+    while left > 0:
+        tail = words[_HEADER_WORDS + 2 * at + 1]
+        if tail & _SCOPE_BITS == 0:
+            return 0
+        if words[_HEADER_WORDS + 2 * at] == low and tail >> 16 == high:
+            return tail & 0xFFFF
+        at += 1
+        if at == slots:
+            at = 0
+        left -= 1
+    raise IndexError("image: no empty slot")
+
+
+def occupied(words):
+    """Return the number of slots in use: entries and the self-test."""
+    used = 0
+    at = _HEADER_WORDS + 1
+    while at < words.shape[0]:
+        if words[at] & _SCOPE_BITS:
+            used += 1
+        at += 2
+    return used
+
+
+def digests(words, limit):
+    """Return up to `limit` tuples (low, high, bits) of slots in use, evenly spread over the image."""
+    slots = words[1]
+    step = max(1, slots // max(1, limit))
+    found: list[tuple[int, int, int]] = []
+    for at in range(0, slots, step):
+        tail = words[HEADER_WORDS + 2 * at + 1]
+        if tail & SCOPE_BITS and len(found) < limit:
+            found.append((words[HEADER_WORDS + 2 * at], tail >> 16, tail & 0xFFFF))
+    return found
+
+
+def write(
+    names, flags, key, *, list_id, serial, issued, expires, generation, selftest, previous=None, keep_new=False
+):
+    """Return the image of a list as a bytearray.
+
+    names: lower-cased wire-format names, one after the other. flags: a little-endian u16 for each, in order.
+    key: 16 octets. selftest: the label of the synthetic name, which is added here. previous: the view of the
+    image in force, or None; names it lacks are marked new, and with `keep_new` those it has as new stay new.
+    """
+    if len(flags) % 2:
+        raise ValueError("flags: an odd number of octets")
+    blob = bytes(names) + bytes([len(selftest)]) + selftest + SELFTEST_ZONE
+    bits = bytes(flags) + (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
+    slots = (len(bits) // 2) * 4 // 3 + 2
+    image = bytearray(8 * (HEADER_WORDS + 2 * slots))
+    words = memoryview(image).cast("Q")
+    words[0] = MAGIC
+    words[1] = slots
+    words[3] = serial
+    words[4] = issued
+    words[5] = expires
+    words[6] = generation
+    image[72:104] = list_id.encode("ascii").ljust(32, b"\0")[:32]
+    image[104:136] = selftest.ljust(32, b"\0")[:32]
+    digest_key = memoryview(bytes(key)).cast("Q")
+    out = memoryview(bytearray(16)).cast("Q")
+    words[2] = _fill(words, memoryview(blob), memoryview(bits), digest_key, out) - 1
+    _mark_exceptions(words, memoryview(blob), memoryview(bits), digest_key, out)
+    if previous is not None:
+        _mark_new(words, previous, keep_new)
+    return image
+
+
+def _fill(words, names, flags, key, out):
+    """Put every name into its slot, OR-ing the bits of one that comes twice; return the slots in use."""
+    used = 0
+    at = 0
+    number = 0
+    while at < names.shape[0]:
+        depth = 0
+        end = _end_of(names, at)
+        step = at
+        while names[step] != 0:
+            depth += 1
+            step += names[step] + 1
+        siphash128(key, names, at, end, out, 0)
+        bits = flags[2 * number]
+        bits = bits | flags[2 * number + 1] << 8
+        slot = _place(words, out[0], out[1] >> 16)
+        if words[slot + 1] & _SCOPE_BITS == 0:
+            used += 1
+        words[slot] = out[0]
+        # An exception ends the block of the same scope of the same name, whichever line came first.
+        bits = bits | (words[slot + 1] & 0xFFFF)
+        if bits & _EXCEPT_SELF:
+            bits = bits & ~_BLOCK_SELF
+        if bits & _EXCEPT_BELOW:
+            bits = bits & ~_BLOCK_BELOW
+        words[slot + 1] = (out[1] & _DIGEST_BITS) | bits
+        if depth < 64:
+            words[7] = words[7] | (_ONE << depth)
+        else:
+            words[8] = words[8] | (_ONE << (depth - 64))
+        at = end
+        number += 1
+    return used
+
+
+def _end_of(names, at):
+    """Return the offset after the name at `at`."""
+    while names[at] != 0:
+        at += names[at] + 1
+    return at + 1
+
+
+def _place(words, low, high):
+    """Return the word of the slot that holds the digest, or of the empty one where it belongs."""
+    slots = words[1]
+    at = low % slots
+    left = slots
+    while left > 0:
+        tail = words[_HEADER_WORDS + 2 * at + 1]
+        if tail & _SCOPE_BITS == 0 or (words[_HEADER_WORDS + 2 * at] == low and tail >> 16 == high):
+            return _HEADER_WORDS + 2 * at
+        at += 1
+        if at == slots:
+            at = 0
+        left -= 1
+    raise IndexError("image: no empty slot")
+
+
+def _mark_exceptions(words, names, flags, key, out):
+    """Mark each entry that has an exception somewhere below it: it may not be answered NXDOMAIN (RFC 8020)."""
+    at = 0
+    number = 0
+    while at < names.shape[0]:
+        end = _end_of(names, at)
+        if flags[2 * number] & (_EXCEPT_SELF | _EXCEPT_BELOW):
+            parent = at + names[at] + 1
+            while names[at] != 0 and names[parent] != 0:
+                siphash128(key, names, parent, end, out, 0)
+                slot = _place(words, out[0], out[1] >> 16)
+                if words[slot + 1] & _SCOPE_BITS:
+                    words[slot + 1] = words[slot + 1] | _EXCEPTION_BELOW
+                parent += names[parent] + 1
+        at = end
+        number += 1
+    return 0
+
+
+def _mark_new(words, previous, keep_new):
+    """Mark each entry that the previous image lacks (or, with keep_new, has as new)."""
+    at = _HEADER_WORDS
+    while at < words.shape[0]:
+        tail = words[at + 1]
+        if tail & _SCOPE_BITS and tail & _SELFTEST == 0:
+            bits = find(previous, words[at], tail >> 16)
+            if bits == 0 or (keep_new and bits & _NEW):
+                words[at + 1] = tail | _NEW
+        at += 2
+    return 0

@@ -1,0 +1,189 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""A reply from upstream, read to its end: where its sections are, how long it may be kept, how it ages.
+
+Rules:
+- A reply that does not parse to its last octet, with exactly the records it announces, is not a reply (`read`
+  returns 0); so is one with two OPT records or an OPT elsewhere than at the root of ADDITIONAL.
+- The TTL of a reply is its smallest, OPT aside; one with the top bit set counts as 0 (RFC 2181 8).
+- A negative reply is kept for min(SOA TTL, SOA MINIMUM) and only with a SOA (RFC 2308 5); TC=1 is never kept.
+- `trim` takes the OPT record out, and the whole of ADDITIONAL where a blocked name owns a record there.
+"""
+
+import cython
+
+from .codes import TYPE_ANY, TYPE_OPT, TYPE_SOA
+
+if not cython.compiled:
+    from .name import skip
+
+MAX_TTL_S = 86400
+MAX_ERRORS_OCTETS = 256
+
+_HEADER = 12
+_OPT = TYPE_OPT
+_ANY = TYPE_ANY
+_SOA = TYPE_SOA
+_EDE_OPTION = 15
+_MAX_TTL_S = MAX_TTL_S
+_MAX_ERRORS_OCTETS = MAX_ERRORS_OCTETS
+_TOP_BIT = 0x80000000
+
+
+class Message:
+    """The shape of one reply; offsets in octets, times in seconds; reused for every reply.
+
+    `answered` tells whether ANSWER holds a record of the type that was asked for.
+    `errors[:errors_size]` holds the reply's extended DNS error options as they came (RFC 8914), in order.
+    """
+
+    def __init__(self):
+        self.errors = memoryview(bytearray(MAX_ERRORS_OCTETS))
+        self.errors_size = 0
+        self.end = 0
+        self.answers = 0
+        self.additionals = 0
+        self.answer_start = 0
+        self.additional_start = 0
+        self.opt_start = 0
+        self.opt_end = 0
+        self.rcode = 0
+        self.truncated = 0
+        self.ttl_s = 0
+        self.negative_ttl_s = -1
+        self.qtype = 0
+        self.answered = 0
+        self.drop_additional = 0
+
+
+def read(data, end, message):
+    """Read the reply data[:end] into `message`; return 1, or 0 where it does not parse to its end."""
+    message.end = end
+    message.errors_size = 0
+    message.opt_start = 0
+    message.opt_end = 0
+    message.ttl_s = _MAX_TTL_S
+    message.negative_ttl_s = -1
+    message.drop_additional = 0
+    message.answered = 0
+    message.qtype = 0
+    message.answers = 0
+    message.additionals = 0
+    if end < _HEADER or data[4] != 0 or data[5] > 1:
+        return 0
+    message.rcode = data[3] & 15
+    message.truncated = data[2] >> 1 & 1
+    at = _HEADER
+    if data[5] == 1:
+        at = skip(data, at, end)
+        if at == 0 or at + 4 > end:
+            return 0
+        message.qtype = data[at] << 8 | data[at + 1]
+        at += 4
+    message.answers = data[6] << 8 | data[7]
+    message.additionals = data[10] << 8 | data[11]
+    message.answer_start = at
+    at = _section(data, at, end, message.answers, 0, message)
+    if at > 0:
+        at = _section(data, at, end, data[8] << 8 | data[9], 1, message)
+    if at > 0:
+        message.additional_start = at
+        at = _section(data, at, end, message.additionals, 2, message)
+    return at == end
+
+
+def _section(data, at, end, count, section, message):
+    """Walk `count` records; return the offset after them, 0 where one is malformed."""
+    while count > 0:
+        owner = at
+        at = skip(data, at, end)
+        if at == 0 or at + 10 > end:
+            return 0
+        kind = data[at] << 8 | data[at + 1]
+        size = data[at + 8] << 8 | data[at + 9]
+        if at + 10 + size > end:
+            return 0
+        if kind == _OPT:
+            if section != 2 or message.opt_end or data[owner] != 0:
+                return 0
+            message.opt_start = owner
+            message.opt_end = at + 10 + size
+            message.rcode = message.rcode | data[at + 4] << 4
+            if not _keep_errors(data, at + 10, size, message):
+                return 0
+        else:
+            ttl = _u32(data, at + 4)
+            if ttl & _TOP_BIT:
+                ttl = 0
+            if ttl < message.ttl_s:
+                message.ttl_s = ttl
+            if section == 0 and (kind == message.qtype or message.qtype == _ANY):
+                message.answered = 1
+            if kind == _SOA and section == 1 and size >= 22:
+                minimum = _u32(data, at + 6 + size)
+                message.negative_ttl_s = min(ttl, minimum, _MAX_TTL_S)
+        at += 10 + size
+        count -= 1
+    return at
+
+
+def _u32(data, at):
+    value = data[at]
+    value = value << 8 | data[at + 1]
+    value = value << 8 | data[at + 2]
+    value = value << 8 | data[at + 3]
+    return value
+
+
+def _keep_errors(data, at, size, message):
+    """Copy the extended DNS errors out of an OPT record's options; return 0 where the options are malformed."""
+    end = at + size
+    while at < end:
+        if at + 4 > end:
+            return 0
+        length = 4 + (data[at + 2] << 8 | data[at + 3])
+        if at + length > end:
+            return 0
+        if data[at] == 0 and data[at + 1] == _EDE_OPTION and message.errors_size + length <= _MAX_ERRORS_OCTETS:
+            i = 0
+            while i < length:
+                message.errors[message.errors_size + i] = data[at + i]
+                i += 1
+            message.errors_size = message.errors_size + length
+        at += length
+    return 1
+
+
+def trim(data, message):
+    """Take OPT out of the reply in place, and all of ADDITIONAL where it must go; return the new length."""
+    if message.drop_additional or (message.opt_end and message.opt_end != message.end):
+        # An OPT that is not last cannot be cut out: what follows may hold names that point behind it.
+        message.end = message.additional_start
+        message.additionals = 0
+    elif message.opt_end:
+        message.end = message.opt_start
+        message.additionals = message.additionals - 1
+    data[10] = message.additionals >> 8
+    data[11] = message.additionals & 255
+    return message.end
+
+
+def age(data, end, seconds, ceiling):
+    """Take `seconds` off every TTL of a trimmed reply, in place; no TTL ends above `ceiling` or below 0. Returns 0."""
+    left = (data[6] << 8 | data[7]) + (data[8] << 8 | data[9]) + (data[10] << 8 | data[11])
+    at = skip(data, _HEADER, end) + 4
+    while left > 0:
+        at = skip(data, at, end)
+        ttl = _u32(data, at + 4)
+        if ttl & _TOP_BIT or ttl < seconds:
+            ttl = 0
+        else:
+            ttl = ttl - seconds
+        if ttl > ceiling:
+            ttl = ceiling
+        data[at + 4] = ttl >> 24 & 255
+        data[at + 5] = ttl >> 16 & 255
+        data[at + 6] = ttl >> 8 & 255
+        data[at + 7] = ttl & 255
+        at += 10 + (data[at + 8] << 8 | data[at + 9])
+        left -= 1
+    return 0

@@ -1,0 +1,31 @@
+import cython
+from libc.stdint cimport uint16_t, uint64_t
+
+from .siphash cimport siphash128
+
+cdef int _MAX_OCTETS
+cdef int _MAX_POINTERS
+cdef int _HEADER
+
+cdef class Name:
+    cdef readonly unsigned char[::1] octets
+    cdef readonly uint16_t[::1] starts
+    cdef readonly uint64_t[::1] digests
+    cdef readonly Py_ssize_t length
+    cdef readonly int labels
+    cdef readonly int marked
+
+@cython.locals(size=int)
+cpdef Py_ssize_t skip(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t end) except -1 nogil
+
+@cython.locals(
+    at=Py_ssize_t, lowest=Py_ssize_t, after=Py_ssize_t, target=Py_ssize_t, written=Py_ssize_t, stop=Py_ssize_t,
+    labels=int, pointers=int, size=int, octet=int,
+)
+cpdef Py_ssize_t unfold(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end, Name name) except -1 nogil
+
+@cython.locals(size=int, i=int, at=int)
+cdef int _is_marked(Name name) except -1 nogil
+
+@cython.locals(depth=int, bit=uint64_t)
+cpdef int digest(Name name, const uint64_t[::1] key, uint64_t mask_low, uint64_t mask_high) except -1 nogil

@@ -1,0 +1,140 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""Names in messages: walk them, unfold them, fold their case, digest their suffixes.
+
+Rules:
+- A label is bytes: dots, NULs and 0xFF are legal in it; only A to Z are folded (RFC 4343).
+- A compression pointer goes strictly backwards, below everything already read of this name, and never into
+  the header; at most 127 are followed (RFC 1035 4.1.4). So a walk ends, whatever the bytes.
+- A malformed name is an ordinary result (0), a read outside the buffer is an error that is raised.
+"""
+
+import cython
+
+if not cython.compiled:
+    from .siphash import siphash128
+
+MAX_OCTETS = 255
+MAX_POINTERS = 127
+_MAX_OCTETS = MAX_OCTETS
+_MAX_POINTERS = MAX_POINTERS
+_HEADER = 12
+
+
+class Name:
+    """A lower-cased, uncompressed name with the starts of its labels and the digests of its suffixes by depth.
+
+    `digests[2 * depth]` and `[2 * depth + 1]` are the 128 bits for the suffix of `depth` labels; `marked` tells
+    whether the name begins with `_port._https.` (RFC 9460 9.1).
+    """
+
+    def __init__(self):
+        self.octets = memoryview(bytearray(256))
+        self.starts = memoryview(bytearray(256)).cast("H")
+        self.digests = memoryview(bytearray(16 * 129)).cast("Q")
+        self.length = 0
+        self.labels = 0
+        self.marked = 0
+
+    def wire(self):
+        """Return the name's octets."""
+        return bytes(self.octets[: self.length])
+
+
+def skip(data, at, end):
+    """Return the offset after the name at `at` in data[:end] without following pointers; 0 if malformed."""
+    while at < end:
+        size = data[at]
+        if size == 0:
+            return at + 1
+        if size >= 192:
+            if at + 2 > end:
+                return 0
+            return at + 2
+        if size >= 64:
+            return 0
+        at += size + 1
+    return 0
+
+
+def unfold(data, start, end, name):
+    """Read the name at `start` of data[:end] into `name`; return the offset after it, 0 if malformed."""
+    at = start
+    lowest = start
+    after = 0
+    written = 0
+    labels = 0
+    pointers = 0
+    while 1:
+        if at >= end:
+            return 0
+        size = data[at]
+        if size == 0:
+            break
+        if size >= 192:
+            if at + 2 > end or pointers >= _MAX_POINTERS:
+                return 0
+            if after == 0:
+                after = at + 2
+            target = (size & 63) << 8
+            target = target | data[at + 1]
+            if target >= lowest or target < _HEADER:
+                return 0
+            pointers += 1
+            lowest = target
+            at = target
+            continue
+        if size >= 64 or at + 1 + size > end or written + size + 2 > _MAX_OCTETS:
+            return 0
+        name.starts[labels] = written
+        labels += 1
+        name.octets[written] = size
+        at += 1
+        written += 1
+        stop = at + size
+        while at < stop:
+            octet = data[at]
+            if 65 <= octet <= 90:
+                octet += 32
+            name.octets[written] = octet
+            written += 1
+            at += 1
+    name.octets[written] = 0
+    name.length = written + 1
+    name.labels = labels
+    name.marked = _is_marked(name)
+    if after == 0:
+        after = at + 1
+    return after
+
+
+def _is_marked(name):
+    """Tell whether the name begins with `_port._https.`, as browsers ask for services on other ports."""
+    if name.labels < 3:
+        return 0
+    size = name.octets[0]
+    if size < 2 or size > 6 or name.octets[1] != 95:
+        return 0
+    i = 2
+    while i <= size:
+        if name.octets[i] < 48 or name.octets[i] > 57:
+            return 0
+        i += 1
+    at = name.starts[1]
+    if name.octets[at] != 6:
+        return 0
+    if name.octets[at + 1] != 95 or name.octets[at + 2] != 104 or name.octets[at + 3] != 116:
+        return 0
+    if name.octets[at + 4] != 116 or name.octets[at + 5] != 112 or name.octets[at + 6] != 115:
+        return 0
+    return 1
+
+
+def digest(name, key, mask_low, mask_high):
+    """Digest each suffix whose depth (1 to 127 labels) has its bit in the mask. Returns 0."""
+    depth = 1
+    while depth <= name.labels:
+        bit = mask_low >> depth if depth < 64 else mask_high >> (depth - 64)
+        if bit & 1:
+            siphash128(key, name.octets, name.starts[name.labels - depth], name.length, name.digests, 2 * depth)
+        depth += 1
+    return 0

@@ -1,0 +1,92 @@
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from .image cimport find
+from .message cimport Message
+from .name cimport Name, digest, skip, unfold
+from .question cimport Question
+from .reply cimport Replies, blocked
+
+cdef int _ASK
+cdef int _PASS
+cdef int _BLOCK
+cdef int _BLOCK_SELF
+cdef int _BLOCK_BELOW
+cdef int _EXCEPT_SELF
+cdef int _EXCEPT_BELOW
+cdef int _SET_ASIDE
+cdef int _NEW
+cdef int _CNAME
+cdef int _DNAME
+cdef int _SVCB
+cdef int _HTTPS
+cdef int _MAX_JUDGED_NAMES
+
+cdef class Member:
+    cdef readonly const uint64_t[::1] words
+    cdef readonly Replies replies
+    cdef readonly int slot
+    cdef readonly uint32_t scope_bit
+    cdef readonly bint release
+    cdef readonly bint approved
+    cdef readonly bint suspended
+    cdef public Member following
+
+cdef class Generation:
+    cdef readonly uint64_t number
+    cdef readonly const uint64_t[::1] key
+    cdef readonly Member first
+    cdef readonly tuple members
+    cdef readonly uint64_t mask_low
+    cdef readonly uint64_t mask_high
+
+cdef class Verdict:
+    cdef readonly int verdict
+    cdef readonly int slot
+    cdef readonly int depth
+    cdef readonly int bits
+    cdef readonly uint64_t low
+    cdef readonly uint64_t high
+    cdef readonly bint released
+    cdef public long errors
+
+@cython.locals(result=int)
+cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict) noexcept nogil
+
+@cython.locals(result=int)
+cpdef int judge(
+    Generation generation, const unsigned char[::1] data, Message message, uint32_t scope, Name name, Verdict verdict
+) noexcept nogil
+
+@cython.locals(length=Py_ssize_t)
+cpdef Py_ssize_t answer(
+    Generation generation, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet,
+    Question question, Py_ssize_t limit,
+) noexcept nogil
+
+cdef Py_ssize_t _answer(
+    Member member, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet, Question question,
+    Py_ssize_t limit,
+) except -1 nogil
+
+cdef int _decide(Generation generation, Name name, uint32_t scope, Verdict verdict) except -1 nogil
+
+cdef int _ask_lists(Member member, Name name, uint32_t scope, Verdict verdict) except -1 nogil
+
+@cython.locals(depth=int, bit=uint64_t, bits=int, say=int)
+cdef int _ask_list(Member member, Name name, Verdict verdict) except -1 nogil
+
+@cython.locals(own=bint)
+cdef int _say(int bits, int depth, Name name) except -1 nogil
+
+@cython.locals(
+    names=int, last_pointer=int, section=int, left=int, pointer=int, kind=int, size=int, at=Py_ssize_t,
+    start=Py_ssize_t, after=Py_ssize_t,
+)
+cdef int _judge(
+    Generation generation, const unsigned char[::1] data, Message message, uint32_t scope, Name name, Verdict verdict
+) except -1 nogil
+
+cdef int _pointer(const unsigned char[::1] data, Py_ssize_t at) except -1 nogil
+
+cdef bint _has_target(int kind, int size) except -1 nogil

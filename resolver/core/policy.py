@@ -1,0 +1,261 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""The only place where a name is judged.
+
+Rules:
+- A verdict starts as ASK and only a walk that came to its end makes it PASS or BLOCK: an error asks, it never passes.
+- Within a list the most specific entry wins; an exception ends only its own list's say, a release ends all.
+- Of the lists that block, the most specific entry picks the answer, then the configured order.
+- An entry on the name itself also covers `_port._https.` before it (RFC 9460 9.1).
+- A slot set aside counts only once approved, a new slot not while the list's new entries are suspended.
+- In a reply every owner of ANSWER is judged, and every CNAME, DNAME, SVCB and HTTPS target there, on the chain
+  or not, in byte order; a blocked owner in ADDITIONAL drops that section (see core.message).
+"""
+
+import cython
+
+from .codes import (
+    ASK,
+    BLOCK,
+    BLOCK_BELOW,
+    BLOCK_SELF,
+    EXCEPT_BELOW,
+    EXCEPT_SELF,
+    NEW,
+    PASS,
+    SET_ASIDE,
+    TYPE_CNAME,
+    TYPE_DNAME,
+    TYPE_HTTPS,
+    TYPE_SVCB,
+)
+
+if not cython.compiled:
+    from .image import find
+    from .name import digest, skip, unfold
+    from .reply import blocked
+
+# Work allowed on one reply: a message beyond it is one that no server sends in earnest.
+MAX_JUDGED_NAMES = 512
+
+_ASK = ASK
+_PASS = PASS
+_BLOCK = BLOCK
+_BLOCK_SELF = BLOCK_SELF
+_BLOCK_BELOW = BLOCK_BELOW
+_EXCEPT_SELF = EXCEPT_SELF
+_EXCEPT_BELOW = EXCEPT_BELOW
+_SET_ASIDE = SET_ASIDE
+_NEW = NEW
+_CNAME = TYPE_CNAME
+_DNAME = TYPE_DNAME
+_SVCB = TYPE_SVCB
+_HTTPS = TYPE_HTTPS
+_MAX_JUDGED_NAMES = MAX_JUDGED_NAMES
+
+
+class Member:
+    """One list of a generation: its image, its replies, its counters' slot, and what this generation allows."""
+
+    def __init__(self, words, replies, *, slot, release=False, approved=False, suspended=False, following=None):
+        self.words = words
+        self.replies = replies
+        self.slot = slot
+        self.scope_bit = 1 << slot
+        self.release = release
+        self.approved = approved
+        self.suspended = suspended
+        self.following = following
+
+
+class Generation:
+    """Images and replies that are in force together, in configured order; never changed, only replaced."""
+
+    def __init__(self, number, key, members):
+        self.number = number
+        self.key = memoryview(bytes(key)).cast("Q")
+        self.first = None
+        self.mask_low = 0
+        self.mask_high = 0
+        self.members = tuple(members)
+        for member in reversed(members):
+            member.following = self.first
+            self.first = member
+            self.mask_low |= member.words[7]
+            self.mask_high |= member.words[8]
+
+
+class Verdict:
+    """What was decided, and by which entry: list slot, depth, 112-bit digest and the slot's bits."""
+
+    def __init__(self):
+        self.verdict = ASK
+        self.slot = -1
+        self.depth = 0
+        self.bits = 0
+        self.low = 0
+        self.high = 0
+        self.released = 0
+        self.errors = 0
+
+
+def decide(generation, name, scope, verdict):
+    """Judge an unfolded name by the lists whose bit is in `scope`; fill `verdict` and return it: ASK, PASS or BLOCK."""
+    result = _ASK
+    try:
+        result = _decide(generation, name, scope, verdict)
+    finally:
+        # Returning from here is what turns an error into ASK in both builds.
+        if result == _ASK:
+            verdict.errors += 1
+        verdict.verdict = result
+        return result  # noqa: B012
+
+
+def judge(generation, data, message, scope, name, verdict):
+    """Judge a whole reply that core.message has read; return ASK, PASS or BLOCK; may set message.drop_additional."""
+    result = _ASK
+    try:
+        result = _judge(generation, data, message, scope, name, verdict)
+    finally:
+        if result == _ASK:
+            verdict.errors += 1
+        verdict.verdict = result
+        return result  # noqa: B012
+
+
+def answer(generation, verdict, out, packet, question, limit):
+    """Write the reply of the list that blocked into `out`; return its length, 0 where it could not be written."""
+    length = 0
+    try:
+        length = _answer(generation.first, verdict, out, packet, question, limit)
+    finally:
+        return length  # noqa: B012
+
+
+def _answer(member, verdict, out, packet, question, limit):
+    if member is None:
+        return 0
+    if member.slot == verdict.slot:
+        return blocked(out, packet, question, member.replies, verdict.bits, limit)
+    return _answer(member.following, verdict, out, packet, question, limit)
+
+
+def _decide(generation, name, scope, verdict):
+    verdict.slot = -1
+    verdict.depth = 0
+    verdict.bits = 0
+    verdict.released = 0
+    digest(name, generation.key, generation.mask_low, generation.mask_high)
+    _ask_lists(generation.first, name, scope, verdict)
+    if verdict.released or verdict.slot < 0:
+        return _PASS
+    return _BLOCK
+
+
+def _ask_lists(member, name, scope, verdict):
+    """Ask this list and those after it; keep the most specific entry that blocks."""
+    if member is None:
+        return 0
+    if member.scope_bit & scope:
+        _ask_list(member, name, verdict)
+    return _ask_lists(member.following, name, scope, verdict)
+
+
+def _ask_list(member, name, verdict):
+    """Let one list have its say: its most specific entry that covers the name."""
+    depth = name.labels
+    while depth > 0:
+        bit = member.words[7] >> depth if depth < 64 else member.words[8] >> (depth - 64)
+        bits = 0
+        if bit & 1:
+            bits = find(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
+        if bits & _SET_ASIDE and not member.approved:
+            bits = 0
+        if bits & _NEW and member.suspended:
+            bits = 0
+        if bits:
+            say = _say(bits, depth, name)
+            if say == _EXCEPT_SELF:
+                if member.release:
+                    verdict.released = 1
+                return 0
+            if say == _BLOCK_SELF:
+                if depth > verdict.depth:
+                    verdict.slot = member.slot
+                    verdict.depth = depth
+                    verdict.bits = bits
+                    verdict.low = name.digests[2 * depth]
+                    verdict.high = name.digests[2 * depth + 1] >> 16
+                return 0
+        depth -= 1
+    return 0
+
+
+def _say(bits, depth, name):
+    """Return EXCEPT_SELF, BLOCK_SELF or 0: what a slot's bits say of a name of which it is the suffix of `depth`."""
+    own = depth == name.labels
+    if name.marked and depth == name.labels - 2 and bits & (_EXCEPT_SELF | _BLOCK_SELF):
+        own = 1
+    if own:
+        if bits & _EXCEPT_SELF:
+            return _EXCEPT_SELF
+        if bits & _BLOCK_SELF:
+            return _BLOCK_SELF
+        return 0
+    if bits & _EXCEPT_BELOW:
+        return _EXCEPT_SELF
+    if bits & _BLOCK_BELOW:
+        return _BLOCK_SELF
+    return 0
+
+
+def _judge(generation, data, message, scope, name, verdict):
+    names = 0
+    last_pointer = 0
+    section = 0
+    at = message.answer_start
+    message.drop_additional = 0
+    while section < 2:
+        left = message.answers if section == 0 else message.additionals
+        if section == 1:
+            at = message.additional_start
+        while left > 0:
+            left -= 1
+            pointer = _pointer(data, at)
+            if pointer == 0 or pointer != last_pointer:
+                names += 1
+                if names > _MAX_JUDGED_NAMES or unfold(data, at, message.end, name) == 0:
+                    return _ASK
+                if _decide(generation, name, scope, verdict) == _BLOCK:
+                    if section == 0:
+                        return _BLOCK
+                    message.drop_additional = 1
+                    return _PASS
+                last_pointer = pointer
+            at = skip(data, at, message.end)
+            kind = data[at] << 8 | data[at + 1]
+            size = data[at + 8] << 8 | data[at + 9]
+            at += 10
+            if section == 0 and _has_target(kind, size):
+                names += 1
+                start = at + 2 if kind == _SVCB or kind == _HTTPS else at
+                after = unfold(data, start, at + size, name)
+                if names > _MAX_JUDGED_NAMES or after == 0 or after > at + size:
+                    return _ASK
+                if _decide(generation, name, scope, verdict) == _BLOCK:
+                    return _BLOCK
+            at += size
+        section += 1
+    return _PASS
+
+
+def _pointer(data, at):
+    """Return the target of the compression pointer at `at`, 0 where there is none."""
+    if data[at] < 192:
+        return 0
+    return (data[at] & 63) << 8 | data[at + 1]
+
+
+def _has_target(kind, size):
+    """Tell whether a record of this type names where to go on; an SVCB record too short for one is malformed anyway."""
+    return kind == _CNAME or kind == _DNAME or ((kind == _SVCB or kind == _HTTPS) and size > 0)

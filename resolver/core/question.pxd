@@ -1,0 +1,53 @@
+import cython
+
+from .name cimport Name, skip, unfold
+
+cdef int _WELL_FORMED
+cdef int _SILENT_SHORT
+cdef int _SILENT_RESPONSE
+cdef int _BAD_OPCODE
+cdef int _BAD_COUNT
+cdef int _BAD_NAME
+cdef int _BAD_RECORD
+cdef int _BAD_OPT
+cdef int _BAD_VERSION
+cdef int _BAD_TYPE
+cdef int _NOT_SERVED
+cdef int _OPT
+cdef int _TKEY
+cdef int _TSIG
+cdef int _IXFR
+cdef int _MAILA
+cdef int _SIG
+cdef int _HEADER
+cdef int _SMALLEST_PAYLOAD
+
+cdef class Question:
+    cdef readonly Name name
+    cdef readonly int problem
+    cdef readonly Py_ssize_t end
+    cdef readonly int qtype
+    cdef readonly int qclass
+    cdef readonly int flags
+    cdef readonly bint has_opt
+    cdef readonly int version
+    cdef readonly int payload
+    cdef readonly bint dnssec_ok
+
+cdef int _clear(Question question) except -1 nogil
+
+cpdef int parse(const unsigned char[::1] packet, Py_ssize_t end, Question question) except -1 nogil
+
+@cython.locals(at=Py_ssize_t, problem=int)
+cdef int _parse(const unsigned char[::1] packet, Py_ssize_t end, Question question) except -1 nogil
+
+@cython.locals(before=int, left=int, seen=int, at=Py_ssize_t, owner=Py_ssize_t, problem=int, kind=int, size=int)
+cdef int _records(const unsigned char[::1] packet, Py_ssize_t end, Question question) except -1 nogil
+
+@cython.locals(end=Py_ssize_t)
+cdef bint _options_fit(const unsigned char[::1] packet, Py_ssize_t at, int size) except -1 nogil
+
+@cython.locals(count=int, at=Py_ssize_t, octet=int)
+cpdef int matches(
+    const unsigned char[::1] reply, Py_ssize_t end, const unsigned char[::1] query, Question question
+) except -1 nogil

@@ -1,0 +1,186 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""Header and question from bytes; is this reply the answer to that query?
+
+Rules (RFC 1035 4.1, 6891 6, 9619; order as below, the first that applies is the result):
+- Under 12 octets, or QR=1: silence. Opcode not QUERY: NOTIMP. QDCOUNT not 1: FORMERR.
+- A name that is malformed or compressed, a question cut short, records that do not end where the message ends,
+  more than one OPT, an OPT outside ADDITIONAL, not at the root or with broken options: FORMERR.
+- EDNS version above 0: BADVERS. OPT, TSIG or TKEY as qtype: FORMERR.
+- TSIG, SIG(0), AXFR, IXFR, MAILA, MAILB: not served here, REFUSED.
+- The name is kept as it came, for the answer, and folded, for the judgement.
+"""
+
+import cython
+
+from .codes import (
+    BAD_COUNT,
+    BAD_NAME,
+    BAD_OPCODE,
+    BAD_OPT,
+    BAD_RECORD,
+    BAD_TYPE,
+    BAD_VERSION,
+    NOT_SERVED,
+    SILENT_RESPONSE,
+    SILENT_SHORT,
+    TYPE_IXFR,
+    TYPE_MAILA,
+    TYPE_OPT,
+    TYPE_TKEY,
+    TYPE_TSIG,
+    WELL_FORMED,
+)
+
+from .name import Name
+
+if not cython.compiled:
+    from .name import skip, unfold
+
+_WELL_FORMED = WELL_FORMED
+_SILENT_SHORT = SILENT_SHORT
+_SILENT_RESPONSE = SILENT_RESPONSE
+_BAD_OPCODE = BAD_OPCODE
+_BAD_COUNT = BAD_COUNT
+_BAD_NAME = BAD_NAME
+_BAD_RECORD = BAD_RECORD
+_BAD_OPT = BAD_OPT
+_BAD_VERSION = BAD_VERSION
+_BAD_TYPE = BAD_TYPE
+_NOT_SERVED = NOT_SERVED
+_OPT = TYPE_OPT
+_TKEY = TYPE_TKEY
+_TSIG = TYPE_TSIG
+_IXFR = TYPE_IXFR
+_MAILA = TYPE_MAILA
+_SIG = 24
+_HEADER = 12
+_SMALLEST_PAYLOAD = 512
+
+
+class Question:
+    """What a query asks: its folded name, where its question ends, its flags and EDNS; reused for every query."""
+
+    def __init__(self):
+        self.name = Name()
+        _clear(self)
+
+
+def parse(packet, end, question):
+    """Read the query packet[:end] into `question`; return its problem: WELL_FORMED or a number of core.codes."""
+    _clear(question)
+    question.problem = _parse(packet, end, question)
+    return question.problem
+
+
+def _clear(question):
+    """Forget the query before."""
+    question.problem = _SILENT_SHORT
+    question.end = 0
+    question.qtype = 0
+    question.qclass = 0
+    question.flags = 0
+    question.has_opt = 0
+    question.version = 0
+    question.payload = _SMALLEST_PAYLOAD
+    question.dnssec_ok = 0
+    return 0
+
+
+def _parse(packet, end, question):
+    if end < _HEADER:
+        return _SILENT_SHORT
+    if packet[2] & 0x80:
+        return _SILENT_RESPONSE
+    question.flags = packet[2] << 8 | packet[3]
+    if packet[2] & 0x78:
+        return _BAD_OPCODE
+    if packet[4] != 0 or packet[5] != 1:
+        return _BAD_COUNT
+    at = unfold(packet, _HEADER, end, question.name)
+    if at == 0 or at - _HEADER != question.name.length or at + 4 > end:
+        return _BAD_NAME
+    question.qtype = packet[at] << 8 | packet[at + 1]
+    question.qclass = packet[at + 2] << 8 | packet[at + 3]
+    question.end = at + 4
+    problem = _records(packet, end, question)
+    if problem == _BAD_RECORD or problem == _BAD_OPT:
+        return problem
+    if question.version > 0:
+        return _BAD_VERSION
+    if question.qtype == _OPT or question.qtype == _TSIG or question.qtype == _TKEY:
+        return _BAD_TYPE
+    if problem == _WELL_FORMED and _IXFR <= question.qtype <= _MAILA:
+        return _NOT_SERVED
+    return problem
+
+
+def _records(packet, end, question):
+    """Walk what follows the question to the end of the message; read OPT, notice signatures."""
+    before = (packet[6] << 8 | packet[7]) + (packet[8] << 8 | packet[9])
+    left = before + (packet[10] << 8 | packet[11])
+    seen = 0
+    at = question.end
+    problem = _WELL_FORMED
+    while seen < left:
+        owner = at
+        at = skip(packet, at, end)
+        if at == 0 or at + 10 > end:
+            return _BAD_RECORD
+        kind = packet[at] << 8 | packet[at + 1]
+        size = packet[at + 8] << 8 | packet[at + 9]
+        if at + 10 + size > end:
+            return _BAD_RECORD
+        if kind == _OPT:
+            if question.has_opt or seen < before or packet[owner] != 0 or not _options_fit(packet, at + 10, size):
+                return _BAD_OPT
+            question.has_opt = 1
+            question.payload = max(_SMALLEST_PAYLOAD, packet[at + 2] << 8 | packet[at + 3])
+            question.version = packet[at + 5]
+            question.dnssec_ok = packet[at + 6] >> 7
+        elif kind == _TSIG or (kind == _SIG and size >= 2 and packet[at + 10] == 0 and packet[at + 11] == 0):
+            problem = _NOT_SERVED
+        at += 10 + size
+        seen += 1
+    if at != end:
+        return _BAD_RECORD
+    return problem
+
+
+def _options_fit(packet, at, size):
+    """Tell whether the options of an OPT record fill its rdata exactly (RFC 6891 6.1.2)."""
+    end = at + size
+    while at < end:
+        if at + 4 > end:
+            return 0
+        at += 4 + (packet[at + 2] << 8 | packet[at + 3])
+    return at == end
+
+
+def matches(reply, end, query, question):
+    """Tell whether reply[:end] answers the query: 1 it does, 2 it is an error without a question, 0 it does not.
+
+    `query` holds the bytes sent upstream and `question` what core.question read from them. The name must come
+    back as it was sent, but for the case of its letters (RFC 5452 9.1).
+    """
+    if end < _HEADER or reply[0] != query[0] or reply[1] != query[1]:
+        return 0
+    if reply[2] & 0xF8 != 0x80:
+        return 0
+    count = reply[4] << 8 | reply[5]
+    if count == 0:
+        return 2 if reply[3] & 15 and end == _HEADER else 0
+    if count != 1 or end < question.end:
+        return 0
+    at = _HEADER
+    while at < question.end - 4:
+        octet = reply[at]
+        if 65 <= octet <= 90:
+            octet += 32
+        if octet != question.name.octets[at - _HEADER]:
+            return 0
+        at += 1
+    while at < question.end:
+        if reply[at] != query[at]:
+            return 0
+        at += 1
+    return 1

@@ -1,0 +1,76 @@
+import cython
+from libc.stdint cimport int64_t
+
+from .message cimport age
+from .question cimport Question
+
+cdef int _MAX_UDP_OCTETS
+cdef int _MAX_STREAM_OCTETS
+cdef int _HEADER
+cdef int _A
+cdef int _AAAA
+cdef int _IN
+cdef int _NXDOMAIN_ANSWER
+cdef int _NXDOMAIN
+cdef int _SERVFAIL
+cdef int _BLOCK_BELOW
+cdef int _EXCEPTION_BELOW
+cdef int _EDE_NONE
+cdef const unsigned char[::1] _NOTHING
+
+cdef class Replies:
+    cdef readonly int answer
+    cdef readonly int ede
+    cdef readonly const unsigned char[::1] v4
+    cdef readonly int v4_count
+    cdef readonly const unsigned char[::1] v6
+    cdef readonly int v6_count
+    cdef readonly const unsigned char[::1] soa
+
+cpdef int limit_of(Question question, bint stream) except -1 nogil
+
+@cython.locals(at=Py_ssize_t, start=Py_ssize_t, count=int)
+cpdef Py_ssize_t blocked(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Replies replies, int bits,
+    Py_ssize_t limit,
+) except -1 nogil
+
+@cython.locals(length=Py_ssize_t)
+cpdef Py_ssize_t empty(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, int rcode, int ede, bint truncated,
+    Py_ssize_t limit,
+) noexcept nogil
+
+@cython.locals(at=Py_ssize_t)
+cdef Py_ssize_t _empty(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, int rcode, int ede, bint truncated,
+    Py_ssize_t limit,
+) except -1 nogil
+
+@cython.locals(length=Py_ssize_t)
+cpdef Py_ssize_t relay(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, const unsigned char[::1] body,
+    Py_ssize_t start, Py_ssize_t end, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size,
+    int64_t seconds, int64_t ceiling, int ede, Py_ssize_t limit,
+) noexcept nogil
+
+@cython.locals(size=Py_ssize_t, at=Py_ssize_t)
+cdef Py_ssize_t _relay(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, const unsigned char[::1] body,
+    Py_ssize_t start, Py_ssize_t end, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size,
+    int64_t seconds, int64_t ceiling, int ede, Py_ssize_t limit,
+) except -1 nogil
+
+cdef Py_ssize_t _begin(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, int rcode
+) except -1 nogil
+
+cdef Py_ssize_t _copy(
+    unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data, Py_ssize_t size
+) except -1 nogil
+
+@cython.locals(options=Py_ssize_t, records=int)
+cdef Py_ssize_t _finish(
+    unsigned char[::1] out, Py_ssize_t at, Question question, int rcode, int ede,
+    const unsigned char[::1] errors, Py_ssize_t errors_size, Py_ssize_t limit,
+) except -1 nogil

@@ -1,0 +1,234 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""The bytes of every answer that leaves this house.
+
+Rules:
+- Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT only if asked (RFC 6891 7).
+- A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
+  addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
+- NXDOMAIN only where nothing below the name may exist: an entry with its subdomains and no exception below (RFC 8020).
+- An extended error is a number alone (RFC 8914); no list's name, serial or rule is in any answer.
+- A reply larger than the client takes is sent as TC=1 with the question only; never above 1232 octets over UDP (RFC 9715).
+- Functions return the reply's length, 0 where it could not be written.
+"""
+
+import cython
+
+from .codes import (
+    ANSWER_NODATA,
+    ANSWER_NXDOMAIN,
+    ANSWER_PAGE,
+    BLOCK_BELOW,
+    CLASS_IN,
+    EDE_BLOCKED,
+    EDE_CENSORED,
+    EDE_FORGED_ANSWER,
+    EDE_NONE,
+    EXCEPTION_BELOW,
+    NXDOMAIN,
+    SERVFAIL,
+    TYPE_A,
+    TYPE_AAAA,
+)
+
+if not cython.compiled:
+    from .message import age
+
+BLOCKED_TTL_S = 60
+MAX_UDP_OCTETS = 1232
+MAX_STREAM_OCTETS = 65535
+MAX_ADDRESSES = 8
+
+_MAX_UDP_OCTETS = MAX_UDP_OCTETS
+_MAX_STREAM_OCTETS = MAX_STREAM_OCTETS
+_HEADER = 12
+_A = TYPE_A
+_AAAA = TYPE_AAAA
+_IN = CLASS_IN
+_PAGE = ANSWER_PAGE
+_NXDOMAIN_ANSWER = ANSWER_NXDOMAIN
+_NXDOMAIN = NXDOMAIN
+_SERVFAIL = SERVFAIL
+_BLOCK_BELOW = BLOCK_BELOW
+_EXCEPTION_BELOW = EXCEPTION_BELOW
+_EDE_NONE = EDE_NONE
+_NOTHING = memoryview(bytes(6))
+
+# SOA rdata of negative blocked answers: constant, so that it tells nothing of the list.
+_SOA_RDATA = (
+    b"\x09localhost\x00\x06nobody\x07invalid\x00"
+    + b"".join(n.to_bytes(4, "big") for n in (1, 3600, 1200, 604800, BLOCKED_TTL_S))
+)
+
+
+class Replies:
+    """The records of one list's blocked answers: built once from the configuration, copied for each answer.
+
+    answer: ANSWER_PAGE, ANSWER_NODATA or ANSWER_NXDOMAIN; statute: whether law (EDE 16) or contract (EDE 15) is the
+    basis; v4, v6: the page's addresses as 4 and 16 octets, at most MAX_ADDRESSES of each.
+    """
+
+    def __init__(self, answer, *, statute, v4=(), v6=()):
+        if answer not in (ANSWER_PAGE, ANSWER_NODATA, ANSWER_NXDOMAIN):
+            raise ValueError("answer: not one of core.codes")
+        if len(v4) > MAX_ADDRESSES or len(v6) > MAX_ADDRESSES:
+            raise ValueError("addresses: too many")
+        self.answer = answer
+        self.ede = EDE_FORGED_ANSWER if answer == ANSWER_PAGE else EDE_CENSORED if statute else EDE_BLOCKED
+        self.v4 = memoryview(b"".join(_record(TYPE_A, address) for address in v4) or b"\0")
+        self.v4_count = len(v4) if answer == ANSWER_PAGE else 0
+        self.v6 = memoryview(b"".join(_record(TYPE_AAAA, address) for address in v6) or b"\0")
+        self.v6_count = len(v6) if answer == ANSWER_PAGE else 0
+        self.soa = memoryview(_record(6, _SOA_RDATA))
+
+
+def _record(kind, rdata):
+    """Return a record of class IN owned by the qname (a pointer to offset 12)."""
+    return (
+        b"\xc0\x0c" + kind.to_bytes(2, "big") + b"\x00\x01" + BLOCKED_TTL_S.to_bytes(4, "big")
+        + len(rdata).to_bytes(2, "big") + rdata
+    )
+
+
+def limit_of(question, stream):
+    """Return the largest reply in octets that this query's sender takes over UDP, or over a stream."""
+    if stream:
+        return _MAX_STREAM_OCTETS
+    if question.payload > _MAX_UDP_OCTETS:
+        return _MAX_UDP_OCTETS
+    return question.payload
+
+
+def blocked(out, packet, question, replies, bits, limit):
+    """Write a list's answer to a blocked query. Raises where it cannot; core.policy.answer is the way in."""
+    at = _begin(out, packet, question, 0)
+    count = 0
+    if question.qclass == _IN:
+        if question.qtype == _A and replies.v4_count:
+            count = replies.v4_count
+            at = _copy(out, at, replies.v4, replies.v4.shape[0])
+        elif question.qtype == _AAAA and replies.v6_count:
+            count = replies.v6_count
+            at = _copy(out, at, replies.v6, replies.v6.shape[0])
+    out[7] = count
+    if count == 0:
+        start = at
+        at = _copy(out, at, replies.soa, replies.soa.shape[0])
+        out[start + 4] = question.qclass >> 8
+        out[start + 5] = question.qclass & 255
+        out[9] = 1
+        if replies.answer == _NXDOMAIN_ANSWER and bits & _BLOCK_BELOW and not bits & _EXCEPTION_BELOW:
+            out[3] = out[3] | _NXDOMAIN
+    return _finish(out, at, question, out[3] & 15, replies.ede, replies.soa, 0, limit)
+
+
+def empty(out, packet, question, rcode, ede, truncated, limit):
+    """Write a reply without records: rcode (up to 4095), one extended error or EDE_NONE, TC if `truncated`."""
+    length = 0
+    try:
+        length = _empty(out, packet, question, rcode, ede, truncated, limit)
+    finally:
+        return length  # noqa: B012
+
+
+def _empty(out, packet, question, rcode, ede, truncated, limit):
+    at = _begin(out, packet, question, rcode & 15)
+    if truncated:
+        out[2] = out[2] | 2
+    return _finish(out, at, question, rcode, ede, packet, 0, limit)
+
+
+def relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, ceiling, ede, limit):
+    """Write an upstream's trimmed reply body[start:end] as the answer to this query.
+
+    seconds: how long it was kept, -1 for one fresh from upstream; ceiling: the largest TTL to send; errors: the
+    upstream's extended error options; ede: one of our own besides, or EDE_NONE.
+    """
+    length = 0
+    try:
+        length = _relay(
+            out, packet, question, body, start, end, rcode, errors, errors_size, seconds, ceiling, ede, limit
+        )
+    finally:
+        return length  # noqa: B012
+
+
+def _relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, ceiling, ede, limit):
+    if rcode > 15 and not question.has_opt:
+        return _empty(out, packet, question, _SERVFAIL, _EDE_NONE, 0, limit)
+    size = end - start
+    if size + (11 + errors_size + (6 if ede >= 0 else 0) if question.has_opt else 0) > limit:
+        at = _begin(out, packet, question, rcode & 15)
+        out[2] = out[2] | 2
+        return _finish(out, at, question, rcode, ede, errors, 0, limit)
+    out[:size] = body[start:end]
+    _begin(out, packet, question, rcode & 15)
+    out[6:_HEADER] = body[start + 6 : start + _HEADER]
+    out[3] = out[3] | (body[start + 3] & 0x20)
+    if seconds < 0:
+        out[2] = out[2] | (body[start + 2] & 6)
+    else:
+        age(out, size, seconds, ceiling)
+    return _finish(out, size, question, rcode, ede, errors, errors_size, limit)
+
+
+def _begin(out, packet, question, rcode):
+    """Write header and question; return the offset after them. Without a question read: the header alone."""
+    out[0] = packet[0]
+    out[1] = packet[1]
+    out[2] = 0x80 | (packet[2] & 0x79)
+    out[3] = 0x80 | (packet[3] & 0x10) | rcode
+    out[4] = 0
+    out[5] = 1 if question.end else 0
+    out[6:_HEADER] = _NOTHING
+    if question.end == 0:
+        return _HEADER
+    out[_HEADER : question.end] = packet[_HEADER : question.end]
+    return question.end
+
+
+def _copy(out, at, data, size):
+    """Copy data[:size] to out[at:]; return the offset after it."""
+    out[at : at + size] = data[:size]
+    return at + size
+
+
+def _finish(out, at, question, rcode, ede, errors, errors_size, limit):
+    """Append OPT where the query had one; cut to the question with TC=1 what is above the limit."""
+    if ede >= 0:
+        options = errors_size + 6
+    else:
+        options = errors_size
+    if at + (11 + options if question.has_opt else 0) > limit and at > question.end > 0:
+        at = question.end
+        out[2] = out[2] | 2
+        out[6:_HEADER] = _NOTHING
+    if at + 11 + options > limit:
+        options = 0
+    if not question.has_opt or at + 11 + options > limit:
+        return at
+    records = (out[10] << 8 | out[11]) + 1
+    out[10] = records >> 8 & 255
+    out[11] = records & 255
+    out[at] = 0
+    out[at + 1] = 0
+    out[at + 2] = 41
+    out[at + 3] = _MAX_UDP_OCTETS >> 8
+    out[at + 4] = _MAX_UDP_OCTETS & 255
+    out[at + 5] = rcode >> 4
+    out[at + 6] = 0
+    out[at + 7] = 0x80 if question.dnssec_ok else 0
+    out[at + 8] = 0
+    out[at + 9] = options >> 8
+    out[at + 10] = options & 255
+    at += 11
+    if options and ede >= 0:
+        out[at] = 0
+        out[at + 1] = 15
+        out[at + 2] = 0
+        out[at + 3] = 2
+        out[at + 4] = ede >> 8
+        out[at + 5] = ede & 255
+        at += 6
+    if options and errors_size:
+        at = _copy(out, at, errors, errors_size)
+    return at

@@ -1,0 +1,60 @@
+import cython
+from libc.stdint cimport uint64_t
+
+from .question cimport Question
+from .siphash cimport siphash128
+
+cdef Py_ssize_t _RECORD_HEADER
+cdef uint64_t _WAYS
+
+cdef class Store:
+    cdef readonly uint64_t sets
+    cdef readonly uint64_t[::1] index
+    cdef readonly unsigned char[::1] ring
+    cdef readonly uint64_t size
+    cdef readonly uint64_t head
+    cdef readonly const uint64_t[::1] key
+    cdef readonly unsigned char[::1] text
+    cdef readonly uint64_t[::1] digest
+
+cdef class Kept:
+    cdef readonly Py_ssize_t start
+    cdef readonly Py_ssize_t end
+    cdef readonly Py_ssize_t errors_start
+    cdef readonly Py_ssize_t errors_size
+    cdef readonly uint64_t age_s
+    cdef readonly uint64_t ttl_s
+    cdef readonly uint64_t generation
+    cdef readonly int rcode
+    cdef readonly int kind
+    cdef readonly Py_ssize_t record
+
+@cython.locals(length=Py_ssize_t)
+cpdef int set_key(Store store, Question question, int bits) except -1 nogil
+
+@cython.locals(slot=Py_ssize_t, way=uint64_t, position=uint64_t, at=Py_ssize_t)
+cpdef int find(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
+
+@cython.locals(total=uint64_t, at=uint64_t, position=uint64_t)
+cpdef int keep(
+    Store store, uint64_t low, uint64_t high, uint64_t now_s, uint64_t ttl_s, uint64_t generation, int rcode, int kind,
+    const unsigned char[::1] body, Py_ssize_t end, const unsigned char[::1] errors, Py_ssize_t errors_size,
+) except -1 nogil
+
+cpdef int renew(Store store, Kept kept, uint64_t generation) except -1 nogil
+
+cpdef int drop(Store store, Kept kept) except -1 nogil
+
+@cython.locals(kept_at=uint64_t, ttl_s=uint64_t)
+cdef int _read(Store store, Py_ssize_t at, uint64_t now_s, Kept kept) except -1 nogil
+
+@cython.locals(slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t)
+cdef int _enter(Store store, uint64_t low, uint64_t high, uint64_t position) except -1 nogil
+
+cdef bint _is_alive(Store store, uint64_t position) except -1 nogil
+
+@cython.locals(value=uint64_t)
+cdef uint64_t _get(const unsigned char[::1] octets, Py_ssize_t at, int size) except? 0xFFFFFFFFFFFFFFFE nogil
+
+@cython.locals(i=int)
+cdef int _put(unsigned char[::1] octets, Py_ssize_t at, uint64_t value, int size) except -1 nogil

@@ -1,0 +1,63 @@
+import cython
+from libc.stdint cimport uint64_t
+
+from .siphash cimport siphash128
+
+cdef uint64_t _WINDOW_S
+cdef uint64_t _CAP_AN_HOUR
+cdef uint64_t _WAYS
+cdef uint64_t _SLOT_WORDS
+cdef uint64_t _NONE
+cdef int _BLOCKED_QUERIES
+cdef int _ATTEMPTS
+cdef int _ATTEMPTS_CAPPED
+cdef int _ATTEMPTS_SATURATED
+cdef int _NEW_PREFIXES
+cdef int _START
+cdef int _STRIDE
+cdef int _SELFTEST
+cdef int _NEW
+cdef int _A
+cdef int _AAAA
+cdef int _HTTPS
+cdef int _SVCB
+
+cdef class Tally:
+    cdef readonly uint64_t[::1] attempts
+    cdef readonly uint64_t[::1] clients
+    cdef readonly uint64_t[::1] prefixes
+    cdef readonly uint64_t sets
+    cdef readonly uint64_t[::1] key
+    cdef readonly unsigned char[::1] text
+    cdef readonly uint64_t[::1] out
+
+@cython.locals(result=int)
+cpdef int count(
+    Tally tally, uint64_t[::1] counters, int slot, uint64_t low, uint64_t high, int bits, int qtype,
+    const unsigned char[::1] client, uint64_t now_s,
+) noexcept nogil
+
+@cython.locals(base=Py_ssize_t, tag=uint64_t, at=uint64_t, person=int)
+cdef int _count(
+    Tally tally, uint64_t[::1] counters, int slot, uint64_t low, uint64_t high, int bits, int qtype,
+    const unsigned char[::1] client, uint64_t now_s,
+) except -1 nogil
+
+@cython.locals(at=uint64_t)
+cdef int _count_client(Tally tally, uint64_t[::1] counters, Py_ssize_t base, uint64_t tag) except -1 nogil
+
+@cython.locals(first=uint64_t, free=uint64_t, at=uint64_t, way=uint64_t)
+cdef uint64_t _place(
+    const uint64_t[::1] table, uint64_t sets, uint64_t tag, uint64_t now_s, uint64_t window_s
+) except? 0xFFFFFFFFFFFFFFFE nogil
+
+@cython.locals(i=int)
+cdef uint64_t _tag(
+    Tally tally, const unsigned char[::1] client, int kept, uint64_t slot, uint64_t low, uint64_t high, int use
+) except? 0xFFFFFFFFFFFFFFFE nogil
+
+@cython.locals(i=int)
+cdef int _is_mapped(const unsigned char[::1] client) except -1 nogil
+
+@cython.locals(i=Py_ssize_t)
+cdef int _clear(uint64_t[::1] table) except -1 nogil

@@ -1,0 +1,199 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""What a block counts: a blocked query, an attempt, a prefix met by new entries; one call a block.
+
+Definition v1, held here and printed by count.definition:
+- A blocked query is any query answered as blocked; the self-test's are never counted.
+- An attempt is the first blocked query of type A, AAAA, HTTPS or SVCB for the same entry of a list from the same client
+  (IPv4 address, IPv6 /64) in a window of 60 s, which starts with the counted query and is not prolonged.
+- At most 20 attempts a client and hour; the rest is counted as capped.
+- The tables hold keyed digests only, under a key that `turn` replaces every hour, which forgets what was there.
+- A set without room is counted as saturated; its query is a blocked query but no attempt.
+- A prefix (/32, /56) met by entries new in their serial counts once a minute and list.
+"""
+
+import cython
+
+from .codes import (
+    ATTEMPTS,
+    ATTEMPTS_CAPPED,
+    ATTEMPTS_SATURATED,
+    BLOCKED_QUERIES,
+    LIST_COUNTERS_START,
+    LIST_COUNTERS_STRIDE,
+    NEW,
+    NEW_PREFIXES,
+    SELFTEST,
+    TYPE_A,
+    TYPE_AAAA,
+    TYPE_HTTPS,
+    TYPE_SVCB,
+)
+
+if not cython.compiled:
+    from .siphash import siphash128
+
+WINDOW_S = 60
+CAP_AN_HOUR = 20
+WAYS = 8
+SLOT_WORDS = 2
+
+_WINDOW_S = WINDOW_S
+_CAP_AN_HOUR = CAP_AN_HOUR
+_WAYS = WAYS
+_SLOT_WORDS = SLOT_WORDS
+_NONE = 0xFFFFFFFFFFFFFFFF
+_BLOCKED_QUERIES = BLOCKED_QUERIES
+_ATTEMPTS = ATTEMPTS
+_ATTEMPTS_CAPPED = ATTEMPTS_CAPPED
+_ATTEMPTS_SATURATED = ATTEMPTS_SATURATED
+_NEW_PREFIXES = NEW_PREFIXES
+_START = LIST_COUNTERS_START
+_STRIDE = LIST_COUNTERS_STRIDE
+_SELFTEST = SELFTEST
+_NEW = NEW
+_A = TYPE_A
+_AAAA = TYPE_AAAA
+_HTTPS = TYPE_HTTPS
+_SVCB = TYPE_SVCB
+
+
+class Tally:
+    """The tables of attempts, clients and prefixes in memory handed in: zeroed, a multiple of 384 octets.
+
+    key: 16 octets, replaced by `turn`.
+    """
+
+    def __init__(self, memory, key):
+        words = memoryview(memory).cast("B").cast("Q")
+        third = len(words) // (3 * WAYS * SLOT_WORDS) * WAYS * SLOT_WORDS
+        if third == 0:
+            raise ValueError("memory: too small")
+        self.attempts = words[:third]
+        self.clients = words[third : 2 * third]
+        self.prefixes = words[2 * third : 3 * third]
+        self.sets = third // (WAYS * SLOT_WORDS)
+        self.key = memoryview(bytearray(16)).cast("Q")
+        self.text = memoryview(bytearray(40))
+        self.out = memoryview(bytearray(16)).cast("Q")
+        turn(self, key)
+
+
+def turn(tally, key):
+    """Forget all clients and take a new 16-octet key: called every hour. Returns 0."""
+    fresh = memoryview(bytes(key)).cast("Q")
+    tally.key[0] = fresh[0]
+    tally.key[1] = fresh[1]
+    _clear(tally.attempts)
+    _clear(tally.clients)
+    _clear(tally.prefixes)
+    return 0
+
+
+def count(tally, counters, slot, low, high, bits, qtype, client, now_s):
+    """Count one blocked query of list `slot` in the table `counters` (core.codes).
+
+    low, high, bits: the entry's digest and slot bits; client: 16 octets; now_s: seconds of a monotonic clock.
+    Returns 1, or 0 where it could not count.
+    """
+    result = 0
+    try:
+        result = _count(tally, counters, slot, low, high, bits, qtype, client, now_s)
+    finally:
+        return result  # noqa: B012
+
+
+def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
+    if bits & _SELFTEST:
+        return 1
+    base = _START + slot * _STRIDE
+    counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
+    if bits & _NEW:
+        tag = _tag(tally, client, 16 if _is_mapped(client) else 7, slot, 0, 0, 1)
+        at = _place(tally.prefixes, tally.sets, tag, now_s, _WINDOW_S)
+        if at != _NONE and tally.prefixes[at + 1] != now_s // 60 + 1:
+            tally.prefixes[at] = tag
+            tally.prefixes[at + 1] = now_s // 60 + 1
+            counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
+    if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
+        return 1
+    person = 16 if _is_mapped(client) else 8
+    tag = _tag(tally, client, person, slot, low, high, 2)
+    at = _place(tally.attempts, tally.sets, tag, now_s, _WINDOW_S)
+    if at == _NONE:
+        counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
+        return 1
+    if tally.attempts[at] == tag and tally.attempts[at + 1] and now_s + 1 < tally.attempts[at + 1] + _WINDOW_S:
+        return 1
+    tally.attempts[at] = tag
+    tally.attempts[at + 1] = now_s + 1
+    return _count_client(tally, counters, base, _tag(tally, client, person, 0, 0, 0, 3))
+
+
+def _count_client(tally, counters, base, tag):
+    """Count the attempt unless its client has had its number for this hour."""
+    at = _place(tally.clients, tally.sets, tag, 0, 0)
+    if at == _NONE:
+        counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
+        return 1
+    tally.clients[at] = tag
+    if tally.clients[at + 1] >= _CAP_AN_HOUR:
+        counters[base + _ATTEMPTS_CAPPED] = counters[base + _ATTEMPTS_CAPPED] + 1
+        return 1
+    tally.clients[at + 1] = tally.clients[at + 1] + 1
+    counters[base + _ATTEMPTS] = counters[base + _ATTEMPTS] + 1
+    return 1
+
+
+def _place(table, sets, tag, now_s, window_s):
+    """Return the first word of the tag's slot, else of a free one of its set, else _NONE.
+
+    A slot is free while its second word is 0 or, with a window, a time (plus one) that the window has passed.
+    """
+    first = tag % sets * _WAYS * _SLOT_WORDS
+    free = _NONE
+    way = 0
+    while way < _WAYS:
+        at = first + way * _SLOT_WORDS
+        if table[at + 1] == 0:
+            if free == _NONE:
+                free = at
+        elif table[at] == tag:
+            return at
+        elif window_s and free == _NONE and now_s + 1 >= table[at + 1] + window_s:
+            free = at
+        way += 1
+    return free
+
+
+def _tag(tally, client, kept, slot, low, high, use):
+    """Return the keyed digest of (`kept` octets of the client, list, entry), apart for each use."""
+    i = 0
+    while i < 16:
+        tally.text[i] = client[i] if i < kept else 0
+        i += 1
+    i = 0
+    while i < 8:
+        tally.text[16 + i] = low >> (8 * i) & 255
+        tally.text[24 + i] = high >> (8 * i) & 255
+        i += 1
+    tally.text[32] = slot
+    tally.text[33] = use
+    siphash128(tally.key, tally.text, 0, 34, tally.out, 0)
+    return tally.out[0]
+
+
+def _is_mapped(client):
+    i = 0
+    while i < 10:
+        if client[i] != 0:
+            return 0
+        i += 1
+    return client[10] == 255 and client[11] == 255
+
+
+def _clear(table):
+    i = 0
+    while i < table.shape[0]:
+        table[i] = 0
+        i += 1
+    return 0
