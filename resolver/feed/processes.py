@@ -124,19 +124,22 @@ def memory_file(name: str, content: bytes = b"") -> int:
 async def _child(
     module: str, handles: tuple[int, ...], seconds: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-m",
-        module,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=handles,
-        env={},
-        cwd="/",
-        limit=MAX_REPLY_BYTES,
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-m",
+            module,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=handles,
+            env={},
+            cwd="/",
+            limit=MAX_REPLY_BYTES,
+        )
+    except OSError:
+        raise UpdateFailed(Reason.PROCESS) from None
     try:
         async with asyncio.timeout(seconds):
             yield child

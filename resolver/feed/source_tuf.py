@@ -153,10 +153,13 @@ def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
         snapshot_max_length=shapes.MAX_SNAPSHOT_BYTES,
         targets_max_length=shapes.MAX_TARGETS_BYTES,
     )
-    Path(request.metadata).mkdir(mode=0o700, parents=True, exist_ok=True)
-    url = request.url.rstrip("/")
     try:
         pinned = Path(request.root).read_bytes()
+    except OSError:
+        raise Failed(Reason.ROOT_UNUSABLE) from None
+    url = request.url.rstrip("/")
+    try:
+        Path(request.metadata).mkdir(mode=0o700, parents=True, exist_ok=True)
         return Updater(
             metadata_dir=request.metadata,
             metadata_base_url=f"{url}/metadata/",
@@ -165,8 +168,10 @@ def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
             config=config,
             bootstrap=pinned,
         )
-    except (OSError, tuf.RepositoryError):
+    except tuf.RepositoryError:
         raise Failed(Reason.ROOT_UNUSABLE) from None
+    except OSError:
+        raise Failed(Reason.STATE_NOT_WRITTEN) from None
 
 
 def facts_of(request: FetchRequest, target: TargetFile) -> Facts:

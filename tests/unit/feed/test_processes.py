@@ -56,6 +56,10 @@ async def test_what_a_process_says_is_never_more_than_a_reason(
     assert await failing() is reason
 
 
+async def test_a_program_that_cannot_be_started(stand_in: Path) -> None:
+    assert await failing() is Reason.PROCESS
+
+
 async def test_a_process_that_hangs_is_killed(stand_in: Path, tmp_path: Path) -> None:
     does(stand_in, f"echo $$ > {tmp_path}/pid; exec tail -f /dev/null")
     assert await failing(seconds=0.3) is Reason.TIMED_OUT

@@ -103,6 +103,16 @@ def test_a_delegated_list_is_not_looked_for(request_of: FetchRequest) -> None:
     assert source_tuf.updater_of(request_of, source_tuf.Fetcher(request_of)).config.max_delegations == 0
 
 
+@pytest.mark.parametrize("data", [b"", b"{}", b"name0.test"])
+def test_a_pinned_root_that_is_none(data: bytes, request_of: FetchRequest, authority: Authority) -> None:
+    authority.pinned.write_bytes(data)
+    assert failing(request_of) == "root_unusable"
+
+
+def test_metadata_that_cannot_be_kept(request_of: FetchRequest) -> None:
+    assert failing(replace(request_of, metadata="/dev/null/metadata")) == "state_not_written"
+
+
 def test_a_list_larger_than_allowed_is_not_begun(request_of: FetchRequest) -> None:
     assert failing(replace(request_of, max_bytes=len(names(20)) - 1)) == "oversized"
 
