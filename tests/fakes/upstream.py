@@ -1,0 +1,275 @@
+"""A scripted upstream on loopback: UDP and TCP on one port, honest unless told otherwise.
+
+Rules:
+- What it answers comes from a function from query to reply; `records` makes one from a table.
+- How it answers is a script: one tuple of ways an exchange, sent one after the other. `(WRONG_ID, HONEST)` is a
+  forged reply that the honest one follows. Once the script is used up each exchange is answered as `otherwise` says.
+- Nothing is timed: `hold()` keeps replies back until `release()`.
+- `serve` runs it on the loop of an asynchronous test, `in_thread` beside a whole process.
+"""
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum, auto
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+HOST = "127.0.0.1"
+HUGE_OCTETS = 65_000
+_PORTS_TRIED = 50
+
+Answer = Callable[[dns.message.Message], dns.message.Message]
+
+
+class Way(Enum):
+    """One way to answer a query."""
+
+    HONEST = auto()
+    WRONG_ID = auto()
+    WRONG_QUESTION = auto()
+    WRONG_PORT = auto()
+    TRUNCATED = auto()  # TC=1 and no record over UDP, honest over TCP
+    SILENT = auto()
+    GARBAGE = auto()
+    HALF = auto()
+    TRAILING = auto()
+    POINTER_LOOP = auto()
+    HUGE = auto()
+
+
+Ways = tuple[Way, ...]
+Peer = tuple[str, int]
+
+
+def records(table: Mapping[tuple[str, str], Sequence[str]], *, ttl: int = 300) -> Answer:
+    """Answers from `{(name, type): [rdata, ...]}`: else NXDOMAIN, or NODATA where it knows the name."""
+    known = {
+        (dns.name.from_text(name), dns.rdatatype.from_text(kind)): rdata
+        for (name, kind), rdata in table.items()
+    }
+    names = {name for name, _ in known}
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        reply = dns.message.make_response(query, recursion_available=True)
+        name, kind = query.question[0].name, query.question[0].rdtype
+        rdata = known.get((name, kind))
+        if rdata:
+            reply.answer.append(dns.rrset.from_text_list(name, ttl, "IN", kind, rdata))
+        elif name not in names:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        if not rdata:
+            soa = "ns.example. nobody.example. 1 3600 1200 604800 60"
+            reply.authority.append(dns.rrset.from_text(dns.name.root, ttl, "IN", "SOA", soa))
+        return reply
+
+    return answer
+
+
+class Upstream:
+    """The running upstream: its port, what to do next, and what it has seen."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.otherwise: Ways = (Way.HONEST,)
+        self.script: deque[Ways] = deque()
+        self.port = 0
+        self.exchanges: Counter[str] = Counter()
+        self.queries: list[dns.message.Message] = []
+        self.sources: list[int] = []
+        self._open = asyncio.Event()
+        self._open.set()
+        self._loop = asyncio.get_running_loop()
+        self._running: set[asyncio.Task[None]] = set()
+        self._udp: asyncio.DatagramTransport | None = None
+        self._elsewhere: asyncio.DatagramTransport | None = None
+        self._tcp: asyncio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it answers, as a configuration names it."""
+        return f"{HOST}:{self.port}"
+
+    def hold(self) -> None:
+        """Keep every reply back from now on; from any thread."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+
+    def release(self) -> None:
+        """Send what was kept back, and hold no more; from any thread."""
+        self._loop.call_soon_threadsafe(self._open.set)
+
+    async def start(self) -> None:
+        """Take a port that is free for both transports."""
+        for _ in range(_PORTS_TRIED):
+            udp = await self._endpoint(self._on_datagram)
+            port = udp.get_extra_info("sockname")[1]
+            try:
+                self._tcp = await asyncio.start_server(self._on_connection, HOST, port)
+            except OSError:
+                udp.close()
+                continue
+            self._udp, self.port = udp, port
+            self._elsewhere = await self._endpoint(lambda data, peer: None)
+            return
+        raise OSError("no port is free for both transports")
+
+    async def stop(self) -> None:
+        """Close what is open and end what still waits."""
+        assert self._udp
+        assert self._elsewhere
+        assert self._tcp
+        self._udp.close()
+        self._elsewhere.close()
+        self._tcp.close()
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._tcp.wait_closed()
+
+    async def _endpoint(self, on_datagram: Callable[[bytes, Peer], None]) -> asyncio.DatagramTransport:
+        protocol = type("Datagrams", (asyncio.DatagramProtocol,), {})()
+        protocol.datagram_received = on_datagram
+        transport, _ = await self._loop.create_datagram_endpoint(lambda: protocol, local_addr=(HOST, 0))
+        return transport
+
+    def _on_datagram(self, data: bytes, peer: Peer) -> None:
+        task = self._loop.create_task(self._by_udp(data, peer))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _next(self, data: bytes, transport: str, peer: Peer) -> tuple[dns.message.Message, Ways]:
+        query = dns.message.from_wire(data)
+        self.exchanges[transport] += 1
+        self.queries.append(query)
+        self.sources.append(peer[1])
+        return query, self.script.popleft() if self.script else self.otherwise
+
+    async def _by_udp(self, data: bytes, peer: Peer) -> None:
+        assert self._udp
+        assert self._elsewhere
+        query, ways = self._next(data, "udp", peer)
+        await self._open.wait()
+        for way in ways:
+            wire = _made(self.answer(query), way, stream=False)
+            socket = self._elsewhere if way is Way.WRONG_PORT else self._udp
+            if wire and not socket.is_closing():
+                socket.sendto(wire, peer)
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._running.add(task)
+        try:
+            while await self._by_tcp(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # The other side has what it wanted.
+        finally:
+            self._running.discard(task)
+            writer.close()
+
+    async def _by_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one query of a stream; False where the connection ends with it."""
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        query, ways = self._next(await reader.readexactly(size), "tcp", writer.get_extra_info("peername"))
+        await self._open.wait()
+        for way in ways:
+            wire = _made(self.answer(query), way, stream=True)
+            if way is Way.HALF:
+                writer.write((2 * len(wire)).to_bytes(2, "big") + wire)
+                await writer.drain()
+                return False
+            if wire:
+                writer.write(len(wire).to_bytes(2, "big") + wire)
+        await writer.drain()
+        return True
+
+
+def _made(reply: dns.message.Message, way: Way, *, stream: bool) -> bytes:
+    """The bytes of a reply that goes this way; none for silence."""
+    if way is Way.SILENT or (stream and way is Way.WRONG_PORT):
+        return b""
+    if way is Way.TRUNCATED and not stream:
+        reply.flags |= dns.flags.TC
+        for section in (reply.answer, reply.authority, reply.additional):
+            section.clear()
+    if way is Way.WRONG_QUESTION:
+        question = reply.question[0]
+        name = dns.name.from_text("elsewhere.example")
+        reply.question[0] = dns.rrset.RRset(name, question.rdclass, question.rdtype)
+    if way is Way.HUGE:
+        _fill(reply)
+    wire = reply.to_wire(max_size=65_535)
+    return _damaged(wire, len(reply.question[0].name.to_wire()), way)
+
+
+def _damaged(wire: bytes, name_octets: int, way: Way) -> bytes:
+    if way is Way.WRONG_ID:
+        return bytes([wire[0] ^ 0x55]) + wire[1:]
+    if way is Way.GARBAGE:
+        return wire[:2] + bytes((number * 37 + 129) & 255 for number in range(200))
+    if way is Way.HALF:
+        return wire[: len(wire) // 2]
+    if way is Way.TRAILING:
+        return wire + b"\xff" * 7
+    if way is Way.POINTER_LOOP:
+        end = 12 + name_octets + 4
+        loop = (0xC000 | end).to_bytes(2, "big")
+        header = wire[:4] + bytes([0, 1, 0, 1, 0, 0, 0, 0])
+        return header + wire[12:end] + loop + bytes([0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 198, 51, 100, 9])
+    return wire
+
+
+def _fill(reply: dns.message.Message) -> None:
+    """Add records that nobody asked for until the reply has HUGE_OCTETS."""
+    reply.use_edns(False)
+    name = reply.question[0].name
+    room = HUGE_OCTETS - len(reply.to_wire(max_size=65_535))
+    texts = [f'"{number:05d}{"x" * 240}"' for number in range(room // 260)]
+    reply.additional.append(dns.rrset.from_text_list(name, 300, "IN", "TXT", texts))
+
+
+@asynccontextmanager
+async def serve(answer: Answer) -> AsyncIterator[Upstream]:
+    """An upstream on the running loop."""
+    upstream = Upstream(answer)
+    await upstream.start()
+    try:
+        yield upstream
+    finally:
+        await upstream.stop()
+
+
+@contextmanager
+def in_thread(answer: Answer) -> Iterator[Upstream]:
+    """An upstream on a loop of its own in a thread of its own."""
+    ready: list[Any] = []
+    started = threading.Event()
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        async with serve(answer) as upstream:
+            ready.extend([upstream, asyncio.get_running_loop(), stop])
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(live(),), daemon=True)
+    thread.start()
+    if not started.wait(10):
+        raise RuntimeError("the upstream did not start")
+    upstream, loop, stop = ready
+    try:
+        yield upstream
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
