@@ -2,8 +2,9 @@
 
 Rules:
 - What it answers comes from a function from query to reply; `records` makes one from a table.
-- How it answers is a script: one tuple of ways an exchange, sent one after the other. `(WRONG_ID, HONEST)` is a
-  forged reply that the honest one follows. Once the script is used up each exchange is answered as `otherwise` says.
+- How it answers is a script: one tuple of ways an exchange, sent one after the other. `(WRONG_ID, HONEST)` is
+  a forged reply that the honest one follows. Once the script is used up each exchange is answered as
+  `otherwise` says.
 - Nothing is timed: `hold()` keeps replies back until `release()`.
 - `serve` runs it on the loop of an asynchronous test, `in_thread` beside a whole process.
 """
@@ -91,6 +92,7 @@ class Upstream:
         self._open.set()
         self._loop = asyncio.get_running_loop()
         self._running: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.StreamWriter] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._elsewhere: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
@@ -131,9 +133,10 @@ class Upstream:
         self._udp.close()
         self._elsewhere.close()
         self._tcp.close()
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        self._open.set()
+        for writer in self._streams:
+            writer.close()
+        await asyncio.gather(*self._running)
         await self._tcp.wait_closed()
 
     async def _endpoint(self, on_datagram: Callable[[bytes, Peer], None]) -> asyncio.DatagramTransport:
@@ -169,6 +172,7 @@ class Upstream:
         task = asyncio.current_task()
         assert task
         self._running.add(task)
+        self._streams.add(writer)
         try:
             while await self._by_tcp(reader, writer):
                 pass
@@ -176,6 +180,7 @@ class Upstream:
             pass  # The other side has what it wanted.
         finally:
             self._running.discard(task)
+            self._streams.discard(writer)
             writer.close()
 
     async def _by_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -210,6 +215,7 @@ def _made(reply: dns.message.Message, way: Way, *, stream: bool) -> bytes:
     if way is Way.HUGE:
         _fill(reply)
     wire = reply.to_wire(max_size=65_535)
+    assert wire
     return _damaged(wire, len(reply.question[0].name.to_wire()), way)
 
 
