@@ -32,7 +32,7 @@ _UNLISTED_ZONE: Final = b"\x07invalid\x00"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """What the service does with a list: judge by an image (a view of u64), enforce it, let the list have
-    no say any more, or be without one."""
+    no say any more, or be without one. `judge` may run in another thread, the rest runs in the feed's."""
 
     judge: Judge
     put_in_force: Callable[[str, memoryview, Record], None]

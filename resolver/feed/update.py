@@ -106,7 +106,7 @@ class ListUpdate:
                 await self.update()
                 self.last_success = int(self._now())
             with self._counted():
-                await asyncio.to_thread(self._load_due)
+                self._look_at_dates()
 
     async def update(self) -> None:
         """Fetch, judge, compile, guard and put in force what is due; UpdateFailed where a step says no."""
@@ -319,7 +319,7 @@ class ListUpdate:
         if self.enforced is None:
             self._hooks.take_out(self.list.id)
 
-    def _load_due(self) -> None:
+    def _look_at_dates(self) -> None:
         """Enforce, lift or put back the list in force where its dates now say otherwise."""
         record = self.state.in_force
         if record is not None and not record.withdrawn:

@@ -1,4 +1,4 @@
-"""An authority that signs in memory and serves from a folder: an honest one, and what a thief or a mirror makes of it.
+"""An authority that signs in memory and serves from a folder; also what a thief or a mirror makes of it.
 
 Written on python-tuf's metadata alone, so that it shares no line with resolver.authority.
 """
@@ -86,7 +86,7 @@ class Authority:
         self.serve()
 
     def serve(self, signers: Sequence[CryptoSigner] | None = None) -> None:
-        """Sign and serve the next targets, snapshot and timestamp; `signers` for the targets, else all of them."""
+        """Sign and serve the next targets (by `signers`, else all of them), snapshot and timestamp."""
         self.targets.signed.version += 1
         self._write(self.targets, self.signers["targets"] if signers is None else signers)
         self.serve_snapshot()

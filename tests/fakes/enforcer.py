@@ -1,4 +1,4 @@
-"""The side of the resolver that a list reaches: a configuration, a judgement by suffixes, and what is enforced."""
+"""The side of the resolver that a list reaches: configuration, a judgement by suffixes, what is enforced."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -33,6 +33,7 @@ class Enforcer:
     judged_wrong: bool = False
     view: memoryview | None = None
     events: list[int | str] = field(default_factory=list)
+    told: Callable[[int | str], object] = str
 
     def __post_init__(self) -> None:
         self.config = self.configured()
@@ -75,7 +76,10 @@ class Enforcer:
         hooks = activate.Hooks(
             judge=self.judge, put_in_force=self.put_in_force, lift=self.lift, take_out=self.take_out
         )
-        return poll.Feed(self.config, self.keys, hooks, now=lambda: self.now())
+        return poll.Feed(self.config, self.keys, hooks, now=self._clock)
+
+    def _clock(self) -> float:
+        return self.now()
 
     @property
     def list(self) -> ListUpdate:
@@ -135,6 +139,7 @@ class Enforcer:
     def _tell(self, event: int | str) -> None:
         self.enforced = event
         self.events.append(event)
+        self.told(event)
 
 
 def all_bytes_below(folder: Path) -> bytes:

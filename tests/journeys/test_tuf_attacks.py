@@ -1,4 +1,4 @@
-"""What an attacker between authority and resolver may try, one story each: the last good list stays in force."""
+"""What an attacker between authority and resolver may try, a story each: the last good list stays."""
 
 import logging
 from pathlib import Path
@@ -220,7 +220,7 @@ async def test_a_thief_signs_a_huge_serial_and_the_authority_recovers(
     await resolver.list.poll()
     assert resolver.failures == {"rolled_back": 1}
     assert resolver.enforced == 2**63 - 1
-    # It learns, and replaces the stolen keys under its offline root; the floor of the stolen keys says nothing now.
+    # It learns, and replaces the stolen keys under its offline root: their floor says nothing now.
     assert "metadata/1.root.json" in honest
     authority.rotate("targets", "snapshot", "timestamp")
     await resolver.list.poll()

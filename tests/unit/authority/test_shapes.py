@@ -37,7 +37,7 @@ def test_facts_that_are_read(change: dict[str, object]) -> None:
     ],
 )
 def test_facts_out_of_bounds(change: dict[str, object]) -> None:
-    with pytest.raises(shapes.CustomMalformed, match="^custom$"):
+    with pytest.raises(shapes.CustomMalformed, match=r"^custom$"):
         shapes.custom_of({**GOOD, **change})
 
 

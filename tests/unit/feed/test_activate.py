@@ -98,7 +98,7 @@ def test_a_self_test_asks_every_type_and_a_thousand_names(saved: Record, tmp_pat
 )
 def test_a_wrong_judgement_fails_it(verdict: Verdict, check: str, saved: Record, tmp_path: Path) -> None:
     with pytest.raises(activate.SelfTestFailed, match=f"^{check}$"):
-        activate.self_test(load(tmp_path, saved), lambda view: verdict, lambda size: bytes(size))
+        activate.self_test(load(tmp_path, saved), lambda view: verdict, bytes)
 
 
 def test_an_image_that_does_not_find_its_own_digests_fails_it(
@@ -107,7 +107,7 @@ def test_an_image_that_does_not_find_its_own_digests_fails_it(
     monkeypatch.setattr(image, "find", lambda *_: 0)
     good = lambda name, qtype: codes.BLOCK if b"selftest" in name else codes.PASS  # noqa: E731 - one line of two words
     with pytest.raises(activate.SelfTestFailed, match="digests"):
-        activate.self_test(load(tmp_path, saved), lambda view: good, lambda size: bytes(size))
+        activate.self_test(load(tmp_path, saved), lambda view: good, bytes)
 
 
 def test_a_large_list_is_sampled_a_thousand_times(saved: Record, tmp_path: Path) -> None:

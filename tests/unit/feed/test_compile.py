@@ -1,5 +1,6 @@
 """Names to one sealed image, in this process and as the process it is."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -79,7 +80,7 @@ async def run(data: bytes, output: Path, previous: int = -1, **changes: int) -> 
     finally:
         for descriptor in (handle, keys, written):
             os.close(descriptor)
-    return output.read_bytes()
+    return await asyncio.to_thread(output.read_bytes)
 
 
 @pytest.mark.asyncio

@@ -20,19 +20,16 @@ def resolver(tmp_path: Path) -> Enforcer:
     return resolver
 
 
-async def swaps(resolver: Enforcer, count: int) -> None:
-    async with asyncio.timeout(30):
-        while len(resolver.events) < count:
-            await asyncio.sleep(0)
-
-
 @pytest.mark.asyncio
 async def test_a_running_feed_polls_at_once_and_when_woken(resolver: Enforcer) -> None:
+    swaps: asyncio.Queue[int | str] = asyncio.Queue()
+    resolver.told = swaps.put_nowait
     task = asyncio.create_task(resolver.feed.run())
-    await swaps(resolver, 1)
-    resolver.authority.publish(names(21), 8)
-    resolver.feed.trigger()
-    await swaps(resolver, 2)
+    async with asyncio.timeout(30):
+        assert await swaps.get() == 7
+        resolver.authority.publish(names(21), 8)
+        resolver.feed.trigger()
+        assert await swaps.get() == 8
     assert resolver.events == [7, 8]
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -111,7 +111,7 @@ def test_a_line_that_is_read(line: bytes, name: bytes, bits: int) -> None:
         (b"0.0.0.0 a.test", "malformed"),
         (b"a.test:443", "malformed"),
         (b"a\x00.test", "malformed"),
-        (b"a.te\rst", "malformed"),
+        (b"a.x\ry.test", "malformed"),
         (b"=", "malformed"),
         (b"!!a.test", "malformed"),
         ("\u2028.test".encode(), "malformed"),
@@ -181,7 +181,7 @@ def test_numbers_of_refused_lines_are_bounded_and_counts_are_not() -> None:
 
 
 def test_blocks_do_not_depend_on_where_they_are_cut() -> None:
-    """Odd lines all over a list of several blocks: each is found, with its number, and no good line is lost."""
+    """Odd lines all over a list of several blocks: each is found with its number, no good line is lost."""
     draw = random.Random(1)
     lines, odd = [], {}
     for number in range(1, 60_001):
