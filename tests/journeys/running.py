@@ -1,0 +1,226 @@
+"""A whole service in a process of its own, with an authority of its own, for journeys, peers and bench.
+
+Rules:
+- Everything stands below one folder: authority/, state/, tmp/, resolver.toml, stdout, stderr.
+- Ports are those that were free a moment ago, for UDP and TCP alike.
+- The list is signed by resolver.authority as an authority would do it, and fetched from a file: url.
+- `serve` ends with SIGTERM and fails the test where the service does not then exit with 0.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resolver.authority import publish
+
+HOST = "127.0.0.1"
+PAGE_V4, PAGE_V6 = "192.0.2.1", "2001:db8::1"
+LIST_ID = "demo"
+START_S = 20.0
+STOP_S = 20.0
+ROOT = Path(__file__).parents[2]
+
+Core = Literal["compiled", "plain"]
+_LAUNCHERS = {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}
+
+_CONFIGURATION = """
+[listen]
+dns = ["{host}:{dns}"]
+[upstream]
+servers = [{upstreams}]
+timeout = "2s"
+[page]
+addresses = ["{v4}", "{v6}"]
+listen = ["{host}:{page}"]
+operator = "The operator of this test"
+contact = "help@isp.example"
+authority = "The authority of this test"
+law = "the law of this test"
+[metrics]
+listen = "{host}:{metrics}"
+[count]
+publish_every = "1s"
+batch = 1
+[state]
+directory = "{folder}/state"
+[[list]]
+id = "demo"
+demonstration = true
+[list.source]
+kind = "tuf"
+url = "file://{folder}/authority"
+root = "{folder}/authority/root.json"
+poll = "1s"
+[list.guard]
+expect_entries = [1, 4000000]
+growth = 100.0
+shrink = 1.0
+{more}
+"""
+
+
+class Authority:
+    """An authority's folder, and what it publishes there."""
+
+    def __init__(self, folder: Path, first_serial: int = 1) -> None:
+        self.folder = folder
+        self.serial = first_serial - 1
+        publish.init(folder, threshold=1, keys=1, now=time.time())
+
+    def publish(self, entries: Iterable[str]) -> int:
+        """Sign and serve a list of these lines under the next serial; returns the serial."""
+        self.serial += 1
+        data = "".join(f"{entry}\n" for entry in entries).encode()
+        issue = publish.Issue(list_id=LIST_ID, data=data, serial=self.serial)
+        assert publish.publish(self.folder, issue, now=time.time()).published
+        return self.serial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A running service: where it listens, its folder, its process."""
+
+    dns: int
+    page: int
+    metrics: int
+    folder: Path
+    authority: Authority
+    process: subprocess.Popen[bytes]
+
+    @property
+    def said(self) -> str:
+        """All it has written to stdout and stderr so far."""
+        return "".join((self.folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
+
+    def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
+        """Status and body of a page of the metrics' address, or of another port."""
+        url = f"http://{HOST}:{self.metrics if port is None else port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                return reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def until(self, path: str, holds: bytes = b"", seconds: float = START_S) -> None:
+        """Wait until a page of the metrics' address answers 200 and holds `holds`."""
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.said}")
+            with contextlib.suppress(OSError):
+                status, body = self.get(path)
+                if status == 200 and holds in body:
+                    return
+            pause.wait(0.02)
+        raise AssertionError(f"{path} did not answer as expected in {seconds:.0f} s:\n{self.said}")
+
+    def until_serial(self, serial: int, seconds: float = START_S) -> None:
+        """Wait until the list of this serial is in force."""
+        told = f'list_serial{{list="{LIST_ID}"}} {serial:.1f}\n'.encode()
+        self.until("/metrics", told, seconds)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that are free for UDP and TCP."""
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            stream = held.enter_context(socket.socket())
+            stream.bind((HOST, 0))
+            datagram = held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            with contextlib.suppress(OSError):
+                datagram.bind(stream.getsockname())
+                ports.append(stream.getsockname()[1])
+        return ports
+
+
+def configure(folder: Path, upstreams: Sequence[str], ports: Sequence[int], more: str = "") -> Path:
+    """Write the configuration: `ports` are those of dns, page and metrics; `more` is appended to it."""
+    dns, page, metrics = ports
+    path = folder / "resolver.toml"
+    path.write_text(
+        _CONFIGURATION.format(
+            host=HOST,
+            dns=dns,
+            page=page,
+            metrics=metrics,
+            upstreams=", ".join(f'"{one}"' for one in upstreams),
+            v4=PAGE_V4,
+            v6=PAGE_V6,
+            folder=folder,
+            more=more,
+        )
+    )
+    return path
+
+
+def launch(folder: Path, config: Path, core: Core, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Start the service, its output appended to files of `folder`; `before` is a command to run it by."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    environment: Mapping[str, str] = {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with open(folder / "stdout", "ab") as out, open(folder / "stderr", "ab") as err:
+        return subprocess.Popen(
+            [*before, sys.executable, *_LAUNCHERS[core], "run", "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=environment,
+            cwd=ROOT,
+        )
+
+
+def stop(process: subprocess.Popen[Any]) -> int:
+    """Ask a process to end; returns its exit status, and kills one that stays."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+@contextmanager
+def serve(
+    folder: Path,
+    *,
+    upstreams: Sequence[str],
+    entries: Iterable[str] | None,
+    core: Core = "compiled",
+    more: str = "",
+    first_serial: int = 1,
+    before: Sequence[str] = (),
+    seconds: float = START_S,
+) -> Iterator[Service]:
+    """A service that answers; `entries` None publishes no list and waits for life only, not for readiness."""
+    authority = Authority(folder / "authority", first_serial)
+    if entries is not None:
+        authority.publish(entries)
+    ports = free_ports(3)
+    process = launch(folder, configure(folder, upstreams, ports, more), core, before)
+    dns, page, metrics = ports
+    service = Service(dns=dns, page=page, metrics=metrics, folder=folder, authority=authority, process=process)
+    try:
+        service.until("/healthz" if entries is None else "/readyz", seconds=seconds)
+        yield service
+    finally:
+        status = stop(process)
+    assert status == 0, f"the service ended with {status}:\n{service.said}"
