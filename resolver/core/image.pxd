@@ -15,7 +15,7 @@ cdef uint64_t _SELFTEST
 cdef uint64_t _DIGEST_BITS
 cdef uint64_t _ONE
 
-@cython.locals(slots=uint64_t, at=uint64_t, left=uint64_t, tail=uint64_t)
+@cython.locals(slots=uint64_t, room=Py_ssize_t, at=uint64_t, left=uint64_t, tail=uint64_t)
 cpdef int find(const uint64_t[::1] words, uint64_t low, uint64_t high) except -1 nogil
 
 @cython.locals(at=Py_ssize_t, used=Py_ssize_t)

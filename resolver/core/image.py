@@ -6,16 +6,18 @@ Layout, in little-endian 64-bit words:
     0       magic and format            7, 8    depths that occur: bit d of 128 = some name has d labels
     1       number of slots             9-12    list id, padded with zeros to 32 octets
     2       entries (not the self-test) 13-16   label of the synthetic name, padded to 32 octets
-    3       serial                      17-23   zero
+    3       serial                      17-21   zero
     4       issued, unix seconds        24-     slots of two words: the digest's low 64 bits; its next 48 bits
     5       expires, unix seconds or 0          shifted left by 16, with the 16 bits of core.codes below them
-    6       generation
+    6       generation                  22, 23  check: SipHash-2-4-128 of words 0 to 21 under a key of zeros
 
 Rules:
 - Open addressing with linear probing from `low % slots`; a load of at most 0.75; a slot is empty where no scope bit is set.
 - A hit needs all 112 bits; the image holds no name, no address and no text of an answer.
-- A word outside the image is an error that is raised, never "not found": `view` holds the size against the
-  header, and `find` never looks at more slots than there are.
+- A word outside the image is an error that is raised, never "not found": `view` and every `find` hold the size
+  against the header, and `find` never looks at more slots than there are.
+- `view` holds the header against its check (a depth missing from the mask would let names pass) and the number of
+  slots in use against the header. A digest that has changed in its slot is what only the seal of the file tells.
 """
 
 import cython
@@ -36,6 +38,7 @@ if not cython.compiled:
 
 MAGIC = int.from_bytes(b"BLKLST\x00\x01", "little")
 HEADER_WORDS = 24
+CHECK_WORD = 22
 SELFTEST_ZONE = b"\x08selftest\x07invalid\x00"
 
 _HEADER_WORDS = HEADER_WORDS
@@ -81,7 +84,18 @@ def view(data):
         raise ImageMalformed("format")
     if words[1] == 0 or words[1] != (len(words) - HEADER_WORDS) // 2 or len(words) % 2:
         raise ImageMalformed("slots")
+    if _check(words) != (words[CHECK_WORD], words[CHECK_WORD + 1]):
+        raise ImageMalformed("header")
+    if occupied(words) != words[2] + 1:
+        raise ImageMalformed("entries")
     return words
+
+
+def _check(words):
+    """Return what must stand in the header's last two words: it finds accidents, the seal finds forgers."""
+    out = memoryview(bytearray(16)).cast("Q")
+    siphash128(memoryview(bytes(16)).cast("Q"), words.cast("B"), 0, 8 * CHECK_WORD, out, 0)
+    return out[0], out[1]
 
 
 def header(words):
@@ -92,8 +106,12 @@ def header(words):
 def find(words, low, high):
     """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 where there is none."""
     slots = words[1]
+    room = words.shape[0] - _HEADER_WORDS
+    left = room >> 1 if room > 0 else 0
+    # An image cut short would end some searches too early, and others not at all.
+    if left == 0 or slots != left:
+        raise IndexError("image: not as large as it says")
     at = low % slots
-    left = slots
     while left > 0:
         tail = words[_HEADER_WORDS + 2 * at + 1]
         if tail & _SCOPE_BITS == 0:
@@ -141,6 +159,8 @@ def write(
     """
     if len(flags) % 2:
         raise ValueError("flags: an odd number of octets")
+    if len(list_id) > 32 or not 0 < len(selftest) <= 32:
+        raise ValueError("list_id, selftest: too long")
     blob = bytes(names) + bytes([len(selftest)]) + selftest + SELFTEST_ZONE
     bits = bytes(flags) + (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
     slots = (len(bits) // 2) * 4 // 3 + 2
@@ -160,6 +180,7 @@ def write(
     _mark_exceptions(words, memoryview(blob), memoryview(bits), digest_key, out)
     if previous is not None:
         _mark_new(words, previous, keep_new)
+    words[CHECK_WORD], words[CHECK_WORD + 1] = _check(words)
     return image
 
 
@@ -171,6 +192,8 @@ def _fill(words, names, flags, key, out):
     while at < names.shape[0]:
         depth = 0
         end = _end_of(names, at)
+        if end - at > 255 or 2 * number >= flags.shape[0]:
+            raise ValueError("names: too long, or more than there are flags")
         step = at
         while names[step] != 0:
             depth += 1
@@ -178,6 +201,8 @@ def _fill(words, names, flags, key, out):
         siphash128(key, names, at, end, out, 0)
         bits = flags[2 * number]
         bits = bits | flags[2 * number + 1] << 8
+        if bits & _SCOPE_BITS == 0:
+            raise ValueError("flags: an entry without a scope")
         slot = _place(words, out[0], out[1] >> 16)
         if words[slot + 1] & _SCOPE_BITS == 0:
             used += 1
@@ -195,6 +220,8 @@ def _fill(words, names, flags, key, out):
             words[8] = words[8] | (_ONE << (depth - 64))
         at = end
         number += 1
+    if 2 * number != flags.shape[0]:
+        raise ValueError("flags: more than there are names")
     return used
 
 

@@ -24,6 +24,8 @@ cdef int _MAX_JUDGED_NAMES
 
 cdef class Member:
     cdef readonly const uint64_t[::1] words
+    cdef readonly uint64_t depths_low
+    cdef readonly uint64_t depths_high
     cdef readonly Replies replies
     cdef readonly int slot
     cdef readonly uint32_t scope_bit

@@ -58,6 +58,9 @@ class Member:
 
     def __init__(self, words, replies, *, slot, release=False, approved=False, suspended=False, following=None):
         self.words = words
+        # By value: what `view` has checked is what is used as long as this generation lives.
+        self.depths_low = words[7]
+        self.depths_high = words[8]
         self.replies = replies
         self.slot = slot
         self.scope_bit = 1 << slot
@@ -80,8 +83,8 @@ class Generation:
         for member in reversed(members):
             member.following = self.first
             self.first = member
-            self.mask_low |= member.words[7]
-            self.mask_high |= member.words[8]
+            self.mask_low |= member.depths_low
+            self.mask_high |= member.depths_high
 
 
 class Verdict:
@@ -165,7 +168,7 @@ def _ask_list(member, name, verdict):
     """Let one list have its say: its most specific entry that covers the name."""
     depth = name.labels
     while depth > 0:
-        bit = member.words[7] >> depth if depth < 64 else member.words[8] >> (depth - 64)
+        bit = member.depths_low >> depth if depth < 64 else member.depths_high >> (depth - 64)
         bits = 0
         if bit & 1:
             bits = find(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)

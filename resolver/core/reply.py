@@ -156,6 +156,9 @@ def _relay(out, packet, question, body, start, end, rcode, errors, errors_size, 
     if rcode > 15 and not question.has_opt:
         return _empty(out, packet, question, _SERVFAIL, _EDE_NONE, 0, limit)
     size = end - start
+    if size < question.end:
+        # An error that came back without the question (see core.question.matches).
+        return _empty(out, packet, question, rcode, ede, 0, limit)
     if size + (11 + errors_size + (6 if ede >= 0 else 0) if question.has_opt else 0) > limit:
         at = _begin(out, packet, question, rcode & 15)
         out[2] = out[2] | 2

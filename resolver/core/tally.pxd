@@ -37,7 +37,7 @@ cpdef int count(
     const unsigned char[::1] client, uint64_t now_s,
 ) noexcept nogil
 
-@cython.locals(base=Py_ssize_t, tag=uint64_t, at=uint64_t, person=int)
+@cython.locals(base=Py_ssize_t, tag=uint64_t, at=uint64_t, minute=uint64_t, person=int)
 cdef int _count(
     Tally tally, uint64_t[::1] counters, int slot, uint64_t low, uint64_t high, int bits, int qtype,
     const unsigned char[::1] client, uint64_t now_s,

@@ -108,11 +108,13 @@ def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
     base = _START + slot * _STRIDE
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if bits & _NEW:
+        minute = now_s - now_s % _WINDOW_S + 1
         tag = _tag(tally, client, 16 if _is_mapped(client) else 7, slot, 0, 0, 1)
         at = _place(tally.prefixes, tally.sets, tag, now_s, _WINDOW_S)
-        if at != _NONE and tally.prefixes[at + 1] != now_s // 60 + 1:
+        # The slot holds the start of its minute, as _place expects a time: it is free again when that is over.
+        if at != _NONE and tally.prefixes[at + 1] != minute:
             tally.prefixes[at] = tag
-            tally.prefixes[at + 1] = now_s // 60 + 1
+            tally.prefixes[at + 1] = minute
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
     if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
         return 1
