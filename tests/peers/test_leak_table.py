@@ -1,0 +1,188 @@
+"""The leak table with real upstreams: whatever is asked, in whatever way, no listed name's real data come back.
+
+One service for each core and each upstream; each row is asked over UDP and TCP, without EDNS, with it, with DO and
+with CD, in a signed and an unsigned zone, twice each: cold and from whatever was kept.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.edns
+import dns.message
+import dns.name
+import dns.rcode
+import pytest
+
+from tests.fakes import upstream as fake
+from tests.journeys import running
+from tests.journeys.running import Core, Service
+from tests.peers import leak_rows, servers
+from tests.peers.leak_rows import LISTED, NO_LEAK, ROWS, SERIAL, SIGNED, UNSIGNED, Row
+from tests.peers.servers import Server
+
+CLIENT = "127.83.79.83"
+TRANSPORTS = {"udp": servers.ask_over_udp, "tcp": servers.ask_over_tcp}
+WAYS = (
+    {"edns": False, "do": False, "cd": False},
+    {"edns": True, "do": False, "cd": False},
+    {"edns": True, "do": True, "cd": False},
+    {"edns": True, "do": True, "cd": True},
+    {"edns": False, "do": False, "cd": True},
+)
+CORES: tuple[Core, ...] = ("compiled", "plain")
+UPSTREAMS = ("nsd", "unbound")
+Table = dict[tuple[str, str], str]
+
+_tags = (f"t{number}" for number in itertools.count())
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Both upstreams: NSD with the zones, and Unbound before that NSD."""
+
+    nsd: Server
+    unbound: Server
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The service that is looked at, and its column of the table."""
+
+    service: Service
+    upstream: str
+    column: str
+
+
+@pytest.fixture(scope="module")
+def lab(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    zones, anchors = leak_rows.zones(time.time())
+    paths = {name: program(name) for name in UPSTREAMS}
+    with (
+        servers.nsd(folder / "nsd", zones, path=paths["nsd"]) as nsd,
+        servers.unbound(folder / "unbound", nsd, list(zones), anchors=anchors, path=paths["unbound"]) as unbound,
+    ):
+        yield Lab(nsd, unbound)
+
+
+@pytest.fixture(scope="module", params=list(itertools.product(CORES, UPSTREAMS)), ids="-".join)
+def subject(request: pytest.FixtureRequest, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    core, upstream = request.param
+    server: Server = getattr(lab, upstream)
+    with running.serve(
+        tmp_path_factory.mktemp("service"),
+        upstreams=[server.address],
+        entries=LISTED,
+        core=core,
+        first_serial=SERIAL,
+    ) as service:
+        yield Subject(service, upstream, f"{core}, {upstream}")
+
+
+def ways_of(row: Row) -> Iterator[tuple[str, dns.message.Message]]:
+    """Each transport and question of a row; every question comes twice in a row."""
+    for transport, zone, way in itertools.product(TRANSPORTS, (SIGNED, UNSIGNED), WAYS):
+        query = leak_rows.query_of(row, zone, next(_tags), **way)
+        yield transport, query
+        yield transport, query
+
+
+def outcome_of(transport: str, port: int, query: dns.message.Message) -> str:
+    try:
+        return leak_rows.outcome(TRANSPORTS[transport](port, query.to_wire(), CLIENT), query)
+    except OSError as error:
+        return f"no answer: {type(error).__name__}"
+
+
+def is_expected(found: str, row: Row, upstream: str) -> bool:
+    if row.outcome == NO_LEAK:
+        return found in {"real", "empty", "SERVFAIL"}
+    return found == (row.by_unbound if upstream == "unbound" and row.by_unbound else row.outcome)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
+def test_row(row: Row, subject: Subject, table: Table) -> None:
+    found: dict[str, str] = {}
+    for number, (transport, query) in enumerate(ways_of(row)):
+        how = f"{transport} {'warm' if number % 2 else 'cold'}: {query.question[0]} {query.edns} {query.flags:#x}"
+        found.setdefault(outcome_of(transport, subject.service.dns, query), how)
+    table[(row.what, subject.column)] = " | ".join(found)
+    assert all(is_expected(one, row, subject.upstream) for one in found), found
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.upstream_differs], ids=lambda row: row.what)
+def test_row_would_fail_without_us(row: Row, lab: Lab) -> None:
+    """NSD, asked directly, gives something else than the outcome that we must give."""
+    for transport, query in ways_of(row):
+        if row.rd or row.outcome != leak_rows.REFUSED:
+            assert outcome_of(transport, lab.nsd.port, query) != row.outcome
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_a_leak_is_seen(upstream: str, lab: Lab) -> None:
+    server: Server = getattr(lab, upstream)
+    for transport, query in ways_of(ROWS[0]):
+        assert outcome_of(transport, server.port, query) == "LEAK"
+
+
+def test_nobody_can_ask_for_the_list(subject: Subject, table: Table) -> None:
+    """No zone of ours exists: neither the list's id nor anything else can be queried or transferred."""
+    found = set()
+    for name, kind in itertools.product(("demo", ".", "selftest.invalid", "bad.test"), ("AXFR", "IXFR")):
+        query = dns.message.make_query(name, kind, use_edns=0)
+        found.add(outcome_of("tcp", subject.service.dns, query))
+    assert found == {"REFUSED"}
+    for name, kind in itertools.product(("demo", "rpz", "selftest.invalid"), ("SOA", "ANY", "TXT", "NS")):
+        query = dns.message.make_query(name, kind, use_edns=0)
+        found.add(outcome_of("udp", subject.service.dns, query))
+    table[("client asks for the list", subject.column)] = " | ".join(sorted(found))
+    assert found <= {"REFUSED", "NXDOMAIN", "SERVFAIL"}
+
+
+def test_nothing_is_written_about_names_or_clients(subject: Subject, table: Table) -> None:
+    """After all rows: output, state, temporary files and counts hold no listed name and no client."""
+    query = dns.message.make_query("bad.test", "A", use_edns=0)
+    assert outcome_of("udp", subject.service.dns, query) == leak_rows.PAGE
+    folder = subject.service.folder
+    written = {
+        str(path.relative_to(folder)): path.read_bytes().lower()
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] != "authority"
+    }
+    written["/metrics"] = subject.service.get("/metrics")[1].lower()
+    assert {"stdout", "stderr"} < set(written)
+    listed = [entry.lstrip("=!").encode() for entry in LISTED]
+    wire = [dns.name.from_text(entry.lstrip("=!")).to_digestable() for entry in LISTED]
+    words = [*listed, *wire, CLIENT.encode()]
+    telling = {name for name, data in written.items() if any(word in data for word in words)}
+    table[("client or name in logs and files", subject.column)] = ", ".join(sorted(telling)) or "none"
+    assert not telling
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_nothing_is_answered_from_upstream_before_a_list_is_loaded(core: Core, tmp_path: Path, table: Table) -> None:
+    answers = fake.records({("good.test", "A"): ["198.51.100.22"], ("bad.test", "A"): ["203.0.113.66"]})
+    found = set()
+    with (
+        fake.in_thread(answers) as upstream,
+        running.serve(tmp_path, upstreams=[upstream.address], entries=None, core=core) as service,
+    ):
+        for name, transport in itertools.product(("good.test", "bad.test"), TRANSPORTS):
+            query = dns.message.make_query(name, "A", use_edns=0)
+            wire = TRANSPORTS[transport](service.dns, query.to_wire(), CLIENT)
+            reply = dns.message.from_wire(wire)
+            errors = [int(one.code) for one in reply.options if isinstance(one, dns.edns.EDEOption)]
+            found.add(f"{dns.rcode.to_text(reply.rcode())} EDE {errors}")
+            assert leak_rows.outcome(wire, query) == "SERVFAIL"
+        table[("before the list is loaded", f"{core}, nsd")] = " | ".join(sorted(found))
+        assert found == {"SERVFAIL EDE [14]"}
+        assert not upstream.exchanges
+        assert service.get("/readyz")[0] == 503
+        service.until_serial(service.authority.publish(LISTED))
+        for name, outcome in (("good.test", leak_rows.REAL), ("bad.test", leak_rows.PAGE)):
+            query = dns.message.make_query(name, "A", use_edns=0)
+            assert outcome_of("udp", service.dns, query) == outcome
+        assert upstream.exchanges == {"udp": 1}
