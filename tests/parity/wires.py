@@ -1,0 +1,252 @@
+"""Random names, lists, queries and replies in wire format: right, nearly right and wrong.
+
+Everything comes from the Random handed in. Names come from few labels, so that lists are hit often.
+"""
+
+import random
+from dataclasses import dataclass
+
+from tests.parity.cases import Core
+
+KEY = bytes(range(16))
+SELFTEST = b"abcdefghijklmnopqrstuvwxyz"
+LABELS = (b"a", b"b", b"c", b"ads", b"www", b"_443", b"_https", b"_8443", b"example", b"test")
+ODD_LABELS = (b"a.b", b"\0", b"\xff\xfe", b"x" * 63, b"AdS", b"WWW", b"_HTTPS", b"*", b"_65535", b"_x", "ä".encode())
+TYPES = (1, 28, 65, 64, 5, 39, 6, 2, 15, 16, 41, 46, 249, 250, 251, 252, 253, 254, 255, 0, 65535)
+
+BLOCK, BLOCK_SELF, EXCEPT, EXCEPT_SELF, SET_ASIDE, NEW = 3, 1, 12, 4, 32, 16
+
+
+def labels(r: random.Random) -> list[bytes]:
+    """A few labels, seldom many or odd ones; never more than a name may hold."""
+    many = r.random()
+    number = r.randrange(0, 5) if many < 0.95 else r.randrange(5, 128)
+    found = [r.choice(LABELS if r.random() < 0.85 else ODD_LABELS) for _ in range(number)]
+    while sum(len(one) + 1 for one in found) + 1 > 255:
+        found.pop()
+    return found
+
+
+def wire(parts: list[bytes]) -> bytes:
+    """A name in wire format, uncompressed."""
+    return b"".join(bytes([len(one)]) + one for one in parts) + b"\0"
+
+
+def folded(name: bytes) -> bytes:
+    """The name as it stands in a list."""
+    return bytes(octet + 32 if 65 <= octet <= 90 else octet for octet in name)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What both builds make a generation of; `names` are listed somewhere."""
+
+    images: tuple[tuple[bytes, bytes, int], ...]
+    flags: tuple[tuple[bool, bool, bool], ...]
+    answers: tuple[tuple[int, bool, tuple[bytes, ...], tuple[bytes, ...]], ...]
+    names: tuple[list[bytes], ...]
+
+
+def lists(r: random.Random) -> Lists:
+    """One to three lists of a few names each, with exceptions, new and set-aside entries."""
+    known: list[list[bytes]] = []
+    images, flags, answers = [], [], []
+    for serial in range(1, r.randrange(2, 5)):
+        octets, bits = b"", b""
+        for _ in range(r.randrange(1, 8)):
+            parts = labels(r) or [b"test"]
+            known.append(parts)
+            octets += folded(wire(parts))
+            scope = r.choice((BLOCK, BLOCK, BLOCK_SELF, EXCEPT, EXCEPT_SELF, BLOCK | EXCEPT_SELF))
+            scope |= r.choice((0, 0, 0, SET_ASIDE, NEW, NEW | SET_ASIDE))
+            bits += scope.to_bytes(2, "little")
+        images.append((octets, bits, serial))
+        flags.append((r.random() < 0.15, r.random() < 0.3, r.random() < 0.3))
+        answers.append(
+            (
+                r.randrange(3),
+                r.random() < 0.5,
+                tuple(bytes([192, 0, 2, n]) for n in range(r.randrange(4))),
+                tuple(b"\x20\x01\x0d\xb8" + bytes(11) + bytes([n]) for n in range(r.randrange(3))),
+            )
+        )
+    return Lists(tuple(images), tuple(flags), tuple(answers), tuple(known))
+
+
+def written(core: Core, made: Lists) -> list[bytes]:
+    """The images of the lists, each with the one before as its previous."""
+    image = core("image")
+    found: list[bytes] = []
+    for octets, bits, serial in made.images:
+        previous = image.view(found[-1]) if found and serial % 2 else None
+        found.append(
+            bytes(
+                image.write(
+                    octets, bits, KEY, list_id=f"list-{serial}", serial=serial, issued=1, expires=0,
+                    generation=7, selftest=SELFTEST, previous=previous, keep_new=serial == 3,
+                )
+            )
+        )
+    return found
+
+
+def generation(core: Core, made: Lists, images: list[bytes] | None = None) -> object:
+    """The lists in force together."""
+    image, policy, reply = core("image"), core("policy"), core("reply")
+    members = [
+        policy.Member(
+            image.view(octets),
+            reply.Replies(answer[0], statute=answer[1], v4=answer[2], v6=answer[3]),
+            slot=slot, release=flags[0], approved=flags[1], suspended=flags[2],
+        )
+        for slot, (octets, flags, answer) in enumerate(
+            zip(images or written(core, made), made.flags, made.answers, strict=True)
+        )
+    ]
+    return policy.Generation(7, KEY, members)
+
+
+def near(r: random.Random, known: tuple[list[bytes], ...]) -> list[bytes]:
+    """A name that is listed, below or above a listed one, in any case of letters; or any name."""
+    parts = list(r.choice(known)) if known and r.random() < 0.8 else labels(r)
+    many = r.random()
+    if many < 0.2:
+        parts = [b"_%d" % r.randrange(1, 65536), b"_https", *parts]
+    elif many < 0.5:
+        parts = [r.choice(LABELS), *parts]
+    elif many < 0.6:
+        parts = parts[1:]
+    while sum(len(one) + 1 for one in parts) + 1 > 255:
+        parts.pop(0)
+    return [one.swapcase() if r.random() < 0.3 else one for one in parts]
+
+
+def opt(r: random.Random) -> bytes:
+    """An OPT record, mostly a sound one."""
+    owner = r.choice((b"\0",) * 9 + (b"\1a\0",))
+    size = r.choice((0, 511, 512, 1232, 4096, 65535)).to_bytes(2, "big")
+    version = r.choice((b"\0",) * 8 + (b"\1", b"\xff"))
+    data = b""
+    for _ in range(r.choice((0, 0, 1, 2))):
+        value = r.randbytes(r.choice((0, 2, 8, 40)))
+        code = r.choice((3, 8, 10, 12, 15, 15)).to_bytes(2, "big")
+        data += code + len(value).to_bytes(2, "big") + value
+    if r.random() < 0.1:
+        data += r.randbytes(r.randrange(1, 6))
+    flags = r.choice((b"\0\0", b"\x80\0", b"\x80\x01"))
+    return owner + b"\0\x29" + size + b"\0" + version + flags + len(data).to_bytes(2, "big") + data
+
+
+def query(r: random.Random, known: tuple[list[bytes], ...] = ()) -> bytes:
+    """A query: mostly sound, else with counts that lie, signatures, a compressed name, cut or stretched."""
+    name = wire(near(r, known))
+    if r.random() < 0.04:
+        name = r.choice((name[:-1] + b"\xc0\x0c", b"\xc0\x0c", b"\x40" + name, name[:-1] + b"\xff\xff"))
+    kind = r.choice((1, 1, 28, 65, 16)) if r.random() < 0.8 else r.choice(TYPES)
+    klass = 1 if r.random() < 0.9 else r.choice((3, 255, 0, 65535))
+    extra = b""
+    counts = [0, 0, 0]
+    for _ in range(r.choice((0, 1, 1, 1, 2))):
+        where = 2 if r.random() < 0.9 else r.randrange(3)
+        counts[where] += 1
+        extra += opt(r) if r.random() < 0.85 else record(r, wire(labels(r)))
+    if r.random() < 0.05:
+        counts[r.randrange(3)] = r.choice((0, 1, 2, 255, 65535))
+    first = r.choice((1, 0)) if r.random() < 0.9 else r.randrange(256)
+    second = r.choice((0, 0x10, 0x20, 0x30)) if r.random() < 0.9 else r.randrange(256)
+    questions = 1 if r.random() < 0.97 else r.choice((0, 2, 256, 257))
+    head = r.randbytes(2) + bytes([first, second]) + questions.to_bytes(2, "big")
+    head += b"".join(n.to_bytes(2, "big") for n in counts)
+    return damaged(r, head + name + kind.to_bytes(2, "big") + klass.to_bytes(2, "big") + extra)
+
+
+def damaged(r: random.Random, octets: bytes) -> bytes:
+    """Mostly the same; else cut, stretched or with an octet changed."""
+    many = r.random()
+    if many < 0.90 or not octets:
+        return octets
+    if many < 0.93:
+        return octets[: r.randrange(len(octets))]
+    if many < 0.95:
+        return octets + r.randbytes(r.randrange(1, 20))
+    changed = bytearray(octets)
+    changed[r.randrange(len(changed))] = r.randrange(256)
+    return bytes(changed)
+
+
+def record(r: random.Random, owner: bytes, kind: int | None = None, data: bytes | None = None) -> bytes:
+    """A record with a random type and contents where none are given."""
+    kind = r.choice(TYPES) if kind is None else kind
+    data = r.randbytes(r.choice((0, 1, 4, 16, 22, 40))) if data is None else data
+    ttl = r.choice((0, 1, 60, 300, 86400, 86401, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF))
+    return (
+        owner + kind.to_bytes(2, "big") + b"\0\1" + ttl.to_bytes(4, "big") + len(data).to_bytes(2, "big") + data
+    )
+
+
+class _Reply:
+    """A reply under construction: it knows where its names start."""
+
+    def __init__(self, r: random.Random, octets: bytes, known: tuple[list[bytes], ...]) -> None:
+        self.r = r
+        self.octets = bytearray(octets)
+        self.starts = [12]
+        self.known = known
+
+    def name(self, at: int) -> bytes:
+        """A name that will stand at offset `at`: whole, or ending in a pointer backward, forward, to itself."""
+        r = self.r
+        many = r.random()
+        if many < 0.45:
+            self.starts.append(at)
+            return wire(near(r, self.known))
+        first = wire(labels(r)[:2])[:-1] if r.random() < 0.5 else b""
+        target = r.choice(self.starts)
+        if many > 0.98:
+            target = r.choice((at, at + len(first), at + 40, 0, 11, 16383))
+        self.starts.append(at)
+        return first + (0xC000 | min(target, 16383)).to_bytes(2, "big")
+
+    def add(self) -> None:
+        """One more record."""
+        r = self.r
+        owner = self.name(len(self.octets))
+        at = len(self.octets) + len(owner) + 10
+        kind = r.choice((1, 1, 28, 5, 5, 39, 64, 65, 65, 6, 16)) if r.random() < 0.9 else r.choice(TYPES)
+        data = None
+        if kind in (5, 39):
+            data = self.name(at)
+        elif kind in (64, 65):
+            data = b"\0\1" + self.name(at + 2) + r.randbytes(r.choice((0, 0, 6)))
+        elif kind == 6:
+            data = self.name(at) + b"\0" + b"".join(r.choice((60, 300)).to_bytes(4, "big") for _ in range(5))
+        elif kind == 41:
+            kind = 16
+        if data is not None and r.random() < 0.02:
+            data = data[: r.randrange(len(data) + 1)] + r.randbytes(r.randrange(3))
+        self.octets += record(r, owner, kind, data)
+
+
+def reply(r: random.Random, asked: bytes, end: int, known: tuple[list[bytes], ...] = ()) -> bytes:
+    """A reply to the question asked[12:end]: sections, compression, OPT; mostly sound."""
+    made = _Reply(r, asked[:end] if end > 12 else asked[:12] + b"\0\0\1\0\1", known)
+    counts = []
+    for many in (r.choice((0, 1, 1, 2, 5)), r.choice((0, 0, 1)), r.choice((0, 0, 0, 1, 2))):
+        counts.append(many)
+        for _ in range(many):
+            made.add()
+    if r.random() < 0.5:
+        counts[2] += 1
+        made.octets += opt(r)
+    if r.random() < 0.03:
+        counts[2] += 1
+        made.octets += record(r, b"\0", 16)
+    if r.random() < 0.03:
+        counts[r.randrange(3)] = r.choice((0, 1, 65535))
+    octets = made.octets
+    octets[2] = 0x80 | r.choice((1, 5, 3, 7)) if r.random() < 0.95 else r.randrange(256)
+    octets[3] = r.choice((0x80, 0x83, 0xA0, 0x82)) if r.random() < 0.9 else r.randrange(256)
+    octets[4:6] = b"\0\1"
+    for at, number in zip((6, 8, 10), counts, strict=True):
+        octets[at : at + 2] = number.to_bytes(2, "big")
+    return damaged(r, bytes(octets))
