@@ -35,9 +35,7 @@ class UsageError(Exception):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        said = _TYPED.sub(
-            lambda found: "choose from (" if "choose" in found[0] else "not understood", message
-        )
+        said = _TYPED.sub(lambda found: "choose from (" if "choose" in found[0] else "not understood", message)
         if said.startswith("unrecognized arguments"):
             said = "too many arguments"
         self.exit(USAGE, f"{self.prog}: {said}; see {self.prog} --help\n")
@@ -62,15 +60,11 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s"
-    )
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
 
 
 def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
-    run = verbs.add_parser(
-        "run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again"
-    )
+    run = verbs.add_parser("run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again")
     _add_config(run)
     run.set_defaults(verb=_run)
     check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
@@ -90,9 +84,7 @@ def _add_ask(verbs: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _add_list(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
-    status = steps.add_parser(
-        "status", help="per list: serial, dates, entries, refused lines, held or in force"
-    )
+    status = steps.add_parser("status", help="per list: serial, dates, entries, refused lines, held or in force")
     _add_config(status)
     status.add_argument("--json", action="store_true")
     status.set_defaults(verb=_list_status)

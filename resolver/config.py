@@ -307,9 +307,7 @@ def nameservers(text: str) -> tuple[Endpoint, ...]:
 def _completed(config: Config) -> Config:
     """The same with what a left-out `target` stands for."""
     lists = tuple(
-        msgspec.structs.replace(
-            one, source=msgspec.structs.replace(one.source, target=one.source.target or one.id)
-        )
+        msgspec.structs.replace(one, source=msgspec.structs.replace(one.source, target=one.source.target or one.id))
         for one in config.lists
     )
     return msgspec.structs.replace(config, lists=lists)

@@ -99,9 +99,7 @@ def _prefix(text: str) -> Prefix:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise ValueError(
-            "expected a prefix without host bits, such as 192.0.2.0/24 or 2001:db8::/32"
-        ) from None
+        raise ValueError("expected a prefix without host bits, such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
 _DECODE: Final[dict[object, Callable[[str], object]]] = {

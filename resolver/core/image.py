@@ -12,7 +12,7 @@ Layout, in little-endian 64-bit words:
     6       generation                  22, 23  check: SipHash-2-4-128 of words 0 to 21 under a key of zeros
 
 Rules:
-- Open addressing with linear probing from `low % slots`; a load of at most 0.75; a slot is empty where no scope bit is set.
+- Open addressing with linear probing from `low % slots`; a load of at most 0.75; a slot without a scope bit is empty.
 - A hit needs all 112 bits; the image holds no name, no address and no text of an answer.
 - A word outside the image is an error that is raised, never "not found": `view` and every `find` hold the size
   against the header, and `find` never looks at more slots than there are.

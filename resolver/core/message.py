@@ -130,8 +130,7 @@ def _u32(data, at):
     value = data[at]
     value = value << 8 | data[at + 1]
     value = value << 8 | data[at + 2]
-    value = value << 8 | data[at + 3]
-    return value
+    return value << 8 | data[at + 3]
 
 
 def _keep_errors(data, at, size, message):

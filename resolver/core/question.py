@@ -30,7 +30,6 @@ from .codes import (
     TYPE_TSIG,
     WELL_FORMED,
 )
-
 from .name import Name
 
 if not cython.compiled:
@@ -62,7 +61,15 @@ class Question:
 
     def __init__(self):
         self.name = Name()
-        _clear(self)
+        self.problem = SILENT_SHORT
+        self.end = 0
+        self.qtype = 0
+        self.qclass = 0
+        self.flags = 0
+        self.has_opt = 0
+        self.version = 0
+        self.payload = _SMALLEST_PAYLOAD
+        self.dnssec_ok = 0
 
 
 def parse(packet, end, question):

@@ -2,12 +2,12 @@
 """The bytes of every answer that leaves this house.
 
 Rules:
-- Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT only if asked (RFC 6891 7).
+- Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT if asked (RFC 6891 7).
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
 - NXDOMAIN only where nothing below the name may exist: an entry with its subdomains and no exception below (RFC 8020).
 - An extended error is a number alone (RFC 8914); no list's name, serial or rule is in any answer.
-- A reply larger than the client takes is sent as TC=1 with the question only; never above 1232 octets over UDP (RFC 9715).
+- A reply larger than the client takes becomes TC=1 with the question only; never above 1232 octets over UDP (RFC 9715).
 - Functions return the reply's length, 0 where it could not be written.
 """
 

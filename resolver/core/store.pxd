@@ -41,9 +41,7 @@ cpdef int keep(
     const unsigned char[::1] body, Py_ssize_t end, const unsigned char[::1] errors, Py_ssize_t errors_size,
 ) except -1 nogil
 
-cpdef int renew(Store store, Kept kept, uint64_t generation) except -1 nogil
-
-cpdef int drop(Store store, Kept kept) except -1 nogil
+cpdef int renew(Store store, Kept kept, uint64_t generation, int kind) except -1 nogil
 
 @cython.locals(kept_at=uint64_t, ttl_s=uint64_t)
 cdef int _read(Store store, Py_ssize_t at, uint64_t now_s, Kept kept) except -1 nogil

@@ -19,6 +19,7 @@ import cython
 if not cython.compiled:
     from .siphash import siphash128
 
+# Bits of a record's kind. A blocked one holds what upstream said; it is judged at every hit and never sent unjudged.
 POSITIVE = 0
 NEGATIVE = 1
 BLOCKED = 2
@@ -122,17 +123,10 @@ def keep(store, low, high, now_s, ttl_s, generation, rcode, kind, body, end, err
     return 1
 
 
-def renew(store, kept, generation):
-    """Note in a found record that it was judged again, under `generation`. Returns 0."""
+def renew(store, kept, generation, kind):
+    """Note in a found record that it was judged again, under `generation`, and its kind since. Returns 0."""
     _put(store.ring, kept.record + 40, generation, 8)
-    kept.generation = generation
-    return 0
-
-
-def drop(store, kept):
-    """Make a found record unfindable. Returns 0."""
-    _put(store.ring, kept.record, 0, 8)
-    _put(store.ring, kept.record + 8, 0, 8)
+    _put(store.ring, kept.record + 50, kind, 2)
     return 0
 
 

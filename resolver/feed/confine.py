@@ -41,14 +41,19 @@ def _prctl(option: int, value: int) -> None:
         raise NotConfined("prctl")
 
 
+def leave_no_dump() -> None:
+    """No core dump, and not dumpable: no ptrace by others and no reading of this process's memory."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def confine(parent: int, memory_bytes: int, *descriptors: int) -> None:
     """Bind this process to the life of process `parent`, and bound what it may use: no other open file than
     its streams and `descriptors`."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise NotConfined("parent")
-    _prctl(_PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    leave_no_dump()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))

@@ -1,0 +1,49 @@
+"""Asks core.policy about the name with the generation in force, and counts what it blocks: always before the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resolver.core import codes, policy, tally
+
+if TYPE_CHECKING:
+    from resolver.query.answer import Query
+    from resolver.query.respond import Respond
+
+
+class Block:
+    """The verdict on a query's name, and the answer of the list that blocks it.
+
+    tallies: core.tally's tables; counters: the table of core.codes.
+    """
+
+    def __init__(self, tallies: tally.Tally, counters: Any) -> None:
+        self.verdict = policy.Verdict()
+        self._tallies = tallies
+        self._counters = counters
+        self._out = memoryview(bytearray(4096))
+
+    def judge(self, generation: policy.Generation, query: Query) -> int:
+        """Return ASK, PASS or BLOCK for the query's name by the lists that judge its client."""
+        verdict: int = policy.decide(generation, query.question.name, query.scope, self.verdict)
+        return verdict
+
+    def answer(
+        self, generation: policy.Generation, query: Query, verdict: policy.Verdict, now: float, respond: Respond
+    ) -> bytes | None:
+        """Count the block and return its answer; SERVFAIL where it cannot be written, never the upstream's."""
+        length = policy.answer(generation, verdict, self._out, query.packet, query.question, query.limit)
+        if length == 0:
+            return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
+        tally.count(
+            self._tallies,
+            self._counters,
+            verdict.slot,
+            verdict.low,
+            verdict.high,
+            verdict.bits,
+            query.question.qtype,
+            query.client,
+            int(now),
+        )
+        return respond.sent(self._out, length)

@@ -1,0 +1,19 @@
+"""TCP to one upstream, for a reply that did not fit a datagram: one connection, one query (RFC 7766)."""
+
+import asyncio
+
+from resolver.values import Endpoint
+
+
+async def ask_by_stream(endpoint: Endpoint, query: bytes) -> bytes:
+    """Return the reply to `query`; raise OSError or EOFError. The caller bounds the time."""
+    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    try:
+        writer.write(len(query).to_bytes(2, "big") + query)
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        reply = await reader.readexactly(size)
+    finally:
+        writer.transport.abort()
+    if size < 12:
+        raise EOFError
+    return reply

@@ -1,0 +1,45 @@
+"""The reply judged by the generation in force, before it may be kept or sent; the rule is core.policy.judge."""
+
+from dataclasses import dataclass
+
+from resolver.core import codes
+from resolver.core.message import Message, read, trim
+from resolver.core.name import Name
+from resolver.core.policy import Generation, Verdict, judge
+
+ALL_LISTS = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Verdicts on one reply: by all lists, which the cache keeps, and by those that judge the client."""
+
+    for_all: int
+    for_client: int
+
+
+class Recheck:
+    """Judges and trims replies. `message` and `verdict` tell of the last one."""
+
+    def __init__(self) -> None:
+        self.message = Message()
+        self.verdict = Verdict()
+        self._name = Name()
+
+    def judge(self, generation: Generation, reply: bytearray, scope: int) -> Judged:
+        """Judge `reply` and take OPT, and ADDITIONAL where a list says so, out of it in place.
+
+        ASK for both stands for a reply that does not parse to its end or could not be judged.
+        """
+        message, verdict = self.message, self.verdict
+        if not read(reply, len(reply), message):
+            return Judged(codes.ASK, codes.ASK)
+        for_all = for_client = judge(generation, reply, message, ALL_LISTS, self._name, verdict)
+        dropped = message.drop_additional
+        if for_all == codes.BLOCK and scope & ALL_LISTS != ALL_LISTS:
+            for_client = judge(generation, reply, message, scope, self._name, verdict)
+            message.drop_additional = message.drop_additional or dropped
+        if for_all == codes.ASK or for_client == codes.ASK:
+            return Judged(codes.ASK, codes.ASK)
+        trim(reply, message)
+        return Judged(for_all, for_client)

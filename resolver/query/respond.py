@@ -1,0 +1,137 @@
+"""Fits the reply to the client: id, EDNS, extended errors, size, truncation; the bytes are core.reply's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resolver.core import codes
+from resolver.core.reply import empty, relay
+
+if TYPE_CHECKING:
+    from resolver.core.message import Message
+    from resolver.query.answer import Query
+    from resolver.query.cache import Cache
+
+FRESH = -1
+MAX_TTL_S = 86400
+
+_RCODE_OF_PROBLEM = {
+    codes.BAD_OPCODE: codes.NOTIMP,
+    codes.BAD_VERSION: codes.BADVERS,
+    codes.NOT_SERVED: codes.REFUSED,
+}
+
+
+class Respond:
+    """Writes replies and counts them in the table of core.codes."""
+
+    def __init__(self, counters: Any) -> None:
+        self._counters = counters
+        self._out = memoryview(bytearray(65536))
+        self._first_rcode = codes.counter("answers_total", "NOERROR")
+        self._badvers = codes.counter("answers_total", "BADVERS")
+        self._other = codes.counter("answers_total", "other")
+        self._failed = {reason: codes.counter("failed_answers_total", reason) for reason in codes.FAILED_REASONS}
+        self._dropped = {reason: codes.counter("packets_dropped_total", reason) for reason in codes.DROP_REASONS}
+        self._received = tuple(codes.counter("queries_total", transport) for transport in codes.TRANSPORTS)
+
+    def received(self, stream: bool) -> None:
+        """Count a query by transport, before anything is known of it."""
+        self._counters[self._received[stream]] += 1
+
+    def dropped(self, reason: str) -> None:
+        """Count a packet that is not answered."""
+        self._counters[self._dropped[reason]] += 1
+
+    def silence(self, problem: int) -> None:
+        """Count a packet that no reply may follow: too short, or itself a response."""
+        self.dropped("short" if problem == codes.SILENT_SHORT else "response")
+
+    def turned_away(self, query: Query, admitted: int) -> bytes | None:
+        """Refuse who is not a client, no larger than they asked; slip or drop who asks too often."""
+        if admitted == codes.NOT_A_CLIENT:
+            limit = min(query.limit, max(len(query.packet), 12))
+            return self._empty(query, codes.REFUSED, codes.EDE_PROHIBITED, limit=limit)
+        if admitted == codes.SLIP and not query.stream:
+            return self._empty(query, codes.NOERROR, codes.EDE_NONE, truncated=True)
+        self.dropped("rate_limit")
+        return None
+
+    def malformed(self, query: Query, problem: int) -> bytes | None:
+        """Answer what is wrong with a query by its problem (core.question)."""
+        return self._empty(query, _RCODE_OF_PROBLEM.get(problem, codes.FORMERR), codes.EDE_NONE)
+
+    def is_ours_to_forward(self, question: Any) -> bool:
+        """Tell whether an unlisted question may go to cache and upstream: class IN and recursion desired."""
+        return question.qclass == codes.CLASS_IN and bool(question.flags & 0x0100)
+
+    def refused(self, query: Query) -> bytes | None:
+        """Refuse an unlisted question that is not to be forwarded (RFC 8914 4.21 for RD=0)."""
+        ede = codes.EDE_NONE if query.question.flags & 0x0100 else codes.EDE_NOT_AUTHORITATIVE
+        return self._empty(query, codes.REFUSED, ede)
+
+    def failed(self, query: Query, rcode: int, ede: int, reason: str) -> bytes | None:
+        """Answer that there is no answer, and count why."""
+        self._counters[self._failed[reason]] += 1
+        return self._empty(query, rcode, ede)
+
+    def kept(self, query: Query, cache: Cache, body: bytearray | None = None) -> bytes | None:
+        """Answer from the cache: the record found last, or the copy of it that was judged and trimmed."""
+        kept, ring = cache.kept, cache.memory.ring
+        errors = ring[kept.errors_start : kept.errors_start + kept.errors_size]
+        start, end = (kept.start, kept.end) if body is None else (0, len(body))
+        data = ring if body is None else body
+        return self._relay(query, data, start, end, kept.rcode, errors, kept.errors_size, kept.age_s)
+
+    def fresh(self, query: Query, reply: bytearray, message: Message) -> bytes | None:
+        """Answer with a judged and trimmed reply from upstream."""
+        return self._relay(query, reply, 0, message.end, message.rcode, message.errors, message.errors_size, FRESH)
+
+    def sent(self, out: memoryview, length: int) -> bytes | None:
+        """Count the reply out[:length] by its rcode and return it; None where nothing was written."""
+        if length == 0:
+            return None
+        rcode = out[3] & 15
+        self._counters[self._first_rcode + rcode if rcode <= codes.REFUSED else self._other] += 1
+        return bytes(out[:length])
+
+    def _empty(
+        self, query: Query, rcode: int, ede: int, *, truncated: bool = False, limit: int | None = None
+    ) -> bytes | None:
+        length = empty(
+            self._out, query.packet, query.question, rcode, ede, truncated, query.limit if limit is None else limit
+        )
+        if rcode == codes.BADVERS and length:
+            self._counters[self._badvers] += 1
+            return bytes(self._out[:length])
+        return self.sent(self._out, length)
+
+    def _relay(
+        self,
+        query: Query,
+        body: Any,
+        start: int,
+        end: int,
+        rcode: int,
+        errors: Any,
+        errors_size: int,
+        seconds: int,
+    ) -> bytes | None:
+        length = relay(
+            self._out,
+            query.packet,
+            query.question,
+            body,
+            start,
+            end,
+            rcode,
+            errors,
+            errors_size,
+            seconds,
+            MAX_TTL_S,
+            codes.EDE_NONE,
+            query.limit,
+        )
+        if length == 0:
+            return self.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
+        return self.sent(self._out, length)

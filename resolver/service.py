@@ -1,0 +1,273 @@
+"""The composition root: builds the parts, starts them in order, swaps what is in force, drains and stops.
+
+Rules:
+- What was saved is in force before the first socket opens; what answers depends on nothing that manages.
+- SIGTERM drains: no new queries, the ones on their way are answered. SIGINT stops the same way.
+- SIGHUP polls every list now and reads the configuration again: what can change while serving is replaced whole, the
+  rest is named and waits for a restart; a configuration that is refused changes nothing.
+- A task of ours that ends by itself makes us not ready and ends the process in order, so that it is started anew.
+- Nothing that is logged holds a name, a client, or the text of an exception.
+"""
+
+import asyncio
+import logging
+import mmap
+import resource
+import secrets
+import signal
+import sys
+import time
+from array import array
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+from resolver import quiet_http
+from resolver.config import Config, ConfigError, load
+from resolver.core import codes, tally
+from resolver.core.store import Store
+from resolver.count.exporter import Exporter
+from resolver.count.metrics import EXCHANGE_BOUNDS_S
+from resolver.count.publish import Publisher
+from resolver.feed import activate, confine, poll
+from resolver.feed.seal import KeyUnusable
+from resolver.page.render import PageError, render
+from resolver.page.show import Page
+from resolver.query.accept_datagram import Datagrams
+from resolver.query.accept_stream import Streams
+from resolver.query.answer import Answer, Tables
+from resolver.query.block import Block
+from resolver.query.cache import Cache
+from resolver.query.forward import Forward
+from resolver.query.respond import Respond
+from resolver.readings import Readings, labels_of
+from resolver.tables import InForce
+
+DRAIN_S: Final = 5.0
+TALLY_OCTETS: Final = 3 * 2**22
+HOUR_S: Final = 3600
+
+_log: Final = logging.getLogger("resolver")
+
+
+class Service:
+    """All parts of one process, for one configuration file."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self._path = path
+        self._config = config
+        self._stop = asyncio.Event()
+        self._failed = False
+        self._reloaded = True
+        self._tasks: list[asyncio.Task[None]] = []
+        self._servers: list[quiet_http.QuietServer] = []
+        keys = poll.keys_of(config)
+        self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
+        self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
+        self._in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
+        self._cache = Cache(Store(mmap.mmap(-1, config.cache.size), secrets.token_bytes(16)), self._counters)
+        self._forward = Forward(config.upstream.servers, timeout_s=config.upstream.timeout, bounds_s=EXCHANGE_BOUNDS_S)
+        self._answer = Answer(
+            self._in_force.tables,
+            block=Block(self._tally, self._counters),
+            cache=self._cache,
+            forward=self._forward,
+            counters=self._counters,
+            clock=time.monotonic,
+        )
+        self._datagrams = Datagrams(self._answer.answer, Respond(self._counters).dropped)
+        self._streams = Streams(self._answer.answer)
+        hooks = activate.Hooks(
+            judge=self._in_force.judge_of,
+            put_in_force=lambda list_id, view, _: self._in_force.put_in_force(list_id, view),
+            lift=self._in_force.lift,
+            take_out=self._in_force.take_out,
+        )
+        self._feed = poll.Feed(config, keys, hooks)
+        demonstration = all(one.demonstration for one in config.lists)
+        self._page = Page(render(config.page, demonstration=demonstration)) if config.page.listen else None
+        self._readings = Readings(
+            self._counters,
+            in_force=self._in_force,
+            answer=self._answer,
+            cache=self._cache,
+            forward=self._forward,
+            streams=self._streams,
+            feed=self._feed,
+            views=lambda: self._page.views if self._page else 0,
+            reloaded=lambda: self._reloaded,
+        )
+        self._labels = labels_of(config)
+        self._publisher = Publisher(
+            self._readings.exact,
+            self._labels,
+            every_s=int(config.count.publish_every),
+            batch=config.count.batch,
+            phases=secrets.randbelow,
+            now=time.time(),
+        )
+
+    async def run(self) -> int:
+        """Serve until stopped; return the exit status."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_say_what_failed)
+        self._feed.recover()
+        await self._open()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self._start(self._feed.run(), "feed")
+        self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
+        self._start(self._turn_every_hour(), "tally")
+        _log.info("answering on %s", ", ".join(map(str, self._datagrams.addresses)))
+        await self._stop.wait()
+        await self._close()
+        return int(self._failed)
+
+    def reload(self) -> None:
+        """Poll every list now, and take what can change from the configuration file."""
+        self._feed.trigger()
+        try:
+            config = load(self._path)
+        except ConfigError as error:
+            self._reloaded = False
+            _log.error("reload refused, the old configuration stays: %s", error)
+            return
+        waiting = _needs_restart(self._config, config)
+        if waiting:
+            self._reloaded = False
+            _log.error("reload refused, restart to change: %s", ", ".join(waiting))
+            return
+        self._in_force.configure(config)
+        self._config = config
+        self._reloaded = True
+        _log.info("configuration read again")
+
+    def _ready(self) -> bool:
+        return self._in_force.tables.complete and not self._failed and not self._stop.is_set()
+
+    def _swap(self, tables: Tables) -> None:
+        self._answer.tables = tables
+
+    async def _open(self) -> None:
+        """Open every socket, DNS last; OSError where one cannot be opened."""
+        exporter = Exporter(
+            self._labels,
+            published=lambda: self._publisher.published,
+            read_live=self._readings.live,
+            ready=self._ready,
+        )
+        if self._page:
+            self._servers.append(await quiet_http.serve(self._page.answer, self._config.page.listen, quiet_http.PAGE))
+        self._servers.append(await quiet_http.serve(exporter.answer, [self._config.metrics.listen], quiet_http.METRICS))
+        await self._streams.open(self._config.listen.dns)
+        self._datagrams.open(self._config.listen.dns)
+
+    async def _close(self) -> None:
+        self._datagrams.close()
+        self._streams.close()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._datagrams.drained()
+                await self._streams.drained()
+        except TimeoutError:
+            _log.warning("stopped with answers still on their way")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._forward.close()
+        for server in self._servers:
+            await server.stop()
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        self._failed = True
+        error = task.exception()
+        _log.error("%s ended (%s); stopping", task.get_name(), type(error).__name__)
+        self._stop.set()
+
+    async def _turn_every_hour(self) -> None:
+        while True:
+            await asyncio.sleep(HOUR_S)
+            tally.turn(self._tally, secrets.token_bytes(16))
+
+
+_FIXED: Final = (
+    "listen.dns",
+    "upstream",
+    "cache",
+    "page.listen",
+    "page.operator",
+    "page.contact",
+    "page.authority",
+    "page.law",
+    "page.help",
+    "metrics",
+    "count.publish_every",
+    "count.batch",
+    "count.region",
+    "state.directory",
+    "state.keys",
+)
+_FIXED_OF_LIST: Final = attrgetter("id", "source", "guard", "demonstration", "hard_limit", "expire")
+
+
+def _needs_restart(old: Config, new: Config) -> list[str]:
+    """Return the parts that differ and cannot be replaced while serving."""
+    differ = [part for part in _FIXED if attrgetter(part)(old) != attrgetter(part)(new)]
+    if list(map(_FIXED_OF_LIST, old.lists)) != list(map(_FIXED_OF_LIST, new.lists)):
+        differ.append("list")
+    return differ
+
+
+@contextmanager
+def _named(key: str, path: Path) -> Iterator[None]:
+    """Say of an address that cannot be bound which key it stands under."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(str(path), key, f"cannot listen there: {error.strerror}") from None
+
+
+def _say_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Name the kind of what failed in the loop and nothing else: messages and reprs may hold an address."""
+    del loop
+    _log.error("in the event loop: %s", type(context.get("exception")).__name__)
+
+
+def serve(path: Path) -> int:
+    """Serve by the configuration at `path` until a signal; return 0, or 1 where it could not go on."""
+    config = load(path)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    confine.leave_no_dump()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(path, config))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where it is installed, else None for asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(path: Path, config: Config) -> int:
+    try:
+        service = Service(path, config)
+    except (KeyUnusable, PageError) as error:
+        raise ConfigError(str(path), "", str(error)) from None
+    return await service.run()

@@ -1,0 +1,146 @@
+"""What is in force: the generation of images and replies, who is a client, and whether all lists are there.
+
+Rules:
+- Every change makes a new Tables and replaces the old one whole; a query sees one or the other, never half.
+- A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
+  `without_list = "forward"`. A list that was withdrawn or lifted is there, with nothing to say.
+- Slots go by the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
+"""
+
+import ipaddress
+import mmap
+from collections.abc import Callable, Iterable
+
+from resolver.config import Config, List
+from resolver.core import admit, codes, policy
+from resolver.core.name import Name, unfold
+from resolver.core.reply import Replies
+from resolver.query.answer import Tables
+from resolver.values import Address, Prefix
+
+BUCKETS = 65536
+
+_ANSWERS = {"page": codes.ANSWER_PAGE, "nodata": codes.ANSWER_NODATA, "nxdomain": codes.ANSWER_NXDOMAIN}
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+
+def octets(address: Address) -> bytes:
+    """Return an address in 16 octets, IPv4 mapped."""
+    return _MAPPED + address.packed if address.version == 4 else address.packed
+
+
+def ranges(prefixes: Iterable[Prefix]) -> bytes:
+    """Return sorted, merged pairs of first and last address, as core.admit takes them."""
+    prefixes = tuple(prefixes)
+    v4 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv4Network))
+    v6 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv6Network))
+    pairs = [octets(one.network_address) + octets(one.broadcast_address) for one in v4]
+    pairs += [octets(one.network_address) + octets(one.broadcast_address) for one in v6]
+    pairs.sort()
+    return b"".join(pairs)
+
+
+def replies_of(one: List, config: Config) -> Replies:
+    """Return the records of a list's blocked answers."""
+    addresses = one.addresses or config.page.addresses
+    return Replies(
+        _ANSWERS[one.answer],
+        statute=one.basis == "statute",
+        v4=[address.packed for address in addresses if address.version == 4],
+        v6=[address.packed for address in addresses if address.version == 6],
+    )
+
+
+class InForce:
+    """The lists' images and the tables made of them. `swap` is called with each new Tables."""
+
+    def __init__(self, config: Config, digest_key: bytes, bucket_key: bytes, swap: Callable[[Tables], None]) -> None:
+        self.config = config
+        self._digest_key = digest_key
+        self._bucket_key = bucket_key
+        self._swap = swap
+        self._slots = {one.id: slot for slot, one in enumerate(config.lists)}
+        self._views: dict[str, memoryview] = {}
+        self._silent: set[str] = set()
+        self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
+        self._number = 0
+        self._access = self._access_of(config)
+        self.tables = self._build()
+
+    def slot(self, list_id: str) -> int:
+        """Return the list's slot in the table of counters."""
+        return self._slots[list_id]
+
+    def put_in_force(self, list_id: str, view: memoryview) -> None:
+        """Enforce this image of a list from the next query on."""
+        self._views = {**self._views, list_id: view}
+        self._silent = self._silent - {list_id}
+        self._replace()
+
+    def lift(self, list_id: str) -> None:
+        """Let the list have no say: withdrawn, or past its hard limit."""
+        self._views = {key: view for key, view in self._views.items() if key != list_id}
+        self._silent = self._silent | {list_id}
+        self._replace()
+
+    def take_out(self, list_id: str) -> None:
+        """Be without this list."""
+        self._views = {key: view for key, view in self._views.items() if key != list_id}
+        self._silent = self._silent - {list_id}
+        self._replace()
+
+    def configure(self, config: Config) -> None:
+        """Take a new configuration of the same lists: addresses, answers, clients, limits."""
+        self._access = self._access_of(config)
+        self.config = config
+        self._replace()
+
+    def enforced(self) -> bool:
+        """Tell whether every configured list is in force or has been lifted."""
+        return all(one.id in self._views or one.id in self._silent for one in self.config.lists)
+
+    def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
+        """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""
+        member = policy.Member(view, None, slot=0)
+        generation = policy.Generation(0, self._digest_key, (member,))
+        name, verdict = Name(), policy.Verdict()
+
+        def judge(wire: bytes, qtype: int) -> int:
+            """The verdict does not depend on the type; the type is named so that a test asks for each."""
+            del qtype
+            if not unfold(wire, 0, len(wire), name):
+                return codes.ASK
+            said: int = policy.decide(generation, name, 1, verdict)
+            return said
+
+        return judge
+
+    def _replace(self) -> None:
+        self.tables = self._build()
+        self._swap(self.tables)
+
+    def _build(self) -> Tables:
+        self._number += 1
+        members = [
+            policy.Member(self._views[one.id], replies_of(one, self.config), slot=self._slots[one.id])
+            for one in self.config.lists
+            if one.id in self._views
+        ]
+        complete = self.enforced() or self.config.state.without_list == "forward"
+        return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete)
+
+    def _access_of(self, config: Config) -> admit.Access:
+        clients = [b""] * codes.MAX_LISTS
+        exempt = [b""] * codes.MAX_LISTS
+        for one in config.lists:
+            clients[self._slots[one.id]] = ranges(one.clients)
+            exempt[self._slots[one.id]] = ranges(one.exempt)
+        return admit.Access(
+            ranges(config.listen.allow),
+            ranges(config.limits.exempt),
+            clients,
+            exempt,
+            config.limits.queries_per_second,
+            self._buckets,
+            self._bucket_key,
+        )
