@@ -31,6 +31,8 @@ MARK: Final = b"real-data-of-a-listed-name"
 SECRET: Final = (bytes([203, 0, 113]), bytes.fromhex("20010db80bad"), MARK)
 LISTED: Final = ("bad.test", "bad.example", "=only.test", "=only.example", "!free.bad.test", "!free.bad.example")
 
+LATE: Final = ("late.test", "late.example")
+
 _ZONE = """
 $TTL 300
 @ SOA ns nobody 7 3600 600 86400 300
@@ -74,6 +76,8 @@ service HTTPS 1 bad ipv4hint=203.0.113.66
 branch DNAME bad
 *.swirl CNAME whirl.bad
 swirl CNAME whirl.bad
+late A 203.0.113.80
+*.tardy CNAME late
 round CNAME turn
 turn CNAME round
 *.round CNAME turn

@@ -20,7 +20,7 @@ from tests.fakes import upstream as fake
 from tests.journeys import running
 from tests.journeys.running import Core, Service
 from tests.peers import leak_rows, servers
-from tests.peers.leak_rows import LISTED, NO_LEAK, ROWS, SERIAL, SIGNED, UNSIGNED, Row
+from tests.peers.leak_rows import LATE, LISTED, NO_LEAK, ROWS, SERIAL, SIGNED, UNSIGNED, Row
 from tests.peers.servers import Server
 
 CLIENT = "127.83.79.83"
@@ -142,6 +142,17 @@ def test_nobody_can_ask_for_the_list(subject: Subject, table: Table) -> None:
     assert found <= {"REFUSED", "NXDOMAIN", "SERVFAIL"}
 
 
+def test_what_was_kept_before_it_was_listed_is_blocked_at_once(subject: Subject, table: Table) -> None:
+    """An answer kept under the list before is judged anew: by its name and by where its alias leads."""
+    rows = [Row(what="late", name="late"), Row(what="late alias", name="{tag}.tardy")]
+    asked = [pair for row in rows for pair in ways_of(row)]
+    assert {outcome_of(transport, subject.service.dns, query) for transport, query in asked} == {"LEAK"}
+    subject.service.until_serial(subject.service.authority.publish((*LISTED, *LATE)))
+    found = {outcome_of(transport, subject.service.dns, query) for transport, query in asked}
+    table[("kept before it was listed", subject.column)] = " | ".join(sorted(found))
+    assert found == {leak_rows.PAGE}
+
+
 def test_nothing_is_written_about_names_or_clients(subject: Subject, table: Table) -> None:
     """After all rows: output, state, temporary files and counts hold no listed name and no client."""
     query = dns.message.make_query("bad.test", "A", use_edns=0)
@@ -154,8 +165,8 @@ def test_nothing_is_written_about_names_or_clients(subject: Subject, table: Tabl
     }
     written["/metrics"] = subject.service.get("/metrics")[1].lower()
     assert {"stdout", "stderr"} < set(written)
-    listed = [entry.lstrip("=!").encode() for entry in LISTED]
-    wire = [dns.name.from_text(entry.lstrip("=!")).to_digestable() for entry in LISTED]
+    listed = [entry.lstrip("=!").encode() for entry in (*LISTED, *LATE)]
+    wire = [dns.name.from_text(entry.lstrip("=!")).to_digestable() for entry in (*LISTED, *LATE)]
     words = [*listed, *wire, CLIENT.encode()]
     telling = {name for name, data in written.items() if any(word in data for word in words)}
     table[("client or name in logs and files", subject.column)] = ", ".join(sorted(telling)) or "none"
@@ -177,7 +188,8 @@ def test_nothing_is_answered_from_upstream_before_a_list_is_loaded(core: Core, t
             errors = [int(one.code) for one in reply.options if isinstance(one, dns.edns.EDEOption)]
             found.add(f"{dns.rcode.to_text(reply.rcode())} EDE {errors}")
             assert leak_rows.outcome(wire, query) == "SERVFAIL"
-        table[("before the list is loaded", f"{core}, nsd")] = " | ".join(sorted(found))
+        for upstream_name in UPSTREAMS:
+            table[("before the list is loaded", f"{core}, {upstream_name}")] = " | ".join(sorted(found))
         assert found == {"SERVFAIL EDE [14]"}
         assert not upstream.exchanges
         assert service.get("/readyz")[0] == 503
