@@ -9,6 +9,7 @@ Rules:
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,23 +115,28 @@ class Service:
             with error:
                 return error.code, error.read()
 
-    def until(self, path: str, holds: bytes = b"", seconds: float = START_S) -> None:
-        """Wait until a page of the metrics' address answers 200 and holds `holds`."""
+    def until(self, path: str, holds: Callable[[bytes], bool] = lambda body: True, seconds: float = START_S) -> None:
+        """Wait until a page of the metrics' address answers 200 with a body of which `holds` is true."""
         deadline, pause = time.monotonic() + seconds, threading.Event()
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.said}")
             with contextlib.suppress(OSError):
                 status, body = self.get(path)
-                if status == 200 and holds in body:
+                if status == 200 and holds(body):
                     return
             pause.wait(0.02)
         raise AssertionError(f"{path} did not answer as expected in {seconds:.0f} s:\n{self.said}")
 
     def until_serial(self, serial: int, seconds: float = START_S) -> None:
         """Wait until the list of this serial is in force."""
-        told = f'list_serial{{list="{LIST_ID}"}} {serial:.1f}\n'.encode()
-        self.until("/metrics", told, seconds)
+        self.until("/metrics", lambda body: self.metric("list_serial", body) == serial, seconds)
+
+    def metric(self, name: str, body: bytes | None = None) -> float | None:
+        """The value of the first series of a metric; None where it is not shown."""
+        text = (self.get("/metrics")[1] if body is None else body).decode()
+        found = re.search(rf"^blocklist_resolver_{name}(?:{{.*}})? (\S+)", text, re.MULTILINE)
+        return float(found[1]) if found else None
 
 
 def free_ports(count: int) -> list[int]:
