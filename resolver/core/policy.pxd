@@ -55,7 +55,7 @@ cdef class Verdict:
 @cython.locals(result=int)
 cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict) noexcept nogil
 
-@cython.locals(result=int)
+@cython.locals(result=int, failed=int)
 cpdef int judge(
     Generation generation, const unsigned char[::1] data, Message message, uint32_t scope, Name name, Verdict verdict
 ) noexcept nogil

@@ -115,13 +115,17 @@ def decide(generation, name, scope, verdict):
 
 
 def judge(generation, data, message, scope, name, verdict):
-    """Judge a whole reply that core.message has read; return ASK, PASS or BLOCK; may set message.drop_additional."""
+    """Judge a whole reply that core.message has read; return ASK, PASS or BLOCK; may set message.drop_additional.
+
+    ASK for a reply whose names cannot be read, which is the sender's fault; an error of ours is counted besides.
+    """
     result = _ASK
+    failed = 1
     try:
         result = _judge(generation, data, message, scope, name, verdict)
+        failed = 0
     finally:
-        if result == _ASK:
-            verdict.errors += 1
+        verdict.errors += failed
         verdict.verdict = result
         return result  # noqa: B012
 
