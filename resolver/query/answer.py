@@ -104,14 +104,8 @@ class Answer:
             return respond.turned_away(query, admitted)
         if problem != codes.WELL_FORMED:
             return respond.malformed(query, problem)
-        query.scope = scope(tables.access, query.client)
-        verdict = self._block.judge(tables.generation, query)  # before the cache, or a kept answer passes the list
-        if verdict == codes.BLOCK:
-            return self._block.answer(tables.generation, query, self._block.verdict, now, respond)
-        if verdict != codes.PASS:
-            return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
-        if not tables.complete:
-            return respond.failed(query, codes.SERVFAIL, codes.EDE_NOT_READY, "not_ready")
+        if not self._passes(query, tables):  # before the cache, or a kept answer passes the list
+            return self._stopped(query, tables, now)
         if not respond.is_ours_to_forward(question):  # before the cache: RD=0 tells what others asked (snooping)
             return respond.refused(query)
         found = self._cache.find(query, now)
@@ -120,6 +114,20 @@ class Answer:
         if found:
             return respond.kept(query, self._cache)
         return self._ask_upstream(query, self._cache.digest(query))
+
+    def _passes(self, query: Query, tables: Tables) -> bool:
+        """Judge the name by the lists that judge the client; only an explicit PASS by complete tables goes on."""
+        query.scope = scope(tables.access, query.client)
+        return self._block.judge(tables.generation, query) == codes.PASS and tables.complete
+
+    def _stopped(self, query: Query, tables: Tables, now: float) -> Reply:
+        """Answer a query whose name did not pass, by the verdict just given."""
+        verdict = self._block.verdict
+        if verdict.verdict == codes.BLOCK:
+            return self._block.answer(tables.generation, query, verdict, now, self._respond)
+        if verdict.verdict != codes.PASS:
+            return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
+        return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NOT_READY, "not_ready")
 
     async def _ask_upstream(self, query: Query, digest: tuple[int, int]) -> Reply:
         """Forward, recheck, keep, respond. The tables may have been replaced while upstream answered."""
@@ -140,9 +148,9 @@ class Answer:
 
     def _judge_reply(self, query: Query, digest: tuple[int, int], reply: bytearray) -> Reply:
         tables, recheck, now = self.tables, self._recheck, self._clock()
-        # The name again: a list that came into force while upstream answered holds for this answer too.
-        if self._block.judge(tables.generation, query) == codes.BLOCK:
-            return self._block.answer(tables.generation, query, self._block.verdict, now, self._respond)
+        # The name again: a list that came or went while upstream answered holds for this answer too.
+        if not self._passes(query, tables):
+            return self._stopped(query, tables, now)
         judged = recheck.judge(tables.generation, reply, query.scope)
         if judged.for_all == codes.ASK:
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NONE, "malformed_reply")

@@ -1,0 +1,227 @@
+"""The way of a query without sockets: lists from lines, tables from lists, an upstream that is a function.
+
+Rules:
+- A line is an entry as a list has it: `name`, `=name`, `!name`.
+- The clock is a number that the test moves; nothing here waits.
+- `House.ask` takes the real steps of resolver.query.answer; only the exchange with upstream is the test's.
+"""
+
+import asyncio
+import random
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rrset
+
+from resolver.core import admit, codes, image, policy, store, tally
+from resolver.core.question import Question
+from resolver.core.reply import Replies
+from resolver.query.accept_datagram import client_octets
+from resolver.query.answer import Answer, Tables
+from resolver.query.block import Block
+from resolver.query.cache import Cache
+from resolver.tables import ranges
+from resolver.values import prefixes
+
+KEY = bytes(range(16))
+CLIENT = client_octets("192.0.2.10")
+EXEMPT = client_octets("192.0.2.99")
+STRANGER = client_octets("203.0.113.1")
+PAGE_V4, PAGE_V6 = "192.0.2.1", "2001:db8::1"
+SOA = "ns.example. nobody.example. 1 3600 1200 604800 60"
+
+Message = dns.message.Message
+Reply = Callable[[Message], Message | bytes]
+Lists = Sequence[Sequence[str]]
+
+
+def octets_of(name: str) -> bytes:
+    """A name in wire format, folded."""
+    return dns.name.from_text(name).canonicalize().to_wire()
+
+
+def image_of(lines: Iterable[str], serial: int = 1) -> memoryview:
+    """The view of the image of a list of these lines."""
+    names, flags = b"", b""
+    for line in lines:
+        bits = codes.BLOCK_SELF | codes.BLOCK_BELOW
+        if line[0] in "=!":
+            bits = codes.BLOCK_SELF if line[0] == "=" else codes.EXCEPT_SELF | codes.EXCEPT_BELOW
+        names += octets_of(line.lstrip("=!"))
+        flags += bits.to_bytes(2, "little")
+    made = image.write(
+        names, flags, KEY, list_id="one", serial=serial, issued=1, expires=0, generation=1, selftest=b"s" * 26
+    )
+    view: memoryview = image.view(made)
+    return view
+
+
+def generation(number: int, lists: Lists, answer: int = codes.ANSWER_PAGE) -> policy.Generation:
+    """These lists, in this order, as one generation."""
+    page = [octets[-4:] for octets in (client_octets(PAGE_V4),)], [client_octets(PAGE_V6)]
+    replies = Replies(answer, statute=True, v4=page[0], v6=page[1])
+    return policy.Generation(
+        number, KEY, [policy.Member(image_of(lines), replies, slot=slot) for slot, lines in enumerate(lists)]
+    )
+
+
+def access(
+    *, allow: Sequence[str] = ("192.0.2.0/24", "2001:db8::/32"), exempt: Mapping[int, str] | None = None, rate: int = 0
+) -> admit.Access:
+    """Who may ask; `exempt` names for a list's slot the prefix that it spares."""
+    spared = [ranges(prefixes(exempt[slot])) if exempt and slot in exempt else b"" for slot in range(codes.MAX_LISTS)]
+    buckets = bytearray(admit.BUCKET_OCTETS * admit.WAYS * 16)
+    return admit.Access(ranges(prefixes(*allow)), b"", [b""] * codes.MAX_LISTS, spared, rate, buckets, KEY)
+
+
+def tables(
+    number: int,
+    lists: Lists = ((),),
+    *,
+    exempt: Mapping[int, str] | None = None,
+    complete: bool = True,
+    rate: int = 0,
+    answer: int = codes.ANSWER_PAGE,
+) -> Tables:
+    """These lists in force under this generation's number."""
+    return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate), complete)
+
+
+class Upstream:
+    """Stands where resolver.query.forward stands: answers by a function, now or once `release` is called."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.asked: list[Message] = []
+        self.failure: Exception | None = None
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        """Let everybody wait from now on."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Let everybody go on."""
+        self._open.set()
+
+    async def exchange(self, packet: bytes, question: Question, digest: tuple[int, int]) -> bytes:
+        """Return what the function says to the query."""
+        del question, digest
+        query = dns.message.from_wire(packet)
+        self.asked.append(query)
+        await self._open.wait()
+        if self.failure:
+            raise self.failure
+        said = self.reply(query)
+        return said if isinstance(said, bytes) else said.to_wire(max_size=65535)
+
+
+class House:
+    """An Answer with all its parts; `now` is its clock in seconds."""
+
+    def __init__(self, reply: Reply, in_force: Tables) -> None:
+        self.now = 1000.0
+        self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
+        self.upstream = Upstream(reply)
+        self.tally = tally.Tally(bytearray(3 * 2**14), KEY)
+        self.cache = Cache(store.Store(bytearray(2**18), KEY), self.counters)
+        self.answer = Answer(
+            in_force,
+            block=Block(self.tally, self.counters),
+            cache=self.cache,
+            forward=self.upstream,
+            counters=self.counters,
+            clock=lambda: self.now,
+        )
+
+    def swap(self, in_force: Tables) -> None:
+        """Put other tables in force."""
+        self.answer.tables = in_force
+
+    async def send(self, packet: bytes, client: bytes = CLIENT, *, stream: bool = False) -> bytes | None:
+        """The reply to these octets."""
+        said = self.answer.answer(packet, client, stream)
+        return said if said is None or isinstance(said, bytes) else await said
+
+    async def ask(self, query: Message, client: bytes = CLIENT, *, stream: bool = False) -> Message:
+        """The reply to a query; there must be one, and it must be the query's."""
+        octets = await self.send(query.to_wire(), client, stream=stream)
+        assert octets is not None
+        reply = dns.message.from_wire(octets)
+        assert reply.id == query.id
+        return reply
+
+    def count(self, metric: str, label: str) -> int:
+        """One of the fixed counters."""
+        return self.counters[codes.counter(metric, label)]
+
+    def blocked(self, slot: int = 0) -> int:
+        """The blocked queries of a list."""
+        return self.counters[codes.list_counter(slot, codes.BLOCKED_QUERIES)]
+
+
+def query(
+    name: str, kind: str = "A", *, edns: bool = True, do: bool = False, flags: str = "RD", **more: int
+) -> Message:
+    """A query with these flags and a random id."""
+    made = dns.message.make_query(name, kind, use_edns=0 if edns else False, want_dnssec=do, **more)
+    made.flags = dns.flags.from_text(flags)
+    made.id = random.getrandbits(16)
+    return made
+
+
+def reply_of(
+    asked: Message, answer: Sequence[str] = (), authority: Sequence[str] = (), additional: Sequence[str] = ()
+) -> Message:
+    """A reply with these records, each written `owner ttl type rdata`."""
+    made = dns.message.make_response(asked, recursion_available=True)
+    for section, lines in ((made.answer, answer), (made.authority, authority), (made.additional, additional)):
+        for line in lines:
+            owner, ttl, kind, rdata = line.split(" ", 3)
+            section.append(dns.rrset.from_text(owner, int(ttl), "IN", kind, rdata))
+    return made
+
+
+def says(
+    answer: Sequence[str] = (), authority: Sequence[str] = (), additional: Sequence[str] = (), rcode: int = 0
+) -> Reply:
+    """An upstream that says the same to every query."""
+
+    def reply(asked: Message) -> Message:
+        made = reply_of(asked, answer, authority, additional)
+        made.set_rcode(dns.rcode.Rcode(rcode))
+        return made
+
+    return reply
+
+
+def texts(message: Message) -> list[str]:
+    """The records of ANSWER as text."""
+    return [line for rrset in message.answer for line in rrset.to_text().split("\n")]
+
+
+def addresses(message: Message) -> list[str]:
+    """The addresses in ANSWER."""
+    return [line.split()[-1] for line in texts(message) if line.split()[3] in ("A", "AAAA")]
+
+
+def errors(message: Message) -> list[int]:
+    """The extended errors of a reply."""
+    return [int(one.code) for one in message.options if isinstance(one, dns.edns.EDEOption)]
+
+
+async def until(holds: Callable[[], object], seconds: float = 10) -> None:
+    """Let the loop go on until `holds` is true; fails after so many seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while loop.time() < deadline:
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("what was waited for did not come")
