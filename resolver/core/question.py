@@ -169,7 +169,7 @@ def matches(reply, end, query, question):
     `query` holds the bytes sent upstream and `question` what core.question read from them. The name must come
     back as it was sent, but for the case of its letters (RFC 5452 9.1).
     """
-    if end < _HEADER or reply[0] != query[0] or reply[1] != query[1]:
+    if end < _HEADER or question.end == 0 or reply[0] != query[0] or reply[1] != query[1]:
         return 0
     if reply[2] & 0xF8 != 0x80:
         return 0
