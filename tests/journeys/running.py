@@ -52,7 +52,7 @@ law = "the law of this test"
 [metrics]
 listen = "{host}:{metrics}"
 [count]
-publish_every = "1s"
+publish_every = "{every}"
 batch = 1
 [state]
 directory = "{folder}/state"
@@ -63,7 +63,7 @@ demonstration = true
 kind = "tuf"
 url = "file://{folder}/authority"
 root = "{folder}/authority/root.json"
-poll = "1s"
+poll = "{every}"
 [list.guard]
 expect_entries = [1, 4000000]
 growth = 100.0
@@ -153,8 +153,10 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
-def configure(folder: Path, upstreams: Sequence[str], ports: Sequence[int], more: str = "") -> Path:
-    """Write the configuration: `ports` are those of dns, page and metrics; `more` is appended to it."""
+def configure(
+    folder: Path, upstreams: Sequence[str], ports: Sequence[int], more: str = "", *, every: str = "1s"
+) -> Path:
+    """Write the configuration: ports of dns, page and metrics; `more` is appended; `every` is beat and poll."""
     dns, page, metrics = ports
     path = folder / "resolver.toml"
     path.write_text(
@@ -168,6 +170,7 @@ def configure(folder: Path, upstreams: Sequence[str], ports: Sequence[int], more
             v6=PAGE_V6,
             folder=folder,
             more=more,
+            every=every,
         )
     )
     return path
@@ -212,6 +215,7 @@ def serve(
     entries: Iterable[str] | None,
     core: Core = "compiled",
     more: str = "",
+    every: str = "1s",
     first_serial: int = 1,
     before: Sequence[str] = (),
     seconds: float = START_S,
@@ -221,7 +225,7 @@ def serve(
     if entries is not None:
         authority.publish(entries)
     ports = free_ports(3)
-    process = launch(folder, configure(folder, upstreams, ports, more), core, before)
+    process = launch(folder, configure(folder, upstreams, ports, more, every=every), core, before)
     dns, page, metrics = ports
     service = Service(dns=dns, page=page, metrics=metrics, folder=folder, authority=authority, process=process)
     try:
