@@ -19,7 +19,7 @@ from tests.parity import twin
 Core = Callable[[str], ModuleType]
 BUILDS: tuple[Core, ...] = (twin.compiled, twin.load)
 
-DEEP = hypothesis.settings.get_profile("deep").max_examples
+DEEP = 100_000
 is_deep = hypothesis.settings.default.max_examples >= DEEP
 
 met: dict[str, Counter[str]] = {}
