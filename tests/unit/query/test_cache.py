@@ -177,7 +177,7 @@ async def test_a_kept_answer_keeps_the_errors_that_came_with_it_for_who_can_read
 
 def kept(cache: Cache, name: str, octets: int, now: float = 0) -> bool:
     """Keep an answer of about so many octets; says whether it is found afterwards."""
-    asked = query(name)
+    asked = query(name, "TXT")
     texts = " ".join(['"' + "x" * 250 + '"'] * (octets // 251 + 1))
     reply = bytearray(reply_of(asked, [f"{name}. 300 TXT {texts}"]).to_wire(max_size=65535))
     message = Message()
@@ -209,7 +209,7 @@ def test_renewing_notes_the_verdict_and_the_generation() -> None:
     cache = Cache(store.Store(bytearray(2**16), KEY), counters)
     assert kept(cache, "a.test", 10)
     assert cache.judged_under == 1
-    probe = type("Probe", (), {"question": question_of(query("a.test"))})()
+    probe = type("Probe", (), {"question": question_of(query("a.test", "TXT"))})()
     for generation, verdict, under in ((7, codes.PASS, 7), (8, codes.BLOCK, -1), (9, codes.PASS, 9)):
         cache.renew(generation, verdict)
         assert cache.find(probe, 0)
