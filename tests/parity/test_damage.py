@@ -1,0 +1,141 @@
+"""Every region of an image cut and corrupted: no listed name ever passes.
+
+Who tells what:
+- `image.view` refuses an image whose header differs from its check, whose size differs from its header, or that
+  has not as many slots in use as it says. It runs whenever an image is loaded.
+- A search in memory that became shorter after `view` asks: it never says "not listed".
+- The seal of the file (feed.seal) tells every flipped bit. It alone tells a digest or the flags of a slot that
+  changed while the slot stayed in use: to the core that is another list. So no image is loaded without its seal.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from resolver.core import codes
+from resolver.feed import seal
+from tests.parity import cases, wires
+
+SEAL_KEY = bytes(range(32))
+HEADER = 8 * 24
+NAMES = [b"\4name\3%03d\4test\0" % number for number in range(200)] + [b"\1a" * 70 + b"\0"]
+IMAGE = bytes(
+    cases.BUILDS[0]("image").write(
+        b"".join(NAMES), b"\3\0" * len(NAMES), wires.KEY, list_id="damaged", serial=1, issued=1, expires=2,
+        generation=3, selftest=wires.SELFTEST,
+    )
+)  # fmt: skip
+
+
+@pytest.fixture(params=cases.BUILDS, ids=["compiled", "plain"])
+def core(request: pytest.FixtureRequest) -> cases.Core:
+    found: cases.Core = request.param
+    return found
+
+
+def verdicts(core: cases.Core, words: memoryview) -> Iterator[int]:
+    """What the core says of each listed name, or of the image when it is refused."""
+    policy, reply, name = core("policy"), core("reply"), core("name").Name()
+    replies = reply.Replies(codes.ANSWER_NODATA, statute=True)
+    generation = policy.Generation(1, wires.KEY, [policy.Member(words, replies, slot=0)])
+    verdict = policy.Verdict()
+    for listed in NAMES:
+        core("name").unfold(listed, 0, len(listed), name)
+        said = policy.decide(generation, name, 1, verdict)
+        assert (said == codes.ASK) == (verdict.verdict == codes.ASK)
+        yield said
+
+
+def test_undamaged_every_name_is_blocked(core: cases.Core) -> None:
+    assert set(verdicts(core, core("image").view(IMAGE))) == {codes.BLOCK}
+
+
+def test_cut_at_any_octet_it_is_refused(core: cases.Core) -> None:
+    malformed = core("image").ImageMalformed
+    for length in range(len(IMAGE)):
+        with pytest.raises(malformed):
+            core("image").view(IMAGE[:length])
+    for more in (1, 8, 16):
+        with pytest.raises(malformed):
+            core("image").view(IMAGE + bytes(more))
+
+
+def test_cut_after_it_was_looked_at_no_name_passes(core: cases.Core) -> None:
+    words = core("image").view(IMAGE)
+    asked = 0
+    for length in range(len(words)):
+        try:
+            said = set(verdicts(core, words[:length]))
+        except IndexError:
+            assert length < 9  # Without its masks no generation is made.
+            continue
+        assert said == {codes.ASK}
+        asked += 1
+    assert asked == len(words) - 9
+
+
+@pytest.mark.parametrize("word", range(24))
+def test_any_bit_of_the_header_changed_it_is_refused(core: cases.Core, word: int) -> None:
+    for bit in range(64):
+        octets = bytearray(IMAGE)
+        octets[8 * word + bit // 8] ^= 1 << bit % 8
+        with pytest.raises(core("image").ImageMalformed):
+            core("image").view(octets)
+
+
+@pytest.mark.parametrize("word", range(24))
+def test_a_header_changed_after_it_was_looked_at_lets_no_name_pass(core: cases.Core, word: int) -> None:
+    octets = bytearray(IMAGE)
+    words = core("image").view(octets)
+    policy, name, verdict = core("policy"), core("name").Name(), core("policy").Verdict()
+    replies = core("reply").Replies(codes.ANSWER_NODATA, statute=True)
+    generation = policy.Generation(1, wires.KEY, [policy.Member(words, replies, slot=0)])
+    for value in (0, 1, words[word] ^ 1, words[word] ^ 1 << 63, (1 << 64) - 1):
+        memoryview(octets).cast("Q")[word] = value
+        for listed in NAMES[::20]:
+            core("name").unfold(listed, 0, len(listed), name)
+            assert policy.decide(generation, name, 1, verdict) == (codes.ASK if word == 1 else codes.BLOCK)
+
+
+@pytest.mark.parametrize("start", range(0, len(IMAGE) - HEADER, (len(IMAGE) - HEADER) // 8))
+def test_slots_lost_it_is_refused(core: cases.Core, start: int) -> None:
+    octets = bytearray(IMAGE)
+    octets[HEADER + start : HEADER + start + 64] = bytes(len(octets[HEADER + start : HEADER + start + 64]))
+    with pytest.raises(core("image").ImageMalformed, match="entries"):
+        core("image").view(octets)
+
+
+def test_slots_without_end_ask(core: cases.Core) -> None:
+    octets = bytearray(IMAGE)
+    words = core("image").view(octets)
+    memoryview(octets).cast("Q")[24:] = memoryview(b"\xff" * (len(octets) - HEADER)).cast("Q")
+    assert set(verdicts(core, words)) == {codes.ASK}
+
+
+def test_only_the_seal_tells_a_digest_changed_in_its_slot(core: cases.Core) -> None:
+    octets = bytearray(IMAGE)
+    words = memoryview(octets).cast("Q")
+    taken = next(at for at in range(24, len(words), 2) if words[at + 1] & codes.SCOPE_BITS)
+    words[taken] ^= 1
+    core("image").view(octets)
+    with pytest.raises(seal.SealBroken):
+        seal.unseal(bytes(octets) + seal.seal_of(IMAGE, SEAL_KEY), SEAL_KEY)
+
+
+def test_the_seal_tells_every_octet_that_changed() -> None:
+    sealed = IMAGE + seal.seal_of(IMAGE, SEAL_KEY)
+    assert bytes(seal.unseal(sealed, SEAL_KEY)) == IMAGE
+    for at in range(len(sealed)):
+        octets = bytearray(sealed)
+        octets[at] ^= 1 << at % 8
+        with pytest.raises(seal.SealBroken):
+            seal.unseal(bytes(octets), SEAL_KEY)
+
+
+def test_the_seal_tells_every_cut() -> None:
+    sealed = IMAGE + seal.seal_of(IMAGE, SEAL_KEY)
+    for length in range(len(sealed)):
+        with pytest.raises(seal.SealBroken):
+            seal.unseal(sealed[:length], SEAL_KEY)
+    with pytest.raises(seal.SealBroken):
+        seal.unseal(sealed + b"\0", SEAL_KEY)
