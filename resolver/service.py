@@ -12,6 +12,7 @@ Rules:
 import asyncio
 import logging
 import mmap
+import os
 import resource
 import secrets
 import signal
@@ -63,7 +64,8 @@ class Service:
         self._reloaded = True
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[quiet_http.QuietServer] = []
-        keys = poll.keys_of(config)
+        with _named(path, "state.directory", "cannot be used"):
+            keys = poll.keys_of(config)
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
         self._in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
@@ -85,7 +87,8 @@ class Service:
             lift=self._in_force.lift,
             take_out=self._in_force.take_out,
         )
-        self._feed = poll.Feed(config, keys, hooks)
+        with _named(path, "state.directory", "cannot be used"):
+            self._feed = poll.Feed(config, keys, hooks)
         demonstration = all(one.demonstration for one in config.lists)
         self._page = Page(render(config.page, demonstration=demonstration)) if config.page.listen else None
         self._readings = Readings(
@@ -113,11 +116,13 @@ class Service:
         """Serve until stopped; return the exit status."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_say_what_failed)
-        self._feed.recover()
-        await self._open()
+        # First, for a signal that nobody waits for yet would end the process while a large image is read.
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        with _named(self._path, "state.directory", "cannot be used"):
+            self._feed.recover()
+        await self._open()
         self._start(self._feed.run(), "feed")
         self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
         self._start(self._turn_every_hour(), "tally")
@@ -152,18 +157,22 @@ class Service:
         self._answer.tables = tables
 
     async def _open(self) -> None:
-        """Open every socket, DNS last; OSError where one cannot be opened."""
+        """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""
         exporter = Exporter(
             self._labels,
             published=lambda: self._publisher.published,
             read_live=self._readings.live,
             ready=self._ready,
         )
+        path, config, taken = self._path, self._config, "cannot listen there"
         if self._page:
-            self._servers.append(await quiet_http.serve(self._page.answer, self._config.page.listen, quiet_http.PAGE))
-        self._servers.append(await quiet_http.serve(exporter.answer, [self._config.metrics.listen], quiet_http.METRICS))
-        await self._streams.open(self._config.listen.dns)
-        self._datagrams.open(self._config.listen.dns)
+            with _named(path, "page.listen", taken):
+                self._servers.append(await quiet_http.serve(self._page.answer, config.page.listen, quiet_http.PAGE))
+        with _named(path, "metrics.listen", taken):
+            self._servers.append(await quiet_http.serve(exporter.answer, [config.metrics.listen], quiet_http.METRICS))
+        with _named(path, "listen.dns", taken):
+            await self._streams.open(config.listen.dns)
+            self._datagrams.open(config.listen.dns)
 
     async def _close(self) -> None:
         self._datagrams.close()
@@ -229,12 +238,13 @@ def _needs_restart(old: Config, new: Config) -> list[str]:
 
 
 @contextmanager
-def _named(key: str, path: Path) -> Iterator[None]:
-    """Say of an address that cannot be bound which key it stands under."""
+def _named(path: Path, key: str, what: str) -> Iterator[None]:
+    """Say of what the system refuses which key of the configuration asks for it."""
     try:
         yield
     except OSError as error:
-        raise ConfigError(str(path), key, f"cannot listen there: {error.strerror}") from None
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise ConfigError(str(path), key, f"{what}: {why}") from None
 
 
 def _say_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

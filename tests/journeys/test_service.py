@@ -1,0 +1,347 @@
+"""The whole process: starts fast, stops in order, takes a new configuration, answers on while its feed is broken."""
+
+import contextlib
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from resolver.authority import publish
+from tests.fakes.upstream import Upstream, in_thread
+from tests.journeys.processes import REAL, Site, asked, exchange, hang_up, honest, list_of, query_for, wait_for
+from tests.journeys.running import HOST, LIST_ID, PAGE_V4, PAGE_V6, Service, stop
+
+BLOCKED = f"{PAGE_V4} EDE 4"
+OPEN = "open.test"
+START_GENEROUS_S = 3.0
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with in_thread(honest) as running:
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, upstream: Upstream) -> Site:
+    return Site(tmp_path, [upstream.address])
+
+
+def metric(service: Service, series: str) -> float:
+    """The value of one series."""
+    lines = service.get("/metrics")[1].decode().splitlines()
+    return float(next(line for line in lines if line.startswith(f"blocklist_resolver_{series} ")).rpartition(" ")[2])
+
+
+def told(service: Service, word: str) -> list[str]:
+    """The lines of its log that hold a word."""
+    return [line for line in service.said.splitlines() if word in line]
+
+
+# Start and stop.
+
+
+def test_a_start_with_a_saved_image_answers_at_once(site: Site, record_property: Callable[[str, object], None]) -> None:
+    site.publish(["bad.test"])
+    with site.started():
+        pass
+    started = time.monotonic()
+    with site.started(until="") as service:
+        assert first_answer(service, "bad.test") == BLOCKED
+        took = time.monotonic() - started
+    record_property("seconds to the first answer", f"{took:.2f}")
+    assert took < START_GENEROUS_S
+
+
+def first_answer(service: Service, name: str) -> str:
+    """Ask in a tight loop until something answers."""
+    while service.process.poll() is None:
+        with contextlib.suppress(OSError):
+            return asked(service.dns, name, seconds=0.1)
+    raise AssertionError(service.said)
+
+
+@pytest.mark.parametrize("over", ["udp", "tcp"])
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_answers_what_is_on_its_way(over: str, by: int, site: Site, upstream: Upstream) -> None:
+    site.publish(["bad.test"])
+    said: list[str] = []
+    with site.started() as service:
+        upstream.hold()
+        client = threading.Thread(target=lambda: said.append(asked(site.dns, OPEN, over=over)))
+        client.start()
+        wait_for(lambda: metric(service, "queries_in_flight") == 1, "the query to be in flight")
+        service.process.send_signal(by)
+        wait_for(lambda: not answers(site.dns), "no new queries to be taken")
+        assert service.process.poll() is None
+        upstream.release()
+        client.join(5)
+        assert said == [REAL]
+        assert service.process.wait(5) == 0
+    assert "Traceback" not in service.said
+
+
+def answers(port: int) -> bool:
+    """Whether a new connection gets an answer."""
+    try:
+        return bool(exchange(port, query_for("bad.test"), over="tcp", seconds=0.5))
+    except OSError:
+        return False
+
+
+def test_a_stop_does_not_wait_for_ever(site: Site, upstream: Upstream) -> None:
+    site.sections["upstream"]["timeout"] = "30s"
+    site.publish(["bad.test"])
+    with site.started() as service:
+        upstream.hold()
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.connect((HOST, site.dns))
+            client.send(query_for(OPEN))
+            wait_for(lambda: metric(service, "queries_in_flight") == 1, "the query to be in flight")
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(10) == 0
+        upstream.release()
+    assert told(service, "still on their way")
+
+
+# What keeps a service from starting: exit 2, one line with the key.
+
+
+def refused(site: Site) -> str:
+    """What the service says when it does not start for its configuration."""
+    service = site.launch(write=False)
+    try:
+        assert service.process.wait(20) == 2
+    finally:
+        stop(service.process)
+    said = service.said
+    assert said.startswith(f"blocklist-resolver: {site.config}: "), said
+    assert len(said.splitlines()) == 1
+    return said
+
+
+@pytest.mark.parametrize(
+    ("number", "key", "kind"),
+    [
+        (0, "listen.dns", socket.SOCK_STREAM),
+        (0, "listen.dns", socket.SOCK_DGRAM),
+        (1, "page.listen", socket.SOCK_STREAM),
+        (2, "metrics.listen", socket.SOCK_STREAM),
+    ],
+)
+def test_a_port_that_is_taken_is_named_by_its_key(number: int, key: str, kind: int, site: Site) -> None:
+    site.write()
+    with socket.socket(type=kind) as other:
+        other.bind((HOST, site.ports[number]))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        assert refused(site).endswith(f": {key}: cannot listen there: Address already in use\n")
+
+
+def test_a_state_folder_that_cannot_be_used_is_named_by_its_key(site: Site) -> None:
+    (site.folder / "file").touch()
+    site.change("state", directory=str(site.folder / "file" / "state"))
+    assert ": state.directory: cannot be used: Not a directory" in refused(site)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("list = 1\n", ": list: "),
+        ("[listen\n", ": not TOML: "),
+        ("[nonsense]\n", ": nonsense: unknown key"),
+    ],
+)
+def test_a_bad_configuration_does_not_start(text: str, reason: str, site: Site) -> None:
+    site.config.write_text(text)
+    assert reason in refused(site)
+
+
+def test_a_production_page_does_not_show_the_marker(site: Site) -> None:
+    site.sections["page"].pop("operator")
+    site.sections["count"] = {}
+    site.lists[0] |= {"demonstration": False, "expire": "keep"}
+    site.write()
+    assert ": page.operator: still holds REPLACE-ME" in refused(site)
+
+
+# A new configuration while serving.
+
+
+def test_sighup_polls_and_takes_addresses_and_limits(site: Site) -> None:
+    site.publish(["bad.test"])
+    with site.started() as service:
+        assert asked(site.dns, "bad.test") == BLOCKED
+        assert asked(site.dns, "worse.test") == REAL
+        serial = site.publish(["bad.test", "worse.test"])
+        site.change("page", addresses=["192.0.2.77"])
+        site.change("listen", allow=["127.0.0.1/32"])
+        site.change("limits", exempt=[], queries_per_second=1)
+        assert asked(site.dns, "bad.test", source="127.0.0.9") == BLOCKED
+        hang_up(service)
+        service.until_serial(serial)
+        assert asked(site.dns, "worse.test", over="tcp") == "192.0.2.77 EDE 4"
+        assert asked(site.dns, "bad.test", source="127.0.0.9") == "REFUSED"
+        assert metric(service, "config_reload_success") == 1
+        for _ in range(8):
+            with contextlib.suppress(OSError):
+                asked(site.dns, "bad.test", seconds=0.2)
+        assert metric(service, 'packets_dropped_total{reason="rate_limit"}') > 0
+    assert len(told(service, "configuration read again")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[listen]\ndns = ["canary-name.test"]\n', "listen.dns[0]"),
+        ('[listen]\ndns = ["127.0.0.1:canary-name.test\n', "not TOML"),
+        ('[page]\naddresses = ["canary-name.test"]\n[[list]]\n', "page.addresses"),
+    ],
+)
+def test_sighup_refuses_a_broken_configuration(text: str, why: str, site: Site) -> None:
+    site.publish(["bad.test"])
+    with site.started() as service:
+        good = site.config.read_text()
+        site.config.write_text(text)
+        hang_up(service)
+        wait_for(lambda: metric(service, "config_reload_success") == 0, "the reload to be refused")
+        assert asked(site.dns, "bad.test") == BLOCKED
+        (line,) = told(service, "reload refused")
+        assert why in line
+        assert service.get("/readyz")[0] == 200
+        site.config.write_text(good)
+        hang_up(service)
+        wait_for(lambda: metric(service, "config_reload_success") == 1, "the reload to succeed")
+    assert "canary-name" not in service.said
+
+
+def test_sighup_refuses_what_only_a_restart_can_change(site: Site) -> None:
+    site.publish(["bad.test"])
+    with site.started() as service:
+        site.change("cache", size="1MiB")
+        site.change("page", addresses=["192.0.2.77"])
+        hang_up(service)
+        wait_for(lambda: metric(service, "config_reload_success") == 0, "the reload to be refused")
+        assert asked(site.dns, "bad.test") == BLOCKED
+    (line,) = told(service, "reload refused")
+    assert line.endswith("restart to change: cache")
+
+
+# Without a list, and with a feed that is broken.
+
+
+def test_without_a_list_nothing_is_answered_and_nobody_is_sent_here(site: Site) -> None:
+    with site.started(until="/healthz") as service:
+        wait_for(lambda: metric(service, f'feed_failures_total{{list="{LIST_ID}",reason="unknown_target"}}') == 1, "")
+        assert asked(site.dns, OPEN) == "SERVFAIL EDE 14"
+        assert asked(site.dns, OPEN, over="tcp") == "SERVFAIL EDE 14"
+        assert service.get("/readyz")[0] == 503
+        assert metric(service, "enforcing") == 0
+        serial = site.publish(["bad.test"])
+        hang_up(service)
+        service.until_serial(serial)
+        assert service.get("/readyz")[0] == 200
+        assert asked(site.dns, OPEN) == REAL
+
+
+def test_without_a_list_the_operator_may_choose_to_forward(site: Site) -> None:
+    site.sections["state"]["without_list"] = "forward"
+    with site.started() as service:
+        assert asked(site.dns, OPEN) == REAL
+        assert metric(service, "enforcing") == 0
+
+
+def test_a_withdrawn_list_waits_for_a_person(site: Site) -> None:
+    site.publish(["bad.test"])
+    with site.started() as service:
+        publish.withdraw(site.authority.folder, list_id=LIST_ID, serial=2, now=time.time())
+        hang_up(service)
+        wait_for(lambda: metric(service, f'list_held{{list="{LIST_ID}"}}') == 1, "the withdrawal to be held")
+        assert asked(site.dns, "bad.test") == BLOCKED
+        assert metric(service, f'list_serial{{list="{LIST_ID}"}}') == 1
+        assert service.get("/readyz")[0] == 200
+    assert len(told(service, "is held")) == 1
+
+
+def unreachable(folder: Path) -> None:
+    (folder / "metadata").rename(folder / "elsewhere")
+
+
+def tampered(folder: Path) -> None:
+    path = folder / "metadata" / "timestamp.json"
+    timestamp = json.loads(path.read_bytes())
+    timestamp["signed"]["version"] += 1
+    path.write_text(json.dumps(timestamp))
+
+
+def malformed(folder: Path) -> None:
+    (folder / "metadata" / "timestamp.json").write_bytes(b"{")
+
+
+@pytest.mark.parametrize("harm", [unreachable, tampered, malformed])
+def test_a_broken_feed_leaves_the_last_good_list_in_force(harm: object, site: Site) -> None:
+    assert callable(harm)
+    site.publish(["bad.test"])
+    with site.started() as service:
+        harm(site.authority.folder)
+        hang_up(service)
+        name = f'feed_failures_total{{list="{LIST_ID}",reason="{harm.__name__}"}}'
+        wait_for(lambda: metric(service, name) == 1, f"a failure of the feed: {harm.__name__}")
+        assert asked(site.dns, "bad.test") == BLOCKED
+        assert asked(site.dns, OPEN) == REAL
+        assert service.get("/readyz")[0] == 200
+        assert metric(service, "enforcing") == 1
+    (line,) = told(service, "update failed")
+    assert line.endswith(f"{harm.__name__}; serial 1 stays")
+
+
+def test_a_broken_feed_leaves_the_last_good_list_over_a_start(site: Site) -> None:
+    site.publish(["bad.test"])
+    with site.started():
+        pass
+    unreachable(site.authority.folder)
+    with site.started():
+        assert asked(site.dns, "bad.test") == BLOCKED
+
+
+# Two lists.
+
+
+def test_two_lists_answer_each_in_its_own_way(site: Site) -> None:
+    folder = site.authority.folder
+    site.lists = [
+        list_of(folder, "court", exempt=["127.0.0.5/32"], addresses=["192.0.2.33"]),
+        list_of(folder, "contract", answer="nxdomain", basis="contract", clients=["127.0.0.6/32", "127.0.0.5/32"]),
+    ]
+    site.publish(["both.test", "court.test"], "court")
+    site.publish(["both.test", "contract.test", "x.below.test", "!y.x.below.test"], "contract")
+    with site.started():
+        rows = {
+            ("court.test", HOST): "192.0.2.33 EDE 4",
+            ("court.test", "127.0.0.5"): REAL,
+            ("contract.test", HOST): REAL,
+            ("contract.test", "127.0.0.6"): "NXDOMAIN EDE 15",
+            ("both.test", HOST): "192.0.2.33 EDE 4",
+            ("both.test", "127.0.0.5"): "NXDOMAIN EDE 15",
+            ("both.test", "127.0.0.6"): "192.0.2.33 EDE 4",
+            ("x.below.test", "127.0.0.6"): "NODATA EDE 15",
+            ("y.x.below.test", "127.0.0.6"): REAL,
+        }
+        for over in ("udp", "tcp"):
+            assert {row: asked(site.dns, row[0], over=over, source=row[1]) for row in rows} == rows
+        assert asked(site.dns, "both.test", "AAAA") == "NODATA EDE 4"
+        assert PAGE_V6 not in asked(site.dns, "court.test", "AAAA")
+
+
+def test_one_list_that_is_missing_keeps_the_other_in_force(site: Site) -> None:
+    site.lists = [list_of(site.authority.folder, "first"), list_of(site.authority.folder, "second")]
+    site.publish(["bad.test"], "first")
+    with site.started(until="/healthz") as service:
+        wait_for(lambda: asked(site.dns, "bad.test") == BLOCKED, "the first list to be in force")
+        assert asked(site.dns, OPEN) == "SERVFAIL EDE 14"
+        assert service.get("/readyz")[0] == 503
