@@ -70,7 +70,7 @@ def parsed(core: cases.Core, packet: bytes) -> Any:
 def test_a_query_is_read_alike(core: cases.Core) -> None:
     comparison = f"dnspython reads queries, {core('name').__name__.partition('.')[0]}"
 
-    @cases.of(0.05)
+    @cases.of(0.01)
     @given(cases.randoms)
     def run(r: random.Random) -> None:
         packet = query(r)
@@ -103,7 +103,7 @@ def test_a_query_is_read_alike(core: cases.Core) -> None:
 def test_a_blocked_answer_reads_as_what_it_is(core: cases.Core) -> None:
     comparison = f"blocked answers read, {core('name').__name__.partition('.')[0]}"
 
-    @cases.of(0.05)
+    @cases.of(0.01)
     @given(cases.randoms)
     def run(r: random.Random) -> None:
         made = wires.lists(r)
@@ -173,7 +173,7 @@ def same_in_dnslib(octets: bytes, theirs: Any) -> None:
 def test_a_reply_without_records_reads_as_what_it_is(core: cases.Core) -> None:
     comparison = f"empty replies read, {core('name').__name__.partition('.')[0]}"
 
-    @cases.of(0.05)
+    @cases.of(0.01)
     @given(cases.randoms)
     def run(r: random.Random) -> None:
         packet = query(r)
@@ -222,7 +222,7 @@ def upstream(r: random.Random, packet: bytes) -> bytes:
 def test_a_relayed_reply_keeps_its_records(core: cases.Core) -> None:
     comparison = f"relayed replies read, {core('name').__name__.partition('.')[0]}"
 
-    @cases.of(0.05)
+    @cases.of(0.01)
     @given(cases.randoms)
     def run(r: random.Random) -> None:
         packet = query(r)

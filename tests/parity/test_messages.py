@@ -156,7 +156,7 @@ def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, sc
 
 
 def test_judgements_and_answers() -> None:
-    @cases.of(0.25)
+    @cases.of(0.15)
     @given(cases.randoms)
     def run(r: random.Random) -> None:
         made = wires.lists(r)
