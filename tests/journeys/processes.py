@@ -31,6 +31,9 @@ from tests.journeys.running import HOST, LIST_ID, PAGE_V4, PAGE_V6, ROOT, START_
 REAL = "198.51.100.7"
 """What the upstream says of every name."""
 
+CLIENT = "127.0.0.2"
+"""Who asks. Not the address that is asked: a client's port there might be the one that a service is about to take."""
+
 RESOLVER = ("-m", "resolver")
 Values = dict[str, Any]
 
@@ -157,7 +160,7 @@ def query_for(name: str, qtype: str = "A") -> bytes:
     return dns.message.make_query(name, qtype, use_edns=0).to_wire()
 
 
-def exchange(port: int, query: bytes, *, over: str = "udp", source: str = HOST, seconds: float = 5.0) -> bytes:
+def exchange(port: int, query: bytes, *, over: str = "udp", source: str = CLIENT, seconds: float = 5.0) -> bytes:
     """The reply's octets; TimeoutError or another OSError without one."""
     kind = socket.SOCK_DGRAM if over == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as one:
@@ -190,7 +193,7 @@ def asked(port: int, name: str, qtype: str = "A", **how: Any) -> str:
     return came(exchange(port, query_for(name, qtype), **how))
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = START_S) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = START_S) -> None:
     """Look until the condition holds; AssertionError with `what` where it does not in time."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not condition():

@@ -13,7 +13,7 @@ import pytest
 
 from resolver.authority import publish
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.processes import REAL, Site, asked, exchange, hang_up, honest, list_of, query_for, wait_for
+from tests.journeys.processes import CLIENT, REAL, Site, asked, exchange, hang_up, honest, list_of, query_for, wait_for
 from tests.journeys.running import HOST, LIST_ID, PAGE_V4, PAGE_V6, Service, stop
 
 BLOCKED = f"{PAGE_V4} EDE 4"
@@ -180,7 +180,7 @@ def test_sighup_polls_and_takes_addresses_and_limits(site: Site) -> None:
         assert asked(site.dns, "worse.test") == REAL
         serial = site.publish(["bad.test", "worse.test"])
         site.change("page", addresses=["192.0.2.77"])
-        site.change("listen", allow=["127.0.0.1/32"])
+        site.change("listen", allow=["127.0.0.2/32"])
         site.change("limits", exempt=[], queries_per_second=1)
         assert asked(site.dns, "bad.test", source="127.0.0.9") == BLOCKED
         hang_up(service)
@@ -322,11 +322,11 @@ def test_two_lists_answer_each_in_its_own_way(site: Site) -> None:
     site.publish(["both.test", "contract.test", "x.below.test", "!y.x.below.test"], "contract")
     with site.started():
         rows = {
-            ("court.test", HOST): "192.0.2.33 EDE 4",
+            ("court.test", CLIENT): "192.0.2.33 EDE 4",
             ("court.test", "127.0.0.5"): REAL,
-            ("contract.test", HOST): REAL,
+            ("contract.test", CLIENT): REAL,
             ("contract.test", "127.0.0.6"): "NXDOMAIN EDE 15",
-            ("both.test", HOST): "192.0.2.33 EDE 4",
+            ("both.test", CLIENT): "192.0.2.33 EDE 4",
             ("both.test", "127.0.0.5"): "NXDOMAIN EDE 15",
             ("both.test", "127.0.0.6"): "192.0.2.33 EDE 4",
             ("x.below.test", "127.0.0.6"): "NODATA EDE 15",
