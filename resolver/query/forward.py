@@ -76,7 +76,7 @@ class Forward:
                 raise Overloaded
             task = asyncio.get_running_loop().create_task(self._exchange(build_query(packet, question)))
             self._shared[digest] = task
-            task.add_done_callback(lambda _: self._shared.pop(digest, None))
+            task.add_done_callback(lambda ended: self._forget(digest, ended))
         # One who goes away does not take the exchange from the others.
         shared: bytes = await asyncio.shield(task)
         return shared
@@ -89,6 +89,12 @@ class Forward:
         for server in self.servers:
             server.datagrams.close()
 
+    def _forget(self, digest: tuple[int, int], ended: asyncio.Task[bytes]) -> None:
+        """Share the exchange no more; a failure that nobody waits for is looked at, else the loop reports it."""
+        self._shared.pop(digest, None)
+        if not ended.cancelled():
+            ended.exception()
+
     async def _exchange(self, query: bytes) -> bytes:
         started = time.monotonic()
         question = Question()
@@ -98,22 +104,21 @@ class Forward:
         for number in range(tries):
             left = self._timeout_s - (time.monotonic() - started)
             server = order[number % len(order)]
-            reply = await self._try(server, query, question, left / (tries - number), left)
+            reply = await self._try(server, query, question, left / (tries - number))
             if reply is not None:
                 self._count(time.monotonic() - started)
                 return reply
         raise Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY)
 
-    async def _try(
-        self, server: Server, query: bytes, question: Question, wait_s: float, left_s: float
-    ) -> bytes | None:
+    async def _try(self, server: Server, query: bytes, question: Question, wait_s: float) -> bytes | None:
         """Ask one server; return its reply, or None where there was none: then its failure is counted."""
         server.outstanding += 1
         reason = "timeout"
+        until = asyncio.get_running_loop().time() + wait_s
         try:
             reply = await server.datagrams.ask(query, question, wait_s)
             if reply[2] & _TRUNCATED:
-                async with asyncio.timeout(left_s):
+                async with asyncio.timeout_at(until):
                     reply = await ask_by_stream(server.endpoint, query)
             if matches(reply, len(reply), query, question) == 1:
                 server.up = 1

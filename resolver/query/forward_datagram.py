@@ -67,7 +67,9 @@ class _Line:
         try:
             self.socket.send(sent)
         except ConnectionRefusedError:
+            # It speaks of a query sent before, and is told once: here, not to the reader.
             self.forget(identity)
+            self._refuse()
             raise Refused from None
         except OSError:
             self.forget(identity)
