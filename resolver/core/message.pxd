@@ -17,8 +17,10 @@ cdef class Message:
     cdef readonly Py_ssize_t errors_size
     cdef readonly Py_ssize_t end
     cdef readonly int answers
+    cdef readonly int authorities
     cdef readonly int additionals
     cdef readonly Py_ssize_t answer_start
+    cdef readonly Py_ssize_t authority_start
     cdef readonly Py_ssize_t additional_start
     cdef readonly Py_ssize_t opt_start
     cdef readonly Py_ssize_t opt_end
@@ -28,6 +30,7 @@ cdef class Message:
     cdef readonly int64_t negative_ttl_s
     cdef readonly int qtype
     cdef readonly bint answered
+    cdef public int judged
     cdef public bint drop_additional
 
 @cython.locals(at=Py_ssize_t)

@@ -41,8 +41,10 @@ class Message:
         self.errors_size = 0
         self.end = 0
         self.answers = 0
+        self.authorities = 0
         self.additionals = 0
         self.answer_start = 0
+        self.authority_start = 0
         self.additional_start = 0
         self.opt_start = 0
         self.opt_end = 0
@@ -52,6 +54,7 @@ class Message:
         self.negative_ttl_s = -1
         self.qtype = 0
         self.answered = 0
+        self.judged = 0
         self.drop_additional = 0
 
 
@@ -67,6 +70,7 @@ def read(data, end, message):
     message.answered = 0
     message.qtype = 0
     message.answers = 0
+    message.authorities = 0
     message.additionals = 0
     if end < _HEADER or data[4] != 0 or data[5] > 1:
         return 0
@@ -80,11 +84,13 @@ def read(data, end, message):
         message.qtype = data[at] << 8 | data[at + 1]
         at += 4
     message.answers = data[6] << 8 | data[7]
+    message.authorities = data[8] << 8 | data[9]
     message.additionals = data[10] << 8 | data[11]
     message.answer_start = at
     at = _section(data, at, end, message.answers, 0, message)
     if at > 0:
-        at = _section(data, at, end, data[8] << 8 | data[9], 1, message)
+        message.authority_start = at
+        at = _section(data, at, end, message.authorities, 1, message)
     if at > 0:
         message.additional_start = at
         at = _section(data, at, end, message.additionals, 2, message)

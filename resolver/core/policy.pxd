@@ -16,11 +16,16 @@ cdef int _EXCEPT_SELF
 cdef int _EXCEPT_BELOW
 cdef int _SET_ASIDE
 cdef int _NEW
+cdef int _A
+cdef int _AAAA
 cdef int _CNAME
 cdef int _DNAME
 cdef int _SVCB
 cdef int _HTTPS
 cdef int _MAX_JUDGED_NAMES
+cdef int _EVERY_OWNER
+cdef int _LEADING_OWNERS
+cdef int _OWNERS_ALONE
 
 cdef class Member:
     cdef readonly const uint64_t[::1] words
@@ -81,14 +86,27 @@ cdef int _ask_list(Member member, Name name, Verdict verdict) except -1 nogil
 @cython.locals(own=bint)
 cdef int _say(int bits, int depth, Name name) except -1 nogil
 
-@cython.locals(
-    names=int, last_pointer=int, section=int, left=int, pointer=int, kind=int, size=int, at=Py_ssize_t,
-    start=Py_ssize_t, after=Py_ssize_t,
-)
+@cython.locals(at=Py_ssize_t, count=int, result=int)
 cdef int _judge(
     Generation generation, const unsigned char[::1] data, Message message, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
 
+@cython.locals(
+    last_pointer=int, pointer=int, kind=int, size=int, result=int, owner=Py_ssize_t, start=Py_ssize_t,
+)
+cdef int _judge_records(
+    Generation generation, const unsigned char[::1] data, Message message, Py_ssize_t at, int count, int which,
+    uint32_t scope, Name name, Verdict verdict,
+) except -1 nogil
+
+@cython.locals(after=Py_ssize_t)
+cdef int _judge_name(
+    Generation generation, const unsigned char[::1] data, Message message, Py_ssize_t start, Py_ssize_t end,
+    uint32_t scope, Name name, Verdict verdict,
+) except -1 nogil
+
 cdef int _pointer(const unsigned char[::1] data, Py_ssize_t at) except -1 nogil
 
-cdef bint _has_target(int kind, int size) except -1 nogil
+cdef bint _has_target(int kind) except -1 nogil
+
+cdef bint _leads(int kind) except -1 nogil

@@ -8,7 +8,8 @@ Rules:
 - An entry on the name itself also covers `_port._https.` before it (RFC 9460 9.1).
 - A slot set aside counts only once approved, a new slot not while the list's new entries are suspended.
 - In a reply every owner of ANSWER is judged, and every CNAME, DNAME, SVCB and HTTPS target there, on the chain
-  or not, in byte order; a blocked owner in ADDITIONAL drops that section (see core.message).
+  or not, in byte order; in AUTHORITY, where no honest server puts them, owner and target of what leads to an address
+  (A, AAAA, CNAME, DNAME, SVCB, HTTPS); a blocked owner in ADDITIONAL drops that section (see core.message).
 """
 
 import cython
@@ -23,6 +24,8 @@ from .codes import (
     NEW,
     PASS,
     SET_ASIDE,
+    TYPE_A,
+    TYPE_AAAA,
     TYPE_CNAME,
     TYPE_DNAME,
     TYPE_HTTPS,
@@ -46,11 +49,17 @@ _EXCEPT_SELF = EXCEPT_SELF
 _EXCEPT_BELOW = EXCEPT_BELOW
 _SET_ASIDE = SET_ASIDE
 _NEW = NEW
+_A = TYPE_A
+_AAAA = TYPE_AAAA
 _CNAME = TYPE_CNAME
 _DNAME = TYPE_DNAME
 _SVCB = TYPE_SVCB
 _HTTPS = TYPE_HTTPS
 _MAX_JUDGED_NAMES = MAX_JUDGED_NAMES
+# What of a section is judged.
+_EVERY_OWNER = 0
+_LEADING_OWNERS = 1
+_OWNERS_ALONE = 2
 
 
 class Member:
@@ -217,43 +226,58 @@ def _say(bits, depth, name):
 
 
 def _judge(generation, data, message, scope, name, verdict):
-    names = 0
-    last_pointer = 0
-    section = 0
-    at = message.answer_start
+    message.judged = 0
     message.drop_additional = 0
-    while section < 2:
-        left = message.answers if section == 0 else message.additionals
-        if section == 1:
-            at = message.additional_start
-        while left > 0:
-            left -= 1
-            pointer = _pointer(data, at)
-            if pointer == 0 or pointer != last_pointer:
-                names += 1
-                if names > _MAX_JUDGED_NAMES or unfold(data, at, message.end, name) == 0:
-                    return _ASK
-                if _decide(generation, name, scope, verdict) == _BLOCK:
-                    if section == 0:
-                        return _BLOCK
-                    message.drop_additional = 1
-                    return _PASS
-                last_pointer = pointer
-            at = skip(data, at, message.end)
-            kind = data[at] << 8 | data[at + 1]
-            size = data[at + 8] << 8 | data[at + 9]
-            at += 10
-            if section == 0 and _has_target(kind, size):
-                names += 1
-                start = at + 2 if kind == _SVCB or kind == _HTTPS else at
-                after = unfold(data, start, at + size, name)
-                if names > _MAX_JUDGED_NAMES or after == 0 or after > at + size:
-                    return _ASK
-                if _decide(generation, name, scope, verdict) == _BLOCK:
-                    return _BLOCK
-            at += size
-        section += 1
+    at = message.answer_start
+    result = _judge_records(generation, data, message, at, message.answers, _EVERY_OWNER, scope, name, verdict)
+    if result == _PASS:
+        at = message.authority_start
+        count = message.authorities
+        result = _judge_records(generation, data, message, at, count, _LEADING_OWNERS, scope, name, verdict)
+    if result != _PASS:
+        return result
+    at = message.additional_start
+    result = _judge_records(generation, data, message, at, message.additionals, _OWNERS_ALONE, scope, name, verdict)
+    if result == _BLOCK:
+        message.drop_additional = 1
+        return _PASS
+    return result
+
+
+def _judge_records(generation, data, message, at, count, which, scope, name, verdict):
+    """Judge the records of one section by what `which` says; return the first verdict that is not PASS, else PASS."""
+    last_pointer = 0
+    while count > 0:
+        owner = at
+        at = skip(data, at, message.end)
+        kind = data[at] << 8 | data[at + 1]
+        size = data[at + 8] << 8 | data[at + 9]
+        at += 10
+        pointer = _pointer(data, owner)
+        if (which != _LEADING_OWNERS or _leads(kind)) and (pointer == 0 or pointer != last_pointer):
+            result = _judge_name(generation, data, message, owner, message.end, scope, name, verdict)
+            if result != _PASS:
+                return result
+            last_pointer = pointer
+        if which != _OWNERS_ALONE and size > 0 and _has_target(kind):
+            start = at + 2 if kind == _SVCB or kind == _HTTPS else at
+            result = _judge_name(generation, data, message, start, at + size, scope, name, verdict)
+            if result != _PASS:
+                return result
+        at += size
+        count -= 1
     return _PASS
+
+
+def _judge_name(generation, data, message, start, end, scope, name, verdict):
+    """Judge the name at `start`, whose own octets end before `end`; ASK where it is malformed or one too many."""
+    message.judged = message.judged + 1
+    if message.judged > _MAX_JUDGED_NAMES:
+        return _ASK
+    after = unfold(data, start, end, name)
+    if after == 0 or after > end:
+        return _ASK
+    return _decide(generation, name, scope, verdict)
 
 
 def _pointer(data, at):
@@ -263,6 +287,11 @@ def _pointer(data, at):
     return (data[at] & 63) << 8 | data[at + 1]
 
 
-def _has_target(kind, size):
-    """Tell whether a record of this type names where to go on; an SVCB record too short for one is malformed anyway."""
-    return kind == _CNAME or kind == _DNAME or ((kind == _SVCB or kind == _HTTPS) and size > 0)
+def _has_target(kind):
+    """Tell whether a record of this type names where to go on."""
+    return kind == _CNAME or kind == _DNAME or kind == _SVCB or kind == _HTTPS
+
+
+def _leads(kind):
+    """Tell whether a record of this type leads a visitor to its owner's address, by itself or by its target."""
+    return kind == _A or kind == _AAAA or _has_target(kind)

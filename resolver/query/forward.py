@@ -4,7 +4,8 @@ Rules:
 - A query goes up rebuilt: random id, the question as it came, RD=1, the client's CD and AD, OPT with our payload and
   the client's DO where the client sent OPT. No option of a client's goes up (client subnets among them).
 - A reply counts only from the server asked, on the socket that asked, with the id and the question (RFC 5452 9.1).
-- The servers share the time limit: a try that failed goes on at the next server; TC=1 is asked again over TCP.
+- The servers share the time limit: a try that failed goes on at the next server, and who failed comes last for REST_S
+  seconds; TC=1 is asked again over TCP, within the same try.
 - Identical questions in flight share one exchange; at most MAX_IN_FLIGHT are open, beyond that nobody waits.
 """
 
@@ -24,6 +25,7 @@ from resolver.values import Endpoint
 
 MAX_IN_FLIGHT = 8192
 MAX_TRIES = 3
+REST_S = 5.0
 FAILURE_REASONS = ("timeout", "refused", "network", "mismatch")
 
 _TRUNCATED = 2
@@ -43,14 +45,22 @@ class Unanswered(Exception):
 
 
 class Server:
-    """One upstream: its sockets, and what is known of its health. `up` is 0 after a try that failed."""
+    """One upstream: its sockets, and what is known of its health.
 
-    def __init__(self, endpoint: Endpoint, datagrams: Datagrams) -> None:
+    `up` is 0 from a try that failed to one that did not; `rests_until` is when it takes its turn again (monotonic s).
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.datagrams = datagrams
-        self.up = 1
-        self.outstanding = 0
         self.failures = dict.fromkeys(FAILURE_REASONS, 0)
+        self.datagrams = Datagrams(endpoint, lambda: self.failed("mismatch"))
+        self.up = 1
+        self.rests_until = 0.0
+        self.outstanding = 0
+
+    def failed(self, reason: str) -> None:
+        """Count a failure: a word of FAILURE_REASONS."""
+        self.failures[reason] += 1
 
 
 class Forward:
@@ -61,7 +71,7 @@ class Forward:
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], *, timeout_s: float, bounds_s: Sequence[float]) -> None:
-        self.servers = tuple(Server(endpoint, Datagrams(endpoint)) for endpoint in endpoints)
+        self.servers = tuple(map(Server, endpoints))
         self.buckets = [0] * (len(bounds_s) + 1)
         self.sum_us = 0
         self._bounds_s = tuple(bounds_s)
@@ -99,7 +109,7 @@ class Forward:
         started = time.monotonic()
         question = Question()
         parse(query, len(query), question)
-        order = sorted(self.servers, key=lambda server: (-server.up, server.outstanding))
+        order = sorted(self.servers, key=lambda server: (server.rests_until > started, server.outstanding))
         tries = max(2, min(MAX_TRIES, len(order)))
         for number in range(tries):
             left = self._timeout_s - (time.monotonic() - started)
@@ -121,7 +131,7 @@ class Forward:
                 async with asyncio.timeout_at(until):
                     reply = await ask_by_stream(server.endpoint, query)
             if matches(reply, len(reply), query, question) == 1:
-                server.up = 1
+                server.up, server.rests_until = 1, 0.0
                 return reply
             reason = "mismatch"
         except TimeoutError:
@@ -132,8 +142,8 @@ class Forward:
             reason = "network"
         finally:
             server.outstanding -= 1
-        server.up = 0
-        server.failures[reason] += 1
+        server.up, server.rests_until = 0, time.monotonic() + REST_S
+        server.failed(reason)
         return None
 
     def _count(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import random
 import socket
 import time
+from collections.abc import Callable
 
 from resolver.core.question import Question, matches
 from resolver.values import Endpoint
@@ -17,9 +18,10 @@ from resolver.values import Endpoint
 SOCKETS = 128
 QUERIES_A_SOCKET = 2000
 SECONDS_A_SOCKET = 60.0
-LARGEST = 4096
+LARGEST = 65535
 
 _random = random.SystemRandom()
+_received = memoryview(bytearray(LARGEST))
 
 
 class Refused(Exception):
@@ -40,7 +42,8 @@ class _Flight:
 class _Line:
     """One connected socket and the queries in flight on it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, mismatched: Callable[[], None]) -> None:
+        self.mismatched = mismatched
         self.loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -101,7 +104,7 @@ class _Line:
     def _read(self) -> None:
         for _ in range(64):
             try:
-                data = self.socket.recv(LARGEST)
+                size = self.socket.recv_into(_received)
             except BlockingIOError:
                 return
             except ConnectionRefusedError:
@@ -109,11 +112,12 @@ class _Line:
                 return
             except OSError:
                 return
-            if len(data) < 12:
-                continue
-            flight = self.flights.get(data[0] << 8 | data[1])
-            if flight and not flight.reply.done() and matches(data, len(data), flight.query, flight.question) == 1:
-                flight.reply.set_result(data)
+            flight = self.flights.get(_received[0] << 8 | _received[1]) if size >= 12 else None
+            if flight is None or matches(_received, size, flight.query, flight.question) != 1:
+                # Late after its time was up, or forged: only their number can tell.
+                self.mismatched()
+            elif not flight.reply.done():
+                flight.reply.set_result(bytes(_received[:size]))
 
     def _refuse(self) -> None:
         for flight in self.flights.values():
@@ -122,10 +126,11 @@ class _Line:
 
 
 class Datagrams:
-    """The sockets towards one upstream."""
+    """The sockets towards one upstream; `mismatched` is called for each datagram that answers no query in flight."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, mismatched: Callable[[], None]) -> None:
         self._endpoint = endpoint
+        self._mismatched = mismatched
         self._lines: list[_Line | None] = [None] * SOCKETS
 
     async def ask(self, query: bytes, question: Question, wait_s: float) -> bytes:
@@ -152,7 +157,7 @@ class Datagrams:
             line.retire()
             line = None
         if line is None:
-            line = self._lines[number] = _Line(self._endpoint)
+            line = self._lines[number] = _Line(self._endpoint, self._mismatched)
         return line
 
 
