@@ -259,7 +259,7 @@ def _judge_records(generation, data, message, at, count, which, scope, name, ver
             if result != _PASS:
                 return result
             last_pointer = pointer
-        if which != _OWNERS_ALONE and size > 0 and _has_target(kind):
+        if which != _OWNERS_ALONE and _has_target(kind):
             start = at + 2 if kind == _SVCB or kind == _HTTPS else at
             result = _judge_name(generation, data, message, start, at + size, scope, name, verdict)
             if result != _PASS:

@@ -17,6 +17,10 @@ from tests.unit.query.parts import open_sockets, query, until
 TABLE = records({("open.test", "A"): ["198.51.100.7"]})
 
 
+def _nothing() -> None:
+    """What a datagram that answers no query does here."""
+
+
 async def ask(lines: Datagrams, wait_s: float = 5, packet: bytes = b"") -> bytes:
     """One query and its reply."""
     packet = packet or query("open.test").to_wire()
@@ -26,7 +30,7 @@ async def ask(lines: Datagrams, wait_s: float = 5, packet: bytes = b"") -> bytes
 
 
 def lines_to(upstream: Upstream) -> Datagrams:
-    return Datagrams(Endpoint(HOST, upstream.port))
+    return Datagrams(Endpoint(HOST, upstream.port), _nothing)
 
 
 @pytest.mark.asyncio
@@ -136,7 +140,7 @@ async def test_replies_shorter_than_a_header_are_nothing() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as upstream:
         upstream.bind((HOST, 0))
         upstream.setblocking(False)
-        lines = Datagrams(Endpoint(*upstream.getsockname()))
+        lines = Datagrams(Endpoint(*upstream.getsockname()), _nothing)
         waiting = asyncio.ensure_future(ask(lines))
         await asyncio.sleep(0)
         seen, peer = upstream.recvfrom(4096)
@@ -156,7 +160,7 @@ async def test_all_who_wait_on_a_socket_are_told_that_nobody_listens(
     monkeypatch.setattr(forward_datagram, "SOCKETS", 1)
     with socket.socket(type=socket.SOCK_DGRAM) as one:
         one.bind((HOST, 0))
-        lines = Datagrams(Endpoint(*one.getsockname()))
+        lines = Datagrams(Endpoint(*one.getsockname()), _nothing)
         early = [asyncio.ensure_future(ask(lines)) for _ in range(3)]
         await asyncio.sleep(0)
     # The next one sent meets the closed port, and whoever sends after it learns of it first.
@@ -186,10 +190,21 @@ async def test_an_upstream_of_ipv6_is_asked_over_ipv6() -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as upstream:
         upstream.bind(("::1", 0))
         upstream.setblocking(False)
-        lines = Datagrams(Endpoint(*upstream.getsockname()[:2]))
+        lines = Datagrams(Endpoint(*upstream.getsockname()[:2]), _nothing)
         waiting = asyncio.ensure_future(ask(lines))
         await asyncio.sleep(0)
         seen, peer = upstream.recvfrom(4096)
         upstream.sendto(dns.message.make_response(dns.message.from_wire(seen)).to_wire(), peer)
         assert await waiting
         lines.close()
+
+
+@pytest.mark.asyncio
+async def test_each_datagram_that_answers_no_query_is_told() -> None:
+    told: list[None] = []
+    async with serve(TABLE) as upstream:
+        lines = Datagrams(Endpoint(HOST, upstream.port), lambda: told.append(None))
+        upstream.script.append((Way.WRONG_ID, Way.WRONG_QUESTION, Way.HONEST))
+        await ask(lines)
+        lines.close()
+    assert len(told) == 2
