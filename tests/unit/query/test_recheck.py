@@ -63,3 +63,22 @@ def test_more_names_than_an_honest_reply_has_asks_whoever_it_is_for(scope: int) 
     octets = bytearray(made.to_wire(max_size=65535))
     assert recheck.judge(generation(1, LISTS), octets, scope) == Judged(codes.ASK, codes.ASK)
     assert recheck.verdict.errors == 0, "who sent it is at fault, not we"
+
+
+@pytest.mark.parametrize(
+    ("authority", "verdict"),
+    [
+        ("first.test. 300 A 198.51.100.7", codes.BLOCK),
+        ("first.test. 300 AAAA 2001:db8::7", codes.BLOCK),
+        ("x.first.test. 300 HTTPS 1 .", codes.BLOCK),
+        ("other.test. 300 CNAME first.test.", codes.BLOCK),
+        ("other.test. 300 A 198.51.100.7", codes.PASS),
+        ("test. 300 NS ns.first.test.", codes.PASS),
+        ("first.test. 300 NSEC second.test. A", codes.PASS),
+        ("first.test. 300 SOA ns.test. who.test. 1 2 3 4 5", codes.PASS),
+    ],
+)
+def test_authority_leads_nobody_to_a_listed_address(authority: str, verdict: int) -> None:
+    octets = bytearray(reply_of(query("open.test"), ["open.test." + A], [authority]).to_wire())
+    recheck = Recheck()
+    assert recheck.judge(generation(1, LISTS), octets, ALL_LISTS) == Judged(verdict, verdict)
