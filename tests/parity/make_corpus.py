@@ -111,6 +111,9 @@ def replies() -> Iterator[tuple[str, bytes]]:
     yield "right-opt-not-last", reply((record(TO_QNAME, 1, ADDRESS),), (OPT, record(other, 1, ADDRESS)))
     yield "right-cname-elsewhere", reply((record(TO_QNAME, 5, other), record(other, 1, ADDRESS)))
     yield "right-listed-in-authority-only", query(extra=record(LISTED, 2, other), flags=0x8180, records=(0, 1, 0))
+    yield "listed-address-in-authority", query(
+        extra=record(LISTED, 1, ADDRESS), flags=0x8180, records=(0, 1, 0)
+    )
     yield "right-listed-in-text", reply((record(TO_QNAME, 16, LISTED),))
     yield "listed-cname-target", reply((record(TO_QNAME, 5, LISTED),))
     yield "listed-cname-target-second", reply((record(TO_QNAME, 5, other), record(other, 5, b"\1a" + LISTED)))

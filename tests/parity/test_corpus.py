@@ -75,6 +75,7 @@ REPLIES = {
     "count-of-answers-too-high": "broken",
     "count-of-answers-too-low": "broken",
     "cut-in-record": "broken",
+    "listed-address-in-authority": "block",
     "listed-after-many-pointers": "block",
     "listed-cname-off-the-chain": "block",
     "listed-cname-target-compressed": "block",

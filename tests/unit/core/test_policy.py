@@ -1,0 +1,282 @@
+"""Who is blocked: the semantics of lists as a table, replies record by record, and errors that ask."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from resolver.core import codes
+from tests.unit.core.generations import KEY, entries, generation, image, member, name, query, question, replies, wire
+
+Core = Callable[[str], ModuleType]
+ALL = 0xFFFF
+PASS, BLOCK, ASK = codes.PASS, codes.BLOCK, codes.ASK
+LISTED = entries("sub.test", "=exact.test", "*below.test", "!fine.sub.test", "deep.fine.sub.test") | entries(
+    "!=only.sub.test", "=bad.only.sub.test"
+)
+
+
+def judged(core: Core, in_force: Any, asked: str | bytes, scope: int = ALL) -> Any:
+    verdict = core("policy").Verdict()
+    octets = wire(asked) if isinstance(asked, str) else asked
+    said = core("policy").decide(in_force, name(core, octets), scope, verdict)
+    assert said == verdict.verdict
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "depth"),
+    [
+        ("sub.test", BLOCK, 2),
+        ("a.sub.test", BLOCK, 2),
+        ("a.b.c.d.e.sub.test", BLOCK, 2),
+        ("SuB.TeSt", BLOCK, 2),
+        ("xsub.test", PASS, 0),
+        ("test", PASS, 0),
+        ("", PASS, 0),
+        ("exact.test", BLOCK, 2),
+        ("a.exact.test", PASS, 0),
+        ("below.test", PASS, 0),
+        ("a.below.test", BLOCK, 2),
+        ("fine.sub.test", PASS, 0),
+        ("a.fine.sub.test", PASS, 0),
+        ("deep.fine.sub.test", BLOCK, 4),
+        ("a.deep.fine.sub.test", BLOCK, 4),
+        ("only.sub.test", PASS, 0),
+        ("a.only.sub.test", BLOCK, 2),
+        ("bad.only.sub.test", BLOCK, 4),
+        # A service on another port of the same host (RFC 9460 9.1).
+        ("_443._https.exact.test", BLOCK, 2),
+        ("_8443._HTTPS.exact.test", BLOCK, 2),
+        ("_443._https.a.exact.test", PASS, 0),
+        ("_443._tcp.exact.test", PASS, 0),
+        ("a._443._https.exact.test", PASS, 0),
+        ("_443._https.fine.sub.test", PASS, 0),
+        ("_443._https.only.sub.test", PASS, 0),
+        ("_443._https.below.test", BLOCK, 2),
+    ],
+)
+def test_the_most_specific_entry_of_a_list_wins(core: Core, asked: str, said: int, depth: int) -> None:
+    verdict = judged(core, generation(core, LISTED), asked)
+    assert (verdict.verdict, verdict.depth, verdict.errors) == (said, depth, 0)
+    assert verdict.slot == (0 if said == BLOCK else -1)
+
+
+def test_a_dot_inside_a_label_is_another_name(core: Core) -> None:
+    in_force = generation(core, entries("sub.test"))
+    assert judged(core, in_force, b"\x08sub.test\0").verdict == PASS
+    assert judged(core, in_force, b"\3a.b\3sub\4test\0").verdict == BLOCK
+
+
+def test_a_verdict_tells_the_entry(core: Core) -> None:
+    verdict = judged(core, generation(core, LISTED), "a.sub.test")
+    assert (verdict.low, verdict.high) == core("siphash").digest_of(KEY, wire("sub.test"))
+    assert verdict.bits == 3 | codes.EXCEPTION_BELOW
+
+
+@pytest.mark.parametrize(
+    ("lists", "asked", "slot", "depth"),
+    [
+        # An exception ends only its own list's say.
+        ((("!a.test",), ("a.test",)), "a.test", 1, 2),
+        ((("a.test",), ("!a.test",)), "a.test", 0, 2),
+        ((("a.test", "!b.a.test"), ("!a.test",)), "b.a.test", -1, 0),
+        # The most specific entry picks the answer, then the configured order.
+        ((("test",), ("b.a.test",), ("a.test",)), "b.a.test", 1, 3),
+        ((("a.test",), ("a.test",)), "a.test", 0, 2),
+        ((("b.test",), ("a.test",), ("a.test",)), "x.a.test", 1, 2),
+        ((("a.test",), ("=x.a.test",)), "x.a.test", 1, 3),
+        ((("b.test",), ("c.test",)), "a.test", -1, 0),
+        ((), "a.test", -1, 0),
+    ],
+)
+def test_several_lists(core: Core, lists: tuple[tuple[str, ...], ...], asked: str, slot: int, depth: int) -> None:
+    verdict = judged(core, generation(core, *(entries(*one) for one in lists)), asked)
+    assert (verdict.slot, verdict.depth) == (slot, depth)
+    assert verdict.verdict == (PASS if slot < 0 else BLOCK)
+
+
+@pytest.mark.parametrize("release_first", [True, False])
+def test_a_release_ends_the_say_of_all(core: Core, release_first: bool) -> None:
+    lists = [entries("test", "a.test"), entries("=b.a.test")]
+    released = member(core, entries("!a.test", "x.test"), 5, release=True)
+    members = [member(core, one, slot) for slot, one in enumerate(lists)]
+    members.insert(0 if release_first else 2, released)
+    in_force = core("policy").Generation(1, KEY, members)
+    assert judged(core, in_force, "b.a.test").verdict == PASS
+    assert judged(core, in_force, "b.a.test").released
+    other = judged(core, in_force, "c.test")
+    assert (other.verdict, other.released, other.slot) == (BLOCK, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "options", "said"),
+    [
+        (codes.SET_ASIDE, {}, PASS),
+        (codes.SET_ASIDE, {"approved": True}, BLOCK),
+        (codes.NEW, {}, BLOCK),
+        (codes.NEW, {"suspended": True}, PASS),
+        (0, {"suspended": True}, BLOCK),
+        (codes.NEW | codes.SET_ASIDE, {"approved": True}, BLOCK),
+        (codes.NEW | codes.SET_ASIDE, {"approved": True, "suspended": True}, PASS),
+        (codes.NEW | codes.SET_ASIDE, {}, PASS),
+    ],
+)
+def test_entries_that_wait_have_no_say(core: Core, bits: int, options: dict[str, bool], said: int) -> None:
+    in_force = generation(core, {"a.test": 3 | bits}, **options)
+    assert judged(core, in_force, "x.a.test").verdict == said
+    # What stands above them has.
+    in_force = generation(core, {"a.test": 12 | bits, "test": 3}, **options)
+    assert judged(core, in_force, "x.a.test").verdict == (PASS if said == BLOCK else BLOCK)
+
+
+def test_only_the_lists_of_the_scope_are_asked(core: Core) -> None:
+    in_force = generation(core, entries("a.test"), entries("a.test"))
+    for scope, slot in ((1, 0), (2, 1), (3, 0), (0, -1), (4, -1)):
+        assert judged(core, in_force, "a.test", scope).slot == slot
+
+
+def test_sixteen_lists(core: Core) -> None:
+    in_force = generation(core, *(entries(f"l{number}.test") for number in range(codes.MAX_LISTS)))
+    for number in range(codes.MAX_LISTS):
+        assert judged(core, in_force, f"a.l{number}.test").slot == number
+        assert judged(core, in_force, f"a.l{number}.test", ALL ^ 1 << number).verdict == PASS
+
+
+def test_an_error_asks_and_is_counted(core: Core) -> None:
+    words = core("image").view(image(core, LISTED))
+    cut = core("policy").Member(words[:-2], replies(core), slot=0)
+    in_force = core("policy").Generation(1, KEY, [cut])
+    verdict = judged(core, in_force, "sub.test")
+    assert (verdict.verdict, verdict.errors) == (ASK, 1)
+    # Where another list blocks an error still asks: nobody knows what the cut one says.
+    both = core("policy").Generation(1, KEY, [member(core, LISTED), cut])
+    assert judged(core, both, "sub.test").verdict == ASK
+    assert judged(core, both, "x.invalid").verdict == ASK or not in_force.mask_low & 4
+
+
+def test_a_verdict_forgets_the_name_before(core: Core) -> None:
+    in_force, verdict = generation(core, LISTED), core("policy").Verdict()
+    core("policy").decide(in_force, name(core, wire("sub.test")), ALL, verdict)
+    core("policy").decide(in_force, name(core, wire("other.test")), ALL, verdict)
+    assert (verdict.verdict, verdict.slot, verdict.depth, verdict.bits, verdict.errors) == (PASS, -1, 0, 0, 0)
+
+
+def record(kind: int, data: bytes, owner: bytes = b"\xc0\x0c") -> bytes:
+    return owner + kind.to_bytes(2, "big") + b"\0\1\0\0\0\x3c" + len(data).to_bytes(2, "big") + data
+
+
+def reply(*sections: tuple[bytes, ...]) -> bytearray:
+    made = bytearray(query("www.example", flags=0x8180))
+    for number, section in enumerate(sections):
+        made[6 + 2 * number : 8 + 2 * number] = len(section).to_bytes(2, "big")
+        made += b"".join(section)
+    return made
+
+
+def judge(core: Core, octets: bytes) -> tuple[int, bool, int]:
+    message, verdict = core("message").Message(), core("policy").Verdict()
+    assert core("message").read(octets, len(octets), message) == 1
+    said = core("policy").judge(generation(core, LISTED), octets, message, ALL, core("name").Name(), verdict)
+    assert said == verdict.verdict
+    return said, bool(message.drop_additional), verdict.errors
+
+
+ADDRESS = record(1, bytes(4))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((), PASS),
+        ((ADDRESS,), PASS),
+        ((record(5, wire("fine.sub.test")),), PASS),
+        ((record(5, wire("a.sub.test")),), BLOCK),
+        ((record(39, wire("sub.test")),), BLOCK),
+        ((record(65, b"\0\0" + wire("sub.test")),), BLOCK),
+        ((record(64, b"\0\1" + wire("sub.test") + b"\0\1\0\3\2h2"),), BLOCK),
+        ((record(65, b"\0\1\0"),), PASS),
+        ((record(15, b"\0\1" + wire("sub.test")),), PASS),
+        ((record(2, wire("sub.test")),), PASS),
+        ((ADDRESS, record(1, bytes(4), wire("sub.test"))), BLOCK),
+        ((ADDRESS, record(5, wire("sub.test"), wire("off.example"))), BLOCK),
+        ((record(46, bytes(30), wire("sub.test")),), BLOCK),
+        ((record(5, b""),), ASK),
+        ((record(5, b"\3sub"),), ASK),
+        ((record(65, b"\0"),), ASK),
+        ((record(65, b"\0\1"),), ASK),
+        # The first in byte order decides.
+        ((record(5, b"\3sub"), record(5, wire("sub.test"))), ASK),
+        ((record(5, wire("sub.test")), record(5, b"\3sub")), BLOCK),
+    ],
+)
+def test_every_owner_and_target_of_answer_is_judged(core: Core, answer: tuple[bytes, ...], said: int) -> None:
+    assert judge(core, reply(answer)) == (said, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("authority", "said"),
+    [
+        (record(2, wire("sub.test"), wire("sub.test")), PASS),
+        (record(6, wire("sub.test") * 2 + bytes(20), wire("sub.test")), PASS),
+        (record(46, bytes(30), wire("sub.test")), PASS),
+        (record(1, bytes(4), wire("sub.test")), BLOCK),
+        (record(28, bytes(16), wire("a.sub.test")), BLOCK),
+        (record(5, wire("ok.example"), wire("sub.test")), BLOCK),
+        (record(5, wire("sub.test"), wire("ok.example")), BLOCK),
+        (record(65, b"\0\0" + wire("sub.test"), wire("ok.example")), BLOCK),
+        (record(39, wire("sub.test"), wire("ok.example")), BLOCK),
+        (record(5, b"", wire("ok.example")), ASK),
+    ],
+)
+def test_of_authority_only_what_leads_to_an_address_is_judged(core: Core, authority: bytes, said: int) -> None:
+    assert judge(core, reply((), (authority,))) == (said, False, 0)
+    assert judge(core, reply((ADDRESS,), (record(2, wire("ns.example")), authority))) == (said, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("additional", "dropped"),
+    [
+        ((record(1, bytes(4), wire("ns.example")),), False),
+        ((record(1, bytes(4), wire("sub.test")),), True),
+        ((record(1, bytes(4), wire("ns.example")), record(28, bytes(16), wire("sub.test"))), True),
+        ((record(5, wire("sub.test"), wire("ns.example")),), False),
+    ],
+)
+def test_a_blocked_owner_in_additional_drops_the_section(
+    core: Core, additional: tuple[bytes, ...], dropped: bool
+) -> None:
+    assert judge(core, reply((ADDRESS,), (), additional)) == (PASS, dropped, 0)
+
+
+def test_no_more_than_512_names_are_judged(core: Core) -> None:
+    def many(number: int) -> tuple[bytes, ...]:
+        return tuple(record(1, bytes(4), wire("a.example")) for _ in range(number))
+
+    assert judge(core, reply(many(512)))[0] == PASS
+    assert judge(core, reply(many(513)))[0] == ASK
+    # One pointer over and over is one name.
+    assert judge(core, reply((ADDRESS,) * 3000))[0] == PASS
+
+
+def test_the_reply_is_that_of_the_list_that_blocked(core: Core) -> None:
+    policy, packet = core("policy"), query("a.test")
+    members = []
+    for slot, one in enumerate(("b.test", "a.test", "a.test")):
+        words = core("image").view(image(core, entries(one)))
+        members.append(policy.Member(words, replies(core, v4=(bytes([192, 0, 2, slot]),)), slot=slot))
+    in_force, verdict, out = policy.Generation(1, KEY, members), policy.Verdict(), bytearray(512)
+    asked = question(core, packet)
+    assert policy.decide(in_force, asked.name, ALL, verdict) == BLOCK
+    length = policy.answer(in_force, verdict, out, packet, asked, 512)
+    assert bytes(out[length - 4 : length]) == bytes([192, 0, 2, 1])
+
+
+def test_without_a_block_or_room_there_is_no_reply(core: Core) -> None:
+    policy, packet = core("policy"), query("a.test")
+    in_force, verdict, asked = generation(core, entries("a.test")), policy.Verdict(), question(core, packet)
+    assert policy.answer(in_force, verdict, bytearray(512), packet, asked, 512) == 0
+    assert policy.decide(in_force, asked.name, ALL, verdict) == BLOCK
+    assert policy.answer(in_force, verdict, memoryview(bytearray(20)), packet, asked, 512) == 0
+    assert policy.answer(policy.Generation(1, KEY, []), verdict, bytearray(512), packet, asked, 512) == 0

@@ -1,0 +1,256 @@
+"""The bytes of every answer: flags, records, extended errors, sizes."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import pytest
+
+from resolver.core import codes
+from tests.unit.core.generations import query, question, replies, wire
+
+Core = Callable[[str], ModuleType]
+BLOCK = codes.BLOCK_SELF | codes.BLOCK_BELOW
+AA, TC, RD, RA, AD, CD = 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+
+
+def blocked(core: Core, packet: bytes, made: Any, bits: int = BLOCK, limit: int = 1232) -> bytes:
+    out = memoryview(bytearray(1232))
+    return bytes(out[: core("reply").blocked(out, packet, question(core, packet), made, bits, limit)])
+
+
+def flags(octets: bytes) -> int:
+    return octets[2] << 8 | octets[3]
+
+
+def edes(octets: bytes) -> list[int]:
+    return [int(one.code) for one in dns.message.from_wire(octets, raise_on_truncation=False).options]  # type: ignore[attr-defined]  # all are EDEOption
+
+
+@pytest.mark.parametrize("asked", [0, RD, RD | CD, RD | AD, AD | CD, RD | AD | CD])
+def test_flags_of_a_blocked_answer(core: Core, asked: int) -> None:
+    octets = blocked(core, query("a.test", flags=asked), replies(core))
+    assert flags(octets) == 0x8000 | RA | (asked & (RD | CD))
+
+
+def test_the_question_comes_back_as_it_was_sent(core: Core) -> None:
+    packet = query(wire("WwW.tEsT"))
+    assert blocked(core, packet, replies(core))[12 : len(packet)] == packet[12:]
+
+
+@pytest.mark.parametrize(("kind", "text"), [(1, "192.0.2.1"), (28, "2001:db8::1")])
+def test_the_pages_address(core: Core, kind: int, text: str) -> None:
+    (found,) = dns.message.from_wire(blocked(core, query("a.test", kind), replies(core))).answer
+    assert (str(found.name), found.ttl, found[0].to_text()) == ("a.test.", 60, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "klass", "options"),
+    [
+        (65, 1, {}),
+        (16, 1, {}),
+        (255, 1, {}),
+        (6, 1, {}),
+        (1, 1, {"v4": ()}),
+        (28, 1, {"v6": ()}),
+        (1, 3, {}),
+        (1, 255, {}),
+    ],
+)
+def test_everything_else_is_nodata(core: Core, kind: int, klass: int, options: dict[str, object]) -> None:
+    octets = blocked(core, query("a.test", kind, klass=klass, edns=True), replies(core, **options))
+    read = dns.message.from_wire(octets)
+    assert (read.rcode(), read.answer, edes(octets)) == (dns.rcode.NOERROR, [], [codes.EDE_FORGED_ANSWER])
+    (soa,) = read.authority
+    assert (str(soa.name), soa.ttl, soa[0].minimum, soa.rdtype) == ("a.test.", 60, 60, dns.rdatatype.SOA)
+    assert soa.rdclass == klass
+
+
+@pytest.mark.parametrize(
+    ("answer", "statute", "bits", "rcode", "ede"),
+    [
+        (codes.ANSWER_NODATA, True, BLOCK, 0, codes.EDE_CENSORED),
+        (codes.ANSWER_NODATA, False, BLOCK, 0, codes.EDE_BLOCKED),
+        (codes.ANSWER_NXDOMAIN, True, BLOCK, 3, codes.EDE_CENSORED),
+        (codes.ANSWER_NXDOMAIN, False, BLOCK, 3, codes.EDE_BLOCKED),
+        (codes.ANSWER_NXDOMAIN, True, codes.BLOCK_SELF, 0, codes.EDE_CENSORED),
+        (codes.ANSWER_NXDOMAIN, True, BLOCK | codes.EXCEPTION_BELOW, 0, codes.EDE_CENSORED),
+        (codes.ANSWER_NXDOMAIN, True, BLOCK | codes.NEW, 3, codes.EDE_CENSORED),
+        (codes.ANSWER_PAGE, True, BLOCK, 0, codes.EDE_FORGED_ANSWER),
+    ],
+)
+@pytest.mark.parametrize("kind", [1, 28, 16])
+def test_how_a_list_answers(
+    core: Core, kind: int, answer: int, statute: bool, bits: int, rcode: int, ede: int
+) -> None:
+    octets = blocked(core, query("a.test", kind, edns=True), replies(core, answer, statute=statute), bits)
+    read = dns.message.from_wire(octets)
+    assert (int(read.rcode()), edes(octets)) == (rcode, [ede])
+    assert bool(read.answer) == (answer == codes.ANSWER_PAGE and kind in (1, 28))
+
+
+def test_without_edns_in_the_query_there_is_none_in_the_answer(core: Core) -> None:
+    read = dns.message.from_wire(blocked(core, query("a.test"), replies(core)))
+    assert read.edns == -1
+    assert not read.additional
+
+
+def test_the_answer_of_a_list_is_the_same_for_every_name(core: Core) -> None:
+    one, other = (blocked(core, query(name, edns=True), replies(core)) for name in ("aa.test", "bb.test"))
+    assert one.replace(b"\2aa", b"\2bb") == other
+
+
+@pytest.mark.parametrize("limit", [511, 512, 1232])
+def test_the_longest_name_eight_addresses_and_an_error_are_512_octets(core: Core, limit: int) -> None:
+    name = (b"\x3f" + b"x" * 63) * 3 + b"\x3d" + b"y" * 61 + b"\0"
+    made = replies(core, v6=[bytes(15) + bytes([n]) for n in range(8)])
+    octets = blocked(core, query(name, 28, edns=True), made, limit=limit)
+    # No client takes fewer than 512; the cut is held against what no configuration can make.
+    assert bool(flags(octets) & TC) == (limit == 511)
+    assert (len(octets), octets[6:8]) == ((288, b"\0\0") if limit == 511 else (512, b"\0\x08"))
+    assert edes(octets) == [codes.EDE_FORGED_ANSWER]
+
+
+@pytest.mark.parametrize("options", [{"v4": (bytes(4),) * 9}, {"v6": (bytes(16),) * 9}])
+def test_too_many_addresses_are_refused(core: Core, options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="addresses"):
+        replies(core, **options)
+    with pytest.raises(ValueError, match="answer"):
+        replies(core, 3)
+
+
+def empty(core: Core, packet: bytes, rcode: int, ede: int = -1, truncated: int = 0, limit: int = 1232) -> bytes:
+    out = memoryview(bytearray(1232))
+    return bytes(out[: core("reply").empty(out, packet, question(core, packet), rcode, ede, truncated, limit)])
+
+
+@pytest.mark.parametrize(("edns", "ede"), [(True, [18]), (False, [])])
+def test_a_refusal(core: Core, edns: bool, ede: list[int]) -> None:
+    octets = empty(core, query("a.test", edns=edns), codes.REFUSED, codes.EDE_PROHIBITED)
+    assert int(dns.message.from_wire(octets).rcode()) == codes.REFUSED
+    assert edes(octets) == ede
+
+
+@pytest.mark.parametrize("edns", [True, False])
+def test_a_refusal_is_no_larger_than_the_query(core: Core, edns: bool) -> None:
+    packet = query("a.test", edns=edns)
+    octets = empty(core, packet, codes.REFUSED, codes.EDE_PROHIBITED, limit=len(packet))
+    assert len(octets) == len(packet)
+    assert edes(octets) == []
+    # The error fits where the query had options of its own.
+    longer = packet[:-2] + b"\0\x06\0\x0c\0\x02\0\0" if edns else packet
+    assert edes(empty(core, longer, codes.REFUSED, codes.EDE_PROHIBITED, limit=len(longer))) == ([18] if edns else [])
+
+
+def test_what_could_not_be_read_gets_a_header_alone(core: Core) -> None:
+    for packet in (b"\x12\x34\x01\0\0\2" + bytes(6), query(b"\x40"), b"\x12\x34\x21\0\0\1" + bytes(6) + b"junk"):
+        assert empty(core, packet, codes.FORMERR) == b"\x12\x34" + bytes([0x80 | packet[2] & 0x79, 0x81]) + bytes(8)
+
+
+def test_badvers_has_its_high_bits_in_opt(core: Core) -> None:
+    packet = query("a.test", edns=True)
+    octets = empty(core, packet[:-5] + b"\1" + packet[-4:], codes.BADVERS)
+    assert (octets[3] & 15, octets[-6], octets[-5]) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("dnssec", [0, 0x80])
+def test_do_is_copied_and_the_version_is_0(core: Core, dnssec: int) -> None:
+    packet = query("a.test", edns=True)
+    octets = empty(core, packet[:-4] + bytes([dnssec]) + packet[-3:], 0)
+    assert octets[-11:] == b"\0\0\x29\x04\xd0\0\0" + bytes([dnssec]) + b"\0\0\0"
+
+
+def test_slip_is_truncated_and_empty(core: Core) -> None:
+    assert flags(empty(core, query("a.test"), 0, truncated=1)) == 0x8000 | TC | RD | RA
+
+
+def relay(core: Core, packet: bytes, body: bytes, **options: Any) -> bytes:
+    given = {"rcode": 0, "errors": b"\0", "errors_size": 0, "seconds": -1, "ceiling": 86400, "ede": -1, "limit": 1232}
+    given |= options
+    out = memoryview(bytearray(66000))
+    length = core("reply").relay(
+        out, packet, question(core, packet), body, 0, len(body), given["rcode"], given["errors"], given["errors_size"],
+        given["seconds"], given["ceiling"], given["ede"], given["limit"],
+    )  # fmt: skip
+    return bytes(out[:length])
+
+
+def upstream(number: int = 1, asked: int = RD, said: int = RA) -> bytes:
+    record = b"\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4\xc0\0\2\1"
+    body = bytearray(query("a.test", flags=0x8000 | asked | said) + record * number)
+    body[6:8] = number.to_bytes(2, "big")
+    return bytes(body)
+
+
+def test_a_fresh_reply_keeps_its_flags_and_the_query_its_own(core: Core) -> None:
+    octets = relay(core, query(wire("A.test"), flags=RD | CD | AD), upstream(said=RA | AA | AD))
+    assert flags(octets) == 0x8000 | AA | RD | RA | AD | CD
+    assert octets[12:20] == wire("A.test")
+    assert octets[20:] == upstream()[20:]
+
+
+def test_a_kept_reply_is_not_authoritative_and_has_aged(core: Core) -> None:
+    octets = relay(core, query("a.test"), upstream(said=RA | AA), seconds=10)
+    assert flags(octets) & AA == 0
+    assert dns.message.from_wire(octets).answer[0].ttl == 290
+    octets = relay(core, query("a.test"), upstream(), seconds=10, ceiling=30)
+    assert dns.message.from_wire(octets).answer[0].ttl == 30
+
+
+def test_extended_errors_go_only_where_edns_is(core: Core) -> None:
+    errors = b"\0\x0f\0\2\0\3"
+    octets = relay(core, query("a.test", edns=True), upstream(), errors=errors, errors_size=6, ede=22)
+    assert edes(octets) == [22, 3]
+    assert dns.message.from_wire(relay(core, query("a.test"), upstream(), errors=errors, errors_size=6)).edns == -1
+
+
+def test_a_reply_too_large_is_cut_to_the_question(core: Core) -> None:
+    for edns in (False, True):
+        packet = query("a.test", edns=edns)
+        octets = relay(core, packet, upstream(100), limit=512)
+        assert flags(octets) & TC
+        assert len(octets) == len(packet)
+        assert octets[6:12] == bytes(5) + bytes([edns])
+        assert len(relay(core, packet, upstream(100), limit=65535)) == len(upstream(100)) + 11 * edns
+
+
+def test_the_largest_reply_that_fits_is_sent_whole(core: Core) -> None:
+    body, packet = upstream(30), query("a.test")
+    assert not flags(relay(core, packet, body, limit=len(body))) & TC
+    assert flags(relay(core, packet, body, limit=len(body) - 1)) & TC
+    with_edns = query("a.test", edns=True)
+    assert not flags(relay(core, with_edns, body, limit=len(body) + 11)) & TC
+    assert flags(relay(core, with_edns, body, limit=len(body) + 10)) & TC
+
+
+def test_an_extended_rcode_without_edns_is_servfail(core: Core) -> None:
+    assert flags(relay(core, query("a.test"), upstream(), rcode=16)) & 15 == codes.SERVFAIL
+    octets = relay(core, query("a.test", edns=True), upstream(), rcode=23)
+    assert int(dns.message.from_wire(octets).rcode()) == 23
+
+
+def test_an_error_without_a_question_gets_one(core: Core) -> None:
+    body = b"\x12\x34\x81\x85" + bytes(8)
+    octets = relay(core, query("a.test"), body, rcode=codes.REFUSED)
+    read = dns.message.from_wire(octets)
+    assert (int(read.rcode()), len(read.question)) == (codes.REFUSED, 1)
+
+
+def test_without_room_in_memory_nothing_is_written(core: Core) -> None:
+    packet, out = query("a.test"), memoryview(bytearray(20))
+    asked = question(core, packet)
+    assert core("reply").empty(out, packet, asked, 0, -1, 0, 512) == 0
+    body = upstream()
+    assert core("reply").relay(out, packet, asked, body, 0, len(body), 0, b"\0", 0, -1, 60, -1, 512) == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "stream", "limit"), [(0, 0, 512), (512, 0, 512), (1000, 0, 1000), (4096, 0, 1232), (512, 1, 65535)]
+)
+def test_limit(core: Core, payload: int, stream: int, limit: int) -> None:
+    packet = bytearray(query("a.test", edns=True))
+    packet[-8:-6] = payload.to_bytes(2, "big")
+    assert core("reply").limit_of(question(core, bytes(packet)), stream) == limit
