@@ -116,11 +116,12 @@ def test_any_octets_as_a_reply() -> None:
     @given(st.binary(max_size=200), st.tuples(*[st.integers(0, 3)] * 3))
     def run(tail: bytes, counts: tuple[int, int, int]) -> None:
         head = b"\0\0\x81\x80\0\1" + b"".join(bytes([0, number]) for number in counts)
-        cases.both(read_reply, head + asked[12:] + tail, asked, 3)
+        said = cases.both(read_reply, head + asked[12:] + tail, asked, 3)
         cases.both(read_reply, tail, asked, 3)
-        cases.count("octets as a reply")
+        cases.count("octets as a reply", "whole" if said[1] else "broken")
 
     run()
+    cases.assert_met("octets as a reply", "whole", "broken")
 
 
 def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, scope: int) -> tuple[Any, ...]:
