@@ -1,0 +1,90 @@
+"""The judgement against a model that shares nothing with it: dictionaries of names, the rules written out once more."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from resolver.core import codes
+from tests.parity import cases, wires
+
+pytestmark = pytest.mark.timeout(600)
+
+Entries = dict[tuple[bytes, ...], int]
+
+
+def entries_of(octets: bytes, bits: bytes, before: Entries | None, keep_new: bool) -> Entries:
+    """What a list says of each name, its exceptions applied and what is new in it marked."""
+    found: Entries = {}
+    at = 0
+    for number in range(0, len(bits), 2):
+        parts = []
+        while octets[at]:
+            parts.append(octets[at + 1 : at + 1 + octets[at]])
+            at += 1 + octets[at]
+        at += 1
+        name = tuple(parts)
+        found[name] = found.get(name, 0) | int.from_bytes(bits[number : number + 2], "little")
+    for name, said in found.items():
+        if before is not None and (name not in before or (keep_new and before[name] & codes.NEW)):
+            said |= codes.NEW
+        self_free = codes.BLOCK_SELF if said & codes.EXCEPT_SELF else 0
+        below_free = codes.BLOCK_BELOW if said & codes.EXCEPT_BELOW else 0
+        found[name] = said & ~(self_free | below_free)
+    return found
+
+
+def expected(made: wires.Lists, asked: list[bytes]) -> tuple[int, int, int]:
+    """Verdict, slot and depth for a name, by the rules of the design."""
+    name = tuple(wires.folded(one) for one in asked)
+    host = len(name) >= 3 and name[1] == b"_https" and name[0][:1] == b"_" and name[0][1:].isdigit()
+    host = host and len(name[0]) <= 6
+    best, released, before = (0, -1), False, None
+    for slot, ((octets, bits, serial), (release, approved, suspended)) in enumerate(
+        zip(made.images, made.flags, strict=True)
+    ):
+        said = entries_of(octets, bits, before if serial % 2 else None, serial == 3)
+        before = said
+        for start in range(len(name)):
+            found = said.get(name[start:], 0)
+            if (found & codes.SET_ASIDE and not approved) or (found & codes.NEW and suspended):
+                continue
+            own = start == 0 or (host and start == 2 and found & (codes.BLOCK_SELF | codes.EXCEPT_SELF))
+            if found & (codes.EXCEPT_SELF if own else codes.EXCEPT_BELOW):
+                released = released or release
+                break
+            if found & (codes.BLOCK_SELF if own else codes.BLOCK_BELOW):
+                if len(name) - start > best[0]:
+                    best = len(name) - start, slot
+                break
+    if released or not best[0]:
+        return codes.PASS, -1, 0
+    return codes.BLOCK, best[1], best[0]
+
+
+def decided(core: cases.Core, made: wires.Lists, names: list[list[bytes]]) -> list[tuple[Any, ...]]:
+    generation, name, verdict = wires.generation(core, made), core("name").Name(), core("policy").Verdict()
+    said = []
+    for one in names:
+        octets = wires.wire(one)
+        assert core("name").unfold(octets, 0, len(octets), name)
+        core("policy").decide(generation, name, 0xFFFF, verdict)
+        # What a release let pass still tells which entry it overruled.
+        entry = (-1, 0) if verdict.verdict == codes.PASS else (verdict.slot, verdict.depth)
+        said.append((verdict.verdict, *entry, verdict.errors))
+    return said
+
+
+def test_the_judgement_is_that_of_the_model() -> None:
+    @cases.of(0.05)
+    @given(cases.randoms)
+    def run(r: random.Random) -> None:
+        made = wires.lists(r)
+        names = [wires.near(r, made.names) for _ in range(12)]
+        for name, said in zip(names, cases.both(decided, made, names), strict=True):
+            assert said == (*expected(made, name), 0)
+            cases.count("model", "block" if said[0] == codes.BLOCK else "pass", *[f"slot {said[1]}"] * (said[1] > 0))
+
+    run()
+    cases.assert_met("model", "block", "pass", "slot 1", "slot 2")
