@@ -46,7 +46,7 @@ class Datagrams:
             for endpoint in listen:
                 self._sockets.append(_bound(endpoint))
         except OSError:
-            self.close()
+            self._end()
             raise
         for one in self._sockets:
             loop.add_reader(one.fileno(), self._drain, one)
@@ -61,6 +61,9 @@ class Datagrams:
         """Wait for the answers on their way, then close the sockets."""
         if self._waiting:
             await asyncio.wait(self._waiting)
+        self._end()
+
+    def _end(self) -> None:
         for one in self._sockets:
             one.close()
         self._sockets = []
