@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.parity import cases
+
 Core = Callable[[str], ModuleType]
 PAD = bytes(12)
 
@@ -131,10 +133,9 @@ def test_skip_follows_nothing(core: Core, octets: bytes, after: int) -> None:
     assert core("name").skip(octets, 0, len(octets)) == after
 
 
+@cases.of(0.03)
 @given(st.binary(max_size=400), st.integers(0, 400))
 def test_any_octets_end(octets: bytes, at: int) -> None:
-    from tests.parity import cases
-
     def both(core: Core) -> tuple[object, ...]:
         return unfold(core, octets, at), core("name").skip(octets, at, len(octets))
 

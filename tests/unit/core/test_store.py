@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes
+from tests.parity import cases
 from tests.unit.core.generations import query, question
 
 Core = Callable[[str], ModuleType]
@@ -150,10 +151,9 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
+@cases.of(0.03)
 @given(STEPS)
 def test_find_never_gives_an_answer_of_another_question_or_time(steps: list[tuple[int, ...]]) -> None:
-    from tests.parity import cases
-
     def run(core: Core) -> list[Any]:
         answers, model, said, now = Answers(core, 4096), dict[tuple[str, int], tuple[bytes, int]](), [], NOW
         for number, (write, name, bits, size, later) in enumerate(steps):
