@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dnslib
-from dnslib import QTYPE, RCODE
+from dnslib import QTYPE, RCODE, buffer
 from dnslib.label import DNSLabelError
 
 from resolver.core.message import Message, read
@@ -98,9 +98,14 @@ def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
     if len(octets) > 12 and not read(octets, len(octets), message):
         raise AskError("what came back does not parse to its end")
     try:
-        record = dnslib.DNSRecord.parse(octets)
-    except (dnslib.DNSError, UnicodeError):
+        return _in_words(octets, message, seconds)
+    except (dnslib.DNSError, buffer.BufferError, UnicodeError):
         raise AskError("what came back cannot be shown as text") from None
+
+
+def _in_words(octets: bytes, message: Message, seconds: float) -> Reply:
+    """Return the reply; whatever dnslib raises of records that it reads or, some only then, shows."""
+    record = dnslib.DNSRecord.parse(octets)
     header = record.header
     flags = tuple(flag for flag in ("aa", "tc", "rd", "ra", "ad", "cd") if getattr(header, flag))
     return Reply(

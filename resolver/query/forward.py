@@ -71,7 +71,8 @@ class Forward:
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], *, timeout_s: float, bounds_s: Sequence[float]) -> None:
-        self.servers = tuple(map(Server, endpoints))
+        # One that is named twice is one server: its health and its failures are told once.
+        self.servers = tuple(map(Server, dict.fromkeys(endpoints)))
         self.buckets = [0] * (len(bounds_s) + 1)
         self.sum_us = 0
         self._bounds_s = tuple(bounds_s)

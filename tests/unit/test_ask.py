@@ -201,6 +201,21 @@ def test_any_octets_are_a_reply_or_a_reason(octets: bytes, head: bool, more: byt
     assert json.loads(as_json(reply))
 
 
+@pytest.mark.parametrize(
+    ("kind", "rdata"),
+    [
+        (29, b"\0\0\0\1" + bytes(12)),  # LOC: a number that dnslib finds out of range only when it shows it
+        (35, bytes(4) + b"\1\xff\0\0\0"),  # NAPTR: flags that are no UTF-8
+        (65, b"\0\1\1\xff\0"),  # HTTPS: a target that is no ASCII
+    ],
+)
+def test_what_cannot_be_shown_is_said_so(kind: int, rdata: bytes) -> None:
+    sent = build_query("open.test", "A", edns=False)
+    record = b"\xc0\x0c" + kind.to_bytes(2, "big") + b"\0\1\0\0\0\x3c" + len(rdata).to_bytes(2, "big") + rdata
+    with pytest.raises(AskError, match="cannot be shown as text"):
+        understand(sent[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + sent[12:] + record, sent, 0.0)
+
+
 RDATA = st.tuples(st.integers(0, 300), st.binary(max_size=40))
 
 
