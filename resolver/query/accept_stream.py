@@ -4,9 +4,12 @@ Rules:
 - Bounded: connections in all, queries in flight on one, the time without a whole query, the life of a connection,
   what waits unsent. Who reads too slowly is not read from; who stays silent is closed.
 - A connection whose query cannot be framed (a length under a header's) is closed; one whose query gets silence stays.
+- Of all connections together only so many queries are taken in one turn of the loop, the connections one after the
+  other: a crowd or a flood over TCP keeps neither each other nor UDP waiting.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -15,6 +18,8 @@ from resolver.values import Endpoint
 
 MAX_CONNECTIONS = 2048
 MAX_IN_FLIGHT = 128
+QUERIES_A_TURN = 64
+QUERIES_A_SHARE = 8
 IDLE_S = 10.0
 LIFE_S = 300.0
 UNSENT_OCTETS = 2**18
@@ -29,6 +34,8 @@ class Streams:
         self.life_s = life_s
         self.connections: set[_Connection] = set()
         self._servers: list[asyncio.Server] = []
+        self._left = QUERIES_A_TURN
+        self._queue: deque[_Connection] = deque()
 
     @property
     def addresses(self) -> list[Endpoint]:
@@ -41,7 +48,7 @@ class Streams:
         try:
             for endpoint in listen:
                 server = await loop.create_server(
-                    lambda: _Connection(self), endpoint.host, endpoint.port, backlog=1024, reuse_address=True
+                    self.accepted, endpoint.host, endpoint.port, backlog=1024, reuse_address=True
                 )
                 self._servers.append(server)
         except OSError:
@@ -63,6 +70,26 @@ class Streams:
         for connection in list(self.connections):
             connection.close()
 
+    def accepted(self) -> "_Connection":
+        """Return what serves one more connection."""
+        return _Connection(self)
+
+    def admits(self, connection: "_Connection", taken: int) -> bool:
+        """Tell whether one more query may be taken now, after `taken`; else the connection is called again soon."""
+        if self._left == 0 or taken >= QUERIES_A_SHARE:
+            self._queue.append(connection)
+            return False
+        if self._left == QUERIES_A_TURN:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._left -= 1
+        return True
+
+    def _turn(self) -> None:
+        """Begin a turn with those who wait, a share for each, as long as it lasts."""
+        self._left = QUERIES_A_TURN
+        while self._queue and self._left:
+            self._queue.popleft().called()
+
 
 class _Connection(asyncio.Protocol):
     """One client's connection."""
@@ -75,6 +102,7 @@ class _Connection(asyncio.Protocol):
         self._unread = bytearray()
         self._draining = False
         self._writable = True
+        self._queued = False
         self._timers: list[asyncio.TimerHandle] = []
         self._last_query = 0.0
 
@@ -126,19 +154,31 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort() if self._transport.is_closing() else self._transport.close()
 
+    def called(self) -> None:
+        """Take queries again: those that wait have come to their turn."""
+        self._queued = False
+        self._take()
+
     def _take(self) -> None:
-        """Answer the whole queries that are here, as long as there is room for more answers."""
-        at = 0
+        """Answer the whole queries that are here, as long as there is room for more answers and the turn lasts."""
+        at = taken = 0
         unread = self._unread
         while self._has_room() and len(unread) - at >= 2:
             size = unread[at] << 8 | unread[at + 1]
             if size < 12:
+                # Nothing that came is looked at again, however long the answers before it take to be read.
+                unread.clear()
+                self._draining = True
                 self.close()
                 return
             if len(unread) - at - 2 < size:
                 break
+            if not self._streams.admits(self, taken):
+                self._queued = True
+                break
             packet = bytes(unread[at + 2 : at + 2 + size])
             at += 2 + size
+            taken += 1
             self._last_query = asyncio.get_running_loop().time()
             self._answer(packet)
         del unread[:at]
@@ -172,7 +212,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(len(reply).to_bytes(2, "big") + reply)
 
     def _has_room(self) -> bool:
-        return self._writable and not self._draining and len(self.waiting) < MAX_IN_FLIGHT
+        return self._writable and not self._draining and not self._queued and len(self.waiting) < MAX_IN_FLIGHT
 
     def _pace(self) -> None:
         """Read on only while there is room; a closing transport has nothing to pause."""

@@ -1,0 +1,81 @@
+"""What a hostile client, upstream, mirror or neighbour tries, one story a test."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from resolver.query.accept_stream import QUERIES_A_TURN, Streams
+from resolver.values import Endpoint
+from tests.journeys.running import HOST
+
+QUERY = bytes(12)
+FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
+MANY = 5000
+
+
+@pytest.mark.asyncio
+async def test_a_flood_over_one_connection_leaves_the_loop_to_others() -> None:
+    """Octets for thousands of queries come at once; between them the loop looks at its other sockets."""
+    answered = 0
+    most_in_a_turn = 0
+
+    def answer(packet: bytes, client: bytes, stream: bool) -> bytes:
+        nonlocal answered
+        answered += 1
+        return packet
+
+    streams = Streams(answer)
+    await streams.open([Endpoint(HOST, 0)])
+    reader, writer = await asyncio.open_connection(*streams.addresses[0])
+    writer.write(MANY * FRAMED)
+    while answered < MANY:
+        before = answered
+        await asyncio.sleep(0)
+        most_in_a_turn = max(most_in_a_turn, answered - before)
+    assert await reader.readexactly(MANY * len(FRAMED)) == MANY * FRAMED
+    assert 0 < most_in_a_turn <= 2 * QUERIES_A_TURN
+    writer.close()
+    streams.close()
+    await streams.drained()
+
+
+class Unread:
+    """A transport whose client does not read, so that it is closing for a long time."""
+
+    def __init__(self) -> None:
+        self.closing = False
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return HOST, 1
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *given, **named: None
+
+
+@pytest.mark.asyncio
+async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
+    """The queries before the broken one stay answered, and counted, once."""
+    waiting: list[asyncio.Future[bytes | None]] = []
+
+    def answer(packet: bytes, client: bytes, stream: bool) -> Awaitable[bytes | None]:
+        waiting.append(asyncio.get_running_loop().create_future())
+        return waiting[-1]
+
+    streams = Streams(answer)
+    connection: Any = streams.accepted()
+    connection.connection_made(Unread())
+    connection.data_received(FRAMED + b"\0\5")
+    assert len(waiting) == 1
+    waiting[0].set_result(QUERY)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(waiting) == 1
+    connection.connection_lost(None)
