@@ -160,7 +160,7 @@ def told(answer: Callable[..., Any], pieces: Sequence[bytes], release: Callable[
 
     async def story() -> list[bytes]:
         streams = Streams(answer)
-        connection, wire = accept_stream._Connection(streams), Wire()
+        connection, wire = streams.accepted(), Wire()
         connection.connection_made(wire)
         for piece in pieces:
             if wire.closed:
@@ -377,6 +377,15 @@ async def test_who_has_no_more_to_say_still_gets_its_answers(monkeypatch: pytest
         replies = replies_in(await client.rest())
         assert sorted(reply[:2] for reply in replies) == [n.to_bytes(2, "big") for n in range(52)]
         assert not side.streams.connections
+
+
+@pytest.mark.asyncio
+async def test_who_ends_with_its_queries_in_one_piece_gets_every_answer() -> None:
+    async with listening() as side:
+        client = await side.connect()
+        client.send(*(asks(number) for number in range(1000)))
+        client.writer.write_eof()
+        assert replies_in(await client.rest()) == [asks(number) for number in range(1000)]
 
 
 @pytest.mark.asyncio
