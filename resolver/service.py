@@ -138,7 +138,9 @@ class Service:
             config = load(self._path)
         except ConfigError as error:
             self._reloaded = False
-            _log.error("reload refused, the old configuration stays: %s", error)
+            # Not the reason: it may repeat a value, and whatever was pasted there would stay in the log.
+            where = f"{error.file}: {error.key}" if error.key else error.file
+            _log.error("reload refused, the old configuration stays; check-config says why: %s", where)
             return
         waiting = _needs_restart(self._config, config)
         if waiting:

@@ -1,0 +1,147 @@
+"""Names and addresses that occur nowhere else, and every form in which they could turn up where they must not.
+
+Rules:
+- A canary is drawn anew in each run; one label of it is random, so finding the label is finding the name, be it as
+  text, in wire format, in an A-label or in another case.
+- Looked for besides: UTF-16, hex, base64 at every alignment, reversed, percent and JSON escapes, and hashes without
+  a key, which tell a name to everybody who has a list of candidates.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import json
+import random
+import string
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import idna
+
+from resolver.lists import wire
+
+_random = random.SystemRandom()
+_GREEK = "αβγδεζηθικλμνξοπρστυφχψω"
+_HASHES = ("md5", "sha1", "sha256", "blake2b")
+
+
+def label(letters: str = string.ascii_lowercase, size: int = 18) -> str:
+    """A label that nobody has used."""
+    return "".join(_random.choice(letters) for _ in range(size))
+
+
+def name(zone: str = "test") -> str:
+    """A name with such a label, and one below it."""
+    return f"{label()}.{zone}"
+
+
+def unicode_name(zone: str = "test") -> str:
+    """A name whose label is all Greek."""
+    return f"{label(_GREEK, 12)}.{zone}"
+
+
+def mixed(text: str) -> str:
+    """The same name in another case."""
+    return "".join(one.upper() if number % 2 else one for number, one in enumerate(text))
+
+
+def address(net: int) -> str:
+    """An address of loopback: 127.`net`.x.y, three digits each, so that none is the start of another."""
+    return f"127.{net}.{_random.randrange(100, 256)}.{_random.randrange(100, 256)}"
+
+
+@dataclass(frozen=True)
+class Needle:
+    """One form of a canary; `folded` forms are looked for without regard to case."""
+
+    what: str
+    octets: bytes
+    folded: bool = True
+
+
+def needles_of_name(text: str) -> Iterator[Needle]:
+    """The forms of a name."""
+    own = text.split(".")[0]
+    plain = own if own.isascii() else idna.encode(own, uts46=True).decode()
+    for form in {own, plain}:
+        octets = form.encode()
+        yield Needle("text or wire", octets)
+        yield Needle("UTF-16", form.encode("utf-16-le"))
+        yield Needle("hex", octets.hex().encode())
+        yield Needle("hex of upper case", form.upper().encode().hex().encode())
+        yield Needle("reversed", form[::-1].encode())
+        for cased in (form, mixed(form)):
+            yield from _base64(cased.encode())
+    if own != plain:
+        yield Needle("percent", quote(own).encode())
+        yield Needle("JSON", json.dumps(own)[1:-1].encode())
+    whole = f"{plain}.{text.partition('.')[2]}"
+    for octets in (whole.encode(), f"{whole}.".encode(), f"{whole}\n".encode(), wire(whole)):
+        for algorithm in _HASHES:
+            digest = hashlib.new(algorithm, octets).digest()
+            yield Needle(f"{algorithm} as hex", digest[:16].hex().encode())
+            yield Needle(algorithm, digest[:16], folded=False)
+
+
+def needles_of_address(text: str) -> Iterator[Needle]:
+    """The forms of a client's address."""
+    packed = ipaddress.IPv4Address(text).packed
+    yield Needle("text", text.encode())
+    yield Needle("reversed", ".".join(reversed(text.split("."))).encode())
+    yield Needle("as a number", str(int.from_bytes(packed, "big")).encode())
+    yield Needle("mapped", b"\0" * 10 + b"\xff\xff" + packed, folded=False)
+    yield Needle("mapped as hex", b"ffff" + packed.hex().encode())
+    yield Needle("mapped as text", b"ffff:%x:%x" % (packed[0] << 8 | packed[1], packed[2] << 8 | packed[3]))
+
+
+def _base64(octets: bytes) -> Iterator[Needle]:
+    """What stands in the middle of the base64 of any text that holds `octets`."""
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + octets)
+        first, rest = (0, 2, 3)[before], (len(octets) + before) % 3
+        yield Needle("base64", encoded[first : len(encoded) - (4 if rest else 0)], folded=False)
+
+
+class Canaries:
+    """A set of canaries, and what finds them."""
+
+    def __init__(self, names: Iterable[str] = (), addresses: Iterable[str] = ()) -> None:
+        self._needles: dict[str, tuple[Needle, ...]] = {one: tuple(needles_of_name(one)) for one in names}
+        self._needles |= {one: tuple(needles_of_address(one)) for one in addresses}
+
+    def found_in(self, octets: bytes) -> list[str]:
+        """The canaries in `octets`, each with its form."""
+        folded = octets.lower()
+        return [
+            f"{canary}: {needle.what}"
+            for canary, needles in self._needles.items()
+            for needle in needles
+            if (needle.octets.lower() in folded if needle.folded else needle.octets in octets)
+        ]
+
+    def spelt_in(self, octets: bytes) -> list[str]:
+        """The canaries in `octets` as they are written, in one case: much faster."""
+        return [
+            f"{canary}: {needle.what}"
+            for canary, needles in self._needles.items()
+            for needle in needles
+            if needle.what in ("text or wire", "UTF-16") and needle.octets in octets
+        ]
+
+    def found_below(self, folders: Iterable[Path], since: float = 0.0) -> dict[str, list[str]]:
+        """The canaries in files changed `since`, in their names and what links point to, by path."""
+        found = {}
+        for path in (path for folder in folders for path in folder.rglob("*")):
+            try:
+                octets = str(path).encode() + b"\n"
+                if path.is_symlink():
+                    octets += str(path.readlink()).encode()
+                elif path.is_file() and path.stat().st_mtime >= since:
+                    octets += path.read_bytes()
+            except OSError:
+                continue
+            if canaries := self.found_in(octets):
+                found[str(path)] = canaries
+        return found
