@@ -6,7 +6,8 @@ Rules:
 - A reply counts only from the server asked, on the socket that asked, with the id and the question (RFC 5452 9.1).
 - The servers share the time limit: a try that failed goes on at the next server, and who failed comes last for REST_S
   seconds; TC=1 is asked again over TCP, within the same try.
-- Identical questions in flight share one exchange; at most MAX_IN_FLIGHT are open, beyond that nobody waits.
+- Identical questions in flight share one exchange; at most MAX_IN_FLIGHT are open, and at most MAX_WAITING queries
+  wait for them: beyond that nobody waits.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from resolver.query.forward_stream import ask_by_stream
 from resolver.values import Endpoint
 
 MAX_IN_FLIGHT = 8192
+MAX_WAITING = 2 * MAX_IN_FLIGHT
 MAX_TRIES = 3
 REST_S = 5.0
 FAILURE_REASONS = ("timeout", "refused", "network", "mismatch")
@@ -33,7 +35,7 @@ _random = random.SystemRandom()
 
 
 class Overloaded(Exception):
-    """As many exchanges are in flight as there may be."""
+    """As many exchanges are in flight, or queries wait for them, as there may be."""
 
 
 class Unanswered(Exception):
@@ -78,9 +80,12 @@ class Forward:
         self._bounds_s = tuple(bounds_s)
         self._timeout_s = timeout_s
         self._shared: dict[tuple[int, int], asyncio.Task[bytes]] = {}
+        self._waiting = 0
 
     async def exchange(self, packet: bytes, question: Question, digest: tuple[int, int]) -> bytes:
         """Return the upstream's reply to the client's query `packet`; digest: what identical questions share."""
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded
         task = self._shared.get(digest)
         if task is None:
             if len(self._shared) >= MAX_IN_FLIGHT:
@@ -88,8 +93,12 @@ class Forward:
             task = asyncio.get_running_loop().create_task(self._exchange(build_query(packet, question)))
             self._shared[digest] = task
             task.add_done_callback(lambda ended: self._forget(digest, ended))
-        # One who goes away does not take the exchange from the others.
-        shared: bytes = await asyncio.shield(task)
+        self._waiting += 1
+        try:
+            # One who goes away does not take the exchange from the others.
+            shared: bytes = await asyncio.shield(task)
+        finally:
+            self._waiting -= 1
         return shared
 
     async def close(self) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from resolver.core.question import Question, parse
+from resolver.query import forward
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.values import Endpoint
+from tests.fakes import upstream
+from tests.journeys.processes import honest, query_for
 from tests.journeys.running import HOST
 
 QUERY = bytes(12)
@@ -79,3 +83,22 @@ async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
         await asyncio.sleep(0)
     assert len(waiting) == 1
     connection.connection_lost(None)
+
+
+@pytest.mark.asyncio
+async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share one exchange, and still each of them costs memory while the upstream is silent."""
+    monkeypatch.setattr(forward, "MAX_WAITING", 3)
+    query, question = query_for("slow.test"), Question()
+    parse(query, len(query), question)
+    async with upstream.serve(honest) as silent:
+        silent.hold()
+        asking = forward.Forward([Endpoint(HOST, silent.port)], timeout_s=5, bounds_s=())
+        crowd = [asyncio.create_task(asking.exchange(query, question, (1, 2))) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(forward.Overloaded):
+            await asking.exchange(query, question, (1, 2))
+        silent.release()
+        assert len({reply[2:] for reply in await asyncio.gather(*crowd)}) == 1
+        assert await asking.exchange(query, question, (1, 2))
+        await asking.close()
