@@ -120,9 +120,13 @@ class Service:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        with _named(self._path, "state.directory", "cannot be used"):
-            self._feed.recover()
-        await self._open()
+        try:
+            with _named(self._path, "state.directory", "cannot be used"):
+                self._feed.recover()
+            await self._open()
+        except ConfigError:
+            await self._close()
+            raise
         self._start(self._feed.run(), "feed")
         self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
         self._start(self._turn_every_hour(), "tally")

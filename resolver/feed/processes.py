@@ -124,8 +124,24 @@ def memory_file(name: str, content: bytes = b"") -> int:
 async def _child(
     module: str, handles: tuple[int, ...], seconds: float
 ) -> AsyncIterator[asyncio.subprocess.Process]:
+    child = await _started(module, handles)
     try:
-        child = await asyncio.create_subprocess_exec(
+        async with asyncio.timeout(seconds):
+            yield child
+            if child.stdin is not None:
+                child.stdin.close()
+            await child.wait()
+    except TimeoutError:
+        raise UpdateFailed(Reason.TIMED_OUT) from None
+    finally:
+        await _end(child)
+
+
+async def _started(module: str, handles: tuple[int, ...]) -> asyncio.subprocess.Process:
+    """A new process; UpdateFailed where it cannot start. One that starts while this is cancelled is ended first:
+    uvloop would keep a process that nobody holds, and complain of it or wait for it when the loop closes."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
             "-m",
@@ -138,18 +154,15 @@ async def _child(
             cwd="/",
             limit=MAX_REPLY_BYTES,
         )
+    )
+    try:
+        return await asyncio.shield(starting)
     except OSError:
         raise UpdateFailed(Reason.PROCESS) from None
-    try:
-        async with asyncio.timeout(seconds):
-            yield child
-            if child.stdin is not None:
-                child.stdin.close()
-            await child.wait()
-    except TimeoutError:
-        raise UpdateFailed(Reason.TIMED_OUT) from None
-    finally:
-        await _end(child)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -13,7 +13,21 @@ import pytest
 
 from resolver.authority import publish
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.processes import CLIENT, REAL, Site, asked, exchange, hang_up, honest, list_of, query_for, wait_for
+from tests.journeys.processes import (
+    CLIENT,
+    REAL,
+    Site,
+    asked,
+    child_of,
+    command_of,
+    descendants,
+    exchange,
+    hang_up,
+    honest,
+    list_of,
+    query_for,
+    wait_for,
+)
 from tests.journeys.running import HOST, LIST_ID, PAGE_V4, PAGE_V6, Service, stop
 
 BLOCKED = f"{PAGE_V4} EDE 4"
@@ -107,6 +121,27 @@ def test_a_stop_does_not_wait_for_ever(site: Site, upstream: Upstream) -> None:
             assert service.process.wait(10) == 0
         upstream.release()
     assert told(service, "still on their way")
+
+
+@pytest.mark.parametrize("moment", ["answering", "a child", "fetch", "compile"])
+def test_a_stop_while_a_list_is_fetched(moment: str, site: Site) -> None:
+    """Whatever a child process is at, it ends with the service, in time and without a word."""
+    site.publish(["bad.test"])
+    service = site.launch()
+    try:
+        if moment == "answering":
+            wait_for(lambda: "answering on" in service.said, "the service to answer")
+        elif moment == "a child":
+            wait_for(lambda: descendants(service.process.pid), "a child")
+        else:
+            child_of(service, {"fetch": "resolver.feed.source_tuf", "compile": "resolver.feed.compile"}[moment])
+        below = descendants(service.process.pid)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(5) == 0
+    finally:
+        stop(service.process)
+    assert len(service.said.splitlines()) == 1, service.said
+    wait_for(lambda: not any(b"resolver.feed" in command_of(pid) for pid in below), "its children to be gone")
 
 
 # What keeps a service from starting: exit 2, one line with the key.

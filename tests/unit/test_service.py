@@ -1,0 +1,211 @@
+"""What the composition root decides by itself: what a reload may change, and what happens when a part ends."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from resolver import service
+from resolver.config import Config, ConfigError, parse
+from tests.journeys.processes import Site
+from tests.journeys.running import HOST
+
+CANARY = "canary-7f3a.test"
+
+FILE = """
+[listen]
+dns = ["127.0.0.1:5300"]
+[upstream]
+servers = ["192.0.2.53:53"]
+[page]
+addresses = ["192.0.2.1"]
+[[list]]
+id = "first"
+demonstration = true
+source = { kind = "tuf", url = "file:///srv/a", root = "/srv/root.json" }
+[[list]]
+id = "second"
+demonstration = true
+source = { kind = "tuf", url = "file:///srv/b", root = "/srv/root.json" }
+"""
+
+
+def changed(old: str, new: str) -> list[str]:
+    """What waits for a restart when `old` becomes `new` in the file."""
+    assert old in FILE
+    return service._needs_restart(parse(FILE, "old"), parse(FILE.replace(old, new), "new"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('addresses = ["192.0.2.1"]', 'addresses = ["192.0.2.2", "2001:db8::2"]'),
+        ("[listen]", '[listen]\nallow = ["192.0.2.0/24"]'),
+        ("[listen]", "[limits]\nqueries_per_second = 9\n[listen]"),
+        ("[listen]", "[count]\nsubscribers = 9\n[listen]"),
+        ("[listen]", '[state]\nwithout_list = "forward"\n[listen]'),
+        ('id = "first"', 'id = "first"\nanswer = "nxdomain"\nbasis = "contract"'),
+        ('id = "first"', 'id = "first"\nclients = ["192.0.2.0/24"]\nexempt = ["192.0.2.9/32"]'),
+    ],
+)
+def test_what_can_change_while_serving(old: str, new: str) -> None:
+    assert changed(old, new) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("5300", "5301", "listen.dns"),
+        ("192.0.2.53:53", "192.0.2.54:53", "upstream"),
+        ("[listen]", '[cache]\nsize = "1MiB"\n[listen]', "cache"),
+        ("[page]", '[page]\nlisten = ["127.0.0.1:8081"]', "page.listen"),
+        ("[page]", '[page]\noperator = "Another"', "page.operator"),
+        ("[listen]", '[metrics]\nlisten = "127.0.0.1:9154"\n[listen]', "metrics"),
+        ("[listen]", '[count]\npublish_every = "1s"\n[listen]', "count.publish_every"),
+        ("[listen]", "[count]\nbatch = 1\n[listen]", "count.batch"),
+        ("[listen]", '[state]\ndirectory = "/srv/state"\n[listen]', "state.directory"),
+        ('id = "first"', 'id = "third"', "list"),
+        ('id = "first"', 'id = "first"\nexpire = "lift"', "list"),
+        ("file:///srv/a", "file:///srv/c", "list"),
+    ],
+)
+def test_what_only_a_restart_can_change_is_named(old: str, new: str, key: str) -> None:
+    assert changed(old, new) == [key]
+
+
+def test_lists_keep_their_order_and_number() -> None:
+    one, two = FILE.split("[[list]]")[1:]
+    head = FILE.split("[[list]]")[0]
+    for lists in ((two, one), (one,), (one, two, one.replace("first", "third"))):
+        new = parse(head + "".join(f"[[list]]{text}" for text in lists), "new")
+        assert service._needs_restart(parse(FILE, "old"), new) == ["list"]
+
+
+def test_every_part_that_is_named_is_one_of_the_configuration() -> None:
+    config = parse(FILE, "resolver.toml")
+    assert service._needs_restart(config, config) == []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.write()
+    return site
+
+
+def built(site: Site) -> service.Service:
+    return service.Service(site.config, loaded(site))
+
+
+def loaded(site: Site) -> Config:
+    return parse(site.config.read_text(), str(site.config))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("part", ["_feed", "_publisher", "_turn_every_hour"])
+async def test_a_part_that_ends_stops_the_service_in_order(
+    part: str, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.change("state", without_list="forward")
+    running = built(site)
+    ready: list[bool] = []
+
+    async def fail(*_: object) -> None:
+        ready.append(running._ready())
+        raise RuntimeError(CANARY)
+
+    if part.startswith("_turn"):
+        monkeypatch.setattr(running, part, fail)
+    else:
+        monkeypatch.setattr(getattr(running, part), "run", fail)
+    with caplog.at_level(logging.DEBUG, "resolver"):
+        assert await running.run() == 1
+    assert ready == [True]
+    assert not running._ready()
+    assert sum("RuntimeError" in line and "stopping" in line for line in caplog.messages) == 1
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_stop_ends_every_part_and_frees_every_port(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    running = built(site)
+    assert not running._ready()
+    running._stop.set()
+    assert await running.run() == 0
+    assert all(task.cancelled() for task in running._tasks)
+    assert not caplog.messages
+    for port in site.ports:
+        server = await asyncio.start_server(lambda *_: None, HOST, port)
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_port_that_is_taken_is_named(site: Site) -> None:
+    taken = await asyncio.start_server(lambda *_: None, HOST, site.ports[2])
+    try:
+        with pytest.raises(ConfigError, match=r"metrics\.listen: cannot listen there: Address already in use"):
+            await built(site).run()
+    finally:
+        taken.close()
+        await taken.wait_closed()
+
+
+def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    running = built(site)
+    before = running._in_force.tables
+    site.change("limits", queries_per_second=9)
+    with caplog.at_level(logging.INFO, "resolver"):
+        running.reload()
+    assert running._reloaded
+    assert running._in_force.tables is not before
+    assert running._answer.tables is running._in_force.tables
+    assert running._config.limits.queries_per_second == 9
+    assert caplog.messages == ["configuration read again"]
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        ("state", {"without_list": CANARY}, "state.without_list"),
+        ("page", {"addresses": [CANARY]}, "page.addresses[0]"),
+        ("limits", {"queries_per_second": 0}, "limits.queries_per_second"),
+        ("cache", {"size": "1MiB"}, "restart to change: cache"),
+    ],
+)
+def test_a_reload_that_is_refused_changes_nothing(
+    section: str, values: dict[str, object], said: str, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = built(site)
+    before, config = running._in_force.tables, running._config
+    site.change(section, **values)
+    running.reload()
+    assert not running._reloaded
+    assert running._in_force.tables is before
+    assert running._config is config
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].endswith(said)
+    assert CANARY not in caplog.text
+
+
+def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
+    running = built(site)
+    site.config.unlink()
+    running.reload()
+    assert not running._reloaded
+
+
+def test_a_key_that_cannot_be_used_is_a_fault_of_the_configuration(site: Site) -> None:
+    state = site.folder / "state"
+    state.mkdir()
+    (state / "digest.key").write_bytes(b"short")
+    (state / "seal.key").write_bytes(b"short")
+    with pytest.raises(ConfigError, match="expected 16 octets"):
+        asyncio.run(service._serve(site.config, loaded(site)))
+
+
+def test_what_fails_in_the_loop_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
+    with asyncio.Runner() as runner:
+        service._say_what_failed(runner.get_loop(), {"message": CANARY, "exception": ValueError(CANARY)})
+    assert caplog.messages == ["in the event loop: ValueError"]
