@@ -341,15 +341,18 @@ async def test_a_reply_that_does_not_parse_to_its_end_is_servfail(cut: int) -> N
 @pytest.mark.asyncio
 async def test_queries_in_flight_are_told_and_forgotten() -> None:
     house = House(open_test, tables(1, LISTED))
-    house.upstream.hold()
-    waiting = [asyncio.ensure_future(house.ask(query(f"n{n}.test"))) for n in range(5)]
-    await until(lambda: len(house.upstream.asked) == 5)
-    assert house.answer.in_flight == 5
-    house.upstream.release()
-    # Each has its own answer: what was read from one query does not reach another's reply.
-    for n, reply in enumerate(await asyncio.gather(*waiting)):
-        assert str(reply.question[0].name) == str(reply.answer[0].name) == f"n{n}.test."
-    assert house.answer.in_flight == 0
+    for turn in range(3):
+        house.upstream.asked.clear()
+        house.upstream.hold()
+        names = [f"{'x' * n}{turn}.test." for n in range(5)]
+        waiting = [asyncio.ensure_future(house.ask(query(name))) for name in names]
+        await until(lambda: len(house.upstream.asked) == 5)
+        assert house.answer.in_flight == 5
+        house.upstream.release()
+        # Each has its own answer: what was read from one query does not reach another's reply.
+        for name, reply in zip(names, await asyncio.gather(*waiting), strict=True):
+            assert str(reply.question[0].name) == str(reply.answer[0].name) == name
+        assert house.answer.in_flight == 0
 
 
 @pytest.mark.asyncio
