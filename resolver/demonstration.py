@@ -5,6 +5,7 @@ came, and serves until it is stopped. The folder goes with it.
 """
 
 import argparse
+import http.client
 import signal
 import subprocess
 import sys
@@ -74,26 +75,33 @@ def main() -> int:
     parser.add_argument("--metrics-port", type=int, default=9153)
     ports = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
-    with tempfile.TemporaryDirectory(prefix="blocklist-resolver-") as name:
-        folder = Path(name)
-        log = folder / "service.log"
-        with log.open("wb") as output:
-            config = _prepare(folder, ports)
-            service = subprocess.Popen(
-                [sys.executable, "-m", "resolver", "run", "--config", str(config)], stderr=output, cwd=folder
-            )
-            try:
-                _show(service, ports)
-                return service.wait()
-            except Failed as failed:
-                output.flush()
-                print(f"{failed}\n{log.read_text(errors='replace')}", file=sys.stderr)
-                return 1
-            except KeyboardInterrupt:
-                return 0
-            finally:
-                service.terminate()
-                service.wait()
+    try:
+        with tempfile.TemporaryDirectory(prefix="blocklist-resolver-") as name:
+            return _demonstrate(Path(name), ports)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _demonstrate(folder: Path, ports: argparse.Namespace) -> int:
+    """Serve from `folder` until interrupted; return 0, or 1 where the service could not start."""
+    config = _prepare(folder, ports)
+    log = folder / "service.log"
+    with log.open("wb") as output:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "resolver", "run", "--config", str(config)], stderr=output, cwd=folder
+        )
+    try:
+        _show(service, ports)
+        return service.wait()
+    except Failed as failed:
+        print(f"{failed}\n{log.read_text(errors='replace')}", file=sys.stderr)
+        return 1
+    finally:
+        # Whoever loses patience now would leave the folder and the service behind.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        service.terminate()
+        service.wait()
 
 
 def _interrupt(*_: object) -> None:
@@ -158,7 +166,7 @@ def _http(url: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0, ""
 
 
@@ -172,10 +180,7 @@ def _outcomes(server: Endpoint, ports: argparse.Namespace) -> Iterator[tuple[str
         ("only-this.test", "A", "udp", PAGE),
     )
     for name, qtype, over, address in blocked:
-        reply = ask.ask(name, qtype, server, over, 5.0)
-        came = reply.answers[0].split()[-1] if reply.answers else "no such data (NODATA)"
-        right = came == address if address else not reply.answers and bool(reply.authorities)
-        yield f"blocked: {name} {qtype} over {over}", came, right and reply.rcode == "NOERROR" and bool(reply.errors)
+        yield f"blocked: {name} {qtype} over {over}", *_blocked(name, qtype, over, address, server)
     yield _allowed("allowed: example.com A", "example.com", server)
     yield _allowed("allowed by exception: open.shop.example A", "open.shop.example", server)
     status, text = _http(f"http://127.0.0.1:{ports.page_port}/")
@@ -183,8 +188,21 @@ def _outcomes(server: Endpoint, ports: argparse.Namespace) -> Iterator[tuple[str
     yield _counted(ports.metrics_port)
 
 
+def _blocked(name: str, qtype: str, over: str, address: str, server: Endpoint) -> tuple[str, bool]:
+    try:
+        reply = ask.ask(name, qtype, server, over, 5.0)
+    except ask.AskError as error:
+        return str(error), False
+    came = reply.answers[0].split()[-1] if reply.answers else "no such data (NODATA)"
+    right = came == address if address else not reply.answers and bool(reply.authorities)
+    return came, right and reply.rcode == "NOERROR" and bool(reply.errors)
+
+
 def _allowed(question: str, name: str, server: Endpoint) -> tuple[str, str, bool]:
-    reply = ask.ask(name, "A", server, "udp", 10.0)
+    try:
+        reply = ask.ask(name, "A", server, "udp", 10.0)
+    except ask.AskError as error:
+        return question, str(error), False
     if reply.rcode == "SERVFAIL":
         return question, "no upstream can be reached from here", True
     return question, f"{reply.rcode} from upstream", PAGE not in "".join(reply.answers)

@@ -13,7 +13,6 @@ MAX_LINES = 400
 # Modules without a test file of their own, each with the reason.
 WITHOUT_TEST = {
     "__main__.py": "two lines; tests/unit/test_cli.py runs it",
-    "demonstration.py": "tests/journeys runs it as `make run` does",
 }
 
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
