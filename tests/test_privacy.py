@@ -240,6 +240,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(tmp_path, upstream)
 
 
+@pytest.mark.timeout(180)
 def test_nothing_of_a_name_or_a_client_leaves(world: World) -> None:
     site, since = world.site, time.time() - 1
     with Watch() as watch:
