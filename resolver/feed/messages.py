@@ -30,7 +30,8 @@ class FetchRequest(_Message, frozen=True):
 
 
 class Facts(_Message, frozen=True):
-    """What verified: digest (SHA-256, hex), length, signed facts, who signs; `fresh_until` unix seconds."""
+    """What verified: digest (SHA-256, hex), length, signed facts, who signs, from which pinned root (SHA-256,
+    hex) on and by which version of it; `fresh_until` unix seconds."""
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     length: Annotated[int, Meta(ge=0)]
@@ -38,6 +39,7 @@ class Facts(_Message, frozen=True):
     targets_keys: str
     root_version: int
     fresh_until: int
+    pinned: str = ""
 
 
 class CompileRequest(_Message, frozen=True):

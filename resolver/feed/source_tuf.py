@@ -197,6 +197,7 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
         custom=custom,
         targets_keys=hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32],
         root_version=root.version,
+        pinned=hashlib.sha256(Path(request.root).read_bytes()).hexdigest(),
         fresh_until=int(timestamp.expires.timestamp()),
     )
 

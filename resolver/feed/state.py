@@ -7,6 +7,8 @@ Rules:
   as a renewal of its dates. The expiry need not go forward.
 - The floor is the list last put in force, and belongs to the set of targets keys that signed it: where a
   verified root has replaced those keys, the floor of the old ones says nothing.
+- Under one pinned root the versions of the root only go forward: keys that a later root replaced never come
+  back, even where the metadata that remembered it is lost.
 - Where the clock stands before a signed date, the clock is wrong: nothing is accepted.
 - A list is quarantined with its digest: what was taken out once never comes back, under whatever serial.
 - The previous image is in force again only because the later one failed, and then the state names it.
@@ -48,6 +50,8 @@ class Record(_Part, frozen=True):
     demonstration: bool
     targets_keys: str
     since: int = 0
+    pinned: str = ""
+    root_version: int = 0
 
     @property
     def identity(self) -> tuple[int, str]:
@@ -92,6 +96,8 @@ def refusal(
     accepted = [] if floor is None else [floor.record]
     if state.held is not None:
         accepted.append(state.held.record)
+    if any(facts.pinned == record.pinned and facts.root_version < record.root_version for record in accepted):
+        return Reason.ROLLED_BACK
     accepted = [record for record in accepted if record.targets_keys == facts.targets_keys]
     if now < max([custom.issued, *(record.issued for record in accepted)]):
         return Reason.CLOCK_BEHIND

@@ -230,6 +230,8 @@ class ListUpdate:
             digest_key=self._keys.digest_id,
             demonstration=self.list.demonstration,
             targets_keys=facts.targets_keys,
+            pinned=facts.pinned,
+            root_version=facts.root_version,
         )
 
     def _holds(self, record: Record) -> tuple[str, ...]:

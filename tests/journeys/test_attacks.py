@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
+from copy import deepcopy
+from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from resolver.query import forward
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.values import Endpoint
 from tests.fakes import upstream
+from tests.fakes.authority import Authority, names
+from tests.fakes.enforcer import Enforcer
 from tests.journeys.processes import honest, query_for
 from tests.journeys.running import HOST
 
@@ -102,3 +107,43 @@ async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: 
         assert len({reply[2:] for reply in await asyncio.gather(*crowd)}) == 1
         assert await asking.exchange(query, question, (1, 2))
         await asking.close()
+
+
+@pytest.mark.asyncio
+async def test_keys_that_were_replaced_do_not_come_back_with_the_metadata_lost(tmp_path: Path) -> None:
+    """A mirror serves the first root again, and a thief signs a higher serial with the keys it names."""
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(20), 7)
+    resolver = Enforcer(authority, tmp_path / "state")
+    await resolver.list.poll()
+    thief = deepcopy(authority)
+    authority.rotate("targets", "snapshot", "timestamp")
+    await resolver.list.poll()
+    rmtree(authority.folder / "metadata")
+    (authority.folder / "metadata").mkdir()
+    thief.serve_root()
+    thief.publish(names(20, "thief"), 9)
+    rmtree(resolver.list.store.metadata)
+    await resolver.list.poll()
+    assert resolver.failures == {"rolled_back": 1}
+    assert resolver.enforced == 7
+
+
+@pytest.mark.asyncio
+async def test_another_pinned_root_begins_its_versions_anew(tmp_path: Path) -> None:
+    """An authority that lost all its keys starts again, and the operator pins its new root."""
+    lost = Authority(tmp_path / "lost")
+    lost.publish(names(20), 7)
+    lost.rotate("targets", "snapshot", "timestamp")
+    resolver = Enforcer(lost, tmp_path / "state")
+    await resolver.list.poll()
+    begun = Authority(tmp_path / "begun")
+    begun.publish(names(20, "other"), 1)
+    for path in ("metadata", "targets"):
+        rmtree(lost.folder / path)
+        copytree(begun.folder / path, lost.folder / path)
+    lost.pinned.write_bytes(begun.pinned.read_bytes())
+    rmtree(resolver.list.store.metadata)
+    await resolver.list.poll()
+    assert resolver.failures == {}
+    assert resolver.enforced == 1
