@@ -288,6 +288,9 @@ def _reworded(error: msgspec.ValidationError) -> Fault:
     if about:
         at = f"{at}.{about[2]}" if at else about[2]
         text = "unknown key" if about[1].startswith("contains") else "required"
+    if text.startswith("Invalid enum value"):
+        # msgspec repeats the value; whatever was pasted there stays out of the error.
+        text = "not one of the values that it can have"
     return " ".join(at.split()), " ".join(text.replace("`", "").split())
 
 

@@ -361,3 +361,10 @@ def test_the_example_shows_the_defaults_and_loads_once_it_is_filled_in() -> None
     shown = re.sub(r"^#(?=[a-z_]+ = )", "", filled, flags=re.MULTILINE)
     assert len(tomllib.loads(shown)) == 9
     assert parse(shown, "resolver.toml") == parse(filled, "resolver.toml")
+
+
+def test_a_value_that_is_none_of_its_choices_is_not_repeated() -> None:
+    text = "\n".join(f"{key} = {toml(value)}" for key, value in listed(basis="canary-4711.example").items())
+    with pytest.raises(ConfigError) as refused:
+        parse(text, "resolver.toml")
+    assert str(refused.value) == "resolver.toml: list[0].basis: not one of the values that it can have"
