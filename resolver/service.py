@@ -3,8 +3,8 @@
 Rules:
 - What was saved is in force before the first socket opens; what answers depends on nothing that manages.
 - SIGTERM drains: no new queries, the ones on their way are answered. SIGINT stops the same way.
-- SIGHUP polls every list now and reads the configuration again: what can change while serving is replaced whole, the
-  rest is named and waits for a restart; a configuration that is refused changes nothing.
+- SIGHUP polls every list now and reads the configuration again: what can change while serving is replaced whole; one
+  that is refused, or that changes what only a restart can, is named and changes nothing.
 - A task of ours that ends by itself makes us not ready and ends the process in order, so that it is started anew.
 - Nothing that is logged holds a name, a client, or the text of an exception.
 """

@@ -144,12 +144,7 @@ class ListUpdate:
 
         def wanted(facts: Facts) -> bool:
             reason = state.refusal(
-                facts,
-                self.state,
-                self.floor,
-                list_id=self.list.id,
-                minimum=source.minimum_serial,
-                now=self._now(),
+                facts, self.state, self.floor, list_id=self.list.id, minimum=source.minimum_serial, now=self._now()
             )
             refused.append(reason)
             return reason is None and self._due(facts) and not facts.custom.withdrawn
