@@ -101,7 +101,7 @@ def verify(path: Path) -> tuple[list[Entry], str]:
     for number, line in enumerate(lines, 1):
         try:
             entry = msgspec.json.decode(line, type=Entry)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ChainBroken(f"line {number}: not an entry") from None
         if entry.previous != head or entry.number != number:
             raise ChainBroken(f"line {number}: does not follow the line before it")

@@ -93,7 +93,7 @@ class Store:
             return None
         try:
             return msgspec.json.decode(data, type=kind)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise StateUnreadable(name) from None
 
     def _write(self, name: str, value: State | Floor) -> None:

@@ -147,3 +147,18 @@ async def test_another_pinned_root_begins_its_versions_anew(tmp_path: Path) -> N
     await resolver.list.poll()
     assert resolver.failures == {}
     assert resolver.enforced == 1
+
+
+@pytest.mark.parametrize("name", ["state.json", "floor.json"])
+@pytest.mark.asyncio
+async def test_a_state_file_that_is_no_text_any_more_keeps_nobody_from_starting(tmp_path: Path, name: str) -> None:
+    """One bit of a disk has turned; the other of the two files still says what is in force."""
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(20), 7)
+    resolver = Enforcer(authority, tmp_path / "state")
+    await resolver.list.poll()
+    path = resolver.list.store.folder / name
+    path.write_bytes(path.read_bytes().replace(b'"digest": "', b'"digest": "\xff', 1))
+    resolver.restarted()
+    assert resolver.failures == {"state_unreadable": 1}
+    assert resolver.enforced == 7
