@@ -380,6 +380,19 @@ async def test_who_has_no_more_to_say_still_gets_its_answers(monkeypatch: pytest
 
 
 @pytest.mark.asyncio
+async def test_the_first_answer_after_the_end_is_not_the_last() -> None:
+    async with listening() as side:
+        client = await side.connect()
+        client.send(asks(1, b"later"), asks(2, b"later"), asks(3, b"later"))
+        client.writer.write_eof()
+        await until(lambda: len(side.answers.seen) == 3)
+        for number in (2, 3, 1):
+            side.answers.release(number)
+            assert await client.reply() == asks(number, b"later")
+        assert await client.rest() == b""
+
+
+@pytest.mark.asyncio
 async def test_who_ends_with_its_queries_in_one_piece_gets_every_answer() -> None:
     async with listening() as side:
         client = await side.connect()
