@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from resolver.ask import AskError, Reply, as_json, ask, build_query, render, understand
 from resolver.values import Endpoint
 from tests.fakes.upstream import HOST, Way, in_thread, records
+from tests.parity.cases import of
 from tests.unit.query.parts import SOA, Message, reply_of
 
 TABLE = records({("open.test", "A"): ["198.51.100.7", "198.51.100.8"], ("open.test", "TXT"): ['"a b"']})
@@ -189,6 +190,7 @@ def test_an_rcode_of_edns_is_told_whole() -> None:
     assert understood(bad_version).rcode in ("BADVERS", "BADSIG", "16")
 
 
+@of(0.1)
 @given(octets=st.binary(max_size=80), head=st.booleans(), more=st.binary(max_size=60))
 def test_any_octets_are_a_reply_or_a_reason(octets: bytes, head: bool, more: bytes) -> None:
     sent = build_query("open.test", "A", edns=False)
@@ -219,6 +221,7 @@ def test_what_cannot_be_shown_is_said_so(kind: int, rdata: bytes) -> None:
 RDATA = st.tuples(st.integers(0, 300), st.binary(max_size=40))
 
 
+@of(0.1)
 @given(records=st.lists(RDATA, min_size=1, max_size=3))
 def test_any_records_that_parse_are_told_or_refused(records: list[tuple[int, bytes]]) -> None:
     sent = build_query("open.test", "A", edns=False)

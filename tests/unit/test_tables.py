@@ -14,6 +14,7 @@ from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Tables
 from resolver.tables import InForce, octets, ranges, replies_of
 from resolver.values import prefixes
+from tests.parity.cases import of
 from tests.unit.query.parts import KEY, image_of, octets_of
 
 LIST = """
@@ -56,6 +57,7 @@ NETWORKS = st.builds(
 )
 
 
+@of(0.05)
 @given(networks=st.lists(NETWORKS, max_size=8), addresses=st.lists(ADDRESSES, min_size=1, max_size=8))
 def test_ranges_hold_what_the_prefixes_hold(networks, addresses) -> None:
     access = admit.Access(ranges(networks), b"", [b""] * 16, [b""] * 16, 0, bytearray(128), KEY)

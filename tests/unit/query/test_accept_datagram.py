@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resolver.query import accept_datagram
 from resolver.query.accept_datagram import Datagrams, client_octets
 from resolver.values import Endpoint
+from tests.parity.cases import of
 from tests.unit.query.parts import until
 from tests.unit.query.senders import Answers, asks, quiet
 
@@ -192,6 +193,7 @@ async def test_both_families_on_one_port() -> None:
         await other.drained()
 
 
+@of(0.1)
 @given(packets=st.lists(st.binary(max_size=60), max_size=8))
 def test_any_datagrams_are_answered_at_most_once_each(packets: list[bytes]) -> None:
     answers = Answers()

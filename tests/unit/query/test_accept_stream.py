@@ -16,6 +16,7 @@ from resolver.query import accept_stream
 from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_stream import Streams
 from resolver.values import Endpoint
+from tests.parity.cases import of
 from tests.unit.query.parts import House, query, reply_of, tables, until
 from tests.unit.query.senders import LARGE, Answers, asks, framed, quiet
 
@@ -188,6 +189,7 @@ def cut(octets: bytes, places: Sequence[int]) -> list[bytes]:
 KINDS = st.sampled_from([b"now", b"later", b"never", b"later never", b"", b"x" * 300])
 
 
+@of(0.02)
 @given(kinds=st.lists(KINDS, max_size=12), places=st.lists(st.integers(0, 10_000), max_size=30))
 def test_the_same_answers_however_the_stream_is_cut(kinds: list[bytes], places: list[int]) -> None:
     stream = b"".join(framed(asks(number, kind)) for number, kind in enumerate(kinds))
@@ -203,6 +205,7 @@ OPEN = query("open.test").to_wire()
 PIECES = st.one_of(st.binary(max_size=80), st.sampled_from([framed(LISTED), framed(OPEN), framed(LISTED)[:20]]))
 
 
+@of(0.02)
 @given(pieces=st.lists(PIECES, max_size=10), places=st.lists(st.integers(0, 2000), max_size=10))
 def test_any_octets_of_a_stream_get_at_most_one_answer_a_message(pieces: list[bytes], places: list[int]) -> None:
     stream = b"".join(pieces)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resolver.core import codes, policy
 from resolver.query.answer import Tables
 from resolver.query.forward import Overloaded, Unanswered
+from tests.parity.cases import of
 from tests.unit.query.parts import (
     CLIENT,
     EXEMPT,
@@ -382,6 +383,7 @@ DAMAGED = st.builds(
 )
 
 
+@of(0.05)
 @given(packet=st.one_of(st.binary(max_size=600), HEADS, DAMAGED), stream=st.booleans(), ours=st.booleans())
 def test_any_octets_get_at_most_one_answer_no_larger_than_allowed(packet: bytes, stream: bool, ours: bool) -> None:
     async def story() -> None:
