@@ -48,7 +48,7 @@ cdef Py_ssize_t _bucket_of(Access access, uint64_t tag, uint64_t now_ms) except 
 cdef int _set_prefix(Access access, const unsigned char[::1] client) except -1 nogil
 
 @cython.locals(i=int)
-cdef int _is_mapped(const unsigned char[::1] client) except -1 nogil
+cpdef int is_mapped(const unsigned char[::1] client) except -1 nogil
 
 @cython.locals(result=uint32_t, bit=uint32_t, slot=int, start=Py_ssize_t, end=Py_ssize_t)
 cdef uint32_t _scope(Access access, const unsigned char[::1] client) except? 0xFFFFFFFE nogil

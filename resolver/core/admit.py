@@ -144,7 +144,7 @@ def _bucket_of(access, tag, now_ms):
 
 def _set_prefix(access, client):
     """Put the client's prefix into access.prefix: all of a mapped IPv4 address, 7 octets of an IPv6 one."""
-    kept = 16 if _is_mapped(client) else 7
+    kept = 16 if is_mapped(client) else 7
     i = 0
     while i < 16:
         access.prefix[i] = client[i] if i < kept else 0
@@ -152,7 +152,8 @@ def _set_prefix(access, client):
     return 0
 
 
-def _is_mapped(client):
+def is_mapped(client):
+    """Tell whether 16 octets hold a mapped IPv4 address (RFC 4291 2.5.5.2)."""
     i = 0
     while i < 10:
         if client[i] != 0:

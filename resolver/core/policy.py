@@ -152,6 +152,8 @@ def _answer(member, verdict, out, packet, question, limit):
     if member is None:
         return 0
     if member.slot == verdict.slot:
+        if member.replies is None:
+            return 0
         return blocked(out, packet, question, member.replies, verdict.bits, limit)
     return _answer(member.following, verdict, out, packet, question, limit)
 

@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
 
+from .admit cimport is_mapped
 from .siphash cimport siphash128
 
 cdef uint64_t _WINDOW_S
@@ -55,9 +56,6 @@ cdef uint64_t _place(
 cdef uint64_t _tag(
     Tally tally, const unsigned char[::1] client, int kept, uint64_t slot, uint64_t low, uint64_t high, int use
 ) except? 0xFFFFFFFFFFFFFFFE nogil
-
-@cython.locals(i=int)
-cdef int _is_mapped(const unsigned char[::1] client) except -1 nogil
 
 @cython.locals(i=Py_ssize_t)
 cdef int _clear(uint64_t[::1] table) except -1 nogil

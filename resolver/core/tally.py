@@ -30,6 +30,7 @@ from .codes import (
 )
 
 if not cython.compiled:
+    from .admit import is_mapped
     from .siphash import siphash128
 
 WINDOW_S = 60
@@ -109,7 +110,7 @@ def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if bits & _NEW:
         minute = now_s - now_s % _WINDOW_S + 1
-        tag = _tag(tally, client, 16 if _is_mapped(client) else 7, slot, 0, 0, 1)
+        tag = _tag(tally, client, 16 if is_mapped(client) else 7, slot, 0, 0, 1)
         at = _place(tally.prefixes, tally.sets, tag, now_s, _WINDOW_S)
         # The slot holds the start of its minute, as _place expects a time: it is free again when that is over.
         if at != _NONE and tally.prefixes[at + 1] != minute:
@@ -118,7 +119,7 @@ def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
     if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
         return 1
-    person = 16 if _is_mapped(client) else 8
+    person = 16 if is_mapped(client) else 8
     tag = _tag(tally, client, person, slot, low, high, 2)
     at = _place(tally.attempts, tally.sets, tag, now_s, _WINDOW_S)
     if at == _NONE:
@@ -182,15 +183,6 @@ def _tag(tally, client, kept, slot, low, high, use):
     tally.text[33] = use
     siphash128(tally.key, tally.text, 0, 34, tally.out, 0)
     return tally.out[0]
-
-
-def _is_mapped(client):
-    i = 0
-    while i < 10:
-        if client[i] != 0:
-            return 0
-        i += 1
-    return client[10] == 255 and client[11] == 255
 
 
 def _clear(table):

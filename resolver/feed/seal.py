@@ -80,10 +80,13 @@ def _read(folder: Path) -> Keys:
     for name, size in zip(_NAMES, (DIGEST_KEY_BYTES, SEAL_KEY_BYTES), strict=True):
         try:
             key = (folder / name).read_bytes()
+            open_to_all = (folder / name).stat().st_mode & 0o007
         except OSError as error:
             raise KeyUnusable(f"{folder / name}: {error.strerror}") from None
         if len(key) != size:
             raise KeyUnusable(f"{folder / name}: expected {size} octets")
+        if open_to_all:
+            raise KeyUnusable(f"{folder / name}: others may read or change it; chmod o= it")
         found.append(key)
     return Keys(*found)
 
@@ -91,7 +94,8 @@ def _read(folder: Path) -> Keys:
 def _make(path: Path, size: int) -> None:
     """Write a new key, whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         os.write(handle, secrets.token_bytes(size))
         os.fsync(handle)

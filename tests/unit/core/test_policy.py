@@ -156,6 +156,16 @@ def test_an_error_asks_and_is_counted(core: Core) -> None:
     assert judged(core, both, "x.invalid").verdict == ASK or not in_force.mask_low & 4
 
 
+def test_a_list_without_replies_blocks_and_cannot_answer(core: Core) -> None:
+    policy = core("policy")
+    in_force = policy.Generation(1, KEY, [policy.Member(core("image").view(image(core, LISTED)), None, slot=0)])
+    verdict = judged(core, in_force, "sub.test")
+    packet = query("sub.test")
+    asked = question(core, packet)
+    assert verdict.verdict == BLOCK
+    assert policy.answer(in_force, verdict, memoryview(bytearray(512)), packet, asked, 512) == 0
+
+
 def test_a_verdict_forgets_the_name_before(core: Core) -> None:
     in_force, verdict = generation(core, LISTED), core("policy").Verdict()
     core("policy").decide(in_force, name(core, wire("sub.test")), ALL, verdict)

@@ -25,8 +25,9 @@ def test_keys_do_not_show(tmp_path: Path) -> None:
 def test_the_folder_comes_before_the_credentials_before_the_state(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
-        (tmp_path / name / "digest.key").write_bytes(name.encode() * 16)
-        (tmp_path / name / "seal.key").write_bytes(name.encode() * 32)
+        for key, size in (("digest.key", 16), ("seal.key", 32)):
+            (tmp_path / name / key).write_bytes(name.encode() * size)
+            (tmp_path / name / key).chmod(0o400)
     a, b, state = str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "state"
     assert seal.load_keys(state, a, b).digest == b"a" * 16
     assert seal.load_keys(state, "", b).digest == b"b" * 16
@@ -48,6 +49,14 @@ def test_a_key_of_the_wrong_length_is_an_error_that_does_not_tell_it(tmp_path: P
     with pytest.raises(seal.KeyUnusable, match="expected 32 octets") as error:
         seal.load_keys(tmp_path)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644])
+def test_a_key_that_others_may_read_or_change_is_refused(mode: int, tmp_path: Path) -> None:
+    seal.load_keys(tmp_path)
+    (tmp_path / "digest.key").chmod(mode)
+    with pytest.raises(seal.KeyUnusable, match="others may read or change it"):
+        seal.load_keys(tmp_path)
 
 
 def test_a_first_start_that_was_cut_short_goes_on(tmp_path: Path) -> None:
