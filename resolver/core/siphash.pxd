@@ -9,7 +9,7 @@ cdef uint64_t _INIT_3
 
 @cython.locals(
     k0=uint64_t, k1=uint64_t, v0=uint64_t, v1=uint64_t, v2=uint64_t, v3=uint64_t, word=uint64_t,
-    length=Py_ssize_t, whole=Py_ssize_t, i=Py_ssize_t, rounds=int, turn=int, half=int,
+    words=Py_ssize_t, i=Py_ssize_t, step=Py_ssize_t, at_rest=Py_ssize_t, turns=int,
 )
 cpdef int siphash128(
     const uint64_t[::1] key, const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end,

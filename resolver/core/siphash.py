@@ -25,13 +25,14 @@ def siphash128(key, data, start, end, out, at):
     v1 = k1 ^ _INIT_1
     v2 = k0 ^ _INIT_2
     v3 = k1 ^ _INIT_3
-    length = end - start
-    whole = start + (length & ~7)
+    words = (end - start) // 8 + 1
     i = start
-    rounds = 0
-    while rounds < 2:
-        # One word a turn; the turn after the last whole word takes the rest and the length.
-        if i < whole:
+    word = 0
+    step = 0
+    while step < words + 2:
+        # The whole words, then one that holds the rest and the length, then the two halves of the output.
+        turns = 2
+        if step < words - 1:
             word = data[i + 7]
             word = word << 8 | data[i + 6]
             word = word << 8 | data[i + 5]
@@ -41,18 +42,23 @@ def siphash128(key, data, start, end, out, at):
             word = word << 8 | data[i + 1]
             word = word << 8 | data[i]
             i += 8
-        else:
-            word = length & 255
-            i = whole + 6
-            while i >= whole:
+            v3 ^= word
+        elif step < words:
+            word = (end - start) & 255
+            at_rest = i + 6
+            while at_rest >= i:
                 word = word << 8
-                if i < end:
-                    word |= data[i]
-                i -= 1
-            rounds = 2
-        v3 ^= word
-        turn = 0
-        while turn < 2:
+                if at_rest < end:
+                    word |= data[at_rest]
+                at_rest -= 1
+            v3 ^= word
+        elif step == words:
+            v2 ^= 0xEE
+            turns = 4
+        else:
+            v1 ^= 0xDD
+            turns = 4
+        while turns > 0:
             v0 = (v0 + v1) & _M
             v2 = (v2 + v3) & _M
             v1 = (v1 << 13 | v1 >> 51) & _M ^ v0
@@ -63,27 +69,12 @@ def siphash128(key, data, start, end, out, at):
             v1 = (v1 << 17 | v1 >> 47) & _M ^ v2
             v3 = (v3 << 21 | v3 >> 43) & _M ^ v0
             v2 = (v2 << 32 | v2 >> 32) & _M
-            turn += 1
-        v0 ^= word
-    v2 ^= 0xEE
-    half = 0
-    while half < 2:
-        turn = 0
-        while turn < 4:
-            v0 = (v0 + v1) & _M
-            v2 = (v2 + v3) & _M
-            v1 = (v1 << 13 | v1 >> 51) & _M ^ v0
-            v3 = (v3 << 16 | v3 >> 48) & _M ^ v2
-            v0 = (v0 << 32 | v0 >> 32) & _M
-            v2 = (v2 + v1) & _M
-            v0 = (v0 + v3) & _M
-            v1 = (v1 << 17 | v1 >> 47) & _M ^ v2
-            v3 = (v3 << 21 | v3 >> 43) & _M ^ v0
-            v2 = (v2 << 32 | v2 >> 32) & _M
-            turn += 1
-        out[at + half] = v0 ^ v1 ^ v2 ^ v3
-        v1 ^= 0xDD
-        half += 1
+            turns -= 1
+        if step < words:
+            v0 ^= word
+        else:
+            out[at + step - words] = v0 ^ v1 ^ v2 ^ v3
+        step += 1
     return 0
 
 
