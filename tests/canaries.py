@@ -11,6 +11,7 @@ import base64
 import hashlib
 import ipaddress
 import json
+import os
 import random
 import string
 from collections.abc import Iterable, Iterator
@@ -133,7 +134,7 @@ class Canaries:
     def found_below(self, folders: Iterable[Path], since: float = 0.0) -> dict[str, list[str]]:
         """The canaries in files changed `since`, in their names and what links point to, by path."""
         found = {}
-        for path in (path for folder in folders for path in folder.rglob("*")):
+        for path in _below(folders):
             try:
                 octets = str(path).encode() + b"\n"
                 if path.is_symlink():
@@ -145,3 +146,10 @@ class Canaries:
             if canaries := self.found_in(octets):
                 found[str(path)] = canaries
         return found
+
+
+def _below(folders: Iterable[Path]) -> Iterator[Path]:
+    """Every folder and file below; what others take away meanwhile is passed over."""
+    for folder in folders:
+        for parent, inner, files in os.walk(folder):
+            yield from (Path(parent) / name for name in (*inner, *files))
