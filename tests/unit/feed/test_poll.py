@@ -80,7 +80,8 @@ def test_keys_come_from_the_credentials_where_systemd_gives_them(
     resolver: Enforcer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert poll.keys_of(resolver.config) == resolver.keys
-    (tmp_path / "digest.key").write_bytes(b"d" * 16)
-    (tmp_path / "seal.key").write_bytes(b"s" * 32)
+    for name, key in (("digest.key", b"d" * 16), ("seal.key", b"s" * 32)):
+        (tmp_path / name).write_bytes(key)
+        (tmp_path / name).chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert poll.keys_of(resolver.config).digest == b"d" * 16
