@@ -154,7 +154,7 @@ def _wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
             raise Failed("The service did not start:")
         if _http(f"http://127.0.0.1:{port}/readyz")[0] == 200:
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks: the service is another process and tells nobody
     raise Failed(f"The service was not ready within {START_S:g} s:")
 
 

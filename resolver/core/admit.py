@@ -72,7 +72,7 @@ def admit(access, client, now_ms):
     try:
         result = _admit(access, client, now_ms)
     finally:
-        return result  # noqa: B012
+        return result  # noqa: B012 - an error admits nobody
 
 
 def scope(access, client):
@@ -81,7 +81,7 @@ def scope(access, client):
     try:
         result = _scope(access, client)
     finally:
-        return result  # noqa: B012
+        return result  # noqa: B012 - an error takes no list out of the scope
 
 
 def _admit(access, client, now_ms):

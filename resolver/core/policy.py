@@ -120,7 +120,7 @@ def decide(generation, name, scope, verdict):
         if result == _ASK:
             verdict.errors += 1
         verdict.verdict = result
-        return result  # noqa: B012
+        return result  # noqa: B012 - an error asks
 
 
 def judge(generation, data, message, scope, name, verdict):
@@ -136,7 +136,7 @@ def judge(generation, data, message, scope, name, verdict):
     finally:
         verdict.errors += failed
         verdict.verdict = result
-        return result  # noqa: B012
+        return result  # noqa: B012 - an error asks
 
 
 def answer(generation, verdict, out, packet, question, limit):
@@ -145,7 +145,7 @@ def answer(generation, verdict, out, packet, question, limit):
     try:
         length = _answer(generation.first, verdict, out, packet, question, limit)
     finally:
-        return length  # noqa: B012
+        return length  # noqa: B012 - an error writes nothing
 
 
 def _answer(member, verdict, out, packet, question, limit):

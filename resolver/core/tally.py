@@ -100,7 +100,7 @@ def count(tally, counters, slot, low, high, bits, qtype, client, now_s):
     try:
         result = _count(tally, counters, slot, low, high, bits, qtype, client, now_s)
     finally:
-        return result  # noqa: B012
+        return result  # noqa: B012 - an error counts nothing and stops no answer
 
 
 def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
