@@ -60,6 +60,8 @@ class Listen(_Section, frozen=True):
         Endpoint("::1", 5300),
     )
     allow: Annotated[tuple[Prefix, ...], Meta(min_length=1)] = prefixes("127.0.0.0/8", "::1/128")
+    proxy_from: tuple[Prefix, ...] = ()
+    user: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = ""
 
 
 class Upstream(_Section, frozen=True):
@@ -67,12 +69,15 @@ class Upstream(_Section, frozen=True):
 
     servers: tuple[Endpoint, ...] = ()
     timeout: Seconds = Seconds(2)
+    case_randomization: bool = False
+    forward_zones: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
 
 
 class Cache(_Section, frozen=True):
     """The answers kept."""
 
     size: Size = Size(64 * 2**20)
+    stale: Seconds = Seconds(3600)
 
 
 class Help(_Section, frozen=True):
@@ -122,7 +127,16 @@ class Limits(_Section, frozen=True):
     """How much one client prefix may ask."""
 
     queries_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    connections_per_client: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     exempt: tuple[Prefix, ...] = prefixes("127.0.0.0/8", "::1/128")
+
+
+class Control(_Section, frozen=True):
+    """The socket over which operators ask a running service."""
+
+    socket: str = "/run/blocklist-resolver/control"
+    group: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = "blocklist"
 
 
 class Source(_Section, frozen=True):
@@ -181,18 +195,23 @@ class Config(_Section, frozen=True):
     count: Count = Count()
     state: State = State()
     limits: Limits = Limits()
+    control: Control = Control()
 
 
 # Bounds of durations (seconds) and sizes (bytes): the least and the greatest value accepted.
 _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "upstream.timeout": (1, 30, "1s to 30s"),
     "cache.size": (2**20, 64 * 2**30, "1MiB to 64GiB"),
+    "cache.stale": (0, 7 * 86400, "0 to 7d"),
     "count.publish_every": (1, 86400, "1s to 1d"),
 }
 _LIST_BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "source.poll": (1, 7 * 86400, "1s to 7d"),
     "hard_limit": (1, 366 * 86400, "1s to 366d"),
 }
+
+_FORWARDED: Final = re.compile(r"(?:home|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6))\.arpa\Z", re.ASCII)
+FEW_ADDRESSES: Final = 16
 
 Fault = tuple[str, str]
 """A key's path and the reason why its value is refused."""
@@ -263,6 +282,11 @@ def _faults(config: Config) -> Iterator[Fault]:
             yield f"upstream.servers[{number}]", "an upstream has a port"
         if _loops(server, config.listen.dns):
             yield f"upstream.servers[{number}]", "is one of listen.dns: queries would come back to us"
+    for number, zone in enumerate(config.upstream.forward_zones):
+        if not _FORWARDED.match(zone):
+            yield f"upstream.forward_zones[{number}]", "expected home.arpa or a zone below in-addr.arpa or ip6.arpa"
+    if config.control.socket and not config.control.socket.startswith("/"):
+        yield "control.socket", 'expected an absolute path, or "" for none'
     for number, offer in enumerate(config.page.help):
         if bool(offer.url) == bool(offer.phone):
             yield f"page.help[{number}]", "give either url or phone"
@@ -274,6 +298,18 @@ def _faults(config: Config) -> Iterator[Fault]:
         yield from _faults_of_list(one, f"list[{number}]", config.page)
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """What is accepted and yet hardly meant, one line each, keys named."""
+    few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
+    loopback = all(network.is_loopback for network in config.listen.allow)
+    if few and not loopback and not config.listen.proxy_from:
+        return (
+            "listen.allow is a handful of addresses and listen.proxy_from is empty: if they are load balancers, all "
+            "their clients share one limit, one list scope and one count; let them send PROXY v2",
+        )
+    return ()
 
 
 _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
