@@ -51,6 +51,10 @@ class Query:
     limit: int
 
 
+def _not_kept(reply: bytes | Unanswered) -> None:
+    """Each who waits for an exchange keeps its reply."""
+
+
 class Answer:
     """Answers queries by the tables in force; `clock` is a monotonic clock in seconds."""
 
@@ -134,7 +138,7 @@ class Answer:
         respond = self._respond
         self.in_flight += 1
         try:
-            reply = await self._forward.exchange(query.packet, query.question, digest)
+            reply = await self._forward.exchange(query.packet, query.question, digest, _not_kept)
             return self._judge_reply(query, digest, bytearray(reply))
         except Overloaded:
             return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "overload")

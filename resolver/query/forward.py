@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from resolver.core import codes
@@ -46,6 +46,10 @@ class Unanswered(Exception):
         self.ede = ede
 
 
+Outcome = Callable[[bytes | Unanswered], None]
+"""Told of a shared exchange: its reply, or why there is none."""
+
+
 class Server:
     """One upstream: its sockets, and what is known of its health.
 
@@ -72,7 +76,13 @@ class Forward:
     rest; `sum_us` is all durations in microseconds.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, timeout_s: float, bounds_s: Sequence[float]) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        timeout_s: float,
+        bounds_s: Sequence[float],
+    ) -> None:
         # One that is named twice is one server: its health and its failures are told once.
         self.servers = tuple(map(Server, dict.fromkeys(endpoints)))
         self.buckets = [0] * (len(bounds_s) + 1)
@@ -82,24 +92,39 @@ class Forward:
         self._shared: dict[tuple[int, int], asyncio.Task[bytes]] = {}
         self._waiting = 0
 
-    async def exchange(self, packet: bytes, question: Question, digest: tuple[int, int]) -> bytes:
-        """Return the upstream's reply to the client's query `packet`; digest: what identical questions share."""
+    async def exchange(
+        self,
+        packet: bytes,
+        question: Question,
+        digest: tuple[int, int],
+        outcome: Outcome,
+        patience_s: float | None = None,
+    ) -> bytes:
+        """Return the upstream's reply to the client's query `packet`; digest: what identical questions share.
+
+        outcome is called once an exchange, whoever shares it, before anybody who waits is told. After `patience_s`
+        this caller gets a TimeoutError, and the exchange goes on. Raises Overloaded or Unanswered.
+        """
         if self._waiting >= MAX_WAITING:
             raise Overloaded
         task = self._shared.get(digest)
         if task is None:
             if len(self._shared) >= MAX_IN_FLIGHT:
                 raise Overloaded
-            task = asyncio.get_running_loop().create_task(self._exchange(build_query(packet, question)))
-            self._shared[digest] = task
-            task.add_done_callback(lambda ended: self._forget(digest, ended))
+            task = self._start(packet, question, digest, outcome)
         self._waiting += 1
         try:
             # One who goes away does not take the exchange from the others.
-            shared: bytes = await asyncio.shield(task)
+            async with asyncio.timeout(patience_s):
+                shared: bytes = await asyncio.shield(task)
         finally:
             self._waiting -= 1
         return shared
+
+    def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
+        """Start the same exchange for nobody, unless it is in flight or there is no room for it."""
+        if digest not in self._shared and len(self._shared) < MAX_IN_FLIGHT:
+            self._start(packet, question, digest, outcome)
 
     async def close(self) -> None:
         """End what is in flight and close all sockets."""
@@ -108,6 +133,23 @@ class Forward:
         await asyncio.gather(*self._shared.values(), return_exceptions=True)
         for server in self.servers:
             server.datagrams.close()
+
+    def _start(
+        self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome
+    ) -> asyncio.Task[bytes]:
+        work = self._tell(build_query(packet, question), outcome)
+        task = self._shared[digest] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda ended: self._forget(digest, ended))
+        return task
+
+    async def _tell(self, query: bytes, outcome: Outcome) -> bytes:
+        try:
+            reply = await self._exchange(query)
+        except Unanswered as failure:
+            outcome(failure)
+            raise
+        outcome(reply)
+        return reply
 
     def _forget(self, digest: tuple[int, int], ended: asyncio.Task[bytes]) -> None:
         """Share the exchange no more; a failure that nobody waits for is looked at, else the loop reports it."""

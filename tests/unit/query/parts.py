@@ -27,6 +27,7 @@ from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Answer, Tables
 from resolver.query.block import Block
 from resolver.query.cache import Cache
+from resolver.query.forward import Outcome
 from resolver.tables import ranges
 from resolver.values import prefixes
 
@@ -112,9 +113,16 @@ class Upstream:
         """Let everybody go on."""
         self._open.set()
 
-    async def exchange(self, packet: bytes, question: Question, digest: tuple[int, int]) -> bytes:
-        """Return what the function says to the query."""
-        del question, digest
+    async def exchange(
+        self,
+        packet: bytes,
+        question: Question,
+        digest: tuple[int, int],
+        outcome: Outcome,
+        patience_s: float | None = None,
+    ) -> bytes:
+        """Return what the function says to the query, each caller by an exchange of its own."""
+        del question, digest, outcome, patience_s
         query = dns.message.from_wire(packet)
         self.asked.append(query)
         await self._open.wait()

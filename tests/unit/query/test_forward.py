@@ -33,10 +33,14 @@ def parsed(packet: bytes) -> Question:
     return question
 
 
+def _nothing(told: bytes | Unanswered) -> None:
+    """What an exchange that nobody keeps is told to."""
+
+
 async def exchange(asking: Forward, asked: Message, digest: tuple[int, int] | None = None) -> Message:
     """One exchange, shared with nobody unless `digest` says so."""
     packet = asked.to_wire()
-    reply = await asking.exchange(packet, parsed(packet), digest or (id(asked), 1))
+    reply = await asking.exchange(packet, parsed(packet), digest or (id(asked), 1), _nothing)
     return dns.message.from_wire(reply)
 
 
@@ -202,6 +206,51 @@ async def test_identical_questions_share_one_exchange_and_one_who_goes_takes_not
         assert upstream.exchanges["udp"] == 2
         assert (await exchange(one, query("open.test"), (1, 2))).answer
         assert upstream.exchanges["udp"] == 3, "an exchange is shared while it lasts, not after"
+
+
+@pytest.mark.asyncio
+async def test_an_exchange_is_told_once_and_before_anybody_who_waits() -> None:
+    order: list[object] = []
+
+    async def wait(one: Forward, packet: bytes) -> None:
+        try:
+            order.append(await one.exchange(packet, parsed(packet), (1, 2), order.append))
+        except Unanswered as failure:
+            order.append(failure.ede)
+
+    packet = query("open.test").to_wire()
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        await asyncio.gather(*(wait(one, packet) for _ in range(3)))
+        assert len(order) == 4
+        assert len(set(order)) == 1
+        upstream.hold()
+        one.refresh(packet, parsed(packet), (1, 2), order.append)
+        one.refresh(packet, parsed(packet), (1, 2), order.append)
+        await until(lambda: upstream.exchanges["udp"] == 2)
+        upstream.release()
+        await until(lambda: len(order) == 5)
+    order.clear()
+    async with asking(closed_port()) as one:
+        await asyncio.gather(*(wait(one, packet) for _ in range(2)))
+    assert isinstance(order[0], Unanswered)
+    assert order[1:] == [order[0].ede] * 2
+
+
+@pytest.mark.asyncio
+async def test_who_has_no_more_patience_goes_and_the_exchange_goes_on() -> None:
+    told: list[object] = []
+    packet = query("open.test").to_wire()
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.hold()
+        patient = asyncio.ensure_future(exchange(one, query("open.test"), (1, 2)))
+        await until(lambda: upstream.exchanges["udp"] == 1)
+        with pytest.raises(TimeoutError):
+            await one.exchange(packet, parsed(packet), (1, 2), told.append, 0.05)
+        upstream.release()
+        assert (await patient).answer
+        assert told == [], "the outcome is the first caller's"
+        assert (await one.exchange(packet, parsed(packet), (1, 2), told.append, 5))[2:]
+        assert len(told) == 1
 
 
 @pytest.mark.asyncio
