@@ -20,12 +20,13 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from resolver import quiet_http
+from resolver import quiet_http, systemd
 from resolver.config import Config, ConfigError, load
 from resolver.core import codes, tally
 from resolver.core.store import Store
@@ -36,6 +37,7 @@ from resolver.feed import activate, confine, poll
 from resolver.feed.seal import KeyUnusable
 from resolver.page.render import PageError, render
 from resolver.page.show import Page
+from resolver.privileges import Privileges
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer, Tables
@@ -49,6 +51,7 @@ from resolver.tables import InForce
 DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = 3 * 2**22
 HOUR_S: Final = 3600
+NOTHING_HANDED: Final = systemd.Handed()
 
 _log: Final = logging.getLogger("resolver")
 
@@ -56,9 +59,18 @@ _log: Final = logging.getLogger("resolver")
 class Service:
     """All parts of one process, for one configuration file."""
 
-    def __init__(self, path: Path, config: Config) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        privileges: Privileges | None = None,
+        handed: systemd.Handed = NOTHING_HANDED,
+    ) -> None:
         self._path = path
         self._config = config
+        self._privileges = privileges
+        self._handed = handed
+        self._notify = systemd.Notify(handed.address)
         self._stop = asyncio.Event()
         self._failed = False
         self._reloaded = True
@@ -123,20 +135,37 @@ class Service:
         try:
             with _named(self._path, "state.directory", "cannot be used"):
                 self._feed.recover()
-            await self._open()
+            with self._privileges.borrowed() if self._privileges else nullcontext():
+                await self._open()
+            if self._privileges:
+                self._privileges.give_up()
         except ConfigError:
             await self._close()
             raise
         self._start(self._feed.run(), "feed")
         self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
         self._start(self._turn_every_hour(), "tally")
+        if self._handed.watchdog_s:
+            alive = partial(systemd.answers, self._answer.answer)
+            self._start(systemd.watch(self._notify, self._handed.watchdog_s, alive), "watchdog")
+        self._tell()
+        self._notify.ready()
         _log.info("answering on %s", ", ".join(map(str, self._datagrams.addresses)))
         await self._stop.wait()
+        self._notify.stopping()
         await self._close()
         return int(self._failed)
 
     def reload(self) -> None:
         """Poll every list now, and take what can change from the configuration file."""
+        self._notify.reloading()
+        try:
+            self._read_again()
+        finally:
+            self._tell()
+            self._notify.ready()
+
+    def _read_again(self) -> None:
         self._feed.trigger()
         try:
             config = load(self._path)
@@ -161,6 +190,15 @@ class Service:
 
     def _swap(self, tables: Tables) -> None:
         self._answer.tables = tables
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell systemd in a line how we are; what it is with each list is for who may ask."""
+        if not self._tasks:
+            return
+        enforced = "every list is enforced" if self._readings.enforcing() else "not every list is enforced"
+        reload = "" if self._reloaded else "; the last reload was refused"
+        self._notify.status(f"answering; {enforced}{reload}")
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""
@@ -265,10 +303,16 @@ def serve(path: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     confine.leave_no_dump()
+    try:
+        handed = systemd.take(os.environ, os.getpid())
+    except systemd.SocketsUnusable as error:
+        raise ConfigError(str(path), "listen.dns", f"sockets that systemd handed over: {error}") from None
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    privileges = Privileges(path, config)
+    privileges.step_down()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(path, config))
+        return runner.run(_serve(path, config, privileges, handed))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -281,9 +325,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(path: Path, config: Config) -> int:
+async def _serve(
+    path: Path, config: Config, privileges: Privileges | None = None, handed: systemd.Handed = NOTHING_HANDED
+) -> int:
     try:
-        service = Service(path, config)
+        service = Service(path, config, privileges, handed)
     except (KeyUnusable, PageError) as error:
         raise ConfigError(str(path), "", str(error)) from None
     return await service.run()

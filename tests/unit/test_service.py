@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from resolver import service
+from resolver import service, systemd
 from resolver.config import Config, ConfigError, parse
 from tests.journeys.processes import Site
 from tests.journeys.running import HOST
+from tests.unit.query.parts import until
 
 CANARY = "canary-7f3a.test"
 
@@ -209,3 +210,52 @@ def test_what_fails_in_the_loop_is_named_by_its_kind(caplog: pytest.LogCaptureFi
     with asyncio.Runner() as runner:
         service._say_what_failed(runner.get_loop(), {"message": CANARY, "exception": ValueError(CANARY)})
     assert caplog.messages == ["in the event loop: ValueError"]
+
+
+class Told(systemd.Notify):
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def _send(self, message: str) -> None:
+        self.messages.append(message.partition("\nMONOTONIC_USEC=")[0])
+
+
+@pytest.mark.asyncio
+async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site: Site) -> None:
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=60.0))
+    told = running._notify = Told()
+    running._in_force.lift("demo")
+    assert told.messages == []
+    running._in_force.take_out("demo")
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "WATCHDOG=1" in told.messages)
+    assert told.messages == ["STATUS=answering; not every list is enforced", "READY=1", "WATCHDOG=1"]
+    told.messages.clear()
+    running._in_force.lift("demo")
+    running.reload()
+    assert told.messages == ["STATUS=answering; every list is enforced", "RELOADING=1", "READY=1"]
+    told.messages.clear()
+    site.change("cache", size="2MiB")
+    running.reload()
+    refused = "STATUS=answering; every list is enforced; the last reload was refused"
+    assert told.messages == ["RELOADING=1", refused, "READY=1"]
+    running._stop.set()
+    assert await serving == 0
+    assert told.messages[3:] == ["STOPPING=1"]
+
+
+@pytest.mark.asyncio
+async def test_the_watchdog_hears_nothing_of_a_service_that_does_not_answer(site: Site) -> None:
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.01))
+    told = running._notify = Told()
+    running._answer.answer = lambda *_: b""  # type: ignore[method-assign] # an answer that is none
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    running._stop.set()
+    assert await serving == 0
+    assert "WATCHDOG=1" not in told.messages

@@ -1,0 +1,141 @@
+"""What systemd hands over and wants to hear: sockets, readiness, status, the watchdog's pings.
+
+Rules:
+- The variables are read once, at the start, and taken out of the environment: no child believes them to be its own.
+- A message holds numbers and our own words: never a name, a client or the text of an exception.
+- Nothing waits for systemd: a message that cannot be sent at once is lost, and the service answers on.
+- The watchdog sees what a restart mends: a loop that hangs, a way of a query that gives no answer. A feed that fails,
+  an upstream that is down or a list that is missing is told by metrics and status, and never ends what answers.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+FIRST_FD: Final = 3
+PINGS_A_PERIOD: Final = 3
+
+Answering = Callable[[bytes, bytes, bool], bytes | Awaitable[bytes | None] | None]
+"""(query, client in 16 octets, whether by stream) to a reply, None for silence, or either to be awaited."""
+
+# Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
+ASKER: Final = bytes.fromhex("0100") + bytes(14)
+# RD=0 for a name that no list holds: judged like every query, then refused, never forwarded.
+QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog\x08selftest\x07invalid\0" + b"\0\1\0\1"
+
+
+_log: Final = logging.getLogger("resolver")
+
+
+class SocketsUnusable(Exception):
+    """What was handed over cannot be listened on; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The address to notify ("" for none), the watchdog's period in seconds (0 for none), the sockets."""
+
+    address: str = ""
+    watchdog_s: float = 0.0
+    sockets: tuple[socket.socket, ...] = ()
+
+
+def take(environment: MutableMapping[str, str], pid: int) -> Handed:
+    """What was handed to process `pid`, taken out of the environment; SocketsUnusable where no number is one."""
+    names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+    said = {name: environment.pop(name, "") for name in names}
+    address = said["NOTIFY_SOCKET"]
+    period, count = said["WATCHDOG_USEC"], said["LISTEN_FDS"]
+    watched = period.isdecimal() and said["WATCHDOG_PID"] in ("", str(pid))
+    sockets: tuple[socket.socket, ...] = ()
+    if count and said["LISTEN_PID"] == str(pid):
+        if not count.isdecimal():
+            raise SocketsUnusable("LISTEN_FDS is no number")
+        sockets = tuple(_taken(FIRST_FD + number) for number in range(int(count)))
+    return Handed(address if address[:1] in ("/", "@") else "", int(period) / 1e6 if watched else 0.0, sockets)
+
+
+def _taken(descriptor: int) -> socket.socket:
+    """The socket with this number: non-blocking, and closed in every child."""
+    os.set_inheritable(descriptor, False)
+    try:
+        one = socket.socket(fileno=descriptor)
+    except OSError:
+        raise SocketsUnusable(f"descriptor {descriptor} is no socket") from None
+    if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type not in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        one.close()
+        raise SocketsUnusable(f"descriptor {descriptor} is neither UDP nor TCP")
+    one.setblocking(False)
+    return one
+
+
+class Notify:
+    """Tells systemd at `address` how we are; to "" it tells nothing."""
+
+    def __init__(self, address: str = "") -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._status = ""
+
+    def ready(self) -> None:
+        """Started, or done with a reload."""
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """A reload has begun; `ready` ends it."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """No more queries are taken."""
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        """The watchdog's ping."""
+        self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """Show this line in `systemctl status`, where it is a new one."""
+        if text != self._status:
+            self._status = text
+            self._send(f"STATUS={text}")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as one:
+                one.connect(self._address)
+                one.send(message.encode())
+        except OSError:
+            # Whoever listens there has gone or is busy; what answers queries does not wait for it.
+            return
+
+
+def answers(answer: Answering) -> bool:
+    """Ask once as a client would; tell whether a reply came, or the limiter's silence."""
+    reply = answer(QUESTION, ASKER, False)
+    if reply is None:
+        return True
+    return isinstance(reply, bytes) and reply[:2] == QUESTION[:2] and bool(reply[2] & 0x80)
+
+
+async def watch(
+    notify: Notify,
+    period_s: float,
+    alive: Callable[[], bool],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> NoReturn:
+    """Ping three times in `period_s` for as long as `alive` says so; an exception there is no ping."""
+    while True:
+        try:
+            if alive():
+                notify.alive()
+            else:
+                _log.error("no answer to our own query; the watchdog is not told that we live")
+        except Exception as error:  # noqa: BLE001 - whatever fails on a query's way fails for clients too: no ping
+            _log.error("our own query failed (%s); the watchdog is not told that we live", type(error).__name__)
+        await sleep(period_s / PINGS_A_PERIOD)
