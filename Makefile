@@ -11,7 +11,7 @@ PORT_METRICS ?= 9153
 PEERS = bind9-dnsutils chromium dnsdist dnsperf knot-dnsutils nsd prometheus tinycdb unbound
 
 BIN = .venv/bin
-BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
+BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 

@@ -25,14 +25,17 @@ def advice(compiler: str, include: Path) -> str:
 # GCC 12.2 (Debian 12) gets `bits & FLAG` wrong in its peephole2 pass, from -O2 on: listed names passed.
 # Other compilers pass over the option or warn of it; it costs nothing that can be measured.
 COMPILER_OPTIONS = ["-fno-peephole2"]
+# Debian's compiler does so by itself, others may not; a crash report tells which build it was by it.
+LINKER_OPTIONS = ["-Wl,--build-id"]
 
 
 class BuildCore(build_ext):
-    """Compiles resolver/core; on failure the last line says which Debian package is missing."""
+    """Compiles resolver/core and resolver/_crash.c; on failure the last line says which Debian package is missing."""
 
     def build_extensions(self) -> None:
         for extension in self.extensions:
             extension.extra_compile_args = [*extension.extra_compile_args, *COMPILER_OPTIONS]
+            extension.extra_link_args = [*extension.extra_link_args, *LINKER_OPTIONS]
         try:
             super().build_extensions()
         except (CompileError, ExecError, LinkError, PlatformError) as error:

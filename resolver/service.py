@@ -26,7 +26,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from resolver import quiet_http, systemd
+from resolver import crash, quiet_http, systemd
 from resolver.config import Config, ConfigError, load
 from resolver.core import codes, tally
 from resolver.core.store import Store
@@ -303,6 +303,7 @@ def serve(path: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     confine.leave_no_dump()
+    crash.watch()
     try:
         handed = systemd.take(os.environ, os.getpid())
     except systemd.SocketsUnusable as error:

@@ -7,7 +7,7 @@ import pytest
 from setuptools import Distribution, Extension
 from setuptools.errors import CompileError
 
-from resolver.install import COMPILER_OPTIONS, BuildCore, advice
+from resolver.install import COMPILER_OPTIONS, LINKER_OPTIONS, BuildCore, advice
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def test_a_failed_compile_stops_with_that_line(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SystemExit, match=r"the core was not compiled: .* on Debian: apt-get install"):
         step.build_extensions()
     assert step.extensions[0].extra_compile_args == COMPILER_OPTIONS
+    assert step.extensions[0].extra_link_args == LINKER_OPTIONS
 
 
 SOURCE = """

@@ -1,0 +1,62 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""The shape of the packet that is being answered: numbers that may be told after a crash, and nothing else of it.
+
+Rules:
+- Before a packet is read its size and transport are known, after that what core.question read; a reply that is judged
+  is told by its size, under the question that it answers.
+- Size in octets, transport, kind, type, class, number of labels, flags, whether it has EDNS: no octet of a name or of
+  an address.
+- It costs one call: `read` is core.question's parse, noted.
+"""
+
+import cython
+
+if not cython.compiled:
+    from .question import parse
+
+NUMBERS = ("octets", "stream", "reply", "qtype", "qclass", "labels", "flags", "edns")
+
+_OCTETS, _STREAM, _REPLY, _QTYPE, _QCLASS, _LABELS, _FLAGS, _EDNS = range(8)
+_UNKNOWN = -1
+
+
+class Shape:
+    """Where the numbers stand: `memory` is a view of eight signed numbers of 64 bits, owned by the caller."""
+
+    def __init__(self, memory):
+        self.numbers = memory
+        if len(memory) != len(NUMBERS):
+            raise ValueError("memory")
+
+
+def read(shape, packet, end, stream, question):
+    """Read the query packet[:end] into `question` and return its problem, as core.question.parse does; note both."""
+    shape.numbers[_OCTETS] = end
+    shape.numbers[_STREAM] = stream
+    shape.numbers[_REPLY] = 0
+    shape.numbers[_QTYPE] = _UNKNOWN
+    shape.numbers[_QCLASS] = _UNKNOWN
+    shape.numbers[_LABELS] = _UNKNOWN
+    shape.numbers[_FLAGS] = _UNKNOWN
+    shape.numbers[_EDNS] = _UNKNOWN
+    problem = parse(packet, end, question)
+    _note(shape, question)
+    return problem
+
+
+def reply(shape, end, stream, question):
+    """Note that an upstream's reply of `end` octets is judged now, for a query that was read into `question` before."""
+    shape.numbers[_OCTETS] = end
+    shape.numbers[_STREAM] = stream
+    shape.numbers[_REPLY] = 1
+    _note(shape, question)
+    return 0
+
+
+def _note(shape, question):
+    shape.numbers[_QTYPE] = question.qtype
+    shape.numbers[_QCLASS] = question.qclass
+    shape.numbers[_LABELS] = question.name.labels
+    shape.numbers[_FLAGS] = question.flags
+    shape.numbers[_EDNS] = question.has_opt
+    return 0
