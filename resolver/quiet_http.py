@@ -9,6 +9,7 @@ Rules:
 
 import asyncio
 import logging
+import socket
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class QuietServer:
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        return tuple(socket.getsockname()[:2] for server in self._sockets for socket in server.sockets)
+        return tuple(one.getsockname()[:2] for server in self._sockets for one in server.sockets)
 
     @property
     def turned_away(self) -> int:
@@ -155,7 +156,10 @@ async def serve(answer: Answer, listen: Iterable[tuple[str, int]], bounds: Bound
     sockets: list[asyncio.Server] = []
     try:
         for host, port in listen:
-            sockets.append(await loop.create_server(server, host, port, backlog=BACKLOG))
+            # Bound here: for a host uvloop starts threads, and those keep privileges that this one gives up.
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            sockets.append(await loop.create_server(server, sock=bound, backlog=BACKLOG))
     except OSError:
         for listening in sockets:
             listening.close()
