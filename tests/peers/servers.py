@@ -61,7 +61,7 @@ server:
   local-zone: "test." nodefault
   local-zone: "invalid." nodefault
   incoming-num-tcp: 200
-{anchors}
+{more}{anchors}
 stub-zone:
   name: "."
   stub-addr: {host}@{upstream}
@@ -135,14 +135,28 @@ def nsd(folder: Path, zones: Mapping[str, str], *, path: str = "nsd", before: Se
 
 @contextmanager
 def unbound(
-    folder: Path, upstream: Server, zones: Sequence[str], *, anchors: Sequence[str] = (), path: str = "unbound"
+    folder: Path,
+    upstream: Server,
+    zones: Sequence[str],
+    *,
+    anchors: Sequence[str] = (),
+    more: Sequence[str] = (),
+    path: str = "unbound",
 ) -> Iterator[Server]:
-    """Unbound that resolves these zones at `upstream` alone, validating below the trust anchors."""
+    """Unbound that resolves these zones at `upstream` alone, validating below the trust anchors; `more` are options."""
     folder.mkdir()
     (port,) = free_ports(1)
     stubs = "".join(_UNBOUND_STUB.format(name=name, host=HOST, upstream=upstream.port) for name in zones)
     trusted = "".join(f"  trust-anchor: '{anchor}'\n" for anchor in anchors)
-    config = _UNBOUND.format(host=HOST, port=port, folder=folder, upstream=upstream.port, stubs=stubs, anchors=trusted)
+    config = _UNBOUND.format(
+        host=HOST,
+        port=port,
+        folder=folder,
+        upstream=upstream.port,
+        stubs=stubs,
+        anchors=trusted,
+        more="".join(f"  {option}\n" for option in more),
+    )
     (folder / "unbound.conf").write_text(config)
     command = [path, "-d", "-c", str(folder / "unbound.conf")]
     with running(command, folder, port, zones[0]) as server:
