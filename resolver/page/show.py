@@ -14,9 +14,13 @@ class Page:
     """Answers every method, host and path with the page; `views` counts the GETs answered."""
 
     def __init__(self, rendered: Rendered) -> None:
+        self.views = 0
+        self.show(rendered)
+
+    def show(self, rendered: Rendered) -> None:
+        """Show this page from the next request on."""
         self._body = rendered.body
         self._headers = dict(rendered.headers)
-        self.views = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The page, without its body for HEAD; the connection ends with it: a crowd cannot hold slots."""

@@ -84,3 +84,15 @@ async def test_a_visit_leaves_no_log_line(caplog: pytest.LogCaptureFixture) -> N
         await server.stop()
     assert [record for record in caplog.records if record.name != "asyncio"] == []
     assert "canary" not in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_another_page_is_shown_from_the_next_request_on() -> None:
+    page = Page(RENDERED)
+    server = await served(page)
+    request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    assert b"Another operator" not in await exchange(server.addresses[0], request)
+    page.show(render(config.Page(operator="Another operator"), demonstration=True))
+    assert b"Another operator" in await exchange(server.addresses[0], request)
+    assert page.views == 2
+    await server.stop()

@@ -1,0 +1,200 @@
+"""The operator's desk: what the control socket's verbs do in the service.
+
+Rules:
+- `status` is made of what /metrics shows live, of what was published and of the configuration: it adds no number from
+  which a block could be worked out. How much of the cache is used is the figure of the last beat.
+- `flush` tells how many answers it forgot, for one name or a subtree of at least two labels. Of a wider subtree it
+  tells no number: beside the live count of queries it would tell how many of them were blocked. Answers that were kept
+  as blocked are forgotten and never in the number: it would tell that somebody asked.
+- `ask` judges as for that client and keeps nothing of the client; the steps name no list.
+- A request is checked here: whatever it holds is refused in our own words.
+"""
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resolver import __version__, control
+from resolver.config import Config, warnings
+from resolver.core.name import Name, unfold
+from resolver.count.metrics import Sample, Series
+from resolver.count.publish import Published
+from resolver.feed.poll import Feed
+from resolver.health import Health, ListHealth, Reloaded, UpstreamHealth, told
+from resolver.tables import octets
+
+MAX_NAME_OCTETS = 255
+MAX_PACKET_OCTETS = 4096
+LEAST_LABELS = 2
+
+
+class Refused(Exception):
+    """A new configuration that stays out; the text is for who asked, `where` (file and keys) also for the log."""
+
+    def __init__(self, said: str, where: str) -> None:
+        super().__init__(said)
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the desk reads and calls.
+
+    reload: takes the configuration file and returns the keys that changed, or raises Refused; `last_reload` tells of
+    the last one. flush: (name in wire format, with what is below) to the number of answers forgotten. walk: (packet,
+    client in 16 octets) to the steps and the reply.
+    """
+
+    path: Path
+    started: float
+    config: Callable[[], Config]
+    ready: Callable[[], bool]
+    live: Callable[[], Iterable[Sample]]
+    published: Callable[[], Published]
+    feed: Feed
+    last_reload: Callable[[], Reloaded | None]
+    reload: Callable[[], tuple[str, ...]]
+    flush: Callable[[bytes, bool], Awaitable[int]]
+    walk: Callable[[bytes, bytes], Awaitable[Any]]
+
+
+class Desk:
+    """Answers requests of the control socket."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._one_flush = asyncio.Lock()
+
+    def verbs(self) -> Mapping[str, control.Verb]:
+        """Return what can be asked."""
+        return {"status": self._status, "reload": self._reload, "flush": self._flush, "ask": self._ask}
+
+    def _status(self, _: control.Request) -> control.Answer:
+        return {"outcome": control.DONE, "health": told(self.health())}
+
+    def _reload(self, _: control.Request) -> control.Answer:
+        try:
+            keys = self._parts.reload()
+        except Refused as refused:
+            return {"outcome": control.REFUSED, "said": str(refused)}
+        return {
+            "outcome": control.DONE,
+            "file": str(self._parts.path),
+            "changed": keys,
+            "warnings": warnings(self._parts.config()),
+        }
+
+    async def _flush(self, asked: control.Request) -> control.Answer:
+        wire, subtree = _octets_of(asked.get("name"), MAX_NAME_OCTETS), asked.get("subtree") is True
+        name = Name()
+        if not wire or unfold(wire, 0, len(wire), name) != len(wire):
+            return control.failed("not a domain name")
+        async with self._one_flush:
+            forgotten = await self._parts.flush(wire, subtree)
+        tells = not subtree or name.labels >= LEAST_LABELS
+        return {"outcome": control.DONE, "forgotten": forgotten if tells else None}
+
+    def _ask(self, asked: control.Request) -> control.Answer | Awaitable[control.Answer]:
+        packet = _octets_of(asked.get("packet"), MAX_PACKET_OCTETS)
+        try:
+            client = octets(ipaddress.ip_address(str(asked.get("as"))))
+        except ValueError:
+            return control.failed("not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
+        if packet is None:
+            return control.failed("not a query")
+        return self._walk(packet, client)
+
+    async def _walk(self, packet: bytes, client: bytes) -> control.Answer:
+        started = time.monotonic()
+        walked = await self._parts.walk(packet, client)
+        return {
+            "outcome": control.DONE,
+            "steps": walked.steps,
+            "reply": None if walked.reply is None else bytes(walked.reply).hex(),
+            "seconds": time.monotonic() - started,
+        }
+
+    def health(self) -> Health:
+        """Return what may be known of the service now."""
+        parts = self._parts
+        config, live, published = parts.config(), _by_metric(parts.live()), parts.published()
+        return Health(
+            version=__version__,
+            config=str(parts.path),
+            started=int(parts.started),
+            ready=parts.ready(),
+            enforcing=bool(live["enforcing"][()]),
+            lists=tuple(self._lists()),
+            upstreams=tuple(_upstreams(live)),
+            cache_size=int(config.cache.size),
+            cache_used=published.values[Series("cache_bytes")],
+            beat=published.at,
+            in_flight=int(live["queries_in_flight"][()]),
+            connections=int(sum(live["connections"].values())),
+            connections_bound=config.limits.connections,
+            dropped=_counts(live["packets_dropped_total"]),
+            failed=_counts(live["failed_answers_total"]),
+            reload=parts.last_reload(),
+            warnings=(*warnings(config), *filter(None, [control.missing(config.control.group)])),
+        )
+
+    def _lists(self) -> Iterable[ListHealth]:
+        for facts, one in zip(self._parts.feed.facts(), self._parts.feed, strict=True):
+            record, held = one.state.in_force, one.state.held
+            yield ListHealth(
+                list_id=facts.list_id,
+                enforced=facts.enforced or facts.lifted,
+                lifted=facts.lifted,
+                serial=facts.serial,
+                entries=facts.entries,
+                issued=record.issued if record else 0,
+                in_force_since=facts.in_force_since,
+                expiry=facts.expiry,
+                last_success=facts.last_success,
+                poll_s=float(one.list.source.poll),
+                failures={str(reason): count for reason, count in facts.failures.items()},
+                held_serial=held.record.serial if held else 0,
+                held_for=held.reasons if held else (),
+                selftest_passed=facts.selftest_passed,
+            )
+
+
+_Live = dict[str, dict[tuple[str, ...], float]]
+
+
+def _by_metric(samples: Iterable[Sample]) -> _Live:
+    found: _Live = {}
+    for one in samples:
+        found.setdefault(one.metric, {})[one.labels] = one.value
+    return found
+
+
+def _upstreams(live: _Live) -> Iterable[UpstreamHealth]:
+    took = live.get("upstream_latency_seconds", {})
+    for (upstream,), up in live["upstream_up"].items():
+        failures = live["upstream_failures_total"]
+        yield UpstreamHealth(
+            upstream=upstream,
+            up=bool(up),
+            p50_s=took.get((upstream, "0.5")),
+            p99_s=took.get((upstream, "0.99")),
+            failures={labels[1]: int(count) for labels, count in failures.items() if labels[0] == upstream},
+        )
+
+
+def _counts(samples: Mapping[tuple[str, ...], float]) -> dict[str, int]:
+    return {labels[0]: int(count) for labels, count in samples.items()}
+
+
+def _octets_of(text: object, most: int) -> bytes | None:
+    """Return the octets that `text` writes in hexadecimal, at most so many; None where it does not."""
+    if not isinstance(text, str) or len(text) > 2 * most:
+        return None
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return None
