@@ -1,51 +1,26 @@
 """The story of a start as root: the service becomes an account without privileges, and its children with it."""
 
 import os
-import pwd
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.processes import Site, asked, wait_for
-from tests.journeys.running import PAGE_V4, ROOT
-
-NOBODY = pwd.getpwnam("nobody")
-LISTED = "blocked.test"
+from tests.journeys import accounts
+from tests.journeys.accounts import LISTED, NOBODY, site_of
+from tests.journeys.processes import asked, wait_for
+from tests.journeys.running import PAGE_V4
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that every account may go through; skipped where an account cannot run this Python at all."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another account")
-    as_nobody = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups")
-    look = (sys.executable, "-c", "import sys, resolver.service; print(sys.base_prefix, resolver.service.__file__)")
-    ours = subprocess.run(look, cwd=ROOT, capture_output=True, check=True).stdout
-    if subprocess.run([*as_nobody, *look], cwd=ROOT, capture_output=True, check=False).stdout != ours:
-        pytest.skip("this Python or this folder is closed to other accounts")
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+    with accounts.open_folder() as found:
+        yield found
 
 
 def status_of(pid: int) -> dict[str, list[str]]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def site_of(folder: Path) -> Site:
-    """A site whose state and authority are the account's."""
-    site = Site(folder)
-    site.set("listen", user="nobody", dns=[f"127.0.0.1:{site.dns}"], allow=["127.0.0.0/8"])
-    (folder / "state").mkdir(mode=0o700)
-    site.publish([LISTED])
-    for path in (folder / "state", folder / "authority", *(folder / "authority").rglob("*")):
-        os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
-    return site
 
 
 def test_it_enforces_as_the_account_and_can_do_nothing_else(folder: Path) -> None:
@@ -54,7 +29,7 @@ def test_it_enforces_as_the_account_and_can_do_nothing_else(folder: Path) -> Non
         status = status_of(service.process.pid)
         assert status["Uid"] == [str(NOBODY.pw_uid)] * 4
         assert status["Gid"] == status["Groups"] * 4 == [str(NOBODY.pw_gid)] * 4
-        assert {int(status[f"Cap{name}"][0], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+        assert {int(status[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
         assert status["NoNewPrivs"] == ["1"]
         # Not dumpable: its files in /proc are root's, not the account's.
         assert Path(f"/proc/{service.process.pid}/mem").owner() == "root"

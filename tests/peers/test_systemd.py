@@ -1,0 +1,117 @@
+"""The units as Debian's systemd reads them, and the service under what they ask of the kernel."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys import accounts
+from tests.journeys.processes import Site, asked, hang_up
+from tests.journeys.running import PAGE_V4, ROOT, Service, stop
+
+UNITS = ROOT / "deploy" / "systemd"
+SERVICE = UNITS / "blocklist-resolver.service"
+SANDBOX = Path(__file__).with_name("sandbox.py")
+MOST_EXPOSED = 2.0
+
+Program = Callable[[str], str]
+
+
+def said(*command: str | Path) -> str:
+    """What a command says; it must end well."""
+    ended = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_the_units_are_understood_to_the_last_line(program: Program, tmp_path: Path) -> None:
+    """The command stands where an install would put it; here that is a file that is there."""
+    copies = []
+    for unit in (SERVICE, UNITS / "blocklist-resolver.socket"):
+        copies.append(tmp_path / unit.name)
+        copies[-1].write_text(re.sub(r"/opt/blocklist-resolver/bin/blocklist-resolver", "/bin/true", unit.read_text()))
+    assert said(program("systemd-analyze"), "verify", "--man=no", *copies) == ""
+
+
+def test_what_an_intruder_could_do_is_little(program: Program) -> None:
+    report = said(program("systemd-analyze"), "security", "--offline=true", SERVICE)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
+    assert found, report
+    assert float(found[1]) <= MOST_EXPOSED
+
+
+def test_the_accounts_are_understood(program: Program) -> None:
+    report = said(program("systemd-sysusers"), "--dry-run", UNITS / "sysusers.conf")
+    assert "blocklist-resolver" in report
+
+
+def test_what_does_not_change_without_a_person(program: Program) -> None:
+    """What the guarantees rest on, and no score would miss."""
+    text = SERVICE.read_text()
+    for line in ("LimitCORE=0", "SystemCallErrorNumber=EPERM", "OOMPolicy=continue", "Type=notify", "UMask=0077"):
+        assert f"\n{line}\n" in text
+    watchdog = re.search(r"^WatchdogSec=(\d+)$", text, re.MULTILINE)
+    assert watchdog
+    assert int(watchdog[1]) >= 60
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with accounts.open_folder() as found:
+        yield found
+
+
+def run(site: Site, *command: str | Path) -> Service:
+    """The service of a site, started by this command."""
+    site.write()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with open(site.folder / "stdout", "ab") as out, open(site.folder / "stderr", "ab") as err:
+        process = subprocess.Popen(
+            [*map(str, command), "run", "--config", str(site.config)], stdout=out, stderr=err, env=environment, cwd=ROOT
+        )
+    dns, page, metrics = site.ports
+    return Service(
+        dns=dns, page=page, metrics=metrics, folder=site.folder, authority=site.authority, process=process
+    )
+
+
+def test_it_does_all_its_work_under_what_the_unit_asks_of_the_kernel(program: Program, folder: Path) -> None:
+    """Filter of system calls, no memory both writable and executable, a /proc of processes alone, one capability."""
+    program("systemd-analyze")
+    site = accounts.site_of(folder, user="")
+    interpreter = (sys.executable, "-m", "resolver")
+    service = run(site, "/usr/bin/python3", SANDBOX, SERVICE, *interpreter)
+    try:
+        service.until("/readyz")
+        assert asked(site.dns, accounts.LISTED) == f"{PAGE_V4} EDE 4"
+        assert asked(site.dns, accounts.LISTED, over="tcp") == f"{PAGE_V4} EDE 4"
+        serial = site.publish([accounts.LISTED, "later.test"])
+        for path in (folder / "authority").rglob("*"):
+            os.chown(path, accounts.NOBODY.pw_uid, accounts.NOBODY.pw_gid)
+        hang_up(service)
+        service.until_serial(serial)
+        assert asked(site.dns, "later.test") == f"{PAGE_V4} EDE 4"
+        status = Path(f"/proc/{service.process.pid}/status").read_text()
+        assert "\nSeccomp:\t2\n" in status
+        assert "\nCapPrm:\t0000000000000000\n" in status
+        assert "\nNoNewPrivs:\t1\n" in status
+    finally:
+        ended = stop(service.process)
+    assert ended == 0, service.said
+    assert "PR_SET_MDWE" not in service.said
+
+
+def test_a_filter_that_takes_too_much_is_noticed(program: Program, folder: Path) -> None:
+    """Without capset the capability stays, and a start that cannot give it up fails."""
+    program("systemd-analyze")
+    unit = folder / "unit.service"
+    unit.write_text(SERVICE.read_text().replace("SystemCallFilter=@chown capset", "SystemCallFilter=@chown"))
+    service = run(
+        accounts.site_of(folder, user=""), "/usr/bin/python3", SANDBOX, unit, sys.executable, "-m", "resolver"
+    )
+    assert service.process.wait(30) == 2
+    assert "listen.user: the kernel left us what had to go (CapInh)" in service.said
