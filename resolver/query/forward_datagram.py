@@ -4,42 +4,60 @@ Rules (RFC 5452 9):
 - A socket is connected, so only its server's datagrams arrive; its port is the kernel's random choice.
 - A query takes a random socket and a random id that is free on it; a reply counts only with id and question.
 - A socket is replaced after so many queries or seconds, and closed once its last query is done.
+- Where STRANGE datagrams come to a socket while queries wait on it, somebody guesses: the socket goes, and who waits on
+  it is told, so as to ask in another way.
 """
 
 import asyncio
-import random
+import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from resolver.core.question import Question, matches
+from resolver.core.question import Question, matches, parse
 from resolver.values import Endpoint
 
 SOCKETS = 128
 QUERIES_A_SOCKET = 2000
 SECONDS_A_SOCKET = 60.0
+STRANGE = 10
 LARGEST = 65535
 
-_random = random.SystemRandom()
 _received = memoryview(bytearray(LARGEST))
+_question = Question()
+
+
+def _numbers() -> Iterator[int]:
+    """Random numbers of 16 bits from the kernel, many a system call."""
+    while True:
+        yield from memoryview(os.urandom(4096)).cast("H")
+
+
+draw = _numbers().__next__
+"""Return a random number of 16 bits."""
 
 
 class Refused(Exception):
     """The server's host says that nothing listens there."""
 
 
-class _Flight:
-    """One query in flight: its octets under the id it was sent with, what was read from them, who waits."""
+class Asking(Protocol):
+    """A query in flight: `query` are its octets, under the id that replies come back with."""
 
-    __slots__ = ("query", "question", "reply")
+    query: bytes
 
-    def __init__(self, query: bytes, question: Question, reply: asyncio.Future[bytes]) -> None:
-        self.query = query
-        self.question = question
-        self.reply = reply
+    def replied(self, reply: bytes, found: int) -> None:
+        """A reply came; found: as core.question.matches says."""
+
+    def failed(self, reason: str) -> None:
+        """The socket brings nothing more: a word of forward_server.FAILURE_REASONS."""
+
+    def suspected(self) -> None:
+        """Somebody guesses at the socket, which is gone."""
 
 
-class _Line:
+class Line:
     """One connected socket and the queries in flight on it."""
 
     def __init__(self, endpoint: Endpoint, mismatched: Callable[[], None]) -> None:
@@ -53,35 +71,34 @@ class _Line:
             self.socket.close()
             raise
         self.loop.add_reader(self.socket.fileno(), self._read)
-        self.flights: dict[int, _Flight] = {}
+        self.flights: dict[int, Asking] = {}
         self.left = QUERIES_A_SOCKET
         self.until = time.monotonic() + SECONDS_A_SOCKET
         self.retired = False
+        self.strange = 0
 
-    def send(self, query: bytes, question: Question) -> tuple[int, asyncio.Future[bytes]]:
-        """Send the query under a free random id; return the id and the reply to wait for."""
-        identity = _random.getrandbits(16)
+    def send(self, asking: Asking) -> int:
+        """Send the query under a free random id, and return the id; raise Refused or OSError."""
+        if not self.flights:
+            self.strange = 0
+        identity = draw()
         while identity in self.flights:
-            identity = _random.getrandbits(16)
-        sent = identity.to_bytes(2, "big") + query[2:]
-        reply: asyncio.Future[bytes] = self.loop.create_future()
-        self.flights[identity] = _Flight(sent, question, reply)
+            identity = draw()
         self.left -= 1
         try:
-            self.socket.send(sent)
+            self.socket.send(identity.to_bytes(2, "big") + asking.query[2:])
         except ConnectionRefusedError:
-            # It speaks of a query sent before, and is told once: here, not to the reader.
-            self.forget(identity)
-            self._refuse()
+            # It speaks of a query sent before, and is told once: here, not to the reader. Those who wait are told from
+            # the loop: each may ask elsewhere and meet the same there, and that must not nest.
+            self.loop.call_soon(self._fail, "refused")
             raise Refused from None
-        except OSError:
-            self.forget(identity)
-            raise
-        return identity, reply
+        self.flights[identity] = asking
+        return identity
 
-    def forget(self, identity: int) -> None:
+    def forget(self, identity: int, asking: Asking) -> None:
         """Wait no longer for this query; close a retired socket after its last."""
-        self.flights.pop(identity, None)
+        if self.flights.get(identity) is asking:
+            del self.flights[identity]
         if self.retired and not self.flights:
             self.close()
 
@@ -96,33 +113,54 @@ class _Line:
         if self.socket.fileno() >= 0:
             self.loop.remove_reader(self.socket.fileno())
             self.socket.close()
-        for flight in self.flights.values():
-            if not flight.reply.done():
-                flight.reply.set_exception(ConnectionAbortedError())
-        self.flights = {}
+        self._fail("network")
 
     def _read(self) -> None:
-        for _ in range(64):
-            try:
-                size = self.socket.recv_into(_received)
-            except BlockingIOError:
-                return
-            except ConnectionRefusedError:
-                self._refuse()
-                return
-            except OSError:
-                return
-            flight = self.flights.get(_received[0] << 8 | _received[1]) if size >= 12 else None
-            if flight is None or matches(_received, size, flight.query, flight.question) != 1:
-                # Late after its time was up, or forged: only their number can tell.
-                self.mismatched()
-            elif not flight.reply.done():
-                flight.reply.set_result(bytes(_received[:size]))
+        # One a call: with so many sockets more than one is rare, and to look for it costs a system call each time.
+        try:
+            size = self.socket.recv_into(_received)
+        except BlockingIOError:
+            return
+        except ConnectionRefusedError:
+            self._fail("refused")
+            return
+        except OSError:
+            return
+        identity = _received[0] << 8 | _received[1]
+        asking = self.flights.get(identity) if size >= 12 else None
+        if asking is None:
+            self._mismatch()
+            return
+        query = asking.query
+        # The id was this query's on this socket; from here on the reply has the query's own.
+        _received[:2] = query[:2]
+        parse(query, len(query), _question)
+        found = matches(_received, size, query, _question)
+        if found == 0:
+            self._mismatch()
+            return
+        self.forget(identity, asking)
+        asking.replied(bytes(_received[:size]), found)
 
-    def _refuse(self) -> None:
-        for flight in self.flights.values():
-            if not flight.reply.done():
-                flight.reply.set_exception(Refused())
+    def _mismatch(self) -> None:
+        """Count what answers no query in flight: forged, or later than anybody waits; only their number can tell."""
+        self.mismatched()
+        if self.flights:
+            self.strange += 1
+        if self.strange < STRANGE:
+            return
+        waiting, self.flights = self.flights, {}
+        self.retired = True
+        self.close()
+        for asking in waiting.values():
+            asking.suspected()
+
+    def _fail(self, reason: str) -> None:
+        waiting, self.flights = self.flights, {}
+        for asking in waiting.values():
+            asking.failed(reason)
+        if self.retired and self.socket.fileno() >= 0:
+            self.close()
 
 
 class Datagrams:
@@ -131,18 +169,12 @@ class Datagrams:
     def __init__(self, endpoint: Endpoint, mismatched: Callable[[], None]) -> None:
         self._endpoint = endpoint
         self._mismatched = mismatched
-        self._lines: list[_Line | None] = [None] * SOCKETS
+        self._lines: list[Line | None] = [None] * SOCKETS
 
-    async def ask(self, query: bytes, question: Question, wait_s: float) -> bytes:
-        """Return the reply to `query`, under the query's own id; raise TimeoutError, Refused or OSError."""
-        line = self._line(_random.randrange(SOCKETS))
-        identity, reply = line.send(query, question)
-        timer = line.loop.call_later(wait_s, _expire, reply)
-        try:
-            return query[:2] + (await reply)[2:]
-        finally:
-            timer.cancel()
-            line.forget(identity)
+    def send(self, asking: Asking, now: float) -> tuple[Line, int]:
+        """Send the query on a random socket and return where it waits; `now` is monotonic. Refused or OSError."""
+        line = self._line(draw() % SOCKETS, now)
+        return line, line.send(asking)
 
     def close(self) -> None:
         """Close all sockets."""
@@ -151,16 +183,19 @@ class Datagrams:
                 line.close()
         self._lines = [None] * SOCKETS
 
-    def _line(self, number: int) -> _Line:
+    def _line(self, number: int, now: float) -> Line:
         line = self._lines[number]
-        if line is not None and (line.left <= 0 or line.until < time.monotonic()):
+        if line is not None and not line.retired and line.left > 0 and line.until >= now:
+            return line
+        try:
+            fresh = Line(self._endpoint, self._mismatched)
+        except OSError:
+            # No more sockets to be had: any that is open will do.
+            spare = next((one for one in self._lines if one is not None and not one.retired), None)
+            if spare is None:
+                raise
+            return spare
+        if line is not None:
             line.retire()
-            line = None
-        if line is None:
-            line = self._lines[number] = _Line(self._endpoint, self._mismatched)
-        return line
-
-
-def _expire(reply: asyncio.Future[bytes]) -> None:
-    if not reply.done():
-        reply.set_exception(TimeoutError())
+        self._lines[number] = fresh
+        return fresh

@@ -5,16 +5,20 @@ Rules:
 - How it answers is a script: one tuple of ways an exchange, sent one after the other. `(WRONG_ID, HONEST)` is
   a forged reply that the honest one follows. Once the script is used up each exchange is answered as
   `otherwise` says.
-- Nothing is timed: `hold()` keeps replies back until `release()`.
+- `hold()` keeps replies back until `release()`. `loss` is the share of datagrams lost, each way; `delay_s` is how long
+  each reply takes; `away()` closes its ports until `back()`.
 - `serve` runs it on the loop of an asynchronous test, `in_thread` beside a whole process.
 """
 
 import asyncio
+import random
+import struct
 import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum, auto
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import dns.flags
@@ -47,6 +51,15 @@ class Way(Enum):
     TRAILING = auto()
     POINTER_LOOP = auto()
     HUGE = auto()
+    SERVFAIL = auto()
+    REFUSED = auto()
+    NOTIMP = auto()
+    FORMERR = auto()
+    NO_EDNS = auto()  # NOTIMP to a query with OPT, honest to one without
+    HEADER_ONLY = auto()  # FORMERR, no question
+    LOWER_CASE = auto()  # the question in lower case, over UDP
+    SPELLED_OUT = auto()  # no compression: each owner in full
+    RESET = auto()  # half a reply by TCP, then a reset; nothing over UDP
 
 
 Ways = tuple[Way, ...]
@@ -88,10 +101,14 @@ class Upstream:
         self.exchanges: Counter[str] = Counter()
         self.queries: list[dns.message.Message] = []
         self.sources: list[int] = []
+        self.loss = 0.0
+        self.delay_s = 0.0
+        self._random = random.Random(3)
         self._open = asyncio.Event()
         self._open.set()
         self._loop = asyncio.get_running_loop()
         self._running: set[asyncio.Task[None]] = set()
+        self._sleeping: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.StreamWriter] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._elsewhere: asyncio.DatagramTransport | None = None
@@ -110,10 +127,18 @@ class Upstream:
         """Send what was kept back, and hold no more; from any thread."""
         self._loop.call_soon_threadsafe(self._open.set)
 
+    def away(self) -> None:
+        """Close the ports; from any thread but the loop's."""
+        asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result(10)
+
+    def back(self) -> None:
+        """Open the same ports again; from any thread but the loop's."""
+        asyncio.run_coroutine_threadsafe(self.start(), self._loop).result(10)
+
     async def start(self) -> None:
-        """Take a port that is free for both transports."""
+        """Take a port that is free for both transports, or the one that it had."""
         for _ in range(_PORTS_TRIED):
-            udp = await self._endpoint(self._on_datagram)
+            udp = await self._endpoint(self._on_datagram, self.port)
             port = udp.get_extra_info("sockname")[1]
             try:
                 self._tcp = await asyncio.start_server(self._on_connection, HOST, port)
@@ -127,28 +152,48 @@ class Upstream:
 
     async def stop(self) -> None:
         """Close what is open and end what still waits."""
-        assert self._udp
-        assert self._elsewhere
-        assert self._tcp
+        if not (self._udp and self._elsewhere and self._tcp):
+            return
+        tcp, self._tcp = self._tcp, None
         self._udp.close()
         self._elsewhere.close()
-        self._tcp.close()
+        tcp.close()
         self._open.set()
         for writer in self._streams:
             writer.close()
-        await asyncio.gather(*self._running)
-        await self._tcp.wait_closed()
+        for task in self._sleeping:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await tcp.wait_closed()
 
-    async def _endpoint(self, on_datagram: Callable[[bytes, Peer], None]) -> asyncio.DatagramTransport:
+    async def _endpoint(
+        self, on_datagram: Callable[[bytes, Peer], None], port: int = 0
+    ) -> asyncio.DatagramTransport:
         protocol = type("Datagrams", (asyncio.DatagramProtocol,), {})()
         protocol.datagram_received = on_datagram
-        transport, _ = await self._loop.create_datagram_endpoint(lambda: protocol, local_addr=(HOST, 0))
+        transport, _ = await self._loop.create_datagram_endpoint(lambda: protocol, local_addr=(HOST, port))
         return transport
 
     def _on_datagram(self, data: bytes, peer: Peer) -> None:
+        if self._is_lost():
+            return
         task = self._loop.create_task(self._by_udp(data, peer))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def _is_lost(self) -> bool:
+        return self.loss > 0 and self._random.random() < self.loss
+
+    async def _wait(self) -> None:
+        await self._open.wait()
+        if self.delay_s:
+            task = asyncio.current_task()
+            assert task
+            self._sleeping.add(task)
+            try:
+                await asyncio.sleep(self.delay_s)
+            finally:
+                self._sleeping.discard(task)
 
     def _next(self, data: bytes, transport: str, peer: Peer) -> tuple[dns.message.Message, Ways]:
         query = dns.message.from_wire(data)
@@ -161,11 +206,11 @@ class Upstream:
         assert self._udp
         assert self._elsewhere
         query, ways = self._next(data, "udp", peer)
-        await self._open.wait()
+        await self._wait()
         for way in ways:
-            wire = _made(self.answer(query), way, stream=False)
+            wire = _made(query, self.answer(query), way, stream=False)
             socket = self._elsewhere if way is Way.WRONG_PORT else self._udp
-            if wire and not socket.is_closing():
+            if wire and not socket.is_closing() and not self._is_lost():
                 socket.sendto(wire, peer)
 
     async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,9 +232,14 @@ class Upstream:
         """Answer one query of a stream; False where the connection ends with it."""
         size = int.from_bytes(await reader.readexactly(2), "big")
         query, ways = self._next(await reader.readexactly(size), "tcp", writer.get_extra_info("peername"))
-        await self._open.wait()
+        await self._wait()
         for way in ways:
-            wire = _made(self.answer(query), way, stream=True)
+            wire = _made(query, self.answer(query), way, stream=True)
+            if way is Way.RESET:
+                writer.write(len(wire).to_bytes(2, "big") + wire[: len(wire) // 2])
+                await writer.drain()
+                writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+                return False
             if way is Way.HALF:
                 writer.write((2 * len(wire)).to_bytes(2, "big") + wire)
                 await writer.drain()
@@ -200,23 +250,54 @@ class Upstream:
         return True
 
 
-def _made(reply: dns.message.Message, way: Way, *, stream: bool) -> bytes:
+_RCODES = {
+    Way.SERVFAIL: dns.rcode.SERVFAIL,
+    Way.REFUSED: dns.rcode.REFUSED,
+    Way.NOTIMP: dns.rcode.NOTIMP,
+    Way.FORMERR: dns.rcode.FORMERR,
+}
+
+
+def _made(query: dns.message.Message, reply: dns.message.Message, way: Way, *, stream: bool) -> bytes:
     """The bytes of a reply that goes this way; none for silence."""
-    if way is Way.SILENT or (stream and way is Way.WRONG_PORT):
+    if way is Way.SILENT or (way is Way.WRONG_PORT and stream) or (way is Way.RESET and not stream):
         return b""
     if way is Way.TRUNCATED and not stream:
         reply.flags |= dns.flags.TC
-        for section in (reply.answer, reply.authority, reply.additional):
-            section.clear()
+        _empty(reply)
+    if way in _RCODES or (way is Way.NO_EDNS and query.edns >= 0):
+        _empty(reply)
+        reply.set_rcode(_RCODES.get(way, dns.rcode.NOTIMP))
+    if way is Way.NO_EDNS:
+        reply.use_edns(False)
     if way is Way.WRONG_QUESTION:
         question = reply.question[0]
         name = dns.name.from_text("elsewhere.example")
         reply.question[0] = dns.rrset.RRset(name, question.rdclass, question.rdtype)
     if way is Way.HUGE:
         _fill(reply)
-    wire = reply.to_wire(max_size=65_535)
-    assert wire
-    return _damaged(wire, len(reply.question[0].name.to_wire()), way)
+    wire = _spelled_out(reply) if way is Way.SPELLED_OUT else reply.to_wire(max_size=65_535)
+    size = len(reply.question[0].name.to_wire())
+    if way is Way.LOWER_CASE and not stream:
+        return wire[:12] + wire[12 : 12 + size].lower() + wire[12 + size :]
+    return _damaged(wire, size, way)
+
+
+def _empty(reply: dns.message.Message) -> None:
+    for section in (reply.answer, reply.authority, reply.additional):
+        section.clear()
+
+
+def _spelled_out(reply: dns.message.Message) -> bytes:
+    """The reply's question and ANSWER without compression."""
+    wire = reply.question[0].name.to_wire() + struct.pack("!HH", reply.question[0].rdtype, 1)
+    count = 0
+    for rrset in reply.answer:
+        for rdata in rrset:
+            data = rdata.to_wire()
+            wire += rrset.name.to_wire() + struct.pack("!HHIH", rrset.rdtype, 1, rrset.ttl, len(data)) + data
+            count += 1
+    return struct.pack("!HHHHHH", reply.id, reply.flags, 1, count, 0, 0) + wire
 
 
 def _damaged(wire: bytes, name_octets: int, way: Way) -> bytes:
@@ -226,6 +307,8 @@ def _damaged(wire: bytes, name_octets: int, way: Way) -> bytes:
         return wire[:2] + bytes((number * 37 + 129) & 255 for number in range(200))
     if way is Way.HALF:
         return wire[: len(wire) // 2]
+    if way is Way.HEADER_ONLY:
+        return wire[:3] + bytes([wire[3] & 0xF0 | 1]) + bytes(8)
     if way is Way.TRAILING:
         return wire + b"\xff" * 7
     if way is Way.POINTER_LOOP:

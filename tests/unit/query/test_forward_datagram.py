@@ -1,13 +1,12 @@
 """The sockets towards one upstream: random, redrawn, closed."""
 
 import asyncio
-import random
 import socket
+import time
 
 import dns.message
 import pytest
 
-from resolver.core.question import Question, parse
 from resolver.query import forward_datagram
 from resolver.query.forward_datagram import Datagrams, Refused
 from resolver.values import Endpoint
@@ -17,16 +16,45 @@ from tests.unit.query.parts import open_sockets, query, until
 TABLE = records({("open.test", "A"): ["198.51.100.7"]})
 
 
+class Asked:
+    """A query on its way (forward_datagram.Asking), and what became of it."""
+
+    def __init__(self, packet: bytes) -> None:
+        self.query = packet
+        self.came: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.found = 0
+        self.guessed = False
+        self.replies = 0
+
+    def replied(self, reply: bytes, found: int) -> None:
+        self.found = found
+        self.replies += 1
+        if not self.came.done():
+            self.came.set_result(reply)
+
+    def failed(self, reason: str) -> None:
+        if not self.came.done():
+            self.came.set_exception({"refused": Refused(), "network": ConnectionAbortedError()}[reason])
+
+    def suspected(self) -> None:
+        self.guessed = True
+
+
 def _nothing() -> None:
     """What a datagram that answers no query does here."""
 
 
-async def ask(lines: Datagrams, wait_s: float = 5, packet: bytes = b"") -> bytes:
+def send(lines: Datagrams, packet: bytes = b"") -> Asked:
+    """Send one query."""
+    asked = Asked(packet or query("open.test").to_wire())
+    lines.send(asked, time.monotonic())
+    return asked
+
+
+async def ask(lines: Datagrams, packet: bytes = b"") -> bytes:
     """One query and its reply."""
-    packet = packet or query("open.test").to_wire()
-    question = Question()
-    parse(packet, len(packet), question)
-    return await lines.ask(packet, question, wait_s)
+    async with asyncio.timeout(5):
+        return await send(lines, packet).came
 
 
 def lines_to(upstream: Upstream) -> Datagrams:
@@ -38,7 +66,7 @@ async def test_a_reply_comes_back_under_the_id_that_was_asked_with() -> None:
     async with serve(TABLE) as upstream:
         lines = lines_to(upstream)
         packet = query("open.test").to_wire()
-        reply = await ask(lines, packet=packet)
+        reply = await ask(lines, packet)
         assert reply[:2] == packet[:2]
         assert dns.message.from_wire(reply).answer
         lines.close()
@@ -82,73 +110,74 @@ async def test_a_retired_socket_still_brings_what_is_on_its_way(monkeypatch: pyt
         before = open_sockets()
         lines = lines_to(upstream)
         upstream.hold()
-        waiting = [asyncio.ensure_future(ask(lines)) for _ in range(4)]
+        waiting = [send(lines) for _ in range(4)]
         await until(lambda: upstream.exchanges["udp"] == 4)
         assert open_sockets() == before + 4
         upstream.release()
         for task in waiting:
-            assert dns.message.from_wire(await task).answer
+            assert dns.message.from_wire(await task.came).answer
         await until(lambda: open_sockets() == before + 1)
         lines.close()
         assert open_sockets() == before
 
 
-class Scripted(random.Random):
-    """Draws these numbers first, for as long as there are some."""
-
-    def __init__(self, numbers: list[int]) -> None:
-        super().__init__(1)
-        self.numbers = numbers
-
-    def getrandbits(self, bits: int) -> int:
-        return self.numbers.pop(0) if self.numbers else super().getrandbits(bits)
-
-    def randrange(self, *_: int) -> int:
-        return 0
-
-
 @pytest.mark.asyncio
 async def test_an_id_that_is_in_flight_is_not_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward_datagram, "_random", Scripted([7, 7, 7, 7, 9]))
+    monkeypatch.setattr(forward_datagram, "draw", iter([0, 7, 0, 7, 7, 9]).__next__)
     async with serve(TABLE) as upstream:
         lines = lines_to(upstream)
         upstream.hold()
-        first, second = asyncio.ensure_future(ask(lines)), asyncio.ensure_future(ask(lines))
+        first, second = send(lines), send(lines)
         await until(lambda: upstream.exchanges["udp"] == 2)
         assert [seen.id for seen in upstream.queries] == [7, 9]
         upstream.release()
-        await asyncio.gather(first, second)
+        await asyncio.gather(first.came, second.came)
         lines.close()
 
 
+def test_numbers_are_drawn_from_all_that_sixteen_bits_hold() -> None:
+    drawn = [forward_datagram.draw() for _ in range(20_000)]
+    assert 0 <= min(drawn) < 100
+    assert 65_435 < max(drawn) <= 65_535
+    assert len(set(drawn)) > 15_000
+
+
 @pytest.mark.asyncio
-async def test_time_runs_out_and_a_late_reply_is_nobodys() -> None:
+async def test_a_query_that_is_forgotten_is_not_answered_and_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forward_datagram, "draw", iter([0, 7, 0, 8]).__next__)
     async with serve(TABLE) as upstream:
         lines = lines_to(upstream)
         upstream.hold()
-        with pytest.raises(TimeoutError):
-            await ask(lines, 0.05)
+        gone, other = Asked(query("open.test").to_wire()), Asked(query("open.test").to_wire())
+        line, identity = lines.send(gone, time.monotonic())
+        lines.send(other, time.monotonic())
+        line.forget(identity, other)
+        assert line.flights == {7: gone, 8: other}
+        line.forget(identity, gone)
         upstream.release()
-        for _ in range(20):
-            assert dns.message.from_wire(await ask(lines)).answer
+        await other.came
+        assert gone.replies == 0
         lines.close()
 
 
 @pytest.mark.asyncio
-async def test_replies_shorter_than_a_header_are_nothing() -> None:
+async def test_replies_shorter_than_a_header_are_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each length below 12, then the honest reply, from a socket that answers by hand."""
+    monkeypatch.setattr(forward_datagram, "STRANGE", 13)
     with socket.socket(type=socket.SOCK_DGRAM) as upstream:
         upstream.bind((HOST, 0))
         upstream.setblocking(False)
         lines = Datagrams(Endpoint(*upstream.getsockname()), _nothing)
-        waiting = asyncio.ensure_future(ask(lines))
+        waiting = send(lines)
         await asyncio.sleep(0)
         seen, peer = upstream.recvfrom(4096)
         honest = dns.message.make_response(dns.message.from_wire(seen)).to_wire()
         for size in range(12):
             upstream.sendto(honest[:size], peer)
         upstream.sendto(honest, peer)
-        assert (await waiting)[2:] == honest[2:]
+        assert (await waiting.came)[2:] == honest[2:]
         lines.close()
 
 
@@ -161,13 +190,19 @@ async def test_all_who_wait_on_a_socket_are_told_that_nobody_listens(
     with socket.socket(type=socket.SOCK_DGRAM) as one:
         one.bind((HOST, 0))
         lines = Datagrams(Endpoint(*one.getsockname()), _nothing)
-        early = [asyncio.ensure_future(ask(lines)) for _ in range(3)]
+        early = [send(lines) for _ in range(3)]
         await asyncio.sleep(0)
-    # The next one sent meets the closed port, and whoever sends after it learns of it first.
-    late = [asyncio.ensure_future(ask(lines)) for _ in range(later)]
+    # The next one sent meets the closed port, or whoever sends after it learns of it first.
+    late, refused = [], 0
+    for _ in range(later):
+        try:
+            late.append(send(lines))
+        except Refused:
+            refused += 1
+    assert refused <= 1
     for task in early + late:
         with pytest.raises(Refused):
-            await task
+            await task.came
     lines.close()
 
 
@@ -177,11 +212,11 @@ async def test_closing_tells_who_waits() -> None:
         upstream.otherwise = (Way.SILENT,)
         before = open_sockets()
         lines = lines_to(upstream)
-        waiting = asyncio.ensure_future(ask(lines))
+        waiting = send(lines)
         await until(lambda: upstream.exchanges["udp"] == 1)
         lines.close()
         with pytest.raises(ConnectionAbortedError):
-            await waiting
+            await waiting.came
         assert open_sockets() == before
 
 
@@ -191,11 +226,11 @@ async def test_an_upstream_of_ipv6_is_asked_over_ipv6() -> None:
         upstream.bind(("::1", 0))
         upstream.setblocking(False)
         lines = Datagrams(Endpoint(*upstream.getsockname()[:2]), _nothing)
-        waiting = asyncio.ensure_future(ask(lines))
+        waiting = send(lines)
         await asyncio.sleep(0)
         seen, peer = upstream.recvfrom(4096)
         upstream.sendto(dns.message.make_response(dns.message.from_wire(seen)).to_wire(), peer)
-        assert await waiting
+        assert await waiting.came
         lines.close()
 
 
@@ -208,3 +243,58 @@ async def test_each_datagram_that_answers_no_query_is_told() -> None:
         await ask(lines)
         lines.close()
     assert len(told) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_socket_at_which_somebody_guesses_goes_and_who_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_datagram, "SOCKETS", 1)
+    async with serve(TABLE) as upstream:
+        before = open_sockets()
+        lines = lines_to(upstream)
+        upstream.script.append((Way.WRONG_ID,) * (forward_datagram.STRANGE - 1))
+        first = send(lines)
+        await until(lambda: lines._lines[0] and lines._lines[0].strange == forward_datagram.STRANGE - 1)
+        assert not first.guessed
+        upstream.script.append((Way.WRONG_ID,))
+        second = send(lines)
+        await until(lambda: first.guessed and second.guessed)
+        assert open_sockets() == before
+        assert await ask(lines)
+        assert len(set(upstream.sources)) == 2, "a port that nobody has seen"
+        lines.close()
+
+
+@pytest.mark.asyncio
+async def test_strange_datagrams_count_only_while_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_datagram, "SOCKETS", 1)
+    async with serve(TABLE) as upstream:
+        told: list[None] = []
+        lines = Datagrams(Endpoint(HOST, upstream.port), lambda: told.append(None))
+        upstream.otherwise = (Way.HONEST, *(Way.WRONG_ID,) * 20)
+        for number in range(5):
+            asked = send(lines)
+            await asked.came
+            await until(lambda: len(told) == 20 * (number + 1))  # noqa: B023 - awaited within the turn
+            assert not asked.guessed
+        assert len(set(upstream.sources)) == 1
+        lines.close()
+
+
+@pytest.mark.asyncio
+async def test_without_another_socket_an_open_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(TABLE) as upstream:
+        lines = lines_to(upstream)
+        await ask(lines)
+
+        def none_left(*_: object) -> None:
+            raise OSError(24, "no more")
+
+        monkeypatch.setattr(forward_datagram, "Line", none_left)
+        for _ in range(5):
+            assert await ask(lines)
+        monkeypatch.undo()
+        assert len(set(upstream.sources)) == 1
+        lines.close()
+        monkeypatch.setattr(forward_datagram, "Line", none_left)
+        with pytest.raises(OSError, match="no more"):
+            send(lines_to(upstream))

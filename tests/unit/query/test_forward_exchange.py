@@ -1,0 +1,214 @@
+"""One question through the upstreams: sent again, elsewhere, without EDNS; what is the reply where all say no."""
+
+import asyncio
+import time
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+from resolver.core import codes
+from resolver.query.forward import Unanswered
+from resolver.query.forward_exchange import MAX_SENDS, with_case_of, with_drawn_case, without_opt
+from tests.fakes.upstream import Way, serve
+from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
+from tests.unit.query.parts import query, reply_of, until
+
+
+@pytest.mark.asyncio
+async def test_what_is_lost_is_sent_again_from_another_port_and_under_another_id() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
+        upstream.script.extend([(Way.SILENT,)] * 3)
+        assert (await exchange(one, query("open.test"))).answer
+        assert upstream.exchanges["udp"] == 4
+        assert len(set(upstream.sources)) > 1
+        assert len({seen.id for seen in upstream.queries}) == 4
+        assert one.servers[0].failures["timeout"] == 0, "it did answer"
+        assert one.servers[0].outstanding == 0
+
+
+@pytest.mark.asyncio
+async def test_a_late_reply_to_what_was_sent_first_counts_and_the_others_are_no_forgeries() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
+        upstream.hold()
+        waiting = asyncio.ensure_future(exchange(one, query("open.test")))
+        await until(lambda: upstream.exchanges["udp"] == 3)
+        upstream.release()
+        assert (await waiting).answer
+        for _ in range(30):
+            await exchange(one, query("open.test"))
+        assert one.servers[0].failures["mismatch"] == 0
+        await until(lambda: not any(line and line.flights for line in one.servers[0].datagrams._lines))
+
+
+@pytest.mark.asyncio
+async def test_a_reply_after_the_time_limit_is_no_forgery_either() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=SHORT_S) as one:
+        upstream.hold()
+        with pytest.raises(Unanswered):
+            await exchange(one, query("open.test"))
+        upstream.release()
+        for _ in range(30):
+            await exchange(one, query("open.test"))
+        assert one.servers[0].failures["mismatch"] == 0
+
+
+@pytest.mark.asyncio
+async def test_no_more_is_sent_than_so_often() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
+        upstream.otherwise = (Way.SILENT,)
+        with pytest.raises(Unanswered):
+            await exchange(one, query("open.test"))
+        assert 4 <= upstream.exchanges["udp"] <= MAX_SENDS
+        one.servers[0].took(0.001, sure=True)
+        upstream.exchanges.clear()
+        with pytest.raises(Unanswered):
+            await exchange(one, query("open.test"))
+        assert upstream.exchanges["udp"] == MAX_SENDS, "sooner to one that is known as fast"
+
+
+@pytest.mark.asyncio
+async def test_after_silence_the_next_server_is_asked_and_the_first_is_not_forgiven() -> None:
+    async with serve(TABLE) as silent, serve(TABLE) as good, asking(at(silent), at(good), timeout_s=SHORT_S) as one:
+        silent.otherwise = (Way.SILENT,)
+        assert (await exchange(one, query("open.test"))).answer
+        assert (silent.exchanges["udp"], good.exchanges["udp"]) == (1, 1)
+        assert one.servers[0].outstanding == 1, "so the next query goes elsewhere"
+        await exchange(one, query("open.test"))
+        assert silent.exchanges["udp"] == 1
+        await until(lambda: one.servers[0].failures["timeout"] == 1)
+        assert one.servers[0].outstanding == 0
+
+
+@pytest.mark.asyncio
+async def test_where_nobody_listens_the_next_is_asked_at_once() -> None:
+    async with serve(TABLE) as good, asking(closed_port(), at(good)) as one:
+        started = time.monotonic()
+        assert (await exchange(one, query("open.test"))).answer
+        assert time.monotonic() - started < 1, "without waiting for a fifth of five seconds"
+        assert one.servers[0].failures["refused"] == 1
+
+
+ERRORS = [(Way.SERVFAIL, dns.rcode.SERVFAIL), (Way.REFUSED, dns.rcode.REFUSED), (Way.NOTIMP, dns.rcode.NOTIMP)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("way", "rcode"), ERRORS)
+async def test_an_error_of_one_server_is_another_ones_to_answer(way: Way, rcode: dns.rcode.Rcode) -> None:
+    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good)) as one:
+        bad.otherwise = (way,)
+        assert (await exchange(one, query("open.test"))).answer
+        assert one.servers[0].failures["servfail" if way is Way.SERVFAIL else "error"] >= 1
+        good.otherwise = (way,)
+        started = time.monotonic()
+        reply = await exchange(one, query("open.test"))
+        assert time.monotonic() - started < 1
+        assert reply.rcode() == rcode, "the last error is the answer"
+        assert [server.up for server in one.servers] == [1, 1]
+
+
+@pytest.mark.asyncio
+async def test_half_an_answer_is_another_servers_to_give_whole() -> None:
+    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good)) as one:
+        bad.otherwise = (Way.TRAILING,)
+        assert (await exchange(one, query("open.test"))).answer
+        assert one.servers[0].failures["malformed"] == 1
+        one.servers[1].smoothed_s = 9.0
+        good.otherwise = (Way.SERVFAIL,)
+        reply = await exchange(one, query("open.test"))
+        assert reply.rcode() == dns.rcode.SERVFAIL, "rather an error than half an answer"
+        assert one.servers[0].failures["malformed"] == 2
+
+
+@pytest.mark.asyncio
+async def test_half_an_answer_of_the_only_server_is_handed_back_to_be_judged() -> None:
+    async with serve(TABLE) as bad, asking(at(bad)) as one:
+        bad.otherwise = (Way.TRAILING,)
+        packet = query("open.test").to_wire()
+        reply = await one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
+        assert reply.endswith(b"\xff" * 7)
+        assert bad.exchanges["udp"] == 1
+        assert one.servers[0].failures["malformed"] == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", [Way.NO_EDNS, Way.HEADER_ONLY, Way.FORMERR])
+async def test_one_who_knows_no_edns_is_asked_once_more_without(way: Way) -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.otherwise = (way,)
+        for _ in range(2):
+            upstream.queries.clear()
+            packet = query("open.test", do=True).to_wire()
+            reply = await one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
+            assert [seen.edns for seen in upstream.queries] == [0, -1], "nothing is remembered"
+            assert reply[3] & 15 == (0 if way is Way.NO_EDNS else 1)
+            if way is Way.NO_EDNS:
+                assert dns.message.from_wire(reply).answer
+            if way is Way.HEADER_ONLY:
+                assert len(reply) == 12
+
+
+@pytest.mark.asyncio
+async def test_who_sent_no_edns_gets_the_error_at_once() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.otherwise = (Way.FORMERR,)
+        reply = await exchange(one, query("open.test", edns=False))
+        assert reply.rcode() == dns.rcode.FORMERR
+        assert upstream.exchanges["udp"] == 1
+
+
+@pytest.mark.asyncio
+async def test_what_the_outcome_raises_keeps_nobody_from_being_told() -> None:
+    said: list[dict[str, Any]] = []
+
+    def broken(told: object) -> None:
+        raise ZeroDivisionError
+
+    packet = query("open.test").to_wire()
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+        assert await one.exchange(packet, parsed(packet), (1, 1), broken)
+    assert [type(context["exception"]) for context in said] == [ZeroDivisionError]
+
+
+def test_without_opt_all_else_stays() -> None:
+    plain, edns = query("open.test", edns=False, id=7), query("open.test", id=7)
+    edns.use_edns(0, payload=1232)
+    plain.id = edns.id
+    assert without_opt(edns.to_wire()) == plain.to_wire()
+
+
+def test_the_case_of_letters_is_drawn_and_nothing_else_changes() -> None:
+    sent = query("a1-b.Example", "TXT").to_wire()
+    drawn = [with_drawn_case(sent) for _ in range(200)]
+    assert len(set(drawn)) > 100
+    for one in drawn:
+        assert one[:12] == sent[:12]
+        assert one[-15:] == sent[-15:]
+        assert one.lower() == sent.lower()
+    assert with_drawn_case(query(".", "NS").to_wire())[12:17] == b"\0\0\2\0\1"
+
+
+@pytest.mark.parametrize("rdata", ["A 192.0.2.1", "CNAME oPEN.test.", "TXT oPEN"])
+def test_the_clients_case_comes_back_in_question_and_owners_alone(rdata: str) -> None:
+    asked, sent = query("Open.test"), query("oPEN.test")
+    reply = reply_of(sent, [f"oPEN.test. 300 {rdata}"], ["TEST. 300 NS oPEN.test."]).to_wire()
+    back = dns.message.from_wire(with_case_of(reply, sent.to_wire(), asked.to_wire()))
+    whole = dns.message.from_wire(reply)
+    assert back.question[0].name.to_text() == back.answer[0].name.to_text() == "Open.test."
+    assert back.answer == whole.answer
+    assert back.authority == whole.authority
+    assert len(with_case_of(reply, sent.to_wire(), asked.to_wire())) == len(reply)
+
+
+def test_a_reply_without_a_question_or_cut_short_comes_back_as_it_is() -> None:
+    asked, sent = query("Open.test").to_wire(), query("oPEN.test").to_wire()
+    assert with_case_of(bytes(12), sent, asked) == bytes(12)
+    cut = reply_of(dns.message.from_wire(sent), ["oPEN.test. 300 A 192.0.2.1"]).to_wire()[:-20]
+    assert len(with_case_of(cut, sent, asked)) == len(cut)
+
+
+def test_an_unanswered_question_says_why() -> None:
+    assert Unanswered(codes.EDE_NETWORK_ERROR).ede == codes.EDE_NETWORK_ERROR

@@ -1,0 +1,128 @@
+"""One query at one server: what counts as its reply, when TCP is asked, and what is known of the server after."""
+
+import asyncio
+import time
+
+import pytest
+
+from resolver.query import forward_server
+from resolver.query.forward import Unanswered
+from resolver.query.forward_server import LEAST_FOR_QUANTILES, Server
+from resolver.query.forward_wheel import Wheel
+from resolver.values import Endpoint
+from tests.fakes.upstream import Way, serve
+from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, exchange, parsed
+from tests.unit.query.parts import query, until
+
+
+def one_server(timeout_s: float = 2) -> Server:
+    return Server(Endpoint("192.0.2.1", 53), Wheel(), timeout_s)
+
+
+@pytest.mark.asyncio
+async def test_a_truncated_reply_is_asked_for_again_by_tcp() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.script.append((Way.TRUNCATED,))
+        reply = await exchange(one, query("open.test"))
+        assert reply.answer
+        assert upstream.exchanges == {"udp": 1, "tcp": 1}
+        assert upstream.queries[0].question == upstream.queries[1].question
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        (Way.HALF, "network"),
+        (Way.RESET, "network"),
+        (Way.WRONG_ID, "mismatch"),
+        (Way.WRONG_QUESTION, "mismatch"),
+        (Way.GARBAGE, "mismatch"),
+    ],
+)
+async def test_a_reply_by_tcp_that_is_cut_or_forged_is_no_reply(way: Way, reason: str) -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.script.extend([(Way.TRUNCATED,), (way,), (Way.TRUNCATED,), (way,)])
+        with pytest.raises(Unanswered):
+            await exchange(one, query("open.test"))
+        assert one.servers[0].failures[reason] == 2
+        upstream.script.extend([(Way.TRUNCATED,), (way,), (Way.HONEST,)])
+        assert (await exchange(one, query("open.test"))).answer, "the second try is another"
+
+
+@pytest.mark.asyncio
+async def test_64_kb_by_tcp_come_whole_and_by_udp_never() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
+        upstream.script.extend([(Way.TRUNCATED,), (Way.HUGE,)])
+        packet = query("open.test").to_wire()
+        reply = await one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
+        assert len(reply) > 60_000
+
+
+@pytest.mark.asyncio
+async def test_silence_by_tcp_leaves_time_for_the_next_server_and_ends_in_time() -> None:
+    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=SHORT_S) as one:
+        bad.script.extend([(Way.TRUNCATED,), (Way.SILENT,)])
+        assert (await exchange(one, query("open.test"))).answer
+        await until(lambda: one.servers[0].failures["timeout"] == 1)
+    async with serve(TABLE) as bad, asking(at(bad), timeout_s=SHORT_S) as one:
+        bad.script.extend([(Way.TRUNCATED,), (Way.SILENT,)])
+        started = time.monotonic()
+        with pytest.raises(Unanswered):
+            await exchange(one, query("open.test"))
+        assert time.monotonic() - started < SHORT_S * 1.5
+        assert bad.exchanges["udp"] == 1, "while TCP may still answer, no datagram follows"
+
+
+@pytest.mark.asyncio
+async def test_no_more_connections_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_server, "STREAMS", 2)
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
+        upstream.otherwise = (Way.TRUNCATED,)
+        most = 0
+        waiting = [asyncio.ensure_future(exchange(one, query("open.test"))) for _ in range(20)]
+        while not all(task.done() for task in waiting):
+            most = max(most, len(upstream._streams))
+            await asyncio.sleep(0)
+        assert all(task.result().answer for task in waiting)
+        assert 0 < most <= 4, "two, and those that the other side has not seen end"
+
+
+@pytest.mark.asyncio
+async def test_where_somebody_guesses_tcp_is_asked() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.script.append((Way.WRONG_ID,) * 10)
+        assert (await exchange(one, query("open.test"))).answer
+        assert upstream.exchanges == {"udp": 1, "tcp": 1}
+        assert one.servers[0].failures["mismatch"] == 10
+
+
+def test_quantiles_are_told_above_a_hundred_exchanges_of_the_last_thousand() -> None:
+    server = one_server()
+    for _ in range(LEAST_FOR_QUANTILES - 1):
+        server.took(0.5, sure=True)
+    assert server.latency(0.5) is None
+    server.took(0.5, sure=False)
+    assert server.latency(0.5) == 0.5
+    for number in range(1000):
+        server.took(number / 1000, sure=True)
+    assert server.latency(0.5) == pytest.approx(0.5, abs=0.002)
+    assert server.latency(0.99) == pytest.approx(0.99, abs=0.002)
+    assert server.latency(1.0) == 0.999
+
+
+def test_patience_follows_the_round_trips_within_its_bounds() -> None:
+    server = one_server(timeout_s=2)
+    assert server.patience_s() == pytest.approx(0.2)
+    for _ in range(50):
+        server.took(0.001, sure=True)
+    assert server.patience_s() == pytest.approx(0.1)
+    for _ in range(50):
+        server.took(5.0, sure=False)
+    assert server.patience_s() == pytest.approx(0.1), "nobody knows which one was answered"
+    for _ in range(50):
+        server.took(0.2, sure=True)
+    assert 0.2 < server.patience_s() < 0.25
+    for _ in range(50):
+        server.took(1.0, sure=True)
+    assert server.patience_s() == pytest.approx(0.4)
