@@ -134,15 +134,18 @@ class Try:
         return self.pending and not self._stream
 
     def send(self, now: float) -> None:
-        """Send the query, again on another socket and under another id; the owner is told where that fails."""
+        """Send the query, again on another socket and under another id.
+
+        Where that fails the owner is told from the loop: who asks is in the middle of something.
+        """
         self.sends += 1
         try:
             self._sent.append(self.server.datagrams.send(self, now))
         except Refused:
-            self.failed("refused")
+            asyncio.get_running_loop().call_soon(self.failed, "refused")
         except OSError:
             if not self._sent:
-                self.failed("network")
+                asyncio.get_running_loop().call_soon(self.failed, "network")
 
     def replied(self, reply: bytes, found: int) -> None:
         """A datagram brought a reply (Asking)."""

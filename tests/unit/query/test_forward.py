@@ -169,6 +169,18 @@ async def test_an_exchange_is_told_once_and_before_anybody_who_waits() -> None:
 
 
 @pytest.mark.asyncio
+async def test_nobody_is_told_in_the_middle_of_asking() -> None:
+    told: list[object] = []
+    packet = query("open.test").to_wire()
+    async with asking(closed_port()) as one:
+        for number in range(300):
+            one.refresh(packet, parsed(packet), (number, 2), told.append)
+            assert len(told) == 0
+        await until(lambda: len(told) == 300)
+        assert all(isinstance(failure, Unanswered) for failure in told)
+
+
+@pytest.mark.asyncio
 async def test_who_has_no_more_patience_goes_and_the_exchange_goes_on() -> None:
     told: list[object] = []
     packet = query("open.test").to_wire()
