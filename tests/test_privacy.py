@@ -58,14 +58,14 @@ def serve_with_faults() -> None:
     """Be the service, with parts that raise what they know; core dumps are allowed as far as it is up to us."""
     from resolver import cli, service
     from resolver.page.show import Page
-    from resolver.query.accept_stream import _Connection
+    from resolver.query.accept_connection import Connection
     from resolver.query.block import Block
     from resolver.query.forward import Forward
 
     dumpable = Path("dumpable")
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    judge, forward, take, show, run = Block.judge, Forward.exchange, _Connection._take, Page.answer, service.Service.run
+    judge, forward, take, show, run = Block.judge, Forward.exchange, Connection._take, Page.answer, service.Service.run
 
     def judge_or_fail(self: Any, generation: Any, query: Any) -> int:
         if query.question.qtype == IN_JUDGEMENT:
@@ -93,7 +93,7 @@ def serve_with_faults() -> None:
 
     Block.judge = judge_or_fail  # type: ignore[method-assign]  # what this launcher is for
     Forward.exchange = forward_or_fail  # type: ignore[method-assign]
-    _Connection._take = take_or_fail  # type: ignore[method-assign]
+    Connection._take = take_or_fail  # type: ignore[method-assign]
     Page.answer = show_or_fail  # type: ignore[method-assign]
     service.Service.run = run_and_tell  # type: ignore[method-assign]
     sys.exit(cli.main(sys.argv[1:]))

@@ -1,15 +1,24 @@
-"""Queries over UDP: sockets of our own, drained in batches, so that the loop wakes once for many datagrams."""
+"""Queries over UDP: sockets of our own, drained in batches, so that the loop wakes once for many datagrams.
+
+Rules:
+- Nobody is answered at port 0. Where there is an answer it goes to who sent, from the address that was asked.
+- From whom `trusted` trusts, each datagram begins with a PROXY header that names the client; without it the datagram
+  is dropped. From anybody else a header is a malformed query like others.
+- No datagram is larger than what is read of one, so none is judged by half of it.
+"""
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from resolver.core.proxy import Proxied, read
+from resolver.query import accept_sockets
+from resolver.query.accept_sockets import Receiving
 from resolver.values import Endpoint
 
 BATCH = 64
-LARGEST = 4096
-RECEIVE_OCTETS = 4 * 2**20
+LARGEST = 65535
 
 Reply = bytes | None
 Answering = Callable[[bytes, bytes, bool], Reply | Awaitable[Reply]]
@@ -26,12 +35,18 @@ def client_octets(host: str) -> bytes:
 
 
 class Datagrams:
-    """The UDP side of the listening addresses."""
+    """The UDP side of the listening addresses.
+
+    dropped: told the reason (core.codes) of each datagram that is dropped here. `trusted` tells of an address (16
+    octets) whether it is a load balancer's; None where there are none. It may be replaced at any time.
+    """
 
     def __init__(self, answer: Answering, dropped: Callable[[str], None]) -> None:
+        self.trusted: Callable[[bytes], bool] | None = None
         self._answer = answer
         self._dropped = dropped
-        self._sockets: list[socket.socket] = []
+        self._proxied = Proxied()
+        self._sockets: list[Receiving] = []
         self._waiting: set[asyncio.Task[None]] = set()
 
     @property
@@ -39,15 +54,13 @@ class Datagrams:
         """Where it listens; with the port that was drawn where the configuration says 0."""
         return [Endpoint(*one.getsockname()[:2]) for one in self._sockets]
 
-    def open(self, listen: Sequence[Endpoint]) -> None:
-        """Bind every address and start to answer; raise OSError, with nothing left open, where one cannot be bound."""
+    def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
+        """Bind every address, or take its UDP socket of `given`, and start to answer.
+
+        OSError, with nothing left open, where one cannot be bound; ValueError where a given one stands for none.
+        """
         loop = asyncio.get_running_loop()
-        try:
-            for endpoint in listen:
-                self._sockets.append(_bound(endpoint))
-        except OSError:
-            self._end()
-            raise
+        self._sockets = accept_sockets.datagrams(listen, given)
         for one in self._sockets:
             loop.add_reader(one.fileno(), self._drain, one)
 
@@ -68,7 +81,8 @@ class Datagrams:
             one.close()
         self._sockets = []
 
-    def _drain(self, one: socket.socket) -> None:
+    def _drain(self, one: Receiving) -> None:
+        trusted = self.trusted
         for _ in range(BATCH):
             try:
                 packet, peer = one.recvfrom(LARGEST)
@@ -80,7 +94,16 @@ class Datagrams:
             if peer[1] == 0:
                 self._dropped("port_zero")
                 continue
-            reply = self._answer(packet, client_octets(peer[0]), False)
+            client = client_octets(peer[0])
+            if trusted is not None and trusted(client):
+                size = read(packet, len(packet), self._proxied)
+                if size <= 0:
+                    self._dropped("proxy")
+                    continue
+                packet = packet[size:]
+                if not self._proxied.local:
+                    client = bytes(self._proxied.client)
+            reply = self._answer(packet, client, False)
             if isinstance(reply, bytes):
                 _send(one, reply, peer)
             elif reply is not None:
@@ -88,30 +111,15 @@ class Datagrams:
                 self._waiting.add(task)
                 task.add_done_callback(self._waiting.discard)
 
-    async def _later(self, one: socket.socket, awaited: Awaitable[Reply], peer: Any) -> None:
+    async def _later(self, one: Receiving, awaited: Awaitable[Reply], peer: Any) -> None:
         reply = await awaited
         if reply is not None:
             _send(one, reply, peer)
 
 
-def _send(one: socket.socket, reply: bytes, peer: Any) -> None:
+def _send(one: Receiving, reply: bytes, peer: Any) -> None:
     try:
         one.sendto(reply, peer)
     except OSError:
         # A full buffer or an unreachable client: UDP loses, and the client asks again.
         return
-
-
-def _bound(endpoint: Endpoint) -> socket.socket:
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-    one = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_OCTETS)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, RECEIVE_OCTETS)
-        one.bind((endpoint.host, endpoint.port))
-    except OSError:
-        one.close()
-        raise
-    return one

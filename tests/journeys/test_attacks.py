@@ -11,6 +11,7 @@ import pytest
 
 from resolver.core.question import Question, parse
 from resolver.query import forward
+from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.values import Endpoint
 from tests.fakes import upstream
@@ -22,6 +23,7 @@ from tests.journeys.running import HOST
 QUERY = bytes(12)
 FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
 MANY = 5000
+BOUNDS = Bounds(10, 10, lambda client: False)
 
 
 @pytest.mark.asyncio
@@ -35,7 +37,7 @@ async def test_a_flood_over_one_connection_leaves_the_loop_to_others() -> None:
         answered += 1
         return packet
 
-    streams = Streams(answer)
+    streams = Streams(answer, lambda reason: None, BOUNDS)
     await streams.open([Endpoint(HOST, 0)])
     reader, writer = await asyncio.open_connection(*streams.addresses[0])
     writer.write(MANY * FRAMED)
@@ -56,8 +58,8 @@ class Unread:
     def __init__(self) -> None:
         self.closing = False
 
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return HOST, 1
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return self.closing
@@ -78,8 +80,8 @@ async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
         waiting.append(asyncio.get_running_loop().create_future())
         return waiting[-1]
 
-    streams = Streams(answer)
-    connection: Any = streams.accepted()
+    streams = Streams(answer, lambda reason: None, BOUNDS)
+    connection: Any = streams.accepted(bytes(16))
     connection.connection_made(Unread())
     connection.data_received(FRAMED + b"\0\5")
     assert len(waiting) == 1

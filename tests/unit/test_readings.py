@@ -15,6 +15,7 @@ from resolver.count.publish import Publisher
 from resolver.feed import activate, poll
 from resolver.feed.messages import Reason
 from resolver.feed.read import Refusal
+from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
@@ -85,7 +86,9 @@ class Parts:
             answer=self.answer,
             cache=self.cache,
             forward=self.forward,
-            streams=Streams(lambda packet, client, stream: None),
+            streams=Streams(
+                lambda packet, client, stream: None, lambda reason: None, Bounds(9, 9, lambda client: False)
+            ),
             feed=feed,
             views=lambda: self.views,
             reloaded=lambda: self.reloaded,

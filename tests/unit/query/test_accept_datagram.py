@@ -36,14 +36,15 @@ class Side:
 
 
 @asynccontextmanager
-async def listening(endpoint: Endpoint = LOOPBACK) -> AsyncIterator[Side]:
+async def listening(endpoint: Endpoint = LOOPBACK, asked: str = "") -> AsyncIterator[Side]:
+    """`asked` is the address that the client asks, where it is not the one that is listened on."""
     async with quiet():
         answers, dropped = Answers(), []
         datagrams = Datagrams(answers, dropped.append)
         datagrams.open([endpoint])
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:
-            client.connect(datagrams.addresses[0])
+            client.connect((asked or datagrams.addresses[0].host, datagrams.addresses[0].port))
             yield Side(datagrams, answers, dropped, client)
         answers.release()
         datagrams.close()
@@ -142,6 +143,125 @@ def test_nobody_is_answered_at_port_0_and_an_error_of_an_earlier_datagram_stops_
     assert one.sent == [(asks(2), peer), (asks(3), peer)]
     assert dropped == ["port_zero"]
     assert len(answers.seen) == 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("listened", "asked"),
+    [("0.0.0.0", "127.0.0.2"), ("0.0.0.0", "127.83.79.83"), ("0.0.0.0", "127.0.0.1"), ("::", "::1")],
+)
+async def test_a_wildcard_address_answers_from_the_address_that_was_asked(listened: str, asked: str) -> None:
+    async with listening(Endpoint(listened, 0), asked) as side:
+        side.client.send(asks(1, b"later"))
+        side.client.send(asks(2))
+        assert await side.reply() == asks(2), "a connected socket takes replies from nowhere else"
+        side.answers.release()
+        assert await side.reply() == asks(1, b"later")
+        assert {client for _, client, _ in side.answers.seen} == {client_octets(side.client.getsockname()[0])}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("listened", ["127.0.0.1", "0.0.0.0"])
+async def test_no_datagram_is_cut(listened: str) -> None:
+    async with listening(Endpoint(listened, 0), "127.0.0.1") as side:
+        largest = asks(1, bytes(65507 - 12))
+        side.client.send(largest)
+        assert await side.reply() == largest
+
+
+BALANCER = "192.0.2.200"
+LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+NAMED = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c" + bytes([198, 51, 100, 7]) + bytes(4) + b"\0\0\0\x35"
+NAMED_V6 = b"\r\n\r\n\0\r\nQUIT\n\x21\x22\0\x24" + client_octets("2001:db8::7") + bytes(16) + b"\x30\x39\0\x35"
+
+
+def drained(*waiting: tuple[bytes, tuple[str, int]], trusts: bool = True) -> tuple[Answers, list[str], Drawn]:
+    """What is answered, dropped and sent of these datagrams; the balancer alone is trusted."""
+    answers, dropped, one = Answers(), [], Drawn(*waiting)
+    datagrams = Datagrams(answers, dropped.append)
+    if trusts:
+        datagrams.trusted = lambda sender: sender == client_octets(BALANCER)
+    datagrams._drain(one)
+    return answers, dropped, one
+
+
+@pytest.mark.parametrize(
+    ("header", "client"),
+    [(NAMED, "198.51.100.7"), (NAMED_V6, "2001:db8::7"), (LOCAL, BALANCER)],
+    ids=["4", "6", "local"],
+)
+def test_a_load_balancer_names_the_client_and_gets_the_reply(header: bytes, client: str) -> None:
+    peer = (BALANCER, 5353)
+    answers, dropped, one = drained((header + asks(1), peer))
+    assert answers.seen == [(asks(1), client_octets(client), False)]
+    assert one.sent == [(asks(1), peer)]
+    assert dropped == []
+
+
+def test_one_client_is_not_taken_for_another() -> None:
+    peer = (BALANCER, 5353)
+    answers, _, _ = drained(
+        (NAMED + asks(1), peer), (LOCAL + asks(2), peer), (NAMED_V6 + asks(3), peer), (NAMED + asks(4), peer)
+    )
+    names = ["198.51.100.7", BALANCER, "2001:db8::7", "198.51.100.7"]
+    assert [client for _, client, _ in answers.seen] == list(map(client_octets, names))
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [asks(1), b"", NAMED[:20], NAMED[:-1], b"PROXY UDP4 198.51.100.7 192.0.2.53 1 53\r\n" + asks(1), asks(1) + NAMED],
+    ids=["none", "empty", "cut", "cut by one", "version 1", "behind the query"],
+)
+def test_without_a_header_a_load_balancers_datagram_is_dropped(packet: bytes) -> None:
+    answers, dropped, one = drained((packet, (BALANCER, 5353)))
+    assert (answers.seen, dropped, one.sent) == ([], ["proxy"], [])
+
+
+def test_a_header_alone_is_a_query_of_no_octets() -> None:
+    answers, dropped, _ = drained((NAMED, (BALANCER, 5353)))
+    assert [packet for packet, _, _ in answers.seen] == [b""]
+    assert dropped == []
+
+
+@pytest.mark.parametrize("trusts", [True, False], ids=["others are trusted", "nobody is"])
+def test_from_anybody_else_a_header_is_octets_of_a_query(trusts: bool) -> None:
+    peer = ("192.0.2.1", 5353)
+    answers, dropped, _ = drained((NAMED + asks(1), peer), (asks(2), peer), trusts=trusts)
+    assert [packet for packet, _, _ in answers.seen] == [NAMED + asks(1), asks(2)]
+    assert {client for _, client, _ in answers.seen} == {client_octets("192.0.2.1")}
+    assert dropped == []
+
+
+def test_a_load_balancer_at_port_0_gets_nothing() -> None:
+    assert drained((NAMED + asks(1), (BALANCER, 0)))[1] == ["port_zero"]
+
+
+def test_trust_may_come_and_go_while_it_answers() -> None:
+    answers, dropped, peer = Answers(), [], (BALANCER, 5353)
+    datagrams = Datagrams(answers, dropped.append)
+    for trusted in (None, lambda sender: True, None):
+        datagrams.trusted = trusted
+        datagrams._drain(Drawn((asks(1), peer)))
+    assert dropped == ["proxy"]
+    assert len(answers.seen) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_socket_that_was_handed_over_is_answered_on() -> None:
+    async with quiet():
+        with socket.socket(type=socket.SOCK_DGRAM) as given, socket.socket(type=socket.SOCK_DGRAM) as client:
+            given.bind(("127.0.0.1", 0))
+            place = Endpoint(*given.getsockname())
+            datagrams = Datagrams(Answers(), lambda reason: None)
+            datagrams.open([place], [given])
+            client.setblocking(False)
+            client.connect(place)
+            client.send(asks(1))
+            async with asyncio.timeout(5):
+                assert await asyncio.get_running_loop().sock_recv(client, 100) == asks(1)
+            assert datagrams.addresses == [place]
+            datagrams.close()
+            await datagrams.drained()
 
 
 @pytest.mark.asyncio

@@ -1,10 +1,13 @@
 """Queries over TCP: framing, pipelining, and every bound on what one client can hold."""
 
 import asyncio
+import errno
+import os
+import resource
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -12,81 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.query import accept_stream
+from resolver.query import accept_connection, accept_sockets, accept_stream
 from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_stream import Streams
 from resolver.values import Endpoint
 from tests.parity.cases import of
+from tests.unit.query.clients import LOOPBACK, bounds, listening
 from tests.unit.query.parts import House, query, reply_of, tables, until
 from tests.unit.query.senders import LARGE, Answers, asks, framed, quiet
-
-LOOPBACK = Endpoint("127.0.0.1", 0)
-
-
-class Client:
-    """One connection, as whoever connects sees it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def send(self, *packets: bytes) -> None:
-        """Send queries in one write."""
-        self.writer.write(b"".join(map(framed, packets)))
-
-    async def reply(self) -> bytes:
-        """The next reply."""
-        async with asyncio.timeout(10):
-            size = int.from_bytes(await self.reader.readexactly(2), "big")
-            return await self.reader.readexactly(size)
-
-    async def rest(self) -> bytes:
-        """All that comes until the other side ends."""
-        async with asyncio.timeout(10):
-            with suppress(ConnectionError):
-                return await self.reader.read()
-            return b""
-
-    async def close(self) -> None:
-        self.writer.close()
-        with suppress(ConnectionError):
-            await self.writer.wait_closed()
-
-
-class Side:
-    """A listening side and its clients."""
-
-    def __init__(self, streams: Streams, answers: Answers) -> None:
-        self.streams = streams
-        self.answers = answers
-        self.clients: list[Client] = []
-
-    async def connect(self, **more: Any) -> Client:
-        client = Client(*await asyncio.open_connection(*self.streams.addresses[0], **more))
-        self.clients.append(client)
-        return client
-
-    @property
-    def connection(self) -> Any:
-        """The only connection, seen from inside."""
-        [one] = self.streams.connections
-        return one
-
-
-@asynccontextmanager
-async def listening(endpoint: Endpoint = LOOPBACK, **bounds: float) -> AsyncIterator[Side]:
-    async with quiet():
-        answers = Answers()
-        streams = Streams(answers, **bounds)
-        await streams.open([endpoint])
-        side = Side(streams, answers)
-        yield side
-        answers.release()
-        streams.close()
-        await streams.drained()
-        for client in side.clients:
-            await client.close()
-        await until(lambda: not streams.connections)
 
 
 @pytest.mark.asyncio
@@ -119,7 +55,7 @@ class Wire(asyncio.Transport):
     """A transport that keeps what is written; reading goes on by hand."""
 
     def __init__(self) -> None:
-        super().__init__({"peername": ("192.0.2.10", 5353)})
+        super().__init__()
         self.written = bytearray()
         self.closed = False
         self.reading = True
@@ -141,6 +77,9 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """There is no buffer to limit."""
 
@@ -160,8 +99,9 @@ def told(answer: Callable[..., Any], pieces: Sequence[bytes], release: Callable[
     """The replies to a stream that comes in these pieces."""
 
     async def story() -> list[bytes]:
-        streams = Streams(answer)
-        connection, wire = streams.accepted(), Wire()
+        streams = Streams(answer, lambda reason: None, bounds())
+        connection, wire = streams.accepted(client_octets("192.0.2.10")), Wire()
+        assert connection
         connection.connection_made(wire)
         for piece in pieces:
             if wire.closed:
@@ -299,30 +239,8 @@ async def test_no_connection_lives_for_ever() -> None:
 
 
 @pytest.mark.asyncio
-async def test_no_more_connections_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accept_stream, "MAX_CONNECTIONS", 2)
-    async with listening() as side:
-        first, second = await side.connect(), await side.connect()
-        for client in (first, second):
-            client.send(asks(1))
-            await client.reply()
-        third = await side.connect()
-        with suppress(ConnectionError):
-            third.send(asks(1))
-        assert await third.rest() == b""
-        assert len(side.streams.connections) == 2
-        await first.close()
-        await until(lambda: len(side.streams.connections) == 1)
-        fourth = await side.connect()
-        fourth.send(asks(4))
-        assert await fourth.reply() == asks(4)
-        second.send(asks(2))
-        assert await second.reply() == asks(2)
-
-
-@pytest.mark.asyncio
 async def test_who_has_enough_in_flight_is_not_read_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accept_stream, "MAX_IN_FLIGHT", 4)
+    monkeypatch.setattr(accept_connection, "MAX_IN_FLIGHT", 4)
     async with listening() as side:
         client = await side.connect()
         waits = b"later" + bytes(1000)
@@ -350,7 +268,7 @@ async def test_who_does_not_read_is_not_read_from_and_gets_everything_once_it_do
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(side.answers.seen) < 300, "the kernel's buffers hold some megabytes, we hold no more than our bound"
-        assert side.connection._transport.get_write_buffer_size() <= accept_stream.UNSENT_OCTETS + 2 * (LARGE + 2)
+        assert side.connection._transport.get_write_buffer_size() <= accept_connection.UNSENT_OCTETS + 2 * (LARGE + 2)
         for number in range(400):
             reply = await client.reply()
             assert len(reply) == LARGE
@@ -370,7 +288,7 @@ async def test_who_never_reads_does_not_keep_a_connection() -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("most", [4, 128])
 async def test_who_has_no_more_to_say_still_gets_its_answers(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(accept_stream, "MAX_IN_FLIGHT", most)
+    monkeypatch.setattr(accept_connection, "MAX_IN_FLIGHT", most)
     async with listening() as side:
         client = await side.connect()
         client.send(*(asks(number, b"later") for number in range(50)), asks(50, b"large"), asks(51))
@@ -462,7 +380,7 @@ async def test_at_the_end_what_waits_is_answered_and_nothing_new_is_taken() -> N
 async def test_an_address_that_is_taken_leaves_nothing_open() -> None:
     async with quiet():
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            streams = Streams(Answers())
+            streams = Streams(Answers(), lambda reason: None, bounds())
             with pytest.raises(OSError, match="in use"):
                 await streams.open([LOOPBACK, Endpoint(*taken.getsockname())])
 
@@ -476,3 +394,219 @@ async def test_many_connections_at_once_each_get_their_own() -> None:
         side.answers.release()
         for number, client in enumerate(clients):
             assert {await client.reply(), await client.reply()} == {asks(number, b"later"), asks(1000 + number)}
+
+
+@pytest.mark.asyncio
+async def test_no_more_connections_than_so_many_and_the_longest_idle_makes_room() -> None:
+    async with listening(limits=bounds(connections=3)) as side:
+        first, second, third = [await side.connect() for _ in range(3)]
+        for client in (second, first, third):
+            client.send(asks(1))
+            await client.reply()
+        first.send(asks(2, b"later"))
+        await until(lambda: len(side.answers.seen) == 4)
+        fourth = await side.connect()
+        fourth.send(asks(4))
+        assert await fourth.reply() == asks(4)
+        assert await second.rest() == b""
+        assert len(side.streams.connections) == 3
+        side.answers.release()
+        assert await first.reply() == asks(2, b"later")
+        third.send(asks(3))
+        assert await third.reply() == asks(3)
+        assert side.dropped == []
+
+
+@pytest.mark.asyncio
+async def test_where_all_wait_for_answers_the_newcomer_is_refused() -> None:
+    async with listening(limits=bounds(connections=2)) as side:
+        holders = [await side.connect() for _ in range(2)]
+        for number, client in enumerate(holders):
+            client.send(asks(number, b"later"))
+        await until(lambda: len(side.answers.seen) == 2)
+        assert await side.refuses()
+        assert side.dropped == ["connection_limit"]
+        side.answers.release()
+        for number, client in enumerate(holders):
+            assert await client.reply() == asks(number, b"later")
+
+
+@pytest.mark.asyncio
+async def test_one_client_has_so_many_connections_and_others_have_theirs() -> None:
+    exempt = client_octets("127.0.0.9")
+    async with listening(limits=bounds(per_client=2, exempt=lambda client: client == exempt)) as side:
+        for host in ("127.0.0.2", "127.0.0.2", "127.0.0.3", *["127.0.0.9"] * 5):
+            client = await side.connect(local_addr=(host, 0))
+            client.send(asks(1))
+            assert await client.reply() == asks(1)
+        assert await side.refuses(local_addr=("127.0.0.2", 0))
+        assert side.dropped == ["connection_limit"]
+        await side.clients[0].close()
+        await until(lambda: len(side.streams.connections) == 7)
+        again = await side.connect(local_addr=("127.0.0.2", 0))
+        again.send(asks(1))
+        assert await again.reply() == asks(1)
+
+
+@pytest.mark.asyncio
+async def test_bounds_may_be_replaced_while_it_answers() -> None:
+    async with listening() as side:
+        side.streams.bounds = bounds(connections=1, per_client=1)
+        first = await side.connect()
+        first.send(asks(1))
+        assert await first.reply() == asks(1)
+        assert await side.refuses()
+        side.streams.bounds = bounds(connections=2, per_client=2)
+        second = await side.connect()
+        second.send(asks(2))
+        assert await second.reply() == asks(2)
+
+
+@pytest.mark.asyncio
+async def test_where_places_are_few_who_is_silent_goes_sooner() -> None:
+    async with listening(limits=bounds(connections=4), idle_s=40) as side:
+        clients = [await side.connect() for _ in range(3)]
+        await until(lambda: len(side.streams.connections) == 3)
+        loop = asyncio.get_running_loop()
+        for one in side.streams.places._mute:
+            side.streams.places._mute[one] = loop.time() - 11
+        side.streams._look()
+        for client in clients:
+            assert await client.rest() == b""
+
+
+@pytest.mark.asyncio
+async def test_octets_that_all_hold_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_stream, "HELD_OCTETS", 2**20)
+    async with listening() as side:
+        honest = await side.connect()
+        honest.send(asks(1))
+        await honest.reply()
+        crowd = [await side.connect() for _ in range(40)]
+        for client in crowd:
+            client.writer.write(b"\xff\xff" + bytes(60_000))
+        await until(lambda: side.dropped)
+        # What was on its way when the first went may fill what there is once more.
+        await asyncio.sleep(0)
+        assert set(side.dropped) == {"connection_limit"}
+        assert sum(one.held() for one in side.streams.connections) <= 2**20
+        honest.send(asks(2))
+        assert await honest.reply() == asks(2)
+
+
+class Exhausted:
+    """A listening socket whose `accept` finds no file for one more connection, the first few times."""
+
+    def __init__(self, listening: socket.socket, failures: list[int]) -> None:
+        self.listening = listening
+        self.failures = failures
+        self.asked = 0
+        self.fileno = listening.fileno
+        self.getsockname = listening.getsockname
+        self.close = listening.close
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.asked += 1
+        if self.failures:
+            raise OSError(self.failures.pop(0), "no file")
+        return self.listening.accept()
+
+
+@pytest.mark.asyncio
+async def test_no_file_left_neither_spins_nor_stops_listening(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = accept_sockets.streams
+    made: list[Exhausted] = []
+
+    def few(*given: Any) -> list[Any]:
+        made.extend(Exhausted(one, [errno.EMFILE, errno.ENFILE, errno.EMFILE]) for one in real(*given))
+        return list(made)
+
+    monkeypatch.setattr(accept_sockets, "streams", few)
+    async with listening() as side:
+        held = side.streams.accepted(client_octets("192.0.2.1"))
+        assert held
+        client = await side.connect()
+        client.send(asks(1))
+        assert await client.reply() == asks(1)
+        assert made[0].asked <= 6, "three failures, one connection, the end of the queue"
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "LimitNOFILE" in caplog.text
+        assert held not in side.streams.connections, "one that was idle made room"
+
+
+@pytest.mark.asyncio
+async def test_the_process_really_out_of_files(caplog: pytest.LogCaptureFixture) -> None:
+    """Connections wait in the kernel's queue as long as there is no file, and are served then."""
+    async with listening() as side:
+        first = await side.connect()
+        first.send(asks(1))
+        await first.reply()
+        busy = await side.connect()
+        busy.send(asks(2, b"later"))
+        await until(lambda: len(side.answers.seen) == 2)
+        waiting = socket.socket()
+        waiting.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))
+        held = []
+        try:
+            with suppress(OSError):
+                while True:
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+            await asyncio.get_running_loop().sock_connect(waiting, side.streams.addresses[0])
+            await until(lambda: "no file left" in caplog.text)
+            assert await first.rest() == b"", "the idle one gave its file"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for one in held:
+                os.close(one)
+        await asyncio.get_running_loop().sock_sendall(waiting, framed(asks(3)))
+        async with asyncio.timeout(5):
+            assert await asyncio.get_running_loop().sock_recv(waiting, 100) == framed(asks(3))
+        waiting.close()
+        side.answers.release()
+        assert await busy.reply() == asks(2, b"later")
+
+
+@pytest.mark.asyncio
+async def test_too_few_files_for_the_bound_are_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (400, 4000))
+    async with listening() as side:
+        assert side.streams.places.most == 300
+        assert "at most 300 connections, not limits.connections = 1000" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_socket_that_was_handed_over_is_listened_on() -> None:
+    async with quiet():
+        given = socket.create_server(("127.0.0.1", 0))
+        place = Endpoint(*given.getsockname())
+        streams = Streams(Answers(), lambda reason: None, bounds())
+        with pytest.raises(ValueError, match="was handed over"):
+            await streams.open([LOOPBACK], [given])
+        await streams.open([place], [given])
+        assert streams.addresses == [place]
+        reader, writer = await asyncio.open_connection(*place)
+        writer.write(framed(asks(1)))
+        assert await reader.readexactly(17) == framed(asks(1))
+        writer.close()
+        await until(lambda: not streams.connections)
+        streams.close()
+        await streams.drained()
+
+
+@pytest.mark.asyncio
+async def test_who_is_old_gets_the_answers_on_their_way() -> None:
+    async with listening(life_s=0.2) as side:
+        client = await side.connect()
+        client.send(asks(1, b"later"))
+        await until(lambda: side.answers.seen)
+        await until(lambda: side.connection._draining)
+        client.send(asks(2))
+        side.answers.release()
+        assert await client.rest() == framed(asks(1, b"later"))
+        assert len(side.answers.seen) == 1

@@ -1,0 +1,237 @@
+"""One connection over TCP: length framing under any segmentation, answers as they come (RFC 7766).
+
+Rules:
+- A query that cannot be framed (a length under a header's) ends the connection; one that gets silence does not.
+- Bounded: queries in flight, what waits unsent. Who reads too slowly is not read from.
+- Who ends his half still gets the answers on their way (RFC 7766 6.2.4).
+- From a load balancer a PROXY header comes first, once, and names the client; without it the connection ends. From
+  anybody else the header itself ends it: its first two octets are a length, and nobody waits for so many others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final
+
+from resolver.core.proxy import SIGNATURE, read
+
+if TYPE_CHECKING:
+    from resolver.query.accept_datagram import Reply
+    from resolver.query.accept_stream import Streams
+
+MAX_IN_FLIGHT = 128
+UNSENT_OCTETS = 2**18
+UNSENT_MOST = 2**20
+
+_HEADER: Final = 12
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_client",
+        "_draining",
+        "_gone",
+        "_opening",
+        "_queued",
+        "_streams",
+        "_transport",
+        "_unread",
+        "_writable",
+        "by_proxy",
+        "counted",
+        "waiting",
+    )
+
+    def __init__(self, streams: Streams, client: bytes) -> None:
+        """`by_proxy`: the other side is a load balancer; `counted`: the prefix that this counts for (accept_places)."""
+        self.by_proxy = streams.trusted is not None and streams.trusted(client)
+        self.counted = b""
+        self.waiting: set[asyncio.Task[None]] = set()
+        self._streams = streams
+        self._transport: Any = None
+        self._client = client
+        self._unread = bytearray()
+        self._opening = True
+        self._draining = False
+        self._writable = True
+        self._queued = False
+        self._gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if self._gone:
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=UNSENT_OCTETS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._streams.places.leave(self)
+        self._unread.clear()
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        self._streams.moved(len(data))
+        self._take()
+
+    def eof_received(self) -> bool:
+        """Keep the writing half for the answers on their way (RFC 7766 6.2.4)."""
+        self._draining = True
+        if not self.waiting:
+            self._end()
+        return bool(self.waiting)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._pace()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._take()
+
+    def drain(self) -> None:
+        """Take no more queries."""
+        self._draining = True
+
+    def finish(self) -> None:
+        """Take no more queries; close after the answers on their way."""
+        self._draining = True
+        if not self.waiting:
+            self.close()
+
+    def close(self) -> None:
+        """Close, as soon as what is still unsent has been read."""
+        self._end()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Be gone, whatever is still unsent."""
+        self._gone = self._draining = True
+        self._unread.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def refuse(self, reason: str) -> None:
+        """Be gone for a reason that is counted."""
+        self._streams.dropped(reason)
+        self.abort()
+
+    def held(self) -> int:
+        """How many octets came half or wait unsent."""
+        unsent: int = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return len(self._unread) + unsent
+
+    def called(self) -> None:
+        """Take queries again: those that wait have come to their turn."""
+        self._queued = False
+        self._take()
+
+    def _take(self) -> None:
+        """Answer the whole queries that are here, as long as there is room for more answers and the turn lasts."""
+        if self._opening and not self._opened():
+            return
+        at = taken = 0
+        unread = self._unread
+        while self._has_room() and len(unread) - at >= 2:
+            size = unread[at] << 8 | unread[at + 1]
+            if size < _HEADER:
+                # Nothing that came is looked at again, however long the answers before it take to be read.
+                unread.clear()
+                self._draining = True
+                self.close()
+                return
+            if len(unread) - at - 2 < size:
+                break
+            if not self._streams.admits(self, taken):
+                self._queued = True
+                break
+            packet = bytes(unread[at + 2 : at + 2 + size])
+            at += 2 + size
+            taken += 1
+            self._answer(packet)
+        del unread[:at]
+        if taken:
+            self._rest()
+        self._pace()
+
+    def _opened(self) -> bool:
+        """Read what stands before the first query; tell whether that has been read."""
+        unread, streams = self._unread, self._streams
+        if not self.by_proxy:
+            if unread.startswith(SIGNATURE):
+                self.refuse("proxy")
+            self._opening = SIGNATURE.startswith(unread[: len(SIGNATURE)])
+            return not self._opening
+        size = read(unread, len(unread), streams.proxied)
+        if size < 0:
+            return False
+        if size == 0:
+            self.refuse("proxy")
+            return False
+        del unread[:size]
+        self._opening = False
+        if not streams.proxied.local:
+            self._client = bytes(streams.proxied.client)
+            if not streams.places.claim(self, self._client):
+                self.refuse("connection_limit")
+                return False
+        return True
+
+    def _answer(self, packet: bytes) -> None:
+        reply = self._streams.answer(packet, self._client, True)
+        if isinstance(reply, bytes):
+            self._send(reply)
+        elif reply is not None:
+            task = asyncio.ensure_future(self._later(reply))
+            self.waiting.add(task)
+            task.add_done_callback(self._done)
+
+    async def _later(self, awaited: Awaitable[Reply]) -> None:
+        reply = await awaited
+        if reply is not None:
+            self._send(reply)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.waiting.discard(task)
+        if self._draining and not self.waiting:
+            self.close()
+            return
+        self._rest()
+        if self._unread:
+            self._take()
+        else:
+            self._pace()
+
+    def _send(self, reply: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(len(reply).to_bytes(2, "big") + reply)
+        self._streams.moved(len(reply))
+        if not self._writable and self._transport.get_write_buffer_size() > UNSENT_MOST:
+            self.refuse("connection_limit")
+
+    def _has_room(self) -> bool:
+        return self._writable and not self._draining and not self._queued and len(self.waiting) < MAX_IN_FLIGHT
+
+    def _rest(self) -> None:
+        """Say whether a query is on its way."""
+        places = self._streams.places
+        if self.waiting:
+            places.busy(self)
+        else:
+            places.idle(self, asyncio.get_running_loop().time())
+
+    def _end(self) -> None:
+        self._streams.places.ending(self, asyncio.get_running_loop().time())
+
+    def _pace(self) -> None:
+        """Read on only while there is room; a closing transport has nothing to pause."""
+        if self._transport.is_closing():
+            return
+        if self._has_room():
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()

@@ -1,0 +1,125 @@
+"""Sockets: what the kernel is told of them, which ones are taken in place of others."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from resolver.query import accept_sockets
+from resolver.query.accept_sockets import Everywhere, datagrams, streams
+from resolver.values import Endpoint
+from tests.unit.query.parts import open_sockets
+
+BOTH = [Endpoint("127.0.0.1", 0), Endpoint("::1", 0)]
+KINDS = {"udp": (socket.SOCK_DGRAM, datagrams), "tcp": (socket.SOCK_STREAM, streams)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    before = open_sockets()
+    yield
+    assert open_sockets() == before
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def bound(kind: str, host: str = "127.0.0.1") -> socket.socket:
+    """A socket that somebody else made."""
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, KINDS[kind][0])
+    one.bind((host, 0))
+    return one
+
+
+def place(one: socket.socket) -> Endpoint:
+    return Endpoint(*one.getsockname()[:2])
+
+
+def test_datagrams_leave_whole_whatever_a_router_is_said_to_say() -> None:
+    v4, v6 = datagrams(BOTH)
+    assert v4.getsockopt(socket.IPPROTO_IP, 10) == 5, "IP_MTU_DISCOVER is IP_PMTUDISC_OMIT"
+    assert v6.getsockopt(socket.IPPROTO_IPV6, 23) == 5, "IPV6_MTU_DISCOVER is IPV6_PMTUDISC_OMIT"
+    for one in (v4, v6):
+        one.close()
+
+
+def test_what_a_connection_inherits() -> None:
+    (listening,) = streams(BOTH[:1])
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as one:
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == accept_sockets.UNACKNOWLEDGED_MS
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            assert one.getsockopt(socket.SOL_SOCKET, option) == 2 * accept_sockets.STREAM_OCTETS
+
+
+def test_only_those_on_a_wildcard_address_ask_where_a_datagram_went(kind: str) -> None:
+    opened = KINDS[kind][1]([Endpoint("0.0.0.0", 0), *BOTH, Endpoint("::", 0)])
+    assert [isinstance(one, Everywhere) for one in opened] == [kind == "udp", False, False, kind == "udp"]
+    for one in opened:
+        one.close()
+
+
+def test_ipv6_takes_no_ipv4(kind: str) -> None:
+    (one,) = KINDS[kind][1]([Endpoint("::1", 0)])
+    with socket.socket(fileno=socket.dup(one.fileno())) as same:
+        assert same.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+    one.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_given_socket_is_taken_for_the_address_it_is_bound_to(kind: str, host: str) -> None:
+    with bound(kind, host) as given:
+        spelled = Endpoint("0:0:0:0:0:0:0:1" if host == "::1" else host, place(given).port)
+        taken, other = KINDS[kind][1]([spelled, Endpoint(host, 0)], [given])
+        assert taken is given
+        assert other is not given
+        other.close()
+        assert given.gettimeout() == 0
+
+
+def test_a_given_socket_on_a_wildcard_address(kind: str) -> None:
+    with bound(kind, "0.0.0.0") as given:
+        (taken,) = KINDS[kind][1]([place(given)], [given])
+        assert isinstance(taken, Everywhere) == (kind == "udp")
+        assert taken.fileno() == given.fileno()
+
+
+def test_a_given_socket_that_stands_for_nothing_is_refused_by_its_address(kind: str) -> None:
+    with bound(kind) as given:
+        address = place(given)
+        with pytest.raises(ValueError, match=f"{address} was handed over, and listen.dns does not name it"):
+            KINDS[kind][1](BOTH, [given])
+        with pytest.raises(ValueError, match="was handed over"):
+            KINDS[kind][1]([Endpoint("127.0.0.2", address.port)], [given])
+        assert given.fileno() >= 0
+
+
+def test_given_sockets_of_the_other_kind_are_the_other_sides(kind: str) -> None:
+    with bound("tcp" if kind == "udp" else "udp") as given:
+        (one,) = KINDS[kind][1]([Endpoint("127.0.0.1", 0)], [given])
+        one.close()
+
+
+def test_where_one_cannot_be_bound_none_of_ours_stays_open(kind: str) -> None:
+    with bound(kind) as given, bound(kind) as taken:
+        if kind == "tcp":
+            taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            KINDS[kind][1]([place(given), *BOTH, place(taken)], [given])
+
+
+def test_an_interface_that_does_not_exist() -> None:
+    with pytest.raises(OSError, match=r"."):
+        datagrams([Endpoint("fe80::1%nowhere0", 0)])
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"), [("fe80::1", 7), ("febf::1", 7), ("2001:db8::1", 0), ("::1", 0), ("fec0::1", 0)]
+)
+def test_only_a_link_local_answer_is_bound_to_its_interface(address: str, kept: int) -> None:
+    octets = socket.inet_pton(socket.AF_INET6, address)
+    said = accept_sockets._asked(socket.IPPROTO_IPV6, 50, octets + (7).to_bytes(4, "little"))
+    assert said == (socket.IPPROTO_IPV6, 50, octets + kept.to_bytes(4, "little"))
