@@ -1,21 +1,29 @@
-"""Prints the leak table that tests/peers/test_leak_table.py has filled."""
+"""Prints the leak table that tests/peers/test_leak_table.py has filled, and the figures that other tests tell."""
 
 from pathlib import Path
 
 import pytest
 
 TABLE = pytest.StashKey[dict[tuple[str, str], str]]()
+FIGURES = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The table: (row, column) to what came back."""
+    """The table: (row, column) to what came back; the figures: title to text."""
     config.stash[TABLE] = {}
+    config.stash[FIGURES] = {}
 
 
 @pytest.fixture(scope="session")
 def table(request: pytest.FixtureRequest) -> dict[tuple[str, str], str]:
     """The table to be filled."""
     return request.config.stash[TABLE]
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Figures to be shown at the end: title to text."""
+    return request.config.stash[FIGURES]
 
 
 def rendered(cells: dict[tuple[str, str], str]) -> str:
@@ -27,7 +35,10 @@ def rendered(cells: dict[tuple[str, str], str]) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Shows the table and keeps it beside the other temporary files of the run."""
+    """Shows figures and table, and keeps the table beside the other temporary files of the run."""
+    for title, said in config.stash[FIGURES].items():
+        terminalreporter.section(title)
+        terminalreporter.write_line(said)
     cells = config.stash[TABLE]
     if not cells:
         return

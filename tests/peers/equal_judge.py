@@ -86,7 +86,7 @@ def pair(question: Question, ours: Answer, theirs: Answer, seconds: float) -> Pa
     our, their = (read(one.whole if by_tcp else one.octets, size) for one in (ours, theirs))
     words = [word for word in WORDS if getattr(our, word) != getattr(their, word)]
     if our.flags != their.flags:
-        words.append("flags " + dns.flags.to_text(our.flags ^ their.flags))
+        words.append("flags")
     other_ttls = set()
     for word, mine, other in zip(SECTIONS, our.sections, their.sections, strict=True):
         if mine.keys() != other.keys():
@@ -97,13 +97,48 @@ def pair(question: Question, ours: Answer, theirs: Answer, seconds: float) -> Pa
     return Pair(question, our, their, tuple(words), frozenset(other_ttls))
 
 
+def _only(one: Pair, words: str, flags: int = 0) -> bool:
+    """Whether the answers differ in nothing but this, and in these flags."""
+    other_flags = one.ours.flags ^ one.theirs.flags
+    return set(one.differences) - {"flags"} <= set(words.split()) and not other_flags & ~flags
+
+
+def _any(one: Pair) -> bool:
+    return one.question.kind == "ANY" and _only(one, "answer authority additional", dns.flags.AD)
+
+
+def _transfer(one: Pair) -> bool:
+    is_refused = one.ours.rcode == one.theirs.rcode == "REFUSED"
+    return one.question.kind in {"AXFR", "IXFR"} and is_refused and _only(one, "", dns.flags.RA | dns.flags.AD)
+
+
+def _mail(one: Pair) -> bool:
+    rcodes = one.ours.rcode, one.theirs.rcode
+    return one.question.kind in {"MAILA", "MAILB"} and rcodes == ("REFUSED", "FORMERR")
+
+
+def _meta(one: Pair) -> bool:
+    is_error = one.ours.rcode == one.theirs.rcode == "FORMERR"
+    return is_error and _only(one, "errors", dns.flags.RA | dns.flags.AD) and one.ours.errors in {(), ((30, ""),)}
+
+
+def _class(one: Pair) -> bool:
+    return one.question.kind == "CH" and one.ours.rcode == "REFUSED"
+
+
 def _local(one: Pair) -> bool:
-    return one.question.name.lower().endswith((".arpa", "localhost", "onion", "invalid"))
+    is_local = one.question.name.endswith((".arpa", "localhost", "onion"))
+    return is_local and bool(one.ours.flags & dns.flags.AA) and _only(one, "answer authority")
+
+
+def _unknown_there(one: Pair) -> bool:
+    is_ours = one.question.name.endswith("resolver.arpa") and bool(one.ours.flags & dns.flags.AA)
+    return is_ours and one.theirs.rcode in {"SERVFAIL", "REFUSED"}
 
 
 def _made_from_dname(one: Pair) -> bool:
     made = all(key[1] == dns.rdatatype.CNAME for key in one.other_ttls)
-    return one.differences == ("TTL",) and made and any(key[1] == dns.rdatatype.DNAME for key in one.ours.sections[0])
+    return _only(one, "TTL") and made and any(key[1] == dns.rdatatype.DNAME for key in one.ours.sections[0])
 
 
 def _leads_into_broken(question: Question) -> bool:
@@ -111,26 +146,26 @@ def _leads_into_broken(question: Question) -> bool:
 
 
 def _bogus(one: Pair) -> bool:
-    bogus = one.theirs.rcode == "SERVFAIL" and one.theirs.errors == BOGUS
-    return one.differences == ("errors",) and bogus and _leads_into_broken(one.question)
+    bogus = one.ours.rcode == "SERVFAIL" and one.theirs.errors == BOGUS
+    return _only(one, "errors") and bogus and _leads_into_broken(one.question)
 
 
 def _validated_later(one: Pair) -> bool:
-    return one.differences == ("flags AD",) and bool(one.question.flags & one.theirs.flags & dns.flags.CD)
+    return _only(one, "", dns.flags.AD) and bool(one.question.flags & one.theirs.flags & dns.flags.CD)
 
 
 def _shortened(one: Pair) -> bool:
-    checked = bool(one.question.flags & dns.flags.CD)
-    return one.differences == ("TTL",) and checked and _leads_into_broken(one.question)
+    return _only(one, "TTL") and bool(one.question.flags & dns.flags.CD) and _leads_into_broken(one.question)
 
 
 REASONS: Final[dict[str, Callable[[Pair], bool]]] = {
-    "RD=0: refused here with EDE 20, answered there from what it kept": lambda one: not one.question.flags & 0x0100,
-    "another class than IN: refused here, answered there about itself": lambda one: one.question.kind == "CH",
-    "ANY: one HINFO record here (RFC 8482), what it has there": lambda one: one.question.kind == "ANY",
-    "a type that nobody may ask for: FORMERR here": lambda one: one.question.kind in {"TSIG", "TKEY", "OPT", "TYPE128"},
-    "a transfer or its like: refused here": lambda one: one.question.kind in {"AXFR", "IXFR", "MAILA", "MAILB"},
-    "a local zone: both answer by themselves": _local,
+    "ANY: one HINFO record here (RFC 8482), what it has there": _any,
+    "AXFR and IXFR: refused by both, there without RA": _transfer,
+    "MAILA and MAILB: REFUSED here, FORMERR there": _mail,
+    "a type that nobody may ask for: FORMERR by both, here with EDE 30, there without RA": _meta,
+    "another class than IN: refused here, answered there about itself": _class,
+    "a local zone: both answer, each with a SOA and NS of its own": _local,
+    "resolver.arpa: answered here (RFC 9462), unknown to Unbound 1.17": _unknown_there,
     "a CNAME made from a DNAME: Unbound gives it TTL 0 when it makes it from its cache": _made_from_dname,
     "validation failed: Unbound told us why, and from its cache no more than EDE 6": _bogus,
     "CD=1: Unbound had not validated what it gave us, and had when it was asked itself": _validated_later,
