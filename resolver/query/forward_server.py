@@ -3,8 +3,8 @@
 Rules:
 - A reply counts only from the server asked, on the socket that asked, with the id and the question (RFC 5452 9.1), and
   where the case of the question was drawn, in that case: a datagram in another is followed by TCP.
-- TC=1 is followed by TCP at the same server; so is a socket at which somebody guesses. At most STREAMS connections a
-  server; who finds none free waits within its time.
+- TC=1 is followed by TCP at the same server; so is a datagram larger than we take, and a socket at which somebody
+  guesses. At most STREAMS connections a server; who finds none free waits within its time.
 - What does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand back the reply.
 - A query that was sent stays known for as long again after its time limit: a late reply is no forgery.
 """
@@ -18,6 +18,7 @@ from typing import Protocol
 from resolver.core import codes
 from resolver.core.message import Message, read
 from resolver.core.question import Question, matches, parse
+from resolver.core.reply import MAX_UDP_OCTETS
 from resolver.query.forward_datagram import Datagrams, Line, Refused
 from resolver.query.forward_stream import ask_by_stream
 from resolver.query.forward_wheel import Wheel
@@ -154,7 +155,7 @@ class Try:
         if found == 1 and self._exact and not reply.startswith(question_of(self.query), 12):
             self.server.failures["mismatch"] += 1
             self._ask_by_stream()
-        elif reply[2] & _TRUNCATED:
+        elif reply[2] & _TRUNCATED or len(reply) > MAX_UDP_OCTETS:
             self._ask_by_stream()
         else:
             self._take(reply)

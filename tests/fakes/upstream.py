@@ -6,7 +6,7 @@ Rules:
   a forged reply that the honest one follows. Once the script is used up each exchange is answered as
   `otherwise` says.
 - `hold()` keeps replies back until `release()`. `loss` is the share of datagrams lost, each way; `delay_s` is how long
-  each reply takes; `away()` closes its ports until `back()`.
+  each reply takes; `hold_streams` answers nothing by TCP; `away()` closes its ports until `back()`.
 - `serve` runs it on the loop of an asynchronous test, `in_thread` beside a whole process.
 """
 
@@ -59,6 +59,7 @@ class Way(Enum):
     HEADER_ONLY = auto()  # FORMERR, no question
     LOWER_CASE = auto()  # the question in lower case, over UDP
     SPELLED_OUT = auto()  # no compression: each owner in full
+    GUESS = auto()  # a wrong id over UDP, nothing over TCP
     RESET = auto()  # half a reply by TCP, then a reset; nothing over UDP
 
 
@@ -103,6 +104,7 @@ class Upstream:
         self.sources: list[int] = []
         self.loss = 0.0
         self.delay_s = 0.0
+        self.hold_streams = False
         self._random = random.Random(3)
         self._open = asyncio.Event()
         self._open.set()
@@ -233,6 +235,9 @@ class Upstream:
         size = int.from_bytes(await reader.readexactly(2), "big")
         query, ways = self._next(await reader.readexactly(size), "tcp", writer.get_extra_info("peername"))
         await self._wait()
+        if self.hold_streams:
+            await reader.read()
+            return False
         for way in ways:
             wire = _made(query, self.answer(query), way, stream=True)
             if way is Way.RESET:
@@ -260,7 +265,7 @@ _RCODES = {
 
 def _made(query: dns.message.Message, reply: dns.message.Message, way: Way, *, stream: bool) -> bytes:
     """The bytes of a reply that goes this way; none for silence."""
-    if way is Way.SILENT or (way is Way.WRONG_PORT and stream) or (way is Way.RESET and not stream):
+    if way is Way.SILENT or (way in (Way.WRONG_PORT, Way.GUESS) and stream) or (way is Way.RESET and not stream):
         return b""
     if way is Way.TRUNCATED and not stream:
         reply.flags |= dns.flags.TC
@@ -301,7 +306,7 @@ def _spelled_out(reply: dns.message.Message) -> bytes:
 
 
 def _damaged(wire: bytes, name_octets: int, way: Way) -> bytes:
-    if way is Way.WRONG_ID:
+    if way in (Way.WRONG_ID, Way.GUESS):
         return bytes([wire[0] ^ 0x55]) + wire[1:]
     if way is Way.GARBAGE:
         return wire[:2] + bytes((number * 37 + 129) & 255 for number in range(200))

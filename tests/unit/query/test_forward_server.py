@@ -51,12 +51,14 @@ async def test_a_reply_by_tcp_that_is_cut_or_forged_is_no_reply(way: Way, reason
 
 
 @pytest.mark.asyncio
-async def test_64_kb_by_tcp_come_whole_and_by_udp_never() -> None:
+@pytest.mark.parametrize("way", [Way.TRUNCATED, Way.HUGE])
+async def test_64_kb_come_whole_by_tcp_and_never_in_a_datagram(way: Way) -> None:
     async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
-        upstream.script.extend([(Way.TRUNCATED,), (Way.HUGE,)])
+        upstream.script.extend([(way,), (Way.HUGE,)])
         packet = query("open.test").to_wire()
         reply = await one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
         assert len(reply) > 60_000
+        assert upstream.exchanges == {"udp": 1, "tcp": 1}
 
 
 @pytest.mark.asyncio

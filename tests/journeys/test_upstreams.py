@@ -1,0 +1,293 @@
+"""While upstreams lose, lie, hang, come and go: each query gets an answer or the right error in time.
+
+Rules:
+- In time is the configured limit and SLACK_S for a loaded machine. Listed names are blocked throughout, at once.
+- What a lying upstream said is never sent and never kept: the same name, asked again of an honest one, is answered.
+- After it all the process has no more open files than before, nothing in flight, and little more memory.
+- RESOLVER_TORTURE makes the bursts so many times longer.
+"""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import dns.message
+import dns.rrset
+import pytest
+
+from tests.fakes.upstream import Upstream, Way, in_thread
+from tests.journeys.burst import Burst, burst
+from tests.journeys.processes import REAL, Site, asked, exchange, honest, query_for, wait_for
+from tests.journeys.running import PAGE_V4, Service
+
+LIMIT_S, SLACK_S = 1.0, 0.7
+IN_TIME_S = LIMIT_S + SLACK_S
+TIMES = int(os.environ.get("RESOLVER_TORTURE", "1"))
+BLOCKED = f"{PAGE_V4} EDE 4"
+NO_ANSWER, NOBODY_UP = "SERVFAIL EDE 23", "SERVFAIL EDE 22"
+GROWTH_BYTES = 24 * 2**20
+
+
+@contextmanager
+def served(folder: Path, *upstreams: str, **sections: dict[str, object]) -> Iterator[Service]:
+    """A service with these upstreams; it says nothing of an error in its loop."""
+    site = Site(folder, upstreams, {"upstream": {"timeout": "1s"}, "cache": {"size": "1MiB", "stale": "0"}, **sections})
+    site.publish(["listed.test"])
+    with site.started() as service:
+        yield service
+    assert "event loop" not in service.said
+    assert "Traceback" not in service.said
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with in_thread(honest) as one:
+        yield one
+
+
+def series(service: Service, name: str, **labels: str) -> float:
+    """The value of one live series."""
+    for line in service.get("/metrics")[1].decode().splitlines():
+        if line.startswith(f"blocklist_resolver_{name}{{") and all(f'{key}="{labels[key]}"' in line for key in labels):
+            return float(line.rpartition(" ")[2])
+    raise AssertionError(f"no series {name} {labels}")
+
+
+def up(service: Service, upstream: Upstream) -> bool:
+    return series(service, "upstream_up", upstream=upstream.address) == 1
+
+
+def open_files(service: Service) -> int:
+    return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+
+
+def resident_bytes(service: Service) -> int:
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{service.process.pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def names(word: str, count: int) -> list[str]:
+    """Distinct names; each tenth is listed."""
+    return [f"{word}-{n}.{'listed' if n % 10 == 9 else 'open'}.test" for n in range(count * TIMES)]
+
+
+def ask_all(service: Service, word: str, count: int = 200, per_second: float = 200) -> Burst:
+    """Ask for so many names, and hold what holds always: all answered in time, what is listed blocked at once."""
+    came = burst(service.dns, names(word, count), per_second=per_second, wait_s=IN_TIME_S)
+    for one in came.each:
+        assert one.seconds < IN_TIME_S, f"{one.name}: {one.said} after {one.seconds:.2f} s"
+        if ".listed." in one.name:
+            assert one.said == BLOCKED
+            assert one.seconds < SLACK_S
+        else:
+            assert one.said in (REAL, NO_ANSWER, NOBODY_UP), one.said
+    return Burst(tuple(one for one in came.each if ".open." in one.name))
+
+
+@contextmanager
+def watched(service: Service, upstreams: int = 1) -> Iterator[None]:
+    """Nothing is left of what the block does to the service but its sockets towards so many upstreams."""
+    files = open_files(service)
+    ask_all(service, "warm", 200, 400)
+    memory = resident_bytes(service)
+    yield
+    wait_for(lambda: service.metric("queries_in_flight") == 0, "nothing to be in flight")
+    grown = resident_bytes(service) - memory
+    print(f"memory {memory / 2**20:.1f} MB, {grown / 2**20:+.1f} MB; files {files}, then {open_files(service)}")
+    assert grown < GROWTH_BYTES
+    wait_for(lambda: open_files(service) <= files + 128 * upstreams + 16, "files to be closed", 5)
+
+
+def test_a_third_of_all_datagrams_lost_is_hardly_felt(tmp_path: Path, upstream: Upstream) -> None:
+    with served(tmp_path, upstream.address) as service, watched(service):
+        upstream.loss = 0.3
+        came = ask_all(service, "loss", 600, 300)
+        print(f"30 % lost each way: {came.share(REAL):.1%} answered, worst {came.worst():.2f} s")
+        assert came.share(REAL) > 0.85
+        assert up(service, upstream)
+
+
+def test_who_answers_after_the_time_limit_is_out_and_comes_back(tmp_path: Path, upstream: Upstream) -> None:
+    with served(tmp_path, upstream.address) as service, watched(service):
+        upstream.delay_s = 2.0
+        started = time.monotonic()
+        came = ask_all(service, "slow", 300, 150)
+        assert came.share(REAL) == 0
+        wait_for(lambda: not up(service, upstream), "it to be taken out", 6)
+        print(f"2 s late: out after {time.monotonic() - started:.1f} s")
+        came = ask_all(service, "late", 100, 400)
+        assert came.said()[NOBODY_UP] >= 90 - 32, "a few still try, the others are told at once"
+        upstream.delay_s = 0.0
+        started = time.monotonic()
+        wait_for(lambda: up(service, upstream), "it to be back", 6)
+        print(f"in time again: back after {time.monotonic() - started:.1f} s")
+        assert ask_all(service, "back", 100).share(REAL) == 1
+
+
+def test_one_that_hangs_of_three_is_taken_out_and_hardly_felt(tmp_path: Path) -> None:
+    with (
+        in_thread(honest) as bad,
+        in_thread(honest) as good,
+        in_thread(honest) as better,
+        served(tmp_path, bad.address, good.address, better.address) as service,
+        watched(service, 3),
+    ):
+        for one in (bad, good, better):
+            one.delay_s = 0.05  # Else the fastest is enough for all, and nobody meets the one that hangs.
+        bad.otherwise = (Way.SILENT,)
+        started = time.monotonic()
+        came = ask_all(service, "hang", 400, 200)
+        print(f"one of three hangs: {came.share(REAL):.1%} answered, worst {came.worst():.2f} s")
+        assert came.share(REAL) == 1
+        assert came.worst() < LIMIT_S
+        rounds = count()
+        wait_for(lambda: not up(service, bad) or not ask_all(service, f"{next(rounds)}", 100), "it to be taken out", 10)
+        print(f"hanging: out after {time.monotonic() - started:.1f} s")
+        before = bad.exchanges["udp"]
+        assert ask_all(service, "out", 100).worst() < SLACK_S
+        assert bad.exchanges["udp"] - before <= 4, "probes alone"
+        bad.otherwise = (Way.HONEST,)
+        started = time.monotonic()
+        wait_for(lambda: up(service, bad), "it to be back", 10)
+        print(f"answering again: back after {time.monotonic() - started:.1f} s")
+        assert up(service, good)
+        assert up(service, better)
+
+
+def test_one_that_comes_and_goes_beside_one_that_stays(tmp_path: Path) -> None:
+    with (
+        in_thread(honest) as flaps,
+        in_thread(honest) as stays,
+        served(tmp_path, flaps.address, stays.address) as service,
+        watched(service, 2),
+    ):
+        over = threading.Event()
+
+        def flap() -> None:
+            while not over.wait(0.3):
+                flaps.otherwise = (Way.HONEST,) if flaps.otherwise[0] is Way.SILENT else (Way.SILENT,)
+
+        flapper = threading.Thread(target=flap)
+        flapper.start()
+        try:
+            came = ask_all(service, "flap", 600, 200)
+        finally:
+            over.set()
+            flapper.join()
+        print(f"flapping: {came.share(REAL):.1%} answered, worst {came.worst():.2f} s")
+        assert came.share(REAL) == 1
+        assert len(re.findall("is taken out", service.said)) <= 4
+
+
+def test_all_gone_is_told_at_once_and_their_return_is_found(tmp_path: Path) -> None:
+    with (
+        in_thread(honest) as one,
+        in_thread(honest) as other,
+        served(tmp_path, one.address, other.address) as service,
+        watched(service, 2),
+    ):
+        for upstream in (one, other):
+            upstream.away()
+        started = time.monotonic()
+        came = ask_all(service, "gone", 300, 300)
+        assert came.share(REAL) == 0
+        # The kernel tells of closed ports so many times a second; of the rest only time tells.
+        assert sum(one.seconds < SLACK_S for one in came.each) > 0.8 * len(came.each)
+        wait_for(lambda: not up(service, one) and not up(service, other), "both to be taken out", 6)
+        print(f"refusing: out after {time.monotonic() - started:.1f} s, worst {came.worst():.2f} s")
+        assert ask_all(service, "still", 50).share(NOBODY_UP) == 1
+        for upstream in (one, other):
+            upstream.back()
+        started = time.monotonic()
+        wait_for(lambda: asked(service.dns, f"{time.monotonic_ns()}.test") == REAL, "an answer", 6)
+        print(f"listening again: answers after {time.monotonic() - started:.1f} s")
+        wait_for(lambda: up(service, one) or up(service, other), "one to be back", 6)
+
+
+LIES = [
+    (Way.WRONG_ID,) * 3,
+    (Way.WRONG_QUESTION,) * 3,
+    (Way.WRONG_PORT,),
+    (Way.GARBAGE,),
+    (Way.HALF,),
+    (Way.TRAILING,),
+    (Way.POINTER_LOOP,),
+    (Way.TRUNCATED,),
+]
+
+
+def test_lies_are_neither_sent_nor_kept(tmp_path: Path, upstream: Upstream) -> None:
+    """Every exchange of a name is answered by one lie; over TCP, too, where the lie leads there."""
+    with served(tmp_path, upstream.address) as service, watched(service):
+        for number, lie in enumerate(LIES):
+            name = f"lie-{number}.test"
+            upstream.otherwise = lie
+            started = time.monotonic()
+            if lie == (Way.TRUNCATED,):
+                upstream.script.extend([(Way.TRUNCATED,), (Way.RESET,), (Way.TRUNCATED,), (Way.HALF,)])
+            said = asked(service.dns, name)
+            assert said.startswith("SERVFAIL"), f"{lie}: {said}"
+            assert time.monotonic() - started < IN_TIME_S
+            assert asked(service.dns, f"x{number}.listed.test") == BLOCKED
+            upstream.otherwise = (Way.HONEST,)
+            wait_for(lambda: asked(service.dns, name) == REAL, f"the truth after {lie}", 40)  # noqa: B023 - waited for here
+        assert up(service, upstream)
+
+
+def test_64_kb_in_a_datagram_are_asked_for_again_by_tcp(tmp_path: Path, upstream: Upstream) -> None:
+    with served(tmp_path, upstream.address) as service, watched(service):
+        upstream.otherwise = (Way.HUGE,)
+        reply = exchange(service.dns, query_for("huge.test"))
+        assert len(reply) <= 1232
+        assert reply[2] & 2, "what does not fit is cut"
+        assert upstream.exchanges["tcp"] == 1
+        assert len(exchange(service.dns, query_for("huge.test"), over="tcp")) > 60_000
+
+
+def test_a_forged_reply_before_the_honest_one_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    with served(tmp_path, upstream.address) as service, watched(service):
+        upstream.otherwise = (Way.WRONG_ID, Way.WRONG_QUESTION, Way.WRONG_PORT, Way.HONEST)
+        assert ask_all(service, "forged", 200).share(REAL) == 1
+        upstream.otherwise = (*(Way.GUESS,) * 12, Way.HONEST)
+        assert ask_all(service, "guessed", 50).share(REAL) == 1
+        assert upstream.exchanges["tcp"] > 0, "where somebody guesses, TCP is asked"
+
+
+def test_what_an_answer_says_of_other_names_is_not_kept_for_them(tmp_path: Path) -> None:
+    """A forwarder passes an answer whole; but what it says of a name counts for the question asked alone."""
+    poison = "203.0.113.66"
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        reply = honest(query)
+        for section in (reply.answer, reply.authority, reply.additional):
+            section.append(dns.rrset.from_text("victim.test.", 300, "IN", "A", poison))
+        if query.question[0].name.to_text() == "victim.test.":
+            return honest(query)
+        if query.question[0].name.to_text().startswith("leads"):
+            reply.answer.insert(0, dns.rrset.from_text(query.question[0].name, 300, "IN", "CNAME", "x.listed.test."))
+        return reply
+
+    with in_thread(answer) as upstream, served(tmp_path, upstream.address) as service:
+        assert asked(service.dns, "first.test").startswith(REAL)
+        assert asked(service.dns, "victim.test") == REAL
+        assert asked(service.dns, "leads.test") == BLOCKED
+        assert asked(service.dns, "x.listed.test") == BLOCKED
+
+
+def test_tcp_that_hangs_ends_in_time_and_leaves_no_connection(tmp_path: Path, upstream: Upstream) -> None:
+    with served(tmp_path, upstream.address) as service, watched(service):
+        before = open_files(service)
+        upstream.otherwise = (Way.TRUNCATED,)
+        upstream.hold_streams = True
+        came = ask_all(service, "hang", 100)
+        assert came.said()[NO_ANSWER] + came.said()[NOBODY_UP] == 90
+        wait_for(lambda: open_files(service) <= before + 64, "connections to be closed", 5)
+        upstream.hold_streams = False
+        wait_for(lambda: asked(service.dns, f"{time.monotonic_ns()}.test") == REAL, "an answer", 6)
+        assert ask_all(service, "again", 100).share(REAL) == 1
