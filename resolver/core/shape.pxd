@@ -17,6 +17,6 @@ cpdef int read(
     Shape shape, const unsigned char[::1] packet, Py_ssize_t end, bint stream, Question question
 ) except -1
 
-cpdef int reply(Shape shape, Py_ssize_t end, bint stream, Question question) except -1
+cpdef int reply(Shape shape, Py_ssize_t end) except -1
 
-cdef int _note(Shape shape, Question question) except -1
+cdef int _begin(Shape shape, Py_ssize_t end, int stream, int is_reply) except -1

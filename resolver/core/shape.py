@@ -2,8 +2,8 @@
 """The shape of the packet that is being answered: numbers that may be told after a crash, and nothing else of it.
 
 Rules:
-- Before a packet is read its size and transport are known, after that what core.question read; a reply that is judged
-  is told by its size, under the question that it answers.
+- Before a packet is read its size and transport are known, after that what core.question read; of a reply that is
+  judged the size alone.
 - Size in octets, transport, kind, type, class, number of labels, flags, whether it has EDNS: no octet of a name or of
   an address.
 - It costs one call: `read` is core.question's parse, noted.
@@ -31,32 +31,29 @@ class Shape:
 
 def read(shape, packet, end, stream, question):
     """Read the query packet[:end] into `question` and return its problem, as core.question.parse does; note both."""
-    shape.numbers[_OCTETS] = end
-    shape.numbers[_STREAM] = stream
-    shape.numbers[_REPLY] = 0
-    shape.numbers[_QTYPE] = _UNKNOWN
-    shape.numbers[_QCLASS] = _UNKNOWN
-    shape.numbers[_LABELS] = _UNKNOWN
-    shape.numbers[_FLAGS] = _UNKNOWN
-    shape.numbers[_EDNS] = _UNKNOWN
+    _begin(shape, end, stream, 0)
     problem = parse(packet, end, question)
-    _note(shape, question)
-    return problem
-
-
-def reply(shape, end, stream, question):
-    """Note that an upstream's reply of `end` octets is judged now, for a query that was read into `question` before."""
-    shape.numbers[_OCTETS] = end
-    shape.numbers[_STREAM] = stream
-    shape.numbers[_REPLY] = 1
-    _note(shape, question)
-    return 0
-
-
-def _note(shape, question):
     shape.numbers[_QTYPE] = question.qtype
     shape.numbers[_QCLASS] = question.qclass
     shape.numbers[_LABELS] = question.name.labels
     shape.numbers[_FLAGS] = question.flags
     shape.numbers[_EDNS] = question.has_opt
+    return problem
+
+
+def reply(shape, end):
+    """Note that an upstream's reply of `end` octets is judged now."""
+    _begin(shape, end, _UNKNOWN, 1)
+    return 0
+
+
+def _begin(shape, end, stream, is_reply):
+    shape.numbers[_OCTETS] = end
+    shape.numbers[_STREAM] = stream
+    shape.numbers[_REPLY] = is_reply
+    shape.numbers[_QTYPE] = _UNKNOWN
+    shape.numbers[_QCLASS] = _UNKNOWN
+    shape.numbers[_LABELS] = _UNKNOWN
+    shape.numbers[_FLAGS] = _UNKNOWN
+    shape.numbers[_EDNS] = _UNKNOWN
     return 0
