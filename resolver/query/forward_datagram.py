@@ -3,7 +3,8 @@
 Rules (RFC 5452 9):
 - A socket is connected, so only its server's datagrams arrive; its port is the kernel's random choice.
 - A query takes a random socket and a random id that is free on it; a reply counts only with id and question.
-- A socket is replaced after so many queries or seconds, and closed once its last query is done.
+- A socket is replaced after so many queries or seconds, and closed once its last query is done; at once after an error,
+  for uvloop's reader never wakes again after one.
 - Where STRANGE datagrams come to a socket while queries wait on it, somebody guesses: the socket goes, and who waits on
   it is told, so as to ask in another way.
 """
@@ -90,6 +91,7 @@ class Line:
         except ConnectionRefusedError:
             # It speaks of a query sent before, and is told once: here, not to the reader. Those who wait are told from
             # the loop: each may ask elsewhere and meet the same there, and that must not nest.
+            self.retired = True
             self.loop.call_soon(self._fail, "refused")
             raise Refused from None
         self.flights[identity] = asking
@@ -121,10 +123,9 @@ class Line:
             size = self.socket.recv_into(_received)
         except BlockingIOError:
             return
-        except ConnectionRefusedError:
-            self._fail("refused")
-            return
-        except OSError:
+        except OSError as error:
+            self.retired = True
+            self._fail("refused" if isinstance(error, ConnectionRefusedError) else "network")
             return
         identity = _received[0] << 8 | _received[1]
         asking = self.flights.get(identity) if size >= 12 else None

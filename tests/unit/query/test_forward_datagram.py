@@ -207,6 +207,29 @@ async def test_all_who_wait_on_a_socket_are_told_that_nobody_listens(
 
 
 @pytest.mark.asyncio
+async def test_one_that_refused_is_heard_as_soon_as_it_listens_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_datagram, "SOCKETS", 1)
+    before = open_sockets()
+    with socket.socket(type=socket.SOCK_DGRAM) as gone:
+        gone.bind((HOST, 0))
+        where = gone.getsockname()
+    lines = Datagrams(Endpoint(*where), _nothing)
+    with pytest.raises(Refused):
+        await ask(lines)
+    assert open_sockets() == before
+    with socket.socket(type=socket.SOCK_DGRAM) as upstream:
+        upstream.bind(where)
+        upstream.setblocking(False)
+        for _ in range(3):
+            asked = send(lines)
+            seen, peer = upstream.recvfrom(4096)
+            upstream.sendto(dns.message.make_response(dns.message.from_wire(seen)).to_wire(), peer)
+            async with asyncio.timeout(5):
+                assert await asked.came
+    lines.close()
+
+
+@pytest.mark.asyncio
 async def test_closing_tells_who_waits() -> None:
     async with serve(TABLE) as upstream:
         upstream.otherwise = (Way.SILENT,)
