@@ -1,5 +1,6 @@
-"""The units as Debian's systemd reads them, and the service under what they ask of the kernel."""
+"""The units as systemd reads them, the service under what they ask of the kernel and with sockets handed over."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.journeys import accounts
-from tests.journeys.processes import Site, asked, hang_up
-from tests.journeys.running import PAGE_V4, ROOT, Service, stop
+from tests.journeys.processes import Site, asked, hang_up, wait_for
+from tests.journeys.running import HOST, PAGE_V4, ROOT, Service, free_ports, stop
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE = UNITS / "blocklist-resolver.service"
@@ -115,3 +116,39 @@ def test_a_filter_that_takes_too_much_is_noticed(program: Program, folder: Path)
     )
     assert service.process.wait(30) == 2
     assert "listen.user: the kernel left us what had to go (CapInh)" in service.said
+
+
+def activated(program: Program, site: Site, *options: str) -> Service:
+    """The service as systemd starts it once something comes by a socket that systemd holds."""
+    activate = (program("systemd-socket-activate"), *options, "-E", f"PYTHONPATH={ROOT}")
+    service = run(site, *activate, sys.executable, "-m", "resolver")
+    wait_for(lambda: "Listening on" in service.said, "systemd-socket-activate")
+    return service
+
+
+@pytest.mark.parametrize(("over", "options"), [("udp", ("--datagram",)), ("tcp", ())])
+def test_a_query_that_was_there_before_the_service_is_answered(
+    over: str, options: tuple[str, ...], program: Program, tmp_path: Path
+) -> None:
+    site = Site(tmp_path)
+    site.publish([accounts.LISTED])
+    with site.started():
+        assert asked(site.dns, accounts.LISTED) == f"{PAGE_V4} EDE 4"
+    service = activated(program, site, *options, "-l", f"{HOST}:{site.dns}")
+    try:
+        assert asked(site.dns, accounts.LISTED, over=over, seconds=20.0) == f"{PAGE_V4} EDE 4"
+        for other in ("udp", "tcp"):
+            assert asked(site.dns, accounts.LISTED, over=other) == f"{PAGE_V4} EDE 4"
+    finally:
+        ended = stop(service.process)
+    assert ended == 0, service.said
+
+
+def test_a_socket_that_the_configuration_does_not_name_ends_the_start(program: Program, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    other = free_ports(1)[0]
+    service = activated(program, site, "--datagram", "-l", f"{HOST}:{other}")
+    with contextlib.suppress(OSError):
+        asked(other, accounts.LISTED, seconds=1.0)
+    assert service.process.wait(30) == 2
+    assert f"listen.dns: a socket for {HOST}:{other} was handed over, and listen.dns does not name it" in service.said
