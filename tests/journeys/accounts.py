@@ -34,11 +34,13 @@ def open_folder() -> Iterator[Path]:
 
 
 def site_of(folder: Path, user: str = "nobody") -> Site:
-    """A site whose state and authority are the account's; one entry is listed."""
+    """A site whose state, authority and control socket are the account's; one entry is listed."""
     site = Site(folder)
     site.sections["listen"].update(user=user, dns=[f"{HOST}:{site.dns}"], allow=["127.0.0.0/8"])
-    (folder / "state").mkdir(mode=0o700)
+    site.sections["control"] = {"socket": str(folder / "run" / "control"), "group": ""}
+    for name in ("state", "run"):
+        (folder / name).mkdir(mode=0o700)
     site.publish([LISTED])
-    for path in (folder / "state", folder / "authority", *(folder / "authority").rglob("*")):
+    for path in (folder / "run", folder / "state", folder / "authority", *(folder / "authority").rglob("*")):
         os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
     return site
