@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ import pytest
 from resolver import systemd
 from resolver.core import codes
 from resolver.core.question import Question, parse
-from resolver.query.answer import Tables
 from tests.unit.query import parts
 
 VARIABLES = {
@@ -188,8 +188,8 @@ def test_the_question_is_well_formed_and_never_forwarded() -> None:
 @pytest.mark.parametrize("complete", [True, False])
 @pytest.mark.parametrize("allow", ["192.0.2.0/24", "::/0"])
 def test_our_own_query_goes_the_way_of_all_and_never_upstream(allow: str, complete: bool) -> None:
-    in_force = Tables(parts.generation(1, [["watchdog.test"]]), parts.access(allow=[allow], rate=1), complete)
-    house = parts.House(parts.says(), in_force)
+    in_force = parts.tables(1, [["watchdog.test"]], complete=complete)
+    house = parts.House(parts.says(), replace(in_force, access=parts.access(allow=[allow], rate=1)))
     assert all(systemd.answers(house.answer.answer) for _ in range(5))
     assert house.upstream.asked == []
     assert house.count("queries_total", "udp") == 5
