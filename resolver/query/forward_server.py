@@ -172,7 +172,7 @@ class Try:
     def leave(self) -> None:
         """The owner wants no reply any more; the server's health still wants to know whether there is one."""
         self._owner = _NOBODY
-        if self.pending and not self._stream:
+        if self.pending:
             self.server.wheel.at(self._started + self.server.timeout_s, self)
 
     def wake(self, now: float) -> None:

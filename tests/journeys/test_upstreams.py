@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import dns.message
+import dns.rcode
 import dns.rrset
 import pytest
 
@@ -197,8 +199,7 @@ def test_all_gone_is_told_at_once_and_their_return_is_found(tmp_path: Path) -> N
         started = time.monotonic()
         came = ask_all(service, "gone", 300, 300)
         assert came.share(REAL) == 0
-        # The kernel tells of closed ports so many times a second; of the rest only time tells.
-        assert sum(one.seconds < SLACK_S for one in came.each) > 0.8 * len(came.each)
+        assert came.worst() < SLACK_S, "nobody waits for what is refused"
         wait_for(lambda: not up(service, one) and not up(service, other), "both to be taken out", 6)
         print(f"refusing: out after {time.monotonic() - started:.1f} s, worst {came.worst():.2f} s")
         assert ask_all(service, "still", 50).share(NOBODY_UP) == 1
@@ -226,18 +227,23 @@ def test_lies_are_neither_sent_nor_kept(tmp_path: Path, upstream: Upstream) -> N
     """Every exchange of a name is answered by one lie; over TCP, too, where the lie leads there."""
     with served(tmp_path, upstream.address) as service, watched(service):
         for number, lie in enumerate(LIES):
-            name = f"lie-{number}.test"
             upstream.otherwise = lie
             started = time.monotonic()
             if lie == (Way.TRUNCATED,):
                 upstream.script.extend([(Way.TRUNCATED,), (Way.RESET,), (Way.TRUNCATED,), (Way.HALF,)])
-            said = asked(service.dns, name)
+            said = asked(service.dns, f"lie-{number}.test")
             assert said.startswith("SERVFAIL"), f"{lie}: {said}"
             assert time.monotonic() - started < IN_TIME_S
             assert asked(service.dns, f"x{number}.listed.test") == BLOCKED
-            upstream.otherwise = (Way.HONEST,)
-            wait_for(lambda: asked(service.dns, name) == REAL, f"the truth after {lie}", 40)  # noqa: B023 - waited for here
+        upstream.otherwise = (Way.HONEST,)
+        for number, lie in enumerate(LIES):
+            wait_for(partial(is_real, service, f"lie-{number}.test"), f"the truth after {lie}", 40)
         assert up(service, upstream)
+
+
+def is_real(service: Service, name: str) -> bool:
+    """Whether the honest answer comes: a failure that is kept has to go first."""
+    return asked(service.dns, name) == REAL
 
 
 def test_64_kb_in_a_datagram_are_asked_for_again_by_tcp(tmp_path: Path, upstream: Upstream) -> None:
@@ -291,3 +297,49 @@ def test_tcp_that_hangs_ends_in_time_and_leaves_no_connection(tmp_path: Path, up
         upstream.hold_streams = False
         wait_for(lambda: asked(service.dns, f"{time.monotonic_ns()}.test") == REAL, "an answer", 6)
         assert ask_all(service, "again", 100).share(REAL) == 1
+
+
+def short_lived(query: dns.message.Message) -> dns.message.Message:
+    """Honest for a second; what begins with `no` is not there."""
+    if not query.question[0].name.to_text().startswith("no"):
+        reply = honest(query)
+        for rrset in reply.answer:
+            rrset.ttl = 1
+        return reply
+    reply = dns.message.make_response(query, recursion_available=True)
+    reply.set_rcode(dns.rcode.NXDOMAIN)
+    soa = "ns.example. nobody.example. 1 3600 1200 604800 1"
+    reply.authority.append(dns.rrset.from_text("test.", 1, "IN", "SOA", soa))
+    return reply
+
+
+@pytest.mark.parametrize("way", ["silent", "gone", "servfail"])
+def test_what_was_kept_is_served_past_its_time_and_marked(tmp_path: Path, way: str) -> None:
+    with (
+        in_thread(short_lived) as upstream,
+        served(tmp_path, upstream.address, cache={"size": "1MiB", "stale": "1h"}) as service,
+    ):
+        site_names = [f"kept-{n}.test" for n in range(20)]
+        for name in site_names:
+            assert asked(service.dns, name) == REAL
+        assert asked(service.dns, "no.test") == "NXDOMAIN"
+        expired = time.monotonic() + 2.1
+        if way == "gone":
+            upstream.away()
+        else:
+            upstream.otherwise = (Way.SILENT if way == "silent" else Way.SERVFAIL,)
+        threading.Event().wait(expired - time.monotonic())
+        came = burst(service.dns, [*site_names, "no.test", "x.listed.test", "new.test"], per_second=100, wait_s=3)
+        said = {one.name: one.said for one in came.each}
+        assert {said[name] for name in site_names} == {f"{REAL} EDE 3"}
+        assert said["no.test"] == "NXDOMAIN EDE 19"
+        assert said["x.listed.test"] == BLOCKED
+        assert said["new.test"].startswith("SERVFAIL")
+        assert came.worst() < IN_TIME_S
+        print(f"stale, {way}: worst {came.worst():.2f} s")
+        reply = dns.message.from_wire(exchange(service.dns, query_for(site_names[0])))
+        assert 0 < reply.answer[0].ttl <= 30
+        if way == "gone":
+            upstream.back()
+        upstream.otherwise = (Way.HONEST,)
+        wait_for(lambda: asked(service.dns, site_names[0]) == REAL, "a fresh answer", 40)
