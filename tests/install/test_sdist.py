@@ -54,6 +54,7 @@ def test_the_sdist_holds_both_halves_of_the_core(sdist: Path) -> None:
     }
     assert core <= names
     assert {"pyproject.toml", "LICENSE", "README.md", "resolver/py.typed", "resolver/install.py"} <= names
+    assert "resolver/_crash.c" in names
 
 
 def test_an_install_from_the_sdist_runs_the_compiled_core(
@@ -64,13 +65,13 @@ def test_an_install_from_the_sdist_runs_the_compiled_core(
     compiled = sorted(path.stem for path in (ROOT / "resolver/core").glob("*.pxd"))
     script = f"""
 import importlib
-for name in {compiled!r}:
-    print(importlib.import_module("resolver.core." + name).__file__)
+for name in [*("core." + name for name in {compiled!r}), "_crash"]:
+    print(importlib.import_module("resolver." + name).__file__)
 """
     done = run(environment, "-c", script, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     files = done.stdout.split()
-    assert len(files) == len(compiled)
+    assert len(files) == len(compiled) + 1
     assert all(name.endswith(".so") and str(tmp_path) in name for name in files), files
     done = run(environment.with_name("blocklist-resolver"), "--version", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "blocklist-resolver 0.1.0\n")
