@@ -5,7 +5,8 @@ Rules:
   where the case of the question was drawn, in that case: a datagram in another is followed by TCP.
 - TC=1 is followed by TCP at the same server; so is a datagram larger than we take, and a socket at which somebody
   guesses. At most STREAMS connections a server; who finds none free waits within its time.
-- What does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand back the reply.
+- What does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand back the reply. These
+  errors alone may come without the question.
 - A query that was sent stays known for as long again after its time limit: a late reply is no forgery.
 """
 
@@ -27,6 +28,7 @@ from resolver.values import Endpoint
 FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop")
 """refused, network: by the host or on the way; error: REFUSED, NOTIMP or FORMERR; loop: it led back to us."""
 
+HEADER_OCTETS = 12
 OPT_OCTETS = 11
 STREAMS = 128
 WINDOW = 1000
@@ -189,6 +191,8 @@ class Try:
             self._fail("servfail", reply)
         elif _message.rcode in _ERRORS:
             self._fail("error", reply)
+        elif len(reply) == HEADER_OCTETS:
+            self._fail("mismatch", None)
         else:
             self._end(failed=False)
             self.server.took(time.monotonic() - self._started, sure=self.sends == 1 and not self._stream)

@@ -1,6 +1,8 @@
 """One query at one server: what counts as its reply, when TCP is asked, and what is known of the server after."""
 
 import asyncio
+import contextlib
+import socket
 import time
 
 import pytest
@@ -10,7 +12,7 @@ from resolver.query.forward import Unanswered
 from resolver.query.forward_server import LEAST_FOR_QUANTILES, Server
 from resolver.query.forward_wheel import Wheel
 from resolver.values import Endpoint
-from tests.fakes.upstream import Way, serve
+from tests.fakes.upstream import HOST, Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, exchange, parsed
 from tests.unit.query.parts import query, until
 
@@ -88,6 +90,36 @@ async def test_no_more_connections_than_so_many(monkeypatch: pytest.MonkeyPatch)
             await asyncio.sleep(0)
         assert all(task.result().answer for task in waiting)
         assert 0 < most <= 4, "two, and those that the other side has not seen end"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("rcode", "counts"), [(1, True), (2, True), (4, True), (5, True), (3, False), (6, False)])
+async def test_only_an_error_may_come_without_the_question(rcode: int, counts: bool) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as upstream:
+        upstream.bind((HOST, 0))
+        upstream.setblocking(False)
+        async with asking(Endpoint(*upstream.getsockname()), timeout_s=SHORT_S) as one:
+            packet = query("open.test", edns=False).to_wire()
+            waiting = one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
+            sends = 0
+            while not waiting.done():
+                with contextlib.suppress(BlockingIOError):
+                    seen, peer = upstream.recvfrom(4096)
+                    sends += 1
+                    upstream.sendto(seen[:2] + b"\x81" + bytes([0x80 | rcode]) + bytes(8), peer)
+                await asyncio.sleep(0)
+            if counts:
+                assert await waiting == packet_of(await waiting, rcode)
+                assert sends == 1
+            else:
+                with pytest.raises(Unanswered):
+                    await waiting
+                assert one.servers[0].failures["mismatch"] == 2
+
+
+def packet_of(reply: bytes, rcode: int) -> bytes:
+    """A header that holds this rcode, and no more, under the reply's id."""
+    return reply[:2] + b"\x81" + bytes([0x80 | rcode]) + bytes(8)
 
 
 @pytest.mark.asyncio
