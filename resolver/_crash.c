@@ -14,7 +14,6 @@
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <signal.h>
@@ -22,6 +21,15 @@
 #include <string.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#if __has_include(<execinfo.h>)
+#include <execinfo.h>
+#else /* a C library without it (musl): the place alone is told */
+static int backtrace(void **frames, int size) {
+    (void)frames, (void)size;
+    return 0;
+}
+#endif
 
 #define OBJECTS 256
 #define FRAMES 64

@@ -10,12 +10,16 @@ Rules:
 """
 
 import faulthandler
+import sys
 
 from resolver import __version__, _crash
 
 
 def watch() -> None:
     """Report a crash of this process from now on; to be called once, by the main thread, when all is imported."""
+    if sys.stderr is None:
+        # Closed: whatever has its number now, a socket maybe, is not where a report belongs.
+        return
     faulthandler.enable()
     _crash.watch(__version__)
 

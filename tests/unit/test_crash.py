@@ -122,6 +122,25 @@ def test_pythons_own_stack_follows() -> None:
     assert any(line.startswith('  File "<string>", line ') for line in said)
 
 
+def test_what_has_the_number_of_a_closed_stderr_gets_no_report() -> None:
+    code = """
+import os, sys
+from resolver import crash
+sys.stderr = None
+reader, writer = os.pipe()
+os.dup2(writer, 2)
+crash.watch()
+if os.fork() == 0:
+    os.abort()
+os.wait()
+os.close(writer)
+os.close(2)
+print(os.read(reader, 99))
+"""
+    ended = run(code)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "b''\n", "")
+
+
 def test_one_watch_a_process() -> None:
     ended = run(CRASH + "try:\n    crash.watch()\nexcept RuntimeError as error:\n    print(error)\n")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "watched already\n", "")
