@@ -69,10 +69,7 @@ Peer = tuple[str, int]
 
 def records(table: Mapping[tuple[str, str], Sequence[str]], *, ttl: int = 300) -> Answer:
     """Answers from `{(name, type): [rdata, ...]}`: else NXDOMAIN, or NODATA where it knows the name."""
-    known = {
-        (dns.name.from_text(name), dns.rdatatype.from_text(kind)): rdata
-        for (name, kind), rdata in table.items()
-    }
+    known = {(dns.name.from_text(name), dns.rdatatype.from_text(kind)): rdata for (name, kind), rdata in table.items()}
     names = {name for name, _ in known}
 
     def answer(query: dns.message.Message) -> dns.message.Message:
@@ -168,9 +165,7 @@ class Upstream:
         await asyncio.gather(*self._running, return_exceptions=True)
         await tcp.wait_closed()
 
-    async def _endpoint(
-        self, on_datagram: Callable[[bytes, Peer], None], port: int = 0
-    ) -> asyncio.DatagramTransport:
+    async def _endpoint(self, on_datagram: Callable[[bytes, Peer], None], port: int = 0) -> asyncio.DatagramTransport:
         protocol = type("Datagrams", (asyncio.DatagramProtocol,), {})()
         protocol.datagram_received = on_datagram
         transport, _ = await self._loop.create_datagram_endpoint(lambda: protocol, local_addr=(HOST, port))

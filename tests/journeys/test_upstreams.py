@@ -109,7 +109,7 @@ def watched(service: Service, upstreams: int = 1) -> Iterator[None]:
 def test_a_third_of_all_datagrams_lost_is_hardly_felt(tmp_path: Path, upstream: Upstream) -> None:
     with served(tmp_path, upstream.address) as service, watched(service):
         upstream.loss = 0.3
-        came = ask_all(service, "loss", 600, 300)
+        came = ask_all(service, "loss", 600, 500)
         print(f"30 % lost each way: {came.share(REAL):.1%} answered, worst {came.worst():.2f} s")
         assert came.share(REAL) > 0.85
         assert up(service, upstream)
@@ -119,7 +119,7 @@ def test_who_answers_after_the_time_limit_is_out_and_comes_back(tmp_path: Path, 
     with served(tmp_path, upstream.address) as service, watched(service):
         upstream.delay_s = 2.0
         started = time.monotonic()
-        came = ask_all(service, "slow", 300, 150)
+        came = ask_all(service, "slow", 200, 200)
         assert came.share(REAL) == 0
         wait_for(lambda: not up(service, upstream), "it to be taken out", 6)
         print(f"2 s late: out after {time.monotonic() - started:.1f} s")
@@ -144,12 +144,14 @@ def test_one_that_hangs_of_three_is_taken_out_and_hardly_felt(tmp_path: Path) ->
             one.delay_s = 0.05  # Else the fastest is enough for all, and nobody meets the one that hangs.
         bad.otherwise = (Way.SILENT,)
         started = time.monotonic()
-        came = ask_all(service, "hang", 400, 200)
+        came = ask_all(service, "hang", 400, 400)
         print(f"one of three hangs: {came.share(REAL):.1%} answered, worst {came.worst():.2f} s")
         assert came.share(REAL) == 1
         assert came.worst() < LIMIT_S
         rounds = count()
-        wait_for(lambda: not up(service, bad) or not ask_all(service, f"{next(rounds)}", 100), "it to be taken out", 10)
+        wait_for(
+            lambda: not up(service, bad) or not ask_all(service, f"{next(rounds)}", 100, 400), "it to be taken out", 10
+        )
         print(f"hanging: out after {time.monotonic() - started:.1f} s")
         before = bad.exchanges["udp"]
         assert ask_all(service, "out", 100).worst() < SLACK_S
@@ -178,7 +180,7 @@ def test_one_that_comes_and_goes_beside_one_that_stays(tmp_path: Path) -> None:
         flapper = threading.Thread(target=flap)
         flapper.start()
         try:
-            came = ask_all(service, "flap", 600, 200)
+            came = ask_all(service, "flap", 600, 300)
         finally:
             over.set()
             flapper.join()
@@ -313,33 +315,38 @@ def short_lived(query: dns.message.Message) -> dns.message.Message:
     return reply
 
 
-@pytest.mark.parametrize("way", ["silent", "gone", "servfail"])
-def test_what_was_kept_is_served_past_its_time_and_marked(tmp_path: Path, way: str) -> None:
+def test_what_was_kept_is_served_past_its_time_and_marked(tmp_path: Path) -> None:
     with (
         in_thread(short_lived) as upstream,
         served(tmp_path, upstream.address, cache={"size": "1MiB", "stale": "1h"}) as service,
     ):
-        site_names = [f"kept-{n}.test" for n in range(20)]
-        for name in site_names:
-            assert asked(service.dns, name) == REAL
-        assert asked(service.dns, "no.test") == "NXDOMAIN"
-        expired = time.monotonic() + 2.1
-        if way == "gone":
-            upstream.away()
-        else:
-            upstream.otherwise = (Way.SILENT if way == "silent" else Way.SERVFAIL,)
-        threading.Event().wait(expired - time.monotonic())
-        came = burst(service.dns, [*site_names, "no.test", "x.listed.test", "new.test"], per_second=100, wait_s=3)
-        said = {one.name: one.said for one in came.each}
-        assert {said[name] for name in site_names} == {f"{REAL} EDE 3"}
-        assert said["no.test"] == "NXDOMAIN EDE 19"
-        assert said["x.listed.test"] == BLOCKED
-        assert said["new.test"].startswith("SERVFAIL")
-        assert came.worst() < IN_TIME_S
-        print(f"stale, {way}: worst {came.worst():.2f} s")
-        reply = dns.message.from_wire(exchange(service.dns, query_for(site_names[0])))
-        assert 0 < reply.answer[0].ttl <= 30
-        if way == "gone":
-            upstream.back()
+        kept = {way: [f"{way}-{n}.test" for n in range(20)] for way in ("servfail", "silent", "gone")}
+        for way, known in kept.items():
+            assert all(asked(service.dns, name) == REAL for name in known)
+            assert asked(service.dns, f"no-{way}.test") == "NXDOMAIN"
+        # The time of an answer is the wall's: there is no other way to let it pass.
+        threading.Event().wait(2.1)
+        upstream.otherwise = (Way.SERVFAIL,)
+        stale(service, "servfail", kept["servfail"])
+        upstream.otherwise = (Way.SILENT,)
+        stale(service, "silent", kept["silent"])
+        upstream.away()
+        stale(service, "gone", kept["gone"])
+        upstream.back()
         upstream.otherwise = (Way.HONEST,)
-        wait_for(lambda: asked(service.dns, site_names[0]) == REAL, "a fresh answer", 40)
+        wait_for(partial(is_real, service, kept["gone"][0]), "a fresh answer", 40)
+
+
+def stale(service: Service, way: str, known: list[str]) -> None:
+    """What upstream does not answer in this way is served and marked; what is listed or not kept is as ever."""
+    negative, new = f"no-{way}.test", f"new-{way}.test"
+    came = burst(service.dns, [*known, negative, "x.listed.test", new], per_second=100, wait_s=IN_TIME_S)
+    said = {one.name: one.said for one in came.each}
+    print(f"stale, {way}: worst {came.worst():.2f} s")
+    assert {said[name] for name in known} == {f"{REAL} EDE 3"}
+    assert said[negative] == "NXDOMAIN EDE 19"
+    assert said["x.listed.test"] == BLOCKED
+    assert said[new].startswith("SERVFAIL")
+    assert came.worst() < IN_TIME_S
+    reply = dns.message.from_wire(exchange(service.dns, query_for(known[0])))
+    assert 0 < reply.answer[0].ttl <= 30
