@@ -10,6 +10,7 @@ import json
 import secrets
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,17 +136,31 @@ def render(reply: Reply) -> str:
 
 def as_json(reply: Reply) -> str:
     """Return the reply as one JSON object."""
-    return json.dumps(
-        {
-            "rcode": reply.rcode,
-            "flags": reply.flags,
-            "extended_errors": [{"code": code, "name": words} for code, words in reply.errors],
-            "answer": reply.answers,
-            "authority": reply.authorities,
-            "additional": reply.additionals,
-            "milliseconds": round(reply.seconds * 1000, 1),
-        }
-    )
+    return json.dumps(_facts(reply))
+
+
+def render_walk(steps: Sequence[tuple[str, str, float]], reply: Reply | None) -> str:
+    """Return the steps of a query's way (what, what was found there, seconds) and the reply, as a person reads it."""
+    lines = [f"{step:<11}{said:<60}{seconds * 1000:>9.2f} ms" for step, said, seconds in steps]
+    return "\n".join([*lines, "", render(reply) if reply else "no answer is sent"])
+
+
+def walk_as_json(steps: Sequence[tuple[str, str, float]], reply: Reply | None) -> str:
+    """Return the same as one JSON object; `reply` is null where no answer is sent."""
+    walked = [{"step": step, "said": said, "milliseconds": round(seconds * 1000, 3)} for step, said, seconds in steps]
+    return json.dumps({"steps": walked, "reply": _facts(reply) if reply else None})
+
+
+def _facts(reply: Reply) -> dict[str, object]:
+    return {
+        "rcode": reply.rcode,
+        "flags": reply.flags,
+        "extended_errors": [{"code": code, "name": words} for code, words in reply.errors],
+        "answer": reply.answers,
+        "authority": reply.authorities,
+        "additional": reply.additionals,
+        "milliseconds": round(reply.seconds * 1000, 1),
+    }
 
 
 def _type_number(text: str) -> int:

@@ -2,6 +2,7 @@
 
 Rules:
 - What is not named as fixed here is replaced while serving; service does so in one place.
+- The upstreams keep their sockets, their health and their labels in /metrics until a restart.
 - A list keeps its place, its source and its guard until a restart: its counters and its state go by them.
 - Keys are told, values are not: whatever was pasted into one stays where it was pasted.
 """
@@ -16,6 +17,7 @@ _FIXED = frozenset(
     (
         "listen.dns",
         "listen.user",
+        "upstream.servers",
         "cache.size",
         "page.listen",
         "metrics.listen",

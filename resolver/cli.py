@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from resolver import __version__
 
@@ -31,6 +31,14 @@ _TYPED = re.compile(r"invalid choice: .*? \(choose from|invalid \w+ value: .*", 
 
 class UsageError(Exception):
     """The command line cannot be carried out; the text says why and repeats nothing of it."""
+
+
+class Refusal(Exception):
+    """What was asked was not done; the text says where, why and what to do. `status` is the exit status."""
+
+    def __init__(self, said: str, status: int) -> None:
+        super().__init__(said)
+        self.status = status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,6 +61,7 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_ask(verbs)
     _add_list(verbs)
+    _add_control(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)
@@ -76,8 +85,15 @@ def _add_ask(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     ask = verbs.add_parser("ask", help="one query, as a person would read it")
     ask.add_argument("name", metavar="NAME|-", help="-: from the terminal without echo, or from stdin")
     ask.add_argument("type", metavar="TYPE", nargs="?", default="A", help="default: A")
-    ask.add_argument("--server", default=DEFAULT_SERVER, metavar="ADDR:PORT", help="default: %(default)s")
-    ask.add_argument("--over", choices=("udp", "tcp"), default="udp")
+    ask.add_argument("--server", metavar="ADDR:PORT", help=f"default: {DEFAULT_SERVER}")
+    ask.add_argument("--over", choices=("udp", "tcp"), help="default: udp")
+    ask.add_argument(
+        "--as",
+        dest="client",
+        metavar="ADDR",
+        help="walk the running service's own path as this client would, and tell each step",
+    )
+    _add_config(ask)
     ask.add_argument("--json", action="store_true")
     ask.set_defaults(verb=_ask)
 
@@ -92,6 +108,21 @@ def _add_list(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
     _add_config(check)
     check.set_defaults(verb=_list_check)
+
+
+def _add_control(verbs: "argparse._SubParsersAction[_Parser]") -> None:
+    status = verbs.add_parser("status", help="one screen of the running service's health, and what to do next")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(verb=_status)
+    reload = verbs.add_parser("reload", help="read lists and configuration again; exit 2: the old one stays")
+    reload.set_defaults(verb=_reload)
+    cache = verbs.add_parser("cache", help="the answers kept").add_subparsers(metavar="STEP", required=True)
+    flush = cache.add_parser("flush", help="forget the answers kept for a name")
+    flush.add_argument("name", metavar="NAME|-", help="-: from the terminal without echo, or from stdin")
+    flush.add_argument("--subtree", action="store_true", help="and for every name below it; . is everything")
+    flush.set_defaults(verb=_cache_flush)
+    for parser in (status, reload, flush):
+        _add_config(parser)
 
 
 def _add_authority(parser: argparse.ArgumentParser) -> None:
@@ -111,29 +142,116 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from resolver import config
 
     loaded = config.load(arguments.file)
+    from resolver import checks, control
+
+    checks.check(arguments.file, loaded)
+    for line in (*config.warnings(loaded), control.missing(loaded.control.group)):
+        if line:
+            print(f"warning: {line}", file=sys.stderr)
     print(f"{arguments.file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
     return DONE
 
 
 def _ask(arguments: argparse.Namespace) -> int:
+    if arguments.client is not None:
+        return _ask_as(arguments)
     from resolver import values
 
     try:
-        server = values.endpoint(arguments.server)
+        server = values.endpoint(arguments.server or DEFAULT_SERVER)
     except ValueError as error:
         raise UsageError(f"--server: {error}") from None
     from resolver import ask
 
-    name = arguments.name
-    if name == "-":
-        name = next(names(), "")
-        if not name:
-            raise UsageError("no name given")
     try:
-        reply = ask.ask(name, arguments.type, server, arguments.over, ASK_TIMEOUT_S)
+        reply = ask.ask(_name_of(arguments), arguments.type, server, arguments.over or "udp", ASK_TIMEOUT_S)
     except ask.AskError as error:
         return complain(str(error), FAILED)
     print(ask.as_json(reply) if arguments.json else ask.render(reply))
+    return DONE
+
+
+def _name_of(arguments: argparse.Namespace) -> str:
+    """The name that was typed, or the first of stdin; UsageError where there is none."""
+    name: str = next(names(), "") if arguments.name == "-" else arguments.name
+    if not name:
+        raise UsageError("no name given")
+    return name
+
+
+def _ask_as(arguments: argparse.Namespace) -> int:
+    if arguments.over or arguments.server:
+        raise UsageError("--as walks the path inside the running service: it goes without --over and --server")
+    import ipaddress
+
+    try:
+        client = str(ipaddress.ip_address(arguments.client))
+    except ValueError:
+        raise UsageError("--as: expected an address such as 192.0.2.7 or 2001:db8::7") from None
+    from resolver import ask
+
+    try:
+        packet = ask.build_query(_name_of(arguments), arguments.type)
+        answer = _called(arguments, {"verb": "ask", "packet": packet.hex(), "as": client})
+        octets = bytes.fromhex(answer["reply"] or "")
+        reply = ask.understand(octets, packet, answer["seconds"]) if octets else None
+    except ask.AskError as error:
+        return complain(str(error), FAILED)
+    print(ask.walk_as_json(answer["steps"], reply) if arguments.json else ask.render_walk(answer["steps"], reply))
+    return DONE
+
+
+def _called(arguments: argparse.Namespace, request: dict[str, object]) -> dict[str, Any]:
+    """What the running service answers; Refusal where it does not do what was asked, or is not there."""
+    from resolver import control
+
+    try:
+        answer = control.call(control.settings(arguments.config), request)
+    except control.Unreachable as error:
+        raise Refusal(str(error), FAILED) from None
+    if answer["outcome"] != control.DONE:
+        if answer["outcome"] == control.REFUSED:
+            raise Refusal(f"{answer['said']}; the old configuration stays", USAGE)
+        raise Refusal(answer["said"], FAILED)
+    return answer
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    import time
+
+    from resolver import health
+
+    try:
+        found = health.read(_called(arguments, {"verb": "status"})["health"])
+    except health.NotHealth:
+        return complain("the running service is of another version: restart it, or use its own command", FAILED)
+    print(health.as_json(found, time.time()) if arguments.json else health.screen(found, time.time()))
+    return DONE
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    answer = _called(arguments, {"verb": "reload"})
+    for line in answer["warnings"]:
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"{answer['file']}: taken; changed: {', '.join(answer['changed']) or 'nothing'}")
+    print("every list is polled now; see: blocklist-resolver status")
+    return DONE
+
+
+def _cache_flush(arguments: argparse.Namespace) -> int:
+    from resolver import lists
+
+    typed = _name_of(arguments)
+    try:
+        wire = b"\0" if typed == "." else lists.wire(typed)
+    except lists.NotAName as error:
+        raise UsageError(str(error)) from None
+    answer = _called(arguments, {"verb": "flush", "name": wire.hex(), "subtree": arguments.subtree})
+    number = answer["forgotten"]
+    if number is None:
+        print("forgotten: all that was kept below it")
+    else:
+        print(f"forgotten: {number} kept answer{'s' * (number != 1)}" if number else "nothing was kept for it")
     return DONE
 
 
@@ -193,6 +311,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except (ConfigError, UsageError) as error:
         return complain(str(error), USAGE)
+    except Refusal as refusal:
+        return complain(str(refusal), refusal.status)
     except BrokenPipeError:
         # Whoever read our output has left: nothing to say, and no second attempt to flush at exit.
         sys.stdout = None

@@ -50,6 +50,9 @@ batch = 1
 region = "DEMO"
 [state]
 directory = "{folder}/state"
+[control]
+socket = "{folder}/control"
+group = ""
 [[list]]
 id = "demo"
 demonstration = true
@@ -91,7 +94,7 @@ def _demonstrate(folder: Path, ports: argparse.Namespace) -> int:
             [sys.executable, "-m", "resolver", "run", "--config", str(config)], stderr=output, cwd=folder
         )
     try:
-        _show(service, ports)
+        _show(service, ports, config)
         return service.wait()
     except Failed as failed:
         print(f"{failed}\n{log.read_text(errors='replace')}", file=sys.stderr)
@@ -125,7 +128,7 @@ def _prepare(folder: Path, ports: argparse.Namespace) -> Path:
     return config
 
 
-def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace) -> None:
+def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: Path) -> None:
     started = time.monotonic()
     _wait_until_ready(service, ports.metrics_port)
     server = Endpoint("127.0.0.1", ports.dns_port)
@@ -140,6 +143,7 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace) -> None:
         f"Try:  dig @127.0.0.1 -p {ports.dns_port} blocked.test\n"
         f"      kdig @127.0.0.1 -p {ports.dns_port} +tcp www.blocked.test AAAA\n"
         f"      .venv/bin/blocklist-resolver ask blocked.test --server 127.0.0.1:{ports.dns_port}\n"
+        f"      .venv/bin/blocklist-resolver status --config {config}\n"
         f"      http://127.0.0.1:{ports.page_port}/   http://127.0.0.1:{ports.metrics_port}/metrics\n\n"
         "Serving; stop it with Ctrl-C.",
         flush=True,

@@ -15,8 +15,9 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from resolver import __version__, control
 from resolver.config import Config, warnings
@@ -40,13 +41,21 @@ class Refused(Exception):
         self.where = where
 
 
+Walk = Callable[[bytes, bytes], Awaitable[Any]]
+
+
+class Flush(Protocol):
+    """Forgets what is kept for a name in wire format, and below it; returns how many answers that were."""
+
+    def __call__(self, name: bytes, *, subtree: bool) -> Awaitable[int]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the desk reads and calls.
 
     reload: takes the configuration file and returns the keys that changed, or raises Refused; `last_reload` tells of
-    the last one. flush: (name in wire format, with what is below) to the number of answers forgotten. walk: (packet,
-    client in 16 octets) to the steps and the reply.
+    the last one. walk: (packet, client in 16 octets) to the steps and the reply.
     """
 
     path: Path
@@ -58,8 +67,8 @@ class Parts:
     feed: Feed
     last_reload: Callable[[], Reloaded | None]
     reload: Callable[[], tuple[str, ...]]
-    flush: Callable[[bytes, bool], Awaitable[int]]
-    walk: Callable[[bytes, bytes], Awaitable[Any]]
+    flush: Flush
+    walk: Walk | None = None
 
 
 class Desk:
@@ -71,7 +80,8 @@ class Desk:
 
     def verbs(self) -> Mapping[str, control.Verb]:
         """Return what can be asked."""
-        return {"status": self._status, "reload": self._reload, "flush": self._flush, "ask": self._ask}
+        verbs: dict[str, control.Verb] = {"status": self._status, "reload": self._reload, "flush": self._flush}
+        return verbs | {"ask": partial(self._ask, self._parts.walk)} if self._parts.walk else verbs
 
     def _status(self, _: control.Request) -> control.Answer:
         return {"outcome": control.DONE, "health": told(self.health())}
@@ -94,11 +104,11 @@ class Desk:
         if not wire or unfold(wire, 0, len(wire), name) != len(wire):
             return control.failed("not a domain name")
         async with self._one_flush:
-            forgotten = await self._parts.flush(wire, subtree)
+            forgotten = await self._parts.flush(wire, subtree=subtree)
         tells = not subtree or name.labels >= LEAST_LABELS
         return {"outcome": control.DONE, "forgotten": forgotten if tells else None}
 
-    def _ask(self, asked: control.Request) -> control.Answer | Awaitable[control.Answer]:
+    def _ask(self, walk: Walk, asked: control.Request) -> control.Answer | Awaitable[control.Answer]:
         packet = _octets_of(asked.get("packet"), MAX_PACKET_OCTETS)
         try:
             client = octets(ipaddress.ip_address(str(asked.get("as"))))
@@ -106,11 +116,11 @@ class Desk:
             return control.failed("not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
         if packet is None:
             return control.failed("not a query")
-        return self._walk(packet, client)
+        return self._walk(walk, packet, client)
 
-    async def _walk(self, packet: bytes, client: bytes) -> control.Answer:
+    async def _walk(self, walk: Walk, packet: bytes, client: bytes) -> control.Answer:
         started = time.monotonic()
-        walked = await self._parts.walk(packet, client)
+        walked = await walk(packet, client)
         return {
             "outcome": control.DONE,
             "steps": walked.steps,

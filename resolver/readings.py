@@ -6,7 +6,15 @@ from typing import Any
 from resolver import __version__
 from resolver.config import Config
 from resolver.core import codes
-from resolver.count.metrics import EXCHANGE, EXCHANGE_BUCKETS, EXCHANGE_SUM, Labels, Sample, Series
+from resolver.count.metrics import (
+    EXCHANGE,
+    EXCHANGE_BUCKETS,
+    EXCHANGE_SUM,
+    LATENCY_QUANTILES,
+    Labels,
+    Sample,
+    Series,
+)
 from resolver.feed.messages import Reason
 from resolver.feed.poll import Feed
 from resolver.feed.read import Refusal
@@ -99,6 +107,10 @@ class Readings:
         for server in self._forward.servers:
             upstream = str(server.endpoint)
             yield Sample("upstream_up", (upstream,), server.up)
+            for quantile in LATENCY_QUANTILES:
+                seconds = server.latency(float(quantile))
+                if seconds is not None:
+                    yield Sample("upstream_latency_seconds", (upstream, quantile), seconds)
             for reason, count in server.failures.items():
                 yield Sample("upstream_failures_total", (upstream, reason), count)
         yield from self._lists()

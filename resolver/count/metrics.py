@@ -26,6 +26,8 @@ EXCHANGE_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 EXCHANGE_BUCKETS: Final = (*map(str, EXCHANGE_BOUNDS_S), "+Inf")
 """Label `le` of each bucket. Exact numbers come one for each bucket alone, not summed up."""
 
+LATENCY_QUANTILES: Final = ("0.5", "0.9", "0.99")
+
 CACHE_STEP_BYTES: Final = 1024
 SUM_STEP_US: Final = 100_000
 
@@ -74,6 +76,7 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "failed_reasons": codes.FAILED_REASONS,
     "drop_reasons": codes.DROP_REASONS,
     "connections": ("tcp",),
+    "quantiles": LATENCY_QUANTILES,
 }
 
 
@@ -192,6 +195,13 @@ METRICS: Final[tuple[Metric, ...]] = (
         (("transport", "connections"),),
     ),
     Metric("upstream_up", "gauge", "1 while the upstream answers.", "live", (_UPSTREAM,)),
+    Metric(
+        "upstream_latency_seconds",
+        "gauge",
+        "Time to the upstream's answer by quantile of its last exchanges, once there are 100.",
+        "live",
+        (_UPSTREAM, ("quantile", "quantiles")),
+    ),
     Metric(
         "upstream_failures_total",
         "counter",

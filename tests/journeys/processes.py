@@ -74,6 +74,7 @@ class Site:
         self.set("metrics", listen=f"{HOST}:{metrics}")
         self.set("count", publish_every="1s", batch=1)
         self.set("state", directory=str(self.folder / "state"))
+        self.set("control", socket=str(self.folder / "control"), group="")
         for name in ("tmp", "work"):
             (self.folder / name).mkdir()
 

@@ -1,7 +1,7 @@
 """A whole service in a process of its own, with an authority of its own, for journeys, peers and bench.
 
 Rules:
-- Everything stands below one folder: authority/, state/, tmp/, resolver.toml, stdout, stderr.
+- Everything stands below one folder: authority/, state/, tmp/, resolver.toml, control (the socket), stdout, stderr.
 - Ports are those that were free a moment ago, for UDP and TCP alike.
 - The list is signed by resolver.authority as an authority would do it, and fetched from a file: url.
 - `serve` ends with SIGTERM and fails the test where the service does not then exit with 0.
@@ -56,6 +56,9 @@ publish_every = "{every}"
 batch = 1
 [state]
 directory = "{folder}/state"
+[control]
+socket = "{folder}/control"
+group = ""
 [[list]]
 id = "demo"
 demonstration = true

@@ -106,7 +106,7 @@ class World:
             raise self.refused
         return ("page.addresses",)
 
-    async def flush(self, name: bytes, subtree: bool) -> int:
+    async def flush(self, name: bytes, *, subtree: bool) -> int:
         self.flushed.append((name, subtree))
         return 4
 

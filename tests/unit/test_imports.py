@@ -34,9 +34,11 @@ TABLE: dict[str, set[str]] = {
     "control": {"config", "core.codes"},
     "changes": {"config"},
     "health": set(),
+    "checks": {"config", "page", "query"},
     "desk": {"config", "control", "core", "count", "feed", "health", "tables", "__version__"},
     "service": {
         "changes",
+        "checks",
         "config",
         "control",
         "core",
@@ -55,7 +57,7 @@ TABLE: dict[str, set[str]] = {
     },
     "demonstration": {"ask", "authority", "config", "__version__"},
     "lists": {"config", "core", "feed"},
-    "cli": {"ask", "authority", "config", "control", "health", "lists", "service", "values", "__version__"},
+    "cli": {"ask", "authority", "checks", "config", "control", "health", "lists", "service", "values", "__version__"},
     "__main__": {"cli"},
     "": set(),
 }

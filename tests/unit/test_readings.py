@@ -94,6 +94,12 @@ class Parts:
             reloaded=lambda: self.reloaded,
         )
 
+    def exchange(self, count: int) -> None:
+        """Have each upstream answer: in 1 ms, 2 ms and so on."""
+        for server in self.forward.servers:
+            for number in range(count):
+                server.took((number + 1) / 1000, sure=False)
+
     def live(self) -> dict[tuple[str, tuple[str, ...]], float]:
         return {(one.metric, one.labels): one.value for one in self.readings.live()}
 
@@ -121,6 +127,7 @@ def test_every_number_has_its_place_in_the_closed_table(parts: Parts) -> None:
 def test_every_place_of_the_table_has_its_number(parts: Parts) -> None:
     labels = labels_of(parts.config)
     assert set(parts.readings.exact()) == set(of_beat(labels))
+    parts.exchange(100)
     told = {(metric, values) for metric, values in parts.live()}
     expected = {
         (metric.name, values)
@@ -209,6 +216,20 @@ def test_upstreams_tell_how_they_are(parts: Parts) -> None:
     assert live["upstream_up", ("[2001:db8::53]:53",)] == 0
     assert live["upstream_up", ("192.0.2.53:53",)] == 1
     assert live["upstream_failures_total", ("[2001:db8::53]:53", "timeout")] == 4
+
+
+def test_an_upstreams_latency_is_told_from_a_hundred_exchanges_on(parts: Parts) -> None:
+    def told() -> list[float]:
+        return [
+            parts.live()["upstream_latency_seconds", ("192.0.2.53:53", quantile)] for quantile in ("0.5", "0.9", "0.99")
+        ]
+
+    parts.exchange(99)
+    assert not any(metric == "upstream_latency_seconds" for metric, _ in parts.live())
+    parts.exchange(1)
+    assert told() == sorted(told())
+    assert 0.04 < told()[0] < 0.06
+    assert 0.09 < told()[2] <= 0.1
 
 
 def test_an_upstream_named_twice_is_told_once(parts: Parts) -> None:

@@ -34,6 +34,7 @@ LIVE = {
     "selftest_success{list}",
     "enforcing",
     "upstream_up{upstream}",
+    "upstream_latency_seconds{upstream,quantile}",
     "upstream_failures_total{upstream,reason}",
     "connections{transport}",
     "subscribers_covered",
