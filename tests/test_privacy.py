@@ -11,6 +11,7 @@ Rules:
 
 import contextlib
 import ctypes
+import json
 import os
 import resource
 import signal
@@ -60,22 +61,30 @@ def serve_with_faults() -> None:
     from resolver.page.show import Page
     from resolver.query.accept_connection import Connection
     from resolver.query.block import Block
+    from resolver.query.cache import Cache
     from resolver.query.forward import Forward
 
     dumpable = Path("dumpable")
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     judge, forward, take, show, run = Block.judge, Forward.exchange, Connection._take, Page.answer, service.Service.run
+    flush = Cache.flush
 
     def judge_or_fail(self: Any, generation: Any, query: Any) -> int:
         if query.question.qtype == IN_JUDGEMENT:
             raise ValueError(query.packet, query.client, query.packet.decode("latin-1"))
         return judge(self, generation, query)
 
-    async def forward_or_fail(self: Any, packet: bytes, question: Any, digest: Any) -> bytes:
+    def forward_or_fail(self: Any, packet: bytes, question: Any, *rest: Any) -> Any:
         if question.qtype == IN_FORWARD:
             raise RuntimeError(packet)
-        return await forward(self, packet, question, digest)
+        return forward(self, packet, question, *rest)
+
+    async def flush_or_fail(self: Any, name: bytes, *, subtree: bool, pause: Any) -> int:
+        forgotten = await flush(self, name, subtree=subtree, pause=pause)
+        if subtree:
+            raise ValueError(name, name.decode("latin-1"))
+        return forgotten
 
     def take_or_fail(self: Any) -> None:
         if b"\xff\xff\xff\xff" in self._unread:
@@ -93,6 +102,7 @@ def serve_with_faults() -> None:
 
     Block.judge = judge_or_fail  # type: ignore[method-assign]  # what this launcher is for
     Forward.exchange = forward_or_fail  # type: ignore[method-assign]
+    Cache.flush = flush_or_fail  # type: ignore[method-assign]
     Connection._take = take_or_fail  # type: ignore[method-assign]
     Page.answer = show_or_fail  # type: ignore[method-assign]
     service.Service.run = run_and_tell  # type: ignore[method-assign]
@@ -254,6 +264,7 @@ def test_nothing_of_a_name_or_a_client_leaves(world: World) -> None:
             break_the_upstream(world)
             harm_the_feed(world, service)
             answers += use_the_verbs(world)
+            answers += use_the_control_socket(world, service)
             break_the_configuration(world, service)
             wait_for(lambda: len(watch.metrics) > 1, "the metrics to be looked at")
             found = open_files(world.all, service.process.pid)
@@ -408,6 +419,42 @@ def verb(words: list[str], typed: str) -> subprocess.CompletedProcess[bytes]:
         timeout=30,
         check=False,
     )
+
+
+def use_the_control_socket(world: World, service: Service) -> list[bytes]:
+    """What an operator, and a peer gone mad, send over it; returns what may not repeat a name or a client."""
+    config, client = str(world.site.config), world.clients[0]
+    said = [
+        verb(["cache", "flush", "-", *subtree, "--config", config], name)
+        for name in (*world.listed, *world.international, *world.typed, f"chain.{world.behind}", "\ud800")
+        for subtree in ((), ("--subtree",))
+    ]
+    said += [verb(["status", *words, "--config", config], "") for words in ((), ("--json",))]
+    said.append(verb(["reload", "--config", config], ""))
+    names = [*world.listed, world.typed[0], world.behind]
+    mad: list[object] = [{"verb": name, "as": client, "packet": query_for(name).hex()} for name in names]
+    mad += [{"verb": verb, "name": name, "as": client, "packet": name} for name in names for verb in ("flush", "ask")]
+    mad += [{"verb": "ask", "as": name, "packet": query_for(name).hex()} for name in names]
+    mad += [{"verb": "flush", "name": {name: client}} for name in names] + [names, [client], {client: names}]
+    octets = [json.dumps(one).encode() + b"\n" for one in mad]
+    octets += [f"{names[0]} {client}\n".encode(), f'{{"verb": "{names[1]}'.encode(), names[2].encode() * 999]
+    answers = [_controlled(world.site.folder / "control", one) for one in octets]
+    assert sum(answer.startswith(b'{"outcome": "failed"') for answer in answers) >= len(mad) - len(names)
+    assert "a request failed inside: ValueError" in service.said, "a flush that fails was never seen"
+    assert service.said.count("flush by uid") >= len(world.listed)
+    return [*answers, *(one.stdout + one.stderr for one in said)]
+
+
+def _controlled(path: Path, request: bytes) -> bytes:
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as one, contextlib.suppress(OSError):
+        one.settimeout(2)
+        one.connect(str(path))
+        one.sendall(request)
+        one.shutdown(socket.SHUT_WR)
+        while chunk := one.recv(65536):
+            answer += chunk
+    return answer
 
 
 def break_the_configuration(world: World, service: Service) -> None:
