@@ -85,7 +85,7 @@ class Metric:
     """A row of the table: each label is its name and the closed set that it draws from."""
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Literal["counter", "gauge", "histogram", "summary"]
     help: str
     leaves: Literal["beat", "live"]
     labels: tuple[tuple[str, str], ...] = ()
@@ -197,7 +197,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("upstream_up", "gauge", "1 while the upstream answers.", "live", (_UPSTREAM,)),
     Metric(
         "upstream_latency_seconds",
-        "gauge",
+        "summary",
         "Time to the upstream's answer by quantile of its last exchanges, once there are 100.",
         "live",
         (_UPSTREAM, ("quantile", "quantiles")),

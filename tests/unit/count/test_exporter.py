@@ -91,6 +91,14 @@ def test_the_buckets_are_in_order_and_the_last_is_the_count() -> None:
     assert samples["upstream_exchange_seconds_sum", ()] == 7.5
 
 
+def test_quantiles_are_shown_without_a_sum_or_a_count() -> None:
+    told = [Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.9"), 0.25)]
+    (family,) = (one for one in exporter(told).collect() if one.name == f"{PREFIX}upstream_latency_seconds")
+    assert family.type == "summary"
+    (sample,) = family.samples
+    assert (sample.labels, sample.value) == ({"upstream": "192.0.2.53:53", "quantile": "0.9"}, 0.25)
+
+
 @pytest.mark.parametrize(
     "stray",
     [
