@@ -3,8 +3,8 @@
 Rules:
 - What was saved is in force before the first socket opens; what answers depends on nothing that manages.
 - SIGTERM drains: no new queries, the ones on their way are answered. SIGINT stops the same way.
-- SIGHUP polls every list now and reads the configuration again: what can change while serving is replaced whole; one
-  that is refused, or that changes what only a restart can, is named and changes nothing.
+- A reload (SIGHUP, or over the control socket) polls every list now and reads the configuration again: what can change
+  while serving is replaced whole; one that is refused, or that changes what only a restart can, changes nothing.
 - A task of ours that ends by itself makes us not ready and ends the process in order, so that it is started anew.
 - Nothing that is logged holds a name, a client, or the text of an exception.
 """
@@ -20,25 +20,29 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from resolver import crash, quiet_http, systemd
+from resolver import control, crash, quiet_http, systemd
+from resolver.changes import changed, needing_restart
+from resolver.checks import check
 from resolver.config import Config, ConfigError, load
-from resolver.core import codes, tally
+from resolver.core import admit, codes, tally
+from resolver.core.shape import Shape
 from resolver.core.store import Store
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.count.publish import Publisher
+from resolver.desk import Desk, Parts, Refused
 from resolver.feed import activate, confine, poll
 from resolver.feed.seal import KeyUnusable
-from resolver.page.render import PageError, render
+from resolver.health import Reloaded
 from resolver.page.show import Page
 from resolver.privileges import Privileges
 from resolver.query.accept_datagram import Datagrams
+from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer, Tables
 from resolver.query.block import Block
@@ -51,6 +55,8 @@ from resolver.tables import InForce
 DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = 3 * 2**22
 HOUR_S: Final = 3600
+PAUSE_S: Final = 0.001
+"""Between two stretches of a work that need not be done at once: queries first."""
 NOTHING_HANDED: Final = systemd.Handed()
 
 _log: Final = logging.getLogger("resolver")
@@ -73,7 +79,7 @@ class Service:
         self._notify = systemd.Notify(handed.address)
         self._stop = asyncio.Event()
         self._failed = False
-        self._reloaded = True
+        self._last_reload: Reloaded | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[quiet_http.QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
@@ -81,18 +87,26 @@ class Service:
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
         self._in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
-        self._cache = Cache(Store(mmap.mmap(-1, config.cache.size), secrets.token_bytes(16)), self._counters)
-        self._forward = Forward(config.upstream.servers, timeout_s=config.upstream.timeout, bounds_s=EXCHANGE_BOUNDS_S)
+        memory = Store(mmap.mmap(-1, config.cache.size), secrets.token_bytes(16), int(config.cache.stale))
+        self._cache = Cache(memory, self._counters)
+        self._forward = Forward(
+            config.upstream.servers,
+            timeout_s=config.upstream.timeout,
+            bounds_s=EXCHANGE_BOUNDS_S,
+            case_randomization=config.upstream.case_randomization,
+        )
         self._answer = Answer(
             self._in_force.tables,
             block=Block(self._tally, self._counters),
             cache=self._cache,
             forward=self._forward,
-            counters=self._counters,
+            respond=Respond(self._counters),
             clock=time.monotonic,
+            shape=Shape(crash.memory()),
         )
         self._datagrams = Datagrams(self._answer.answer, Respond(self._counters).dropped)
-        self._streams = Streams(self._answer.answer)
+        self._streams = Streams(self._answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
+        self._trust_by(config)
         hooks = activate.Hooks(
             judge=self._in_force.judge_of,
             put_in_force=lambda list_id, view, _: self._in_force.put_in_force(list_id, view),
@@ -101,8 +115,8 @@ class Service:
         )
         with _named(path, "state.directory", "cannot be used"):
             self._feed = poll.Feed(config, keys, hooks)
-        demonstration = all(one.demonstration for one in config.lists)
-        self._page = Page(render(config.page, demonstration=demonstration)) if config.page.listen else None
+        page = check(path, config)
+        self._page = Page(page) if page else None
         self._readings = Readings(
             self._counters,
             in_force=self._in_force,
@@ -112,7 +126,7 @@ class Service:
             streams=self._streams,
             feed=self._feed,
             views=lambda: self._page.views if self._page else 0,
-            reloaded=lambda: self._reloaded,
+            reloaded=self._is_as_written,
         )
         self._labels = labels_of(config)
         self._publisher = Publisher(
@@ -123,6 +137,23 @@ class Service:
             phases=secrets.randbelow,
             now=time.time(),
         )
+        self._control = control.Server(self._desk().verbs())
+
+    def _desk(self) -> Desk:
+        return Desk(
+            Parts(
+                path=self._path,
+                started=time.time(),
+                config=lambda: self._config,
+                ready=self._ready,
+                live=self._readings.live,
+                published=lambda: self._publisher.published,
+                feed=self._feed,
+                last_reload=lambda: self._last_reload,
+                reload=self.reload,
+                flush=partial(self._cache.flush, pause=partial(asyncio.sleep, PAUSE_S)),
+            )
+        )
 
     async def run(self) -> int:
         """Serve until stopped; return the exit status."""
@@ -131,12 +162,11 @@ class Service:
         # First, for a signal that nobody waits for yet would end the process while a large image is read.
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             with _named(self._path, "state.directory", "cannot be used"):
                 self._feed.recover()
-            with self._privileges.borrowed() if self._privileges else nullcontext():
-                await self._open()
+            await self._open()
             if self._privileges:
                 self._privileges.give_up()
         except ConfigError:
@@ -156,34 +186,75 @@ class Service:
         await self._close()
         return int(self._failed)
 
-    def reload(self) -> None:
-        """Poll every list now, and take what can change from the configuration file."""
+    def reload(self) -> tuple[str, ...]:
+        """Poll every list now, and take what changed in the configuration file; return its keys, or raise Refused."""
         self._notify.reloading()
         try:
-            self._read_again()
+            return self._read_again()
         finally:
             self._tell()
             self._notify.ready()
 
-    def _read_again(self) -> None:
+    def _read_again(self) -> tuple[str, ...]:
         self._feed.trigger()
         try:
-            config = load(self._path)
-        except ConfigError as error:
-            self._reloaded = False
+            keys = self._take()
+        except Refused as refused:
+            self._last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where)
             # Not the reason: it may repeat a value, and whatever was pasted there would stay in the log.
-            where = f"{error.file}: {error.key}" if error.key else error.file
-            _log.error("reload refused, the old configuration stays; check-config says why: %s", where)
-            return
-        waiting = _needs_restart(self._config, config)
-        if waiting:
-            self._reloaded = False
-            _log.error("reload refused, restart to change: %s", ", ".join(waiting))
-            return
-        self._in_force.configure(config)
-        self._config = config
-        self._reloaded = True
+            _log.error("reload refused, the old configuration stays; %s", refused.where)
+            raise
+        self._last_reload = Reloaded(at=int(time.time()), good=True)
         _log.info("configuration read again")
+        return keys
+
+    def _hang_up(self) -> None:
+        # Whoever sent the signal waits for no answer; the log has it.
+        with suppress(Refused):
+            self.reload()
+
+    def _is_as_written(self) -> bool:
+        return self._last_reload is None or self._last_reload.good
+
+    def _take(self) -> tuple[str, ...]:
+        try:
+            config = load(self._path)
+            page = check(self._path, config)
+        except ConfigError as error:
+            where = f"{error.file}: {error.key}" if error.key else error.file
+            raise Refused(str(error), f"check-config says why: {where}") from None
+        keys = changed(self._config, config)
+        waiting = ", ".join(needing_restart(keys))
+        if waiting:
+            raise Refused(f"{self._path}: restart to change: {waiting}", f"restart to change: {waiting}")
+        self._in_force.configure(config)
+        self._streams.bounds = self._bounds_of(config)
+        self._trust_by(config)
+        self._cache.memory.stale_s = int(config.cache.stale)
+        self._forward.case_randomization = config.upstream.case_randomization
+        self._forward.timeout_s = config.upstream.timeout
+        for server in self._forward.servers:
+            server.timeout_s = config.upstream.timeout
+        if self._page and page:
+            self._page.show(page)
+        self._config = config
+        return keys
+
+    def _bounds_of(self, config: Config) -> Bounds:
+        limits = config.limits
+        return Bounds(
+            limits.connections,
+            limits.connections_per_client,
+            lambda client: bool(admit.exempts(self._in_force.tables.access, client)),
+        )
+
+    def _trust_by(self, config: Config) -> None:
+        """Say from whom a PROXY header names the client; without load balancers nothing is asked of a query."""
+
+        def trusted(sender: bytes) -> bool:
+            return bool(admit.trusts(self._in_force.tables.access, sender))
+
+        self._datagrams.trusted = self._streams.trusted = trusted if config.listen.proxy_from else None
 
     def _ready(self) -> bool:
         return self._in_force.tables.complete and not self._failed and not self._stop.is_set()
@@ -197,7 +268,7 @@ class Service:
         if not self._tasks:
             return
         enforced = "every list is enforced" if self._readings.enforcing() else "not every list is enforced"
-        reload = "" if self._reloaded else "; the last reload was refused"
+        reload = "" if self._is_as_written() else "; the last reload was refused"
         self._notify.status(f"answering; {enforced}{reload}")
 
     async def _open(self) -> None:
@@ -209,16 +280,23 @@ class Service:
             ready=self._ready,
         )
         path, config, taken = self._path, self._config, "cannot listen there"
-        if self._page:
-            with _named(path, "page.listen", taken):
-                self._servers.append(await quiet_http.serve(self._page.answer, config.page.listen, quiet_http.PAGE))
-        with _named(path, "metrics.listen", taken):
-            self._servers.append(await quiet_http.serve(exporter.answer, [config.metrics.listen], quiet_http.METRICS))
-        with _named(path, "listen.dns", taken):
-            await self._streams.open(config.listen.dns)
-            self._datagrams.open(config.listen.dns)
+        with self._privileges.borrowed() if self._privileges else nullcontext():
+            if self._page:
+                with _named(path, "page.listen", taken):
+                    self._servers.append(await quiet_http.serve(self._page.answer, config.page.listen, quiet_http.PAGE))
+            with _named(path, "metrics.listen", taken):
+                served = await quiet_http.serve(exporter.answer, [config.metrics.listen], quiet_http.METRICS)
+                self._servers.append(served)
+            try:
+                await self._control.open(config.control)
+            except control.Unusable as error:
+                raise ConfigError(str(path), "control.socket", str(error)) from None
+            with _named(path, "listen.dns", taken):
+                await self._streams.open(config.listen.dns, self._handed.sockets)
+                self._datagrams.open(config.listen.dns, self._handed.sockets)
 
     async def _close(self) -> None:
+        await self._control.close()
         self._datagrams.close()
         self._streams.close()
         try:
@@ -253,39 +331,13 @@ class Service:
             tally.turn(self._tally, secrets.token_bytes(16))
 
 
-_FIXED: Final = (
-    "listen.dns",
-    "upstream",
-    "cache",
-    "page.listen",
-    "page.operator",
-    "page.contact",
-    "page.authority",
-    "page.law",
-    "page.help",
-    "metrics",
-    "count.publish_every",
-    "count.batch",
-    "count.region",
-    "state.directory",
-    "state.keys",
-)
-_FIXED_OF_LIST: Final = attrgetter("id", "source", "guard", "demonstration", "hard_limit", "expire")
-
-
-def _needs_restart(old: Config, new: Config) -> list[str]:
-    """Return the parts that differ and cannot be replaced while serving."""
-    differ = [part for part in _FIXED if attrgetter(part)(old) != attrgetter(part)(new)]
-    if list(map(_FIXED_OF_LIST, old.lists)) != list(map(_FIXED_OF_LIST, new.lists)):
-        differ.append("list")
-    return differ
-
-
 @contextmanager
 def _named(path: Path, key: str, what: str) -> Iterator[None]:
     """Say of what the system refuses which key of the configuration asks for it."""
     try:
         yield
+    except ValueError as error:
+        raise ConfigError(str(path), key, str(error)) from None
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else type(error).__name__
         raise ConfigError(str(path), key, f"{what}: {why}") from None
@@ -331,6 +383,6 @@ async def _serve(
 ) -> int:
     try:
         service = Service(path, config, privileges, handed)
-    except (KeyUnusable, PageError) as error:
+    except KeyUnusable as error:
         raise ConfigError(str(path), "", str(error)) from None
     return await service.run()

@@ -4,6 +4,7 @@ Rules:
 - Every change makes a new Tables and replaces the old one whole; a query sees one or the other, never half.
 - A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
   `without_list = "forward"`. A list that was withdrawn or lifted is there, with nothing to say.
+- A name that is answered here comes after the lists: a list may block below a local zone, as the self-test does.
 - Slots go by the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from resolver.config import Config, List
 from resolver.core import admit, codes, policy
+from resolver.core.local import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.reply import Replies
 from resolver.query.answer import Tables
@@ -65,6 +67,7 @@ class InForce:
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
         self._number = 0
         self._access = self._access_of(config)
+        self._zones = Zones(config.upstream.forward_zones)
         self.tables = self._build()
 
     def slot(self, list_id: str) -> int:
@@ -92,6 +95,7 @@ class InForce:
     def configure(self, config: Config) -> None:
         """Take a new configuration of the same lists: addresses, answers, clients, limits."""
         self._access = self._access_of(config)
+        self._zones = Zones(config.upstream.forward_zones)
         self.config = config
         self._replace()
 
@@ -127,7 +131,7 @@ class InForce:
             if one.id in self._views
         ]
         complete = self.enforced() or self.config.state.without_list == "forward"
-        return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete)
+        return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete, self._zones)
 
     def _access_of(self, config: Config) -> admit.Access:
         clients = [b""] * codes.MAX_LISTS
@@ -143,4 +147,5 @@ class InForce:
             config.limits.queries_per_second,
             self._buckets,
             self._bucket_key,
+            ranges(config.listen.proxy_from),
         )

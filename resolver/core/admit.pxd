@@ -17,6 +17,7 @@ cdef uint64_t _MINUTE_MS
 cdef class Access:
     cdef readonly const unsigned char[::1] allow
     cdef readonly const unsigned char[::1] unlimited
+    cdef readonly const unsigned char[::1] proxies
     cdef readonly uint64_t[::1] bounds
     cdef readonly const unsigned char[::1] ranges
     cdef readonly uint32_t scoped
@@ -34,6 +35,12 @@ cpdef int admit(Access access, const unsigned char[::1] client, uint64_t now_ms)
 
 @cython.locals(result=uint32_t)
 cpdef uint32_t scope(Access access, const unsigned char[::1] client) noexcept nogil
+
+@cython.locals(result=int)
+cpdef int trusts(Access access, const unsigned char[::1] sender) noexcept nogil
+
+@cython.locals(result=int)
+cpdef int exempts(Access access, const unsigned char[::1] client) noexcept nogil
 
 @cython.locals(bucket=Py_ssize_t)
 cdef int _admit(Access access, const unsigned char[::1] client, uint64_t now_ms) except -1 nogil

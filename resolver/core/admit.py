@@ -7,7 +7,8 @@ Rules:
 - A prefix (/32 of IPv4, /56 of IPv6) has a token bucket of one second's depth; past it every second query over UDP
   is told to come by TCP (slip), the others are dropped. Prefixes in `[limits] exempt` have none.
 - A bucket's key is a keyed digest of the prefix; a full set gives up the prefix that was seen longest ago.
-- An error admits nobody and takes nobody out of a list's scope.
+- A load balancer is one of `proxies`: what its PROXY header says is the client, and only its.
+- An error admits nobody, trusts nobody and takes nobody out of a list's scope.
 """
 
 import cython
@@ -38,12 +39,13 @@ class Access:
 
     allow, unlimited: sorted, merged ranges as pairs of 16-octet addresses, both ends included; clients, exempt: such
     ranges for each list slot, b"" where the configuration names none. rate: queries a second a prefix, 0 for no
-    limit. key: 16 octets.
+    limit. key: 16 octets. proxies: ranges as in allow.
     """
 
-    def __init__(self, allow, unlimited, clients, exempt, rate, memory, key):
+    def __init__(self, allow, unlimited, clients, exempt, rate, memory, key, proxies=b""):
         self.allow = memoryview(allow or bytes(1))
         self.unlimited = memoryview(unlimited or bytes(1))
+        self.proxies = memoryview(proxies or bytes(1))
         bounds = bytearray(16 * 2 * MAX_LISTS)
         self.bounds = memoryview(bounds).cast("Q")
         ranges = bytearray()
@@ -84,6 +86,24 @@ def scope(access, client):
         return result  # noqa: B012 - an error takes no list out of the scope
 
 
+def trusts(access, sender):
+    """Tell whether a PROXY header from this address names the client."""
+    result = 0
+    try:
+        result = access.proxies.shape[0] > 1 and _within(access.proxies, 0, access.proxies.shape[0], sender)
+    finally:
+        return result  # noqa: B012 - an error trusts nobody
+
+
+def exempts(access, client):
+    """Tell whether a client is never limited."""
+    result = 0
+    try:
+        result = access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client)
+    finally:
+        return result  # noqa: B012 - an error exempts nobody
+
+
 def _admit(access, client, now_ms):
     if not _within(access.allow, 0, access.allow.shape[0], client):
         return _NOT_A_CLIENT
@@ -98,7 +118,7 @@ def _admit(access, client, now_ms):
     if access.buckets[bucket + 3] >> 1 != access.minute + 1:
         access.buckets[bucket + 3] = (access.minute + 1) << 1
         access.prefixes = access.prefixes + 1
-    if access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client):
+    if exempts(access, client):
         return _ADMITTED
     return _take(access, bucket, now_ms)
 

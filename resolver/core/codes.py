@@ -55,9 +55,11 @@ TYPE_HINFO = 13
 TYPE_AAAA = 28
 TYPE_DNAME = 39
 TYPE_OPT = 41
+TYPE_DS = 43
 TYPE_RRSIG = 46
 TYPE_SVCB = 64
 TYPE_HTTPS = 65
+TYPE_NXNAME = 128
 TYPE_TKEY = 249
 TYPE_TSIG = 250
 TYPE_IXFR = 251
@@ -79,14 +81,25 @@ BADVERS = 16
 # Extended DNS errors (RFC 8914 4).
 EDE_NONE = -1
 EDE_OTHER = 0
+EDE_STALE_ANSWER = 3
 EDE_FORGED_ANSWER = 4
 EDE_NOT_READY = 14
 EDE_BLOCKED = 15
 EDE_CENSORED = 16
 EDE_PROHIBITED = 18
+EDE_STALE_NXDOMAIN = 19
 EDE_NOT_AUTHORITATIVE = 20
 EDE_NO_REACHABLE_AUTHORITY = 22
 EDE_NETWORK_ERROR = 23
+EDE_INVALID_QUERY_TYPE = 30
+
+# What a name is to core.local.
+NOT_LOCAL = 0
+LOCAL_APEX = 1
+LOCAL_EMPTY = 2
+LOCAL_MISSING = 3
+LOCALHOST = 4
+LOOPBACK = 5
 
 # How a list answers (core.reply).
 ANSWER_PAGE = 0
@@ -107,8 +120,8 @@ KEY_EDNS = 8
 
 # The counters' table: one u64 each, fixed ones first, then a block a list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
-DROP_REASONS = ("short", "response", "rate_limit", "port_zero")
-CACHE_KINDS = ("positive", "negative", "miss")
+DROP_REASONS = ("short", "response", "rate_limit", "port_zero", "proxy", "connection_limit")
+CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")
 TRANSPORTS = ("udp", "tcp")
 RCODES = (
     "NOERROR",

@@ -50,4 +50,4 @@ cdef int _keep_errors(const unsigned char[::1] data, Py_ssize_t at, int size, Me
 cpdef Py_ssize_t trim(unsigned char[::1] data, Message message) except -1 nogil
 
 @cython.locals(left=int, at=Py_ssize_t, ttl=int64_t)
-cpdef int age(unsigned char[::1] data, Py_ssize_t end, int64_t seconds, int64_t ceiling) except -1 nogil
+cpdef int age(unsigned char[::1] data, Py_ssize_t end, int64_t seconds, int64_t floor, int64_t ceiling) except -1 nogil

@@ -172,8 +172,8 @@ def trim(data, message):
     return message.end
 
 
-def age(data, end, seconds, ceiling):
-    """Take `seconds` off every TTL of a trimmed reply, in place; no TTL ends above `ceiling` or below 0. Returns 0."""
+def age(data, end, seconds, floor, ceiling):
+    """Take `seconds` off every TTL of a trimmed reply, in place; each ends between `floor` and `ceiling`. Returns 0."""
     left = (data[6] << 8 | data[7]) + (data[8] << 8 | data[9]) + (data[10] << 8 | data[11])
     at = skip(data, _HEADER, end) + 4
     while left > 0:
@@ -183,6 +183,8 @@ def age(data, end, seconds, ceiling):
             ttl = 0
         else:
             ttl = ttl - seconds
+        if ttl < floor:
+            ttl = floor
         if ttl > ceiling:
             ttl = ceiling
         data[at + 4] = ttl >> 24 & 255

@@ -14,6 +14,7 @@ cdef int _BAD_VERSION
 cdef int _BAD_TYPE
 cdef int _NOT_SERVED
 cdef int _OPT
+cdef int _NXNAME
 cdef int _TKEY
 cdef int _TSIG
 cdef int _IXFR
@@ -21,6 +22,7 @@ cdef int _MAILA
 cdef int _SIG
 cdef int _HEADER
 cdef int _SMALLEST_PAYLOAD
+cdef int _KEEPALIVE
 
 cdef class Question:
     cdef readonly Name name
@@ -33,6 +35,8 @@ cdef class Question:
     cdef readonly int version
     cdef readonly int payload
     cdef readonly bint dnssec_ok
+    cdef readonly bint keepalive
+    cdef public int keepalive_ds
 
 cdef int _clear(Question question) except -1 nogil
 
@@ -45,7 +49,7 @@ cdef int _parse(const unsigned char[::1] packet, Py_ssize_t end, Question questi
 cdef int _records(const unsigned char[::1] packet, Py_ssize_t end, Question question) except -1 nogil
 
 @cython.locals(end=Py_ssize_t)
-cdef bint _options_fit(const unsigned char[::1] packet, Py_ssize_t at, int size) except -1 nogil
+cdef int _options(const unsigned char[::1] packet, Py_ssize_t at, int size, Question question) except -1 nogil
 
 @cython.locals(count=int, at=Py_ssize_t, octet=int)
 cpdef int matches(

@@ -5,7 +5,7 @@ Rules (RFC 1035 4.1, 6891 6, 9619; order as below, the first that applies is the
 - Under 12 octets, or QR=1: silence. Opcode not QUERY: NOTIMP. QDCOUNT not 1: FORMERR.
 - A name that is malformed or compressed, a question cut short, records that do not end where the message ends,
   more than one OPT, an OPT outside ADDITIONAL, not at the root or with broken options: FORMERR.
-- EDNS version above 0: BADVERS. OPT, TSIG or TKEY as qtype: FORMERR.
+- EDNS version above 0: BADVERS. OPT, TSIG, TKEY or NXNAME (RFC 9824 3.4) as qtype: FORMERR.
 - TSIG, SIG(0), AXFR, IXFR, MAILA, MAILB: not served here, REFUSED.
 - The name is kept as it came, for the answer, and folded, for the judgement.
 """
@@ -25,6 +25,7 @@ from .codes import (
     SILENT_SHORT,
     TYPE_IXFR,
     TYPE_MAILA,
+    TYPE_NXNAME,
     TYPE_OPT,
     TYPE_TKEY,
     TYPE_TSIG,
@@ -47,6 +48,7 @@ _BAD_VERSION = BAD_VERSION
 _BAD_TYPE = BAD_TYPE
 _NOT_SERVED = NOT_SERVED
 _OPT = TYPE_OPT
+_NXNAME = TYPE_NXNAME
 _TKEY = TYPE_TKEY
 _TSIG = TYPE_TSIG
 _IXFR = TYPE_IXFR
@@ -54,10 +56,15 @@ _MAILA = TYPE_MAILA
 _SIG = 24
 _HEADER = 12
 _SMALLEST_PAYLOAD = 512
+_KEEPALIVE = 11
 
 
 class Question:
-    """What a query asks: its folded name, where its question ends, its flags and EDNS; reused for every query."""
+    """What a query asks: its folded name, where its question ends, its flags and EDNS; reused for every query.
+
+    `keepalive` tells whether it has option edns-tcp-keepalive (RFC 7828); `keepalive_ds` is the idle time to answer
+    it with, in tenths of a second, -1 (until whoever holds the stream says otherwise) for no such option.
+    """
 
     def __init__(self):
         self.name = Name()
@@ -70,6 +77,8 @@ class Question:
         self.version = 0
         self.payload = _SMALLEST_PAYLOAD
         self.dnssec_ok = 0
+        self.keepalive = 0
+        self.keepalive_ds = -1
 
 
 def parse(packet, end, question):
@@ -90,6 +99,8 @@ def _clear(question):
     question.version = 0
     question.payload = _SMALLEST_PAYLOAD
     question.dnssec_ok = 0
+    question.keepalive = 0
+    question.keepalive_ds = -1
     return 0
 
 
@@ -114,7 +125,7 @@ def _parse(packet, end, question):
         return problem
     if question.version > 0:
         return _BAD_VERSION
-    if question.qtype == _OPT or question.qtype == _TSIG or question.qtype == _TKEY:
+    if question.qtype == _OPT or question.qtype == _TSIG or question.qtype == _TKEY or question.qtype == _NXNAME:
         return _BAD_TYPE
     if problem == _WELL_FORMED and _IXFR <= question.qtype <= _MAILA:
         return _NOT_SERVED
@@ -138,7 +149,7 @@ def _records(packet, end, question):
         if at + 10 + size > end:
             return _BAD_RECORD
         if kind == _OPT:
-            if question.has_opt or seen < before or packet[owner] != 0 or not _options_fit(packet, at + 10, size):
+            if question.has_opt or seen < before or packet[owner] != 0 or not _options(packet, at + 10, size, question):
                 return _BAD_OPT
             question.has_opt = 1
             question.payload = max(_SMALLEST_PAYLOAD, packet[at + 2] << 8 | packet[at + 3])
@@ -153,12 +164,14 @@ def _records(packet, end, question):
     return problem
 
 
-def _options_fit(packet, at, size):
-    """Tell whether the options of an OPT record fill its rdata exactly (RFC 6891 6.1.2)."""
+def _options(packet, at, size, question):
+    """Read an OPT record's options; return 0 where they do not fill its rdata exactly (RFC 6891 6.1.2)."""
     end = at + size
     while at < end:
         if at + 4 > end:
             return 0
+        if packet[at] == 0 and packet[at + 1] == _KEEPALIVE:
+            question.keepalive = 1
         at += 4 + (packet[at + 2] << 8 | packet[at + 3])
     return at == end
 

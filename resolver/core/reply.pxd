@@ -16,7 +16,23 @@ cdef int _SERVFAIL
 cdef int _BLOCK_BELOW
 cdef int _EXCEPTION_BELOW
 cdef int _EDE_NONE
+cdef int _APEX
+cdef int _MISSING
+cdef int _LOCALHOST
+cdef int _LOOPBACK
+cdef int _NOERROR
+cdef int _ANY
+cdef int _NS
+cdef int _PTR
+cdef int _SOA
+cdef int _KEEPALIVE_OCTETS
 cdef const unsigned char[::1] _NOTHING
+cdef const unsigned char[::1] _HINFO_RECORD
+cdef const unsigned char[::1] _LOCAL_A
+cdef const unsigned char[::1] _LOCAL_AAAA
+cdef const unsigned char[::1] _LOCAL_PTR
+cdef const unsigned char[::1] _LOCAL_NS
+cdef const unsigned char[::1] _LOCAL_SOA
 
 cdef class Replies:
     cdef readonly int answer
@@ -48,17 +64,39 @@ cdef Py_ssize_t _empty(
 ) except -1 nogil
 
 @cython.locals(length=Py_ssize_t)
+cpdef Py_ssize_t hinfo(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Py_ssize_t limit
+) noexcept nogil
+
+@cython.locals(at=Py_ssize_t)
+cdef Py_ssize_t _hinfo(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Py_ssize_t limit
+) except -1 nogil
+
+@cython.locals(length=Py_ssize_t)
+cpdef Py_ssize_t local(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, int found, Py_ssize_t limit
+) noexcept nogil
+
+@cython.locals(at=Py_ssize_t, start=Py_ssize_t, kind=int, apex=int, qtype=int)
+cdef Py_ssize_t _local(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, int found, Py_ssize_t limit
+) except -1 nogil
+
+cdef int _point(unsigned char[::1] out, Py_ssize_t at, int target) except -1 nogil
+
+@cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t relay(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, const unsigned char[::1] body,
     Py_ssize_t start, Py_ssize_t end, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size,
-    int64_t seconds, int64_t ceiling, int ede, Py_ssize_t limit,
+    int64_t seconds, int64_t floor, int64_t ceiling, int ede, Py_ssize_t limit,
 ) noexcept nogil
 
-@cython.locals(size=Py_ssize_t, at=Py_ssize_t)
+@cython.locals(size=Py_ssize_t, at=Py_ssize_t, spare=Py_ssize_t)
 cdef Py_ssize_t _relay(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, const unsigned char[::1] body,
     Py_ssize_t start, Py_ssize_t end, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size,
-    int64_t seconds, int64_t ceiling, int ede, Py_ssize_t limit,
+    int64_t seconds, int64_t floor, int64_t ceiling, int ede, Py_ssize_t limit,
 ) except -1 nogil
 
 cdef Py_ssize_t _begin(

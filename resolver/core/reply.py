@@ -3,6 +3,10 @@
 
 Rules:
 - Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT if asked (RFC 6891 7).
+- AD is an upstream's, and only for who asked with AD or DO (RFC 6840 5.8); AA is an upstream's on its way, and ours for
+  local zones. The other bits are zero. No TTL is above a day; one with the top bit set is 0 (RFC 2181 8).
+- ANY is answered with one made-up HINFO record, whatever the name holds (RFC 8482 4.2).
+- A local zone has the SOA and NS of RFC 6303 3, owned by its apex.
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
 - NXDOMAIN only where nothing below the name may exist: an entry with its subdomains and no exception below (RFC 8020).
@@ -24,10 +28,20 @@ from .codes import (
     EDE_FORGED_ANSWER,
     EDE_NONE,
     EXCEPTION_BELOW,
+    LOCAL_APEX,
+    LOCAL_MISSING,
+    LOCALHOST,
+    LOOPBACK,
+    NOERROR,
     NXDOMAIN,
     SERVFAIL,
     TYPE_A,
     TYPE_AAAA,
+    TYPE_ANY,
+    TYPE_HINFO,
+    TYPE_NS,
+    TYPE_PTR,
+    TYPE_SOA,
 )
 
 if not cython.compiled:
@@ -51,6 +65,17 @@ _SERVFAIL = SERVFAIL
 _BLOCK_BELOW = BLOCK_BELOW
 _EXCEPTION_BELOW = EXCEPTION_BELOW
 _EDE_NONE = EDE_NONE
+_APEX = LOCAL_APEX
+_MISSING = LOCAL_MISSING
+_LOCALHOST = LOCALHOST
+_LOOPBACK = LOOPBACK
+_NOERROR = NOERROR
+_ANY = TYPE_ANY
+_NS = TYPE_NS
+_PTR = TYPE_PTR
+_SOA = TYPE_SOA
+_KEEPALIVE_OCTETS = 6
+_LOCAL_TTL_S = 10800
 _NOTHING = memoryview(bytes(6))
 
 # SOA rdata of negative blocked answers: constant, so that it tells nothing of the list.
@@ -81,12 +106,28 @@ class Replies:
         self.soa = memoryview(_record(6, _SOA_RDATA))
 
 
-def _record(kind, rdata):
+def _record(kind, rdata, ttl_s=BLOCKED_TTL_S):
     """Return a record of class IN owned by the qname (a pointer to offset 12)."""
     return (
-        b"\xc0\x0c" + kind.to_bytes(2, "big") + b"\x00\x01" + BLOCKED_TTL_S.to_bytes(4, "big")
+        b"\xc0\x0c" + kind.to_bytes(2, "big") + b"\x00\x01" + ttl_s.to_bytes(4, "big")
         + len(rdata).to_bytes(2, "big") + rdata
     )
+
+
+# Records of answers that no list and no upstream gives; the names in NS and SOA point to the owner, put in later.
+_HINFO_RECORD = memoryview(_record(TYPE_HINFO, b"\x07RFC8482\x00", 3600))
+_LOCAL_A = memoryview(_record(TYPE_A, bytes([127, 0, 0, 1]), _LOCAL_TTL_S))
+_LOCAL_AAAA = memoryview(_record(TYPE_AAAA, bytes(15) + b"\x01", _LOCAL_TTL_S))
+_LOCAL_PTR = memoryview(_record(TYPE_PTR, b"\x09localhost\x00", _LOCAL_TTL_S))
+_LOCAL_NS = memoryview(_record(TYPE_NS, b"\xc0\x0c", _LOCAL_TTL_S))
+_LOCAL_SOA = memoryview(
+    _record(
+        TYPE_SOA,
+        b"\xc0\x0c\x06nobody\x07invalid\x00"
+        + b"".join(n.to_bytes(4, "big") for n in (1, 3600, 1200, 604800, _LOCAL_TTL_S)),
+        _LOCAL_TTL_S,
+    )
+)
 
 
 def limit_of(question, stream):
@@ -137,40 +178,103 @@ def _empty(out, packet, question, rcode, ede, truncated, limit):
     return _finish(out, at, question, rcode, ede, packet, 0, limit)
 
 
-def relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, ceiling, ede, limit):
+def hinfo(out, packet, question, limit):
+    """Write the answer to a query for ANY (RFC 8482 4.2)."""
+    length = 0
+    try:
+        length = _hinfo(out, packet, question, limit)
+    finally:
+        return length  # noqa: B012 - an error writes nothing
+
+
+def _hinfo(out, packet, question, limit):
+    at = _copy(out, _begin(out, packet, question, 0), _HINFO_RECORD, _HINFO_RECORD.shape[0])
+    out[7] = 1
+    return _finish(out, at, question, _NOERROR, _EDE_NONE, packet, 0, limit)
+
+
+def local(out, packet, question, found, limit):
+    """Write the answer to a query for a name that core.local has found (a number of its `find`, not NOT_LOCAL)."""
+    length = 0
+    try:
+        length = _local(out, packet, question, found, limit)
+    finally:
+        return length  # noqa: B012 - an error writes nothing
+
+
+def _local(out, packet, question, found, limit):
+    kind = found & 255
+    apex = found >> 8
+    qtype = question.qtype
+    at = _begin(out, packet, question, _NXDOMAIN if kind == _MISSING else 0)
+    out[2] = out[2] | 4
+    start = at
+    out[7] = 1
+    if kind == _LOCALHOST and (qtype == _A or qtype == _ANY):
+        at = _copy(out, at, _LOCAL_A, _LOCAL_A.shape[0])
+    elif kind == _LOCALHOST and qtype == _AAAA:
+        at = _copy(out, at, _LOCAL_AAAA, _LOCAL_AAAA.shape[0])
+    elif kind == _LOOPBACK and (qtype == _PTR or qtype == _ANY):
+        at = _copy(out, at, _LOCAL_PTR, _LOCAL_PTR.shape[0])
+    elif apex == 0 and qtype == _NS and kind != _MISSING:
+        at = _copy(out, at, _LOCAL_NS, _LOCAL_NS.shape[0])
+    else:
+        at = _copy(out, at, _LOCAL_SOA, _LOCAL_SOA.shape[0])
+        _point(out, start, _HEADER + apex)
+        _point(out, start + 12, _HEADER + apex)
+        if apex or (qtype != _SOA and (qtype != _ANY or kind != _APEX)):
+            out[7] = 0
+            out[9] = 1
+    return _finish(out, at, question, out[3] & 15, _EDE_NONE, packet, 0, limit)
+
+
+def _point(out, at, target):
+    """Write a compression pointer. Returns 0."""
+    out[at] = 0xC0 | target >> 8
+    out[at + 1] = target & 255
+    return 0
+
+
+def relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, floor, ceiling, ede, limit):
     """Write an upstream's trimmed reply body[start:end] as the answer to this query.
 
-    seconds: how long it was kept, -1 for one fresh from upstream; ceiling: the largest TTL to send; errors: the
-    upstream's extended error options; ede: one of our own besides, or EDE_NONE.
+    seconds: how long it was kept, -1 for one fresh from upstream; floor, ceiling: the TTLs sent lie between them;
+    errors: the upstream's extended error options; ede: one of our own besides, or EDE_NONE.
     """
     length = 0
     try:
         length = _relay(
-            out, packet, question, body, start, end, rcode, errors, errors_size, seconds, ceiling, ede, limit
+            out, packet, question, body, start, end, rcode, errors, errors_size, seconds, floor, ceiling, ede, limit
         )
     finally:
         return length  # noqa: B012 - an error writes nothing
 
 
-def _relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, ceiling, ede, limit):
+def _relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, floor, ceiling, ede, limit):
     if rcode > 15 and not question.has_opt:
         return _empty(out, packet, question, _SERVFAIL, _EDE_NONE, 0, limit)
     size = end - start
     if size < question.end:
-        # An error that came back without the question (see core.question.matches).
-        return _empty(out, packet, question, rcode, ede, 0, limit)
-    if size + (11 + errors_size + (6 if ede >= 0 else 0) if question.has_opt else 0) > limit:
+        # An error without the question: it came back so (see core.question.matches), or no upstream answered at all.
+        at = _begin(out, packet, question, rcode & 15)
+        return _finish(out, at, question, rcode, ede, errors, errors_size, limit)
+    if question.has_opt:
+        spare = 11 + errors_size + (6 if ede >= 0 else 0) + (_KEEPALIVE_OCTETS if question.keepalive_ds >= 0 else 0)
+    else:
+        spare = 0
+    if size + spare > limit:
         at = _begin(out, packet, question, rcode & 15)
         out[2] = out[2] | 2
         return _finish(out, at, question, rcode, ede, errors, 0, limit)
     out[:size] = body[start:end]
     _begin(out, packet, question, rcode & 15)
     out[6:_HEADER] = body[start + 6 : start + _HEADER]
-    out[3] = out[3] | (body[start + 3] & 0x20)
+    if packet[3] & 0x20 or question.dnssec_ok:
+        out[3] = out[3] | (body[start + 3] & 0x20)
     if seconds < 0:
         out[2] = out[2] | (body[start + 2] & 6)
-    else:
-        age(out, size, seconds, ceiling)
+        seconds = 0
+    age(out, size, seconds, floor, ceiling)
     return _finish(out, size, question, rcode, ede, errors, errors_size, limit)
 
 
@@ -197,10 +301,11 @@ def _copy(out, at, data, size):
 
 def _finish(out, at, question, rcode, ede, errors, errors_size, limit):
     """Append OPT where the query had one; cut to the question with TC=1 what is above the limit."""
+    options = errors_size
     if ede >= 0:
-        options = errors_size + 6
-    else:
-        options = errors_size
+        options = options + 6
+    if question.keepalive_ds >= 0:
+        options = options + _KEEPALIVE_OCTETS
     if at + (11 + options if question.has_opt else 0) > limit and at > question.end > 0:
         at = question.end
         out[2] = out[2] | 2
@@ -234,4 +339,12 @@ def _finish(out, at, question, rcode, ede, errors, errors_size, limit):
         at += 6
     if options and errors_size:
         at = _copy(out, at, errors, errors_size)
+    if options and question.keepalive_ds >= 0:
+        out[at] = 0
+        out[at + 1] = 11
+        out[at + 2] = 0
+        out[at + 3] = 2
+        out[at + 4] = question.keepalive_ds >> 8 & 255
+        out[at + 5] = question.keepalive_ds & 255
+        at += _KEEPALIVE_OCTETS
     return at

@@ -1,17 +1,21 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The answers kept: key, keep, age, evict, over memory handed in.
+"""The answers kept: key, keep, age, stale, evict, over memory handed in.
 
 Rules:
 - A key is a keyed 128-bit digest of the folded qname, qtype, qclass and the bits KEY_* of core.codes: queries that
   differ in DO, CD, AD or EDNS never share an answer.
-- The memory is an index of sets of slots and a ring of records; the oldest records go first, so the bytes handed in
-  are the bound whatever the clients ask.
+- The memory is an index of sets of slots and a ring of records, so the bytes handed in are the bound whatever the
+  clients ask. The oldest record makes room; one that was asked for since it was written moves to the front once more
+  (clock, second chance).
 - A record carries the generation of its verdict; whoever finds it with an older one judges it again.
-- What is read is read whole: a slot counts only while the ring has not come round over its record, and while both
-  halves of the digest stand in the record itself.
+- Past its TTL a record is stale for `stale_s` seconds (RFC 8767); a failure never is.
+- A failure is kept for 1 s, twice as long each time it follows upon itself, 30 s at most (RFC 9520 3.2). It never takes
+  the place of an answer that may still be given stale: that one is noted to be left in quiet for as long.
+- A slot counts only while its record is in the ring, and while both halves of the digest stand in the record itself.
 
-A record, in octets: 0 digest (16), 16 size, 24 kept at (s), 32 ttl (s), 40 generation, 48 rcode, 50 kind,
-52 octets of extended errors, 54 zero, 56 the errors, then the trimmed reply.
+A record, in octets: 0 all its octets (4; zero: the ring is unused from here to its end), 4 octets of the reply (4),
+8 digest (16), 24 kept at (8, s), 32 ttl (4, s), 36 rcode (2), 38 kind (1), 39 hits (1), 40 quiet until (8, s),
+48 generation (8), 56 octets of extended errors (2), 58 failures in a row (1), 59 zero, 64 the errors, then the reply.
 """
 
 import cython
@@ -23,19 +27,41 @@ if not cython.compiled:
 POSITIVE = 0
 NEGATIVE = 1
 BLOCKED = 2
-RECORD_HEADER = 56
+FAILURE = 4
+# What `find` found.
+NOTHING = 0
+FRESH = 1
+STALE = 2
+
+RECORD_HEADER = 64
 WAYS = 4
 SLOT_OCTETS = 16
 SMALLEST_OCTETS = 4096
+LARGEST_RECORD = 66048
+SECOND_CHANCES = 8
+MAX_FAILURE_S = 30
+# A name is hot, and fetched anew in the last tenth of its time, when it was asked for so often since it was kept.
+HOT_HITS = 3
+HOT_TTL_S = 10
 
+_NEGATIVE = NEGATIVE
+_FAILURE = FAILURE
+_NOTHING = NOTHING
+_FRESH = FRESH
+_STALE = STALE
 _RECORD_HEADER = RECORD_HEADER
 _WAYS = WAYS
+_SECOND_CHANCES = SECOND_CHANCES
+_MAX_FAILURE_S = MAX_FAILURE_S
+_HOT_HITS = HOT_HITS
+_HOT_TTL_S = HOT_TTL_S
+_BLANK = memoryview(bytes(RECORD_HEADER))
 
 
 class Store:
-    """Kept answers in `memory` (zeroed, at least SMALLEST_OCTETS, a multiple of 8); key: 16 octets."""
+    """Kept answers in `memory` (zeroed, at least SMALLEST_OCTETS, a multiple of 8); key: 16 octets; stale_s: seconds."""
 
-    def __init__(self, memory, key):
+    def __init__(self, memory, key, stale_s=0):
         octets = memoryview(memory).cast("B")
         if len(octets) < SMALLEST_OCTETS or len(octets) % 8:
             raise ValueError("memory: too small or not a multiple of 8")
@@ -45,15 +71,21 @@ class Store:
         self.index = octets[:index].cast("Q")
         self.ring = octets[index:]
         self.size = len(self.ring)
+        self.largest = min(self.size // 8, LARGEST_RECORD)
         # Positions only grow; a record lies at position % size. Position 0 means an empty slot.
         self.head = self.size
+        self.tail = self.size
+        self.stale_s = stale_s
         self.key = memoryview(bytes(key)).cast("Q")
         self.text = memoryview(bytearray(264))
         self.digest = memoryview(bytearray(16)).cast("Q")
 
 
 class Kept:
-    """A kept answer: where its reply lies in store.ring, and what is known of it. Times in seconds."""
+    """A kept answer: where its reply lies in store.ring, and what is known of it. Times in seconds.
+
+    quiet: no upstream need be asked for it now; hot: asked for so often that it is worth to be fetched anew.
+    """
 
     def __init__(self):
         self.start = 0
@@ -65,6 +97,8 @@ class Kept:
         self.generation = 0
         self.rcode = 0
         self.kind = 0
+        self.quiet = 0
+        self.hot = 0
         self.record = 0
 
 
@@ -82,39 +116,55 @@ def set_key(store, question, bits):
 
 
 def find(store, low, high, now_s, kept):
-    """Fill `kept` from the live record of this digest; return 1, or 0 where there is none."""
-    slot = high % store.sets * _WAYS * 2
-    way = 0
-    while way < _WAYS:
-        position = store.index[slot + 2 * way + 1]
-        if store.index[slot + 2 * way] == low and _is_alive(store, position):
-            at = position % store.size
-            if _get(store.ring, at, 8) == low and _get(store.ring, at + 8, 8) == high:
-                return _read(store, at, now_s, kept)
-        way += 1
-    return 0
+    """Fill `kept` from the record of this digest; return FRESH, STALE, or NOTHING where there is none to be given."""
+    slot = _slot_of(store, low, high)
+    if slot < 0:
+        return _NOTHING
+    at = store.index[slot + 1] % store.size
+    _read(store, at, now_s, kept)
+    if kept.age_s < kept.ttl_s:
+        hits = store.ring[at + 39]
+        if hits < 255:
+            store.ring[at + 39] = hits + 1
+        last_tenth = 10 * (kept.ttl_s - kept.age_s) <= kept.ttl_s
+        kept.hot = last_tenth and hits >= _HOT_HITS and kept.ttl_s >= _HOT_TTL_S and not kept.quiet
+        return _FRESH
+    if kept.kind & _FAILURE or kept.age_s - kept.ttl_s >= store.stale_s:
+        return _NOTHING
+    return _STALE
+
+
+def peek(store, low, high, now_s, kept):
+    """The same as `find`, and leave no trace of having looked."""
+    slot = _slot_of(store, low, high)
+    if slot < 0:
+        return _NOTHING
+    at = store.index[slot + 1] % store.size
+    hits = store.ring[at + 39]
+    result = find(store, low, high, now_s, kept)
+    store.ring[at + 39] = hits
+    return result
 
 
 def keep(store, low, high, now_s, ttl_s, generation, rcode, kind, body, end, errors, errors_size):
     """Keep the trimmed reply body[:end] for ttl_s; return 1, or 0 where it is too large for the ring."""
     total = (_RECORD_HEADER + errors_size + end + 7) // 8 * 8
-    if total > store.size // 4:
+    if total > store.largest:
         return 0
-    at = store.head % store.size
-    if at + total > store.size:
-        store.head = store.head + store.size - at
-        at = 0
-    position = store.head
-    store.head = store.head + total
-    _put(store.ring, at, low, 8)
-    _put(store.ring, at + 8, high, 8)
-    _put(store.ring, at + 16, end, 8)
+    _make_room(store, total, now_s)
+    at = _place(store, total)
+    position = store.head - total
+    store.ring[at : at + _RECORD_HEADER] = _BLANK
+    _put(store.ring, at, total, 4)
+    _put(store.ring, at + 4, end, 4)
+    _put(store.ring, at + 8, low, 8)
+    _put(store.ring, at + 16, high, 8)
     _put(store.ring, at + 24, now_s, 8)
-    _put(store.ring, at + 32, ttl_s, 8)
-    _put(store.ring, at + 40, generation, 8)
-    _put(store.ring, at + 48, rcode, 2)
-    _put(store.ring, at + 50, kind, 2)
-    _put(store.ring, at + 52, errors_size, 4)
+    _put(store.ring, at + 32, ttl_s, 4)
+    _put(store.ring, at + 36, rcode, 2)
+    store.ring[at + 38] = kind
+    _put(store.ring, at + 48, generation, 8)
+    _put(store.ring, at + 56, errors_size, 2)
     at += _RECORD_HEADER
     store.ring[at : at + errors_size] = errors[:errors_size]
     at += errors_size
@@ -123,33 +173,105 @@ def keep(store, low, high, now_s, ttl_s, generation, rcode, kind, body, end, err
     return 1
 
 
+def fail(store, low, high, now_s, generation, rcode, body, end, errors, errors_size):
+    """Keep the failure body[:end] in place of no answer, or let what may be given stale be left in quiet. Returns 1."""
+    failures = 0
+    slot = _slot_of(store, low, high)
+    if slot >= 0:
+        at = store.index[slot + 1] % store.size
+        kept_at = _get(store.ring, at + 24, 8)
+        ttl_s = _get(store.ring, at + 32, 4)
+        failures = store.ring[at + 58]
+        if not store.ring[at + 38] & _FAILURE and now_s < kept_at + ttl_s + store.stale_s:
+            _put(store.ring, at + 40, now_s + _failure_s(failures), 8)
+            store.ring[at + 58] = min(failures + 1, 8)
+            return 1
+        if now_s >= kept_at + ttl_s + _MAX_FAILURE_S:
+            failures = 0
+    keep(
+        store, low, high, now_s, _failure_s(failures), generation, rcode, _FAILURE, body, end, errors, errors_size
+    )
+    slot = _slot_of(store, low, high)
+    if slot >= 0:
+        store.ring[store.index[slot + 1] % store.size + 58] = min(failures + 1, 8)
+    return 1
+
+
+def _failure_s(failures):
+    """Return for how long a failure is kept that follows upon so many."""
+    if failures > 4:
+        return _MAX_FAILURE_S
+    return 1 << failures
+
+
 def renew(store, kept, generation, kind):
     """Note in a found record that it was judged again, under `generation`, and its kind since. Returns 0."""
-    _put(store.ring, kept.record + 40, generation, 8)
-    _put(store.ring, kept.record + 50, kind, 2)
+    _put(store.ring, kept.record + 48, generation, 8)
+    store.ring[kept.record + 38] = kind
+    return 0
+
+
+def look(store, position, kept):
+    """Fill `kept` from the record at `position` of the ring; return where the next one begins.
+
+    kept.end is 0 where nothing can be found there: what has been replaced or dropped, or the unused end of the ring.
+    """
+    at = position % store.size
+    total = _get(store.ring, at, 4)
+    kept.end = 0
+    if total == 0:
+        return position + store.size - at
+    if _is_pointed_to(store, at, position):
+        _read(store, at, 0, kept)
+    return position + total
+
+
+def drop(store, kept):
+    """Let a record that was looked at be found no more. Returns 0."""
+    _put(store.ring, kept.record + 8, 0, 8)
+    _put(store.ring, kept.record + 16, 0, 8)
     return 0
 
 
 def _read(store, at, now_s, kept):
     kept_at = _get(store.ring, at + 24, 8)
-    ttl_s = _get(store.ring, at + 32, 8)
-    if now_s < kept_at or now_s - kept_at >= ttl_s:
-        return 0
     kept.record = at
-    kept.age_s = now_s - kept_at
-    kept.ttl_s = ttl_s
-    kept.generation = _get(store.ring, at + 40, 8)
-    kept.rcode = _get(store.ring, at + 48, 2)
-    kept.kind = _get(store.ring, at + 50, 2)
-    kept.errors_size = _get(store.ring, at + 52, 4)
+    kept.age_s = now_s - kept_at if now_s > kept_at else 0
+    kept.ttl_s = _get(store.ring, at + 32, 4)
+    kept.rcode = _get(store.ring, at + 36, 2)
+    kept.kind = store.ring[at + 38]
+    kept.quiet = now_s < _get(store.ring, at + 40, 8)
+    kept.hot = 0
+    kept.generation = _get(store.ring, at + 48, 8)
+    kept.errors_size = _get(store.ring, at + 56, 2)
     kept.errors_start = at + _RECORD_HEADER
     kept.start = kept.errors_start + kept.errors_size
-    kept.end = kept.start + _get(store.ring, at + 16, 8)
-    return 1
+    kept.end = kept.start + _get(store.ring, at + 4, 4)
+    return 0
+
+
+def _slot_of(store, low, high):
+    """Return the index's word of the slot that points to the live record of this digest, -1 for none."""
+    slot = high % store.sets * _WAYS * 2
+    way = 0
+    while way < _WAYS:
+        position = store.index[slot + 2 * way + 1]
+        if store.index[slot + 2 * way] == low and store.tail <= position and position < store.head:
+            at = position % store.size
+            if _get(store.ring, at + 8, 8) == low and _get(store.ring, at + 16, 8) == high:
+                return slot + 2 * way
+        way += 1
+    return -1
+
+
+def _is_pointed_to(store, at, position):
+    """Tell whether the record at `position` is the one that the index knows by its digest."""
+    slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
+    return slot >= 0 and store.index[slot + 1] == position
 
 
 def _enter(store, low, high, position):
-    """Point a slot of the digest's set at the record: its own, else a dead one, else the oldest."""
+    """Point a slot of the digest's set at the record: its own, else the one that points to the oldest."""
     slot = high % store.sets * _WAYS * 2
     chosen = slot
     way = 0
@@ -166,9 +288,60 @@ def _enter(store, low, high, position):
     return 0
 
 
-def _is_alive(store, position):
-    """Tell whether the ring has not come round over the record at this position."""
-    return position >= store.size and position + store.size >= store.head and position < store.head
+def _make_room(store, total, now_s):
+    """Let the oldest records go until one of `total` octets fits and two of the largest beyond it. Returns 0."""
+    chances = _SECOND_CHANCES
+    while store.head + _taken(store, total) + 2 * store.largest > store.tail + store.size:
+        at = store.tail % store.size
+        size = _get(store.ring, at, 4)
+        if size == 0:
+            store.tail = store.tail + store.size - at
+            continue
+        if chances > 0 and _deserves_another(store, at, now_s):
+            chances -= 1
+            _move(store, at, size)
+        store.tail = store.tail + size
+    return 0
+
+
+def _deserves_another(store, at, now_s):
+    """Tell whether the oldest record was asked for since it was written, may still be given, and can be moved."""
+    if store.ring[at + 39] == 0 or store.ring[at + 38] & _FAILURE:
+        return 0
+    if now_s >= _get(store.ring, at + 24, 8) + _get(store.ring, at + 32, 4) + store.stale_s:
+        return 0
+    if not _is_pointed_to(store, at, store.tail):
+        return 0
+    return store.head + _taken(store, _get(store.ring, at, 4)) <= store.tail + store.size
+
+
+def _move(store, at, size):
+    """Write the oldest record once more at the front; its chance is used up. Returns 0."""
+    slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
+    to = _place(store, size)
+    store.ring[to : to + size] = store.ring[at : at + size]
+    store.ring[to + 39] = 0
+    store.index[slot + 1] = store.head - size
+    return 0
+
+
+def _taken(store, total):
+    """Return how far the head moves for a record of `total` octets: it never lies across the ring's end."""
+    at = store.head % store.size
+    if at + total > store.size:
+        return store.size - at + total
+    return total
+
+
+def _place(store, total):
+    """Take `total` octets at the front; return where in the ring they lie."""
+    at = store.head % store.size
+    if at + total > store.size:
+        _put(store.ring, at, 0, 4)
+        store.head = store.head + store.size - at
+        at = 0
+    store.head = store.head + total
+    return at
 
 
 def _get(octets, at, size):

@@ -5,26 +5,36 @@ Rules:
   turned round here is a leak.
 - What is decided is decided by resolver.core; a step only says when.
 - Whatever arrives gives at most one answer; an exception in a step is counted and answered with SERVFAIL.
+- What upstream said is kept once an exchange, however many wait for it and even if nobody does any more.
+- An answer past its time is given only where upstream gives none in time (RFC 8767), and judged like any other.
 - Nothing here logs: a packet counts a reason.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from resolver.core import codes
 from resolver.core.admit import Access, admit, scope
+from resolver.core.local import Zones
+from resolver.core.local import find as find_local
 from resolver.core.policy import Generation
-from resolver.core.question import Question, parse
+from resolver.core.question import Question
 from resolver.core.reply import limit_of
+from resolver.core.shape import Shape, read
+from resolver.core.shape import reply as note_reply
+from resolver.query.accept_stream import IDLE_S
 from resolver.query.block import Block
-from resolver.query.cache import Cache
+from resolver.query.cache import FRESH, NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
-from resolver.query.recheck import Recheck
+from resolver.query.recheck import ALL_LISTS, Recheck
 from resolver.query.respond import Respond
 
 Reply = bytes | None
 """What to send, or silence."""
+
+PATIENCE_S = 1.8
+"""How long upstream may take before an answer past its time is given instead (RFC 8767 5)."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +42,13 @@ class Tables:
     """What is in force for the queries of this moment; replaced whole.
 
     complete: whether every configured list is in force. Until then a name that no list blocks is not answered.
+    zones: the names that are answered here.
     """
 
     generation: Generation
     access: Access
     complete: bool
+    zones: Zones
 
 
 @dataclass(slots=True)
@@ -51,12 +63,8 @@ class Query:
     limit: int
 
 
-def _not_kept(reply: bytes | Unanswered) -> None:
-    """Each who waits for an exchange keeps its reply."""
-
-
 class Answer:
-    """Answers queries by the tables in force; `clock` is a monotonic clock in seconds."""
+    """Answers queries by the tables in force; `clock` is a monotonic clock in seconds, `shape` what a crash tells."""
 
     def __init__(
         self,
@@ -65,8 +73,9 @@ class Answer:
         block: Block,
         cache: Cache,
         forward: Forward,
-        counters: Any,
+        respond: Respond,
         clock: Callable[[], float],
+        shape: Shape,
     ) -> None:
         self.tables = tables
         self.in_flight = 0
@@ -74,8 +83,9 @@ class Answer:
         self._cache = cache
         self._forward = forward
         self._recheck = Recheck()
-        self._respond = Respond(counters)
+        self._respond = respond
         self._clock = clock
+        self._shape = shape
         self._spare: list[Question] = []
 
     def errors(self) -> int:
@@ -98,11 +108,13 @@ class Answer:
     def _steps(self, query: Query) -> Reply | Awaitable[Reply]:
         tables, respond, question = self.tables, self._respond, query.question
         now = self._clock()
-        problem = parse(query.packet, len(query.packet), question)
+        problem = read(self._shape, query.packet, len(query.packet), query.stream, question)
         if problem in (codes.SILENT_SHORT, codes.SILENT_RESPONSE):
             respond.silence(problem)
             return None
         query.limit = limit_of(question, query.stream)
+        if question.keepalive and query.stream:
+            question.keepalive_ds = int(IDLE_S * 10)
         admitted = admit(tables.access, query.client, int(now * 1000))
         if admitted != codes.ADMITTED:
             return respond.turned_away(query, admitted)
@@ -110,14 +122,16 @@ class Answer:
             return respond.malformed(query, problem)
         if not self._passes(query, tables):  # before the cache, or a kept answer passes the list
             return self._stopped(query, tables, now)
-        if not respond.is_ours_to_forward(question):  # before the cache: RD=0 tells what others asked (snooping)
+        if question.qclass != codes.CLASS_IN:
             return respond.refused(query)
-        found = self._cache.find(query, now)
-        if found and self._cache.judged_under != tables.generation.number:
-            return self._judge_again(query, tables, now)
-        if found:
-            return respond.kept(query, self._cache)
-        return self._ask_upstream(query, self._cache.digest(query))
+        found = find_local(tables.zones, question.name, question.qtype)
+        if found != codes.NOT_LOCAL:
+            return respond.local(query, found)
+        if not question.flags & 0x0100:  # before the cache: RD=0 tells what others asked (snooping)
+            return respond.refused(query)
+        if question.qtype == codes.TYPE_ANY:
+            return respond.any(query)
+        return self._look_up(query, tables, now)
 
     def _passes(self, query: Query, tables: Tables) -> bool:
         """Judge the name by the lists that judge the client; only an explicit PASS by complete tables goes on."""
@@ -133,44 +147,97 @@ class Answer:
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NOT_READY, "not_ready")
 
-    async def _ask_upstream(self, query: Query, digest: tuple[int, int]) -> Reply:
+    def _look_up(self, query: Query, tables: Tables, now: float) -> Reply | Awaitable[Reply]:
+        """Answer from the cache, else from upstream; what is asked for often is fetched anew before its time ends."""
+        cache = self._cache
+        found = cache.find(query, now)
+        if found == NOTHING or (found == STALE and not cache.kept.quiet):
+            return self._ask_upstream(query, cache.digest(), found)
+        if cache.kept.hot:
+            digest = cache.digest()
+            self._forward.refresh(query.packet, query.question, digest, self._keeper(query, digest))
+        return self._give_kept(query, tables, found, now)
+
+    def _give_kept(self, query: Query, tables: Tables, found: int, now: float) -> Reply:
+        """Send what was found last, judged by the lists now in force."""
+        cache, respond = self._cache, self._respond
+        cache.count(found)
+        if cache.is_judged(tables.generation.number):
+            return respond.kept(query, cache, stale=found == STALE)
+        kept = cache.body()
+        judged = self._recheck.judge(tables.generation, kept, query.scope)
+        if judged.for_all == codes.ASK:
+            return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
+        if judged.for_client == codes.BLOCK:
+            return self._block.answer(tables.generation, query, self._recheck.verdict, now, respond)
+        if not self._recheck.message.drop_additional:
+            cache.renew(tables.generation.number, judged.for_all)
+        return respond.kept(query, cache, kept[: self._recheck.message.end], stale=found == STALE)
+
+    async def _ask_upstream(self, query: Query, digest: tuple[int, int], found: int) -> Reply:
         """Forward, recheck, keep, respond. The tables may have been replaced while upstream answered."""
-        respond = self._respond
         self.in_flight += 1
         try:
-            reply = await self._forward.exchange(query.packet, query.question, digest, _not_kept)
-            return self._judge_reply(query, digest, bytearray(reply))
+            patience_s = PATIENCE_S if found == STALE else None
+            keeper = self._keeper(query, digest)
+            reply = await self._forward.exchange(query.packet, query.question, digest, keeper, patience_s)
+            return self._judge_reply(query, bytearray(reply), found)
+        except TimeoutError:
+            return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
         except Overloaded:
-            return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "overload")
+            return self._without_upstream(query, found, codes.EDE_OTHER, "overload")
         except Unanswered as failure:
-            return respond.failed(query, codes.SERVFAIL, failure.ede, "upstream")
+            return self._without_upstream(query, found, failure.ede, "upstream")
         except Exception:  # noqa: BLE001 - as in `answer`
-            return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
+            return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         finally:
             self.in_flight -= 1
             self._spare.append(query.question)
 
-    def _judge_reply(self, query: Query, digest: tuple[int, int], reply: bytearray) -> Reply:
-        tables, recheck, now = self.tables, self._recheck, self._clock()
+    def _judge_reply(self, query: Query, reply: bytearray, found: int) -> Reply:
+        tables, recheck = self.tables, self._recheck
         # The name again: a list that came or went while upstream answered holds for this answer too.
         if not self._passes(query, tables):
-            return self._stopped(query, tables, now)
+            return self._stopped(query, tables, self._clock())
+        note_reply(self._shape, len(reply))
         judged = recheck.judge(tables.generation, reply, query.scope)
         if judged.for_all == codes.ASK:
-            return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NONE, "malformed_reply")
-        self._cache.keep(digest, reply, recheck.message, tables.generation.number, judged.for_all, now)
+            return self._without_upstream(query, found, codes.EDE_NONE, "malformed_reply")
         if judged.for_client == codes.BLOCK:
-            return self._block.answer(tables.generation, query, recheck.verdict, now, self._respond)
+            return self._block.answer(tables.generation, query, recheck.verdict, self._clock(), self._respond)
+        if found == STALE and recheck.message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
+            return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
+        self._cache.count(NOTHING)
         return self._respond.fresh(query, reply, recheck.message)
 
-    def _judge_again(self, query: Query, tables: Tables, now: float) -> Reply:
-        """A kept answer of an older generation, or one that was blocked: judged before it is sent."""
-        kept = self._cache.body()
-        judged = self._recheck.judge(tables.generation, kept, query.scope)
+    def _without_upstream(self, query: Query, found: int, ede: int, reason: str) -> Reply:
+        """Answer what upstream did not: with what is kept, where there was something, else that it failed."""
+        tables, now = self.tables, self._clock()
+        if not self._passes(query, tables):
+            return self._stopped(query, tables, now)
+        if found == STALE:
+            found = self._cache.find(query, now)
+            if found != NOTHING and not self._cache.is_failure():
+                return self._give_kept(query, tables, found, now)
+        self._cache.count(NOTHING)
+        return self._respond.failed(query, codes.SERVFAIL, ede, reason)
+
+    def _keeper(self, query: Query, digest: tuple[int, int]) -> Callable[[bytes | Unanswered], None]:
+        return partial(self._keep, digest, query.packet[12 : query.question.end])
+
+    def _keep(self, digest: tuple[int, int], asked: bytes, outcome: bytes | Unanswered) -> None:
+        """Keep what an exchange came to for the question `asked`: the reply, judged by all lists, or the failure."""
+        cache, recheck, tables, now = self._cache, self._recheck, self.tables, self._clock()
+        if isinstance(outcome, Unanswered):
+            cache.fail(digest, asked, codes.SERVFAIL, ede_option(outcome.ede), now)
+            return
+        reply = bytearray(outcome)
+        note_reply(self._shape, len(reply))
+        judged = recheck.judge(tables.generation, reply, ALL_LISTS)
+        message = recheck.message
         if judged.for_all == codes.ASK:
-            return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
-        if judged.for_client == codes.BLOCK:
-            return self._block.answer(tables.generation, query, self._recheck.verdict, now, self._respond)
-        if not self._recheck.message.drop_additional:
-            self._cache.renew(tables.generation.number, judged.for_all)
-        return self._respond.kept(query, self._cache, kept[: self._recheck.message.end])
+            cache.fail(digest, asked, codes.SERVFAIL, b"", now)
+        elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
+            cache.keep(digest, reply, message, tables.generation.number, judged.for_all, now)
+        else:
+            cache.fail(digest, asked, message.rcode, message.errors[: message.errors_size], now)

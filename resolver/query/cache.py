@@ -4,20 +4,25 @@ Rules:
 - Queries that differ in DO, CD, AD or in having EDNS never share an answer.
 - Kept are NOERROR and NXDOMAIN, whole (TC=0); a negative answer only with its SOA, as long as that says (RFC 2308 5).
 - A reply that any list blocks is kept with that verdict and judged again at each hit, as is one of an older generation.
+- Every other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resolver.core import codes, store
+from resolver.core import codes, forget, store
 from resolver.core.message import Message
-from resolver.core.store import Kept, Store
+from resolver.core.name import Name, unfold
+from resolver.core.store import FRESH, NOTHING, STALE, Kept, Store
 
 if TYPE_CHECKING:
     from resolver.query.answer import Query
 
-JUDGE_ALWAYS = -1
+__all__ = ["FRESH", "NOTHING", "STALE", "Cache", "key_bits"]
+
+RECORDS_A_TURN = 4096
+_EDE_OPTION = b"\0\x0f\0\x02"
 
 
 def key_bits(question: Any) -> int:
@@ -29,35 +34,53 @@ def key_bits(question: Any) -> int:
 
 
 class Cache:
-    """Kept answers in core.store's memory. `kept` and `judged_under` tell of the last one found."""
+    """Kept answers in core.store's memory. `kept` tells of the last one found."""
 
     def __init__(self, memory: Store, counters: Any) -> None:
         self.memory = memory
         self.kept = Kept()
-        self.judged_under = JUDGE_ALWAYS
         self._counters = counters
-        self._hit = codes.counter("cache_answers_total", "positive")
-        self._negative = codes.counter("cache_answers_total", "negative")
-        self._miss = codes.counter("cache_answers_total", "miss")
+        self._kinds = {kind: codes.counter("cache_answers_total", kind) for kind in codes.CACHE_KINDS}
 
     def used_bytes(self) -> int:
-        """Return how much of the ring has been written so far, in octets."""
-        return min(self.memory.head - self.memory.size, self.memory.size)
+        """Return how much of the ring holds records, in octets."""
+        used: int = self.memory.head - self.memory.tail
+        return used
 
-    def digest(self, query: Query) -> tuple[int, int]:
+    def digest(self) -> tuple[int, int]:
         """Return the key of the query looked for last."""
         return self.memory.digest[0], self.memory.digest[1]
 
-    def find(self, query: Query, now: float) -> bool:
-        """Look for a live answer to the query at `now` (seconds); tell whether there is one."""
+    def find(self, query: Query, now: float) -> int:
+        """Look for an answer to the query at `now` (seconds): FRESH, STALE or NOTHING."""
         memory = self.memory
         store.set_key(memory, query.question, key_bits(query.question))
-        if not store.find(memory, memory.digest[0], memory.digest[1], int(now), self.kept):
-            self._counters[self._miss] += 1
-            return False
-        self._counters[self._negative if self.kept.kind & store.NEGATIVE else self._hit] += 1
-        self.judged_under = JUDGE_ALWAYS if self.kept.kind & store.BLOCKED else self.kept.generation
-        return True
+        return self._look(memory.digest[0], memory.digest[1], int(now))
+
+    def _look(self, low: int, high: int, now_s: int) -> int:
+        found: int = store.find(self.memory, low, high, now_s, self.kept)
+        return found
+
+    def count(self, found: int) -> None:
+        """Count what a look-up came to: the answer found last was given, or there was none to give."""
+        kind = self.kept.kind
+        if found != FRESH:
+            name = "stale" if found == STALE else "miss"
+        elif kind & store.FAILURE:
+            name = "failure"
+        else:
+            name = "negative" if kind & store.NEGATIVE else "positive"
+        self._counters[self._kinds[name]] += 1
+
+    def is_judged(self, generation: int) -> bool:
+        """Tell whether the answer found last may be given as it is under this generation of the lists."""
+        if self.kept.kind & store.FAILURE:
+            return True  # It holds no record, and the name itself has just been judged.
+        return not self.kept.kind & store.BLOCKED and self.kept.generation == generation
+
+    def is_failure(self) -> bool:
+        """Tell whether what was found last is that there was no answer."""
+        return bool(self.kept.kind & store.FAILURE)
 
     def body(self) -> bytearray:
         """Return a copy of the reply found last, so that it can be judged and trimmed."""
@@ -70,12 +93,12 @@ class Cache:
     def keep(
         self, digest: tuple[int, int], reply: bytearray, message: Message, generation: int, verdict: int, now: float
     ) -> None:
-        """Keep a judged and trimmed reply if the rules allow."""
+        """Keep a judged and trimmed reply, with NOERROR or NXDOMAIN, if the rules allow."""
         negative = message.rcode == codes.NXDOMAIN or not message.answered
         ttl_s = message.ttl_s
         if negative:
             ttl_s = min(ttl_s, message.negative_ttl_s)
-        if ttl_s <= 0 or message.truncated or message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
+        if ttl_s <= 0 or message.truncated:
             return
         kind = _kind(store.NEGATIVE if negative else store.POSITIVE, verdict)
         store.keep(
@@ -92,6 +115,31 @@ class Cache:
             message.errors_size,
         )
 
+    def fail(self, digest: tuple[int, int], asked: bytes, rcode: int, errors: Any, now: float) -> None:
+        """Keep that there was no answer to the question `asked` (its octets in a message), with extended errors."""
+        body = b"\0\0\0\0\0\1\0\0\0\0\0\0" + asked
+        store.fail(self.memory, *digest, int(now), 0, rcode, body, len(body), errors or b"\0", len(errors))
+
+    async def flush(self, name: bytes, *, subtree: bool, pause: Any) -> int:
+        """Forget what is kept for a name (wire format), and below it; return how many answers that were.
+
+        `pause()` is awaited between stretches of the memory, so that queries are answered meanwhile.
+        """
+        wanted = Name()
+        if not unfold(name, 0, len(name), wanted):
+            raise ValueError("not a name in wire format")
+        search = forget.Search(wanted, subtree)
+        while forget.forget(self.memory, search, RECORDS_A_TURN):
+            await pause()
+        forgotten: int = search.forgotten
+        return forgotten
+
+
+def ede_option(code: int) -> bytes:
+    """Return the EDNS option of one extended error without text (RFC 8914 2); nothing for EDE_NONE."""
+    return b"" if code == codes.EDE_NONE else _EDE_OPTION + code.to_bytes(2, "big")
+
 
 def _kind(negative: int, verdict: int) -> int:
-    return negative | (store.BLOCKED if verdict == codes.BLOCK else 0)
+    kind: int = negative | (store.BLOCKED if verdict == codes.BLOCK else 0)
+    return kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resolver.core import codes
-from resolver.core.reply import empty, relay
+from resolver.core.reply import empty, hinfo, local, relay
 
 if TYPE_CHECKING:
     from resolver.core.message import Message
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FRESH = -1
 MAX_TTL_S = 86400
+STALE_TTL_S = 30
 
 _RCODE_OF_PROBLEM = {
     codes.BAD_OPCODE: codes.NOTIMP,
@@ -59,11 +60,17 @@ class Respond:
 
     def malformed(self, query: Query, problem: int) -> bytes | None:
         """Answer what is wrong with a query by its problem (core.question)."""
-        return self._empty(query, _RCODE_OF_PROBLEM.get(problem, codes.FORMERR), codes.EDE_NONE)
+        ede = codes.EDE_INVALID_QUERY_TYPE if problem == codes.BAD_TYPE else codes.EDE_NONE
+        return self._empty(query, _RCODE_OF_PROBLEM.get(problem, codes.FORMERR), ede)
 
-    def is_ours_to_forward(self, question: Any) -> bool:
-        """Tell whether an unlisted question may go to cache and upstream: class IN and recursion desired."""
-        return question.qclass == codes.CLASS_IN and bool(question.flags & 0x0100)
+    def local(self, query: Query, found: int) -> bytes | None:
+        """Answer for a name that is never forwarded; found: what core.local says of it."""
+        length = local(self._out, query.packet, query.question, found, query.limit)
+        return self.sent(self._out, length)
+
+    def any(self, query: Query) -> bytes | None:
+        """Answer a query for ANY with as little as there can be (RFC 8482)."""
+        return self.sent(self._out, hinfo(self._out, query.packet, query.question, query.limit))
 
     def refused(self, query: Query) -> bytes | None:
         """Refuse an unlisted question that is not to be forwarded (RFC 8914 4.21 for RD=0)."""
@@ -75,17 +82,24 @@ class Respond:
         self._counters[self._failed[reason]] += 1
         return self._empty(query, rcode, ede)
 
-    def kept(self, query: Query, cache: Cache, body: bytearray | None = None) -> bytes | None:
+    def kept(
+        self, query: Query, cache: Cache, body: bytearray | None = None, *, stale: bool = False
+    ) -> bytes | None:
         """Answer from the cache: the record found last, or the copy of it that was judged and trimmed."""
         kept, ring = cache.kept, cache.memory.ring
         errors = ring[kept.errors_start : kept.errors_start + kept.errors_size]
         start, end = (kept.start, kept.end) if body is None else (0, len(body))
         data = ring if body is None else body
-        return self._relay(query, data, start, end, kept.rcode, errors, kept.errors_size, kept.age_s)
+        ede = codes.EDE_NONE
+        if stale:
+            ede = codes.EDE_STALE_NXDOMAIN if kept.rcode == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
+        if cache.is_failure():
+            self._counters[self._failed["upstream"]] += 1
+        return self._relay(query, data, start, end, kept.rcode, errors, kept.errors_size, kept.age_s, ede)
 
     def fresh(self, query: Query, reply: bytearray, message: Message) -> bytes | None:
         """Answer with a judged and trimmed reply from upstream."""
-        return self._relay(query, reply, 0, message.end, message.rcode, message.errors, message.errors_size, FRESH)
+        return self._relay(query, reply, 0, message.end, message.rcode, message.errors, message.errors_size, FRESH, codes.EDE_NONE)
 
     def sent(self, out: memoryview, length: int) -> bytes | None:
         """Count the reply out[:length] by its rcode and return it; None where nothing was written."""
@@ -116,7 +130,10 @@ class Respond:
         errors: Any,
         errors_size: int,
         seconds: int,
+        ede: int,
     ) -> bytes | None:
+        """Write a reply of an upstream's; one past its time, which `ede` tells, has TTLs of STALE_TTL_S (RFC 8767 4)."""
+        floor, ceiling = (0, MAX_TTL_S) if ede == codes.EDE_NONE else (STALE_TTL_S, STALE_TTL_S)
         length = relay(
             self._out,
             query.packet,
@@ -128,8 +145,9 @@ class Respond:
             errors,
             errors_size,
             seconds,
-            MAX_TTL_S,
-            codes.EDE_NONE,
+            floor,
+            ceiling,
+            ede,
             query.limit,
         )
         if length == 0:

@@ -120,3 +120,15 @@ def test_a_service_that_is_ended_leaves_a_report_and_no_name(
         assert LISTED.split(".")[0] not in service.said
         assert "127.0.0.2" not in service.said
         assert not list((site.folder / "work").iterdir())
+
+
+def test_the_report_tells_what_kind_of_packet_was_last(site: Site, heard: Heard, tmp_path: Path) -> None:
+    site.publish([LISTED])
+    query = query_for(LISTED, "HTTPS")
+    with serving(site, tmp_path / "notify") as service:
+        service.until("/readyz")
+        exchange(site.dns, query, over="tcp")
+        os.kill(service.process.pid, signal.SIGSEGV)
+        service.process.wait(20)
+        told = f"octets {len(query)}, stream 1, reply 0, qtype 65, qclass 1, labels 2, flags 256, edns 1\n"
+        assert told in service.said

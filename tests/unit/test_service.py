@@ -2,90 +2,19 @@
 
 import asyncio
 import logging
+import socket
 from pathlib import Path
 
 import pytest
 
 from resolver import service, systemd
 from resolver.config import Config, ConfigError, parse
-from tests.journeys.processes import Site
+from resolver.desk import Refused
+from tests.journeys.processes import Site, asked
 from tests.journeys.running import HOST
 from tests.unit.query.parts import until
 
 CANARY = "canary-7f3a.test"
-
-FILE = """
-[listen]
-dns = ["127.0.0.1:5300"]
-[upstream]
-servers = ["192.0.2.53:53"]
-[page]
-addresses = ["192.0.2.1"]
-[[list]]
-id = "first"
-demonstration = true
-source = { kind = "tuf", url = "file:///srv/a", root = "/srv/root.json" }
-[[list]]
-id = "second"
-demonstration = true
-source = { kind = "tuf", url = "file:///srv/b", root = "/srv/root.json" }
-"""
-
-
-def changed(old: str, new: str) -> list[str]:
-    """What waits for a restart when `old` becomes `new` in the file."""
-    assert old in FILE
-    return service._needs_restart(parse(FILE, "old"), parse(FILE.replace(old, new), "new"))
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('addresses = ["192.0.2.1"]', 'addresses = ["192.0.2.2", "2001:db8::2"]'),
-        ("[listen]", '[listen]\nallow = ["192.0.2.0/24"]'),
-        ("[listen]", "[limits]\nqueries_per_second = 9\n[listen]"),
-        ("[listen]", "[count]\nsubscribers = 9\n[listen]"),
-        ("[listen]", '[state]\nwithout_list = "forward"\n[listen]'),
-        ('id = "first"', 'id = "first"\nanswer = "nxdomain"\nbasis = "contract"'),
-        ('id = "first"', 'id = "first"\nclients = ["192.0.2.0/24"]\nexempt = ["192.0.2.9/32"]'),
-    ],
-)
-def test_what_can_change_while_serving(old: str, new: str) -> None:
-    assert changed(old, new) == []
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "key"),
-    [
-        ("5300", "5301", "listen.dns"),
-        ("192.0.2.53:53", "192.0.2.54:53", "upstream"),
-        ("[listen]", '[cache]\nsize = "1MiB"\n[listen]', "cache"),
-        ("[page]", '[page]\nlisten = ["127.0.0.1:8081"]', "page.listen"),
-        ("[page]", '[page]\noperator = "Another"', "page.operator"),
-        ("[listen]", '[metrics]\nlisten = "127.0.0.1:9154"\n[listen]', "metrics"),
-        ("[listen]", '[count]\npublish_every = "1s"\n[listen]', "count.publish_every"),
-        ("[listen]", "[count]\nbatch = 1\n[listen]", "count.batch"),
-        ("[listen]", '[state]\ndirectory = "/srv/state"\n[listen]', "state.directory"),
-        ('id = "first"', 'id = "third"', "list"),
-        ('id = "first"', 'id = "first"\nexpire = "lift"', "list"),
-        ("file:///srv/a", "file:///srv/c", "list"),
-    ],
-)
-def test_what_only_a_restart_can_change_is_named(old: str, new: str, key: str) -> None:
-    assert changed(old, new) == [key]
-
-
-def test_lists_keep_their_order_and_number() -> None:
-    one, two = FILE.split("[[list]]")[1:]
-    head = FILE.split("[[list]]")[0]
-    for lists in ((two, one), (one,), (one, two, one.replace("first", "third"))):
-        new = parse(head + "".join(f"[[list]]{text}" for text in lists), "new")
-        assert service._needs_restart(parse(FILE, "old"), new) == ["list"]
-
-
-def test_every_part_that_is_named_is_one_of_the_configuration() -> None:
-    config = parse(FILE, "resolver.toml")
-    assert service._needs_restart(config, config) == []
 
 
 @pytest.fixture
@@ -158,8 +87,8 @@ def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFix
     before = running._in_force.tables
     site.change("limits", queries_per_second=9)
     with caplog.at_level(logging.INFO, "resolver"):
-        running.reload()
-    assert running._reloaded
+        assert running.reload() == ("limits.queries_per_second",)
+    assert running._is_as_written()
     assert running._in_force.tables is not before
     assert running._answer.tables is running._in_force.tables
     assert running._config.limits.queries_per_second == 9
@@ -172,7 +101,8 @@ def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFix
         ("state", {"without_list": CANARY}, "state.without_list"),
         ("page", {"addresses": [CANARY]}, "page.addresses[0]"),
         ("limits", {"queries_per_second": 0}, "limits.queries_per_second"),
-        ("cache", {"size": "1MiB"}, "restart to change: cache"),
+        ("page", {"operator": CANARY * 2000}, ": page"),
+        ("cache", {"size": "1MiB"}, "restart to change: cache.size"),
     ],
 )
 def test_a_reload_that_is_refused_changes_nothing(
@@ -181,8 +111,11 @@ def test_a_reload_that_is_refused_changes_nothing(
     running = built(site)
     before, config = running._in_force.tables, running._config
     site.change(section, **values)
-    running.reload()
-    assert not running._reloaded
+    with pytest.raises(Refused) as refused:
+        running.reload()
+    assert str(refused.value).startswith(f"{site.config}: ")
+    assert said.rpartition(" ")[2] in str(refused.value)
+    assert not running._is_as_written()
     assert running._in_force.tables is before
     assert running._config is config
     assert len(caplog.messages) == 1
@@ -193,8 +126,8 @@ def test_a_reload_that_is_refused_changes_nothing(
 def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
     running = built(site)
     site.config.unlink()
-    running.reload()
-    assert not running._reloaded
+    running._hang_up()
+    assert not running._is_as_written()
 
 
 def test_a_key_that_cannot_be_used_is_a_fault_of_the_configuration(site: Site) -> None:
@@ -239,7 +172,7 @@ async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site:
     assert told.messages == ["STATUS=answering; every list is enforced", "RELOADING=1", "READY=1"]
     told.messages.clear()
     site.change("cache", size="2MiB")
-    running.reload()
+    running._hang_up()
     refused = "STATUS=answering; every list is enforced; the last reload was refused"
     assert told.messages == ["RELOADING=1", refused, "READY=1"]
     running._stop.set()
@@ -259,3 +192,41 @@ async def test_the_watchdog_hears_nothing_of_a_service_that_does_not_answer(site
     running._stop.set()
     assert await serving == 0
     assert "WATCHDOG=1" not in told.messages
+
+
+def bound(port: int, kind: socket.SocketKind) -> socket.socket:
+    """A socket as systemd hands it over."""
+    one = socket.socket(type=kind)
+    one.bind((HOST, port))
+    if kind is socket.SOCK_STREAM:
+        one.listen()
+    one.setblocking(False)
+    return one
+
+
+@pytest.mark.asyncio
+async def test_sockets_that_were_handed_over_are_listened_on(site: Site) -> None:
+    sockets = tuple(bound(site.dns, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+    told = Told()
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(sockets=sockets))
+    running._notify = told
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+    try:
+        for over in ("udp", "tcp"):
+            # No list is there yet: an answer nevertheless.
+            said = await asyncio.to_thread(asked, site.dns, "free.test", over=over)
+            assert said.startswith("SERVFAIL"), said
+    finally:
+        running._stop.set()
+        assert await serving == 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+async def test_a_socket_that_listen_dns_does_not_name_is_an_error(kind: socket.SocketKind, site: Site) -> None:
+    with bound(0, kind) as other:
+        running = service.Service(site.config, loaded(site), handed=systemd.Handed(sockets=(other,)))
+        address = f"{HOST}:{other.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"listen\.dns: a socket for {address} was handed over"):
+            await running.run()

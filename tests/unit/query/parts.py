@@ -21,13 +21,16 @@ import dns.rcode
 import dns.rrset
 
 from resolver.core import admit, codes, image, policy, store, tally
+from resolver.core.local import Zones
 from resolver.core.question import Question
 from resolver.core.reply import Replies
+from resolver.core.shape import Shape
 from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Answer, Tables
 from resolver.query.block import Block
 from resolver.query.cache import Cache
-from resolver.query.forward import Outcome
+from resolver.query.forward import Outcome, Unanswered
+from resolver.query.respond import Respond
 from resolver.tables import ranges
 from resolver.values import prefixes
 
@@ -92,7 +95,7 @@ def tables(
     answer: int = codes.ANSWER_PAGE,
 ) -> Tables:
     """These lists in force under this generation's number."""
-    return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate), complete)
+    return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate), complete, Zones())
 
 
 class Upstream:
@@ -101,7 +104,10 @@ class Upstream:
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
         self.asked: list[Message] = []
+        self.refreshed: list[Message] = []
         self.failure: Exception | None = None
+        self.out_of_patience = False
+        self.patience_s: float | None = None
         self._open = asyncio.Event()
         self._open.set()
 
@@ -122,32 +128,52 @@ class Upstream:
         patience_s: float | None = None,
     ) -> bytes:
         """Return what the function says to the query, each caller by an exchange of its own."""
-        del question, digest, outcome, patience_s
+        del question, digest
+        self.patience_s = patience_s
+        if self.out_of_patience:
+            raise TimeoutError
         query = dns.message.from_wire(packet)
         self.asked.append(query)
         await self._open.wait()
+        return self._end(query, outcome)
+
+    def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
+        """Ask for nobody; the function's answer is there at once."""
+        del question, digest
+        query = dns.message.from_wire(packet)
+        self.refreshed.append(query)
+        with contextlib.suppress(Unanswered):
+            self._end(query, outcome)
+
+    def _end(self, query: Message, outcome: Outcome) -> bytes:
         if self.failure:
+            if isinstance(self.failure, Unanswered):
+                outcome(self.failure)
             raise self.failure
         said = self.reply(query)
-        return said if isinstance(said, bytes) else said.to_wire(max_size=65535)
+        octets = said if isinstance(said, bytes) else said.to_wire(max_size=65535)
+        outcome(octets)
+        return octets
 
 
 class House:
     """An Answer with all its parts; `now` is its clock in seconds."""
 
-    def __init__(self, reply: Reply, in_force: Tables) -> None:
+    def __init__(self, reply: Reply, in_force: Tables, *, stale_s: int = 0) -> None:
         self.now = 1000.0
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
+        self.numbers = memoryview(bytearray(64)).cast("q")
         self.upstream = Upstream(reply)
         self.tally = tally.Tally(bytearray(3 * 2**14), KEY)
-        self.cache = Cache(store.Store(bytearray(2**18), KEY), self.counters)
+        self.cache = Cache(store.Store(bytearray(2**18), KEY, stale_s), self.counters)
         self.answer = Answer(
             in_force,
             block=Block(self.tally, self.counters),
             cache=self.cache,
             forward=self.upstream,
-            counters=self.counters,
+            respond=Respond(self.counters),
             clock=lambda: self.now,
+            shape=Shape(self.numbers),
         )
 
     def swap(self, in_force: Tables) -> None:

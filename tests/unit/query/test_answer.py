@@ -68,7 +68,7 @@ def broken(number: int) -> Tables:
     """Tables whose image ends after its header, so that every look into it fails."""
     whole = tables(number, LISTED)
     cut = policy.Member(image_of(LISTED[0])[:24], None, slot=0)
-    return Tables(policy.Generation(number, KEY, [cut]), whole.access, True)
+    return Tables(policy.Generation(number, KEY, [cut]), whole.access, True, whole.zones)
 
 
 @pytest.mark.asyncio

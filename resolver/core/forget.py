@@ -1,0 +1,80 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""Forgetting the kept answers for a name, a stretch of core.store's ring at a time.
+
+Rules:
+- An answer is for a name if that is its question, or the owner of a record in its ANSWER: what an alias leads to goes
+  with it.
+- With `subtree` an answer for any name below goes too; the root with its subtree is everything.
+"""
+
+import cython
+
+from .name import Name
+from .store import Kept
+
+if not cython.compiled:
+    from .name import skip, unfold
+    from .store import drop, look
+
+_HEADER = 12
+
+
+class Search:
+    """What is to be forgotten, and how far the search has come: `name` is a Name, `forgotten` counts the answers."""
+
+    def __init__(self, name, subtree):
+        self.name = name
+        self.subtree = subtree
+        self.position = 0
+        self.forgotten = 0
+        self.kept = Kept()
+        self.scratch = Name()
+
+
+def forget(store, search, steps):
+    """Go on with a search for `steps` records; return 1 while there are more to look at, else 0."""
+    if search.position < store.tail:
+        search.position = store.tail
+    while steps > 0 and search.position < store.head:
+        search.position = look(store, search.position, search.kept)
+        if search.kept.end > 0 and _is_for(store, search):
+            drop(store, search.kept)
+            search.forgotten = search.forgotten + 1
+        steps -= 1
+    return search.position < store.head
+
+
+def _is_for(store, search):
+    """Tell whether the record last looked at is an answer for the name."""
+    reply = store.ring[search.kept.start : search.kept.end]
+    end = reply.shape[0]
+    if end < _HEADER + 5:
+        return 0
+    answers = reply[6] << 8 | reply[7]
+    if _is_covered(search.name, search.subtree, reply, _HEADER, end, search.scratch):
+        return 1
+    at = skip(reply, _HEADER, end) + 4
+    while answers > 0 and at + 10 < end:
+        if _is_covered(search.name, search.subtree, reply, at, end, search.scratch):
+            return 1
+        at = skip(reply, at, end)
+        at += 10 + (reply[at + 8] << 8 | reply[at + 9])
+        answers -= 1
+    return 0
+
+
+def _is_covered(name, subtree, reply, at, end, found):
+    """Tell whether the name at reply[at], read into `found`, is `name` or, where `subtree` says so, below it."""
+    if unfold(reply, at, end, found) == 0 or found.labels < name.labels:
+        return 0
+    if found.labels > name.labels and not subtree:
+        return 0
+    start = found.length - name.length
+    if start < 0 or (found.labels > name.labels > 0 and found.starts[found.labels - name.labels] != start):
+        return 0
+    i = 0
+    while i < name.length:
+        if found.octets[start + i] != name.octets[i]:
+            return 0
+        i += 1
+    return 1

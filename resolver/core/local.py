@@ -1,0 +1,149 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""Names that are answered here and never forwarded: they mean something on this network only, or nothing anywhere.
+
+Rules:
+- localhost and all below it are the loopback addresses (RFC 6761 6.3); 127.0.0.1 and ::1 point back to localhost.
+- invalid and onion do not exist (RFC 6761 6.4, RFC 7686); resolver.arpa holds no designated resolver (RFC 9462 6.5).
+- home.arpa (RFC 8375) and the reverse zones of private and special addresses (RFC 6303 4, RFC 7793) are empty: the apex
+  has SOA and NS, nothing else exists. DS at their apex belongs to their parent and is forwarded (RFC 8375 4).
+- The operator may have some of those forwarded, whole or in part; the longest zone wins.
+"""
+
+import cython
+
+from .codes import LOCAL_APEX, LOCAL_EMPTY, LOCAL_MISSING, LOCALHOST, LOOPBACK, NOT_LOCAL, TYPE_DS
+
+_NOT_LOCAL = NOT_LOCAL
+_APEX = LOCAL_APEX
+_MISSING = LOCAL_MISSING
+_LOCALHOST = LOCALHOST
+_LOOPBACK = LOOPBACK
+_DS = TYPE_DS
+# What a row of the table says of a name that it covers.
+_FORWARDED = 0
+_OURS = 1
+_DELEGATED = 2
+_HOST = 3
+
+_ADDRESS = (
+    "0",
+    "127",
+    "254.169",
+    "2.0.192",
+    "100.51.198",
+    "113.0.203",
+    "255.255.255.255",
+    "10",
+    "168.192",
+    *(f"{octet}.172" for octet in range(16, 32)),
+    *(f"{octet}.100" for octet in range(64, 128)),
+)
+_ADDRESS_6 = (
+    ".".join("0" * 32),
+    ".".join("1" + "0" * 31),
+    "d.f",
+    "8.e.f",
+    "9.e.f",
+    "a.e.f",
+    "b.e.f",
+    "8.b.d.0.1.0.0.2",
+)
+DELEGATED = (
+    "home.arpa",
+    *(f"{zone}.in-addr.arpa" for zone in _ADDRESS),
+    *(f"{zone}.ip6.arpa" for zone in _ADDRESS_6),
+)
+"""The zones that a parent on the public Internet delegates, and that an operator may hold elsewhere."""
+
+_EXISTING = (
+    ("_dns.resolver.arpa", LOCAL_EMPTY),
+    ("0.127.in-addr.arpa", LOCAL_EMPTY),
+    ("0.0.127.in-addr.arpa", LOCAL_EMPTY),
+    ("1.0.0.127.in-addr.arpa", LOOPBACK),
+    (".".join("1" + "0" * 31) + ".ip6.arpa", LOOPBACK),
+)
+
+
+def wire(text):
+    """Return the wire format of a name in lower-case ASCII with dots, not the root."""
+    return b"".join(bytes([len(label)]) + label.encode("ascii") for label in text.split(".")) + b"\0"
+
+
+class Zones:
+    """The zones answered here but for those in `forwarded` (names as text) and what lies below those.
+
+    A row of the table, in octets: 0 labels, 1 length, 2 kind, 3 the zone's name in wire format; likewise the names
+    below an apex that exist, where kind is what they are.
+    """
+
+    def __init__(self, forwarded=()):
+        rows = [("localhost", _HOST), ("invalid", _OURS), ("onion", _OURS), ("resolver.arpa", _OURS)]
+        rows += [(zone, _DELEGATED) for zone in DELEGATED if not _is_below_one_of(zone, forwarded)]
+        rows += [(zone, _FORWARDED) for zone in forwarded]
+        # The longest first, so that the first that covers a name is the one.
+        rows.sort(key=lambda row: -len(row[0]))
+        self.table = memoryview(b"".join(_row(*row) for row in rows))
+        self.existing = memoryview(b"".join(_row(*row) for row in _EXISTING))
+
+
+def _is_below_one_of(zone, parents):
+    return any(zone == parent or zone.endswith("." + parent) for parent in parents)
+
+
+def _row(text, kind):
+    octets = wire(text)
+    return bytes([text.count(".") + 1, len(octets), kind]) + octets
+
+
+def find(zones, name, qtype):
+    """Tell what an unfolded name is: NOT_LOCAL, or a number LOCAL_* of core.codes + 256 x the offset of its apex."""
+    if name.labels == 0 or not _may_be_local(name):
+        return _NOT_LOCAL
+    row = _covering(zones.table, name, 0)
+    if row < 0 or zones.table[row + 2] == _FORWARDED:
+        return _NOT_LOCAL
+    kind = zones.table[row + 2]
+    apex = name.length - zones.table[row + 1]
+    if apex == 0 and kind == _DELEGATED and qtype == _DS:
+        return _NOT_LOCAL
+    if kind == _HOST:
+        return _LOCALHOST + 256 * apex
+    known = _covering(zones.existing, name, 1)
+    if known >= 0:
+        return zones.existing[known + 2] + 256 * apex
+    if apex == 0:
+        return _APEX
+    return _MISSING + 256 * apex
+
+
+def _may_be_local(name):
+    """Tell by the last label, cheaply, whether the name can be in any zone of the table."""
+    at = name.starts[name.labels - 1]
+    size = name.octets[at]
+    first = name.octets[at + 1]
+    return (size == 4 and first == 97) or (size == 9 and first == 108) or (size == 7 and first == 105) or (
+        size == 5 and first == 111
+    )
+
+
+def _covering(table, name, whole):
+    """Return the offset of the first row whose name is this one or, unless `whole`, one above it; -1 for none."""
+    at = 0
+    while at < table.shape[0]:
+        labels = table[at]
+        size = table[at + 1]
+        if labels == name.labels or (labels < name.labels and not whole):
+            start = name.starts[name.labels - labels]
+            if name.length - start == size and _same(table, at + 3, name, start, size):
+                return at
+        at += 3 + size
+    return -1
+
+
+def _same(table, at, name, start, size):
+    i = 0
+    while i < size:
+        if table[at + i] != name.octets[start + i]:
+            return 0
+        i += 1
+    return 1
