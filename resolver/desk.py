@@ -34,11 +34,15 @@ LEAST_LABELS = 2
 
 
 class Refused(Exception):
-    """A new configuration that stays out; the text is for who asked, `where` (file and keys) also for the log."""
+    """A new configuration that stays out; the text is for who asked, `where` (file and keys) also for the log.
 
-    def __init__(self, said: str, where: str) -> None:
+    restart: nothing is wrong with it, but it takes one.
+    """
+
+    def __init__(self, said: str, where: str, *, restart: bool = False) -> None:
         super().__init__(said)
         self.where = where
+        self.restart = restart
 
 
 Walk = Callable[[bytes, bytes], Awaitable[Any]]

@@ -59,11 +59,12 @@ class UpstreamHealth(_Facts, frozen=True):
 
 
 class Reloaded(_Facts, frozen=True):
-    """The last reload: when, and where it was refused the file and keys."""
+    """The last reload: when, and where it was refused the file and keys, or those that `restart` alone can change."""
 
     at: int
     good: bool
     where: str = ""
+    restart: bool = False
 
 
 class Health(_Facts, frozen=True):
@@ -224,7 +225,9 @@ def _about_feeds(health: Health, now: float) -> Iterator[str]:
                 f"the feed of list {one.list_id} has been silent for {span(silent_s)} ({_counts(one.failures)}), "
                 f"the last good list stays: look at its source.url, and {LOG}"
             )
-    if health.reload and not health.reload.good:
+    if health.reload and health.reload.restart:
+        yield f"the file is not taken before a restart ({health.reload.where}): restart the service, or take that back"
+    elif health.reload and not health.reload.good:
         yield f"the last reload was refused: blocklist-resolver check-config {health.config}, then reload"
 
 

@@ -200,7 +200,7 @@ class Service:
         try:
             keys = self._take()
         except Refused as refused:
-            self._last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where)
+            self._last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where, restart=refused.restart)
             # Not the reason: it may repeat a value, and whatever was pasted there would stay in the log.
             _log.error("reload refused, the old configuration stays; %s", refused.where)
             raise
@@ -226,7 +226,8 @@ class Service:
         keys = changed(self._config, config)
         waiting = ", ".join(needing_restart(keys))
         if waiting:
-            raise Refused(f"{self._path}: restart to change: {waiting}", f"restart to change: {waiting}")
+            said = f"restart to change: {waiting}"
+            raise Refused(f"{self._path}: {said}", said, restart=True)
         self._in_force.configure(config)
         self._streams.bounds = self._bounds_of(config)
         self._trust_by(config)

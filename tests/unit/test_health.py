@@ -124,6 +124,10 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
             {"reload": Reloaded(at=1, good=False)},
             "the last reload was refused: blocklist-resolver check-config /etc/resolver.toml, then reload",
         ),
+        (
+            {"reload": Reloaded(at=1, good=False, where="restart to change: cache.size", restart=True)},
+            "the file is not taken before a restart (restart to change: cache.size): restart the service, or take that",
+        ),
         ({"connections": 9_000}, "TCP connections are near their bound"),
         ({"warnings": ("listen.allow is a handful",)}, "listen.allow is a handful"),
     ],
