@@ -4,9 +4,9 @@ Rules:
 - So many in all, and so many for one client's prefix (/32 of IPv4, /56 of IPv6) unless it is exempt. Who opens one
   too many for his prefix is refused.
 - Where all places are taken a newcomer gets the place of one that gives way, in this order: one that is closing and
-  does not read what is left; one that never asked anything for PATIENCE_S; the one without a query for the longest
-  time; one that never asked at all. One with a query on its way keeps its place. Only where all have one, the
-  newcomer is refused.
+  does not read what is left; one that never asked, if it had PATIENCE_S for it or where such ones hold a quarter of
+  the places; the one without a query for the longest time; one that never asked at all. One with a query on its way
+  keeps its place. Only where all have one, the newcomer is refused.
 - Where three quarters of the places are taken, those without a query are closed four times sooner.
 - A newcomer that never asks thus takes no place from those that do, and a crowd of them makes room for itself.
 """
@@ -21,6 +21,7 @@ from resolver.query.accept_datagram import MAPPED
 
 PATIENCE_S: Final = 1.0
 HURRY: Final = 4
+CROWDED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class Places:
 
     def _turns(self, now: float) -> Iterator[Holder]:
         yield from self._ending
-        yield from _until(self._mute, now - PATIENCE_S)
+        yield from self._mute if CROWDED * len(self._mute) >= self.most else _until(self._mute, now - PATIENCE_S)
         yield from self._idle
         yield from self._mute
 

@@ -114,6 +114,16 @@ def test_what_is_no_query_gets_no_answer_and_costs_nobody_else_theirs(service: S
         assert one.recv(65535)[:2] == ours[:2], "the first that comes is the answer to the only query"
 
 
+def test_a_proxy_header_from_a_client_names_nobody(service: Service) -> None:
+    """Its octets are those of a query with an opcode that is none (RFC 1035 4.1.1)."""
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c" + bytes([192, 0, 2, 7]) + bytes(8)
+    with client(service) as one:
+        one.send(header + dns.message.make_query("listed.test", "A").to_wire())
+        reply = one.recv(65535)
+    assert (reply[:2], reply[3] & 15) == (header[:2], dns.rcode.NOTIMP)
+    assert len(reply) == 12
+
+
 def test_thousands_of_damaged_queries_get_at_most_one_answer_each_and_the_service_goes_on(service: Service) -> None:
     r = random.Random(7)
     whole = [dns.message.make_query(name, "A", use_edns=0, want_dnssec=True).to_wire() for name in ("listed.test", "x")]

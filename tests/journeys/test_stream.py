@@ -3,7 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dns.message
@@ -118,11 +118,26 @@ def test_who_closes_its_half_still_gets_every_answer(service: Service, name: str
     assert {came(octets) for octets in replies} == {BLOCKED if name == "listed.test" else REAL}
 
 
-@pytest.mark.parametrize("size", [0, 1, 11])
+@pytest.mark.parametrize("size", range(12))
 def test_a_message_that_cannot_be_a_query_ends_the_connection(service: Service, size: int) -> None:
     with client(service) as one:
         one.sendall(query("listed.test", 1) + size.to_bytes(2, "big") + bytes(size))
         assert [came(octets) for octets in messages(rest(one))] == [BLOCKED]
+
+
+def test_a_message_cut_by_the_end_of_the_stream_is_nothing(service: Service) -> None:
+    with client(service) as one:
+        one.sendall(query("listed.test", 1) + query("listed.test", 2)[:-1])
+        one.shutdown(socket.SHUT_WR)
+        assert [number_of(octets) for octets in messages(rest(one))] == [1]
+
+
+def test_a_proxy_header_from_a_client_ends_the_connection_at_once(service: Service) -> None:
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([192, 0, 2, 7]) + bytes(8)
+    with client(service) as one:
+        one.sendall(header + query("listed.test", 1))
+        with suppress(ConnectionResetError):  # What it sent behind the header was not read any more.
+            assert rest(one) == b""
 
 
 def test_who_resets_with_answers_on_their_way_harms_nobody(service: Service, upstream: Upstream) -> None:

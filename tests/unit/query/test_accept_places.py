@@ -64,13 +64,25 @@ def test_the_one_that_never_asked_for_long_goes_before_those_that_rest() -> None
 
 
 def test_else_the_one_that_rests_longest_goes_before_a_newcomer_of_a_moment_ago() -> None:
-    at = places(4)
-    first, second, third, young = entered(at, 0, 0, 0, 9)
+    at = places(5)
+    first, second, third, fourth, young = entered(at, 0, 0, 0, 0, 9)
     at.idle(first, 5)
     at.idle(second, 3)
     at.idle(third, 4)
+    at.idle(fourth, 6)
     assert gave_way(at, 9 + PATIENCE_S / 2) == [second.name]
     assert not young.aborted
+
+
+def test_a_crowd_that_never_asks_makes_room_for_itself_however_fast_it_comes() -> None:
+    at = places(8)
+    resting = entered(at, *range(6))
+    for one in resting:
+        at.idle(one, 6)
+    first, second = entered(at, 9, 9.1)
+    assert gave_way(at, 9.2) == [first.name]
+    assert gave_way(at, 9.3) == [second.name]
+    assert not any(one.aborted for one in resting)
 
 
 def test_who_asks_again_rests_anew() -> None:
