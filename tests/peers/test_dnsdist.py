@@ -176,6 +176,7 @@ ALLOW = ("198.51.100.0/24", "2001:db8:c::/64")
 
 @pytest.fixture(scope="module")
 def lab(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    program("ip")
     folder, dnsdist = tmp_path_factory.mktemp("dnsdist"), program("dnsdist")
     with made("a") as spaces, served(spaces, folder, dnsdist, ALLOW) as found:
         yield found
@@ -216,6 +217,7 @@ def test_a_balancer_among_the_clients_gets_answers_to_its_health_checks(
     program: Callable[[str], str], tmp_path: Path
 ) -> None:
     """Even those of a dnsdist that takes REFUSED for death."""
+    program("ip")
     allow, dnsdist = (*ALLOW, f"{BALANCER}/32"), program("dnsdist")
     with made("b") as spaces, served(spaces, tmp_path, dnsdist, allow, "mustResolve=true") as found:
         assert found.ask(ALLOWED[0]) == ["blocked"]
