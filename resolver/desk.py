@@ -15,7 +15,6 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,7 +71,7 @@ class Parts:
     last_reload: Callable[[], Reloaded | None]
     reload: Callable[[], tuple[str, ...]]
     flush: Flush
-    walk: Walk | None = None
+    walk: Walk
 
 
 class Desk:
@@ -84,8 +83,7 @@ class Desk:
 
     def verbs(self) -> Mapping[str, control.Verb]:
         """Return what can be asked."""
-        verbs: dict[str, control.Verb] = {"status": self._status, "reload": self._reload, "flush": self._flush}
-        return verbs | {"ask": partial(self._ask, self._parts.walk)} if self._parts.walk else verbs
+        return {"status": self._status, "reload": self._reload, "flush": self._flush, "ask": self._ask}
 
     def _status(self, _: control.Request) -> control.Answer:
         return {"outcome": control.DONE, "health": told(self.health())}
@@ -112,7 +110,7 @@ class Desk:
         tells = not subtree or name.labels >= LEAST_LABELS
         return {"outcome": control.DONE, "forgotten": forgotten if tells else None}
 
-    def _ask(self, walk: Walk, asked: control.Request) -> control.Answer | Awaitable[control.Answer]:
+    def _ask(self, asked: control.Request) -> control.Answer | Awaitable[control.Answer]:
         packet = _octets_of(asked.get("packet"), MAX_PACKET_OCTETS)
         try:
             client = octets(ipaddress.ip_address(str(asked.get("as"))))
@@ -120,11 +118,11 @@ class Desk:
             return control.failed("not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
         if packet is None:
             return control.failed("not a query")
-        return self._walk(walk, packet, client)
+        return self._walk(packet, client)
 
-    async def _walk(self, walk: Walk, packet: bytes, client: bytes) -> control.Answer:
+    async def _walk(self, packet: bytes, client: bytes) -> control.Answer:
         started = time.monotonic()
-        walked = await walk(packet, client)
+        walked = await self._parts.walk(packet, client)
         return {
             "outcome": control.DONE,
             "steps": walked.steps,

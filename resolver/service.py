@@ -49,6 +49,7 @@ from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Forward
 from resolver.query.respond import Respond
+from resolver.query.trace import Trace
 from resolver.readings import Readings, labels_of
 from resolver.tables import InForce
 
@@ -152,6 +153,9 @@ class Service:
                 last_reload=lambda: self._last_reload,
                 reload=self.reload,
                 flush=partial(self._cache.flush, pause=partial(asyncio.sleep, PAUSE_S)),
+                walk=Trace(
+                    self._in_force.copied, memory=self._cache.memory, forward=self._forward, clock=time.monotonic
+                ).walk,
             )
         )
 

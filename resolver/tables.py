@@ -11,6 +11,7 @@ Rules:
 import ipaddress
 import mmap
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from resolver.config import Config, List
 from resolver.core import admit, codes, policy
@@ -103,6 +104,10 @@ class InForce:
         """Tell whether every configured list is in force or has been lifted."""
         return all(one.id in self._views or one.id in self._silent for one in self.config.lists)
 
+    def copied(self) -> Tables:
+        """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
+        return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets[:])))
+
     def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""
         member = policy.Member(view, None, slot=0)
@@ -133,7 +138,7 @@ class InForce:
         complete = self.enforced() or self.config.state.without_list == "forward"
         return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete, self._zones)
 
-    def _access_of(self, config: Config) -> admit.Access:
+    def _access_of(self, config: Config, buckets: bytearray | None = None) -> admit.Access:
         clients = [b""] * codes.MAX_LISTS
         exempt = [b""] * codes.MAX_LISTS
         for one in config.lists:
@@ -145,7 +150,7 @@ class InForce:
             clients,
             exempt,
             config.limits.queries_per_second,
-            self._buckets,
+            self._buckets if buckets is None else buckets,
             self._bucket_key,
             ranges(config.listen.proxy_from),
         )

@@ -4,18 +4,20 @@
 Rules:
 - An answer is for a name if that is its question, or the owner of a record in its ANSWER: what an alias leads to goes
   with it.
+- What was kept as blocked is forgotten and not counted: the count would tell that somebody had asked.
 - With `subtree` an answer for any name below goes too; the root with its subtree is everything.
 """
 
 import cython
 
 from .name import Name
-from .store import Kept
+from .store import BLOCKED, Kept
 
 if not cython.compiled:
     from .name import skip, unfold
     from .store import drop, look
 
+_BLOCKED = BLOCKED
 _HEADER = 12
 
 
@@ -39,7 +41,8 @@ def forget(store, search, steps):
         search.position = look(store, search.position, search.kept)
         if search.kept.end > 0 and _is_for(store, search):
             drop(store, search.kept)
-            search.forgotten = search.forgotten + 1
+            if not search.kept.kind & _BLOCKED:
+                search.forgotten = search.forgotten + 1
         steps -= 1
     return search.position < store.head
 

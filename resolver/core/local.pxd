@@ -12,6 +12,8 @@ cdef int _FORWARDED
 cdef int _OURS
 cdef int _DELEGATED
 cdef int _HOST
+cdef int _BARREN
+cdef int _EMPTY
 
 cdef class Zones:
     cdef readonly const unsigned char[::1] table

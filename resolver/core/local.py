@@ -3,13 +3,13 @@
 
 Rules:
 - localhost and all below it are the loopback addresses (RFC 6761 6.3); 127.0.0.1 and ::1 point back to localhost.
-- invalid and onion do not exist (RFC 6761 6.4, RFC 7686); resolver.arpa holds no designated resolver (RFC 9462 6.5).
+- invalid and onion do not exist (RFC 6761 6.4, RFC 7686). resolver.arpa and all below it exist and hold nothing: no
+  resolver is designated (RFC 9462 4, 6.4).
 - home.arpa (RFC 8375) and the reverse zones of private and special addresses (RFC 6303 4, RFC 7793) are empty: the apex
   has SOA and NS, nothing else exists. DS at their apex belongs to their parent and is forwarded (RFC 8375 4).
 - The operator may have some of those forwarded, whole or in part; the longest zone wins.
 """
 
-import cython
 
 from .codes import LOCAL_APEX, LOCAL_EMPTY, LOCAL_MISSING, LOCALHOST, LOOPBACK, NOT_LOCAL, TYPE_DS
 
@@ -18,12 +18,14 @@ _APEX = LOCAL_APEX
 _MISSING = LOCAL_MISSING
 _LOCALHOST = LOCALHOST
 _LOOPBACK = LOOPBACK
+_EMPTY = LOCAL_EMPTY
 _DS = TYPE_DS
 # What a row of the table says of a name that it covers.
 _FORWARDED = 0
 _OURS = 1
 _DELEGATED = 2
 _HOST = 3
+_BARREN = 4
 
 _ADDRESS = (
     "0",
@@ -56,7 +58,6 @@ DELEGATED = (
 """The zones that a parent on the public Internet delegates, and that an operator may hold elsewhere."""
 
 _EXISTING = (
-    ("_dns.resolver.arpa", LOCAL_EMPTY),
     ("0.127.in-addr.arpa", LOCAL_EMPTY),
     ("0.0.127.in-addr.arpa", LOCAL_EMPTY),
     ("1.0.0.127.in-addr.arpa", LOOPBACK),
@@ -77,7 +78,7 @@ class Zones:
     """
 
     def __init__(self, forwarded=()):
-        rows = [("localhost", _HOST), ("invalid", _OURS), ("onion", _OURS), ("resolver.arpa", _OURS)]
+        rows = [("localhost", _HOST), ("invalid", _OURS), ("onion", _OURS), ("resolver.arpa", _BARREN)]
         rows += [(zone, _DELEGATED) for zone in DELEGATED if not _is_below_one_of(zone, forwarded)]
         rows += [(zone, _FORWARDED) for zone in forwarded]
         # The longest first, so that the first that covers a name is the one.
@@ -108,6 +109,8 @@ def find(zones, name, qtype):
         return _NOT_LOCAL
     if kind == _HOST:
         return _LOCALHOST + 256 * apex
+    if kind == _BARREN and apex > 0:
+        return _EMPTY + 256 * apex
     known = _covering(zones.existing, name, 1)
     if known >= 0:
         return zones.existing[known + 2] + 256 * apex

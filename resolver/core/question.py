@@ -5,7 +5,7 @@ Rules (RFC 1035 4.1, 6891 6, 9619; order as below, the first that applies is the
 - Under 12 octets, or QR=1: silence. Opcode not QUERY: NOTIMP. QDCOUNT not 1: FORMERR.
 - A name that is malformed or compressed, a question cut short, records that do not end where the message ends,
   more than one OPT, an OPT outside ADDITIONAL, not at the root or with broken options: FORMERR.
-- EDNS version above 0: BADVERS. OPT, TSIG, TKEY or NXNAME (RFC 9824 3.4) as qtype: FORMERR.
+- EDNS version above 0: BADVERS. OPT, TSIG, TKEY or NXNAME (RFC 9824 3.5) as qtype: FORMERR.
 - TSIG, SIG(0), AXFR, IXFR, MAILA, MAILB: not served here, REFUSED.
 - The name is kept as it came, for the answer, and folded, for the judgement.
 """

@@ -103,6 +103,8 @@ cdef Py_ssize_t _begin(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, int rcode
 ) except -1 nogil
 
+cdef Py_ssize_t _append(unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data) except -1 nogil
+
 cdef Py_ssize_t _copy(
     unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data, Py_ssize_t size
 ) except -1 nogil

@@ -146,14 +146,14 @@ def blocked(out, packet, question, replies, bits, limit):
     if question.qclass == _IN:
         if question.qtype == _A and replies.v4_count:
             count = replies.v4_count
-            at = _copy(out, at, replies.v4, replies.v4.shape[0])
+            at = _append(out, at, replies.v4)
         elif question.qtype == _AAAA and replies.v6_count:
             count = replies.v6_count
-            at = _copy(out, at, replies.v6, replies.v6.shape[0])
+            at = _append(out, at, replies.v6)
     out[7] = count
     if count == 0:
         start = at
-        at = _copy(out, at, replies.soa, replies.soa.shape[0])
+        at = _append(out, at, replies.soa)
         out[start + 4] = question.qclass >> 8
         out[start + 5] = question.qclass & 255
         out[9] = 1
@@ -188,7 +188,7 @@ def hinfo(out, packet, question, limit):
 
 
 def _hinfo(out, packet, question, limit):
-    at = _copy(out, _begin(out, packet, question, 0), _HINFO_RECORD, _HINFO_RECORD.shape[0])
+    at = _append(out, _begin(out, packet, question, 0), _HINFO_RECORD)
     out[7] = 1
     return _finish(out, at, question, _NOERROR, _EDE_NONE, packet, 0, limit)
 
@@ -211,15 +211,15 @@ def _local(out, packet, question, found, limit):
     start = at
     out[7] = 1
     if kind == _LOCALHOST and (qtype == _A or qtype == _ANY):
-        at = _copy(out, at, _LOCAL_A, _LOCAL_A.shape[0])
+        at = _append(out, at, _LOCAL_A)
     elif kind == _LOCALHOST and qtype == _AAAA:
-        at = _copy(out, at, _LOCAL_AAAA, _LOCAL_AAAA.shape[0])
+        at = _append(out, at, _LOCAL_AAAA)
     elif kind == _LOOPBACK and (qtype == _PTR or qtype == _ANY):
-        at = _copy(out, at, _LOCAL_PTR, _LOCAL_PTR.shape[0])
+        at = _append(out, at, _LOCAL_PTR)
     elif apex == 0 and qtype == _NS and kind != _MISSING:
-        at = _copy(out, at, _LOCAL_NS, _LOCAL_NS.shape[0])
+        at = _append(out, at, _LOCAL_NS)
     else:
-        at = _copy(out, at, _LOCAL_SOA, _LOCAL_SOA.shape[0])
+        at = _append(out, at, _LOCAL_SOA)
         _point(out, start, _HEADER + apex)
         _point(out, start + 12, _HEADER + apex)
         if apex or (qtype != _SOA and (qtype != _ANY or kind != _APEX)):
@@ -291,6 +291,11 @@ def _begin(out, packet, question, rcode):
         return _HEADER
     out[_HEADER : question.end] = packet[_HEADER : question.end]
     return question.end
+
+
+def _append(out, at, data):
+    """Copy all of `data` to out[at:]; return the offset after it."""
+    return _copy(out, at, data, data.shape[0])
 
 
 def _copy(out, at, data, size):

@@ -9,8 +9,9 @@ Rules:
   (clock, second chance).
 - A record carries the generation of its verdict; whoever finds it with an older one judges it again.
 - Past its TTL a record is stale for `stale_s` seconds (RFC 8767); a failure never is.
-- A failure is kept for 1 s, twice as long each time it follows upon itself, 30 s at most (RFC 9520 3.2). It never takes
-  the place of an answer that may still be given stale: that one is noted to be left in quiet for as long.
+- A failure is kept for 2 s (whole seconds: for more than one), twice as long each time it follows upon itself, 30 s at
+  most (RFC 9520 3.2). It never takes the place of an answer that may still be given stale: that one is noted to be
+  left in quiet for as long.
 - A slot counts only while its record is in the ring, and while both halves of the digest stand in the record itself.
 
 A record, in octets: 0 all its octets (4; zero: the ring is unused from here to its end), 4 octets of the reply (4),
@@ -59,7 +60,7 @@ _BLANK = memoryview(bytes(RECORD_HEADER))
 
 
 class Store:
-    """Kept answers in `memory` (zeroed, at least SMALLEST_OCTETS, a multiple of 8); key: 16 octets; stale_s: seconds."""
+    """Kept answers in `memory` (zeroed, at least SMALLEST_OCTETS, a multiple of 8); key: 16 octets; stale_s in s."""
 
     def __init__(self, memory, key, stale_s=0):
         octets = memoryview(memory).cast("B")
@@ -199,9 +200,9 @@ def fail(store, low, high, now_s, generation, rcode, body, end, errors, errors_s
 
 def _failure_s(failures):
     """Return for how long a failure is kept that follows upon so many."""
-    if failures > 4:
+    if failures > 3:
         return _MAX_FAILURE_S
-    return 1 << failures
+    return 2 << failures
 
 
 def renew(store, kept, generation, kind):

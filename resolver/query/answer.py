@@ -25,7 +25,7 @@ from resolver.core.shape import Shape, read
 from resolver.core.shape import reply as note_reply
 from resolver.query.accept_stream import IDLE_S
 from resolver.query.block import Block
-from resolver.query.cache import FRESH, NOTHING, STALE, Cache, ede_option
+from resolver.query.cache import NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
 from resolver.query.recheck import ALL_LISTS, Recheck
 from resolver.query.respond import Respond
@@ -152,6 +152,8 @@ class Answer:
         cache = self._cache
         found = cache.find(query, now)
         if found == NOTHING or (found == STALE and not cache.kept.quiet):
+            if self._forward.is_probe(query.question):
+                return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "upstream")
             return self._ask_upstream(query, cache.digest(), found)
         if cache.kept.hot:
             digest = cache.digest()
@@ -201,7 +203,8 @@ class Answer:
             return self._stopped(query, tables, self._clock())
         note_reply(self._shape, len(reply))
         judged = recheck.judge(tables.generation, reply, query.scope)
-        if judged.for_all == codes.ASK:
+        # BADVERS would speak of our EDNS to the client, and we send version 0 only.
+        if judged.for_all == codes.ASK or recheck.message.rcode == codes.BADVERS:
             return self._without_upstream(query, found, codes.EDE_NONE, "malformed_reply")
         if judged.for_client == codes.BLOCK:
             return self._block.answer(tables.generation, query, recheck.verdict, self._clock(), self._respond)
@@ -235,9 +238,9 @@ class Answer:
         note_reply(self._shape, len(reply))
         judged = recheck.judge(tables.generation, reply, ALL_LISTS)
         message = recheck.message
-        if judged.for_all == codes.ASK:
+        if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:
             cache.fail(digest, asked, codes.SERVFAIL, b"", now)
         elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
             cache.keep(digest, reply, message, tables.generation.number, judged.for_all, now)
-        else:
+        elif message.rcode != codes.YXDOMAIN:  # An answer, with its DNAME (RFC 6672 2.2), and rare.
             cache.fail(digest, asked, message.rcode, message.errors[: message.errors_size], now)

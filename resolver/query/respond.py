@@ -99,7 +99,8 @@ class Respond:
 
     def fresh(self, query: Query, reply: bytearray, message: Message) -> bytes | None:
         """Answer with a judged and trimmed reply from upstream."""
-        return self._relay(query, reply, 0, message.end, message.rcode, message.errors, message.errors_size, FRESH, codes.EDE_NONE)
+        errors, size, none = message.errors, message.errors_size, codes.EDE_NONE
+        return self._relay(query, reply, 0, message.end, message.rcode, errors, size, FRESH, none)
 
     def sent(self, out: memoryview, length: int) -> bytes | None:
         """Count the reply out[:length] by its rcode and return it; None where nothing was written."""
@@ -132,7 +133,7 @@ class Respond:
         seconds: int,
         ede: int,
     ) -> bytes | None:
-        """Write a reply of an upstream's; one past its time, which `ede` tells, has TTLs of STALE_TTL_S (RFC 8767 4)."""
+        """Write a reply of an upstream's; past its time, which `ede` tells, its TTLs are STALE_TTL_S (RFC 8767 4)."""
         floor, ceiling = (0, MAX_TTL_S) if ede == codes.EDE_NONE else (STALE_TTL_S, STALE_TTL_S)
         length = relay(
             self._out,

@@ -272,3 +272,25 @@ def test_mad_peers_do_not_hold_the_service(service: Service, site: Site, operate
         for one in crowd:
             one.join()
     wait_for(lambda: operate("status").returncode == 0, "the operator to be heard")
+
+
+def test_ask_as_a_client_tells_each_step_and_its_answer(service: Service, site: Site, operate: Operate) -> None:
+    site.change("listen", allow=["127.0.0.0/8", "192.0.2.0/24"])
+    assert operate("reload").returncode == 0
+    counted = service.get("/metrics")[1]
+    for name, client, said in (
+        ("open.test", "192.0.2.7", REAL),
+        ("bad.test", "192.0.2.7", PAGE_V4),
+        ("open.test", "198.51.100.9", "REFUSED"),
+    ):
+        done = operate("ask", name, "A", "--as", client)
+        assert (done.returncode, done.stderr) == (0, "")
+        steps, _, reply = done.stdout.partition("\n\n")
+        assert steps.splitlines()[0].endswith(" ms")
+        assert said in reply
+        assert "demo" not in done.stdout
+        assert client not in service.said
+    told = json.loads(operate("ask", "-", "--as", "192.0.2.7", "--json", typed="open.test\n").stdout)
+    assert told["reply"]["answer"] == [f"open.test. 300 A {REAL}"] or told["reply"]["rcode"] == "NOERROR"
+    queries = [line for line in counted.splitlines() if b"queries_total{" in line]
+    assert [line for line in service.get("/metrics")[1].splitlines() if b"queries_total{" in line] == queries

@@ -145,6 +145,11 @@ class Upstream:
         with contextlib.suppress(Unanswered):
             self._end(query, outcome)
 
+    def is_probe(self, question: Question) -> bool:
+        """Tell whether the question is a probe of upstream's; there are none here."""
+        del question
+        return False
+
     def _end(self, query: Message, outcome: Outcome) -> bytes:
         if self.failure:
             if isinstance(self.failure, Unanswered):
