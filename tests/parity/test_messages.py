@@ -23,7 +23,8 @@ def name_of(name: Any) -> tuple[Any, ...]:
 def question_of(question: Any) -> tuple[Any, ...]:
     return (
         question.problem, question.end, question.qtype, question.qclass, question.flags, question.has_opt,
-        question.version, question.payload, question.dnssec_ok, *name_of(question.name),
+        question.version, question.payload, question.dnssec_ok, question.keepalive, question.keepalive_ds,
+        *name_of(question.name),
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def read_reply(core: cases.Core, octets: bytes, asked: bytes, seconds: int) -> t
         return matched, whole, before
     message.drop_additional = seconds % 2
     length = core("message").trim(data, message)
-    core("message").age(data, length, seconds, 86400)
+    core("message").age(data, length, seconds, seconds % 3 * 30, 86400)
     again = core("message").Message()
     return matched, whole, before, message_of(message), bytes(data[:length]), core("message").read(data, length, again)
 
@@ -149,7 +150,7 @@ def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, sc
         end = core("message").trim(data, message)
         length = reply.relay(
             out, packet, question, data, 0, end, message.rcode, message.errors, message.errors_size,
-            len(octets) % 3 - 1, 60, -1, limit,
+            len(octets) % 3 - 1, len(octets) % 2 * 30, 60, len(packet) % 5 - 1, limit,
         )  # fmt: skip
         relayed = bytes(out[:length])
         assert relayed

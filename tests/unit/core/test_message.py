@@ -110,13 +110,17 @@ def test_trim_takes_out_all_of_additional_where_opt_is_not_last_or_a_name_is_blo
 
 
 @pytest.mark.parametrize(
-    ("ttl", "seconds", "ceiling", "left"),
-    [(60, 0, 60, 60), (60, 10, 60, 50), (60, 60, 60, 0), (60, 61, 60, 0), (300, 10, 60, 60), (0x80000000, 0, 60, 0),
-     (0x7FFFFFFF, 0, 86400, 86400), (5, 1 << 40, 60, 0)],
+    ("ttl", "seconds", "floor", "ceiling", "left"),
+    [(60, 0, 0, 60, 60), (60, 10, 0, 60, 50), (60, 60, 0, 60, 0), (60, 61, 0, 60, 0), (300, 10, 0, 60, 60),
+     (0x80000000, 0, 0, 60, 0), (0xFFFFFFFF, 0, 0, 86400, 0), (0x7FFFFFFF, 0, 0, 86400, 86400),
+     (5, 1 << 40, 0, 60, 0), (300, 500, 30, 30, 30), (300, 10, 30, 30, 30), (60, 40, 30, 60, 30), (60, 30, 30, 60, 30),
+     (60, 29, 30, 60, 31), (0x80000000, 0, 30, 30, 30)],
 )  # fmt: skip
-def test_ttls_go_down_and_never_below_0(core: Core, ttl: int, seconds: int, ceiling: int, left: int) -> None:
+def test_ttls_go_down_between_floor_and_ceiling(
+    core: Core, ttl: int, seconds: int, floor: int, ceiling: int, left: int
+) -> None:
     sections = [(record(1, ttl, bytes(4)),), (record(2, ttl, wire("ns.test")),), (record(28, ttl, bytes(16)),)]
     octets = reply(*sections)
-    assert core("message").age(octets, len(octets), seconds, ceiling) == 0
+    assert core("message").age(octets, len(octets), seconds, floor, ceiling) == 0
     expected = [tuple(one.replace(ttl.to_bytes(4, "big"), left.to_bytes(4, "big"), 1) for one in s) for s in sections]
     assert octets == reply(*expected)

@@ -168,12 +168,13 @@ def test_slip_is_truncated_and_empty(core: Core) -> None:
 
 
 def relay(core: Core, packet: bytes, body: bytes, **options: Any) -> bytes:
-    given = {"rcode": 0, "errors": b"\0", "errors_size": 0, "seconds": -1, "ceiling": 86400, "ede": -1, "limit": 1232}
+    given = {"rcode": 0, "errors": b"\0", "errors_size": 0, "seconds": -1, "floor": 0, "ceiling": 86400}
+    given |= {"ede": -1, "limit": 1232}
     given |= options
     out = memoryview(bytearray(66000))
     length = core("reply").relay(
         out, packet, question(core, packet), body, 0, len(body), given["rcode"], given["errors"], given["errors_size"],
-        given["seconds"], given["ceiling"], given["ede"], given["limit"],
+        given["seconds"], given["floor"], given["ceiling"], given["ede"], given["limit"],
     )  # fmt: skip
     return bytes(out[:length])
 
@@ -244,7 +245,7 @@ def test_without_room_in_memory_nothing_is_written(core: Core) -> None:
     asked = question(core, packet)
     assert core("reply").empty(out, packet, asked, 0, -1, 0, 512) == 0
     body = upstream()
-    assert core("reply").relay(out, packet, asked, body, 0, len(body), 0, b"\0", 0, -1, 60, -1, 512) == 0
+    assert core("reply").relay(out, packet, asked, body, 0, len(body), 0, b"\0", 0, -1, 0, 60, -1, 512) == 0
 
 
 @pytest.mark.parametrize(

@@ -335,8 +335,13 @@ async def test_a_reply_that_does_not_parse_to_its_end_is_servfail(cut: int) -> N
     for _ in range(2):
         reply = await house.ask(query("open.test"))
         assert reply.rcode() == dns.rcode.SERVFAIL
+    assert len(house.upstream.asked) == 1, "that it failed is kept, for seconds"
+    assert house.count("failed_answers_total", "malformed_reply") == 1
+    assert house.count("failed_answers_total", "upstream") == 1
+    house.now += 2
+    assert (await house.ask(query("open.test"))).rcode() == dns.rcode.SERVFAIL
     assert house.count("failed_answers_total", "malformed_reply") == 2
-    assert len(house.upstream.asked) == 2, "it is not kept"
+    assert len(house.upstream.asked) == 2, "what did not parse is never given"
 
 
 @pytest.mark.asyncio
