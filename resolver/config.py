@@ -10,7 +10,9 @@ Rules:
 """
 
 import ipaddress
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from operator import attrgetter
@@ -367,7 +369,10 @@ def parse(text: str, name: str) -> Config:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        # Without waiting: a pipe that nobody writes to would hold up what reads it again while serving.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(str(path), "", "is a pipe: it can be read but once, and a reload reads it again")
             data = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from None

@@ -175,6 +175,10 @@ class Server:
                     await asyncio.sleep(max(0.0, self._rests_until - self._clock()))
                     started = self._clock()
                     answer = work(asked)
+                    if not isinstance(answer, dict):
+                        # Its first stretch, in which a walk does all that it does in the loop.
+                        answer = asyncio.ensure_future(answer)
+                        await asyncio.sleep(0)
                     ended = self._clock()
                     self._rests_until = ended + REST * (ended - started)
                 return answer if isinstance(answer, dict) else await answer

@@ -1,7 +1,9 @@
 """The configuration: defaults as promised, bounds at the limit and one past it, errors name the key."""
 
 import ipaddress
+import os
 import re
+import threading
 import tomllib
 from pathlib import Path
 
@@ -285,6 +287,23 @@ def test_load_names_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: {reason}"
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load(tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+
+
+def test_a_pipe_without_a_writer_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "resolver.toml")
+    held: list[str] = []
+
+    def reading() -> None:
+        with pytest.raises(ConfigError, match="is a pipe"):
+            load(tmp_path / "resolver.toml")
+        held.append("not")
+
+    thread = threading.Thread(target=reading, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert held == ["not"]
 
 
 def written(tmp_path: Path, resolv_conf: str, **changes: object) -> tuple[Path, Path]:
