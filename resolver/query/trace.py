@@ -189,7 +189,8 @@ class _Forward:
         except (Overloaded, Unanswered, TimeoutError, asyncio.CancelledError) as error:
             self._said("upstream", _OF_FAILURE.get(type(error), "no answer"))
             raise
-        self._said("upstream", f"answered, {len(reply)} octets")
+        rcode = codes.RCODES[reply[3] & 15] if reply[3] & 15 <= codes.REFUSED else f"rcode {reply[3] & 15}"
+        self._said("upstream", f"answered {rcode}, {len(reply)} octets")
         return reply
 
     def refresh(self, *_: object) -> None:
