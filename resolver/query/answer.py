@@ -179,17 +179,18 @@ class Answer:
     async def _ask_upstream(self, query: Query, digest: tuple[int, int], found: int) -> Reply:
         """Forward, recheck, keep, respond. The tables may have been replaced while upstream answered."""
         self.in_flight += 1
+        patience_s = PATIENCE_S if found == STALE else None
         try:
-            patience_s = PATIENCE_S if found == STALE else None
             keeper = self._keeper(query, digest)
-            reply = await self._forward.exchange(query.packet, query.question, digest, keeper, patience_s)
+            try:
+                reply = await self._forward.exchange(query.packet, query.question, digest, keeper, patience_s)
+            except TimeoutError:
+                return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
+            except Overloaded:
+                return self._without_upstream(query, found, codes.EDE_OTHER, "overload")
+            except Unanswered as failure:
+                return self._without_upstream(query, found, failure.ede, "upstream")
             return self._judge_reply(query, bytearray(reply), found)
-        except TimeoutError:
-            return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
-        except Overloaded:
-            return self._without_upstream(query, found, codes.EDE_OTHER, "overload")
-        except Unanswered as failure:
-            return self._without_upstream(query, found, failure.ede, "upstream")
         except Exception:  # noqa: BLE001 - as in `answer`
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         finally:
