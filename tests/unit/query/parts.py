@@ -29,7 +29,7 @@ from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Answer, Tables
 from resolver.query.block import Block
 from resolver.query.cache import Cache
-from resolver.query.forward import Outcome, Unanswered
+from resolver.query.forward import Outcome, Unanswered, build_query
 from resolver.query.respond import Respond
 from resolver.tables import ranges
 from resolver.values import prefixes
@@ -128,19 +128,19 @@ class Upstream:
         patience_s: float | None = None,
     ) -> bytes:
         """Return what the function says to the query, each caller by an exchange of its own."""
-        del question, digest
+        del digest
         self.patience_s = patience_s
         if self.out_of_patience:
             raise TimeoutError
-        query = dns.message.from_wire(packet)
+        query = dns.message.from_wire(build_query(packet, question))
         self.asked.append(query)
         await self._open.wait()
         return self._end(query, outcome)
 
     def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
         """Ask for nobody; the function's answer is there at once."""
-        del question, digest
-        query = dns.message.from_wire(packet)
+        del digest
+        query = dns.message.from_wire(build_query(packet, question))
         self.refreshed.append(query)
         with contextlib.suppress(Unanswered):
             self._end(query, outcome)
