@@ -25,7 +25,8 @@ Answering = Callable[[bytes, bytes, bool], bytes | Awaitable[bytes | None] | Non
 
 # Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
-# RD=0 for a name that no list holds: judged like every query, then refused, never forwarded.
+# RD=0, and below .invalid: refused where that address is no client, judged and answered here where it is one; never
+# forwarded.
 QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog\x08selftest\x07invalid\0" + b"\0\1\0\1"
 
 
@@ -62,16 +63,27 @@ def take(environment: MutableMapping[str, str], pid: int) -> Handed:
 
 def _taken(descriptor: int) -> socket.socket:
     """The socket with this number: non-blocking, and closed in every child."""
-    os.set_inheritable(descriptor, False)
     try:
+        os.set_inheritable(descriptor, False)
         one = socket.socket(fileno=descriptor)
     except OSError:
         raise SocketsUnusable(f"descriptor {descriptor} is no socket") from None
     if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type not in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         one.close()
         raise SocketsUnusable(f"descriptor {descriptor} is neither UDP nor TCP")
+    if _is_connected(one):
+        one.close()
+        raise SocketsUnusable(f"descriptor {descriptor} is connected to one peer: no Accept=yes in the socket unit")
     one.setblocking(False)
     return one
+
+
+def _is_connected(one: socket.socket) -> bool:
+    try:
+        one.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 class Notify:

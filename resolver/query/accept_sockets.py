@@ -1,7 +1,8 @@
 """The sockets that queries come in by: bound here or handed over, and what the kernel is told of them.
 
 Rules:
-- A socket that was handed over stands for the address it is bound to; one that stands for none is refused.
+- A socket that was handed over stands for the address it is bound to; one that stands for none is refused, and so is
+  a second one for the same.
 - No forged "packet too big" makes the kernel cut answers into fragments (IP_PMTUDISC_OMIT; RFC 9715): none of ours is
   larger than any path takes.
 - Over UDP who asks a wildcard address is answered from the address that was asked (RFC 2181 4.1). Only such sockets
@@ -12,7 +13,7 @@ Rules:
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
@@ -32,6 +33,8 @@ _V4_INFO: Final = struct.Struct("=i4s4s")
 _V6_INFO: Final = struct.Struct("=16sI")
 _CONTROL_OCTETS: Final = socket.CMSG_SPACE(_V6_INFO.size)
 _LINK_LOCAL: Final = (0xFE80, 0xFFC0)
+
+_Place = tuple[bytes, int, int]
 
 
 class Receiving(Protocol):
@@ -105,11 +108,9 @@ def streams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> 
 
 
 def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket]) -> list[socket.socket]:
-    handed = {_place_of(one): one for one in given if one.type == kind}
-    unnamed = handed.keys() - set(map(_place, listen))
-    for octets, _, port in unnamed:
-        address = Endpoint(str(ip_address(octets)), port)
-        raise ValueError(f"a socket for {address} was handed over, and listen.dns does not name it")
+    handed = _by_place(one for one in given if one.type == kind)
+    for unnamed in handed.keys() - set(map(_place, listen)):
+        raise ValueError(f"a socket for {_said(unnamed)} was handed over, and listen.dns does not name it")
     ours: list[socket.socket] = []
     found: list[socket.socket] = []
     try:
@@ -127,14 +128,30 @@ def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket
     return found
 
 
-def _place(endpoint: Endpoint) -> tuple[bytes, int, int]:
+def _by_place(given: Iterable[socket.socket]) -> dict[_Place, socket.socket]:
+    """The sockets by where they are bound; the kernel would hand queries to a second one there, which nobody reads."""
+    found: dict[_Place, socket.socket] = {}
+    for one in given:
+        place = _place_of(one)
+        if place in found:
+            raise ValueError(f"two sockets for {_said(place)} were handed over: one alone is read")
+        found[place] = one
+    return found
+
+
+def _said(place: _Place) -> Endpoint:
+    octets, _, port = place
+    return Endpoint(str(ip_address(octets)), port)
+
+
+def _place(endpoint: Endpoint) -> _Place:
     """Where an endpoint is, however it is written: the address's octets, the number of its interface, the port."""
     host, _, zone = endpoint.host.partition("%")
     scope = (int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)) if zone else 0
     return ip_address(host).packed, scope, endpoint.port
 
 
-def _place_of(one: socket.socket) -> tuple[bytes, int, int]:
+def _place_of(one: socket.socket) -> _Place:
     host, port, *more = one.getsockname()
     return ip_address(host.partition("%")[0]).packed, more[1] if more else 0, port
 

@@ -137,6 +137,20 @@ def test_a_socket_that_no_query_comes_by_is_refused() -> None:
         os.close(high)
 
 
+def test_a_descriptor_that_is_not_there_is_refused() -> None:
+    with pytest.raises(systemd.SocketsUnusable, match="descriptor 4000000 is no socket"):
+        systemd._taken(4_000_000)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_socket_that_has_one_peer_alone_is_refused(kind: socket.SocketKind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as peer, socket.socket(type=kind) as one:
+        one.connect(peer.getsockname())
+        high = os.dup2(one.fileno(), 50)
+        assert handed_to_a_process(high) == ["descriptor 3 is connected to one peer: no Accept=yes in the socket unit"]
+        os.close(high)
+
+
 def test_each_message_is_what_sd_notify_says(listener: socket.socket) -> None:
     notify = notify_to(listener)
     notify.ready()

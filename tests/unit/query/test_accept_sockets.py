@@ -97,6 +97,13 @@ def test_a_given_socket_that_stands_for_nothing_is_refused_by_its_address(kind: 
         assert given.fileno() >= 0
 
 
+def test_a_second_socket_for_the_same_address_is_refused(kind: str) -> None:
+    with bound(kind) as given, socket.socket(fileno=socket.dup(given.fileno())) as second:
+        with pytest.raises(ValueError, match=f"two sockets for {place(given)} were handed over"):
+            KINDS[kind][1]([place(given)], [given, second])
+        assert given.fileno() >= 0
+
+
 def test_given_sockets_of_the_other_kind_are_the_other_sides(kind: str) -> None:
     with bound("tcp" if kind == "udp" else "udp") as given:
         (one,) = KINDS[kind][1]([Endpoint("127.0.0.1", 0)], [given])
