@@ -8,6 +8,8 @@ Rules:
 - What does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand back the reply. These
   errors alone may come without the question.
 - A query that was sent stays known for as long again after its time limit: a late reply is no forgery.
+- Quantiles of the latency stand still for LEAST_FOR_QUANTILES to twice as many exchanges, drawn anew each time: whether
+  one query was forwarded, and so perhaps not blocked, is not to be seen in them.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from resolver.core import codes
 from resolver.core.message import Message, read
 from resolver.core.question import Question, matches, parse
 from resolver.core.reply import MAX_UDP_OCTETS
-from resolver.query.forward_datagram import Datagrams, Line, Refused
+from resolver.query.forward_datagram import Datagrams, Line, Refused, draw
 from resolver.query.forward_stream import ask_by_stream
 from resolver.query.forward_wheel import Wheel
 from resolver.values import Endpoint
@@ -60,12 +62,14 @@ class Server:
         self.tasks: set[asyncio.Task[None]] = set()
         self.noted: Callable[[bool], None] = _nobody
         self._window: deque[float] = deque(maxlen=WINDOW)
+        self._told: list[float] = []
+        self._untold = _drawn()
 
     def latency(self, quantile: float) -> float | None:
-        """Return this quantile of the last exchanges in seconds; None while they are few."""
-        if len(self._window) < LEAST_FOR_QUANTILES:
+        """Return this quantile in seconds, of exchanges up to some time ago; None while they were few."""
+        if not self._told:
             return None
-        return sorted(self._window)[int(quantile * (len(self._window) - 1))]
+        return self._told[int(quantile * (len(self._told) - 1))]
 
     def patience_s(self) -> float:
         """Return after how long a datagram counts as lost: a 20th to a 5th of the time limit."""
@@ -76,6 +80,10 @@ class Server:
     def took(self, seconds: float, *, sure: bool) -> None:
         """Note a round trip; sure: one query was sent, so that it is known which one was answered."""
         self._window.append(seconds)
+        self._untold -= 1
+        if self._untold == 0:
+            self._untold = _drawn()
+            self._told = sorted(self._window)
         if not sure:
             return
         if self.smoothed_s < 0:
@@ -87,6 +95,11 @@ class Server:
 
     def _mismatched(self) -> None:
         self.failures["mismatch"] += 1
+
+
+def _drawn() -> int:
+    """Return after how many exchanges the quantiles are told anew."""
+    return LEAST_FOR_QUANTILES + draw() % LEAST_FOR_QUANTILES
 
 
 def _nobody(failed: bool) -> None:
