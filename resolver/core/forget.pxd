@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 from .name cimport Name, skip, unfold
 from .store cimport Kept, Store, drop, look
 
+cdef Py_ssize_t _STEP_OCTETS
 cdef int _BLOCKED
 cdef Py_ssize_t _HEADER
 

@@ -6,6 +6,8 @@ Rules:
   with it.
 - What was kept as blocked is forgotten and not counted: the count would tell that somebody had asked.
 - With `subtree` an answer for any name below goes too; the root with its subtree is everything.
+- A step is a record, and one more for each STEP_OCTETS of its reply: a zone's owner can fill the memory with large
+  answers, and a look at each of their thousands of owners takes time.
 """
 
 import cython
@@ -17,6 +19,9 @@ if not cython.compiled:
     from .name import skip, unfold
     from .store import drop, look
 
+STEP_OCTETS = 64
+
+_STEP_OCTETS = STEP_OCTETS
 _BLOCKED = BLOCKED
 _HEADER = 12
 
@@ -34,15 +39,17 @@ class Search:
 
 
 def forget(store, search, steps):
-    """Go on with a search for `steps` records; return 1 while there are more to look at, else 0."""
+    """Go on with a search for so many steps; return 1 while there are more to look at, else 0."""
     if search.position < store.tail:
         search.position = store.tail
     while steps > 0 and search.position < store.head:
         search.position = look(store, search.position, search.kept)
-        if search.kept.end > 0 and _is_for(store, search):
-            drop(store, search.kept)
-            if not search.kept.kind & _BLOCKED:
-                search.forgotten = search.forgotten + 1
+        if search.kept.end > 0:
+            steps -= (search.kept.end - search.kept.start) // _STEP_OCTETS
+            if _is_for(store, search):
+                drop(store, search.kept)
+                if not search.kept.kind & _BLOCKED:
+                    search.forgotten = search.forgotten + 1
         steps -= 1
     return search.position < store.head
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FRESH", "NOTHING", "STALE", "Cache", "key_bits"]
 
-RECORDS_A_TURN = 4096
+STEPS_A_TURN = 4096
 _EDE_OPTION = b"\0\x0f\0\x02"
 
 
@@ -128,7 +128,7 @@ class Cache:
         if not unfold(name, 0, len(name), wanted):
             raise ValueError("not a name in wire format")
         search = forget.Search(wanted, subtree)
-        while forget.forget(self.memory, search, RECORDS_A_TURN):
+        while forget.forget(self.memory, search, STEPS_A_TURN):
             await pause()
         forgotten: int = search.forgotten
         return forgotten

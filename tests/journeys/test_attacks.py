@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from resolver.core import forget, store
+from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.query import forward
 from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
+from resolver.query.cache import STEPS_A_TURN
 from resolver.values import Endpoint
 from tests.fakes import upstream
 from tests.fakes.authority import Authority, names
@@ -110,6 +113,20 @@ async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: 
         assert len(outcomes) == 1
         assert await asking.exchange(query, question, (1, 2), outcomes.append)
         await asking.close()
+
+
+def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
+    """A zone's owner has the memory filled with answers of thousands of records; a turn looks at few of those."""
+    body = bytes(4) + (1).to_bytes(2, "big") + (5000).to_bytes(2, "big") + bytes(4) + b"\4huge\4test\0\0\x10\0\1"
+    body += 5000 * b"\xc0\x0c\0\x10\0\1\0\0\1\0\0\0"
+    memory, wanted = store.Store(bytearray(2**22), bytes(16)), Name()
+    unfold(b"\5other\4test\0", 0, 12, wanted)
+    for number in range(1, 31):
+        store.keep(memory, number, number, 0, 300, 1, 0, store.POSITIVE, body, len(body), b"\0", 0)
+    search, turns = forget.Search(wanted, False), 1
+    while forget.forget(memory, search, STEPS_A_TURN):
+        turns += 1
+    assert 5 <= turns <= 30
 
 
 @pytest.mark.asyncio
