@@ -44,6 +44,10 @@ class AskError(Exception):
     """There is no reply to show; the text says why, without the name."""
 
 
+class NotAQuestion(AskError):
+    """Name or type cannot be asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a server answered: octets, and what they say in words; seconds it took."""
@@ -74,12 +78,12 @@ def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **
 def build_query(
     name: str, qtype: str, *, rd: bool = True, cd: bool = False, do: bool = False, edns: bool = True
 ) -> bytes:
-    """Return a query's octets; AskError where name or type cannot be asked for."""
+    """Return a query's octets; NotAQuestion where name or type cannot be asked for."""
     kind = _type_number(qtype.upper())
     try:
         label = dnslib.DNSLabel(name.encode("ascii").decode())
     except (UnicodeError, DNSLabelError):
-        raise AskError("not a name that can be asked for; write an international one as xn--") from None
+        raise NotAQuestion("not a name that can be asked for; write an international one as xn--") from None
     header = dnslib.DNSHeader(id=secrets.randbits(16), rd=int(rd), cd=int(cd))
     record = dnslib.DNSRecord(header, q=dnslib.DNSQuestion(label, kind))
     if edns:
@@ -87,7 +91,7 @@ def build_query(
     try:
         return bytes(record.pack())
     except (dnslib.DNSError, DNSLabelError, ValueError):
-        raise AskError("not a name that can be asked for") from None
+        raise NotAQuestion("not a name that can be asked for") from None
 
 
 def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
@@ -168,7 +172,7 @@ def _type_number(text: str) -> int:
         return int(text[4:])
     known = QTYPE.reverse.get(text)
     if known is None:
-        raise AskError("not a type that is known; write it as TYPE and its number")
+        raise NotAQuestion("not a type that is known; write it as TYPE and its number")
     return int(known)
 
 

@@ -24,9 +24,11 @@ DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 DEFAULT_CONFIG = Path("/etc/blocklist-resolver/resolver.toml")
 DEFAULT_SERVER = "127.0.0.1:5300"
 ASK_TIMEOUT_S = 5.0
+STATUS_TIMEOUT_S = 10.0
+"""A status is at hand, or the service hangs: who looks at night need not wait as long as for a walk."""
 MAX_LINE = 1024
 
-_TYPED = re.compile(r"invalid choice: .*? \(choose from|invalid \w+ value: .*", re.DOTALL)
+_TYPED = re.compile(r"invalid choice: .*? \(choose from |invalid \w+ value: .*", re.DOTALL)
 
 
 class UsageError(Exception):
@@ -165,6 +167,8 @@ def _ask(arguments: argparse.Namespace) -> int:
 
     try:
         reply = ask.ask(_name_of(arguments), arguments.type, server, arguments.over or "udp", ASK_TIMEOUT_S)
+    except ask.NotAQuestion as error:
+        raise UsageError(str(error)) from None
     except ask.AskError as error:
         return complain(str(error), FAILED)
     print(ask.as_json(reply) if arguments.json else ask.render(reply))
@@ -195,18 +199,20 @@ def _ask_as(arguments: argparse.Namespace) -> int:
         answer = _called(arguments, {"verb": "ask", "packet": packet.hex(), "as": client})
         octets = bytes.fromhex(answer["reply"] or "")
         reply = ask.understand(octets, packet, answer["seconds"]) if octets else None
+    except ask.NotAQuestion as error:
+        raise UsageError(str(error)) from None
     except ask.AskError as error:
         return complain(str(error), FAILED)
     print(ask.walk_as_json(answer["steps"], reply) if arguments.json else ask.render_walk(answer["steps"], reply))
     return DONE
 
 
-def _called(arguments: argparse.Namespace, request: dict[str, object]) -> dict[str, Any]:
+def _called(arguments: argparse.Namespace, request: dict[str, object], answer_s: float | None = None) -> dict[str, Any]:
     """What the running service answers; Refusal where it does not do what was asked, or is not there."""
     from resolver import control
 
     try:
-        answer = control.call(control.settings(arguments.config), request)
+        answer = control.call(control.settings(arguments.config), request, answer_s=answer_s or control.ANSWERED_S)
     except control.Unreachable as error:
         raise Refusal(str(error), FAILED) from None
     if answer["outcome"] != control.DONE:
@@ -222,7 +228,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from resolver import health
 
     try:
-        found = health.read(_called(arguments, {"verb": "status"})["health"])
+        found = health.read(_called(arguments, {"verb": "status"}, STATUS_TIMEOUT_S)["health"])
     except health.NotHealth:
         return complain("the running service is of another version: restart it, or use its own command", FAILED)
     print(health.as_json(found, time.time()) if arguments.json else health.screen(found, time.time()))

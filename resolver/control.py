@@ -37,6 +37,8 @@ REQUEST_S: Final = 5.0
 ANSWER_S: Final = 45.0
 """How long a verb may take: a walk to the upstreams has their time."""
 SEND_S: Final = 5.0
+ANSWERED_S: Final = ANSWER_S + 2 * REQUEST_S
+"""How long who asks waits."""
 REST: Final = 10
 MODE: Final = 0o660
 MAX_PATH_OCTETS: Final = 107
@@ -47,7 +49,6 @@ FAILED: Final = "failed"
 
 _LOGGED: Final = {"reload", "flush"}
 _PEER: Final = struct.Struct("3i")
-_READ_S: Final = ANSWER_S + 2 * REQUEST_S
 
 _log: Final = logging.getLogger("resolver.control")
 
@@ -296,7 +297,7 @@ def _section(text: str) -> str:
     return head + rest.partition("\n[")[0]
 
 
-def call(control: Control, request: Request, *, answer_s: float = _READ_S) -> Answer:
+def call(control: Control, request: Request, *, answer_s: float = ANSWERED_S) -> Answer:
     """Ask the service and return its answer; Unreachable where none comes within `answer_s` seconds."""
     path = control.socket
     try:

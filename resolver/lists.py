@@ -121,6 +121,9 @@ def _how(generation: policy.Generation, name: Name) -> str:
 def _status(config: Config) -> list[poll.Status]:
     try:
         return poll.read_status(config)
+    except PermissionError:
+        said = "is not yours to read: run this as root or as the service's account"
+        raise ListUnreadable(f"the state below {config.state.directory} {said}") from None
     except (StateUnreadable, OSError) as error:
         raise ListUnreadable(f"the state below {config.state.directory} cannot be read: {error}") from None
 

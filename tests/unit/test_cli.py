@@ -76,6 +76,10 @@ class AskError(Exception):
     pass
 
 
+class NotAQuestion(AskError):
+    """As ask has it."""
+
+
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "resolver", "--version"], capture_output=True, text=True, check=False
@@ -113,6 +117,7 @@ def test_a_command_line_that_cannot_be_read_exits_2(
     said = capsys.readouterr()
     assert said.out == ""
     assert 1 <= len(said.err.splitlines()) <= 2
+    assert "( " not in said.err
 
 
 @pytest.mark.parametrize(
@@ -206,6 +211,7 @@ def asking(replace: Replace, answer: object = "reply") -> list[tuple[object, ...
         render=lambda reply: f"read {reply}",
         as_json=lambda reply: '{"x": 1}',
         AskError=AskError,
+        NotAQuestion=NotAQuestion,
     )
     return asked
 
@@ -231,6 +237,17 @@ def test_ask_without_an_answer_exits_1_in_one_line(
     )
 
 
+@pytest.mark.parametrize("more", [(), ("--as", "192.0.2.7")])
+@pytest.mark.parametrize("words", [(f"{CANARY}..", "A"), ("a.test", "NOSUCH")])
+def test_what_cannot_be_asked_for_is_a_fault_of_the_command_line(
+    words: tuple[str, str], more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("ask", *words, *more) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("blocklist-resolver: not a ")
+    assert CANARY not in said
+
+
 # What a running service answers.
 
 
@@ -240,6 +257,7 @@ class Running:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[dict[str, object]] = []
         self.files: list[Path] = []
+        self.waits: list[float] = []
         self.answer: dict[str, object] | Exception = {"outcome": "done"}
         monkeypatch.setattr(control, "settings", self._settings)
         monkeypatch.setattr(control, "call", self._call)
@@ -248,8 +266,9 @@ class Running:
         self.files.append(file)
         return Control()
 
-    def _call(self, settings: Control, request: dict[str, object]) -> dict[str, object]:
+    def _call(self, settings: Control, request: dict[str, object], *, answer_s: float) -> dict[str, object]:
         self.asked.append(request)
+        self.waits.append(answer_s)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -268,6 +287,7 @@ def test_status_is_one_screen_or_json(running: Running, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["version"] == GOOD.version
     assert running.files == [Path("x.toml"), cli.DEFAULT_CONFIG]
     assert running.asked == [{"verb": "status"}] * 2
+    assert running.waits == [10.0] * 2, "a service that hangs is told soon"
 
 
 def test_a_status_of_another_version_is_told(running: Running, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,6 +148,21 @@ def test_a_damaged_state_is_told(loaded: config.Config) -> None:
     assert CANARY not in str(caught.value)
 
 
+def test_a_state_of_another_account_is_told_with_what_to_do(
+    loaded: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: config.Config) -> None:
+        raise PermissionError(13, "Permission denied", "state.json")
+
+    monkeypatch.setattr(poll, "read_status", closed)
+    with pytest.raises(lists.ListUnreadable) as caught:
+        lists.status(loaded)
+    directory = loaded.state.directory
+    assert str(caught.value) == (
+        f"the state below {directory} is not yours to read: run this as root or as the service's account"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "reserved"),
     [
