@@ -36,6 +36,9 @@ Reply = bytes | None
 PATIENCE_S = 1.8
 """How long upstream may take before an answer past its time is given instead (RFC 8767 5)."""
 
+SPARE_QUESTIONS = 1024
+"""How many are kept for later queries, about 5 kB each: not as many as once waited for an upstream that was silent."""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -195,7 +198,8 @@ class Answer:
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         finally:
             self.in_flight -= 1
-            self._spare.append(query.question)
+            if len(self._spare) < SPARE_QUESTIONS:
+                self._spare.append(query.question)
 
     def _judge_reply(self, query: Query, reply: bytearray, found: int) -> Reply:
         tables, recheck = self.tables, self._recheck

@@ -1,6 +1,8 @@
 """What a hostile client, upstream, mirror or neighbour tries, one story a test."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable
 from copy import deepcopy
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from resolver.core import forget, store
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
-from resolver.query import forward
+from resolver.query import answer, forward
 from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.query.cache import STEPS_A_TURN
@@ -22,6 +24,7 @@ from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 from tests.journeys.processes import honest, query_for
 from tests.journeys.running import HOST
+from tests.unit.query.parts import House, query, says, tables, until
 
 QUERY = bytes(12)
 FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
@@ -113,6 +116,30 @@ async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: 
         assert len(outcomes) == 1
         assert await asking.exchange(query, question, (1, 2), outcomes.append)
         await asking.close()
+
+
+@pytest.mark.asyncio
+async def test_what_waited_for_a_silent_upstream_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client has thousands of queries wait at once; what each of them took is given back afterwards."""
+    monkeypatch.setattr(answer, "SPARE_QUESTIONS", 8)
+    made: list[weakref.ref[Question]] = []
+
+    class Noted(Question):  # type: ignore[misc]  # a class of compiled code
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(answer, "Question", Noted)
+    house = House(says(["open.test. 300 A 198.51.100.7"]), tables(1))
+    house.upstream.hold()
+    crowd = [asyncio.ensure_future(house.ask(query("open.test"))) for _ in range(100)]
+    await until(lambda: house.answer.in_flight == 100)
+    house.upstream.release()
+    await asyncio.gather(*crowd)
+    crowd.clear()
+    gc.collect()
+    assert len(made) == 100
+    assert sum(one() is not None for one in made) <= 8
 
 
 def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
