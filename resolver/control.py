@@ -206,7 +206,8 @@ def _listening(path: str) -> socket.socket:
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     except OSError as error:
-        raise Unusable(f"its folder cannot be made: {error.strerror}") from None
+        advice = "make it and give it to the service's account, or choose another path"
+        raise Unusable(f"its folder cannot be made: {error.strerror}; {advice}") from None
     try:
         _clear(path)
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

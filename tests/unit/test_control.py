@@ -193,7 +193,7 @@ async def test_what_is_no_socket_is_left_alone(there: str, tmp_path: Path) -> No
 @pytest.mark.asyncio
 async def test_what_cannot_be_made_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(control.Unusable, match="its folder cannot be made: File exists"):
+    with pytest.raises(control.Unusable, match="its folder cannot be made: File exists; make it and give it to "):
         await control.Server(VERBS).open(Control(socket=str(tmp_path / "file" / "control"), group=""))
     with pytest.raises(control.Unusable, match="107 octets"):
         await control.Server(VERBS).open(Control(socket=str(tmp_path / ("x" * 107)), group=""))
