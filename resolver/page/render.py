@@ -12,6 +12,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from importlib import resources
 from string import Template
@@ -82,7 +83,9 @@ def render(page: config.Page, *, demonstration: bool) -> Rendered:
     return Rendered(body, _headers(style, page))
 
 
+@cache
 def _resource(name: str) -> str:
+    """A file of this package, as it was at the start: a reload after an upgrade on the disk finds what it knows."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 

@@ -281,3 +281,13 @@ def test_both_files_are_found_beside_the_module() -> None:
     assert render_module.LANGUAGE == "en"
     for name in ("stop.css", "stop.en.html"):
         assert render_module._resource(name).endswith("\n")
+
+
+def test_a_page_is_made_again_when_the_package_has_gone_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = render(FILLED, demonstration=False)
+
+    def gone(_: str) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(render_module.resources, "files", gone)
+    assert render(FILLED, demonstration=False) == before
