@@ -22,6 +22,7 @@ from resolver.config import Config, ConfigError
 from resolver.feed import confine
 
 _KEY: Final = "listen.user"
+_OF_SOURCE: Final = ("root", "ca", "certificate", "key")
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -44,6 +45,7 @@ class Privileges:
     def __init__(self, path: Path, config: Config) -> None:
         self._path = path
         self._state = config.state
+        self._lists = config.lists
         self._root = os.geteuid() == 0
         self._account: pwd.struct_passwd | None = None
         user = config.listen.user
@@ -77,7 +79,7 @@ class Privileges:
         self._look()
 
     def _look(self) -> None:
-        """Look at every file that is read or written later, so that the first to be refused is named now."""
+        """Look at every file that is read or written later, so that what will be refused is named now."""
         name = _own_name()
         if not _usable(self._path, os.R_OK):
             raise self._fault("", f"{name} cannot read it again at a reload: chgrp it to a group of {name}, chmod g+r")
@@ -91,6 +93,13 @@ class Privileges:
         for path in [state, *state.rglob("*")] if _exists(state) else ():
             if not _usable(path, os.R_OK | os.W_OK):
                 raise self._fault("state.directory", f"{name} may not use {path}: chown -R {name} {state}")
+        for one in self._lists:
+            for key in _OF_SOURCE:
+                path = Path(getattr(one.source, key))
+                # No end of the start: what is saved of the list is enforced without its feed.
+                if path.is_absolute() and _exists(path) and not _usable(path, os.R_OK):
+                    where = f"list.{one.id}.source.{key}"
+                    _log.warning("%s: %s cannot read %s, its feed will fail: chgrp, chmod g+r", where, name, path)
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:

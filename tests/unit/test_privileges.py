@@ -184,6 +184,16 @@ def test_keys_that_the_account_may_not_read_are_named(folder: Path) -> None:
 
 
 @as_root
+def test_a_trust_root_that_the_account_may_not_read_is_named_and_ends_nothing(folder: Path) -> None:
+    of_nobody(folder / "state")
+    path = written(folder)
+    path.write_text(path.read_text().replace("/srv/root.json", f"{folder}/root.json"))
+    (folder / "root.json").touch(mode=0o600)
+    said = f"list.demo.source.root: nobody cannot read {folder}/root.json, its feed will fail: chgrp, chmod g+r\n"
+    assert process(path) == (0, said)
+
+
+@as_root
 def test_a_configuration_that_a_reload_could_not_read_is_refused_at_the_start(folder: Path) -> None:
     path = written(folder)
     path.chmod(0o600)
