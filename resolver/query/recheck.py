@@ -1,13 +1,18 @@
-"""The reply judged by the generation in force, before it may be kept or sent; the rule is core.policy.judge."""
+"""The reply judged by the generation in force, before it may be kept or sent; the rule is core.policy.judge.
+
+What a list's exempt client got for a listed name is BLOCK for all whatever it holds: even that a negative answer is
+kept would tell that somebody asked.
+"""
 
 from dataclasses import dataclass
 
 from resolver.core import codes
 from resolver.core.message import Message, read, trim
-from resolver.core.name import Name
-from resolver.core.policy import Generation, Verdict, judge
+from resolver.core.name import Name, unfold
+from resolver.core.policy import Generation, Verdict, decide, judge
 
 ALL_LISTS = 0xFFFF
+_HEADER = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,9 @@ class Recheck:
             return Judged(codes.ASK, codes.ASK)
         for_all = for_client = judge(generation, reply, message, ALL_LISTS, self._name, verdict)
         dropped = message.drop_additional
+        if for_all == codes.PASS and message.answer_start > _HEADER:
+            asked = unfold(reply, _HEADER, message.answer_start, self._name)
+            for_all = decide(generation, self._name, ALL_LISTS, verdict) if asked else codes.ASK
         if for_all == codes.BLOCK and scope & ALL_LISTS != ALL_LISTS:
             for_client = judge(generation, reply, message, scope, self._name, verdict)
             message.drop_additional = message.drop_additional or dropped

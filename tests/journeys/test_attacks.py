@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resolver.core import forget, store
+from resolver.core import codes, forget, store
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.query import answer, forward
@@ -24,7 +24,7 @@ from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 from tests.journeys.processes import honest, query_for
 from tests.journeys.running import HOST
-from tests.unit.query.parts import House, query, says, tables, until
+from tests.unit.query.parts import EXEMPT, PAGE_V4, SOA, House, addresses, octets_of, query, says, tables, until
 
 QUERY = bytes(12)
 FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
@@ -140,6 +140,25 @@ async def test_what_waited_for_a_silent_upstream_is_not_kept_in_memory(monkeypat
     gc.collect()
     assert len(made) == 100
     assert sum(one() is not None for one in made) <= 8
+
+
+@pytest.mark.asyncio
+async def test_a_flush_does_not_tell_that_an_exempt_client_asked_for_a_listed_name() -> None:
+    """Upstream says that the name does not exist, so that no record of the reply is listed; only its question is."""
+    spared = tables(1, (("listed.test",),), exempt={0: "192.0.2.99/32"})
+    house = House(says((), [f"test. 300 SOA {SOA}"], rcode=codes.NXDOMAIN), spared)
+    for _ in range(2):
+        reply = await house.ask(query("www.listed.test"), EXEMPT)
+        assert reply.rcode() == codes.NXDOMAIN
+    assert len(house.upstream.asked) == 1
+
+    async def pause() -> None:
+        raise AssertionError("one record takes one turn")
+
+    assert addresses(await house.ask(query("www.listed.test"))) == [PAGE_V4]
+    assert await house.cache.flush(octets_of("listed.test"), subtree=True, pause=pause) == 0
+    await house.ask(query("www.listed.test"), EXEMPT)
+    assert len(house.upstream.asked) == 2, "it was forgotten all the same"
 
 
 def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
