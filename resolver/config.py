@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from resolver.core.codes import MAX_LISTS
-from resolver.values import Address, Endpoint, Prefix, Seconds, Size, decode, prefixes
+from resolver.values import Address, Endpoint, Prefix, Seconds, Size, decode, nameservers, prefixes
 
 MARKER: Final = "REPLACE-ME"
 """Stands in every text of the page that only the operator can give."""
@@ -41,13 +41,18 @@ MIN_POLL_S: Final = 60
 
 
 class ConfigError(Exception):
-    """One fault of a configuration: the file, the key's path and the reason, in one line."""
+    """One fault of a configuration: the file, the key's path and the reason, in one line.
 
-    def __init__(self, file: str, key: str, reason: str) -> None:
+    where: file and key as far as the words are ours, for logs: whatever was pasted as a key stays out of it.
+    """
+
+    def __init__(self, file: str, key: str, reason: str, ours: str | None = None) -> None:
         super().__init__(f"{file}: {key}: {reason}" if key else f"{file}: {reason}")
         self.file = file
         self.key = key
         self.reason = reason
+        ours = key if ours is None else ours
+        self.where = f"{file}: {ours}" if ours else file
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -318,31 +323,20 @@ _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTAL
 _FIELD: Final = re.compile(r"^Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
 
 
-def _reworded(error: msgspec.ValidationError) -> Fault:
-    """Key path and reason of what msgspec says about a value."""
+def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:
+    """Key path, reason, and the path without what was typed as a key, of what msgspec says about a value."""
     said = _AT.match(str(error))
     text, at = (said["text"], said["at"] or "") if said else (str(error), "")
+    ours = " ".join(at.split())
     about = _FIELD.match(text)
     if about:
         at = f"{at}.{about[2]}" if at else about[2]
+        ours = ours if about[1].startswith("contains") else at
         text = "unknown key" if about[1].startswith("contains") else "required"
     if text.startswith("Invalid enum value"):
         # msgspec repeats the value; whatever was pasted there stays out of the error.
         text = "not one of the values that it can have"
-    return " ".join(at.split()), " ".join(text.replace("`", "").split())
-
-
-def nameservers(text: str) -> tuple[Endpoint, ...]:
-    """The `nameserver` lines of a resolv.conf, port 53; lines that cannot be read are passed over."""
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                found.append(Endpoint(str(ipaddress.ip_address(words[1])), 53))
-            except ValueError:
-                continue
-    return tuple(found)
+    return " ".join(at.split()), " ".join(text.replace("`", "").split()), ours
 
 
 def _completed(config: Config) -> Config:

@@ -225,8 +225,7 @@ class Service:
             config = load(self._path)
             page = check(self._path, config)
         except ConfigError as error:
-            where = f"{error.file}: {error.key}" if error.key else error.file
-            raise Refused(str(error), f"check-config says why: {where}") from None
+            raise Refused(str(error), f"check-config says why: {error.where}") from None
         keys = changed(self._config, config)
         waiting = ", ".join(needing_restart(keys))
         if waiting:
@@ -360,6 +359,8 @@ def serve(path: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     confine.leave_no_dump()
+    loop_factory = _loop_factory()
+    # After every import: what is not loaded yet has no name in its report.
     crash.watch()
     try:
         handed = systemd.take(os.environ, os.getpid())
@@ -369,7 +370,7 @@ def serve(path: Path) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     privileges = Privileges(path, config)
     privileges.step_down()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(_serve(path, config, privileges, handed))
 
 

@@ -106,7 +106,7 @@ class InForce:
 
     def copied(self) -> Tables:
         """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
-        return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets[:])))
+        return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets)))
 
     def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""

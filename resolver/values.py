@@ -121,3 +121,16 @@ def decode(kind: type, value: object) -> object:
 def prefixes(*texts: str) -> tuple[Prefix, ...]:
     """The networks that `texts` name."""
     return tuple(map(_prefix, texts))
+
+
+def nameservers(text: str) -> tuple[Endpoint, ...]:
+    """The `nameserver` lines of a resolv.conf, port 53; lines that cannot be read are passed over."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            try:
+                found.append(Endpoint(str(ipaddress.ip_address(words[1])), 53))
+            except ValueError:
+                continue
+    return tuple(found)

@@ -39,6 +39,7 @@ class Cache:
     def __init__(self, memory: Store, counters: Any) -> None:
         self.memory = memory
         self.kept = Kept()
+        self._replaced = Kept()
         self._counters = counters
         self._miss = codes.counter("cache_answers_total", "miss")
         self._stale = codes.counter("cache_answers_total", "stale")
@@ -98,6 +99,9 @@ class Cache:
         if negative:
             ttl_s = min(ttl_s, message.negative_ttl_s)
         if ttl_s <= 0 or message.truncated:
+            # What was kept before is no longer what upstream says, and not to be given stale (RFC 8767 4).
+            if store.peek(self.memory, *digest, int(now), self._replaced) != NOTHING:
+                store.drop(self.memory, self._replaced)
             return
         kind = _kind(store.NEGATIVE if negative else store.POSITIVE, verdict)
         store.keep(

@@ -6,7 +6,8 @@ Rules:
 - The server with the fewest queries outstanding is asked, ties by latency; one that is out is not. Where all are out,
   LAST_HOPES exchanges at a time try nevertheless, the others fail at once.
 - Identical questions in flight share one exchange; at most MAX_IN_FLIGHT are open, and at most MAX_WAITING queries
-  wait for them: beyond that nobody waits.
+  wait for them: beyond that nobody waits. Where all are open the oldest gives way, if it had LEAST_LIFE_S: names that
+  nobody answers, asked for on purpose, must not keep out the others.
 - What happens within an exchange stands in forward_exchange, which servers are up in forward_health.
 """
 
@@ -35,6 +36,7 @@ __all__ = ["FAILURE_REASONS", "Forward", "Outcome", "Overloaded", "Server", "Una
 MAX_IN_FLIGHT = 8192
 MAX_WAITING = 2 * MAX_IN_FLIGHT
 LAST_HOPES = 32
+LEAST_LIFE_S = 0.5
 
 _NO_OPT = b"\0"
 _ONE_OPT = b"\1"
@@ -165,7 +167,11 @@ class Forward:
         self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome, now: float
     ) -> Exchange:
         if len(self._shared) >= MAX_IN_FLIGHT:
-            raise Overloaded
+            # They stand in the order in which they began.
+            oldest = next(iter(self._shared.values()))
+            if now - oldest.started < LEAST_LIFE_S:
+                raise Overloaded
+            oldest.give_way()
         if not self._up and self._hopes >= LAST_HOPES:
             raise Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY)
         exchange = self._shared[digest] = Exchange(self, digest, build_query(packet, question), outcome, now)

@@ -138,6 +138,10 @@ class Exchange:
             self._step_s = min(2 * self._step_s, self._upstreams.timeout_s / 5)
             self._tries[0].server.wheel.at(min(now + self._step_s, self._deadline), self)
 
+    def give_way(self) -> None:
+        """End now, with the best there is: others need the place."""
+        self._end(Unanswered(codes.EDE_OTHER) if self._worst is None else self._worst)
+
     def cancel(self) -> None:
         """End without an outcome; who waits is cancelled."""
         self.done = True

@@ -387,3 +387,19 @@ def test_a_value_that_is_none_of_its_choices_is_not_repeated() -> None:
     with pytest.raises(ConfigError) as refused:
         parse(text, "resolver.toml")
     assert str(refused.value) == "resolver.toml: list[0].basis: not one of the values that it can have"
+
+
+@pytest.mark.parametrize(
+    ("whole", "where"),
+    [
+        (document(limits={"canary.test": 1}), "resolver.toml: limits"),
+        (document(**{"canary.test": 1}), "resolver.toml"),
+        (document(limits={"queries_per_second": 0}), "resolver.toml: limits.queries_per_second"),
+        (sourced(canary=1), "resolver.toml: list[0].source"),
+    ],
+)
+def test_what_was_typed_as_a_key_is_told_and_not_for_logs(whole: dict[str, object], where: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(whole)
+    assert caught.value.where == where
+    assert caught.value.key in str(caught.value)

@@ -12,6 +12,7 @@ from resolver.values import (
     Size,
     decode,
     endpoint,
+    nameservers,
     prefixes,
     seconds,
     size,
@@ -112,3 +113,8 @@ def test_every_kind_is_decoded_from_text_only(kind: type, text: str, expected: o
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match="expected an address such as"):
         decode(Address, "isp.example")
+
+
+def test_nameservers_that_can_be_read_are_taken_in_order() -> None:
+    text = "# a comment\nsearch test\nnameserver 192.0.2.53\nnameserver\nnameserver x\nnameserver 2001:db8::53 # us\n"
+    assert nameservers(text) == (Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 53))

@@ -11,6 +11,7 @@ from resolver.core import codes, store
 from resolver.core.message import Message, read
 from resolver.core.question import Question, parse
 from resolver.query.cache import Cache, key_bits
+from resolver.query.forward import Unanswered
 from tests.unit.query.parts import KEY, SOA, House, errors, query, reply_of, says, tables
 
 A = "open.test. 300 A 198.51.100.7"
@@ -218,3 +219,17 @@ def test_renewing_notes_the_verdict_and_the_generation() -> None:
         assert cache.find(probe, 0)
         assert cache.is_judged(generation) == judged
         assert not cache.is_judged(generation - 1)
+
+
+@pytest.mark.asyncio
+async def test_an_answer_that_may_not_be_kept_ends_the_one_before() -> None:
+    """What upstream says no more is given neither fresh nor stale."""
+    lines = [A]
+    house = House(lambda asked: reply_of(asked, lines), tables(1), stale_s=3600)
+    await house.ask(query("open.test"))
+    house.now += 301
+    lines[0] = A.replace("300", "0")
+    await house.ask(query("open.test"))
+    house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+    reply = await house.ask(query("open.test"))
+    assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, [])

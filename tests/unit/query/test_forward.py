@@ -226,6 +226,22 @@ async def test_beyond_the_bound_nobody_waits(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.asyncio
+async def test_at_the_bound_the_oldest_gives_way_once_it_had_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(forward, "LEAST_LIFE_S", 0.0)
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.hold()
+        waiting = [asyncio.ensure_future(exchange(one, query("open.test"), (n, 2))) for n in range(4)]
+        await until(lambda: upstream.exchanges["udp"] == 4)
+        with pytest.raises(Unanswered) as gone:
+            await waiting[0]
+        assert gone.value.ede == 0
+        upstream.release()
+        for task in waiting[1:]:
+            assert (await task).answer
+
+
+@pytest.mark.asyncio
 async def test_exchanges_are_counted_by_duration_and_failures_are_not() -> None:
     async with serve(TABLE) as upstream, asking(at(upstream), closed_port()) as one:
         for _ in range(3):
