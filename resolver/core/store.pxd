@@ -15,6 +15,7 @@ cdef int _SECOND_CHANCES
 cdef uint64_t _MAX_FAILURE_S
 cdef int _HOT_HITS
 cdef uint64_t _HOT_TTL_S
+cdef uint64_t _ASKED_FOR
 cdef const unsigned char[::1] _BLANK
 
 cdef class Store:
@@ -83,8 +84,10 @@ cdef Py_ssize_t _slot_of(Store store, uint64_t low, uint64_t high) except -2 nog
 @cython.locals(slot=Py_ssize_t)
 cdef int _is_pointed_to(Store store, Py_ssize_t at, uint64_t position) except -1 nogil
 
-@cython.locals(slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t)
+@cython.locals(slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t, least=uint64_t, worth=uint64_t)
 cdef int _enter(Store store, uint64_t low, uint64_t high, uint64_t position) except -1 nogil
+
+cdef uint64_t _worth(Store store, uint64_t position) except? 0xFFFFFFFFFFFFFFFE nogil
 
 @cython.locals(chances=int, at=Py_ssize_t, size=uint64_t)
 cdef int _make_room(Store store, uint64_t total, uint64_t now_s) except -1 nogil

@@ -56,6 +56,7 @@ _SECOND_CHANCES = SECOND_CHANCES
 _MAX_FAILURE_S = MAX_FAILURE_S
 _HOT_HITS = HOT_HITS
 _HOT_TTL_S = HOT_TTL_S
+_ASKED_FOR = 1 << 62
 _BLANK = memoryview(bytes(RECORD_HEADER))
 
 
@@ -66,8 +67,8 @@ class Store:
         octets = memoryview(memory).cast("B")
         if len(octets) < SMALLEST_OCTETS or len(octets) % 8:
             raise ValueError("memory: too small or not a multiple of 8")
-        # One index slot to every 256 octets of records, which is about the size of an answer.
-        self.sets = max(1, len(octets) // (WAYS * (256 + SLOT_OCTETS)))
+        # One index slot to every 128 octets of records: few answers are smaller, so that the ring is what gets full.
+        self.sets = max(1, len(octets) // (WAYS * (128 + SLOT_OCTETS)))
         index = self.sets * WAYS * SLOT_OCTETS
         self.index = octets[:index].cast("Q")
         self.ring = octets[index:]
@@ -272,21 +273,33 @@ def _is_pointed_to(store, at, position):
 
 
 def _enter(store, low, high, position):
-    """Point a slot of the digest's set at the record: its own, else the one that points to the oldest."""
+    """Point a slot of the digest's set at the record: its own, else the one that is worth least."""
     slot = high % store.sets * _WAYS * 2
     chosen = slot
+    least = _worth(store, store.index[slot + 1])
     way = 0
     while way < _WAYS:
         at = slot + 2 * way
         if store.index[at] == low:
             chosen = at
             break
-        if store.index[at + 1] < store.index[chosen + 1]:
+        worth = _worth(store, store.index[at + 1])
+        if worth < least:
             chosen = at
+            least = worth
         way += 1
     store.index[chosen] = low
     store.index[chosen + 1] = position
     return 0
+
+
+def _worth(store, position):
+    """Tell what a slot that points there is worth: nothing where the record went, most where it was asked for."""
+    if position < store.tail or position >= store.head:
+        return 0
+    if store.ring[position % store.size + 39]:
+        return position + _ASKED_FOR
+    return position
 
 
 def _make_room(store, total, now_s):
