@@ -1,0 +1,177 @@
+"""A walk for an operator: the very answer a client would get, each step told, and nothing left behind."""
+
+import dataclasses
+
+import dns.message
+import pytest
+
+from resolver.core import admit, codes
+from resolver.core.reply import MAX_UDP_OCTETS
+from resolver.query.answer import Tables
+from resolver.query.forward import Overloaded, Unanswered
+from resolver.query.trace import Trace, Walked
+from tests.unit.query.parts import CLIENT, EXEMPT, PAGE_V4, STRANGER, House, access, query, reply_of, says, tables
+
+LISTED = (("listed.test",),)
+A = "open.test. 300 A 198.51.100.7"
+QUERIES = {
+    "open": (query("open.test"), CLIENT),
+    "blocked": (query("a.listed.test"), CLIENT),
+    "blocked type": (query("listed.test", "HTTPS", do=True), CLIENT),
+    "stranger": (query("open.test"), STRANGER),
+    "local": (query("www.localhost"), CLIENT),
+    "any": (query("open.test", "ANY"), CLIENT),
+    "no recursion": (query("open.test", flags=""), CLIENT),
+    "transfer": (query("open.test", "AXFR"), CLIENT),
+    "without edns": (query("open.test", edns=False), CLIENT),
+}
+
+
+def open_test(asked: dns.message.Message) -> dns.message.Message:
+    return reply_of(asked, [f"{asked.question[0].name} 300 A 198.51.100.7"])
+
+
+def trace_of(house: House, in_force: Tables | None = None) -> Trace:
+    """A trace of a house, by tables of the same lists with buckets of their own."""
+    made = dataclasses.replace(in_force or house.answer.tables, access=access())
+    return Trace(lambda: made, memory=house.cache.memory, forward=house.upstream, clock=lambda: house.now)
+
+
+async def walked(
+    house: House, asked: dns.message.Message, client: bytes = CLIENT
+) -> tuple[Walked, list[tuple[str, str]]]:
+    """A walk, and its steps without their times."""
+    done = await trace_of(house).walk(asked.to_wire(), client)
+    return done, [(step, said) for step, said, _ in done.steps]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", sorted(QUERIES))
+async def test_the_reply_is_the_one_a_client_gets(kind: str) -> None:
+    asked, client = QUERIES[kind]
+    house, other = House(open_test, tables(1, LISTED)), House(open_test, tables(1, LISTED))
+    done, steps = await walked(house, asked, client)
+    assert done.reply == await other.send(asked.to_wire(), client)
+    assert done.reply is not None
+    assert len(done.reply) <= MAX_UDP_OCTETS
+    assert steps
+
+
+@pytest.mark.asyncio
+async def test_steps_of_a_name_that_is_asked_for_upstream() -> None:
+    house = House(open_test, tables(1, LISTED))
+    _, steps = await walked(house, query("open.test"))
+    assert steps == [
+        ("client", "in listen.allow"),
+        ("limiter", "below 0 queries a second"),
+        ("scope", "1 of 1 lists in force judge this client"),
+        ("lists", "not blocked"),
+        ("cache", "nothing kept"),
+        ("upstream", f"answered NOERROR, {len(says([A])(query('open.test')).to_wire())} octets"),
+    ]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", sorted(QUERIES))
+async def test_nothing_is_counted_kept_or_marked(kind: str) -> None:
+    asked, client = QUERIES[kind]
+    house = House(open_test, tables(1, LISTED), stale_s=100)
+    await house.ask(query("open.test"))
+    before = bytes(house.counters), bytes(house.cache.memory.ring), bytes(house.cache.memory.index)
+    done, _ = await walked(house, asked, client)
+    assert done.reply
+    assert (bytes(house.counters), bytes(house.cache.memory.ring), bytes(house.cache.memory.index)) == before
+    assert house.blocked() == 0
+
+
+@pytest.mark.asyncio
+async def test_what_is_kept_is_told_with_its_time() -> None:
+    house = House(open_test, tables(1, LISTED), stale_s=100)
+    await house.ask(query("open.test"))
+    house.now += 100
+    assert ("cache", "kept 100 s ago, good for 200 s more") in (await walked(house, query("open.test")))[1]
+    house.now += 250
+    house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+    done, steps = await walked(house, query("open.test"))
+    assert ("cache", "past its time by 50 s, to be given if upstream fails") in steps
+    assert ("upstream", "no answer") in steps
+    assert done.reply is not None
+    assert len(dns.message.from_wire(done.reply).answer) == 1
+
+
+@pytest.mark.asyncio
+async def test_that_a_kept_answer_was_blocked_is_not_told() -> None:
+    """It would say that somebody had asked."""
+    house = House(
+        says(["open.test. 300 CNAME listed.test.", "listed.test. 300 A 198.51.100.7"]), tables(1, LISTED)
+    )
+    before = await walked(house, query("open.test"))
+    await house.ask(query("open.test"))
+    after = await walked(house, query("open.test"))
+    assert after[1] == before[1]
+    assert ("reply", "leads to a name that is blocked") in after[1]
+    assert after[0].reply is not None
+    assert PAGE_V4 in dns.message.from_wire(after[0].reply).to_text()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (Overloaded(), "as many exchanges as there may be are in flight"),
+        (TimeoutError(), "no answer in time"),
+        (Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY), "no answer"),
+    ],
+)
+async def test_why_upstream_gave_nothing(failure: Exception, said: str) -> None:
+    house = House(open_test, tables(1, LISTED))
+    house.upstream.failure = failure
+    assert (await walked(house, query("open.test")))[1][-1] == ("upstream", said)
+
+
+@pytest.mark.asyncio
+async def test_no_list_is_named_and_those_that_judge_are_counted() -> None:
+    both = tables(1, (("listed.test",), ("other.test",)), exempt={0: "192.0.2.99/32"})
+    house = House(open_test, both)
+    made = dataclasses.replace(both)
+    done = await Trace(
+        lambda: made, memory=house.cache.memory, forward=house.upstream, clock=lambda: house.now
+    ).walk(query("listed.test").to_wire(), EXEMPT)
+    assert ("scope", "1 of 2 lists in force judge this client") in [step[:2] for step in done.steps]
+    assert "one" not in " ".join(said for _, said, _ in done.steps).split()
+
+
+@pytest.mark.asyncio
+async def test_lists_that_are_not_there_yet_are_told() -> None:
+    house = House(open_test, tables(1, LISTED, complete=False))
+    assert (await walked(house, query("open.test")))[1][-1] == (
+        "lists",
+        "not all in force yet: nothing unlisted is answered",
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("packet", "said"),
+    [
+        (b"\0" * 11, "no query: silence"),
+        (query("open.test").to_wire() + b"\0", "malformed"),
+        (b"\0\0\x29\0" + query("open.test").to_wire()[4:], "an opcode that is not served"),
+    ],
+)
+async def test_what_is_no_query_of_ours(packet: bytes, said: str) -> None:
+    house = House(open_test, tables(1, LISTED))
+    done = await trace_of(house).walk(packet, CLIENT)
+    assert done.steps[-1][:2] == ("question", said)
+
+
+@pytest.mark.asyncio
+async def test_a_client_past_its_limit_is_told_so_by_the_buckets_it_was_given() -> None:
+    house = House(open_test, tables(1, LISTED, rate=1))
+    limited = access(rate=1)
+    while admit.admit(limited, CLIENT, int(house.now * 1000)) == codes.ADMITTED:
+        pass
+    made = dataclasses.replace(house.answer.tables, access=limited)
+    trace = Trace(lambda: made, memory=house.cache.memory, forward=house.upstream, clock=lambda: house.now)
+    done = await trace.walk(query("open.test").to_wire(), CLIENT)
+    assert done.steps[-1][0] == "limiter"
