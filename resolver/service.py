@@ -180,8 +180,7 @@ class Service:
         self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
-            alive = partial(systemd.answers, self._answer.answer)
-            self._start(systemd.watch(self._notify, self._handed.watchdog_s, alive), "watchdog")
+            self._start(systemd.watch(self._notify, self._handed.watchdog_s, self._is_alive), "watchdog")
         self._tell()
         self._notify.ready()
         _log.info("answering on %s", ", ".join(map(str, self._datagrams.addresses)))
@@ -274,6 +273,11 @@ class Service:
         enforced = "every list is enforced" if self._readings.enforcing() else "not every list is enforced"
         reload = "" if self._is_as_written() else "; the last reload was refused"
         self._notify.status(f"answering; {enforced}{reload}")
+
+    def _is_alive(self) -> bool:
+        """Tell whether a query is answered; and how we are, for a verdict may have failed since the last change."""
+        self._tell()
+        return systemd.answers(self._answer.answer)
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""

@@ -181,6 +181,20 @@ async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site:
 
 
 @pytest.mark.asyncio
+async def test_systemd_is_told_of_a_verdict_that_failed(site: Site) -> None:
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.03))
+    told = running._notify = Told()
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "WATCHDOG=1" in told.messages)
+    running._in_force.lift("demo")
+    assert told.messages[-1] == "STATUS=answering; every list is enforced"
+    running._answer._block.verdict.errors = 1
+    await until(lambda: told.messages[-2:] == ["STATUS=answering; not every list is enforced", "WATCHDOG=1"])
+    running._stop.set()
+    assert await serving == 0
+
+
+@pytest.mark.asyncio
 async def test_the_watchdog_hears_nothing_of_a_service_that_does_not_answer(site: Site) -> None:
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.01))
     told = running._notify = Told()
