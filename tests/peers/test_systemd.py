@@ -16,7 +16,7 @@ from tests.journeys.running import HOST, PAGE_V4, ROOT, Service, free_ports, sto
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE = UNITS / "blocklist-resolver.service"
-DEBIANS = "/usr/bin/python3"
+OF_DEBIAN = "/usr/bin/python3"
 SANDBOX = Path(__file__).with_name("sandbox.py")
 MOST_EXPOSED = 2.0
 
@@ -65,7 +65,7 @@ def test_what_does_not_change_without_a_person(program: Program) -> None:
 def folder(program: Program) -> Iterator[Path]:
     """Where an account may go, once all is there that the sandbox needs."""
     program("systemd-analyze")
-    if subprocess.run([DEBIANS, "-c", "import seccomp"], capture_output=True, check=False).returncode != 0:
+    if subprocess.run([OF_DEBIAN, "-c", "import seccomp"], capture_output=True, check=False).returncode != 0:
         program("python3-seccomp")  # no program, and so a skip or a failure that names the package
     with accounts.open_folder() as found:
         yield found
@@ -89,7 +89,7 @@ def test_it_does_all_its_work_under_what_the_unit_asks_of_the_kernel(folder: Pat
     """Filter of system calls, no memory both writable and executable, a /proc of processes alone, one capability."""
     site = accounts.site_of(folder, user="")
     interpreter = (sys.executable, "-m", "resolver")
-    service = run(site, DEBIANS, SANDBOX, SERVICE, *interpreter)
+    service = run(site, OF_DEBIAN, SANDBOX, SERVICE, *interpreter)
     try:
         service.until("/readyz")
         assert asked(site.dns, accounts.LISTED) == f"{PAGE_V4} EDE 4"
@@ -115,7 +115,7 @@ def test_a_filter_that_takes_too_much_is_noticed(folder: Path) -> None:
     unit = folder / "unit.service"
     unit.write_text(SERVICE.read_text().replace("SystemCallFilter=@chown capset", "SystemCallFilter=@chown"))
     service = run(
-        accounts.site_of(folder, user=""), DEBIANS, SANDBOX, unit, sys.executable, "-m", "resolver"
+        accounts.site_of(folder, user=""), OF_DEBIAN, SANDBOX, unit, sys.executable, "-m", "resolver"
     )
     assert service.process.wait(30) == 2
     assert "listen.user: the kernel left us what had to go (CapInh)" in service.said
