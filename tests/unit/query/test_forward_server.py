@@ -70,12 +70,14 @@ async def test_silence_by_tcp_leaves_time_for_the_next_server_and_ends_in_time()
         bad.script.extend([(Way.TRUNCATED,), (Way.SILENT,)])
         assert (await exchange(one, query("open.test"))).answer
         await until(lambda: one.servers[0].failures["timeout"] == 1)
-    async with serve(TABLE) as bad, asking(at(bad), timeout_s=SHORT_S) as one:
-        bad.script.extend([(Way.TRUNCATED,), (Way.SILENT,)])
+    # Long enough that no datagram is sent again before the first reply is there, however busy the machine.
+    async with serve(TABLE) as bad, asking(at(bad), timeout_s=2) as one:
+        bad.script.append((Way.TRUNCATED,))
+        bad.otherwise = (Way.SILENT,)
         started = time.monotonic()
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))
-        assert time.monotonic() - started < SHORT_S * 1.5
+        assert time.monotonic() - started < 3
         assert bad.exchanges["udp"] == 1, "while TCP may still answer, no datagram follows"
 
 
