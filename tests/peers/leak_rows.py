@@ -87,6 +87,7 @@ turn CNAME round
 
 PAGE, PAGE6, NODATA, REFUSED = "page", "page6", "NODATA", "REFUSED"
 NXDOMAIN, SERVFAIL, REAL, NO_LEAK = "NXDOMAIN", "SERVFAIL", "real", "no leak"
+MINIMAL = "HINFO of RFC 8482"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ ROWS: Final = (
     Row(what="CNAME to blocked, AAAA", name="{tag}.alias", kind="AAAA", outcome=PAGE6),
     Row(what="CNAME + HTTPS", name="{tag}.alias", kind="HTTPS", outcome=NODATA),
     Row(what="CNAME to blocked, type CNAME", name="{tag}.alias", kind="CNAME", outcome=NODATA),
-    Row(what="CNAME to blocked, ANY", name="{tag}.alias", kind="ANY", outcome=NODATA),
+    Row(what="CNAME to blocked, ANY", name="{tag}.alias", kind="ANY", outcome=MINIMAL),
     Row(what="CNAME of CNAME to blocked", name="{tag}.longer"),
     Row(what="CNAME to an exact entry", name="{tag}.exact"),
     Row(what="CNAME to SVCB of blocked", name="{tag}.hop", kind="HTTPS", outcome=NODATA),
@@ -205,6 +206,8 @@ def outcome(wire: bytes, query: dns.message.Message) -> str:
     if blocked:
         faults = _faults(wire, reply, query)
         return f"{blocked}, but {'; '.join(faults)}" if faults else blocked
+    if [str(one) for one in reply.answer] == [f"{query.question[0].name} 3600 IN HINFO \"RFC8482\" \"\""]:
+        return MINIMAL
     return REAL if reply.answer else "empty"
 
 
