@@ -8,7 +8,8 @@ PORT_PAGE ?= 8080
 PORT_METRICS ?= 9153
 
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
-PEERS = bind9-dnsutils chromium dnsdist dnsperf iproute2 knot-dnsutils nsd prometheus python3-seccomp systemd tinycdb unbound
+PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
+	openssh-client prometheus python3-seccomp systemd tinycdb unbound
 
 BIN = .venv/bin
 BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)

@@ -26,12 +26,17 @@ _FIXED = frozenset(
         "count.region",
         "state.directory",
         "state.keys",
+        "state.audit_keep",
         "control.socket",
         "control.group",
+        "fleet.host",
+        "fleet.publish",
+        "fleet.receipts",
+        "fleet.nodes",
         "list",
     )
 )
-_FIXED_OF_LIST = frozenset(("source", "guard", "demonstration", "hard_limit", "expire"))
+_FIXED_OF_LIST = frozenset(("source", "guard", "demonstration", "hard_limit", "expire", "deadline", "alarm_age"))
 
 
 def changed(old: Config, new: Config) -> tuple[str, ...]:

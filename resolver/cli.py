@@ -10,37 +10,21 @@ Rules:
 """
 
 import argparse
-import getpass
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from resolver import __version__
+from resolver import __version__, list_verbs
+from resolver.terminal import DONE, FAILED, USAGE, Refusal, UsageError, add_config, called, complain, name_of
 
-DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
-
-DEFAULT_CONFIG = Path("/etc/blocklist-resolver/resolver.toml")
 DEFAULT_SERVER = "127.0.0.1:5300"
 ASK_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 10.0
 """A status is at hand, or the service hangs: who looks at night need not wait as long as for a walk."""
-MAX_LINE = 1024
 
 _TYPED = re.compile(r"invalid choice: .*? \(choose from |invalid \w+ value: .*", re.DOTALL)
-
-
-class UsageError(Exception):
-    """The command line cannot be carried out; the text says why and repeats nothing of it."""
-
-
-class Refusal(Exception):
-    """What was asked was not done; the text says where, why and what to do. `status` is the exit status."""
-
-    def __init__(self, said: str, status: int) -> None:
-        super().__init__(said)
-        self.status = status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,7 +46,7 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
     _add_ask(verbs)
-    _add_list(verbs)
+    list_verbs.add_verbs(verbs)
     _add_control(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
@@ -70,13 +54,9 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
-
-
 def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     run = verbs.add_parser("run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again")
-    _add_config(run)
+    add_config(run)
     run.set_defaults(verb=_run)
     check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
     check.add_argument("file", type=Path, metavar="FILE")
@@ -95,21 +75,9 @@ def _add_ask(verbs: "argparse._SubParsersAction[_Parser]") -> None:
         metavar="ADDR",
         help="walk the running service's own path as this client would, and tell each step",
     )
-    _add_config(ask)
+    add_config(ask)
     ask.add_argument("--json", action="store_true")
     ask.set_defaults(verb=_ask)
-
-
-def _add_list(verbs: "argparse._SubParsersAction[_Parser]") -> None:
-    steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
-    status = steps.add_parser("status", help="per list: serial, dates, entries, refused lines, held or in force")
-    _add_config(status)
-    status.add_argument("--json", action="store_true")
-    status.set_defaults(verb=_list_status)
-    check = steps.add_parser("check", help="is a name listed, and by which list and serial")
-    check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
-    _add_config(check)
-    check.set_defaults(verb=_list_check)
 
 
 def _add_control(verbs: "argparse._SubParsersAction[_Parser]") -> None:
@@ -124,7 +92,7 @@ def _add_control(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     flush.add_argument("--subtree", action="store_true", help="and for every name below it; . is everything")
     flush.set_defaults(verb=_cache_flush)
     for parser in (status, reload, flush):
-        _add_config(parser)
+        add_config(parser)
 
 
 def _add_authority(parser: argparse.ArgumentParser) -> None:
@@ -166,21 +134,13 @@ def _ask(arguments: argparse.Namespace) -> int:
     from resolver import ask
 
     try:
-        reply = ask.ask(_name_of(arguments), arguments.type, server, arguments.over or "udp", ASK_TIMEOUT_S)
+        reply = ask.ask(name_of(arguments), arguments.type, server, arguments.over or "udp", ASK_TIMEOUT_S)
     except ask.NotAQuestion as error:
         raise UsageError(str(error)) from None
     except ask.AskError as error:
         return complain(str(error), FAILED)
     print(ask.as_json(reply) if arguments.json else ask.render(reply))
     return DONE
-
-
-def _name_of(arguments: argparse.Namespace) -> str:
-    """The name that was typed, or the first of stdin; UsageError where there is none."""
-    name: str = next(names(), "") if arguments.name == "-" else arguments.name
-    if not name:
-        raise UsageError("no name given")
-    return name
 
 
 def _ask_as(arguments: argparse.Namespace) -> int:
@@ -195,8 +155,8 @@ def _ask_as(arguments: argparse.Namespace) -> int:
     from resolver import ask
 
     try:
-        packet = ask.build_query(_name_of(arguments), arguments.type)
-        answer = _called(arguments, {"verb": "ask", "packet": packet.hex(), "as": client})
+        packet = ask.build_query(name_of(arguments), arguments.type)
+        answer = called(arguments, {"verb": "ask", "packet": packet.hex(), "as": client})
         octets = bytes.fromhex(answer["reply"] or "")
         reply = ask.understand(octets, packet, answer["seconds"]) if octets else None
     except ask.NotAQuestion as error:
@@ -207,28 +167,13 @@ def _ask_as(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _called(arguments: argparse.Namespace, request: dict[str, object], answer_s: float | None = None) -> dict[str, Any]:
-    """What the running service answers; Refusal where it does not do what was asked, or is not there."""
-    from resolver import control
-
-    try:
-        answer = control.call(control.settings(arguments.config), request, answer_s=answer_s or control.ANSWERED_S)
-    except control.Unreachable as error:
-        raise Refusal(str(error), FAILED) from None
-    if answer["outcome"] != control.DONE:
-        if answer["outcome"] == control.REFUSED:
-            raise Refusal(f"{answer['said']}; the old configuration stays", USAGE)
-        raise Refusal(answer["said"], FAILED)
-    return answer
-
-
 def _status(arguments: argparse.Namespace) -> int:
     import time
 
     from resolver import health
 
     try:
-        found = health.read(_called(arguments, {"verb": "status"}, STATUS_TIMEOUT_S)["health"])
+        found = health.read(called(arguments, {"verb": "status"}, STATUS_TIMEOUT_S)["health"])
     except health.NotHealth:
         return complain("the running service is of another version: restart it, or use its own command", FAILED)
     print(health.as_json(found, time.time()) if arguments.json else health.screen(found, time.time()))
@@ -236,7 +181,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _reload(arguments: argparse.Namespace) -> int:
-    answer = _called(arguments, {"verb": "reload"})
+    answer = called(arguments, {"verb": "reload"})
     for line in answer["warnings"]:
         print(f"warning: {line}", file=sys.stderr)
     print(f"{answer['file']}: taken; changed: {', '.join(answer['changed']) or 'nothing'}")
@@ -247,62 +192,18 @@ def _reload(arguments: argparse.Namespace) -> int:
 def _cache_flush(arguments: argparse.Namespace) -> int:
     from resolver import lists
 
-    typed = _name_of(arguments)
+    typed = name_of(arguments)
     try:
         wire = b"\0" if typed == "." else lists.wire(typed)
     except lists.NotAName as error:
         raise UsageError(str(error)) from None
-    answer = _called(arguments, {"verb": "flush", "name": wire.hex(), "subtree": arguments.subtree})
+    answer = called(arguments, {"verb": "flush", "name": wire.hex(), "subtree": arguments.subtree})
     number = answer["forgotten"]
     if number is None:
         print("forgotten: all that was kept below it")
     else:
         print(f"forgotten: {number} kept answer{'s' * (number != 1)}" if number else "nothing was kept for it")
     return DONE
-
-
-def _list_status(arguments: argparse.Namespace) -> int:
-    from resolver import config, lists
-
-    loaded = config.load(arguments.config)
-    try:
-        print(lists.status_as_json(loaded) if arguments.json else lists.status(loaded))
-    except lists.ListUnreadable as error:
-        return complain(str(error), FAILED)
-    return DONE
-
-
-def _list_check(arguments: argparse.Namespace) -> int:
-    from resolver import config, lists
-
-    if arguments.name != "-" and not lists.is_reserved(arguments.name):
-        raise UsageError("names come from the terminal or from stdin, never the command line: list check -")
-    try:
-        images = lists.Lists(config.load(arguments.config))
-        for name in names() if arguments.name == "-" else [arguments.name]:
-            print(images.describe(name), flush=True)
-    except lists.ListUnreadable as error:
-        return complain(str(error), FAILED)
-    return DONE
-
-
-def names() -> Iterator[str]:
-    """Names, one a line: from the terminal without echo until an empty one, else from stdin."""
-    if sys.stdin.isatty():
-        while line := getpass.getpass("name (not shown; empty to end): ").strip():
-            yield line
-        return
-    while line := sys.stdin.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise UsageError("a line of stdin is longer than a name can be")
-        if line.strip():
-            yield line.strip()
-
-
-def complain(text: str, status: int) -> int:
-    """Says `text` on stderr, in its own words only; returns `status`."""
-    print(f"blocklist-resolver: {text}", file=sys.stderr)
-    return status
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,11 +18,16 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from resolver.config_list import HARD_LIMIT_S, LIST_BOUNDS, Fault, faults_of_list, least_poll
+from resolver.config_list import MAX_ENTRIES as MAX_ENTRIES
+from resolver.config_list import MAX_TARGET_BYTES as MAX_TARGET_BYTES
+from resolver.config_list import Guard as Guard
+from resolver.config_list import List as List
+from resolver.config_list import Source as Source
 from resolver.core.codes import MAX_LISTS
 from resolver.values import Address, Endpoint, Prefix, Seconds, Size, decode, nameservers, prefixes
 
@@ -32,12 +37,9 @@ MARKER: Final = "REPLACE-ME"
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 # Bounds that no key changes.
-MAX_TARGET_BYTES: Final = 64 * 2**20
-MAX_ENTRIES: Final = 4_000_000
 MAX_CONFIG_BYTES: Final = 2**20
 MIN_PUBLISH_EVERY_S: Final = 15 * 60
 MIN_BATCH: Final = 10
-MIN_POLL_S: Final = 60
 
 
 class ConfigError(Exception):
@@ -128,6 +130,7 @@ class State(_Section, frozen=True):
     directory: Annotated[str, Meta(min_length=1)] = "/var/lib/blocklist-resolver"
     without_list: Literal["refuse", "forward"] = "refuse"
     keys: str = ""
+    audit_keep: Seconds = Seconds(5 * 365 * 86400)
 
 
 class Limits(_Section, frozen=True):
@@ -144,50 +147,20 @@ class Control(_Section, frozen=True):
 
     socket: str = "/run/blocklist-resolver/control"
     group: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = "blocklist"
+    approvers: str = "/etc/blocklist-resolver/allowed_signers"
 
 
-class Source(_Section, frozen=True):
-    """Where a list comes from, and whose signature counts."""
+class Fleet(_Section, frozen=True):
+    """What a compile host hands to its nodes and hears from them.
 
-    kind: Literal["tuf"]
-    url: str
-    root: Annotated[str, Meta(min_length=1)]
-    target: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,32})?\Z")] = ""
-    poll: Seconds = Seconds(15 * 60)
-    minimum_serial: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    ca: str = ""
-    certificate: str = ""
-    key: str = ""
+    host: what this host is called in receipts, "" for its host name. publish: the folder its nodes pull images from.
+    receipts: the folder their receipts come to. nodes: a folder of NAME.pub, the public key of each node.
+    """
 
-
-Share = Annotated[float, Meta(ge=0, le=1)]
-EntryCount = Annotated[int, Meta(ge=1, le=MAX_ENTRIES)]
-
-
-class Guard(_Section, frozen=True):
-    """What holds a list back."""
-
-    growth: Annotated[float, Meta(ge=0, le=100)] = 0.2
-    shrink: Share = 0.2
-    expect_entries: tuple[EntryCount, EntryCount] = (1, 100_000)
-    refused: Share = 0.05
-
-
-class List(_Section, frozen=True):
-    """One authority's list and what it means here."""
-
-    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
-    source: Source
-    basis: Literal["statute", "contract"] = "statute"
-    answer: Literal["page", "nodata", "nxdomain"] = "page"
-    demonstration: bool = False
-    addresses: tuple[Address, ...] = ()
-    clients: tuple[Prefix, ...] = ()
-    exempt: tuple[Prefix, ...] = ()
-    hard_limit: Seconds = Seconds(14 * 86400)
-    expire: Literal["keep", "lift"] | None = None
-    legal_reference: Annotated[str, Meta(max_length=200)] = ""
-    guard: Guard = Guard()
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{0,64}\Z")] = ""
+    publish: str = ""
+    receipts: str = ""
+    nodes: str = ""
 
 
 class Config(_Section, frozen=True):
@@ -203,6 +176,7 @@ class Config(_Section, frozen=True):
     state: State = State()
     limits: Limits = Limits()
     control: Control = Control()
+    fleet: Fleet = Fleet()
 
 
 # Bounds of durations (seconds) and sizes (bytes): the least and the greatest value accepted.
@@ -211,18 +185,10 @@ _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "cache.size": (2**20, 64 * 2**30, "1MiB to 64GiB"),
     "cache.stale": (0, 7 * 86400, "0 to 7d"),
     "count.publish_every": (1, 86400, "1s to 1d"),
+    "state.audit_keep": (86400, 100 * 365 * 86400, "1d to 100y"),
 }
-_LIST_BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
-    "source.poll": (1, 7 * 86400, "1s to 7d"),
-    "hard_limit": (1, 366 * 86400, "1s to 366d"),
-}
-
 _FORWARDED: Final = re.compile(r"(?:home|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6))\.arpa\Z", re.ASCII)
 FEW_ADDRESSES: Final = 16
-
-Fault = tuple[str, str]
-"""A key's path and the reason why its value is refused."""
-
 
 def _out_of_bounds(part: Struct, prefix: str, bounds: dict[str, tuple[int, int, str]]) -> Iterator[Fault]:
     for path, (least, greatest, words) in bounds.items():
@@ -241,41 +207,14 @@ def _loops(server: Endpoint, listen: tuple[Endpoint, ...]) -> bool:
     return False
 
 
-def _faults_of_source(source: Source, at: str) -> Iterator[Fault]:
-    try:
-        url = urlsplit(source.url)
-    except ValueError:
-        url = urlsplit("")
-    local = url.scheme == "file" and not url.netloc and url.path.startswith("/")
-    remote = url.scheme == "https" and bool(url.hostname) and "@" not in url.netloc
-    if not (local or remote) or url.query or url.fragment:
-        yield f"{at}.url", "expected file:///FOLDER or https://HOST/FOLDER"
-    for name in ("ca", "certificate", "key"):
-        if getattr(source, name) and not remote:
-            yield f"{at}.{name}", "belongs to an https:// url only"
-    if bool(source.certificate) != bool(source.key):
-        yield f"{at}.key", "certificate and key are given together or not at all"
-
-
-def _faults_of_list(one: List, at: str, page: Page) -> Iterator[Fault]:
-    yield from _out_of_bounds(one, f"{at}.", _LIST_BOUNDS)
-    yield from _faults_of_source(one.source, f"{at}.source")
-    if not one.demonstration and one.expire is None:
-        yield f"{at}.expire", 'say what happens after the hard limit: "keep" or "lift"'
-    if one.answer == "page" and not (one.addresses or page.addresses):
-        yield f"{at}.addresses", "no address to answer with: set it here or in page.addresses"
-    if one.guard.expect_entries[0] > one.guard.expect_entries[1]:
-        yield f"{at}.guard.expect_entries", "expected [LEAST, MOST]"
-
-
 def _faults_in_production(config: Config) -> Iterator[Fault]:
     if config.count.publish_every < MIN_PUBLISH_EVERY_S:
         yield "count.publish_every", "below 15m only while every list is a demonstration list"
     if config.count.batch < MIN_BATCH:
         yield "count.batch", "below 10 only while every list is a demonstration list"
     for number, one in enumerate(config.lists):
-        if one.source.poll < MIN_POLL_S:
-            yield f"list[{number}].source.poll", "below 1m only while every list is a demonstration list"
+        if one.source.poll < least_poll(one):
+            yield f"list[{number}].source.poll", "below 1m (images: 10s) only while every list is a demonstration list"
     if config.page.listen:
         for name in ("operator", "contact", "authority", "law"):
             if MARKER in getattr(config.page, name):
@@ -302,7 +241,8 @@ def _faults(config: Config) -> Iterator[Fault]:
         if one.id in seen:
             yield f"list[{number}].id", "another list has this id"
         seen.add(one.id)
-        yield from _faults_of_list(one, f"list[{number}]", config.page)
+        yield from _out_of_bounds(one, f"list[{number}].", LIST_BOUNDS)
+        yield from faults_of_list(one, f"list[{number}]", has_address=bool(config.page.addresses))
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
 
@@ -340,9 +280,13 @@ def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:
 
 
 def _completed(config: Config) -> Config:
-    """The same with what a left-out `target` stands for."""
+    """The same with what a left-out `target` and `hard_limit` stand for."""
     lists = tuple(
-        msgspec.structs.replace(one, source=msgspec.structs.replace(one.source, target=one.source.target or one.id))
+        msgspec.structs.replace(
+            one,
+            source=msgspec.structs.replace(one.source, target=one.source.target or one.id),
+            hard_limit=one.hard_limit or Seconds(HARD_LIMIT_S),
+        )
         for one in config.lists
     )
     return msgspec.structs.replace(config, lists=lists)

@@ -35,8 +35,9 @@ from resolver.core.store import Store
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.count.publish import Publisher
+from resolver.custody import Custody
 from resolver.desk import Desk, Parts, Refused
-from resolver.feed import activate, confine, poll
+from resolver.feed import confine, poll
 from resolver.feed.seal import KeyUnusable
 from resolver.health import Reloaded
 from resolver.page.show import Page
@@ -108,14 +109,8 @@ class Service:
         self._datagrams = Datagrams(self._answer.answer, Respond(self._counters).dropped)
         self._streams = Streams(self._answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
         self._trust_by(config)
-        hooks = activate.Hooks(
-            judge=self._in_force.judge_of,
-            put_in_force=lambda list_id, view, _: self._in_force.put_in_force(list_id, view),
-            lift=self._in_force.lift,
-            take_out=self._in_force.take_out,
-        )
         with _named(path, "state.directory", "cannot be used"):
-            self._feed = poll.Feed(config, keys, hooks)
+            self._custody = Custody(config, keys, self._in_force)
         page = check(path, config)
         self._page = Page(page) if page else None
         self._readings = Readings(
@@ -125,7 +120,7 @@ class Service:
             cache=self._cache,
             forward=self._forward,
             streams=self._streams,
-            feed=self._feed,
+            feed=self._custody.feed,
             views=lambda: self._page.views if self._page else 0,
             reloaded=self._is_as_written,
         )
@@ -149,7 +144,7 @@ class Service:
                 ready=self._ready,
                 live=self._readings.live,
                 published=lambda: self._publisher.published,
-                feed=self._feed,
+                feed=self._custody.feed,
                 last_reload=lambda: self._last_reload,
                 reload=self.reload,
                 flush=partial(self._cache.flush, pause=partial(asyncio.sleep, PAUSE_S)),
@@ -169,14 +164,15 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             with _named(self._path, "state.directory", "cannot be used"):
-                self._feed.recover()
+                self._custody.recover()
             await self._open()
             if self._privileges:
                 self._privileges.give_up()
         except ConfigError:
             await self._close()
             raise
-        self._start(self._feed.run(), "feed")
+        for name, work in self._custody.tasks().items():
+            self._start(work, name)
         self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
@@ -199,7 +195,7 @@ class Service:
             self._notify.ready()
 
     def _read_again(self) -> tuple[str, ...]:
-        self._feed.trigger()
+        self._custody.feed.trigger()
         try:
             keys = self._take()
         except Refused as refused:

@@ -6,15 +6,15 @@ from abc import ABC
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
 _SIZES: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_DURATION: Final = re.compile(r"(\d{1,9})([smhd])\Z", re.ASCII)
+_DURATION: Final = re.compile(r"(\d{1,9})([smhdy])\Z", re.ASCII)
 _SIZE: Final = re.compile(r"(\d{1,9})(KiB|MiB|GiB)\Z", re.ASCII)
 _ENDPOINT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
 
 
 class Seconds(float):
-    """A duration in seconds; written `10s`, `15m`, `48h`, `14d`, and `0`."""
+    """A duration in seconds; written `10s`, `15m`, `48h`, `14d`, `5y` (of 365 days), and `0`."""
 
 
 class Size(int):
@@ -59,7 +59,7 @@ else:
 
 
 def seconds(text: str) -> Seconds:
-    """Seconds of a duration such as `10s`, `15m`, `48h`, `14d` or `0`; ValueError otherwise."""
+    """Seconds of a duration such as `10s`, `15m`, `48h`, `14d`, `5y` or `0`; ValueError otherwise."""
     if text == "0":
         return Seconds(0)
     found = _DURATION.match(text)

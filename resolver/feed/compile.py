@@ -76,9 +76,8 @@ def _write(handle: int, data: bytes | bytearray) -> None:
 def _work() -> None:
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
     psl = suffixes.load()
-    confine(
-        request.parent, request.memory_bytes, request.list_fd, request.output, request.keys, request.previous
-    )
+    handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
+    confine(request.parent, request.memory_bytes, *handles)
     open_nothing()
     both = os.read(request.keys, seal.DIGEST_KEY_BYTES + seal.SEAL_KEY_BYTES)
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])

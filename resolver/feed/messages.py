@@ -1,7 +1,7 @@
 """What the service, the fetch and the compile process say to each other: numbers and paths, never a name."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,10 +13,16 @@ class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FetchRequest(_Message, frozen=True):
-    """What to fetch, and within which bounds; `output` is the inherited memfd."""
+    """What to fetch, and within which bounds; `output` is the inherited memfd.
+
+    What is named as in the configuration's source is taken from there. resolvers: the upstreams
+    (ADDRESS:PORT) that resolve the source's host. serial, issued: of the newest list accepted from the keys in force,
+    0 where there is none; stale: whether metadata that is no longer fresh will do, for a host without any list.
+    """
 
     parent: int
     output: int
+    list_id: str
     url: str
     root: str
     target: str
@@ -27,11 +33,21 @@ class FetchRequest(_Message, frozen=True):
     max_bytes: int
     memory_bytes: int
     seconds: float
+    format: str = "plain"
+    identity: str = ""
+    dated_within: float = 0
+    resolvers: tuple[str, ...] = ()
+    serial: int = 0
+    issued: int = 0
+    stale: bool = False
 
 
 class Facts(_Message, frozen=True):
-    """What verified: digest (SHA-256, hex), length, signed facts, who signs, from which pinned root (SHA-256,
-    hex) on and by which version of it; `fresh_until` unix seconds."""
+    """What verified: digest of the list in clear (SHA-256, hex), length, signed facts, who signs, from which pinned
+    root (SHA-256, hex) on and by which version of it; `fresh_until` unix seconds.
+
+    format: what `read` takes the bytes for.
+    """
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     length: Annotated[int, Meta(ge=0)]
@@ -40,10 +56,16 @@ class Facts(_Message, frozen=True):
     root_version: int
     fresh_until: int
     pinned: str = ""
+    format: Literal["plain", "csv", "rpz"] = "plain"
 
 
 class CompileRequest(_Message, frozen=True):
-    """What to compile and from which descriptors; `previous` is -1 where there is no image in force."""
+    """What to compile and from which descriptors; -1 stands for none.
+
+    previous: the image in force. lines: takes the line of each entry (core.image). protected: names that a line may not
+    block; popular: a file of names that nobody should block. keep_new: entries that are new in the previous image stay
+    new.
+    """
 
     parent: int
     list_fd: int
@@ -58,14 +80,21 @@ class CompileRequest(_Message, frozen=True):
     demonstration: bool
     max_entries: int
     memory_bytes: int
+    format: Literal["plain", "csv", "rpz"] = "plain"
+    lines: int = -1
+    protected: tuple[str, ...] = ()
+    popular: str = ""
+    keep_new: bool = False
 
 
 class Compiled(_Message, frozen=True):
-    """Counts of an image; refused lines by reason, and the numbers of the first ones."""
+    """Counts of an image; lines refused and set aside by reason, and the numbers of the first ones."""
 
     entries: int
     refused: dict[str, int]
     refused_lines: dict[str, tuple[int, ...]]
+    set_aside: dict[str, int] = {}
+    set_aside_lines: dict[str, tuple[int, ...]] = {}
 
 
 class Reason(StrEnum):
@@ -84,6 +113,11 @@ class Reason(StrEnum):
     UNKNOWN_TARGET = "unknown_target"
     WRONG_LIST = "wrong_list"
     ROOT_UNUSABLE = "root_unusable"
+    NOT_SIGNED = "not_signed"
+    NOT_ENCRYPTED = "not_encrypted"
+    IDENTITY_UNUSABLE = "identity_unusable"
+    TOO_OLD = "too_old"
+    TRANSFER = "transfer"
     # The list.
     NOT_UTF8 = "not_utf8"
     EMPTY = "empty"

@@ -74,8 +74,11 @@ class Feed:
         audit = Audit(Path(config.state.directory) / "audit.log")
         if audit.torn:
             audit.append(Event.TORN, now(), list_id="", serial=0, digest="")
+        resolvers = tuple(map(str, config.upstream.servers))
         self._lists = {
-            one.id: ListUpdate(one, Store(folder_of(config, one.id)), keys, audit, hooks, now=now)
+            one.id: ListUpdate(
+                one, Store(folder_of(config, one.id)), keys, audit, hooks, now=now, resolvers=resolvers
+            )
             for one in config.lists
         }
         self._wake: dict[str, asyncio.Event] = {}
@@ -153,7 +156,7 @@ def _status_of(config: Config, one: List) -> Status:
         held=found.held.record if found.held else None,
         held_for=found.held.reasons if found.held else (),
         quarantined=len(found.quarantined),
-        expiry=int(state.deadline(found.in_force, one.hard_limit)) if found.in_force else 0,
+        expiry=int(state.deadline(found.in_force, one.limit)) if found.in_force else 0,
     )
 
 

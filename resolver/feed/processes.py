@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from resolver.authority.shapes import Custom
-from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES, Source
+from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
 
 from .confine import MAX_REPLY_BYTES
 from .messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
@@ -33,6 +33,15 @@ FETCH_MEMORY_BYTES: Final = 2**30
 COMPILE_MEMORY_BYTES: Final = 3 * 2**30
 
 
+class Handles(NamedTuple):
+    """Descriptors of a compilation: the list, its image, the image in force, the lines; -1 for none."""
+
+    list_fd: int
+    output: int
+    previous: int = -1
+    lines: int = -1
+
+
 class UpdateFailed(Exception):
     """An update ended before its list was in force, for `reason`."""
 
@@ -41,53 +50,76 @@ class UpdateFailed(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a fetch is told of this host: where the source keeps its metadata, who resolves its host, and what was
+    accepted last (0 where nothing was)."""
+
+    metadata: Path
+    resolvers: tuple[str, ...] = ()
+    serial: int = 0
+    issued: int = 0
+
+
 async def fetch_list(
-    source: Source, root: Path, metadata: Path, handle: int, wanted: Callable[[Facts], bool]
+    one: List, known: Known, handle: int, wanted: Callable[[Facts], bool]
 ) -> tuple[Facts, bool]:
     """Verified facts, and whether the list is wanted and now in memfd `handle`; UpdateFailed otherwise."""
+    source = one.source
     request = FetchRequest(
         parent=os.getpid(),
         output=handle,
+        list_id=one.id,
         url=source.url,
-        root=str(root),
+        root=_absolute(source.root),
         target=source.target,
-        metadata=str(metadata),
+        metadata=str(known.metadata),
         ca=source.ca,
         certificate=source.certificate,
         key=source.key,
         max_bytes=MAX_TARGET_BYTES,
         memory_bytes=FETCH_MEMORY_BYTES,
         seconds=FETCH_SECONDS,
+        format=source.format,
+        identity=source.identity and _absolute(source.identity),
+        dated_within=float(source.dated_within),
+        resolvers=known.resolvers,
+        serial=known.serial,
+        issued=known.issued,
+        stale=known.issued == 0,
     )
-    return await fetch(request, wanted)
+    return await fetch(f"resolver.feed.source_{source.kind}", request, wanted)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 async def compile_image(
-    handle: int,
-    output: int,
-    previous: int,
-    keys: Keys,
-    custom: Custom,
-    *,
-    generation: int,
-    demonstration: bool,
+    facts: Facts, handles: Handles, keys: Keys, one: List, *, generation: int, keep_new: bool
 ) -> Compiled:
-    """Counts of the sealed image written to `output` from the list in `handle`; UpdateFailed otherwise."""
+    """Counts of the sealed image written to `handles.output` from the list; UpdateFailed otherwise."""
     both = memory_file("keys", keys.digest + keys.seal)
+    custom = facts.custom
     request = CompileRequest(
         parent=os.getpid(),
-        list_fd=handle,
-        output=output,
+        list_fd=handles.list_fd,
+        output=handles.output,
         keys=both,
-        previous=previous,
+        previous=handles.previous,
+        lines=handles.lines,
         list_id=custom.list,
         serial=custom.serial,
         issued=custom.issued,
         expires=custom.expires or 0,
         generation=generation,
-        demonstration=demonstration,
+        demonstration=one.demonstration,
         max_entries=MAX_ENTRIES,
         memory_bytes=COMPILE_MEMORY_BYTES,
+        format=facts.format,
+        protected=one.guard.protected,
+        popular=one.guard.popular and _absolute(one.guard.popular),
+        keep_new=keep_new,
     )
     try:
         return await compile_list(request)
@@ -95,9 +127,9 @@ async def compile_image(
         os.close(both)
 
 
-async def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
+async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
     """Verified facts, and whether the list is wanted and now in `request.output`; UpdateFailed otherwise."""
-    async with _child("resolver.feed.source_tuf", (request.output,), request.seconds) as child:
+    async with _child(module, (request.output,), request.seconds) as child:
         facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
         go = wanted(facts)
         if _part(await _ask(child, b"go" if go else b"stop"), "done", bool) is not go:
@@ -107,7 +139,7 @@ async def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple
 
 async def compile_list(request: CompileRequest, seconds: float = COMPILE_SECONDS) -> Compiled:
     """Counts of the image that now is in `request.output`; UpdateFailed otherwise."""
-    handles = (request.list_fd, request.output, request.keys, request.previous)
+    handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
     async with _child("resolver.feed.compile", tuple(fd for fd in handles if fd >= 0), seconds) as child:
         return _part(await _ask(child, msgspec.json.encode(request)), "compiled", Compiled)
 

@@ -9,23 +9,18 @@ Rules:
   anew.
 - The target stands in the top-level targets role: delegations are not followed, so that the set of targets
   keys is the one that answers for the list.
-- Every download is bounded in bytes before it starts and in time as it goes; nothing is spooled to a disk;
-  only what verified is kept (metadata in its folder, the list in the memfd).
-- TLS is always verified; a redirect is an error.
+- Nothing is spooled to a disk; only what verified is kept (metadata in its folder, the list in the memfd).
 """
 
 import hashlib
 import io
 import os
 import re
-import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 import msgspec
 from tuf.api import exceptions as tuf
@@ -37,85 +32,36 @@ from resolver.authority import shapes
 
 from .confine import Failed, confine, run, say
 from .messages import Facts, FetchRequest, Reason
+from .transport import Access, NotFetched, TooLarge, TooSlow, Transport
 
-_CHUNK: Final = 2**16
-_STEP_SECONDS: Final = 10.0
 _SIGNED: Final = re.compile(r"was signed by (\d+)/")
 _LATE: Final = re.compile(r"(timestamp|snapshot)\.json is expired")
 _MIXED: Final = re.compile(r"Expected (targets v|snapshot version )\d")
 
 
 class Fetcher(FetcherInterface):
-    """Reads file:// and https:// into bounded memory until `deadline` (monotonic seconds)."""
+    """Hands downloads to the TUF client."""
 
-    def __init__(self, request: FetchRequest, clock: Callable[[], float] = time.monotonic) -> None:
-        self._request = request
-        self._clock = clock
-        self._deadline = clock() + request.seconds
-        self._connection: Any = None
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[io.BytesIO]:
         """Yield the bytes at `url`; DownloadError where there are none, too many or not in time."""
-        kept = io.BytesIO()
         try:
-            for chunk in self._fetch(url):
-                if kept.tell() + len(chunk) > max_length:
-                    raise tuf.DownloadLengthMismatchError("length")
-                if self._clock() > self._deadline:
-                    raise tuf.SlowRetrievalError("time")
-                kept.write(chunk)
-        except tuf.DownloadError:
-            raise
-        except Exception:  # noqa: BLE001 - whatever a file system or a TLS stack raises means the same here
+            kept = io.BytesIO(self._transport.read(url, max_length))
+        except TooLarge:
+            raise tuf.DownloadLengthMismatchError("length") from None
+        except TooSlow:
+            raise tuf.SlowRetrievalError("time") from None
+        except NotFetched as error:
+            if error.status:
+                raise tuf.DownloadHTTPError("status", error.status) from None
             raise tuf.DownloadError("download") from None
-        kept.seek(0)
         yield kept
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        return self._of_file(url) if urlsplit(url).scheme == "file" else self._of_server(url)
-
-    def close(self) -> None:
-        """End the connection that is kept for the next download."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _of_file(self, url: str) -> Iterator[bytes]:
-        try:
-            handle = os.open(unquote(urlsplit(url).path), os.O_RDONLY | os.O_NONBLOCK)
-        except FileNotFoundError:
-            raise tuf.DownloadHTTPError("not found", 404) from None
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise tuf.DownloadError("not a file")
-            while chunk := file.read(_CHUNK):
-                yield chunk
-
-    def _of_server(self, url: str) -> Iterator[bytes]:
-        parts = urlsplit(url)
-        connection = self._connected(parts.hostname or "", parts.port or 443)
-        connection.request("GET", parts.path, headers={"User-Agent": "blocklist-resolver"})
-        response = connection.getresponse()
-        if response.status != 200:
-            self.close()
-            raise tuf.DownloadHTTPError("status", response.status)
-        while chunk := response.read(_CHUNK):
-            yield chunk
-        if response.length:
-            raise tuf.DownloadError("cut short")
-
-    def _connected(self, host: str, port: int) -> Any:
-        if self._connection is None:
-            import http.client
-            import ssl
-
-            context = ssl.create_default_context(cafile=self._request.ca or None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self._request.certificate:
-                context.load_cert_chain(self._request.certificate, self._request.key)
-            self._connection = http.client.HTTPSConnection(host, port, timeout=_STEP_SECONDS, context=context)
-        return self._connection
+        return self._transport.chunks(url)
 
 
 def reason_of(error: Exception) -> Reason:
@@ -204,8 +150,11 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
 
 def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
-    fetcher = Fetcher(request)
-    updater = updater_of(request, fetcher)
+    access = Access(
+        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
+    )
+    transport = Transport(access, request.seconds)
+    updater = updater_of(request, Fetcher(transport))
     try:
         updater.refresh()
         target = updater.get_targetinfo(request.target)
@@ -219,7 +168,7 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may tell what was read
         raise Failed(reason_of(error)) from None
     finally:
-        fetcher.close()
+        transport.close()
     return True
 
 

@@ -32,8 +32,16 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something written down."""
 
 
+SINCE_0_1: Final = frozenset(("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals"))
+"""Keys that 0.1 does not know: they are left out where they hold nothing, so that it reads what is written."""
+
+
 class Record(_Part, frozen=True):
-    """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds."""
+    """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds.
+
+    approved: whether the lines set aside count. confirmed: when a source that carries no dates last said that this is
+    its list.
+    """
 
     serial: int
     digest: str
@@ -52,6 +60,15 @@ class Record(_Part, frozen=True):
     since: int = 0
     pinned: str = ""
     root_version: int = 0
+    set_aside: dict[str, int] = {}
+    set_aside_lines: dict[str, tuple[int, ...]] = {}
+    approved: bool = False
+    confirmed: int = 0
+
+    @property
+    def lines(self) -> str:
+        """The name of the file that knows the line of each entry, where this host has compiled the list."""
+        return self.image and f"{self.generation}.lines"
 
     @property
     def identity(self) -> tuple[int, str]:
@@ -67,6 +84,17 @@ class Held(_Part, frozen=True):
     since: int
 
 
+class Approval(_Part, frozen=True):
+    """One person's verified signature under a statement; `key` is the fingerprint of what signed."""
+
+    action: str
+    serial: int
+    digest: str
+    principal: str
+    key: str
+    at: int
+
+
 class Floor(_Part, frozen=True):
     """The list below which nothing is accepted any more."""
 
@@ -75,7 +103,10 @@ class Floor(_Part, frozen=True):
 
 
 class State(_Part, frozen=True):
-    """Where a list stands; replaced whole."""
+    """Where a list stands; replaced whole.
+
+    suspended: whether the breaker has taken the new entries out. approvals: signatures that wait for more.
+    """
 
     format: Literal[1] = FORMAT
     generation: int = 0
@@ -84,6 +115,8 @@ class State(_Part, frozen=True):
     held: Held | None = None
     gone_back_to: tuple[int, str] | None = None
     quarantined: tuple[tuple[int, str], ...] = ()
+    suspended: bool = False
+    approvals: tuple[Approval, ...] = ()
 
 
 def refusal(
@@ -189,7 +222,7 @@ def at_start(state: State, floor: Floor | None) -> State:
         # Nothing was ever put in force: a state that says otherwise was not written by these rules.
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     kept = state.in_force
-    if kept is not None and (state.gone_back_to == kept.identity or kept == floor.record):
+    if kept is not None and (state.gone_back_to == kept.identity or kept.generation == floor.record.generation):
         return state
     if floor.record.identity in state.quarantined:
         return replace(state, in_force=None, previous=None, gone_back_to=None)
@@ -197,6 +230,7 @@ def at_start(state: State, floor: Floor | None) -> State:
 
 
 def deadline(record: Record, hard_limit: float) -> float:
-    """When the list has to end, in unix seconds: at the earlier of its own date and the hard limit."""
-    by_limit = record.issued + hard_limit
+    """When the list has to end, in unix seconds: at the earlier of its own date and the hard limit, which counts from
+    its issue, or from when a source without dates last confirmed it."""
+    by_limit = max(record.issued, record.confirmed) + hard_limit
     return by_limit if record.expires is None else min(by_limit, record.expires)

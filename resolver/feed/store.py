@@ -11,11 +11,11 @@ Rules:
 import os
 import tempfile
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from .state import Floor, State
+from .state import SINCE_0_1, Floor, State
 
 _STATE: Final = "state.json"
 _FLOOR: Final = "floor.json"
@@ -79,12 +79,13 @@ class Store:
         self._write(_STATE, state)
 
     def clean(self, state: State, floor: Floor | None) -> None:
-        """Remove the images that neither state nor floor speak of."""
+        """Remove the images and lines that neither state nor floor speak of."""
         records = [state.in_force, state.previous, state.held and state.held.record, floor and floor.record]
-        kept = {record.image for record in records if record}
-        for path in self.folder.glob("*.image"):
-            if path.name not in kept:
-                path.unlink()
+        kept = {name for record in records if record for name in (record.image, record.lines)}
+        for pattern in ("*.image", "*.lines"):
+            for path in self.folder.glob(pattern):
+                if path.name not in kept:
+                    path.unlink()
 
     def _read(self, name: str, kind: type[_T]) -> _T | None:
         try:
@@ -99,11 +100,18 @@ class Store:
     def _write(self, name: str, value: State | Floor) -> None:
         handle, part = self.open_part()
         with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+            file.write(msgspec.json.format(msgspec.json.encode(_known(msgspec.to_builtins(value))), indent=1) + b"\n")
             file.flush()
             os.fsync(handle)
         part.replace(self.folder / name)
         self.fsync_folder()
+
+
+def _known(value: Any) -> Any:
+    """The same without what is empty and new since the release before."""
+    if isinstance(value, dict):
+        return {key: _known(one) for key, one in value.items() if one or key not in SINCE_0_1}
+    return [_known(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _fsync(path: Path) -> None:

@@ -1,112 +1,40 @@
-"""One list's update: fetch, judge, compile, guard, test, write, swap; on any failure the last good one stays.
+"""One list's update: fetch, judge, compile, guard, hold or put in force; on any failure the last good one stays.
 
 Rules:
-- Everything that must outlive a crash is on the disk before the swap: image, floor, state, in this order.
-- A failure is counted by its reason and logged once, in one line without a name; the next poll tries again.
-- A list past its deadline is kept with an alarm or lifted, as configured; a list that was withdrawn is
-  lifted.
-- What a person holds or releases and what a poll finds never run into each other: one step at a time for
-  each list.
+- The next poll tries again what failed.
+- Compile comes before the guard's hold: what waits is a sealed image, not names.
+- The rest of a list's life is in `enforced`.
 """
 
 import asyncio
 import logging
 import os
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
-from resolver import config
-
-from . import activate, guard, state
-from .audit import Audit, Event
+from . import guard, state
+from .audit import Event
+from .enforced import EnforcedList
 from .messages import Facts, Reason
-from .processes import UpdateFailed, compile_image, fetch_list, memory_file
-from .seal import Keys
-from .state import Floor, Record, State
-from .store import StateUnreadable, Store
+from .processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
+from .state import Record
 
 _log: Final = logging.getLogger("resolver.feed")
 
 
-class ListUpdate:
-    """The life of one list in this process. `now` returns unix seconds."""
-
-    def __init__(
-        self,
-        one: config.List,
-        store: Store,
-        keys: Keys,
-        audit: Audit,
-        hooks: activate.Hooks,
-        *,
-        now: Callable[[], float],
-        random: Callable[[int], bytes] = secrets.token_bytes,
-    ) -> None:
-        self.list = one
-        self.store = store
-        self.state = State()
-        self.floor: Floor | None = None
-        self.failures: dict[str, int] = {}
-        self.last_success = 0
-        self.fresh_until = 0
-        self.selftest_passed = False
-        # The generation enforced: that of a record, 0 where the list is lifted, None where there is no list.
-        self.enforced: int | None = None
-        self._keys = keys
-        self._audit = audit
-        self._hooks = hooks
-        self._now = now
-        self._random = random
-        self._root = Path(one.source.root).absolute()
-        self._one_at_a_time = asyncio.Lock()
-        self._alarmed = 0
-
-    # At start.
-
-    def recover(self) -> None:
-        """Put in force the last good list that a stop or a crash at any step has left; may raise OSError."""
-        self.store.prepare()
-        found, self.floor = self._read()
-        self.state = state.at_start(found, self.floor)
-        if self.state != found:
-            self.store.write_state(self.state)
-            if self.state.in_force is not None:
-                self._say(Event.RECOVERED, self.state.in_force)
-        try:
-            self._enforce()
-        except UpdateFailed as failed:
-            self._failed(failed.reason)
-        self.store.clean(self.state, self.floor)
-
-    def _read(self) -> tuple[State, Floor | None]:
-        damaged = False
-        try:
-            found = self.store.read_state()
-        except StateUnreadable:
-            found, damaged = State(), True
-        try:
-            floor = self.store.read_floor()
-        except StateUnreadable:
-            floor, damaged = (Floor(record=found.in_force) if found.in_force else None), True
-        if damaged:
-            self._failed(Reason.STATE_UNREADABLE)
-        return found, floor
-
-    # The steps of an update.
+class ListUpdate(EnforcedList):
+    """The life of one list in this process, from its source on."""
 
     async def poll(self) -> None:
         """Update once; whatever happens, a list stays in force, and its deadline is looked at."""
-        async with self._one_at_a_time:
-            with self._counted():
+        async with self.one_at_a_time:
+            with self.counted():
                 await self.update()
                 self.last_success = int(self._now())
-            with self._counted():
-                self._look_at_dates()
+            with self.counted():
+                self.look_at_dates()
 
     async def update(self) -> None:
         """Fetch, judge, compile, guard and put in force what is due; UpdateFailed where a step says no."""
@@ -124,20 +52,7 @@ class ListUpdate:
         if reasons:
             await asyncio.to_thread(self._hold, record, reasons)
         else:
-            await self._activate(record)
-
-    async def release_held(self) -> None:
-        """Put in force the list that is held; UpdateFailed where it fails, nothing where none is held."""
-        async with self._one_at_a_time:
-            held = self.state.held
-            if held is not None:
-                self._say(Event.RELEASED, held.record)
-                await self._activate(held.record)
-
-    async def go_back(self) -> None:
-        """Take out the list in force for good and enforce the previous one, if there is one."""
-        async with self._one_at_a_time:
-            self._go_back("taken out")
+            await self.activate(record)
 
     async def _fetch(self, handle: int) -> tuple[Facts, bool]:
         source, refused = self.list.source, []
@@ -149,7 +64,14 @@ class ListUpdate:
             refused.append(reason)
             return reason is None and self._due(facts) and not facts.custom.withdrawn
 
-        facts, fetched = await fetch_list(source, self._root, self.store.metadata, handle, wanted)
+        floor = self.floor.record if self.floor is not None else None
+        known = Known(
+            metadata=self.store.metadata,
+            resolvers=self.resolvers,
+            serial=floor.serial if floor else 0,
+            issued=floor.issued if floor else 0,
+        )
+        facts, fetched = await fetch_list(self.list, known, handle, wanted)
         if refused[0] is not None:
             raise UpdateFailed(refused[0])
         self.fresh_until = facts.fresh_until
@@ -157,40 +79,41 @@ class ListUpdate:
 
     def _due(self, facts: Facts) -> bool:
         held = self.state.held
-        if held is not None and self._made_here(held.record) and not state.due(facts, held.record):
+        if held is not None and self.made_here(held.record) and not state.due(facts, held.record):
             return False
         return state.due(facts, self.state.in_force if self.enforced is not None else None)
 
-    def _made_here(self, record: Record) -> bool:
-        return record.digest_key == self._keys.digest_id and record.demonstration is self.list.demonstration
-
     async def _compile(self, facts: Facts, handle: int) -> Record:
         record = self._withdrawal(facts)
+        current = self.state.in_force
+        keep_new = current is not None and (self.state.suspended or current.identity == record.identity)
         output, part = self.store.open_part()
+        lines, lines_part = self.store.open_part()
         previous = self._open_image()
         try:
             compiled = await compile_image(
-                handle,
-                output,
-                previous,
+                facts,
+                Handles(handle, output, previous, lines),
                 self._keys,
-                facts.custom,
+                self.list,
                 generation=record.generation,
-                demonstration=self.list.demonstration,
+                keep_new=keep_new,
             )
-            name = f"{record.generation}.image"
-            await asyncio.to_thread(self._keep_image, part, name)
+            record = replace(record, image=f"{record.generation}.image")
+            await asyncio.to_thread(self._keep_files, (part, lines_part), (record.image, record.lines))
         finally:
-            part.unlink(missing_ok=True)
-            os.close(output)
-            if previous >= 0:
-                os.close(previous)
+            for path, opened in ((part, output), (lines_part, lines), (None, previous)):
+                if path is not None:
+                    path.unlink(missing_ok=True)
+                if opened >= 0:
+                    os.close(opened)
         return replace(
             record,
             entries=compiled.entries,
             refused=compiled.refused,
             refused_lines=compiled.refused_lines,
-            image=name,
+            set_aside=compiled.set_aside,
+            set_aside_lines=compiled.set_aside_lines,
         )
 
     def _open_image(self) -> int:
@@ -203,9 +126,10 @@ class ListUpdate:
         except OSError:
             return -1
 
-    def _keep_image(self, part: Path, name: str) -> None:
-        self.store.fsync_image(part)
-        self.store.rename_image(part, name)
+    def _keep_files(self, parts: tuple[Path, ...], names: tuple[str, ...]) -> None:
+        for part, name in zip(parts, names, strict=True):
+            self.store.fsync_image(part)
+            self.store.rename_image(part, name)
         self.store.fsync_folder()
 
     def _withdrawal(self, facts: Facts) -> Record:
@@ -247,150 +171,3 @@ class ListUpdate:
         self._write(state.hold(self.state, record, reasons, int(self._now())))
         self.store.clean(self.state, self.floor)
         _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(reasons))
-
-    # What is in force.
-
-    async def _activate(self, record: Record) -> None:
-        view = None
-        if not record.withdrawn:
-            view = await asyncio.to_thread(self._tested, record)
-        await asyncio.to_thread(self._write_down, record)
-        self._swap(view)
-        await asyncio.to_thread(self.store.clean, self.state, self.floor)
-
-    def _tested(self, record: Record) -> memoryview:
-        """The image of `record` once it has passed the self-test; a list that fails it is quarantined."""
-        folder, one = self.store.folder, self.list
-        try:
-            view = activate.load(folder, record, self._keys, list_id=one.id, demonstration=one.demonstration)
-        except activate.ImageUnusable:
-            raise UpdateFailed(Reason.IMAGE_UNUSABLE) from None
-        try:
-            activate.self_test(view, self._hooks.judge, self._random)
-        except activate.SelfTestFailed as failed:
-            self.selftest_passed = False
-            if self.state.in_force is None or self.state.in_force.identity != record.identity:
-                self._say(Event.QUARANTINED, record, str(failed))
-                self._write(state.quarantine(self.state, record))
-            raise UpdateFailed(Reason.SELFTEST) from None
-        self.selftest_passed = True
-        return view
-
-    def _write_down(self, record: Record) -> None:
-        record = replace(record, since=int(self._now()))
-        if self.floor is not None and self.floor.record.targets_keys != record.targets_keys:
-            self._say(Event.FLOOR_RESET, record, "targets keys replaced")
-        self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record)
-        floor = Floor(record=record)
-        self.store.write_floor(floor)
-        self.floor = floor
-        self._write(state.put_in_force(self.state, record))
-
-    def _swap(self, view: memoryview | None) -> None:
-        """Have the service enforce the list in force as its dates allow; one it cannot take is taken out."""
-        record = self.state.in_force
-        if record is None:
-            return
-        if view is None or self._lifted(record):
-            self._lift(record)
-            return
-        try:
-            self._hooks.put_in_force(self.list.id, view, record)
-        except Exception as error:  # noqa: BLE001 - whatever the service could not do, the previous list comes back
-            _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
-            self._go_back("swap")
-            raise UpdateFailed(Reason.SWAP) from None
-        self.enforced = record.generation
-
-    def _go_back(self, why: str) -> None:
-        record = self.state.in_force
-        if record is None:
-            return
-        self._say(Event.QUARANTINED, record, why)
-        self._write(state.go_back(self.state))
-        self.enforced = None
-        back = self.state.in_force
-        if back is not None:
-            self._say(Event.GONE_BACK, back)
-            self._enforce()
-        if self.enforced is None:
-            self._hooks.take_out(self.list.id)
-
-    def _look_at_dates(self) -> None:
-        """Enforce, lift or put back the list in force where its dates now say otherwise."""
-        record = self.state.in_force
-        if record is not None and not record.withdrawn:
-            late = self._now() >= self.deadline(record)
-            if late and self._alarmed != record.generation:
-                self._alarmed = record.generation
-                kept = "lifted" if self._lifted(record) else "stays in force"
-                _log.warning(
-                    "list %s: serial %d is past its hard limit and %s", self.list.id, record.serial, kept
-                )
-            if self._lifted(record) is not (self.enforced == 0):
-                self._enforce()
-
-    def _enforce(self) -> None:
-        """Bring about what the state says, from the saved image."""
-        record = self.state.in_force
-        if record is None:
-            return
-        if record.withdrawn or self._lifted(record):
-            self._lift(record)
-            return
-        try:
-            view = self._tested(record)
-        except UpdateFailed as failed:
-            if failed.reason is Reason.SELFTEST:
-                self._go_back("selftest")
-            raise
-        self._swap(view)
-
-    def _lift(self, record: Record) -> None:
-        if self.enforced != 0:
-            if not record.withdrawn:
-                self._say(Event.LIFTED, record, "hard limit")
-            self._hooks.lift(self.list.id)
-            self.enforced = 0
-
-    def deadline(self, record: Record) -> float:
-        """When the right of `record` to be in force ends, in unix seconds."""
-        return state.deadline(record, self.list.hard_limit)
-
-    def _lifted(self, record: Record) -> bool:
-        return self.list.expire == "lift" and self._now() >= self.deadline(record)
-
-    # What is told.
-
-    def _write(self, new: State) -> None:
-        self.store.write_state(new)
-        self.state = new
-
-    def _say(self, event: Event, record: Record, detail: str = "") -> None:
-        one = self.list.id
-        self._audit.append(
-            event, self._now(), list_id=one, serial=record.serial, digest=record.digest, detail=detail
-        )
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Turn what ends a step into one count and one line; only a cancellation goes on."""
-        try:
-            yield
-        except UpdateFailed as failed:
-            self._failed(failed.reason)
-        except OSError:
-            self._failed(Reason.STATE_NOT_WRITTEN)
-        except Exception as error:  # noqa: BLE001 - the text may hold anything: its kind is all that is told
-            _log.debug("list %s: %s", self.list.id, type(error).__name__)
-            self._failed(Reason.INTERNAL)
-
-    def _failed(self, reason: Reason) -> None:
-        self.failures[reason.value] = self.failures.get(reason.value, 0) + 1
-        kept = self.state.in_force
-        stays = (
-            f"serial {kept.serial} stays"
-            if kept is not None and self.enforced is not None
-            else "no list is in force"
-        )
-        _log.warning("list %s: update failed: %s; %s", self.list.id, reason.value, stays)

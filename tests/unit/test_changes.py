@@ -123,6 +123,7 @@ def test_every_key_of_the_configuration_can_be_told() -> None:
         *(f"page.{key}" for key in ("addresses", "operator", "contact", "authority", "law", "help")),
         "count.subscribers",
         "state.without_list",
+        "control.approvers",
         *(f"limits.{key}" for key in ("queries_per_second", "connections", "connections_per_client", "exempt")),
     }
     assert told == fixed | replaced

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import resolver
-from resolver import cli, control, health
+from resolver import cli, control, health, terminal
 from resolver.config import Control
 from tests.unit.test_health import GOOD
 
@@ -285,7 +285,7 @@ def test_status_is_one_screen_or_json(running: Running, capsys: pytest.CaptureFi
     assert capsys.readouterr().out.startswith("service    ready, enforcing; ")
     assert status_of("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["version"] == GOOD.version
-    assert running.files == [Path("x.toml"), cli.DEFAULT_CONFIG]
+    assert running.files == [Path("x.toml"), terminal.DEFAULT_CONFIG]
     assert running.asked == [{"verb": "status"}] * 2
     assert running.waits == [10.0] * 2, "a service that hangs is told soon"
 
@@ -392,19 +392,6 @@ def test_ask_reads_a_name_from_stdin(replace: Replace, monkeypatch: pytest.Monke
     assert [what[0] for what in asked] == ["b.test"]
     stdin(monkeypatch, "")
     assert status_of("ask", "-") == 2
-
-
-def test_a_terminal_shows_nothing_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = iter(["a.test", " b.test ", ""])
-    stdin(monkeypatch, CANARY, terminal=True)
-    monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
-    assert list(cli.names()) == ["a.test", "b.test"]
-
-
-def test_a_line_longer_than_a_name_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    stdin(monkeypatch, "a" * 1024 + "\n" + "b" * 1025)
-    with pytest.raises(cli.UsageError, match="longer than a name can be"):
-        list(cli.names())
 
 
 @pytest.mark.parametrize(

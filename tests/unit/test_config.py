@@ -142,9 +142,9 @@ BOUNDS = [
     ("list[0].expire", lambda v: listed(expire=v), ["keep", "lift"], ["never"]),
     ("list[0].hard_limit", lambda v: listed(hard_limit=v), ["1s", "366d"], ["0s", "367d"]),
     ("list[0].legal_reference", lambda v: listed(legal_reference=v), ["a" * 200], ["a" * 201]),
-    ("list[0].source.kind", lambda v: sourced(kind=v), ["tuf"], ["file"]),
+    ("list[0].source.kind", lambda v: sourced(kind=v), ["tuf", "file", "image"], ["rsync"]),
     ("list[0].source.root", lambda v: sourced(root=v), ["r"], [""]),
-    ("list[0].source.target", lambda v: sourced(target=v), ["t" * 32], ["t" * 33, "../t"]),
+    ("list[0].source.target", lambda v: sourced(target=v), ["t" * 64], ["t" * 65, "../t"]),
     ("list[0].source.poll", lambda v: sourced(poll=v), ["1m", "7d"], ["59s", "8d", "0"]),
     ("list[0].source.minimum_serial", lambda v: sourced(minimum_serial=v), [0, 2**63 - 1], [-1, 2**63]),
     ("list[0].guard.growth", lambda v: listed(guard={"growth": v}), [0, 100], [-0.1, 100.1]),
@@ -263,7 +263,7 @@ def test_client_certificates_belong_to_https_and_come_with_their_key() -> None:
     remote = "https://authority.example/lists"
     assert read(sourced(url=remote, ca="a", certificate="c", key="k"))
     assert "together" in fault(sourced(url=remote, certificate="c"))
-    assert "https:// url only" in fault(sourced(ca="a"))
+    assert "https:// or tls:// url only" in fault(sourced(ca="a"))
 
 
 def test_a_file_that_is_not_toml_says_where() -> None:
@@ -378,7 +378,7 @@ def test_the_example_shows_the_defaults_and_loads_once_it_is_filled_in() -> None
         parse(text, "resolver.toml")
     filled = text.replace(config.MARKER, "Example")
     shown = re.sub(r"^#(?=[a-z_]+ = )", "", filled, flags=re.MULTILINE)
-    assert len(tomllib.loads(shown)) == 10
+    assert len(tomllib.loads(shown)) == 11
     assert parse(shown, "resolver.toml") == parse(filled, "resolver.toml")
 
 

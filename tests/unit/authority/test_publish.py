@@ -33,6 +33,7 @@ def fetched(folder: Path) -> tuple[Facts, bytes]:
     """What a resolver gets that has followed this authority from its first root on."""
     output = processes.memory_file("list")
     asked = FetchRequest(
+        list_id="demo",
         parent=os.getpid(),
         output=output,
         url=folder.as_uri(),

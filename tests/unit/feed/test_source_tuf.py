@@ -15,6 +15,7 @@ from tuf.api import exceptions as tuf
 from resolver.feed import processes, source_tuf
 from resolver.feed.confine import Failed
 from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.transport import Access, Transport
 from tests.fakes.authority import Authority, names
 
 
@@ -29,6 +30,7 @@ def authority(tmp_path: Path) -> Authority:
 def request_of(authority: Authority, tmp_path: Path) -> Iterator[FetchRequest]:
     output = processes.memory_file("list")
     yield FetchRequest(
+        list_id="demo",
         parent=os.getpid(),
         output=output,
         url=authority.url,
@@ -126,7 +128,7 @@ def test_a_target_that_is_no_file_does_not_hang(request_of: FetchRequest, author
 
 def test_time_ends_a_download(request_of: FetchRequest) -> None:
     ticks = iter([0.0, 20.0, 20.1])
-    fetcher = source_tuf.Fetcher(request_of, clock=lambda: next(ticks))
+    fetcher = source_tuf.Fetcher(Transport(Access(), 20.0, clock=lambda: next(ticks)))
     url = request_of.url + "/metadata/timestamp.json"
     assert fetcher.download_bytes(url, 10_000)
     with pytest.raises(tuf.SlowRetrievalError):

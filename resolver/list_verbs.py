@@ -1,0 +1,44 @@
+"""The verbs of `list`: what is in force, what is listed."""
+
+import argparse
+from typing import Any
+
+from resolver.terminal import DONE, FAILED, UsageError, add_config, complain, names
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
+    """Add `list` and its steps."""
+    steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
+    status = steps.add_parser("status", help="per list: serial, dates, entries, refused lines, held or in force")
+    add_config(status)
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(verb=_status)
+    check = steps.add_parser("check", help="is a name listed, and by which list and serial")
+    check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
+    add_config(check)
+    check.set_defaults(verb=_check)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from resolver import config, lists
+
+    loaded = config.load(arguments.config)
+    try:
+        print(lists.status_as_json(loaded) if arguments.json else lists.status(loaded))
+    except lists.ListUnreadable as error:
+        return complain(str(error), FAILED)
+    return DONE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from resolver import config, lists
+
+    if arguments.name != "-" and not lists.is_reserved(arguments.name):
+        raise UsageError("names come from the terminal or from stdin, never the command line: list check -")
+    try:
+        images = lists.Lists(config.load(arguments.config))
+        for name in names() if arguments.name == "-" else [arguments.name]:
+            print(images.describe(name), flush=True)
+    except lists.ListUnreadable as error:
+        return complain(str(error), FAILED)
+    return DONE

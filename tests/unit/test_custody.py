@@ -1,0 +1,42 @@
+"""The lists within the service: what the feed decides reaches the tables."""
+
+import secrets
+import time
+from pathlib import Path
+
+from resolver.core import codes
+from resolver.custody import Custody
+from resolver.feed import poll
+from resolver.query.answer import Tables
+from resolver.tables import InForce
+from tests.fakes.authority import Authority, names
+from tests.fakes.enforcer import Enforcer, wire
+
+
+async def _polled(enforcer: Enforcer) -> None:
+    await enforcer.list.poll()
+
+
+def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
+    import asyncio
+
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(3), 7)
+    before = Enforcer(authority, tmp_path / "state")
+    before.feed.recover()
+    asyncio.run(_polled(before))
+
+    swapped: list[Tables] = []
+    keys = poll.keys_of(before.config)
+    in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), swapped.append)
+    custody = Custody(before.config, keys, in_force, time.time)
+    assert not in_force.enforced()
+    custody.recover()
+    assert in_force.enforced()
+    assert len(swapped) == 1
+    view = in_force._views["demo"]
+    assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
+    work = custody.tasks()
+    assert list(work) == ["feed"]
+    for one in work.values():
+        one.close()

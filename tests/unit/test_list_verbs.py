@@ -1,0 +1,49 @@
+"""The verbs of `list`, as they are typed."""
+
+from pathlib import Path
+
+import pytest
+
+from resolver import cli
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "resolver.toml"
+    path.write_text(
+        f"""
+        [page]
+        addresses = ["192.0.2.1"]
+        [upstream]
+        servers = ["192.0.2.53:53"]
+        [state]
+        directory = "{tmp_path}/state"
+        [[list]]
+        id = "demo"
+        demonstration = true
+        [list.source]
+        kind = "tuf"
+        url = "file:///srv/authority"
+        root = "/srv/root.json"
+        """
+    )
+    return path
+
+
+def status_of(*words: str) -> int:
+    try:
+        return cli.main(words)
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+def test_status_of_a_host_without_lists(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("list", "status", "--config", str(config)) == 0
+    assert capsys.readouterr().out == "demo: no verified list yet\n"
+
+
+def test_a_name_is_never_taken_from_the_command_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("list", "check", "name.isp", "--config", str(config)) == 2
+    assert "name.isp" not in "".join(capsys.readouterr())
+    assert status_of("list", "check", "a.test", "--config", str(config)) == 0
+    assert capsys.readouterr().out == "not listed\n"
