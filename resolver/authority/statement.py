@@ -1,0 +1,98 @@
+"""What a host signs for others to hold it to: receipts, manifests of images, releases, monthly evidence.
+
+A signed statement is one JSON object, ended by a line feed:
+
+    {"statement": TEXT, "key": BASE64, "signature": BASE64}
+
+TEXT is the statement as JSON, `key` the raw Ed25519 public key (32 octets), `signature` Ed25519 over CONTEXT and the
+octets of TEXT.
+
+Rules:
+- What is signed is the text as it stands: nobody has to write it again in the same way to verify it.
+- The key that stands in it says who claims to sign; who may is decided by a key pinned beforehand.
+- CONTEXT keeps a signature under a statement from being one under anything else.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
+
+CONTEXT: Final = b"blocklist-resolver statement v1\n"
+MAX_STATEMENT_BYTES: Final = 2**20
+KEY_BYTES: Final = 32
+
+
+class StatementBroken(Exception):
+    """It is no statement, or the pinned key has not signed it; says which."""
+
+
+class _Signed(Struct, frozen=True):
+    statement: str
+    key: str
+    signature: str
+
+
+def sign(statement: Mapping[str, Any], key: Ed25519PrivateKey) -> bytes:
+    """The signed statement, ready to be written or sent."""
+    text = msgspec.json.encode(statement)
+    signed = _Signed(
+        statement=text.decode(),
+        key=base64.b64encode(public_of(key)).decode(),
+        signature=base64.b64encode(key.sign(CONTEXT + text)).decode(),
+    )
+    return msgspec.json.encode(signed) + b"\n"
+
+
+def verified(data: bytes, pinned: bytes) -> dict[str, Any]:
+    """The statement in `data`, signed by the raw public key `pinned`; StatementBroken otherwise."""
+    statement, key = claimed(data)
+    if key != pinned:
+        raise StatementBroken("signed by another key")
+    return statement
+
+
+def claimed(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The statement and the raw public key that has really signed it, whoever that is; StatementBroken otherwise."""
+    if len(data) > MAX_STATEMENT_BYTES:
+        raise StatementBroken("too large")
+    try:
+        signed = msgspec.json.decode(data, type=_Signed)
+        key = base64.b64decode(signed.key, validate=True)
+        signature = base64.b64decode(signed.signature, validate=True)
+        text = signed.statement.encode()
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, CONTEXT + text)
+        return msgspec.json.decode(text, type=dict[str, Any]), key
+    except InvalidSignature:
+        raise StatementBroken("signature") from None
+    except (msgspec.DecodeError, UnicodeError, binascii.Error, ValueError, RecursionError):
+        raise StatementBroken("not a signed statement") from None
+
+
+def public_of(key: Ed25519PrivateKey) -> bytes:
+    """The raw public key (32 octets) of a signing key."""
+    return key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def pem_of(public: bytes) -> bytes:
+    """A raw public key as PEM (SubjectPublicKeyInfo), as it is handed over and pinned."""
+    return Ed25519PublicKey.from_public_bytes(public).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def pinned_of(pem: bytes) -> bytes:
+    """The raw public key of a PEM file; StatementBroken where it holds no Ed25519 public key."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except ValueError:
+        raise StatementBroken("not a public key in PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise StatementBroken("not an Ed25519 key")
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
