@@ -34,6 +34,5 @@ class Custody:
         """What has to run while serving, by name; none of it ends by itself."""
         return {"feed": self.feed.run()}
 
-    def _put_in_force(self, list_id: str, view: memoryview, record: Record) -> None:
-        del record
-        self._in_force.put_in_force(list_id, view)
+    def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
+        self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)

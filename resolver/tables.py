@@ -11,7 +11,7 @@ Rules:
 import ipaddress
 import mmap
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from resolver.config import Config, List
 from resolver.core import admit, codes, policy
@@ -54,6 +54,15 @@ def replies_of(one: List, config: Config) -> Replies:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A list's image (a view of u64), whether its lines set aside count, and whether its new entries do not."""
+
+    view: memoryview
+    approved: bool
+    suspended: bool
+
+
 class InForce:
     """The lists' images and the tables made of them. `swap` is called with each new Tables."""
 
@@ -63,7 +72,7 @@ class InForce:
         self._bucket_key = bucket_key
         self._swap = swap
         self._slots = {one.id: slot for slot, one in enumerate(config.lists)}
-        self._views: dict[str, memoryview] = {}
+        self._images: dict[str, _Image] = {}
         self._silent: set[str] = set()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
         self._number = 0
@@ -75,21 +84,23 @@ class InForce:
         """Return the list's slot in the table of counters."""
         return self._slots[list_id]
 
-    def put_in_force(self, list_id: str, view: memoryview) -> None:
-        """Enforce this image of a list from the next query on."""
-        self._views = {**self._views, list_id: view}
+    def put_in_force(
+        self, list_id: str, view: memoryview, *, approved: bool = False, suspended: bool = False
+    ) -> None:
+        """Enforce this image of a list from the next query on: with what was set aside, without its new entries."""
+        self._images = {**self._images, list_id: _Image(view, approved, suspended)}
         self._silent = self._silent - {list_id}
         self._replace()
 
     def lift(self, list_id: str) -> None:
         """Let the list have no say: withdrawn, or past its hard limit."""
-        self._views = {key: view for key, view in self._views.items() if key != list_id}
+        self._images = {key: one for key, one in self._images.items() if key != list_id}
         self._silent = self._silent | {list_id}
         self._replace()
 
     def take_out(self, list_id: str) -> None:
         """Be without this list."""
-        self._views = {key: view for key, view in self._views.items() if key != list_id}
+        self._images = {key: one for key, one in self._images.items() if key != list_id}
         self._silent = self._silent - {list_id}
         self._replace()
 
@@ -102,7 +113,7 @@ class InForce:
 
     def enforced(self) -> bool:
         """Tell whether every configured list is in force or has been lifted."""
-        return all(one.id in self._views or one.id in self._silent for one in self.config.lists)
+        return all(one.id in self._images or one.id in self._silent for one in self.config.lists)
 
     def copied(self) -> Tables:
         """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
@@ -130,13 +141,18 @@ class InForce:
 
     def _build(self) -> Tables:
         self._number += 1
-        members = [
-            policy.Member(self._views[one.id], replies_of(one, self.config), slot=self._slots[one.id])
-            for one in self.config.lists
-            if one.id in self._views
-        ]
+        members = [self._member(one, self._images[one.id]) for one in self.config.lists if one.id in self._images]
         complete = self.enforced() or self.config.state.without_list == "forward"
         return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete, self._zones)
+
+    def _member(self, one: List, image: _Image) -> policy.Member:
+        return policy.Member(
+            image.view,
+            replies_of(one, self.config),
+            slot=self._slots[one.id],
+            approved=image.approved,
+            suspended=image.suspended,
+        )
 
     def _access_of(self, config: Config, buckets: bytearray | None = None) -> admit.Access:
         clients = [b""] * codes.MAX_LISTS

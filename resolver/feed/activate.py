@@ -10,7 +10,7 @@ Rules:
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from resolver.core import codes, image
 
@@ -20,6 +20,13 @@ from .state import Record
 
 Judge = Callable[[memoryview], Callable[[bytes, int], int]]
 """Makes from an image the function that gives (name in wire format, qtype) a verdict of core.codes."""
+
+
+class PutInForce(Protocol):
+    """Enforces an image (a view of u64) of a list as its record says, without its new entries where suspended."""
+
+    def __call__(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None: ...
+
 
 SAMPLES: Final = 1000
 # At the load of 0.75 that an image has, so many slots hold the wanted number of entries.
@@ -35,7 +42,7 @@ class Hooks:
     no say any more, or be without one. `judge` may run in another thread, the rest runs in the feed's."""
 
     judge: Judge
-    put_in_force: Callable[[str, memoryview, Record], None]
+    put_in_force: PutInForce
     lift: Callable[[str], None]
     take_out: Callable[[str], None]
 

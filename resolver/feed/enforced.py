@@ -159,7 +159,7 @@ class EnforcedList:
             self._lift(record)
             return
         try:
-            self._hooks.put_in_force(self.list.id, view, record)
+            self._hooks.put_in_force(self.list.id, view, record, suspended=self.state.suspended)
         except Exception as error:  # noqa: BLE001 - whatever the service could not do, the previous list comes back
             _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
             self._go_back("swap")

@@ -31,6 +31,7 @@ class Enforcer:
     enforced: int | str = "no list"
     fail_swaps: int = 0
     judged_wrong: bool = False
+    suspended: bool = False
     view: memoryview | None = None
     events: list[int | str] = field(default_factory=list)
     told: Callable[[int | str], object] = str
@@ -121,11 +122,11 @@ class Enforcer:
 
         return verdict
 
-    def put_in_force(self, list_id: str, view: memoryview, record: Record) -> None:
+    def put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
         if self.fail_swaps:
             self.fail_swaps -= 1
             raise RuntimeError("name0.test")
-        self.view = view
+        self.view, self.suspended = view, suspended
         self._tell(record.serial)
 
     def lift(self, list_id: str) -> None:

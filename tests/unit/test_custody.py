@@ -34,7 +34,7 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     custody.recover()
     assert in_force.enforced()
     assert len(swapped) == 1
-    view = in_force._views["demo"]
+    view = in_force._images["demo"].view
     assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
     work = custody.tasks()
     assert list(work) == ["feed"]
