@@ -1,9 +1,10 @@
-"""Bytes of a file:// or https:// url into bounded memory, for whatever source fetches.
+"""Bytes of a file:// or https:// url into bounded memory, for whatever source fetches, and bytes posted to one.
 
 Rules:
 - Every download is bounded in bytes before it starts and in time as it goes; nothing is spooled to a disk.
-- TLS is always verified; a redirect is an error.
-- A host's address comes from the upstreams, never from ourselves: `resolvers` are asked, not the system.
+- TLS is always verified, against the host as the url writes it; a redirect is an error.
+- A host's address comes from the upstreams, never from ourselves: `resolvers` are asked, not the system (lookup).
+  Each address is tried.
 """
 
 import http.client
@@ -18,8 +19,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from . import lookup
+
 _CHUNK: Final = 2**16
 _STEP_SECONDS: Final = 10.0
+_HEADERS: Final = {"User-Agent": "blocklist-resolver"}
 
 
 class NotFetched(Exception):
@@ -97,10 +101,28 @@ class Transport:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
+    def post(self, url: str, data: bytes, kind: str = "application/json") -> None:
+        """Hand `data` over at the https:// `url`; NotFetched where the server does not say 2xx, or not in time."""
+        parts = urlsplit(url)
+        if parts.scheme != "https":
+            raise NotFetched
+        try:
+            connection = self._connected(parts.hostname or "", parts.port or 443)
+            connection.request("POST", parts.path, body=data, headers={**_HEADERS, "Content-Type": kind})
+            status = connection.getresponse().status
+        except NotFetched:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            raise NotFetched from None
+        finally:
+            self.close()  # what the server has to say beside its status is not read
+        if not 200 <= status < 300:
+            raise NotFetched(status)
+
     def _of_server(self, url: str) -> Iterator[bytes]:
         parts = urlsplit(url)
         connection = self._connected(parts.hostname or "", parts.port or 443)
-        connection.request("GET", parts.path, headers={"User-Agent": "blocklist-resolver"})
+        connection.request("GET", parts.path, headers=_HEADERS)
         response = connection.getresponse()
         if response.status != 200:
             raise NotFetched(response.status)
@@ -110,24 +132,80 @@ class Transport:
             raise NotFetched
 
     def _connected(self, host: str, port: int) -> Any:
+        kept = self._connection
+        if kept is not None and (kept.host, kept.port) != (host, port):
+            self.close()
         if self._connection is None:
             context = ssl.create_default_context(cafile=self._access.ca or None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.sslsocket_class = _Stream
             if self._access.certificate:
                 context.load_cert_chain(self._access.certificate, self._access.key)
-            self._connection = _Connection(host, port, self._access.resolvers, context)
+            self._connection = _Connection(host, port, self._access.resolvers, context, self._rest)
         return self._connection
+
+    def _rest(self) -> float:
+        rest = self._deadline - self._clock()
+        if rest <= 0:
+            raise TooSlow
+        return min(rest, _STEP_SECONDS)
+
+
+class _Stream(ssl.SSLSocket):
+    """A TLS stream each step of which has the time that is left, so that no drip of bytes outlasts it."""
+
+    rest: Callable[[], float]
+
+    def recv_into(self, *arguments: Any, **named: Any) -> int:
+        self.settimeout(self.rest())
+        return super().recv_into(*arguments, **named)
+
+    def send(self, *arguments: Any, **named: Any) -> int:
+        self.settimeout(self.rest())
+        return super().send(*arguments, **named)
 
 
 class _Connection(http.client.HTTPSConnection):
-    """HTTPS to a host whose address the upstreams say."""
+    """HTTPS to a host whose addresses the upstreams say; `rest` is the time left for a step."""
 
-    def __init__(self, host: str, port: int, resolvers: tuple[str, ...], context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        resolvers: tuple[str, ...],
+        context: ssl.SSLContext,
+        rest: Callable[[], float],
+    ) -> None:
         super().__init__(host, port, timeout=_STEP_SECONDS, context=context)
         self._resolvers = resolvers
         self._tls = context
+        self._rest = rest
 
     def connect(self) -> None:
-        """Connect to the first address that takes it."""
-        plain = socket.create_connection((self.host, self.port), _STEP_SECONDS)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        """Connect to the first address that takes it; OSError where none does."""
+        for address in lookup.addresses(self.host, self._resolvers, self._rest()):
+            try:
+                self.sock = self._stream(address)
+            except OSError:
+                continue
+            return
+        raise OSError("no address of the host takes a connection")
+
+    def _stream(self, address: str) -> _Stream:
+        plain = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            plain.settimeout(self._rest())
+            plain.connect((address, self.port))
+            stream = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+        except BaseException:
+            plain.close()
+            raise
+        assert isinstance(stream, _Stream)  # noqa: S101 - the context makes no other
+        stream.rest = self._rest
+        try:
+            stream.settimeout(self._rest())
+            stream.do_handshake()
+        except BaseException:
+            stream.close()
+            raise
+        return stream

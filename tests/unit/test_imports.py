@@ -101,8 +101,10 @@ CORE_MAY_USE = {
 OUTSIDE = {
     "aiohttp": {"count", "page", "quiet_http"},
     "cryptography": {"authority", "feed"},
+    "dns": {"feed"},
     "dnslib": {"ask"},
     "idna": {"feed", "lists"},
+    "minisign": {"feed"},
     "msgspec": {"authority", "changes", "config", "config_list", "feed", "health"},
     "prometheus_client": {"count"},
     "publicsuffixlist": {"feed"},

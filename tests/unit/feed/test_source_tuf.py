@@ -1,9 +1,6 @@
 """The fetch process from inside: what it reads, over which ways, and what it makes of errors."""
 
-import http.server
 import os
-import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from resolver.feed.confine import Failed
 from resolver.feed.messages import Facts, FetchRequest, Reason
 from resolver.feed.transport import Access, Transport
 from tests.fakes.authority import Authority, names
+from tests.fakes.https import Server
 
 
 @pytest.fixture
@@ -161,40 +159,6 @@ def test_every_error_has_its_reason(error: Exception, reason: Reason) -> None:
     assert source_tuf.reason_of(error) is reason
 
 
-class Server:
-    """An HTTPS server of a folder on loopback."""
-
-    def __init__(self, folder: Path, ca: trustme.CA, *, clients: bool, name: str = "localhost") -> None:
-        class Quiet(http.server.SimpleHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def __init__(self, *args: object) -> None:
-                super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]  # socketserver's three
-
-            def log_message(self, *args: object) -> None:
-                return
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ca.issue_cert(name).configure_cert(context)
-        if clients:
-            context.verify_mode = ssl.CERT_REQUIRED
-            ca.configure_trust(context)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused client is expected
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> str:
-        self.thread.start()
-        return f"https://localhost:{self.server.server_address[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
 @pytest.fixture
 def ca(tmp_path: Path) -> trustme.CA:
     ca = trustme.CA()
@@ -205,8 +169,8 @@ def ca(tmp_path: Path) -> trustme.CA:
 def test_a_list_over_https(
     request_of: FetchRequest, authority: Authority, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    with Server(authority.folder, ca, clients=False) as url:
-        assert source_tuf.fetch(replace(request_of, url=url, ca=str(tmp_path / "ca.pem")), yes)
+    with Server(authority.folder, ca) as server:
+        assert source_tuf.fetch(replace(request_of, url=server.url, ca=str(tmp_path / "ca.pem")), yes)
     assert read(request_of) == names(20)
 
 
@@ -215,8 +179,8 @@ def test_a_client_shows_its_certificate(
 ) -> None:
     pem = tmp_path / "client.pem"
     ca.issue_cert("client.test").private_key_and_cert_chain_pem.write_to_path(str(pem))
-    with Server(authority.folder, ca, clients=True) as url:
-        without = replace(request_of, url=url, ca=str(tmp_path / "ca.pem"))
+    with Server(authority.folder, ca, clients=True) as server:
+        without = replace(request_of, url=server.url, ca=str(tmp_path / "ca.pem"))
         assert failing(without) == "unreachable"
         assert source_tuf.fetch(replace(without, certificate=str(pem), key=str(pem)), yes)
 
@@ -224,10 +188,11 @@ def test_a_client_shows_its_certificate(
 def test_a_server_that_is_not_verified_is_not_reached(
     request_of: FetchRequest, authority: Authority, ca: trustme.CA, tmp_path: Path
 ) -> None:
-    with Server(authority.folder, ca, clients=False) as url:
-        assert failing(replace(request_of, url=url)) == "unreachable"
-    with Server(authority.folder, ca, clients=False, name="other.test") as url:
-        assert failing(replace(request_of, url=url, ca=str(tmp_path / "ca.pem"))) == "unreachable"
+    with Server(authority.folder, ca) as server:
+        assert failing(replace(request_of, url=server.url)) == "unreachable"
+    with Server(authority.folder, ca, name="other.test") as server:
+        elsewhere = f"https://localhost:{server.port}"
+        assert failing(replace(request_of, url=elsewhere, ca=str(tmp_path / "ca.pem"))) == "unreachable"
 
 
 def test_a_server_that_is_not_there(request_of: FetchRequest) -> None:

@@ -1,0 +1,79 @@
+"""Addresses of the host of a source or of an authority's receipts, asked of the upstreams.
+
+Rules:
+- The upstreams are asked, each at its own port, and never the system, which may be we ourselves: a list that blocks the
+  host of its own feed could else never be replaced.
+- What is no answer (silence, a failure, no address) makes the next one be asked; all within one bounded time.
+- Only the host's own addresses and those at the end of its aliases count.
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+
+from resolver.values import endpoint
+
+TRY_SECONDS: Final = 3.0
+_KINDS: Final = ("AAAA", "A")
+
+
+def is_address(host: str) -> bool:
+    """Whether the host is written as an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def addresses(
+    host: str, resolvers: tuple[str, ...], seconds: float, clock: Callable[[], float] = time.monotonic
+) -> tuple[str, ...]:
+    """IP addresses of `host`, none twice, () where nobody says any within `seconds`; `resolvers` are ADDRESS:PORT, and
+    only where there are none the system is asked."""
+    if is_address(host):
+        return (host,)
+    if not resolvers:
+        return tuple(dict.fromkeys(str(found[4][0]) for found in _of_system(host)))
+    deadline = clock() + seconds
+    for resolver in resolvers:
+        found = tuple(dict.fromkeys(_asked(host, resolver, deadline, clock)))
+        if found:
+            return found
+    return ()
+
+
+def _asked(host: str, resolver: str, deadline: float, clock: Callable[[], float]) -> Iterator[str]:
+    where = endpoint(resolver)
+    for kind in _KINDS:
+        rest = min(TRY_SECONDS, deadline - clock())
+        if rest <= 0:
+            return
+        try:
+            query = dns.message.make_query(dns.name.from_text(host), kind, use_edns=0, payload=1232)
+            reply, _ = dns.query.udp_with_fallback(
+                query, where.host, timeout=rest, port=where.port, ignore_unexpected=True, ignore_errors=True
+            )
+            if not isinstance(reply, dns.message.QueryMessage):
+                continue
+            chain = reply.resolve_chaining()
+        except (dns.exception.DNSException, OSError, EOFError, ValueError):
+            continue
+        if reply.rcode() == dns.rcode.NOERROR and chain.answer is not None:
+            yield from (record.address for record in chain.answer)
+
+
+def _of_system(host: str) -> list[tuple[object, object, object, str, tuple[object, ...]]]:
+    try:
+        return list(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        return []
