@@ -17,6 +17,20 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
     add_config(check)
     check.set_defaults(verb=_check)
+    receipt = steps.add_parser("receipt", help="what this host signs with, to hand over to the authority")
+    receipt.add_argument("--key", action="store_true", required=True, help="the public key, as PEM")
+    add_config(receipt)
+    receipt.set_defaults(verb=_receipt)
+
+
+def _receipt(arguments: argparse.Namespace) -> int:
+    from resolver import config, lists
+
+    try:
+        print(lists.public_key(config.load(arguments.config)), end="")
+    except lists.ListUnreadable as error:
+        return complain(str(error), FAILED)
+    return DONE
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import idna
 
+from resolver.authority import statement
 from resolver.config import Config
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
@@ -88,6 +89,14 @@ class Lists:
             return "; ".join(map(str, self.look_up(text))) or "not listed"
         except NotAName as error:
             return str(error)
+
+
+def public_key(config: Config) -> str:
+    """The public half of what this host signs with, as PEM; ListUnreadable where there is none yet."""
+    try:
+        return statement.pem_of(statement.public_of(poll.host_key_of(config, make=False))).decode()
+    except KeyUnusable as error:
+        raise ListUnreadable(f"{error}; the service makes it at its first start") from None
 
 
 def _saved(config: Config) -> Iterator[_Saved]:

@@ -8,16 +8,19 @@ Rules:
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from resolver.config import Config, List
 
 from . import activate, state
 from .audit import Audit, Event
-from .seal import Keys, load_keys
+from .seal import Keys, host_key, load_keys
 from .state import Record
 from .store import Store
 from .update import ListUpdate
@@ -63,6 +66,17 @@ def keys_of(config: Config) -> Keys:
     """The keys of this host; KeyUnusable where they cannot be had."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
     return load_keys(Path(config.state.directory), config.state.keys, credentials)
+
+
+def host_key_of(config: Config, *, make: bool) -> Ed25519PrivateKey:
+    """What this host signs with; KeyUnusable where it cannot be had, or is not there and not to be made."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return host_key(Path(config.state.directory), config.state.keys, credentials, make=make)
+
+
+def host_of(config: Config) -> str:
+    """What this host is called in what it signs."""
+    return config.fleet.host or socket.gethostname()
 
 
 class Feed:

@@ -1,10 +1,12 @@
-"""The two keys of a host, and the seal under which a saved image may be believed.
+"""The keys of a host, and the seal under which a saved image may be believed.
 
 Rules:
 - The digest key makes names unreadable in an image, the seal key proves that this host wrote the file;
   neither is ever written beside an image by anyone but this module, and then 0600.
 - Keys come from the configured folder, else from the credentials folder systemd hands over, else they are
   made in the state folder. A folder that holds only one of the two is an error: a host has both or none.
+- The host key (Ed25519) signs what this host says of its lists. It comes from the same folders where it is there, else
+  it is made in the state folder at the first start; who may believe it pins its public half.
 - A seal is BLAKE2b-256 keyed with the seal key over the whole image; it is held against the file in
   constant time.
 """
@@ -17,9 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 DIGEST_KEY_BYTES: Final = 16
 SEAL_KEY_BYTES: Final = 32
 SEAL_BYTES: Final = 32
+HOST_KEY_BYTES: Final = 32
+HOST_KEY: Final = "host.key"
 _NAMES: Final = ("digest.key", "seal.key")
 _PERSON: Final = b"list image"
 _KEY_ID_PERSON: Final = b"digest key id"
@@ -62,6 +68,17 @@ def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
     return _read(state)
 
 
+def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool) -> Ed25519PrivateKey:
+    """What this host signs with: of `folder`, of `credentials`, else of `state`, made there where `make` says so;
+    KeyUnusable where there is none."""
+    places = [Path(one) for one in (folder, credentials) if one]
+    found = next((place for place in places if (place / HOST_KEY).exists()), state)
+    if found == state and make and not (state / HOST_KEY).exists():
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(state / HOST_KEY, HOST_KEY_BYTES)
+    return Ed25519PrivateKey.from_private_bytes(_read_one(found / HOST_KEY, HOST_KEY_BYTES))
+
+
 def seal_of(image: bytes | bytearray | memoryview, key: bytes) -> bytes:
     """The 32 octets that seal `image` under `key`."""
     return hashlib.blake2b(image, digest_size=SEAL_BYTES, key=key, person=_PERSON).digest()
@@ -76,19 +93,21 @@ def unseal(data: bytes, key: bytes) -> memoryview:
 
 
 def _read(folder: Path) -> Keys:
-    found = []
-    for name, size in zip(_NAMES, (DIGEST_KEY_BYTES, SEAL_KEY_BYTES), strict=True):
-        try:
-            key = (folder / name).read_bytes()
-            open_to_all = (folder / name).stat().st_mode & 0o007
-        except OSError as error:
-            raise KeyUnusable(f"{folder / name}: {error.strerror}") from None
-        if len(key) != size:
-            raise KeyUnusable(f"{folder / name}: expected {size} octets")
-        if open_to_all:
-            raise KeyUnusable(f"{folder / name}: others may read or change it; chmod o= it")
-        found.append(key)
-    return Keys(*found)
+    sizes = zip(_NAMES, (DIGEST_KEY_BYTES, SEAL_KEY_BYTES), strict=True)
+    return Keys(*(_read_one(folder / name, size) for name, size in sizes))
+
+
+def _read_one(path: Path, size: int) -> bytes:
+    try:
+        key = path.read_bytes()
+        open_to_all = path.stat().st_mode & 0o007
+    except OSError as error:
+        raise KeyUnusable(f"{path}: {error.strerror}") from None
+    if len(key) != size:
+        raise KeyUnusable(f"{path}: expected {size} octets")
+    if open_to_all:
+        raise KeyUnusable(f"{path}: others may read or change it; chmod o= it")
+    return key
 
 
 def _make(path: Path, size: int) -> None:

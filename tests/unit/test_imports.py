@@ -58,7 +58,7 @@ TABLE: dict[str, set[str]] = {
         "tables",
     },
     "demonstration": {"ask", "authority", "config", "__version__"},
-    "lists": {"config", "core", "feed"},
+    "lists": {"authority", "config", "core", "feed"},
     "custody": {"config", "feed", "tables"},
     "terminal": {"control"},
     "list_verbs": {"config", "lists", "terminal"},

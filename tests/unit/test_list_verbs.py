@@ -47,3 +47,17 @@ def test_a_name_is_never_taken_from_the_command_line(config: Path, capsys: pytes
     assert "name.isp" not in "".join(capsys.readouterr())
     assert status_of("list", "check", "a.test", "--config", str(config)) == 0
     assert capsys.readouterr().out == "not listed\n"
+
+
+def test_the_hosts_public_key_is_handed_over_once_it_is_made(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from resolver import config as read
+    from resolver.authority import statement
+    from resolver.feed import poll
+
+    assert status_of("list", "receipt", "--key", "--config", str(config)) == 1
+    assert "made" in capsys.readouterr().err
+    assert status_of("list", "receipt", "--config", str(config)) == 2
+    capsys.readouterr()
+    made = poll.host_key_of(read.load(config), make=True)
+    assert status_of("list", "receipt", "--key", "--config", str(config)) == 0
+    assert statement.pinned_of(capsys.readouterr().out.encode()) == statement.public_of(made)

@@ -95,3 +95,21 @@ def test_a_file_cut_short_is_broken(size: int) -> None:
 def test_the_seal_of_another_host_is_broken() -> None:
     with pytest.raises(seal.SealBroken):
         seal.unseal(b"image" + seal.seal_of(b"image", b"o" * 32), KEY)
+
+
+def test_the_host_key_is_made_once_for_its_owner_alone_and_only_where_it_may(tmp_path: Path) -> None:
+    with pytest.raises(seal.KeyUnusable, match=r"host\.key"):
+        seal.host_key(tmp_path / "state", make=False)
+    assert not (tmp_path / "state").exists()
+    made = seal.host_key(tmp_path / "state", make=True)
+    assert seal.host_key(tmp_path / "state", make=True).private_bytes_raw() == made.private_bytes_raw()
+    assert (tmp_path / "state" / "host.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "state" / "host.key").read_bytes() == made.private_bytes_raw()
+
+
+def test_the_host_key_of_a_folder_comes_first_and_one_without_it_takes_the_states(tmp_path: Path) -> None:
+    (tmp_path / "host.key").write_bytes(b"h" * 32)
+    (tmp_path / "host.key").chmod(0o400)
+    for folder, credentials in ((str(tmp_path), ""), ("", str(tmp_path)), (str(tmp_path / "none"), str(tmp_path))):
+        assert seal.host_key(tmp_path / "state", folder, credentials, make=True).private_bytes_raw() == b"h" * 32
+    assert seal.host_key(tmp_path / "state", str(tmp_path / "none"), make=True).private_bytes_raw() != b"h" * 32

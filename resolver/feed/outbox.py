@@ -1,0 +1,182 @@
+"""Signed statements on their way: written on this host first, then offered until they are there.
+
+    STATE/receipts/NAME.json    a statement, kept for [state] audit_keep
+    STATE/receipts/NAME.due     the list whose source has not got it yet
+
+Rules:
+- A statement is on the disk before it is offered, and its mark before it: a crash may repeat a delivery, not lose it.
+- One delivery at a time, the oldest first; what fails waits, and is tried again, ever more rarely.
+- A folder gets a file whole or not at all, under HOST-NAME.json.
+"""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from resolver.authority import statement
+from resolver.config import Source
+
+from .transport import NotFetched
+
+FIRST_PAUSE_S: Final = 10
+LONGEST_PAUSE_S: Final = 900
+_SUFFIX: Final = ".json"
+_DUE: Final = ".due"
+_PART: Final = ".part"
+
+_log: Final = logging.getLogger("resolver.feed")
+
+Send = Callable[[Source, str, bytes], None]
+"""Posts a statement to a source's `receipt` url; OSError or NotFetched where it was not taken."""
+
+
+class Outbox:
+    """The statements of one host. `now` returns unix seconds; sources: of each list that has one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        key: Ed25519PrivateKey,
+        host: str,
+        sources: Mapping[str, Source],
+        *,
+        keep_s: float,
+        send: Send,
+        now: Callable[[], float],
+    ) -> None:
+        self.host = host
+        self._folder = folder.absolute()
+        self._key = key
+        self._sources = sources
+        self._keep_s = keep_s
+        self._send = send
+        self._now = now
+        self._wake = asyncio.Event()
+
+    def prepare(self) -> None:
+        """Make the folder and drop what a crash left half written."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in self._folder.glob(f"*{_PART}"):
+            part.unlink()
+        for due in self._folder.glob(f"*{_DUE}"):
+            if not due.with_suffix(_SUFFIX).exists():
+                due.unlink()
+
+    def put(self, name: str, list_id: str, said: Mapping[str, Any]) -> Path:
+        """Sign what is said and write it as `name`, or as `name` with a number where that is taken; then it is due.
+
+        The path it has; OSError where it could not be written. May run in another thread than `run`.
+        """
+        path, number = self._path(name), 1
+        while path.exists():
+            number += 1
+            path = self._path(f"{name}-{number}")
+        source = self._sources.get(list_id)
+        if source is not None and source.receipt:
+            _write(path.with_suffix(_DUE), list_id.encode())
+        _write(path, statement.sign(said, self._key))
+        return path
+
+    def has(self, name: str) -> bool:
+        """Whether a statement of this name was written."""
+        return self._path(name).exists()
+
+    def waiting(self, list_id: str) -> int:
+        """How many statements of a list are not delivered yet."""
+        return sum(1 for due in self._due() if _text(due) == list_id)
+
+    def wake(self) -> None:
+        """Have what is due delivered now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        pause = FIRST_PAUSE_S
+        while True:
+            self._wake.clear()
+            done = await asyncio.to_thread(self.deliver)
+            pause = FIRST_PAUSE_S if done else min(2 * pause, LONGEST_PAUSE_S)
+            try:
+                async with asyncio.timeout(LONGEST_PAUSE_S if done else pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def deliver(self) -> bool:
+        """Offer what is due, oldest first, and forget what was kept long enough; whether nothing is left."""
+        failed = set()
+        for due in self._due():
+            list_id = _text(due)
+            if list_id in failed:
+                continue
+            try:
+                self._offer(list_id, due)
+            except (OSError, NotFetched):
+                failed.add(list_id)
+        for list_id in sorted(failed):
+            _log.warning("list %s: a receipt is not delivered yet; it stays and is tried again", list_id)
+        self._forget()
+        return not failed
+
+    def _offer(self, list_id: str, due: Path) -> None:
+        source = self._sources.get(list_id)
+        path = due.with_suffix(_SUFFIX)
+        if source is not None and source.receipt and path.exists():
+            name, data = f"{self.host}-{path.name}", path.read_bytes()
+            if source.receipt.startswith("/"):
+                _write(Path(source.receipt) / name, data, 0o640)
+            else:
+                self._send(source, name, data)
+        due.unlink()
+
+    def _forget(self) -> None:
+        oldest = self._now() - self._keep_s
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            if path.stat().st_mtime < oldest and not path.with_suffix(_DUE).exists():
+                path.unlink()
+
+    def _due(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{_DUE}"), key=_age)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}{_SUFFIX}"
+
+
+def _age(path: Path) -> tuple[int, str]:
+    try:
+        return path.stat().st_mtime_ns, path.name
+    except FileNotFoundError:
+        return 0, path.name
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
+def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file whole and have it on the disk."""
+    handle, part = tempfile.mkstemp(suffix=_PART, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        Path(part).replace(path)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
