@@ -55,7 +55,7 @@ def test_the_hosts_public_key_is_handed_over_once_it_is_made(config: Path, capsy
     from resolver.feed import poll
 
     assert status_of("list", "receipt", "--key", "--config", str(config)) == 1
-    assert "made" in capsys.readouterr().err
+    assert "first start" in capsys.readouterr().err
     assert status_of("list", "receipt", "--config", str(config)) == 2
     capsys.readouterr()
     made = poll.host_key_of(read.load(config), make=True)
