@@ -4,27 +4,31 @@ Rules:
 - A list is read by the resolver's own rules before it is signed; one with refused lines is not published
   unless their number was typed. An empty list is never published: a list ends by being withdrawn.
 - Serials go up. The same serial comes again only with the same file, to renew its dates.
+- A list for recipients is signed as a whole: one target for each, all in one set. Who had a copy loses it only by name.
 - Where the keys at hand do not reach the threshold, the signed part waits in `staged`; each `sign` adds one
-  person's signature, and the last one needed publishes. Nothing that waits is served.
+  person's signature, and the last one needed publishes. Nothing that waits is served, and what is served then is
+  what was signed.
 - Lists are written first, then targets, snapshot, timestamp: whoever fetches meanwhile sees the old or the
   new.
 - New keys of targets sign the lists that are published; after a theft these are dropped instead.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES
 from resolver.feed import read
 
+from . import recipients
 from .repository import (
     STAGED_LIST,
     STAGED_ROOT,
@@ -59,7 +63,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One list to publish; `expires_s` is counted from now, None sets no hard limit of the list's own."""
+    """One list to publish; `expires_s` is counted from now, None sets no hard limit of the list's own.
+
+    recipients: name to age public key, none for a list in clear. drop: who gets no copy any more.
+    """
 
     list_id: str
     data: bytes
@@ -67,6 +74,8 @@ class Issue:
     expires_s: float | None = None
     expect_entries: int | None = None
     expect_refused: int = 0
+    recipients: Mapping[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
 
 
 def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
@@ -104,16 +113,32 @@ def publish(folder: Path, issue: Issue, *, now: float) -> Done:
         withdrawn=False,
         entries=issue.expect_entries,
     )
-    return _issue(folder, custom, issue.data, entries, now)
+    contents = {issue.list_id: issue.data}
+    if issue.recipients:
+        plain = hashlib.sha256(issue.data).hexdigest()
+        custom = replace(custom, encryption=recipients.ENCRYPTION, plain=plain)
+        contents = {
+            recipients.target_of(issue.list_id, name): recipients.encrypted(issue.data, key)
+            for name, key in issue.recipients.items()
+        }
+    with Repository(folder).alone():
+        kept = {recipients.target_of(issue.list_id, name) for name in issue.drop} | contents.keys()
+        targets = Repository(folder).current_targets().signed
+        lost = sorted(_targets_of(targets, issue.list_id) - kept - {issue.list_id})
+        if lost:
+            raise Refused(f"{issue.list_id}: published for others too, name or drop them: {', '.join(lost)}")
+        return _issue(folder, custom, contents, entries, now)
 
 
 def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
     """Publish that a list is withdrawn; its target holds a comment and no name."""
-    repository = Repository(folder)
-    if list_id not in repository.current_targets().signed.targets:
-        raise Refused(f"{list_id}: no such list is published")
     custom = Custom(list=list_id, serial=serial, issued=int(now), expires=None, withdrawn=True)
-    return _issue(folder, custom, f"# withdrawn, serial {serial}\n".encode(), 0, now)
+    comment = f"# withdrawn, serial {serial}\n".encode()
+    with Repository(folder).alone():
+        published = _targets_of(Repository(folder).current_targets().signed, list_id)
+        if not published:
+            raise Refused(f"{list_id}: no such list is published")
+        return _issue(folder, custom, dict.fromkeys(published, comment), 0, now)
 
 
 def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None:
@@ -208,57 +233,71 @@ def _told(found: read.Entries) -> str:
     return "; ".join(parts) or "none"
 
 
-def _issue(folder: Path, custom: Custom, data: bytes, entries: int, now: float) -> Done:
-    """Sign the targets with one list changed; publish or stage them."""
+def _targets_of(targets: Targets, list_id: str) -> set[str]:
+    """The paths under which a list is published."""
+    return {path for path, target in targets.targets.items() if custom_of(target.custom).list == list_id}
+
+
+def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries: int, now: float) -> Done:
+    """Sign the targets with all those of one list changed to `contents`; publish or stage them."""
     repository = Repository(folder)
     try:
         custom_of(to_json(custom))
     except CustomMalformed:
         raise AuthorityError("id or serial out of bounds: [a-z0-9-], at most 32; 1 to 2^63 - 1") from None
-    with repository.alone():
-        waiting = repository.staged_list()
-        if waiting is not None and waiting.name != STAGED_LIST + custom.list:
-            raise Refused(f"{custom.list}: another list waits for signatures; sign that first")
-        root = repository.root().signed
-        current = repository.current_targets().signed
+    staged = repository.staged_metadata(STAGED_TARGETS)
+    if staged is not None and not repository.staged_lists().keys() <= _targets_of(staged.signed, custom.list):
+        raise Refused(f"{custom.list}: another list waits for signatures; sign that first")
+    root = repository.root().signed
+    current = repository.current_targets().signed
+    old = _targets_of(current, custom.list)
+    for path, data in contents.items():
+        if path in current.targets and path not in old:
+            raise Refused(f"{path}: the target of another list")
+        for before in old:
+            _forward(current.targets[before], custom, custom.plain or hashlib.sha256(data).hexdigest())
+    targets = Metadata(deepcopy(current))
+    for path in old - contents.keys():
+        del targets.signed.targets[path]
+    for path, data in contents.items():
         digest = hashlib.sha256(data).hexdigest()
-        _forward(current.targets.get(custom.list), custom, digest)
-        targets = Metadata(deepcopy(current))
-        target = TargetFile(len(data), {"sha256": digest}, custom.list, {"custom": to_json(custom)})
-        targets.signed.targets[custom.list] = target
-        targets.signed.version = current.version + 1
-        targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
-        _sign(targets, repository.signers(root, "targets"))
-        repository.stage(STAGED_LIST + custom.list, data)
-        done = _targets_signed(repository, root, targets, now)
+        targets.signed.targets[path] = TargetFile(
+            len(data), {"sha256": digest}, path, {"custom": to_json(custom)}
+        )
+    targets.signed.version = current.version + 1
+    targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
+    _sign(targets, repository.signers(root, "targets"))
+    repository.unstage_lists()
+    for path, data in contents.items():
+        repository.stage(STAGED_LIST + path, data)
+    done = _targets_signed(repository, root, targets, now)
     return Done(published=done.published, missing=done.missing, entries=entries)
 
 
-def _forward(old: TargetFile | None, custom: Custom, digest: str) -> None:
-    if old is None:
-        return
+def _forward(old: TargetFile, custom: Custom, digest: str) -> None:
     before = custom_of(old.custom)
     if custom.serial < before.serial:
         raise Refused(f"{custom.list}: serial {before.serial} is published, {custom.serial} is below it")
-    if custom.serial == before.serial and digest != old.hashes["sha256"]:
+    if custom.serial == before.serial and digest != (before.plain or old.hashes["sha256"]):
         raise Refused(f"{custom.list}: serial {custom.serial} is published with another content")
 
 
 def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], now: float) -> Done:
-    """Publish targets that carry enough signatures, and the list that waits with them; else stage them."""
+    """Publish targets that carry enough signatures, and the lists that wait with them; else stage them."""
     result = root.get_verification_result("targets", targets.signed_bytes, targets.signatures)
     if not result:
         repository.stage(STAGED_TARGETS, targets.to_bytes())
         return Done(published=False, missing=result.missing)
-    waiting = repository.staged_list()
-    if waiting is not None:
+    for path, waiting in repository.staged_lists().items():
         data = waiting.read_bytes()
-        list_id = waiting.name.removeprefix(STAGED_LIST)
-        write_file(repository.targets / f"{hashlib.sha256(data).hexdigest()}.{list_id}", data, 0o640)
+        digest = hashlib.sha256(data).hexdigest()
+        if path not in targets.signed.targets or targets.signed.targets[path].hashes["sha256"] != digest:
+            raise Refused(f"{path}: the list that waits is not the one that was signed; publish it again")
+        write_file(repository.targets / f"{digest}.{path}", data, 0o640)
     old = repository.current_targets().signed
     versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
     _serve(repository, root, targets, versions=versions, now=now, seconds=FRESH_SECONDS)
-    repository.unstage_list()
+    repository.unstage_lists()
     _clean(repository, old.targets, targets.signed.targets)
     return Done(published=True)
 
@@ -276,7 +315,7 @@ def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Don
     changed = set(old.roles["targets"].keyids) != set(root.signed.roles["targets"].keyids)
     if changed:
         # What waited for the old keys would be signed by none of the new ones.
-        repository.unstage_list()
+        repository.unstage_lists()
         targets.signed.version += 1
         targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
         if root.signed.unrecognized_fields.get(_DROP_LISTS):

@@ -2,7 +2,7 @@
 
     DIR/root.json    the newest root: what a resolver pins
     DIR/metadata/    served: N.root.json, N.targets.json, N.snapshot.json, timestamp.json
-    DIR/targets/     served: SHA256.ID, the lists
+    DIR/targets/     served: SHA256.TARGET, the lists; TARGET is ID, or ID-NAME for one recipient
     DIR/keys/        never served: one PEM a key, 0600; keys of other people are not here
     DIR/staged/      never served: what waits for more signatures
 
@@ -145,14 +145,14 @@ class Repository:
         """Keep what waits for signatures."""
         write_file(self.staged / name, data, 0o600)
 
-    def staged_list(self) -> Path | None:
-        """The list that waits with the targets; its name ends in the list's id."""
-        return next(self.staged.glob(f"{STAGED_LIST}*"), None)
+    def staged_lists(self) -> dict[str, Path]:
+        """The lists that wait with the targets, by target path."""
+        found = self.staged.glob(f"{STAGED_LIST}*")
+        return {path.name.removeprefix(STAGED_LIST): path for path in sorted(found)}
 
-    def unstage_list(self) -> None:
-        """Drop the targets that wait and their list."""
-        waiting = self.staged_list()
-        self.unstage(STAGED_TARGETS, *([waiting.name] if waiting else []))
+    def unstage_lists(self) -> None:
+        """Drop the targets that wait and their lists."""
+        self.unstage(STAGED_TARGETS, *(path.name for path in self.staged_lists().values()))
 
     def unstage(self, *names: str) -> None:
         """Drop what no longer waits."""

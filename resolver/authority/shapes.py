@@ -4,16 +4,20 @@ Rules:
 - The facts stand in the `custom` of the list's target, in the top-level targets role, so that the
   thresholds of the targets keys cover them; dates are whole unix seconds in UTC.
 - `entries` is there only where the authority has said the number: it announces a change of size.
+- An encrypted target says how (`encryption`) and the SHA-256 of the list in clear (`plain`), which stands for the
+  list wherever it is spoken of: each recipient has another ciphertext, and a new one every time.
 - Unknown fields are passed over, so that an authority may add its own.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 MAX_SERIAL: Final = 2**63 - 1
 _Date = Annotated[int, Meta(ge=0, le=2**40)]
+
+_OPTIONAL: Final = ("entries", "encryption", "plain")
 
 MAX_ROOT_BYTES: Final = 512_000
 MAX_TIMESTAMP_BYTES: Final = 16_384
@@ -35,14 +39,19 @@ class Custom(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires: _Date | None
     withdrawn: bool
     entries: Annotated[int, Meta(ge=0, le=2**32)] | None = None
+    encryption: Literal["age"] | None = None
+    plain: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
 
 
 def custom_of(value: object) -> Custom:
     """The facts in a target's `custom`; CustomMalformed otherwise."""
     try:
-        return msgspec.convert(value, Custom)
+        custom = msgspec.convert(value, Custom)
     except msgspec.ValidationError:
         raise CustomMalformed("custom") from None
+    if (custom.encryption is None) is not (custom.plain is None):
+        raise CustomMalformed("encryption and plain belong together")
+    return custom
 
 
 def to_json(custom: Custom) -> dict[str, object]:
@@ -50,5 +59,5 @@ def to_json(custom: Custom) -> dict[str, object]:
     return {
         key: value
         for key, value in msgspec.structs.asdict(custom).items()
-        if key != "entries" or value is not None
+        if key not in _OPTIONAL or value is not None
     }

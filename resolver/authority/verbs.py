@@ -9,7 +9,7 @@ from typing import Final
 from resolver.config import MAX_TARGET_BYTES
 from resolver.values import seconds
 
-from . import publish
+from . import publish, recipients
 from .repository import AuthorityError, Refused
 
 DONE: Final = 0
@@ -38,6 +38,17 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     issue.add_argument(
         "--expect-refused", type=int, default=0, metavar="N", help="refused lines to put up with"
+    )
+    issue.add_argument(
+        "--recipient",
+        action="append",
+        default=[],
+        metavar="NAME=KEY",
+        help="encrypt a copy with age, target ID-NAME; KEY is age1… or @FILE; repeatable",
+    )
+    issue.add_argument("--recipients", type=Path, metavar="FILE", help="the same from a file: NAME KEY a line")
+    issue.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="a recipient that gets no copy any more"
     )
     refresh = _verb(verbs, "refresh", "sign snapshot and timestamp anew")
     refresh.add_argument(
@@ -102,6 +113,8 @@ def _publish(arguments: argparse.Namespace, now: float) -> str:
         expires_s=arguments.expires,
         expect_entries=arguments.expect_entries,
         expect_refused=arguments.expect_refused,
+        recipients=recipients.typed(arguments.recipient, arguments.recipients),
+        drop=tuple(arguments.drop),
     )
     done = publish.publish(arguments.dir, issue, now=now)
     return f"{arguments.id}: serial {arguments.serial}, {done.entries} entries: {_state(done)}"

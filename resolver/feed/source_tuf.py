@@ -10,6 +10,10 @@ Rules:
 - The target stands in the top-level targets role: delegations are not followed, so that the set of targets
   keys is the one that answers for the list.
 - Nothing is spooled to a disk; only what verified is kept (metadata in its folder, the list in the memfd).
+- An encrypted list is opened after its ciphertext has verified, and is what the signed digest of its clear text says.
+  Where an identity is set, a list in clear is refused; a withdrawal has nothing to hide.
+- Metadata that is no longer fresh will do for a host that has no list at all, where everything else verifies. The
+  root's own end is never passed over.
 """
 
 import hashlib
@@ -19,17 +23,20 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from pyrage.x25519 import Identity
 from tuf.api import exceptions as tuf
-from tuf.api.metadata import Metadata, Root, TargetFile, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
 from resolver.authority import shapes
 
+from . import age
 from .confine import Failed, confine, run, say
 from .messages import Facts, FetchRequest, Reason
 from .transport import Access, NotFetched, TooLarge, TooSlow, Transport
@@ -124,28 +131,53 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
     """The verified facts of `target`; the metadata files read here are those that have just verified."""
     folder = Path(request.metadata)
     root = Metadata[Root].from_bytes((folder / "root.json").read_bytes()).signed
-    timestamp = Metadata[Timestamp].from_bytes((folder / "timestamp.json").read_bytes()).signed
+    dated = (
+        Metadata[Timestamp].from_bytes((folder / "timestamp.json").read_bytes()).signed,
+        Metadata[Snapshot].from_bytes((folder / "snapshot.json").read_bytes()).signed,
+        Metadata[Targets].from_bytes((folder / "targets.json").read_bytes()).signed,
+    )
     keys = sorted(
         f"{key.keytype} {key.scheme} {key.keyval.get('public')}"
         for key in (root.keys[keyid] for keyid in root.roles["targets"].keyids)
     )
     if "sha256" not in target.hashes:
         raise Failed(Reason.MALFORMED)
-    if target.length > request.max_bytes:
-        raise Failed(Reason.OVERSIZED)
     try:
         custom = shapes.custom_of(target.custom)
     except shapes.CustomMalformed:
         raise Failed(Reason.MALFORMED) from None
+    if target.length > request.max_bytes + (age.MAX_OVERHEAD_BYTES if custom.encryption else 0):
+        raise Failed(Reason.OVERSIZED)
+    if custom.encryption and not request.identity:
+        raise Failed(Reason.IDENTITY_UNUSABLE)
+    if request.identity and not custom.encryption and not custom.withdrawn:
+        raise Failed(Reason.NOT_ENCRYPTED)
     return Facts(
-        digest=target.hashes["sha256"],
+        digest=custom.plain or target.hashes["sha256"],
         length=target.length,
         custom=custom,
         targets_keys=hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32],
         root_version=root.version,
         pinned=hashlib.sha256(Path(request.root).read_bytes()).hexdigest(),
-        fresh_until=int(timestamp.expires.timestamp()),
+        fresh_until=int(min(one.expires for one in dated).timestamp()),
     )
+
+
+def refreshed(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
+    """A TUF client whose metadata has verified; an error of the client otherwise."""
+    updater = updater_of(request, fetcher)
+    try:
+        updater.refresh()
+    except tuf.ExpiredMetadataError:
+        if not request.stale:
+            raise
+        # Once more, as at a time when nothing had ended: the client has no clock to be set. The root has to stand now.
+        updater = updater_of(request, fetcher)
+        updater._trusted_set.reference_time = datetime.fromtimestamp(0, UTC)
+        updater.refresh()
+        if updater._trusted_set.root.is_expired(datetime.now(UTC)):
+            raise Failed(Reason.EXPIRED) from None
+    return updater
 
 
 def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
@@ -154,22 +186,46 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
         ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
     )
     transport = Transport(access, request.seconds)
-    updater = updater_of(request, Fetcher(transport))
     try:
-        updater.refresh()
+        identities = age.identities_of(Path(request.identity)) if request.identity else []
+        updater = refreshed(request, Fetcher(transport))
         target = updater.get_targetinfo(request.target)
         if target is None:
             raise Failed(Reason.UNKNOWN_TARGET)
-        if not wanted(facts_of(request, target)):
+        facts = facts_of(request, target)
+        if not wanted(facts):
             return False
-        updater.download_target(target, filepath=f"/proc/self/fd/{request.output}")
+        if facts.custom.encryption:
+            _download_encrypted(updater, target, facts, identities, request)
+        else:
+            updater.download_target(target, filepath=f"/proc/self/fd/{request.output}")
     except Failed:
         raise
+    except age.IdentityUnusable:
+        raise Failed(Reason.IDENTITY_UNUSABLE) from None
     except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may tell what was read
         raise Failed(reason_of(error)) from None
     finally:
         transport.close()
     return True
+
+
+def _download_encrypted(
+    updater: Updater, target: TargetFile, facts: Facts, identities: list[Identity], request: FetchRequest
+) -> None:
+    """Write the list in clear to the output, once ciphertext and clear text are what was signed."""
+    with open(os.memfd_create("encrypted"), "w+b") as file:
+        updater.download_target(target, filepath=f"/proc/self/fd/{file.fileno()}")
+        try:
+            plain = age.opened(file.read(), identities)
+        except age.NotOpened:
+            raise Failed(Reason.TAMPERED) from None
+    if len(plain) > request.max_bytes:
+        raise Failed(Reason.OVERSIZED)
+    if hashlib.sha256(plain).hexdigest() != facts.digest:
+        raise Failed(Reason.TAMPERED)
+    with open(request.output, "wb", closefd=False) as output:
+        output.write(plain)
 
 
 def _work() -> None:

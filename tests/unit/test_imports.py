@@ -109,6 +109,7 @@ OUTSIDE = {
     "prometheus_client": {"count"},
     "publicsuffixlist": {"feed"},
     "securesystemslib": {"authority", "feed"},
+    "pyrage": {"authority", "feed"},
     "setuptools": {"install"},
     "tuf": {"authority", "feed"},
     "urllib3": {"feed"},

@@ -5,7 +5,9 @@ import shutil
 import time
 from pathlib import Path
 
+import pyrage
 import pytest
+from msgspec.structs import replace
 
 from resolver.authority import publish, repository
 from resolver.authority.publish import Issue
@@ -29,7 +31,7 @@ def issue(serial: int = 1, data: bytes = DATA, **changes: object) -> Issue:
     return Issue(list_id="demo", data=data, serial=serial, **changes)  # type: ignore[arg-type]  # the fields of Issue
 
 
-def fetched(folder: Path) -> tuple[Facts, bytes]:
+def fetched(folder: Path, target: str = "demo", identity: str = "") -> tuple[Facts, bytes]:
     """What a resolver gets that has followed this authority from its first root on."""
     output = processes.memory_file("list")
     asked = FetchRequest(
@@ -38,7 +40,8 @@ def fetched(folder: Path) -> tuple[Facts, bytes]:
         output=output,
         url=folder.as_uri(),
         root=str(folder.parent / "pinned.json"),
-        target="demo",
+        target=target,
+        identity=identity,
         metadata=str(folder.parent / "client"),
         ca="",
         certificate="",
@@ -270,3 +273,103 @@ def test_a_publish_that_is_cut_short_is_seen_whole_or_not_at_all(
     assert fetched(folder)[1] == DATA
     publish.publish(folder, issue(2, b"c.test"), now=NOW)
     assert fetched(folder)[1] == b"c.test"
+
+
+class Isp:
+    """A recipient: a name, a public key, an identity file."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        key = pyrage.x25519.Identity.generate()
+        self.name, self.public, self.identity = name, str(key.to_public()), folder / f"{name}.txt"
+        self.identity.touch(mode=0o600)
+        self.identity.write_text(str(key))
+
+    def fetched(self, folder: Path) -> tuple[Facts, bytes]:
+        return fetched(folder, f"demo-{self.name}", str(self.identity))
+
+
+@pytest.fixture
+def isps(tmp_path: Path) -> tuple[Isp, Isp]:
+    return Isp(tmp_path, "isp-a"), Isp(tmp_path, "isp-b")
+
+
+def for_all(isps: tuple[Isp, ...]) -> dict[str, str]:
+    return {isp.name: isp.public for isp in isps}
+
+
+def test_every_recipient_gets_a_copy_that_only_they_can_read(folder: Path, isps: tuple[Isp, Isp]) -> None:
+    publish.publish(folder, issue(recipients=for_all(isps), expires_s=100), now=NOW)
+    served = {path.name.split(".")[1]: path.read_bytes() for path in (folder / "targets").iterdir()}
+    assert served.keys() == {"demo-isp-a", "demo-isp-b"}
+    assert not any(b"a.test" in data for data in served.values())
+    both = [isp.fetched(folder) for isp in isps]
+    assert [data for _, data in both] == [DATA, DATA]
+    assert both[0][0] == replace(both[1][0], length=both[0][0].length)
+    assert both[0][0].custom.plain == both[0][0].digest
+    with pytest.raises(Failed, match="tampered"):
+        fetched(folder, "demo-isp-a", str(isps[1].identity))
+
+
+def test_nobody_loses_their_copy_by_being_forgotten(folder: Path, isps: tuple[Isp, Isp]) -> None:
+    publish.publish(folder, issue(recipients=for_all(isps)), now=NOW)
+    with pytest.raises(Refused, match="published for others too, name or drop them: demo-isp-b"):
+        publish.publish(folder, issue(2, recipients=for_all(isps[:1])), now=NOW)
+    with pytest.raises(Refused, match="demo-isp-a, demo-isp-b"):
+        publish.publish(folder, issue(2), now=NOW)
+    publish.publish(folder, issue(2, recipients=for_all(isps[:1]), drop=("isp-b",)), now=NOW)
+    assert isps[0].fetched(folder)[0].custom.serial == 2
+    with pytest.raises(Failed, match="unknown_target"):
+        isps[1].fetched(folder)
+
+
+def test_a_recipient_joins_under_the_same_serial(folder: Path, isps: tuple[Isp, Isp]) -> None:
+    publish.publish(folder, issue(5, recipients=for_all(isps[:1])), now=NOW)
+    with pytest.raises(Refused, match="another content"):
+        publish.publish(folder, issue(5, b"c.test", recipients=for_all(isps)), now=NOW)
+    with pytest.raises(Refused, match="below it"):
+        publish.publish(folder, issue(4, recipients=for_all(isps)), now=NOW)
+    publish.publish(folder, issue(5, recipients=for_all(isps)), now=NOW)
+    assert isps[1].fetched(folder)[1] == DATA
+
+
+def test_a_list_in_clear_goes_when_it_is_published_for_recipients(folder: Path, isps: tuple[Isp, Isp]) -> None:
+    publish.publish(folder, issue(), now=NOW)
+    publish.publish(folder, issue(recipients=for_all(isps)), now=NOW)
+    with pytest.raises(Failed, match="unknown_target"):
+        fetched(folder)
+    assert isps[0].fetched(folder)[1] == DATA
+
+
+def test_a_withdrawal_reaches_every_recipient(folder: Path, isps: tuple[Isp, Isp]) -> None:
+    publish.publish(folder, issue(recipients=for_all(isps)), now=NOW)
+    publish.withdraw(folder, list_id="demo", serial=2, now=NOW)
+    for isp in isps:
+        assert isp.fetched(folder)[0].custom.withdrawn
+
+
+def test_one_list_does_not_take_the_target_of_another(folder: Path, isps: tuple[Isp, Isp]) -> None:
+    publish.publish(folder, Issue(list_id="demo-isp-a", data=DATA, serial=1), now=NOW)
+    with pytest.raises(Refused, match="demo-isp-a: the target of another list"):
+        publish.publish(folder, issue(recipients=for_all(isps)), now=NOW)
+
+
+def test_two_people_sign_one_set_of_copies(shared: Path, isps: tuple[Isp, Isp]) -> None:
+    done = publish.publish(shared, issue(recipients=for_all(isps)), now=NOW)
+    assert (done.published, len(list((shared / "staged").iterdir()))) == (False, 3)
+    assert not any(b"a.test" in path.read_bytes() for path in (shared / "staged").iterdir())
+    with pytest.raises(Refused, match="another list waits"):
+        publish.publish(shared, Issue(list_id="demo-isp", data=DATA, serial=1), now=NOW)
+    for number in (1, 2):
+        done = publish.sign(shared, key=shared.parent / f"person{number}/targets.pem", now=NOW)
+    assert done.published
+    assert [isp.fetched(shared)[1] for isp in isps] == [DATA, DATA]
+    assert not list((shared / "staged").iterdir())
+
+
+def test_a_list_that_was_replaced_after_it_was_signed_is_not_served(shared: Path) -> None:
+    publish.publish(shared, issue(), now=NOW)
+    publish.sign(shared, key=shared.parent / "person1/targets.pem", now=NOW)
+    (shared / "staged/list.demo").write_bytes(b"other.test\n")
+    with pytest.raises(Refused, match="not the one that was signed"):
+        publish.sign(shared, key=shared.parent / "person2/targets.pem", now=NOW)
+    assert not list((shared / "targets").iterdir())

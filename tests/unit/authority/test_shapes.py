@@ -5,10 +5,11 @@ import pytest
 from resolver.authority import shapes
 
 GOOD = {"list": "demo", "serial": 1, "issued": 0, "expires": None, "withdrawn": False}
+SEALED = {"encryption": "age", "plain": "0" * 64}
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"expires": 5}, {"entries": 9}, {"serial": 2**63 - 1}, {"more": "unknown"}]
+    "change", [{}, {"expires": 5}, {"entries": 9}, {"serial": 2**63 - 1}, {"more": "unknown"}, SEALED]
 )
 def test_facts_that_are_read(change: dict[str, object]) -> None:
     custom = shapes.custom_of({**GOOD, **change})
@@ -34,6 +35,9 @@ def test_facts_that_are_read(change: dict[str, object]) -> None:
         {"withdrawn": 0},
         {"withdrawn": None},
         {"entries": -1},
+        {**SEALED, "encryption": "rot13"},
+        {**SEALED, "plain": "0" * 63},
+        {**SEALED, "plain": "A" * 64},
     ],
 )
 def test_facts_out_of_bounds(change: dict[str, object]) -> None:
@@ -51,3 +55,9 @@ def test_every_fact_is_needed(missing: str) -> None:
 def test_facts_of_another_kind(value: object) -> None:
     with pytest.raises(shapes.CustomMalformed):
         shapes.custom_of(value)
+
+
+@pytest.mark.parametrize("alone", SEALED)
+def test_encryption_and_digest_of_the_clear_text_belong_together(alone: str) -> None:
+    with pytest.raises(shapes.CustomMalformed):
+        shapes.custom_of({**GOOD, alone: SEALED[alone]})

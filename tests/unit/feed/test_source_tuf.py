@@ -1,9 +1,13 @@
 """The fetch process from inside: what it reads, over which ways, and what it makes of errors."""
 
+import hashlib
 import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyrage
 import pytest
 import trustme
 from msgspec.structs import replace
@@ -13,7 +17,7 @@ from resolver.feed import processes, source_tuf
 from resolver.feed.confine import Failed
 from resolver.feed.messages import Facts, FetchRequest, Reason
 from resolver.feed.transport import Access, Transport
-from tests.fakes.authority import Authority, names
+from tests.fakes.authority import DAY, Authority, names
 from tests.fakes.https import Server
 
 
@@ -197,3 +201,96 @@ def test_a_server_that_is_not_verified_is_not_reached(
 
 def test_a_server_that_is_not_there(request_of: FetchRequest) -> None:
     assert failing(replace(request_of, url="https://127.0.0.1:1")) == "unreachable"
+
+
+@pytest.fixture
+def sealed(request_of: FetchRequest, authority: Authority, tmp_path: Path) -> FetchRequest:
+    """A request for a list that is encrypted to its identity."""
+    key = pyrage.x25519.Identity.generate()
+    path = tmp_path / "identity.txt"
+    path.touch(mode=0o600)
+    path.write_text(str(key))
+    authority.publish_encrypted(names(20), 8, str(key.to_public()))
+    return replace(request_of, identity=str(path))
+
+
+def test_an_encrypted_list_is_told_by_its_clear_text(sealed: FetchRequest) -> None:
+    told: list[Facts] = []
+    assert source_tuf.fetch(sealed, lambda facts: not told.append(facts))
+    assert read(sealed) == names(20)
+    assert told[0].digest == hashlib.sha256(names(20)).hexdigest() == told[0].custom.plain
+
+
+def test_an_encrypted_list_is_nowhere_in_clear(sealed: FetchRequest, tmp_path: Path) -> None:
+    for path in (tmp_path / "authority/targets").iterdir():
+        if b"name1" in path.read_bytes():
+            path.unlink()  # the list before, which was published in clear
+    assert source_tuf.fetch(sealed, yes)
+    assert not any(b"name1" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_an_encrypted_list_without_what_opens_it(sealed: FetchRequest, tmp_path: Path) -> None:
+    assert failing(replace(sealed, identity="")) == "identity_unusable"
+    assert failing(replace(sealed, identity=str(tmp_path / "none"))) == "identity_unusable"
+    Path(sealed.identity).chmod(0o644)
+    assert failing(sealed) == "identity_unusable"
+    Path(sealed.identity).chmod(0o600)
+    Path(sealed.identity).write_text(str(pyrage.x25519.Identity.generate()))
+    assert failing(sealed) == "tampered"
+
+
+def test_a_list_in_clear_is_never_taken_where_an_identity_is_set(sealed: FetchRequest, authority: Authority) -> None:
+    authority.publish(names(20), 9)
+    assert failing(sealed) == "not_encrypted"
+    authority.publish(b"# withdrawn\n", 10, withdrawn=True)
+    assert not source_tuf.fetch(sealed, lambda facts: not facts.custom.withdrawn)
+
+
+def test_a_clear_text_that_is_not_the_one_signed(sealed: FetchRequest, authority: Authority) -> None:
+    public = str(pyrage.x25519.Identity.from_str(Path(sealed.identity).read_text()).to_public())
+    authority.publish_encrypted(names(21), 9, public, plain=names(20))
+    assert failing(sealed) == "tampered"
+
+
+def test_bounds_hold_for_the_clear_text(sealed: FetchRequest) -> None:
+    assert failing(replace(sealed, max_bytes=len(names(20)) - 1)) == "oversized"
+    assert source_tuf.fetch(replace(sealed, max_bytes=len(names(20))), yes)
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
+def test_a_host_without_a_list_takes_what_is_no_longer_fresh(
+    role: str, request_of: FetchRequest, authority: Authority
+) -> None:
+    getattr(authority, role).signed.expires = datetime(2026, 1, 1, tzinfo=UTC)
+    authority.serve() if role == "targets" else authority.serve_snapshot()
+    if role == "timestamp":
+        authority.serve_timestamp(expires_in=-DAY)
+    assert failing(request_of) == ("expired" if role == "targets" else "frozen")
+    told: list[Facts] = []
+    assert source_tuf.fetch(replace(request_of, stale=True), lambda facts: not told.append(facts))
+    assert told[0].fresh_until < time.time()
+    # And it has to be told so each time: what was kept of it is no excuse for anybody else.
+    assert failing_after(request_of) == ("expired" if role == "targets" else "frozen")
+
+
+def failing_after(request: FetchRequest) -> str:
+    """The reason of a fetch whose output holds an earlier list."""
+    with pytest.raises(Failed) as error:
+        source_tuf.fetch(request, yes)
+    return error.value.reason
+
+
+def test_a_root_that_has_ended_is_never_passed_over(request_of: FetchRequest, authority: Authority) -> None:
+    authority.root.signed.version += 1
+    authority.root.signed.expires = datetime(2026, 1, 1, tzinfo=UTC)
+    authority.serve_root()
+    authority.serve_timestamp(expires_in=-DAY)
+    assert failing(replace(request_of, stale=True)) == "expired"
+
+
+def test_everything_else_has_to_verify_of_what_is_no_longer_fresh(
+    request_of: FetchRequest, authority: Authority
+) -> None:
+    authority.serve_timestamp(expires_in=-DAY)
+    authority.tamper("snapshot")
+    assert failing(replace(request_of, stale=True)) in ("tampered", "malformed")
