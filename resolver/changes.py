@@ -24,6 +24,7 @@ _FIXED = frozenset(
         "count.publish_every",
         "count.batch",
         "count.region",
+        "count.keep",
         "state.directory",
         "state.keys",
         "state.audit_keep",

@@ -122,6 +122,7 @@ class Count(_Section, frozen=True):
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
     region: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,32}\Z")] = ""
     subscribers: Annotated[int, Meta(ge=0, le=10_000_000_000)] = 0
+    keep: Seconds = Seconds(5 * 365 * 86400)
 
 
 class State(_Section, frozen=True):
@@ -185,6 +186,7 @@ _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "cache.size": (2**20, 64 * 2**30, "1MiB to 64GiB"),
     "cache.stale": (0, 7 * 86400, "0 to 7d"),
     "count.publish_every": (1, 86400, "1s to 1d"),
+    "count.keep": (86400, 100 * 365 * 86400, "1d to 100y"),
     "state.audit_keep": (86400, 100 * 365 * 86400, "1d to 100y"),
 }
 _FORWARDED: Final = re.compile(r"(?:home|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6))\.arpa\Z", re.ASCII)

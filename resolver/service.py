@@ -32,9 +32,8 @@ from resolver.config import Config, ConfigError, load
 from resolver.core import admit, codes, tally
 from resolver.core.shape import Shape
 from resolver.core.store import Store
-from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
-from resolver.count.publish import Publisher
+from resolver.counting import Counting
 from resolver.custody import Custody
 from resolver.desk import Desk, Parts, Refused
 from resolver.feed import confine, poll
@@ -51,7 +50,7 @@ from resolver.query.cache import Cache
 from resolver.query.forward import Forward
 from resolver.query.respond import Respond
 from resolver.query.trace import Trace
-from resolver.readings import Readings, labels_of
+from resolver.readings import Readings
 from resolver.tables import InForce
 
 DRAIN_S: Final = 5.0
@@ -124,15 +123,10 @@ class Service:
             views=lambda: self._page.views if self._page else 0,
             reloaded=self._is_as_written,
         )
-        self._labels = labels_of(config)
-        self._publisher = Publisher(
-            self._readings.exact,
-            self._labels,
-            every_s=int(config.count.publish_every),
-            batch=config.count.batch,
-            phases=secrets.randbelow,
-            now=time.time(),
-        )
+        with _named(path, "state.directory", "cannot be used"):
+            self._counting = Counting(
+                config, self._readings, self._custody.feed, subscribers=lambda: self._config.count.subscribers
+            )
         self._control = control.Server(self._desk().verbs())
 
     def _desk(self) -> Desk:
@@ -143,7 +137,7 @@ class Service:
                 config=lambda: self._config,
                 ready=self._ready,
                 live=self._readings.live,
-                published=lambda: self._publisher.published,
+                published=self._counting.published,
                 feed=self._custody.feed,
                 last_reload=lambda: self._last_reload,
                 reload=self.reload,
@@ -173,7 +167,7 @@ class Service:
             raise
         for name, work in self._custody.tasks().items():
             self._start(work, name)
-        self._start(self._publisher.run(time.time, asyncio.sleep), "publisher")
+        self._start(self._counting.run(), "publisher")
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self._notify, self._handed.watchdog_s, self._is_alive), "watchdog")
@@ -277,12 +271,7 @@ class Service:
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""
-        exporter = Exporter(
-            self._labels,
-            published=lambda: self._publisher.published,
-            read_live=self._readings.live,
-            ready=self._ready,
-        )
+        exporter = self._counting.exporter(self._ready)
         path, config, taken = self._path, self._config, "cannot listen there"
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
@@ -312,6 +301,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._counting.leave()
         await self._forward.close()
         for server in self._servers:
             await server.stop()

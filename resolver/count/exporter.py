@@ -40,7 +40,8 @@ _log = logging.getLogger(__name__)
 class Exporter(Collector):
     """The closed table as a collector, and the answers to /metrics, /healthz and /readyz.
 
-    `ready` says whether each configured list is enforced (or may be missing by the operator's choice).
+    `ready` says whether each configured list is enforced (or may be missing by the operator's choice); `began` is when
+    the totals on the beat were zero (unix seconds; None: not told).
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Exporter(Collector):
         published: Callable[[], Published],
         read_live: Callable[[], Iterable[Sample]],
         ready: Callable[[], bool],
+        began: float | None = None,
     ) -> None:
         self._labels = labels
+        self._began = began
         self._published = published
         self._read_live = read_live
         self._ready = ready
@@ -99,12 +102,18 @@ class Exporter(Collector):
         name, labels = PREFIX + metric.name, metric.label_names
         if metric.kind == "summary":
             return _quantiles(metric, read, self._labels)
-        counts = metric.kind == "counter"
-        family = (CounterMetricFamily if counts else GaugeMetricFamily)(name, metric.help, labels=labels)
-        for values in metric.combinations(self._labels):
-            value = read(Series(metric.name, values))
-            if value is not None or counts:
-                family.add_metric(values, value or 0)
+        numbers = [(values, read(Series(metric.name, values))) for values in metric.combinations(self._labels)]
+        if metric.kind == "counter":
+            # A total on the beat outlives the process; a live counter begins with each process anew.
+            created = self._began if metric.leaves == "beat" else None
+            counter = CounterMetricFamily(name, metric.help, labels=labels)
+            for values, value in numbers:
+                counter.add_metric(values, value or 0, created=created)
+            return counter
+        family = GaugeMetricFamily(name, metric.help, labels=labels)
+        for values, value in numbers:
+            if value is not None:
+                family.add_metric(values, value)
         return family
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -8,15 +8,18 @@ Rules:
    how much of a batch is filled: exact - published < batch + phase.
 4. A level (`cache_bytes`) is rounded down the same way; a mark (`attempts_saturated`) is 1 on a beat where at
    least one batch of its events came in.
-5. Before the first beat every series is there and zero. A series outside the closed set is never published.
+5. Before the first beat every series is there, and stands where the ledger left it. A series outside the closed set is
+   never published.
+6. What a beat shows is in the ledger first: a start after a crash never shows less than was shown before.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
+from resolver.count.ledger import Total
 from resolver.count.metrics import CACHE_STEP_BYTES, EXCHANGE_SUM, SUM_STEP_US, Labels, Series, of_beat
 
 MAX_NAP_S: Final = 60.0
@@ -37,10 +40,30 @@ class Published:
     values: Mapping[Series, int]
 
 
+class Books(Protocol):
+    """Keeps what leaves; see resolver.count.bookkeeping."""
+
+    def watch(self, now: float) -> None:
+        """See what is in force now (unix seconds); called at least once a minute."""
+
+    async def keep(self, at: int, totals: Mapping[Series, Total]) -> None:
+        """Have a beat written before it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A beat that is about to be shown: when (unix seconds), what is shown, and where each total then stands."""
+
+    at: int
+    values: Mapping[Series, int]
+    totals: Mapping[Series, Total]
+
+
 class Publisher:
     """Holds back exact numbers until their beat; `published` is replaced whole.
 
-    `phases(n)` draws a number below n (secrets.randbelow); `now` is unix time at the start.
+    `read_exact` gives what happened since the process began, `start` what each total had come to before. `phases(n)`
+    draws a number below n (secrets.randbelow); `now` is unix time at the start.
     """
 
     def __init__(
@@ -52,13 +75,18 @@ class Publisher:
         batch: int,
         phases: Callable[[int], int],
         now: float,
+        start: Mapping[Series, Total] = MappingProxyType({}),
+        books: Books | None = None,
     ) -> None:
+        self._books = books
         self._read_exact = read_exact
         self._every_s = every_s
         self._sizes = {series: batch * _STEPS.get(series.metric, 1) for series in of_beat(labels)}
         self._phases = {series: phases(size) for series, size in self._sizes.items()}
         self._beat = self._beat_of(now)
-        self._batched = dict.fromkeys(self._sizes, 0)
+        before = {series: total for series, total in start.items() if series in self._sizes and _is_total(series)}
+        self._began_at = {series: total.published + total.rest for series, total in before.items()}
+        self._batched = {series: before[series].published if series in before else 0 for series in self._sizes}
         self.refused = 0
         self.published = Published(0, MappingProxyType(dict(self._batched)))
 
@@ -69,19 +97,44 @@ class Publisher:
         """Seconds from `now` to the next beat."""
         return (self._beat_of(now) + 1) * self._every_s - now
 
-    def publish(self, now: float) -> bool:
-        """Publish if `now` is in another beat than the last time; says whether it did."""
+    def draw(self, now: float) -> Drawn | None:
+        """What is to be shown if `now` is in another beat than the last time, else None."""
         beat = self._beat_of(now)
         if beat == self._beat:
-            return False
+            return None
         self._beat = beat
-        exact = self._read_exact()
-        self._count_refused(exact)
+        exact = self._exact()
         batched = {series: self._batch(series, exact) for series in self._sizes}
         values = {series: self._shown(series, batched[series]) for series in self._sizes}
         self._batched = batched
-        self.published = Published(beat * self._every_s, MappingProxyType(values))
-        return True
+        return Drawn(beat * self._every_s, MappingProxyType(values), self._totals(exact))
+
+    def show(self, drawn: Drawn) -> None:
+        """Let a beat be known."""
+        self.published = Published(drawn.at, drawn.values)
+
+    def publish(self, now: float) -> bool:
+        """Publish if `now` is in another beat than the last time; says whether it did."""
+        drawn = self.draw(now)
+        if drawn is not None:
+            self.show(drawn)
+        return drawn is not None
+
+    def totals(self) -> Mapping[Series, Total]:
+        """Where each total stands now: what was shown, and what has happened beyond it."""
+        return self._totals(self._exact())
+
+    def _exact(self) -> dict[Series, int]:
+        exact = self._read_exact()
+        self._count_refused(exact)
+        return {series: number + self._began_at.get(series, 0) for series, number in exact.items()}
+
+    def _totals(self, exact: Mapping[Series, int]) -> Mapping[Series, Total]:
+        return {
+            series: Total(shown, max(0, exact[series] - shown))
+            for series, shown in self._batched.items()
+            if series in exact and _is_total(series)
+        }
 
     def _batch(self, series: Series, exact: Mapping[Series, int]) -> int:
         before = self._batched[series]
@@ -106,4 +159,15 @@ class Publisher:
         """Publish on every beat until cancelled; `clock` gives unix time, `sleep` takes seconds."""
         while True:
             await sleep(min(self.due_in_s(clock()), MAX_NAP_S))
-            self.publish(clock())
+            now = clock()
+            if self._books:
+                self._books.watch(now)
+            drawn = self.draw(now)
+            if drawn is not None:
+                if self._books:
+                    await self._books.keep(drawn.at, drawn.totals)
+                self.show(drawn)
+
+
+def _is_total(series: Series) -> bool:
+    return series.metric not in _LEVELS and series.metric not in _MARKS

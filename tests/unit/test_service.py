@@ -33,7 +33,7 @@ def loaded(site: Site) -> Config:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("part", ["feed", "_publisher", "_turn_every_hour"])
+@pytest.mark.parametrize("part", ["feed", "counting", "_turn_every_hour"])
 async def test_a_part_that_ends_stops_the_service_in_order(
     part: str, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,7 +48,7 @@ async def test_a_part_that_ends_stops_the_service_in_order(
     if part.startswith("_turn"):
         monkeypatch.setattr(running, part, fail)
     else:
-        monkeypatch.setattr(running._custody.feed if part == "feed" else getattr(running, part), "run", fail)
+        monkeypatch.setattr(running._custody.feed if part == "feed" else running._counting, "run", fail)
     with caplog.at_level(logging.DEBUG, "resolver"):
         assert await running.run() == 1
     assert ready == [True]

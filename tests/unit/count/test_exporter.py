@@ -208,3 +208,12 @@ async def test_no_wish_of_a_client_breaks_or_marks_the_answer(
     assert re.search(rb"\r\n\r\n# HELP", got)
     assert b"canary" not in got
     assert [record for record in caplog.records if record.name != "asyncio"] == []
+
+
+def test_totals_of_the_beat_say_when_they_began_and_live_ones_do_not() -> None:
+    one = Exporter(LABELS, published=lambda: SOME, read_live=lambda: LIVE, ready=lambda: True, began=1_700_000_000)
+    samples = shown(one)
+    assert samples["blocked_attempts_created", ("demo",)] == 1_700_000_000
+    assert samples["answers_created", ("NOERROR",)] == 1_700_000_000
+    assert not any(name.startswith(("queries_created", "cache_bytes_created")) for name, _ in samples)
+    assert not any(name.endswith("_created") for name, _ in shown(exporter()))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.count.ledger import Total
 from resolver.count.metrics import Series, of_beat
 from resolver.count.publish import MAX_NAP_S, Publisher
 from tests.unit.count.labels import LABELS
@@ -234,3 +235,47 @@ async def test_it_runs_on_the_beats_of_a_clock_until_cancelled() -> None:
     assert published_at == [START + 90, START + 180, START + 270]
     assert max(naps) == MAX_NAP_S
     assert naps[1] == pytest.approx(29.75)
+
+
+def test_a_start_goes_on_from_the_ledger_and_never_shows_less() -> None:
+    exact = Exact()
+    exact.numbers = {QUERIES: 4, BYTES: 5000, SATURATED: 0}
+    start = {QUERIES: Total(50, 9), BYTES: Total(10**9, 0), Series("gone_total"): Total(5, 0)}
+    count = Publisher(exact, LABELS, every_s=900, batch=10, phases=lambda _: 9, now=START + 1, start=start)
+    assert count.published.values[QUERIES] == 50
+    assert count.published.values[BYTES] == 0
+    count.publish(START + 900)
+    assert count.published.values[QUERIES] == 50  # 63 happened, the new phase is 9
+    assert count.totals()[QUERIES] == Total(50, 13)
+    exact.numbers[QUERIES] = 20
+    count.publish(START + 1800)
+    assert count.published.values[QUERIES] == 70
+    assert count.totals()[QUERIES] == Total(70, 9)
+    assert BYTES not in count.totals()
+
+
+@pytest.mark.asyncio
+async def test_a_beat_is_written_before_it_is_shown() -> None:
+    exact, order = Exact(), []
+
+    class Written:
+        def watch(self, now: float) -> None:
+            order.append(("watch", now))
+
+        async def keep(self, at: int, totals: Mapping[Series, Total]) -> None:
+            order.append(("keep", at, count.published.at, totals[QUERIES]))
+
+    exact.numbers[QUERIES] = 25
+    ticks = iter([START + 100, START + 160, START + 890, START + 900.5, START + 901])
+    count = Publisher(
+        exact, LABELS, every_s=900, batch=10, phases=lambda _: 0, now=START + 1, books=Written()
+    )
+
+    async def sleep(_: float) -> None:
+        if len(order) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await count.run(lambda: next(ticks), sleep)
+    assert order == [("watch", START + 160), ("watch", START + 900.5), ("keep", START + 900, 0, Total(20, 5))]
+    assert count.published.at == START + 900

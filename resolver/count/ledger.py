@@ -1,0 +1,233 @@
+"""The ledger: what was published, on which beat, under which definition and lists; it outlives the process.
+
+One SQLite file (WAL, STRICT tables):
+
+    meta     format, and when the ledger began (unix seconds)
+    series   a number for each series: metric and labels
+    totals   of each series the total published, and one rest: what happened beyond it when it was last written
+    beats    each beat, its definition, region and the subscribers covered
+    changes  of each beat the published totals that had changed since the beat before
+    lists    of each beat and list: serial, entries, and the seconds for which it was enforced
+
+Rules:
+- A beat is one transaction, on the disk before its numbers are shown: after a crash at any moment a start goes on from
+  the last beat written, so that at most one beat is lost and nothing is counted twice.
+- No number of a finer grain than a beat is ever written but the rest, one for each series and without history.
+- Only totals are kept: a level (`cache_bytes`) or a mark (`attempts_saturated`) says nothing of a month.
+- Only series of the closed table come in; a series that is gone keeps its history.
+- What is older than `keep` goes, whole beats at a time; totals stay.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from resolver.count.definition import VERSION
+from resolver.count.metrics import Series
+
+FORMAT: Final = 1
+BUSY_S: Final = 5.0
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, metric TEXT NOT NULL, labels TEXT NOT NULL, UNIQUE (metric, labels)
+) STRICT;
+CREATE TABLE totals (series INTEGER PRIMARY KEY, published INTEGER NOT NULL, rest INTEGER NOT NULL) STRICT;
+CREATE TABLE beats (
+    at INTEGER PRIMARY KEY, every_s INTEGER NOT NULL, definition TEXT NOT NULL, region TEXT NOT NULL,
+    subscribers INTEGER NOT NULL
+) STRICT;
+CREATE TABLE changes (
+    at INTEGER NOT NULL, series INTEGER NOT NULL, total INTEGER NOT NULL, PRIMARY KEY (at, series)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lists (
+    at INTEGER NOT NULL, list TEXT NOT NULL, serial INTEGER NOT NULL, entries INTEGER NOT NULL,
+    enforced_s INTEGER NOT NULL, PRIMARY KEY (at, list)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class LedgerUnusable(Exception):
+    """The file cannot be read or written, or is of another format; says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Of one series: what was published, and what has happened beyond that."""
+
+    published: int
+    rest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListBeat:
+    """One list on one beat: serial and entries in force at its end, seconds of it for which the list was enforced."""
+
+    list_id: str
+    serial: int
+    entries: int
+    enforced_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What is written of one beat; `at` and `every_s` in seconds, totals by series."""
+
+    at: int
+    every_s: int
+    region: str
+    subscribers: int
+    totals: Mapping[Series, Total]
+    lists: tuple[ListBeat, ...] = ()
+
+
+class Ledger:
+    """The file at `path`, made where it is missing; `now` is when it then begins (unix seconds). Every call opens the
+    file anew, so that any thread may make it."""
+
+    def __init__(self, path: Path, now: float) -> None:
+        self._path = path
+        with self._open() as database, _all_or_nothing(database):
+            if not database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    database.execute(statement)
+                database.executemany("INSERT INTO meta VALUES (?, ?)", (("format", FORMAT), ("began", int(now))))
+            found = dict(database.execute("SELECT key, value FROM meta"))
+        if found.get("format") != FORMAT:
+            raise LedgerUnusable(f"{path}: written by another release")
+        self.began: int = found["began"]
+
+    def totals(self) -> dict[Series, Total]:
+        """Where every series stands."""
+        with self._open() as database:
+            rows = database.execute("SELECT metric, labels, published, rest FROM totals JOIN series ON series = id")
+            return {_series(metric, labels): Total(published, rest) for metric, labels, published, rest in rows}
+
+    def write(self, beat: Beat) -> None:
+        """Write one beat; a beat written before is not written again."""
+        with self._open() as database, _all_or_nothing(database):
+            made = database.execute(
+                "INSERT OR IGNORE INTO beats VALUES (?, ?, ?, ?, ?)",
+                (beat.at, beat.every_s, VERSION, beat.region, beat.subscribers),
+            )
+            if not made.rowcount:
+                return
+            before = dict(database.execute("SELECT series, published FROM totals"))
+            numbers = _numbers(database, beat.totals)
+            changed = [
+                (beat.at, numbers[series], total.published)
+                for series, total in beat.totals.items()
+                if before.get(numbers[series], 0) != total.published
+            ]
+            database.executemany("INSERT INTO changes VALUES (?, ?, ?)", changed)
+            database.executemany(
+                "INSERT INTO lists VALUES (?, ?, ?, ?, ?)",
+                ((beat.at, one.list_id, one.serial, one.entries, one.enforced_s) for one in beat.lists),
+            )
+            _set(database, numbers, beat.totals)
+
+    def leave(self, totals: Mapping[Series, Total]) -> None:
+        """Write the rests alone, at an orderly stop: nothing is lost then, and nothing is published."""
+        with self._open() as database, _all_or_nothing(database):
+            _set(database, _numbers(database, totals), totals)
+
+    def forget(self, before: float) -> None:
+        """Remove the beats before this moment (unix seconds). What a series had come to by then is kept as a change of
+        the last beat that goes, so that differences still add up."""
+        with self._open() as database, _all_or_nothing(database):
+            last = database.execute("SELECT max(at) FROM beats WHERE at < ?", (int(before),)).fetchone()[0]
+            if last is None:
+                return
+            database.execute(
+                "INSERT OR REPLACE INTO changes SELECT ?, series, total FROM changes AS c WHERE at <= ? AND at = "
+                "(SELECT max(at) FROM changes WHERE series = c.series AND at <= ?)",
+                (last, last, last),
+            )
+            database.execute("DELETE FROM changes WHERE at < ?", (last,))
+            database.execute("DELETE FROM lists WHERE at <= ?", (last,))
+            database.execute("DELETE FROM beats WHERE at <= ?", (last,))
+
+    def beats(self, first: float, last: float) -> list[tuple[int, int, str, str, int]]:
+        """(at, every_s, definition, region, subscribers) of each beat from `first` to `last`, both included."""
+        with self._open() as database:
+            return database.execute(
+                "SELECT at, every_s, definition, region, subscribers FROM beats WHERE at BETWEEN ? AND ? ORDER BY at",
+                (int(first), int(last)),
+            ).fetchall()
+
+    def changes(self, metric: str, first: float, last: float) -> dict[Series, list[tuple[int, int]]]:
+        """Of each series of a metric the totals as (at, total) whenever they changed, after what it had before."""
+        found: dict[Series, list[tuple[int, int]]] = {}
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT labels, at, total FROM changes JOIN series ON series = id "
+                "WHERE metric = ? AND at <= ? ORDER BY at",
+                (metric, int(last)),
+            )
+            for labels, at, total in rows:
+                course = found.setdefault(_series(metric, labels), [])
+                if at < first:
+                    course[:] = [(at, total)]
+                else:
+                    course.append((at, total))
+        return found
+
+    def lists(self, first: float, last: float) -> list[tuple[int, ListBeat]]:
+        """(at, list) of each beat from `first` to `last`, both included."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT at, list, serial, entries, enforced_s FROM lists WHERE at BETWEEN ? AND ? ORDER BY at, list",
+                (int(first), int(last)),
+            )
+            return [
+                (at, ListBeat(list_id=name, serial=serial, entries=entries, enforced_s=enforced_s))
+                for at, name, serial, entries, enforced_s in rows
+            ]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)) as database:
+                self._path.chmod(0o600)
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                yield database
+        except sqlite3.Error as error:
+            raise LedgerUnusable(f"{self._path}: {error}") from None
+
+
+@contextmanager
+def _all_or_nothing(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def _series(metric: str, labels: str) -> Series:
+    return Series(metric, tuple(json.loads(labels)))
+
+
+def _numbers(database: sqlite3.Connection, wanted: Iterable[Series]) -> dict[Series, int]:
+    """The number of each series, given to it where it had none."""
+    database.executemany(
+        "INSERT OR IGNORE INTO series (metric, labels) VALUES (?, ?)",
+        ((series.metric, json.dumps(series.labels)) for series in wanted),
+    )
+    rows = database.execute("SELECT metric, labels, id FROM series")
+    return {_series(metric, labels): number for metric, labels, number in rows}
+
+
+def _set(database: sqlite3.Connection, numbers: Mapping[Series, int], totals: Mapping[Series, Total]) -> None:
+    database.executemany(
+        "INSERT OR REPLACE INTO totals VALUES (?, ?, ?)",
+        ((numbers[series], total.published, total.rest) for series, total in totals.items()),
+    )

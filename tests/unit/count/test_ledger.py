@@ -1,0 +1,121 @@
+"""The ledger: a beat is written whole or not at all, and a start goes on from it."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resolver.count.ledger import Beat, Ledger, LedgerUnusable, ListBeat, Total
+from resolver.count.metrics import Series
+
+QUERIES = Series("blocked_queries_total", ("demo",))
+VIEWS = Series("page_views_total")
+NOW = 1_800_000_000
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.sqlite", NOW)
+
+
+def beat(number: int, queries: int, rest: int = 0, lists: tuple[ListBeat, ...] = ()) -> Beat:
+    totals = {QUERIES: Total(queries, rest), VIEWS: Total(0, 0)}
+    return Beat(at=NOW + 900 * number, every_s=900, region="UK", subscribers=5, totals=totals, lists=lists)
+
+
+def test_a_start_goes_on_where_the_last_beat_was(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.write(beat(1, 10, 3))
+    ledger.write(beat(2, 30, 4))
+    again = Ledger(tmp_path / "ledger.sqlite", NOW + 10**6)
+    assert again.totals()[QUERIES] == Total(30, 4)
+    assert again.began == NOW
+    assert (tmp_path / "ledger.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_beat_is_not_written_twice(ledger: Ledger) -> None:
+    ledger.write(beat(1, 10, 3))
+    ledger.write(beat(1, 20, 9))
+    assert ledger.totals()[QUERIES] == Total(10, 3)
+    assert ledger.beats(0, NOW * 2) == [(NOW + 900, 900, "v1", "UK", 5)]
+
+
+def test_only_what_changed_is_written(ledger: Ledger) -> None:
+    for number, queries in enumerate((0, 10, 10, 20), 1):
+        ledger.write(beat(number, queries))
+    course = {QUERIES: [(NOW + 1800, 10), (NOW + 3600, 20)]}
+    assert ledger.changes("blocked_queries_total", NOW, NOW + 9000) == course
+    assert ledger.changes("blocked_queries_total", NOW + 2000, NOW + 9000) == course
+    assert ledger.changes("page_views_total", NOW, NOW + 9000) == {}
+
+
+def test_rests_alone_are_left_at_a_stop(ledger: Ledger) -> None:
+    ledger.write(beat(1, 10, 3))
+    ledger.leave({QUERIES: Total(10, 7)})
+    assert ledger.totals()[QUERIES] == Total(10, 7)
+    assert len(ledger.beats(0, NOW * 2)) == 1
+
+
+def test_old_beats_go_and_differences_still_add_up(ledger: Ledger) -> None:
+    one = ListBeat(list_id="demo", serial=7, entries=9, enforced_s=900)
+    for number in range(1, 9):
+        ledger.write(beat(number, 10 * number, lists=(one,)))
+    ledger.forget(NOW + 900 * 5)
+    assert [row[0] for row in ledger.beats(0, NOW * 2)] == [NOW + 900 * number for number in range(5, 9)]
+    course = ledger.changes("blocked_queries_total", NOW + 900 * 5, NOW * 2)[QUERIES]
+    assert course[0] == (NOW + 900 * 4, 40)
+    assert course[-1][1] - course[0][1] == 40
+    assert ledger.lists(0, NOW * 2) == [(NOW + 900 * number, one) for number in range(5, 9)]
+    assert ledger.totals()[QUERIES].published == 80
+    ledger.forget(0)
+
+
+def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(LedgerUnusable, match="not a database"):
+        Ledger(tmp_path / "ledger.sqlite", NOW)
+
+
+def test_a_ledger_of_another_format_is_told(ledger: Ledger, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
+        database.execute("UPDATE meta SET value = 2 WHERE key = 'format'")
+    database.close()
+    with pytest.raises(LedgerUnusable, match="another release"):
+        Ledger(tmp_path / "ledger.sqlite", NOW)
+
+
+_COUNTING = """
+import sys
+from pathlib import Path
+from tests.unit.count.test_ledger import Ledger, NOW, QUERIES, Total, beat
+ledger = Ledger(Path(sys.argv[1]), NOW)
+total = ledger.totals().get(QUERIES, Total(0, 0))
+happened = total.published + total.rest
+number = len(ledger.beats(0, 2 * NOW))
+while True:
+    happened += 7
+    number += 1
+    ledger.write(beat(number, happened // 10 * 10, happened % 10))
+    print(happened, flush=True)
+"""
+
+
+def test_killed_at_any_moment_it_loses_at_most_one_beat_and_counts_nothing_twice(tmp_path: Path) -> None:
+    path, before = tmp_path / "ledger.sqlite", 0
+    for number in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COUNTING, str(path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        )
+        assert process.stdout is not None
+        said = [int(process.stdout.readline()) for _ in range(1 + number % 5)]
+        os.kill(process.pid, signal.SIGKILL)
+        said += [int(line) for line in process.stdout.read().splitlines()]
+        process.stdout.close()
+        process.wait()
+        assert said[0] == before + 7
+        total = Ledger(path, NOW).totals()[QUERIES]
+        before = total.published + total.rest
+        assert before in (said[-1], said[-1] + 7)
