@@ -1,8 +1,7 @@
 """What an authority does: make a repository, publish lists and withdraw them, keep it fresh, replace keys.
 
 Rules:
-- A list is read by the resolver's own rules before it is signed; one with refused lines is not published
-  unless their number was typed. An empty list is never published: a list ends by being withdrawn.
+- An empty list is never published: a list ends by being withdrawn.
 - Serials go up. The same serial comes again only with the same file, to renew its dates.
 - A list for recipients is signed as a whole: one target for each, all in one set. Who had a copy loses it only by name.
 - Where the keys at hand do not reach the threshold, the signed part waits in `staged`; each `sign` adds one
@@ -13,10 +12,11 @@ Rules:
 - New keys of targets sign the lists that are published; after a theft these are dropped instead.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +25,9 @@ from msgspec.structs import replace
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES
-from resolver.feed import read
-
 from . import recipients
+from .issue import Issue as Issue
+from .issue import entries_of
 from .repository import (
     STAGED_LIST,
     STAGED_ROOT,
@@ -46,7 +45,6 @@ MAX_KEYS: Final = 10
 ROOT_DAYS: Final = 365
 TARGETS_DAYS: Final = 90
 FRESH_SECONDS: Final = 48 * 3600
-_SAMPLE_BYTES: Final = 65_536
 
 # Said in the root itself, so that whoever signs it signs that too.
 _DROP_LISTS: Final = "x-drop-lists"
@@ -54,28 +52,15 @@ _DROP_LISTS: Final = "x-drop-lists"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a command has brought about; `missing` signatures are still needed where it is not published."""
+    """What a command has brought about; `missing` signatures are still needed where it is not published.
+
+    what: what was signed, as a person checks it.
+    """
 
     published: bool
     missing: int = 0
     entries: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    """One list to publish; `expires_s` is counted from now, None sets no hard limit of the list's own.
-
-    recipients: name to age public key, none for a list in clear. drop: who gets no copy any more.
-    """
-
-    list_id: str
-    data: bytes
-    serial: int
-    expires_s: float | None = None
-    expect_entries: int | None = None
-    expect_refused: int = 0
-    recipients: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
+    what: str = ""
 
 
 def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
@@ -103,7 +88,7 @@ def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
 
 def publish(folder: Path, issue: Issue, *, now: float) -> Done:
     """Publish a list, or stage it for more signatures; Refused with the reasons where it may not be."""
-    entries = _entries(issue)
+    entries = entries_of(issue)
     expires = None if issue.expires_s is None else int(now + issue.expires_s)
     custom = Custom(
         list=issue.list_id,
@@ -175,8 +160,9 @@ def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> 
         return _root_signed(repository, root, now)
 
 
-def sign(folder: Path, *, key: Path, now: float) -> Done:
-    """Add one person's signature to what waits; publish it where that completes it."""
+def sign(folder: Path, *, key: Path, now: float, data: bytes | None = None) -> Done:
+    """Add one person's signature to what waits; publish it where that completes it. Refused where the list that waits
+    is not `data`."""
     repository = Repository(folder)
     signer = read_key(key)
     with repository.alone():
@@ -189,48 +175,28 @@ def sign(folder: Path, *, key: Path, now: float) -> Done:
             roles.append(staged.signed.roles["root"])
         if not any(signer.public_key.keyid in role.keyids for role in roles):
             raise Refused(f"{key}: not one of the keys of {staged.signed.type}")
+        what, digest = _told_of(repository, staged.signed)
+        if data is not None and digest != hashlib.sha256(data).hexdigest():
+            raise Refused(f"{what}: not the list of --list")
         staged.sign(signer, append=True)
         if staged.signed.type == "root":
-            return _root_signed(repository, staged, now)
-        return _targets_signed(repository, current, staged, now)
+            return dataclasses.replace(_root_signed(repository, staged, now), what=what)
+        return dataclasses.replace(_targets_signed(repository, current, staged, now), what=what)
 
 
-def _entries(issue: Issue) -> int:
-    """The number of different names of a list that may be published; Refused otherwise."""
-    if len(issue.data) > MAX_TARGET_BYTES:
-        raise Refused(f"{issue.list_id}: larger than {MAX_TARGET_BYTES} bytes")
-    try:
-        found = read.read(
-            issue.data, read.suffixes(), demonstration=_is_demonstration(issue.data), max_entries=MAX_ENTRIES
-        )
-    except read.ReadError as error:
-        raise Refused(f"{issue.list_id}: {error.reason.replace('_', ' ')}") from None
-    refused = sum(found.refused.values())
-    if refused != issue.expect_refused:
-        raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_told(found)}")
-    entries = read.distinct(found)
-    if issue.expect_entries not in (None, entries):
-        raise Refused(f"{issue.list_id}: {entries} entries, not {issue.expect_entries}")
-    return entries
-
-
-def _is_demonstration(data: bytes) -> bool:
-    """Whether the list begins with reserved names, which only a demonstration list holds."""
-    start = data[: data.find(b"\n", _SAMPLE_BYTES) + 1 or len(data)]
-    try:
-        found = read.read(start, read.suffixes(), demonstration=True, max_entries=MAX_ENTRIES)
-    except read.ReadError:
-        return False
-    return found.lines > found.refused.get(read.Refusal.NOT_RESERVED, 0)
-
-
-def _told(found: read.Entries) -> str:
-    """Refused lines by reason and number, the first few of each."""
-    parts = []
-    for reason, count in sorted(found.refused.items()):
-        numbers = ", ".join(map(str, found.refused_lines[reason][:5]))
-        parts.append(f"{count} {reason.replace('_', ' ')} (line {numbers}{', ...' if count > 5 else ''})")
-    return "; ".join(parts) or "none"
+def _told_of(repository: Repository, signed: Root | Targets) -> tuple[str, str]:
+    """What waits, in words, and the SHA-256 of its list in clear ("" where it is no list)."""
+    if isinstance(signed, Root):
+        dropped = ", no list" if signed.unrecognized_fields.get(_DROP_LISTS) else ""
+        return f"root version {signed.version}{dropped}", ""
+    for path in repository.staged_lists():
+        target = signed.targets.get(path)
+        if target is not None:
+            custom = custom_of(target.custom)
+            digest = custom.plain or target.hashes["sha256"]
+            withdrawn = ", withdrawn" if custom.withdrawn else ""
+            return f"{custom.list}: serial {custom.serial}{withdrawn}, SHA-256 {digest}", digest
+    return f"targets version {signed.version}", ""
 
 
 def _targets_of(targets: Targets, list_id: str) -> set[str]:

@@ -9,16 +9,17 @@ from typing import Final
 from resolver.config import MAX_TARGET_BYTES
 from resolver.values import seconds
 
-from . import publish, recipients
+from . import publish, recipients, statement, verify
 from .repository import AuthorityError, Refused
 
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 3
+_PEM_BYTES: Final = 2**16
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add init, publish, refresh, withdraw, rotate and sign."""
+    """Add init, publish, refresh, withdraw, rotate, sign and verify."""
     init = _verb(verbs, "init", "make a repository without lists, and its keys")
     init.add_argument(
         "--threshold", type=int, default=1, metavar="T", help="signatures that root and targets take"
@@ -64,6 +65,13 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     sign = _verb(verbs, "sign", "add one person's signature to what waits")
     sign.add_argument("--key", required=True, type=Path, metavar="FILE")
+    sign.add_argument("--list", type=Path, metavar="FILE", help="sign only if this very list is what waits")
+    proof = _verb(verbs, "verify", "prove what was in force: a list, the receipts of hosts, and what was signed here")
+    proof.add_argument("--list", required=True, type=Path, metavar="FILE")
+    proof.add_argument("--receipt", required=True, action="append", type=Path, metavar="FILE", help="repeatable")
+    proof.add_argument(
+        "--host-key", action="append", default=[], type=Path, metavar="PEM", help="whose receipts count; repeatable"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -101,11 +109,7 @@ def _init(arguments: argparse.Namespace, now: float) -> str:
 
 
 def _publish(arguments: argparse.Namespace, now: float) -> str:
-    try:
-        with open(arguments.list, "rb") as file:
-            data = file.read(MAX_TARGET_BYTES + 1)
-    except OSError as error:
-        raise AuthorityError(f"{arguments.list}: {error.strerror}") from None
+    data = _read(arguments.list, MAX_TARGET_BYTES)
     issue = publish.Issue(
         list_id=arguments.id,
         data=data,
@@ -136,7 +140,27 @@ def _rotate(arguments: argparse.Namespace, now: float) -> str:
 
 
 def _sign(arguments: argparse.Namespace, now: float) -> str:
-    return f"{arguments.dir}: {_state(publish.sign(arguments.dir, key=arguments.key, now=now))}"
+    data = None if arguments.list is None else _read(arguments.list, MAX_TARGET_BYTES)
+    done = publish.sign(arguments.dir, key=arguments.key, now=now, data=data)
+    return f"{arguments.dir}: {done.what}: {_state(done)}"
+
+
+def _verify(arguments: argparse.Namespace, now: float) -> str:
+    try:
+        pinned = [statement.pinned_of(_read(path, _PEM_BYTES)) for path in arguments.host_key]
+    except statement.StatementBroken as error:
+        raise AuthorityError(f"--host-key: {error}") from None
+    receipts = {str(path): _read(path, statement.MAX_STATEMENT_BYTES) for path in arguments.receipt}
+    return "\n".join(verify.verified(arguments.dir, _read(arguments.list, MAX_TARGET_BYTES), receipts, pinned))
+
+
+def _read(path: Path, most: int) -> bytes:
+    """The bytes of a file, one more than `most` where there are more; AuthorityError where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise AuthorityError(f"{path}: {error.strerror}") from None
 
 
 def _state(done: publish.Done) -> str:
@@ -155,4 +179,5 @@ _STEPS: Final = {
     "withdraw": _withdraw,
     "rotate": _rotate,
     "sign": _sign,
+    "verify": _verify,
 }

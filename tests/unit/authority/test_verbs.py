@@ -1,11 +1,15 @@
 """The authority's verbs on a command line: exit status, and one line that says what came of it."""
 
 import argparse
+import hashlib
+import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver.authority import verbs
+from resolver.authority import statement, verbs
+from resolver.authority.repository import Repository
 
 
 def run(*words: object) -> int:
@@ -49,8 +53,34 @@ def test_signatures_are_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture
     (folder / "keys/targets-2.pem").rename(tmp_path / "second.pem")
     assert published(folder, 1) == 0
     assert "waits for 1 more signatures" in capsys.readouterr().out
-    assert run("sign", folder, "--key", tmp_path / "second.pem") == 0
-    assert capsys.readouterr().out == f"{folder}: published\n"
+    (tmp_path / "other").write_bytes(b"b.test\n")
+    signing = ["sign", folder, "--key", tmp_path / "second.pem", "--list"]
+    assert run(*signing, tmp_path / "other") == 3
+    said = f"demo: serial 1, SHA-256 {hashlib.sha256(b'a.test' + bytes([10])).hexdigest()}"
+    assert capsys.readouterr().err == f"blocklist-resolver: refused: {said}: not the list of --list\n"
+    assert run(*signing, tmp_path / "list") == 0
+    assert capsys.readouterr().out == f"{folder}: {said}: published\n"
+
+
+def test_a_receipt_is_held_against_what_was_signed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert published(folder, 1) == 0
+    path = folder.parent / "list"
+    key = Ed25519PrivateKey.generate()
+    now = int(time.time())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    said = {"kind": "receipt", "list": "demo", "serial": 1, "digest": digest, "host": "a.example", "at": now + 9}
+    said["issued"] = Repository(folder).current_targets().signed.targets["demo"].custom["issued"]
+    (folder.parent / "receipt").write_bytes(statement.sign(said, key))
+    (folder.parent / "host.pem").write_bytes(statement.pem_of(statement.public_of(key)))
+    words = ["verify", folder, "--list", path, "--receipt", folder.parent / "receipt", "--host-key"]
+    capsys.readouterr()
+    assert run(*words, folder.parent / "host.pem") == 0
+    assert capsys.readouterr().out.startswith("a.example: list demo, serial 1, ")
+    assert run(*words, folder.parent / "receipt") == 1
+    assert "--host-key: not a public key" in capsys.readouterr().err
+    path.write_bytes(b"b.test\n")
+    assert run(*words, folder.parent / "host.pem") == 3
+    assert "another file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
