@@ -2,7 +2,8 @@
 
 Rules:
 - Parts meet here that never import each other: what the feed enforces reaches the ledger as a call.
-- Totals go on where the ledger left them, and begin anew where it is damaged; at an orderly stop the rests are written last, when nothing counts any more.
+- Totals go on where the ledger left them, and begin anew where it is damaged.
+- At an orderly stop the rests are written last, when nothing counts any more.
 """
 
 import asyncio

@@ -47,6 +47,7 @@ def test_an_orderly_stop_loses_nothing(site: Site) -> None:
     assert stop(service.process) == 0
     site.change("count", publish_every="1s", batch=1)
     service = site.launch()
+    service.until("/readyz")
     wait_for(partial(_shows, service, 20), "the totals")
     assert counted(service) == 20
     assert stop(service.process) == 0
