@@ -148,7 +148,8 @@ def _of_list(one: ListHealth, now: float) -> str:
         return f"NOT IN FORCE{held}"
     end = f"ends in {span(one.expiry - now)}" if one.expiry > now else f"ENDED {span(now - one.expiry)} ago"
     since = f", in force for {span(now - one.in_force_since)}" if one.in_force_since else ""
-    return f"serial {one.serial}, {one.entries} entries, issued {span(now - one.issued)} ago{since}, {end}{held}"
+    issued = f", issued {span(now - one.issued)} ago" if one.issued else ""
+    return f"serial {one.serial}, {one.entries} entries{issued}{since}, {end}{held}"
 
 
 def _of_feed(one: ListHealth, now: float) -> str:

@@ -16,8 +16,9 @@ class FetchRequest(_Message, frozen=True):
     """What to fetch, and within which bounds; `output` is the inherited memfd.
 
     What is named as in the configuration's source is taken from there. resolvers: the upstreams
-    (ADDRESS:PORT) that resolve the source's host. serial, issued: of the newest list accepted from the keys in force,
-    0 where there is none; stale: whether metadata that is no longer fresh will do, for a host without any list.
+    (ADDRESS:PORT) that resolve the source's host. serial, issued: of the newest list accepted or held, 0 where there is
+    none (issued also where none is said); stale: whether metadata that is no longer fresh will do, for a host without
+    any list.
     """
 
     parent: int
@@ -33,7 +34,7 @@ class FetchRequest(_Message, frozen=True):
     max_bytes: int
     memory_bytes: int
     seconds: float
-    format: str = "plain"
+    format: Literal["plain", "csv"] = "plain"
     identity: str = ""
     dated_within: float = 0
     resolvers: tuple[str, ...] = ()
@@ -44,7 +45,7 @@ class FetchRequest(_Message, frozen=True):
 
 class Facts(_Message, frozen=True):
     """What verified: digest of the list in clear (SHA-256, hex), length, signed facts, who signs, from which pinned
-    root (SHA-256, hex) on and by which version of it; `fresh_until` unix seconds.
+    root (SHA-256, hex) on and by which version of it; `fresh_until` unix seconds, 0 where a source does not say.
 
     format: what `read` takes the bytes for.
     """

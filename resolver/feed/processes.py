@@ -86,7 +86,7 @@ async def fetch_list(
         resolvers=known.resolvers,
         serial=known.serial,
         issued=known.issued,
-        stale=known.issued == 0,
+        stale=known.serial == 0,
     )
     return await fetch(f"resolver.feed.source_{source.kind}", request, wanted)
 

@@ -27,7 +27,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from pyrage.x25519 import Identity
 from tuf.api import exceptions as tuf
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -37,7 +36,8 @@ from tuf.ngclient.fetcher import FetcherInterface
 from resolver.authority import shapes
 
 from . import age
-from .confine import Failed, confine, run, say
+from .child import work
+from .confine import Failed, run
 from .messages import Facts, FetchRequest, Reason
 from .transport import Access, NotFetched, TooLarge, TooSlow, Transport
 
@@ -228,17 +228,5 @@ def _download_encrypted(
         output.write(plain)
 
 
-def _work() -> None:
-    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=FetchRequest)
-    os.umask(0o077)
-    confine(request.parent, request.memory_bytes, request.output)
-
-    def wanted(facts: Facts) -> bool:
-        say({"facts": msgspec.to_builtins(facts)})
-        return sys.stdin.buffer.readline() == b"go\n"
-
-    say({"done": fetch(request, wanted)})
-
-
 if __name__ == "__main__":
-    sys.exit(run(_work))
+    sys.exit(run(lambda: work(fetch)))

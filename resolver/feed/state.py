@@ -4,7 +4,7 @@
 
 Rules:
 - Accepted serials and issue dates only go forward; the same serial comes again only with the same digest,
-  as a renewal of its dates. The expiry need not go forward.
+  as a renewal of its dates. The expiry need not go forward. An issue date of 0 is one that is not said.
 - The floor is the list last put in force, and belongs to the set of targets keys that signed it: where a
   verified root has replaced those keys, the floor of the old ones says nothing.
 - Under one pinned root the versions of the root only go forward: keys that a later root replaced never come
@@ -139,7 +139,7 @@ def refusal(
     if custom.serial < minimum:
         return Reason.ROLLED_BACK
     for record in accepted:
-        if custom.serial < record.serial or custom.issued < record.issued:
+        if custom.serial < record.serial or 0 < custom.issued < record.issued:
             return Reason.ROLLED_BACK
         if custom.serial == record.serial and facts.digest != record.digest:
             return Reason.SERIAL_REUSED
@@ -231,6 +231,6 @@ def at_start(state: State, floor: Floor | None) -> State:
 
 def deadline(record: Record, hard_limit: float) -> float:
     """When the list has to end, in unix seconds: at the earlier of its own date and the hard limit, which counts from
-    its issue, or from when a source without dates last confirmed it."""
-    by_limit = max(record.issued, record.confirmed) + hard_limit
+    its issue, or from when a source without dates last confirmed it, else from when it was put in force."""
+    by_limit = (max(record.issued, record.confirmed) or record.since) + hard_limit
     return by_limit if record.expires is None else min(by_limit, record.expires)

@@ -109,7 +109,8 @@ class Transport:
         try:
             connection = self._connected(parts.hostname or "", parts.port or 443)
             connection.request("POST", parts.path, body=data, headers={**_HEADERS, "Content-Type": kind})
-            status = connection.getresponse().status
+            with connection.getresponse() as response:
+                status = response.status
         except NotFetched:
             raise
         except Exception:  # noqa: BLE001 - as above
@@ -123,13 +124,13 @@ class Transport:
         parts = urlsplit(url)
         connection = self._connected(parts.hostname or "", parts.port or 443)
         connection.request("GET", parts.path, headers=_HEADERS)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise NotFetched(response.status)
-        while chunk := response.read(_CHUNK):
-            yield chunk
-        if response.length:
-            raise NotFetched
+        with connection.getresponse() as response:
+            if response.status != 200:
+                raise NotFetched(response.status)
+            while chunk := response.read(_CHUNK):
+                yield chunk
+            if response.length:
+                raise NotFetched
 
     def _connected(self, host: str, port: int) -> Any:
         kept = self._connection

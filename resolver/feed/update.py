@@ -65,11 +65,12 @@ class ListUpdate(EnforcedList):
             return reason is None and self._due(facts) and not facts.custom.withdrawn
 
         floor = self.floor.record if self.floor is not None else None
+        newest = self.state.held.record if self.state.held is not None else floor
         known = Known(
             metadata=self.store.metadata,
             resolvers=self.resolvers,
-            serial=floor.serial if floor else 0,
-            issued=floor.issued if floor else 0,
+            serial=newest.serial if newest else 0,
+            issued=newest.issued if newest else 0,
         )
         facts, fetched = await fetch_list(self.list, known, handle, wanted)
         if refused[0] is not None:

@@ -174,3 +174,17 @@ def test_a_start_without_a_floor_believes_no_state() -> None:
 @pytest.mark.parametrize(("expires", "ends"), [(None, 1100), (1050, 1050), (2000, 1100)])
 def test_the_deadline_is_the_earlier_of_both(expires: int | None, ends: int) -> None:
     assert state.deadline(record(expires=expires), 100) == ends
+
+
+def test_without_an_issue_date_the_limit_counts_from_what_is_known() -> None:
+    unsaid = record(issued=0, since=500)
+    assert state.deadline(unsaid, 100) == 600
+    assert state.deadline(replace(unsaid, expires=550), 100) == 550
+    assert state.deadline(replace(unsaid, confirmed=700), 100) == 800
+
+
+def test_an_issue_date_that_is_not_said_is_not_compared() -> None:
+    assert refusal(facts(issued=0)) is None
+    assert refusal(facts(6, "6", issued=0)) is Reason.ROLLED_BACK
+    floor = Floor(record=record(issued=0))
+    assert refusal(facts(issued=1), floor=floor) is None

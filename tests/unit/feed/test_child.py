@@ -1,0 +1,60 @@
+"""The frame of a fetch process: what it says, when it writes, and why it ends."""
+
+import io
+import json
+import os
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from resolver.authority.shapes import Custom
+from resolver.feed import child, confine
+from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.processes import memory_file
+from resolver.feed.transport import NotFetched, TooLarge, TooSlow
+
+FACTS = Facts(
+    digest="0" * 64,
+    length=1,
+    custom=Custom(list="demo", serial=7, issued=0, expires=None, withdrawn=False),
+    targets_keys="keys",
+    root_version=1,
+    fresh_until=0,
+)
+
+
+@pytest.mark.parametrize(("answer", "done"), [(b"go\n", True), (b"stop\n", False), (b"", False)])
+def test_a_request_is_served(answer: bytes, done: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    request = FetchRequest(
+        parent=os.getpid(), output=9, list_id="demo", url="", root="", target="", metadata="", ca="",
+        certificate="", key="", max_bytes=1, memory_bytes=1, seconds=1.0,
+    )  # fmt: skip
+    lines = io.BytesIO(msgspec.json.encode(request) + b"\n" + answer)
+    monkeypatch.setattr(child.sys, "stdin", SimpleNamespace(buffer=lines))
+    monkeypatch.setattr(child, "say", told.append)
+    confined: list[tuple[int, ...]] = []
+    monkeypatch.setattr(child, "confine", lambda *said: confined.append(said))
+    child.work(lambda asked, wanted: asked == request and wanted(FACTS))
+    assert confined == [(os.getpid(), 1, 9)]
+    assert told == [{"facts": msgspec.to_builtins(FACTS)}, {"done": done}]
+    assert json.dumps(told)
+
+
+def test_a_list_is_written_whole() -> None:
+    handle = memory_file("list")
+    data = b"a.test\n" * 100_000
+    child.put(handle, data)
+    assert os.pread(handle, len(data) + 1, 0) == data
+    os.close(handle)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(NotFetched(404), Reason.UNREACHABLE), (TooSlow(), Reason.UNREACHABLE), (TooLarge(), Reason.OVERSIZED)],
+)
+def test_why_bytes_are_missing(error: NotFetched, reason: Reason) -> None:
+    failed = child.not_there(error)
+    assert isinstance(failed, confine.Failed)
+    assert failed.reason == reason
