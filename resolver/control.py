@@ -2,7 +2,7 @@
 
 Rules:
 - Who may connect is the file's mode (0660) and group; who asks is told by the kernel (SO_PEERCRED), never by the
-  request. One line of log for a reload and a flush: verb, uid, outcome; never a name, never what was asked.
+  request. One line of log for what changes something: verb, uid, outcome; never a name, never what was asked.
 - One request a connection, one JSON object a line each way. Bounded in size, connections and time; a peer that is slow,
   silent or mad costs its own connection and nothing else.
 - A verb that works in the loop is followed by a rest of REST times as long, so that a flood of requests leaves the
@@ -47,7 +47,7 @@ DONE: Final = "done"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 
-_LOGGED: Final = {"reload", "flush"}
+_LOGGED: Final = {"reload", "flush", "release", "end-release", "confirm-release"}
 _PEER: Final = struct.Struct("3i")
 
 _log: Final = logging.getLogger("resolver.control")
@@ -55,7 +55,8 @@ _log: Final = logging.getLogger("resolver.control")
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
 Verb = Callable[[Request], "Answer | Awaitable[Answer]"]
-"""Takes what was asked, as it came: nothing of it is checked yet. Its answer has `outcome`."""
+"""Takes what was asked, as it came: nothing of it is checked yet, but `uid`, which is the kernel's word for who asks.
+Its answer has `outcome`."""
 
 
 class Unusable(Exception):
@@ -164,7 +165,7 @@ class Server:
         work = self._verbs.get(verb) if isinstance(verb, str) else None
         if work is None:
             return failed("the running service does not know this command: is it of another version?")
-        answer = await self._carried_out(work, asked)
+        answer = await self._carried_out(work, {**asked, "uid": peer.uid})
         if verb in _LOGGED:
             _log.info("%s by uid %d: %s", verb, peer.uid, answer["outcome"])
         return answer

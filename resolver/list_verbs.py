@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from resolver import release_verbs
 from resolver.terminal import DONE, FAILED, UsageError, add_config, complain, names
 
 
@@ -17,6 +18,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
     add_config(check)
     check.set_defaults(verb=_check)
+    release_verbs.add_verbs(steps)
     receipt = steps.add_parser("receipt", help="what this host signs with, to hand over to the authority")
     receipt.add_argument("--key", action="store_true", required=True, help="the public key, as PEM")
     add_config(receipt)

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import idna
 
@@ -16,7 +18,7 @@ from resolver.authority import statement
 from resolver.config import Config
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
-from resolver.feed import poll
+from resolver.feed import poll, release
 from resolver.feed.activate import ImageUnusable
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.store import StateUnreadable
@@ -125,6 +127,16 @@ def _how(generation: policy.Generation, name: Name) -> str:
     if said == codes.PASS:
         return ""
     return "itself" if verdict.depth == name.labels else "subtree"
+
+
+def releases(config: Config) -> list[dict[str, Any]]:
+    """What is written of the names that are released on this host; ListUnreadable where that cannot be read."""
+    folder = Path(config.state.directory) / "releases"
+    try:
+        return [one.told() for one in release.read(folder).releases]
+    except (release.ReleasesUnreadable, OSError) as error:
+        said = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        raise ListUnreadable(f"what is released below {config.state.directory} cannot be read: {said}") from None
 
 
 def _status(config: Config) -> list[poll.Status]:

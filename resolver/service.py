@@ -127,7 +127,7 @@ class Service:
             self._counting = Counting(
                 config, self._readings, self._custody.feed, subscribers=lambda: self._config.count.subscribers
             )
-        self._control = control.Server(self._desk().verbs())
+        self._control = control.Server({**self._desk().verbs(), **self._custody.verbs()})
 
     def _desk(self) -> Desk:
         return Desk(

@@ -4,6 +4,8 @@ Rules:
 - Every change makes a new Tables and replaces the old one whole; a query sees one or the other, never half.
 - A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
   `without_list = "forward"`. A list that was withdrawn or lifted is there, with nothing to say.
+- A name that was released is judged so by every generation; while there is one, no list answers NXDOMAIN, which would
+  deny the names below too (RFC 8020).
 - A name that is answered here comes after the lists: a list may block below a local zone, as the self-test does.
 - Slots go by the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
 """
@@ -24,6 +26,7 @@ from resolver.values import Address, Prefix
 BUCKETS = 65536
 
 _ANSWERS = {"page": codes.ANSWER_PAGE, "nodata": codes.ANSWER_NODATA, "nxdomain": codes.ANSWER_NXDOMAIN}
+_ALL_LISTS = 0xFFFF
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
@@ -43,11 +46,11 @@ def ranges(prefixes: Iterable[Prefix]) -> bytes:
     return b"".join(pairs)
 
 
-def replies_of(one: List, config: Config) -> Replies:
-    """Return the records of a list's blocked answers."""
+def replies_of(one: List, config: Config, *, deny: bool = True) -> Replies:
+    """Return the records of a list's blocked answers; without `deny` NODATA stands for NXDOMAIN."""
     addresses = one.addresses or config.page.addresses
     return Replies(
-        _ANSWERS[one.answer],
+        _ANSWERS["nodata" if one.answer == "nxdomain" and not deny else one.answer],
         statute=one.basis == "statute",
         v4=[address.packed for address in addresses if address.version == 4],
         v6=[address.packed for address in addresses if address.version == 6],
@@ -63,6 +66,15 @@ class _Image:
     suspended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """That a list in force blocks a name: its id, and the digest of the entry that does."""
+
+    list_id: str
+    low: int
+    high: int
+
+
 class InForce:
     """The lists' images and the tables made of them. `swap` is called with each new Tables."""
 
@@ -74,6 +86,7 @@ class InForce:
         self._slots = {one.id: slot for slot, one in enumerate(config.lists)}
         self._images: dict[str, _Image] = {}
         self._silent: set[str] = set()
+        self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
         self._number = 0
         self._access = self._access_of(config)
@@ -103,6 +116,24 @@ class InForce:
         self._images = {key: one for key, one in self._images.items() if key != list_id}
         self._silent = self._silent - {list_id}
         self._replace()
+
+    def release(self, views: Iterable[memoryview]) -> None:
+        """Enforce these images of exceptions against all lists, in place of those before."""
+        self._released = tuple(views)
+        self._replace()
+
+    def listed(self, wire: bytes) -> tuple[Listed, ...]:
+        """Return which lists block a name in wire format, in configured order, whether it was released or not."""
+        name, verdict, found = Name(), policy.Verdict(), []
+        if unfold(wire, 0, len(wire), name) != len(wire):
+            return ()
+        for one in self.config.lists:
+            if one.id in self._images:
+                generation = policy.Generation(0, self._digest_key, (self._member(one, self._images[one.id]),))
+                said = policy.decide(generation, name, _ALL_LISTS, verdict)
+                if said == codes.BLOCK and not verdict.bits & codes.SELFTEST:
+                    found.append(Listed(one.id, verdict.low, verdict.high))
+        return tuple(found)
 
     def configure(self, config: Config) -> None:
         """Take a new configuration of the same lists: addresses, answers, clients, limits."""
@@ -142,13 +173,14 @@ class InForce:
     def _build(self) -> Tables:
         self._number += 1
         members = [self._member(one, self._images[one.id]) for one in self.config.lists if one.id in self._images]
+        members += [policy.Member(view, None, slot=-1, release=True) for view in self._released]
         complete = self.enforced() or self.config.state.without_list == "forward"
         return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete, self._zones)
 
     def _member(self, one: List, image: _Image) -> policy.Member:
         return policy.Member(
             image.view,
-            replies_of(one, self.config),
+            replies_of(one, self.config, deny=not self._released),
             slot=self._slots[one.id],
             approved=image.approved,
             suspended=image.suspended,

@@ -53,7 +53,9 @@ def called(arguments: argparse.Namespace, request: dict[str, object], answer_s: 
         raise Refusal(str(error), FAILED) from None
     if answer["outcome"] != control.DONE:
         if answer["outcome"] == control.REFUSED:
-            raise Refusal(f"{answer['said']}; the old configuration stays", USAGE)
+            if request["verb"] == "reload":
+                raise Refusal(f"{answer['said']}; the old configuration stays", USAGE)
+            raise Refusal(answer["said"], REFUSED)
         raise Refusal(answer["said"], FAILED)
     return answer
 

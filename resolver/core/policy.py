@@ -63,7 +63,10 @@ _OWNERS_ALONE = 2
 
 
 class Member:
-    """One list of a generation: its image, its replies, its counters' slot, and what this generation allows."""
+    """One list of a generation: its image, its replies, its counters' slot, and what this generation allows.
+
+    A member of slot -1 has neither replies nor counters: it blocks nothing and is asked for every client.
+    """
 
     def __init__(self, words, replies, *, slot, release=False, approved=False, suspended=False, following=None):
         self.words = words
@@ -72,7 +75,7 @@ class Member:
         self.depths_high = words[8]
         self.replies = replies
         self.slot = slot
-        self.scope_bit = 1 << slot
+        self.scope_bit = 1 << slot if slot >= 0 else 0xFFFFFFFF
         self.release = release
         self.approved = approved
         self.suspended = suspended
@@ -198,7 +201,7 @@ def _ask_list(member, name, verdict):
                     verdict.released = 1
                 return 0
             if say == _BLOCK_SELF:
-                if depth > verdict.depth:
+                if depth > verdict.depth and member.slot >= 0:
                     verdict.slot = member.slot
                     verdict.depth = depth
                     verdict.bits = bits

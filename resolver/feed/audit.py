@@ -33,6 +33,9 @@ class Event(StrEnum):
     FLOOR_RESET = "floor_reset"
     RECOVERED = "recovered"
     TORN = "torn"
+    RELEASED_NAME = "released_name"
+    RELEASE_CONFIRMED = "release_confirmed"
+    RELEASE_ENDED = "release_ended"
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -86,6 +86,7 @@ class Feed:
         self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time
     ) -> None:
         audit = Audit(Path(config.state.directory) / "audit.log")
+        self.audit = audit
         if audit.torn:
             audit.append(Event.TORN, now(), list_id="", serial=0, digest="")
         resolvers = tuple(map(str, config.upstream.servers))

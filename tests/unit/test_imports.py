@@ -61,9 +61,11 @@ TABLE: dict[str, set[str]] = {
     "demonstration": {"ask", "authority", "config", "__version__"},
     "lists": {"authority", "config", "core", "feed"},
     "counting": {"config", "count", "feed", "readings"},
-    "custody": {"config", "feed", "tables"},
+    "custody": {"config", "control", "feed", "release_desk", "tables"},
+    "release_desk": {"control", "core", "feed", "tables"},
+    "release_verbs": {"config", "lists", "terminal", "values"},
     "terminal": {"control"},
-    "list_verbs": {"config", "lists", "terminal"},
+    "list_verbs": {"config", "lists", "release_verbs", "terminal"},
     "cli": {
         "ask",
         "authority",
