@@ -6,16 +6,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from resolver.authority.publish import FRESH_SECONDS
 from tests.journeys import accounts
 from tests.journeys.processes import Site, asked, hang_up, wait_for
 from tests.journeys.running import HOST, PAGE_V4, ROOT, Service, free_ports, stop
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE = UNITS / "blocklist-resolver.service"
+REFRESH = UNITS / "blocklist-authority-refresh.service"
 OF_DEBIAN = "/usr/bin/python3"
 SANDBOX = Path(__file__).with_name("sandbox.py")
 MOST_EXPOSED = 2.0
@@ -33,22 +37,37 @@ def said(*command: str | Path) -> str:
 def test_the_units_are_understood_to_the_last_line(program: Program, tmp_path: Path) -> None:
     """The command stands where an install would put it; here that is a file that is there."""
     copies = []
-    for unit in (SERVICE, UNITS / "blocklist-resolver.socket"):
+    for unit in (SERVICE, UNITS / "blocklist-resolver.socket", REFRESH, REFRESH.with_suffix(".timer")):
         copies.append(tmp_path / unit.name)
         copies[-1].write_text(re.sub(r"/opt/blocklist-resolver/bin/blocklist-resolver", "/bin/true", unit.read_text()))
     assert said(program("systemd-analyze"), "verify", "--man=no", *copies) == ""
 
 
-def test_what_an_intruder_could_do_is_little(program: Program) -> None:
-    report = said(program("systemd-analyze"), "security", "--offline=true", SERVICE)
+@pytest.mark.parametrize("unit", [SERVICE, REFRESH], ids=lambda unit: unit.stem)
+def test_what_an_intruder_could_do_is_little(unit: Path, program: Program) -> None:
+    report = said(program("systemd-analyze"), "security", "--offline=true", unit)
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
     assert found, report
     assert float(found[1]) <= MOST_EXPOSED
 
 
 def test_the_accounts_are_understood(program: Program) -> None:
-    report = said(program("systemd-sysusers"), "--dry-run", UNITS / "sysusers.conf")
+    report = said(program("systemd-sysusers"), "--dry-run", UNITS / "sysusers.conf", UNITS / "authority-sysusers.conf")
     assert "blocklist-resolver" in report
+    assert "blocklist-authority" in report
+
+
+def test_freshness_is_signed_long_before_it_ends(program: Program) -> None:
+    """Three runs may fail."""
+    timer = REFRESH.with_suffix(".timer").read_text()
+    calendar = re.search(r"^OnCalendar=(.*)$", timer, re.MULTILINE)
+    assert calendar
+    told = said(program("systemd-analyze"), "calendar", "--iterations=4", calendar[1])
+    runs = [datetime.fromisoformat(one) for one in re.findall(r": \w{3} (\S+ \S+) UTC$", told, re.MULTILINE)]
+    assert len(runs) == 4
+    assert all((later - run).total_seconds() <= FRESH_SECONDS / 4 for run, later in pairwise(runs))
+    assert "Persistent=true" in timer
+    assert " authority refresh " in REFRESH.read_text()
 
 
 def test_what_does_not_change_without_a_person(program: Program) -> None:

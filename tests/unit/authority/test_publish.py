@@ -134,6 +134,17 @@ def test_refresh_signs_snapshot_and_timestamp_alone(folder: Path) -> None:
         fetched(folder)
 
 
+def test_refresh_needs_the_online_keys_alone(folder: Path) -> None:
+    publish.publish(folder, issue(), now=NOW)
+    for role in ("root", "targets"):
+        (folder / f"keys/{role}-1.pem").unlink()
+    publish.refresh(folder, now=NOW + 3600)
+    assert fetched(folder)[0].fresh_until == NOW + 49 * 3600
+    (folder / "keys/snapshot-1.pem").unlink()
+    with pytest.raises(AuthorityError, match="no key of snapshot"):
+        publish.refresh(folder, now=NOW + 3600)
+
+
 @pytest.mark.parametrize("role", publish.ROLES)
 def test_keys_are_replaced_and_a_resolver_follows(role: str, folder: Path) -> None:
     publish.publish(folder, issue(), now=NOW)
