@@ -21,12 +21,14 @@ def wire(name: str) -> bytes:
 
 @dataclass
 class Enforcer:
-    """Stands for the service: `enforced` is a serial, "lifted" or "no list"."""
+    """Stands for the service: `enforced` is a serial, "lifted" or "no list". `source`: the lines of [list.source],
+    where it is not the authority's repository."""
 
-    authority: Authority
+    authority: Authority | None
     folder: Path
     settings: str = ""
     demonstration: bool = True
+    source: str = ""
     now: Callable[[], float] = time.time
     enforced: int | str = "no list"
     fail_swaps: int = 0
@@ -44,6 +46,9 @@ class Enforcer:
     def configured(self) -> config.Config:
         guard = "" if "[list.guard]" in self.settings else "[list.guard]\nexpect_entries = [1, 4000000]\n"
         beat = "" if self.demonstration else "[count]\npublish_every = '15m'\n"
+        source = self.source
+        if self.authority is not None:
+            source = f'kind = "tuf"\nurl = "{self.authority.url}"\nroot = "{self.authority.pinned}"'
         text = f"""
             [upstream]
             servers = ["127.0.0.1:5301"]
@@ -59,9 +64,7 @@ class Enforcer:
             expire = "keep"
             {{list}}
             [list.source]
-            kind = "tuf"
-            url = "{self.authority.url}"
-            root = "{self.authority.pinned}"
+            {source}
             poll = "1m"
             {guard}
         """

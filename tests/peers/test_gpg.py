@@ -1,0 +1,290 @@
+"""Lists that Debian's gpg has signed and encrypted, from the drop folder to in force; and all that must not pass."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from resolver.feed.confine import Failed
+from resolver.feed.gpg import Gpg
+from resolver.feed.messages import Reason
+from tests import canaries
+from tests.fakes.enforcer import Enforcer, all_bytes_below
+from tests.fakes.https import Server
+from tests.fakes.openpgp import Person, gpg
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.asyncio,
+    pytest.mark.skipif(shutil.which("gpg") is None, reason="GnuPG is not installed: apt install gnupg"),
+]
+
+
+@pytest.fixture(scope="module")
+def homes() -> Iterator[Path]:
+    """A folder with a short name: the agent's socket, which lies in a home, may have a path of 108 octets at most."""
+    folder = Path(subprocess.check_output(["mktemp", "--directory", "/tmp/homes.XXXXXX"], text=True).strip())
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def us(homes: Path) -> Iterator[Person]:
+    yield from _person(homes, "us")
+
+
+@pytest.fixture(scope="module")
+def authority(homes: Path, us: Person) -> Iterator[Person]:
+    yield from _person(homes, "authority", us)
+
+
+@pytest.fixture(scope="module")
+def thief(homes: Path, us: Person) -> Iterator[Person]:
+    yield from _person(homes, "thief", us)
+
+
+@pytest.fixture
+def successor(homes: Path, us: Person) -> Iterator[Person]:
+    yield from _person(homes, canaries.label(size=6), us)
+
+
+def _person(homes: Path, name: str, *others: Person) -> Iterator[Person]:
+    person = Person(homes / name, name)
+    person.knows(*others)
+    person.ends()
+    yield person
+    person.ends()
+
+
+class Drop:
+    """A drop folder, and the files that come into it."""
+
+    def __init__(self, folder: Path, authority: Person, us: Person) -> None:
+        folder.mkdir()
+        self.folder, self.authority, self.us = folder, authority, us
+        self.pinned = folder.parent / "pinned.asc"
+        self.pinned.write_bytes(authority.public)
+        self.files = 0
+
+    def put(self, data: bytes) -> None:
+        self.files += 1
+        path = self.folder / f"{self.files:04d}.gpg"
+        path.write_bytes(data)
+        os.utime(path, (self.files, self.files))
+
+    def publish(self, serial: int, *names: str, by: Person | None = None, issued: int = 0) -> bytes:
+        text = listing(serial, *names, issued=issued)
+        sealed = (by or self.authority).seals(text, self.us)
+        self.put(sealed)
+        return sealed
+
+    @property
+    def source(self) -> str:
+        return (
+            f'kind = "openpgp"\nurl = "{self.folder.as_uri()}"\n'
+            f'root = "{self.pinned}"\nidentity = "{self.us.home}"'
+        )
+
+
+def listing(serial: int, *names: str, issued: int = 0) -> bytes:
+    lines = [f"# serial={serial} issued={issued or int(time.time())}", *(names or (f"serial{serial}.test",))]
+    return "\n".join(lines).encode() + b"\n"
+
+
+@pytest.fixture
+def drop(tmp_path: Path, authority: Person, us: Person) -> Drop:
+    return Drop(tmp_path / "drop", authority, us)
+
+
+@pytest.fixture
+def enforcer(drop: Drop, tmp_path: Path) -> Enforcer:
+    return begun(tmp_path / "state", drop.source)
+
+
+def begun(folder: Path, source: str) -> Enforcer:
+    enforcer = Enforcer(None, folder, source=source)
+    enforcer.feed.recover()
+    return enforcer
+
+
+def lingering(home: Path) -> list[str]:
+    """Arguments of the processes that name a home."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if str(home).encode() in words:
+            found.append(words.decode(errors="replace"))
+    return found
+
+
+async def test_a_list_comes_into_force_and_never_goes_back(drop: Drop, enforcer: Enforcer) -> None:
+    first = drop.publish(1)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.blocks("serial1.test")) == (1, True)
+    drop.publish(2)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.blocks("serial1.test"), enforcer.blocks("serial2.test")) == (2, False, True)
+    drop.put(first)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (2, {"rolled_back": 1})
+    assert lingering(drop.us.home) == []
+
+
+async def test_what_does_not_pass(drop: Drop, enforcer: Enforcer, thief: Person, us: Person, authority: Person) -> None:
+    drop.publish(1)
+    await enforcer.list.poll()
+    text = listing(2)
+    sealed = authority.seals(text, us)
+    cases = [
+        ("signed by nobody pinned", thief.seals(text, us), "not_signed"),
+        ("encrypted, not signed", authority.encrypts(text, us), "not_signed"),
+        ("signed, not encrypted", authority.signs(text), "not_encrypted"),
+        ("signed around the encryption", authority.signs(thief.encrypts(text, us)), "not_encrypted"),
+        ("encrypted, with a signed file inside", thief.encrypts(authority.signs(text), us), "not_signed"),
+        ("half a file", sealed[: len(sealed) // 2], "malformed"),
+        ("all but its end", sealed[:-30], "malformed"),
+        ("a changed byte", sealed[:-100] + bytes([sealed[-100] ^ 1]) + sealed[-99:], "tampered"),
+        ("two files in one", sealed + sealed, "tampered"),
+        ("an HTML page", b"<!doctype html><title>502</title>", "malformed"),
+        ("nothing", b"", "malformed"),
+        ("for somebody else", authority.seals(text, authority), "identity_unusable"),
+        ("a weak hash", authority.seals(text, us, "--digest-algo", "SHA1"), "not_signed"),
+        ("no serial", authority.seals(b"serial2.test\n", us), "malformed"),
+        ("an old date", authority.seals(listing(2, issued=int(time.time()) - 49 * 3600), us), "too_old"),
+        ("a date to come", authority.seals(listing(2, issued=int(time.time()) + 3600), us), "clock_behind"),
+        ("the same serial", authority.seals(listing(1, "other.test"), us), "serial_reused"),
+    ]
+    for what, data, reason in cases:
+        before = dict(enforcer.failures)
+        drop.put(data)
+        await enforcer.list.poll()
+        told = {key for key, count in enforcer.failures.items() if count != before.get(key, 0)}
+        assert (what, told, enforcer.enforced) == (what, {reason}, 1)
+    assert enforcer.blocks("serial1.test")
+    drop.put(sealed)
+    await enforcer.list.poll()
+    assert enforcer.enforced == 2
+
+
+async def test_a_key_that_was_stolen_is_replaced(
+    drop: Drop, enforcer: Enforcer, successor: Person
+) -> None:
+    drop.publish(10**9)
+    await enforcer.list.poll()
+    assert enforcer.enforced == 10**9
+    drop.pinned.write_bytes(successor.public)
+    drop.publish(10**9 + 1)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (10**9, {"not_signed": 1})
+    drop.publish(3, by=successor)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (3, {"not_signed": 1})
+    assert b"floor_reset" in (enforcer.folder / "audit.log").read_bytes()
+
+
+async def test_a_subkey_signs_for_its_primary(drop: Drop, enforcer: Enforcer, successor: Person) -> None:
+    person = successor
+    primary = gpg(person.home, "--with-colons", "--list-keys", person.mail).split(b"fpr:::::::::")[1].split(b":")[0]
+    gpg(person.home, "--passphrase", "", "--quick-add-key", primary.decode(), "ed25519", "sign", "never")
+    drop.pinned.write_bytes(gpg(person.home, "--export", person.mail))
+    drop.publish(1, by=person)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (1, {})
+
+
+async def test_over_https_with_a_client_certificate(
+    drop: Drop, tmp_path: Path, us: Person, authority: Person
+) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    pem = tmp_path / "client.pem"
+    ca.issue_cert("isp.test").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    (drop.folder / "list.gpg").write_bytes(authority.seals(listing(1), us))
+    with Server(drop.folder, ca, clients=True, name="127.0.0.1") as server:
+        source = drop.source.replace(drop.folder.as_uri(), f"{server.url}/list.gpg")
+        trusted = f'\nca = "{tmp_path / "ca.pem"}"'
+        without = begun(tmp_path / "without", source + trusted)
+        await without.list.poll()
+        assert (without.enforced, without.failures) == ("no list", {"unreachable": 1})
+        shown = f'\ncertificate = "{pem}"\nkey = "{pem}"'
+        enforcer = begun(tmp_path / "state", source + trusted + shown)
+        await enforcer.list.poll()
+        assert (enforcer.enforced, enforcer.failures, enforcer.blocks("serial1.test")) == (1, {}, True)
+
+
+async def test_a_withdrawal_is_held(drop: Drop, enforcer: Enforcer, authority: Person, us: Person) -> None:
+    drop.publish(1)
+    await enforcer.list.poll()
+    drop.put(authority.seals(f"# serial=2 issued={int(time.time())} withdrawn\n".encode(), us))
+    await enforcer.list.poll()
+    held = enforcer.list.state.held
+    assert enforcer.enforced == 1
+    assert held is not None
+    assert held.reasons == ("withdrawn",)
+
+
+async def test_a_bomb_ends_at_the_bound(us: Person, authority: Person) -> None:
+    bomb = authority.seals(b"a" * 50_000_000, us)
+    assert len(bomb) < 200_000
+    opener = Gpg(str(us.home), 1_000_000, lambda: 20.0)
+    with pytest.raises(Failed) as error:
+        opener.opened(bomb, opener.pinned(authority.public))
+    assert error.value.reason == Reason.OVERSIZED
+    assert lingering(us.home) == []
+
+
+async def test_an_identity_that_needs_a_passphrase_is_told(homes: Path, authority: Person) -> None:
+    name = canaries.label(size=6)
+    person = Person(homes / name, name, passphrase="secret")
+    person.ends()
+    authority.knows(person)
+    opener = Gpg(str(person.home), 1000, lambda: 20.0)
+    with pytest.raises(Failed) as error:
+        opener.opened(authority.seals(listing(1), person), opener.pinned(authority.public))
+    assert error.value.reason == Reason.IDENTITY_UNUSABLE
+
+
+async def test_no_name_is_anywhere_but_in_memory(
+    drop: Drop, enforcer: Enforcer, tmp_path: Path, us: Person
+) -> None:
+    """Arguments and environment of every process while the list is loaded, and every file after it."""
+    label = canaries.label().encode()
+    seen: set[bytes] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            for kind in ("cmdline", "environ"):
+                for path in Path("/proc").glob(f"[0-9]*/{kind}"):
+                    try:
+                        seen.add(path.read_bytes())
+                    except OSError:
+                        continue
+
+    drop.publish(1, f"{label.decode()}.test")
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    await enforcer.list.poll()
+    over.set()
+    watcher.join()
+    assert enforcer.blocks(f"{label.decode()}.test")
+    assert any(b"--decrypt" in one for one in seen)
+    assert not any(label in one.lower() for one in seen)
+    for folder in (tmp_path / "state", us.home, Path("/dev/shm"), Path("/var/tmp")):
+        assert label not in all_bytes_below(folder).lower()
+    assert not any(label in data for data in _recent(Path("/tmp")))
+
+
+def _recent(folder: Path) -> Iterator[bytes]:
+    for path in folder.iterdir():
+        if path.is_file() and path.stat().st_mtime > time.time() - 60:
+            yield path.read_bytes()
