@@ -17,7 +17,7 @@ import msgspec
 
 from resolver.core import image
 
-from . import read, seal, suffixes, synthetic
+from . import read, read_zone, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
 from .messages import Compiled, CompileRequest
 
@@ -27,7 +27,8 @@ def compiled(
 ) -> tuple[Compiled, bytearray]:
     """Counts and image of the list in `data`; Failed with a reason where it is refused whole."""
     try:
-        entries = read.read(data, psl, demonstration=request.demonstration, max_entries=request.max_entries)
+        reading = read_zone.read_zone if request.format == "rpz" else read.read
+        entries = reading(data, psl, demonstration=request.demonstration, max_entries=request.max_entries)
     except read.ReadError as error:
         raise Failed(error.reason) from None
     made = image.write(

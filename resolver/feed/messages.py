@@ -16,9 +16,9 @@ class FetchRequest(_Message, frozen=True):
     """What to fetch, and within which bounds; `output` is the inherited memfd.
 
     What is named as in the configuration's source is taken from there. resolvers: the upstreams
-    (ADDRESS:PORT) that resolve the source's host. serial, issued: of the newest list accepted or held, 0 where there is
-    none (issued also where none is said); stale: whether metadata that is no longer fresh will do, for a host without
-    any list.
+    (ADDRESS:PORT) that resolve the source's host. serial, issued, digest, targets_keys: of the newest list accepted or
+    held, 0 and "" where there is none (issued also where none is said); stale: whether metadata that is no longer fresh
+    will do, for a host without any list.
     """
 
     parent: int
@@ -40,6 +40,8 @@ class FetchRequest(_Message, frozen=True):
     resolvers: tuple[str, ...] = ()
     serial: int = 0
     issued: int = 0
+    digest: str = ""
+    targets_keys: str = ""
     stale: bool = False
 
 

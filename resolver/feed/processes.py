@@ -59,6 +59,8 @@ class Known:
     resolvers: tuple[str, ...] = ()
     serial: int = 0
     issued: int = 0
+    digest: str = ""
+    targets_keys: str = ""
 
 
 async def fetch_list(
@@ -86,6 +88,8 @@ async def fetch_list(
         resolvers=known.resolvers,
         serial=known.serial,
         issued=known.issued,
+        digest=known.digest,
+        targets_keys=known.targets_keys,
         stale=known.serial == 0,
     )
     return await fetch(f"resolver.feed.source_{source.kind}", request, wanted)

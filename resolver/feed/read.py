@@ -58,6 +58,9 @@ _FLAGS: Final = {
     b"=": BLOCK_SELF.to_bytes(2, "little"),
     b"!": (EXCEPT_SELF | EXCEPT_BELOW).to_bytes(2, "little"),
     b"!=": EXCEPT_SELF.to_bytes(2, "little"),
+    # Of a zone only: what is below the name and not the name.
+    b"*.": BLOCK_BELOW.to_bytes(2, "little"),
+    b"!*.": EXCEPT_BELOW.to_bytes(2, "little"),
 }
 
 
@@ -74,6 +77,8 @@ class Refusal(StrEnum):
     RESERVED = "reserved"
     NOT_RESERVED = "not_reserved"
     SELFTEST = "selftest"
+    TRIGGER = "trigger"
+    ACTION = "action"
 
 
 class ReadError(Exception):
@@ -117,14 +122,17 @@ class _Found:
             kept.append(number)
 
 
-def read(data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int) -> Entries:
-    """Entries of the list in `data`; ReadError where the whole is refused."""
+def read(
+    data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, kind: "type[Reader] | None" = None
+) -> Entries:
+    """Entries of the list in `data`, a plain one where no other `kind` of reader is given; ReadError where the whole is
+    refused."""
     if not data.isascii():
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
             raise ReadError("not_utf8") from None
-    reader = _Reader(psl, demonstration=demonstration)
+    reader = (kind or Reader)(psl, demonstration=demonstration)
     for first, lines in _blocks(data.removeprefix(b"\xef\xbb\xbf")):
         reader.take(first, lines)
         if reader.found.lines > max_entries:
@@ -175,8 +183,8 @@ def _blocks(data: bytes) -> Iterator[tuple[int, list[bytes]]]:
         at = end + 1
 
 
-class _Reader:
-    """One pass over one list."""
+class Reader:
+    """One pass over one list; `take` knows the markers."""
 
     def __init__(self, psl: Suffixes, *, demonstration: bool) -> None:
         self.found = _Found()
@@ -190,7 +198,7 @@ class _Reader:
         """Read one block, entries of each marker together."""
         numbers: Sequence[int] = range(first, first + len(lines))
         if not _MARKED.search(b"\n".join(lines)) and lines[-1]:
-            self._halve(lines, numbers, b"")
+            self.halve(lines, numbers, b"")
             return
         groups: dict[bytes, tuple[list[bytes], list[int]]] = {marker: ([], []) for marker in _FLAGS}
         for number, line in zip(numbers, lines, strict=True):
@@ -201,9 +209,10 @@ class _Reader:
             groups[marker][1].append(number)
         for marker, (names, where) in groups.items():
             if names:
-                self._halve(names, where, marker)
+                self.halve(names, where, marker)
 
-    def _halve(self, lines: list[bytes], numbers: Sequence[int], marker: bytes) -> None:
+    def halve(self, lines: list[bytes], numbers: Sequence[int], marker: bytes) -> None:
+        """Read lines from which the same marker has been taken off."""
         wire = self._whole_block(lines)
         if wire is not None:
             self.found.accept(wire, len(lines), marker)
@@ -212,8 +221,8 @@ class _Reader:
                 self._line(line, number, marker)
         else:
             half = len(lines) // 2
-            self._halve(lines[:half], numbers[:half], marker)
-            self._halve(lines[half:], numbers[half:], marker)
+            self.halve(lines[:half], numbers[:half], marker)
+            self.halve(lines[half:], numbers[half:], marker)
 
     def _whole_block(self, lines: list[bytes]) -> bytes | None:
         """All names of the block in wire format, or None where one of them may break a rule."""

@@ -21,6 +21,9 @@ from .messages import Facts, Reason
 from .processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
 from .state import Record
 
+CONFIRM_SECONDS: Final = 3600
+"""How often, at the most, the state is written because a source without dates confirms its list."""
+
 _log: Final = logging.getLogger("resolver.feed")
 
 
@@ -44,6 +47,7 @@ class ListUpdate(EnforcedList):
         try:
             facts, wanted = await self._fetch(handle)
             if not self._due(facts):
+                await asyncio.to_thread(self._confirm, facts)
                 return
             record = await self._compile(facts, handle) if wanted else self._withdrawal(facts)
         finally:
@@ -71,6 +75,8 @@ class ListUpdate(EnforcedList):
             resolvers=self.resolvers,
             serial=newest.serial if newest else 0,
             issued=newest.issued if newest else 0,
+            digest=newest.digest if newest else "",
+            targets_keys=newest.targets_keys if newest else "",
         )
         facts, fetched = await fetch_list(self.list, known, handle, wanted)
         if refused[0] is not None:
@@ -83,6 +89,14 @@ class ListUpdate(EnforcedList):
         if held is not None and self.made_here(held.record) and not state.due(facts, held.record):
             return False
         return state.due(facts, self.state.in_force if self.enforced is not None else None)
+
+    def _confirm(self, facts: Facts) -> None:
+        """Note that a source without dates has said again that this is its list: its hard limit counts from there."""
+        record, now = self.state.in_force, int(self._now())
+        if self.list.source.kind != "zone" or record is None or record.identity != (facts.custom.serial, facts.digest):
+            return
+        if now - max(record.confirmed, record.issued) >= min(CONFIRM_SECONDS, self.list.limit / 4):
+            self._write(replace(self.state, in_force=replace(record, confirmed=now)))
 
     async def _compile(self, facts: Facts, handle: int) -> Record:
         record = self._withdrawal(facts)
