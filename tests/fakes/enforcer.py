@@ -22,13 +22,14 @@ def wire(name: str) -> bytes:
 @dataclass
 class Enforcer:
     """Stands for the service: `enforced` is a serial, "lifted" or "no list". `source`: the lines of [list.source],
-    where it is not the authority's repository."""
+    where it is not the authority's repository; `of_source`: more of them."""
 
     authority: Authority | None
     folder: Path
     settings: str = ""
     demonstration: bool = True
     source: str = ""
+    of_source: str = ""
     now: Callable[[], float] = time.time
     enforced: int | str = "no list"
     fail_swaps: int = 0
@@ -66,6 +67,7 @@ class Enforcer:
             [list.source]
             {source}
             poll = "1m"
+            {self.of_source}
             {guard}
         """
         own, _, rest = self.settings.partition("[list.guard]")
