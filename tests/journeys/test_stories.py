@@ -154,7 +154,7 @@ async def test_a_new_host_takes_the_list_that_its_neighbours_keep(authority: Aut
 async def test_a_new_host_is_given_an_old_list_to_begin_with(authority: Authority, tmp_path: Path) -> None:
     authority.publish(names(20), 6)
     authority.serve_timestamp(expires_in=-DAY)
-    resolver = resolver_of(authority, tmp_path, source="minimum_serial = 7")
+    resolver = resolver_of(authority, tmp_path, of_source="minimum_serial = 7")
     await refused(resolver, "rolled_back", "no list")
 
 
