@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from resolver import control, release_desk
 from resolver.config import Config, Source
-from resolver.feed import activate, outbox, poll, release, transport
+from resolver.feed import activate, notify, outbox, poll, release, transport
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
 from resolver.tables import InForce
@@ -40,6 +40,7 @@ class Custody:
             now=now,
         )
         self._resolvers = tuple(map(str, config.upstream.servers))
+        self._notices = notify.Notices(config.lists, self._resolvers, self.feed.trigger)
         self.releases = release.Releases(
             Path(config.state.directory) / "releases",
             keys,
@@ -60,9 +61,18 @@ class Custody:
         """What can be asked of it over the control socket."""
         return release_desk.ReleaseDesk(self.releases, self.feed, self._in_force).verbs()
 
+    def notified(self, packet: bytes, client: bytes) -> bytes | None:
+        """The answer to a NOTIFY from the primary of a list's zone; None for any other packet."""
+        return self._notices.take(packet, client)
+
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What has to run while serving, by name; none of it ends by itself."""
-        return {"feed": self.feed.run(), "receipts": self.outbox.run(), "releases": self.releases.run()}
+        return {
+            "feed": self.feed.run(),
+            "receipts": self.outbox.run(),
+            "releases": self.releases.run(),
+            "notices": self._notices.run(),
+        }
 
     def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
         self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)

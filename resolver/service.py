@@ -110,6 +110,7 @@ class Service:
         self._trust_by(config)
         with _named(path, "state.directory", "cannot be used"):
             self._custody = Custody(config, keys, self._in_force)
+        self._answer.notified = self._custody.notified
         page = check(path, config)
         self._page = Page(page) if page else None
         self._readings = Readings(

@@ -116,10 +116,11 @@ class Feed:
             for one in self:
                 group.create_task(self._run(one), name=f"feed {one.list.id}")
 
-    def trigger(self) -> None:
-        """Have every list polled now."""
-        for event in self._wake.values():
-            event.set()
+    def trigger(self, list_id: str = "") -> None:
+        """Have every list polled now, or this one."""
+        for one, event in self._wake.items():
+            if list_id in ("", one):
+                event.set()
 
     async def _run(self, one: ListUpdate) -> None:
         wake = self._wake[one.list.id]

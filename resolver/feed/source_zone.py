@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 import dns.exception
 import dns.flags
@@ -43,7 +42,7 @@ from . import tsig
 from .child import Wanted, put, work
 from .confine import Failed, run
 from .messages import Facts, FetchRequest, Reason
-from .transfer_stream import Connection, Cut, TooMuch, Unreachable
+from .transfer_stream import Connection, Cut, TooMuch, Unreachable, zone_of
 from .transport import Access
 
 WIRE_SHARE: Final = 8
@@ -154,10 +153,9 @@ def pinned_by(request: FetchRequest) -> Pinned:
         key, file = tsig.read_key(request.root), Path(request.root).read_bytes()
     except (tsig.KeyUnusable, OSError):
         raise Failed(Reason.ROOT_UNUSABLE) from None
-    try:
-        zone = dns.name.from_text(unquote(urlsplit(request.url).path).strip("/").lower())
-    except dns.exception.DNSException:
-        raise Failed(Reason.UNKNOWN_TARGET) from None
+    zone = zone_of(request.url)
+    if zone is None:
+        raise Failed(Reason.UNKNOWN_TARGET)
     return Pinned(zone, key, hashlib.sha256(file).hexdigest())
 
 

@@ -11,7 +11,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+import dns.exception
+import dns.name
 
 from . import lookup
 from .transport import Access
@@ -31,6 +34,14 @@ class Cut(Exception):
 
 class TooMuch(Exception):
     """The stream is longer than allowed."""
+
+
+def zone_of(url: str) -> dns.name.Name | None:
+    """The zone in the url of a source, None where it is no name."""
+    try:
+        return dns.name.from_text(unquote(urlsplit(url).path).strip("/").lower())
+    except dns.exception.DNSException:
+        return None
 
 
 class Connection:

@@ -82,6 +82,8 @@ class Answer:
     ) -> None:
         self.tables = tables
         self.in_flight = 0
+        # Answers a NOTIFY (packet, client) that is meant for us, None for any other; set where there are zones.
+        self.notified: Callable[[bytes, bytes], bytes | None] | None = None
         self._block = block
         self._cache = cache
         self._forward = forward
@@ -120,9 +122,9 @@ class Answer:
             question.keepalive_ds = int(IDLE_S * 10)
         admitted = admit(tables.access, query.client, int(now * 1000))
         if admitted != codes.ADMITTED:
-            return respond.turned_away(query, admitted)
+            return self._notice(query, problem) or respond.turned_away(query, admitted)
         if problem != codes.WELL_FORMED:
-            return respond.malformed(query, problem)
+            return self._notice(query, problem) or respond.malformed(query, problem)
         if not self._passes(query, tables):  # before the cache, or a kept answer passes the list
             return self._stopped(query, tables, now)
         if question.qclass != codes.CLASS_IN:
@@ -135,6 +137,13 @@ class Answer:
         if question.qtype == codes.TYPE_ANY:
             return respond.any(query)
         return self._look_up(query, tables, now)
+
+    def _notice(self, query: Query, problem: int) -> Reply:
+        """Answer a NOTIFY of a list's primary, which need be no client; None for everything else."""
+        if problem != codes.BAD_OPCODE or self.notified is None:
+            return None
+        said = self.notified(query.packet, query.client)
+        return said and self._respond.sent(memoryview(said), len(said))
 
     def _passes(self, query: Query, tables: Tables) -> bool:
         """Judge the name by the lists that judge the client; only an explicit PASS by complete tables goes on."""

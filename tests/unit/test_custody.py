@@ -37,6 +37,6 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     view = in_force._images["demo"].view
     assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
     work = custody.tasks()
-    assert list(work) == ["feed", "receipts", "releases"]
+    assert list(work) == ["feed", "receipts", "releases", "notices"]
     for one in work.values():
         one.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import dns.flags
+import dns.opcode
 import dns.rcode
 import pytest
 from hypothesis import given
@@ -410,3 +411,26 @@ def test_any_octets_get_at_most_one_answer_no_larger_than_allowed(packet: bytes,
             assert reply[12:end] == packet[12:end]
 
     asyncio.run(story())
+
+
+@pytest.mark.asyncio
+async def test_a_notice_is_answered_by_whoever_takes_it_and_is_not_implemented_else() -> None:
+    house = House(open_test, tables(1, LISTED))
+    notice = query("rpz.example", "SOA", edns=False)
+    notice.set_opcode(dns.opcode.NOTIFY)
+    packet = notice.to_wire()
+    assert await house.send(packet, CLIENT) == packet[:2] + b"\xa1\x84" + bytes(8)
+    heard: list[tuple[bytes, bytes]] = []
+
+    def notified(packet: bytes, client: bytes) -> bytes | None:
+        heard.append((packet, client))
+        return b"\0\1\xa4\0" + bytes(8) if client == STRANGER else None
+
+    house.answer.notified = notified
+    assert await house.send(packet, STRANGER) == b"\0\1\xa4\0" + bytes(8)
+    assert await house.send(packet, CLIENT) == packet[:2] + b"\xa1\x84" + bytes(8)
+    assert heard == [(packet, STRANGER), (packet, CLIENT)]
+    assert house.count("answers_total", "NOERROR") == 1
+    await house.ask(query("open.test"))
+    await house.send(query("open.test").to_wire(), STRANGER)
+    assert len(heard) == 2
