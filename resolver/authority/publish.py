@@ -287,6 +287,8 @@ def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Don
         if root.signed.unrecognized_fields.get(_DROP_LISTS):
             targets.signed.targets = {}
         _sign(targets, repository.signers(root.signed, "targets"))
+        if not root.signed.get_verification_result("targets", targets.signed_bytes, targets.signatures):
+            raise AuthorityError(f"the new targets keys have to be in {repository.keys} until the new root is signed")
     repository.write_metadata(root)
     _serve(
         repository,

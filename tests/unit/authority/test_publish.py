@@ -236,6 +236,22 @@ def test_new_keys_wait_for_two_people_and_the_rest_goes_on(shared: Path) -> None
     assert fetched(shared)[0].root_version == 2
 
 
+def test_new_targets_keys_stay_until_the_root_that_names_them_is_signed(shared: Path, tmp_path: Path) -> None:
+    publish.publish(shared, issue(), now=NOW)
+    for number in (1, 2):
+        publish.sign(shared, key=tmp_path / f"person{number}/targets.pem", now=NOW)
+    publish.rotate(shared, role="targets", now=NOW)
+    publish.sign(shared, key=tmp_path / "person1/root.pem", now=NOW)
+    for number in (1, 2):
+        (shared / f"keys/targets-{number}.pem").rename(tmp_path / f"{number}.pem")
+    with pytest.raises(AuthorityError, match="have to be in"):
+        publish.sign(shared, key=tmp_path / "person2/root.pem", now=NOW)
+    assert fetched(shared)[0].root_version == 1
+    (tmp_path / "1.pem").rename(shared / "keys/targets-1.pem")
+    assert publish.sign(shared, key=tmp_path / "person2/root.pem", now=NOW).published
+    assert fetched(shared)[0].root_version == 2
+
+
 def test_an_init_that_would_overwrite_or_never_be_signed(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="already"):
         publish.init(folder, threshold=1, keys=1, now=NOW)
