@@ -11,6 +11,7 @@ cdef uint64_t _EXCEPT_SELF
 cdef uint64_t _EXCEPT_BELOW
 cdef uint64_t _EXCEPTION_BELOW
 cdef uint64_t _NEW
+cdef uint64_t _SET_ASIDE
 cdef uint64_t _SELFTEST
 cdef uint64_t _DIGEST_BITS
 cdef uint64_t _ONE
@@ -29,6 +30,15 @@ cdef Py_ssize_t _fill(
     uint64_t[::1] words, const unsigned char[::1] names, const unsigned char[::1] flags, const uint64_t[::1] key,
     uint64_t[::1] out,
 ) except -1 nogil
+
+@cython.locals(bits=uint64_t)
+cdef uint64_t _together(uint64_t one, uint64_t other) except? 0xFFFF nogil
+
+@cython.locals(used=Py_ssize_t, at=Py_ssize_t, slot=Py_ssize_t, tail=uint64_t)
+cdef Py_ssize_t _add(uint64_t[::1] words, const uint64_t[::1] other) except -1 nogil
+
+@cython.locals(at=Py_ssize_t, found=uint64_t)
+cdef int _mark_all_above(uint64_t[::1] words) except -1 nogil
 
 cdef Py_ssize_t _end_of(const unsigned char[::1] names, Py_ssize_t at) except -1 nogil
 

@@ -31,6 +31,7 @@ from .codes import (
     NEW,
     SCOPE_BITS,
     SELFTEST,
+    SET_ASIDE,
 )
 
 if not cython.compiled:
@@ -40,6 +41,7 @@ MAGIC = int.from_bytes(b"BLKLST\x00\x01", "little")
 HEADER_WORDS = 24
 CHECK_WORD = 22
 SELFTEST_ZONE = b"\x08selftest\x07invalid\x00"
+_SYNTHETIC_FLAGS = (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
 
 _HEADER_WORDS = HEADER_WORDS
 _SCOPE_BITS = SCOPE_BITS
@@ -49,6 +51,7 @@ _EXCEPT_SELF = EXCEPT_SELF
 _EXCEPT_BELOW = EXCEPT_BELOW
 _EXCEPTION_BELOW = EXCEPTION_BELOW
 _NEW = NEW
+_SET_ASIDE = SET_ASIDE
 _SELFTEST = SELFTEST
 _ONE = 1
 _DIGEST_BITS = 0xFFFFFFFFFFFF0000
@@ -159,11 +162,50 @@ def write(
     """
     if len(flags) % 2:
         raise ValueError("flags: an odd number of octets")
+    synthetic = bytes([len(selftest)]) + selftest + SELFTEST_ZONE
+    blob = memoryview(bytes(names) + synthetic)
+    bits = memoryview(bytes(flags) + _SYNTHETIC_FLAGS)
+    image = _empty(len(bits) // 2, list_id, serial, issued, expires, generation, selftest)
+    words = memoryview(image).cast("Q")
+    digest_key = memoryview(bytes(key)).cast("Q")
+    out = memoryview(bytearray(16)).cast("Q")
+    words[2] = _fill(words, blob, bits, digest_key, out) - 1
+    _mark_exceptions(words, blob, bits, digest_key, out)
+    if previous is not None:
+        _mark_new(words, previous, keep_new)
+    words[CHECK_WORD], words[CHECK_WORD + 1] = _check(words)
+    return image
+
+
+def join(views, *, list_id, serial, issued, expires, generation, selftest, key):
+    """Return one image, a bytearray, of all that several images of one digest key hold; `view` has accepted each.
+
+    Of a slot in two of them the bits are one name's that comes twice. Their synthetic names are left out, one with
+    the label `selftest` is added. Digests do not tell which entry is above an exception: where any is, all are taken
+    to be.
+    """
+    room = sum(words[2] for words in views) + 1
+    image = _empty(room, list_id, serial, issued, expires, generation, selftest)
+    words = memoryview(image).cast("Q")
+    out = memoryview(bytearray(16)).cast("Q")
+    synthetic = memoryview(bytes([len(selftest)]) + selftest + SELFTEST_ZONE)
+    used = _fill(words, synthetic, memoryview(_SYNTHETIC_FLAGS), memoryview(bytes(key)).cast("Q"), out)
+    for one in views:
+        used += _add(words, one)
+        words[7] |= one[7]
+        words[8] |= one[8]
+    if len(views) > 1:
+        _mark_all_above(words)
+    words[2] = used - 1
+    words[CHECK_WORD], words[CHECK_WORD + 1] = _check(words)
+    return image
+
+
+def _empty(entries, list_id, serial, issued, expires, generation, selftest):
+    """Return an image with room for `entries`, as a bytearray; what is counted or checked is not yet there."""
     if len(list_id) > 32 or not 0 < len(selftest) <= 32:
         raise ValueError("list_id, selftest: too long")
-    blob = bytes(names) + bytes([len(selftest)]) + selftest + SELFTEST_ZONE
-    bits = bytes(flags) + (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
-    slots = (len(bits) // 2) * 4 // 3 + 2
+    slots = entries * 4 // 3 + 2
     image = bytearray(8 * (HEADER_WORDS + 2 * slots))
     words = memoryview(image).cast("Q")
     words[0] = MAGIC
@@ -174,13 +216,6 @@ def write(
     words[6] = generation
     image[72:104] = list_id.encode("ascii").ljust(32, b"\0")[:32]
     image[104:136] = selftest.ljust(32, b"\0")[:32]
-    digest_key = memoryview(bytes(key)).cast("Q")
-    out = memoryview(bytearray(16)).cast("Q")
-    words[2] = _fill(words, memoryview(blob), memoryview(bits), digest_key, out) - 1
-    _mark_exceptions(words, memoryview(blob), memoryview(bits), digest_key, out)
-    if previous is not None:
-        _mark_new(words, previous, keep_new)
-    words[CHECK_WORD], words[CHECK_WORD + 1] = _check(words)
     return image
 
 
@@ -207,13 +242,7 @@ def _fill(words, names, flags, key, out):
         if words[slot + 1] & _SCOPE_BITS == 0:
             used += 1
         words[slot] = out[0]
-        # An exception ends the block of the same scope of the same name, whichever line came first.
-        bits = bits | (words[slot + 1] & 0xFFFF)
-        if bits & _EXCEPT_SELF:
-            bits = bits & ~_BLOCK_SELF
-        if bits & _EXCEPT_BELOW:
-            bits = bits & ~_BLOCK_BELOW
-        words[slot + 1] = (out[1] & _DIGEST_BITS) | bits
+        words[slot + 1] = (out[1] & _DIGEST_BITS) | _together(bits, words[slot + 1] & 0xFFFF)
         if depth < 64:
             words[7] = words[7] | (_ONE << depth)
         else:
@@ -223,6 +252,53 @@ def _fill(words, names, flags, key, out):
     if 2 * number != flags.shape[0]:
         raise ValueError("flags: more than there are names")
     return used
+
+
+def _together(one, other):
+    """Return the bits of a name that comes twice, whichever line came first.
+
+    An exception ends the block of the same scope. What one line sets aside no other line puts in force; where no
+    block is left, nothing is set aside.
+    """
+    bits = one | other
+    if bits & _EXCEPT_SELF:
+        bits = bits & ~_BLOCK_SELF
+    if bits & _EXCEPT_BELOW:
+        bits = bits & ~_BLOCK_BELOW
+    if bits & (_BLOCK_SELF | _BLOCK_BELOW) == 0:
+        bits = bits & ~_SET_ASIDE
+    return bits
+
+
+def _add(words, other):
+    """Put every entry of another image into its slot; return the slots that came into use."""
+    used = 0
+    at = _HEADER_WORDS
+    while at < other.shape[0]:
+        tail = other[at + 1]
+        if tail & _SCOPE_BITS and tail & _SELFTEST == 0:
+            slot = _place(words, other[at], tail >> 16)
+            if words[slot + 1] & _SCOPE_BITS == 0:
+                used += 1
+            words[slot] = other[at]
+            words[slot + 1] = (tail & _DIGEST_BITS) | _together(tail & 0xFFFF, words[slot + 1] & 0xFFFF)
+        at += 2
+    return used
+
+
+def _mark_all_above(words):
+    """Mark every block as above an exception, where there is an exception at all."""
+    found = 0
+    at = _HEADER_WORDS + 1
+    while at < words.shape[0]:
+        found = found | (words[at] & (_EXCEPT_SELF | _EXCEPT_BELOW))
+        at += 2
+    at = _HEADER_WORDS + 1
+    while found and at < words.shape[0]:
+        if words[at] & (_BLOCK_SELF | _BLOCK_BELOW) and words[at] & _SELFTEST == 0:
+            words[at] = words[at] | _EXCEPTION_BELOW
+        at += 2
+    return 0
 
 
 def _end_of(names, at):
