@@ -1,0 +1,178 @@
+"""Real primaries feed us: BIND, Knot and NSD serve a zone with TSIG, over TCP and TLS, and tell of its changes."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from resolver.feed import processes, source_zone
+from resolver.feed.confine import Failed
+from resolver.feed.messages import Facts, FetchRequest, Reason
+from tests.fakes.primary import key_file
+from tests.fakes.upstream import Upstream, in_thread, records
+from tests.journeys.running import HOST, PAGE_V4, Authority, Service, configure, free_ports, launch, stop
+from tests.peers.primaries import KEY, PROGRAMS, ZONE, Certificate, primary
+
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(120)]
+
+REAL = "198.51.100.7"
+HOSTNAME = "primary.test"
+KINDS = tuple(PROGRAMS)
+ZONE_RECORDS = (
+    "bad.test CNAME .",
+    "*.below.test CNAME *.",
+    "both.test CNAME .",
+    "*.both.test CNAME rpz-drop.",
+    "ok.both.test CNAME rpz-passthru.",
+    "local.test A 192.0.2.66",
+    "local.test TXT text",
+    "32.1.2.0.192.rpz-ip CNAME .",
+    "tcp.test CNAME rpz-tcp-only.",
+)
+BLOCKED = ("bad.test", "x.below.test", "a.b.below.test", "both.test", "x.both.test", "x.ok.both.test", "local.test")
+PASSED = ("x.bad.test", "below.test", "ok.both.test", "x.local.test", "tcp.test")
+
+# Knot 3.2 serves no zone over TLS.
+WAYS = [(kind, False) for kind in KINDS] + [("bind", True), ("nsd", True)]
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """Knows the primary by name, and the names that are asked for."""
+    table = {(f"{name}.", "A"): [REAL] for name in (*BLOCKED, *PASSED, "later.test")}
+    with in_thread(records({**table, (f"{HOSTNAME}.", "A"): [HOST]})) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    folder = tmp_path_factory.mktemp("pki")
+    ca = trustme.CA()
+    own = ca.issue_cert(HOSTNAME)
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    own.private_key_pem.write_to_path(str(folder / "key.pem"))
+    for one in own.cert_chain_pems:
+        one.write_to_path(str(folder / "chain.pem"), append=True)
+    return Certificate(chain=folder / "chain.pem", key=folder / "key.pem")
+
+
+@contextmanager
+def fed(folder: Path, upstream: Upstream, source: str, ports: Sequence[int], serial: int) -> Iterator[Service]:
+    """The service, fed by a zone, once this serial is in force; it polls once a day."""
+    folder.mkdir()
+    config = configure(folder, [upstream.address], ports, "refused = 1.0\n")
+    text = config.read_text()
+    before, rest = text.split("[list.source]\n")
+    config.write_text(f"{before}[list.source]\n{source}poll = '1d'\n[list.guard]\n{rest.partition('[list.guard]')[2]}")
+    process = launch(folder, config, "compiled")
+    dns, page, metrics = ports
+    nobody = Authority(folder / "authority")
+    service = Service(dns=dns, page=page, metrics=metrics, folder=folder, authority=nobody, process=process)
+    try:
+        service.until("/healthz")
+        service.until_serial(serial)
+        yield service
+    finally:
+        status = stop(process)
+    assert status == 0, service.said
+
+
+def dug(dig: str, service: Service, name: str) -> str:
+    """The addresses that a client of Debian's is told."""
+    command = [dig, "+short", f"@{HOST}", "-p", str(service.dns), name, "A"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(("kind", "tls"), WAYS, ids=[f"{kind}-{'tls' if tls else 'tcp'}" for kind, tls in WAYS])
+def test_a_zone_is_in_force_and_a_notify_brings_the_next_serial(
+    kind: str,
+    tls: bool,
+    tmp_path: Path,
+    upstream: Upstream,
+    certificate: Certificate,
+    program: Callable[[str], str],
+) -> None:
+    program(PROGRAMS[kind])
+    tools = [program("dig"), program("kdig")]
+    ports = free_ports(3)
+    folder = tmp_path / "primary"
+    with primary(
+        kind, folder, ZONE_RECORDS, serial=2**32 - 1, notify=ports[:1], certificate=certificate if tls else None
+    ) as serving:
+        url = f"tls://{HOSTNAME}:{serving.tls}/{ZONE}" if tls else serving.url
+        source = f"kind = 'zone'\nurl = '{url}'\nroot = '{folder / KEY}.key'\n"
+        source += f"ca = '{certificate.chain.parent / 'ca.pem'}'\n" if tls else ""
+        with fed(tmp_path / "service", upstream, source, ports, 2**32 - 1) as service:
+            assert {(name, dug(tool, service, name)) for tool in tools for name in BLOCKED} == {
+                (name, PAGE_V4) for name in BLOCKED
+            }
+            assert {(name, dug(tool, service, name)) for tool in tools for name in PASSED} == {
+                (name, REAL) for name in PASSED
+            }
+            shown = service.get("/metrics")[1].decode()
+            assert 'reason="trigger"} 1' in shown
+            assert 'reason="action"} 1' in shown
+            assert dug(tools[0], service, "later.test") == REAL
+            # The serial wraps around, and goes on.
+            serving.publish(4, [*ZONE_RECORDS, "later.test CNAME ."])
+            service.until_serial(2**32 + 4)
+            assert dug(tools[0], service, "later.test") == PAGE_V4
+            assert "update failed" not in service.said
+
+
+def request_of(url: str, root: Path) -> FetchRequest:
+    return FetchRequest(
+        list_id="demo",
+        parent=os.getpid(),
+        output=processes.memory_file("list"),
+        url=url,
+        root=str(root),
+        target="",
+        metadata="",
+        ca="",
+        certificate="",
+        key="",
+        max_bytes=2**20,
+        memory_bytes=2**31,
+        seconds=20.0,
+    )
+
+
+def fetched(request: FetchRequest) -> Facts | str:
+    """The facts, or the reason why there are none."""
+    told: list[Facts] = []
+    try:
+        source_zone.fetch(request, lambda facts: bool(told.append(facts)))
+    except Failed as failed:
+        return failed.reason
+    finally:
+        os.close(request.output)
+    return told[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrong_key_no_key_and_no_zone(kind: str, tmp_path: Path, program: Callable[[str], str]) -> None:
+    program(PROGRAMS[kind])
+    with primary(kind, tmp_path / "primary", ZONE_RECORDS) as serving:
+        right = serving.folder / f"{KEY}.key"
+        other = key_file(tmp_path, KEY, secret="b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3Q=")
+        unknown = key_file(tmp_path, "unknown.example")
+        assert isinstance(fetched(request_of(serving.url, right)), Facts)
+        assert fetched(request_of(serving.url, other)) == Reason.TRANSFER
+        assert fetched(request_of(serving.url, unknown)) == Reason.TRANSFER
+        assert fetched(request_of(f"{serving.url}x", right)) == Reason.TRANSFER
+        assert fetched(request_of(serving.url, tmp_path / "none")) == Reason.ROOT_UNUSABLE
+
+
+def test_every_primary_of_a_zone_gives_the_same_digest(tmp_path: Path, program: Callable[[str], str]) -> None:
+    facts = []
+    for kind in KINDS:
+        program(PROGRAMS[kind])
+        with primary(kind, tmp_path / kind, ZONE_RECORDS) as serving:
+            facts.append(fetched(request_of(serving.url, serving.folder / f"{KEY}.key")))
+    assert all(isinstance(one, Facts) for one in facts)
+    assert len({one.digest for one in facts if isinstance(one, Facts)}) == 1
