@@ -12,22 +12,25 @@ Rules:
 
 import os
 import sys
+from typing import Final
 
 import msgspec
 
 from resolver.core import image
 
-from . import read, read_zone, seal, suffixes, synthetic
+from . import read, read_csv, read_zone, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
 from .messages import Compiled, CompileRequest
+
+_READERS: Final = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
 
 
 def compiled(
     request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes
 ) -> tuple[Compiled, bytearray]:
     """Counts and image of the list in `data`; Failed with a reason where it is refused whole."""
+    reading = _READERS[request.format]
     try:
-        reading = read_zone.read_zone if request.format == "rpz" else read.read
         entries = reading(data, psl, demonstration=request.demonstration, max_entries=request.max_entries)
     except read.ReadError as error:
         raise Failed(error.reason) from None

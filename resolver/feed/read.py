@@ -79,6 +79,7 @@ class Refusal(StrEnum):
     SELFTEST = "selftest"
     TRIGGER = "trigger"
     ACTION = "action"
+    DISAGREES = "disagrees"
 
 
 class ReadError(Exception):

@@ -208,9 +208,10 @@ async def test_over_https_with_a_client_certificate(
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     pem = tmp_path / "client.pem"
     ca.issue_cert("isp.test").private_key_and_cert_chain_pem.write_to_path(str(pem))
-    (drop.folder / "list.gpg").write_bytes(authority.seals(listing(1), us))
+    rows = f"1;{int(time.time())}\nhttp://csv.test/;csv.test;192.0.2.1;192.0.2.1\nhttp://csv.test/x;csv.test;;\n"
+    (drop.folder / "list.csv.gpg").write_bytes(authority.seals(rows.encode(), us))
     with Server(drop.folder, ca, clients=True, name="127.0.0.1") as server:
-        source = drop.source.replace(drop.folder.as_uri(), f"{server.url}/list.gpg")
+        source = drop.source.replace(drop.folder.as_uri(), f"{server.url}/list.csv.gpg") + '\nformat = "csv"'
         trusted = f'\nca = "{tmp_path / "ca.pem"}"'
         without = begun(tmp_path / "without", source + trusted)
         await without.list.poll()
@@ -218,7 +219,10 @@ async def test_over_https_with_a_client_certificate(
         shown = f'\ncertificate = "{pem}"\nkey = "{pem}"'
         enforcer = begun(tmp_path / "state", source + trusted + shown)
         await enforcer.list.poll()
-        assert (enforcer.enforced, enforcer.failures, enforcer.blocks("serial1.test")) == (1, {}, True)
+        assert (enforcer.enforced, enforcer.failures, enforcer.blocks("csv.test")) == ("no list", {}, False)
+        held = enforcer.list.state.held
+        assert held is not None
+        assert (held.record.refused_lines, held.reasons) == ({"url": (3,)}, ("refused_share",))
 
 
 async def test_a_withdrawal_is_held(drop: Drop, enforcer: Enforcer, authority: Person, us: Person) -> None:
