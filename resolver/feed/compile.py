@@ -12,7 +12,6 @@ Rules:
 
 import os
 import sys
-from typing import Final
 
 import msgspec
 
@@ -22,14 +21,13 @@ from . import read, read_csv, read_zone, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
 from .messages import Compiled, CompileRequest
 
-_READERS: Final = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
-
 
 def compiled(
     request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes
 ) -> tuple[Compiled, bytearray]:
     """Counts and image of the list in `data`; Failed with a reason where it is refused whole."""
-    reading = _READERS[request.format]
+    readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
+    reading = readers[request.format]
     try:
         entries = reading(data, psl, demonstration=request.demonstration, max_entries=request.max_entries)
     except read.ReadError as error:
