@@ -47,7 +47,18 @@ DONE: Final = "done"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 
-_LOGGED: Final = {"reload", "flush", "release", "end-release", "confirm-release"}
+_LOGGED: Final = {
+    "reload",
+    "flush",
+    "fetch",
+    "approve",
+    "approve-set-aside",
+    "resume",
+    "rollback",
+    "release",
+    "end-release",
+    "confirm-release",
+}
 _PEER: Final = struct.Struct("3i")
 
 _log: Final = logging.getLogger("resolver.control")

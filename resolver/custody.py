@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from resolver import control, release_desk
+from resolver import control, list_desk, release_desk
 from resolver.config import Config, Source
 from resolver.feed import activate, notify, outbox, poll, release, transport
 from resolver.feed.seal import Keys
@@ -26,6 +26,8 @@ class Custody:
 
     def __init__(self, config: Config, keys: Keys, in_force: InForce, now: Callable[[], float] = time.time) -> None:
         self._in_force = in_force
+        self._approvers = Path(config.control.approvers)
+        self._now = now
         hooks = activate.Hooks(
             judge=in_force.judge_of, put_in_force=self._put_in_force, lift=in_force.lift, take_out=in_force.take_out
         )
@@ -59,7 +61,8 @@ class Custody:
 
     def verbs(self) -> Mapping[str, control.Verb]:
         """What can be asked of it over the control socket."""
-        return release_desk.ReleaseDesk(self.releases, self.feed, self._in_force).verbs()
+        releases = release_desk.ReleaseDesk(self.releases, self.feed, self._in_force)
+        return {**list_desk.ListDesk(self.feed, self._approvers, self._now).verbs(), **releases.verbs()}
 
     def notified(self, packet: bytes, client: bytes) -> bytes | None:
         """The answer to a NOTIFY from the primary of a list's zone; None for any other packet."""

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from resolver import release_verbs
+from resolver import decision_verbs, release_verbs
 from resolver.terminal import DONE, FAILED, UsageError, add_config, complain, names
 
 
@@ -18,6 +18,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
     add_config(check)
     check.set_defaults(verb=_check)
+    decision_verbs.add_verbs(steps)
     release_verbs.add_verbs(steps)
     receipt = steps.add_parser("receipt", help="what this host signs with, to hand over to the authority")
     receipt.add_argument("--key", action="store_true", required=True, help="the public key, as PEM")

@@ -18,7 +18,7 @@ from resolver.authority import statement
 from resolver.config import Config
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
-from resolver.feed import poll, release
+from resolver.feed import approve, poll, release
 from resolver.feed.activate import ImageUnusable
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.store import StateUnreadable
@@ -149,6 +149,14 @@ def _status(config: Config) -> list[poll.Status]:
         raise ListUnreadable(f"the state below {config.state.directory} cannot be read: {error}") from None
 
 
+def status_of(config: Config, list_id: str) -> poll.Status:
+    """What is written of one list; ListUnreadable where there is none of that id."""
+    for one in _status(config):
+        if one.list_id == list_id:
+            return one
+    raise ListUnreadable("no such list is configured")
+
+
 def _date(seconds: int | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None
 
@@ -195,4 +203,7 @@ def _lines(one: poll.Status) -> Iterator[str]:
         refused = ", ".join(f"{reason} {count}" for reason, count in sorted(record.refused.items()) if count)
         yield f"  refused lines: {refused or 'none'}"
     if one.held is not None:
-        yield f"  held: serial {one.held.serial} ({', '.join(one.held_for)})"
+        yield f"  held: serial {one.held.serial} ({', '.join(one.held_for)}); see: list held {one.list_id}"
+    waits = approve.unconfirmed(one.state)
+    if waits is not None:
+        yield f"  rolled back on {_date(waits.at)} by {waits.principal} alone; next: list held {one.list_id}"

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from resolver import config
 
-from . import activate, state
+from . import activate, approve, state
 from .audit import Audit, Event
 from .messages import Reason
 from .processes import UpdateFailed
@@ -64,6 +64,7 @@ class EnforcedList:
         self._random = random
         self.one_at_a_time = asyncio.Lock()
         self._alarmed = 0
+        self._alarmed_rollback = 0
 
     # At start.
 
@@ -96,18 +97,42 @@ class EnforcedList:
             self._failed(Reason.STATE_UNREADABLE)
         return found, floor
 
+    # What persons decide: each step under `one_at_a_time`, see `decide`.
+
+    def note(self, event: Event, record: Record, detail: str, new: State) -> None:
+        """Write down who decided what about `record`, and the state that follows; may raise OSError."""
+        self._say(event, record, detail)
+        self._write(new)
+
     async def release_held(self) -> None:
         """Put in force the list that is held; UpdateFailed where it fails, nothing where none is held."""
-        async with self.one_at_a_time:
-            held = self.state.held
-            if held is not None:
-                self._say(Event.RELEASED, held.record)
-                await self.activate(held.record)
+        held = self.state.held
+        if held is not None:
+            self._say(Event.RELEASED, held.record)
+            await self.activate(held.record)
 
     async def go_back(self) -> None:
         """Take out the list in force for good and enforce the previous one, if there is one."""
-        async with self.one_at_a_time:
-            self._go_back("taken out")
+        self._go_back("taken out")
+
+    def approve_set_aside(self) -> None:
+        """Have the lines set aside of the list in force count."""
+        record = self.state.in_force
+        if record is not None:
+            self._again(replace(self.state, in_force=replace(record, approved=True)))
+
+    def resume(self, new: State) -> None:
+        """Have the entries that the breaker took out count again, in the state `new`."""
+        if new.in_force is not None:
+            self._say(Event.RESUMED, new.in_force)
+            self._again(replace(new, suspended=False))
+
+    def _again(self, new: State) -> None:
+        """Enforce the same image as `new` says."""
+        if new.in_force is not None:
+            view = self._tested(new.in_force)
+            self._write(new)
+            self._swap(view)
 
     def made_here(self, record: Record) -> bool:
         return record.digest_key == self._keys.digest_id and record.demonstration is self.list.demonstration
@@ -183,6 +208,10 @@ class EnforcedList:
     def look_at_dates(self) -> None:
         """Enforce, lift or put back the list in force where its dates now say otherwise."""
         record = self.state.in_force
+        waits = approve.unconfirmed(self.state)
+        if waits and self._now() >= waits.at + approve.CONFIRM_S and self._alarmed_rollback != waits.at:
+            self._alarmed_rollback = waits.at
+            _log.warning("list %s: nobody has confirmed the rollback to serial %d", self.list.id, waits.serial)
         if record is not None and not record.withdrawn:
             late = self._now() >= self.deadline(record)
             if late and self._alarmed != record.generation:
@@ -227,6 +256,7 @@ class EnforcedList:
     # What is told.
 
     def _write(self, new: State) -> None:
+        new = approve.kept(new, self._now())
         self.store.write_state(new)
         self.state = new
 

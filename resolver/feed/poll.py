@@ -11,17 +11,17 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from resolver.config import Config, List
 
-from . import activate, state
+from . import activate, approve, state
 from .audit import Audit, Event
 from .seal import Keys, host_key, load_keys
-from .state import Record
+from .state import Record, State
 from .store import Store
 from .update import ListUpdate
 
@@ -43,6 +43,8 @@ class ListFacts:
     demonstration: bool
     failures: Mapping[str, int]
     refused: Mapping[str, int]
+    rolled_back: int = 0
+    """When a list was taken out by one person whom nobody has confirmed yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Status:
     held_for: tuple[str, ...]
     quarantined: int
     expiry: int
+    state: State = field(default_factory=State)
 
 
 def folder_of(config: Config, list_id: str) -> Path:
@@ -140,6 +143,7 @@ class Feed:
 
 def _facts_of(one: ListUpdate) -> ListFacts:
     record, held = one.state.in_force, one.state.held
+    waits = approve.unconfirmed(one.state)
     newest = held.record if held else record
     return ListFacts(
         list_id=one.list.id,
@@ -155,6 +159,7 @@ def _facts_of(one: ListUpdate) -> ListFacts:
         demonstration=one.list.demonstration,
         failures=dict(one.failures),
         refused=newest.refused if newest else {},
+        rolled_back=waits.at if waits else 0,
     )
 
 
@@ -173,6 +178,7 @@ def _status_of(config: Config, one: List) -> Status:
         held_for=found.held.reasons if found.held else (),
         quarantined=len(found.quarantined),
         expiry=int(state.deadline(found.in_force, one.limit)) if found.in_force else 0,
+        state=found,
     )
 
 

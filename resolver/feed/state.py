@@ -85,7 +85,8 @@ class Held(_Part, frozen=True):
 
 
 class Approval(_Part, frozen=True):
-    """One person's verified signature under a statement; `key` is the fingerprint of what signed."""
+    """One person's verified signature under a statement that ends at `expiry`; `key` is the fingerprint of what
+    signed. used: what it decided was carried out."""
 
     action: str
     serial: int
@@ -93,6 +94,8 @@ class Approval(_Part, frozen=True):
     principal: str
     key: str
     at: int
+    expiry: int = 0
+    used: bool = False
 
 
 class Floor(_Part, frozen=True):

@@ -129,6 +129,10 @@ class ListUpdate(EnforcedList):
             refused_lines=compiled.refused_lines,
             set_aside=compiled.set_aside,
             set_aside_lines=compiled.set_aside_lines,
+            approved=current is not None
+            and current.approved
+            and current.identity == record.identity
+            and current.set_aside_lines == compiled.set_aside_lines,
         )
 
     def _open_image(self) -> int:

@@ -35,6 +35,7 @@ class Enforcer:
     fail_swaps: int = 0
     judged_wrong: bool = False
     suspended: bool = False
+    approved: bool = False
     view: memoryview | None = None
     events: list[int | str] = field(default_factory=list)
     told: Callable[[int | str], object] = str
@@ -131,7 +132,7 @@ class Enforcer:
         if self.fail_swaps:
             self.fail_swaps -= 1
             raise RuntimeError("name0.test")
-        self.view, self.suspended = view, suspended
+        self.view, self.suspended, self.approved = view, suspended, record.approved
         self._tell(record.serial)
 
     def lift(self, list_id: str) -> None:

@@ -1,0 +1,316 @@
+"""Decisions of persons: what is to be signed, whose signature it is, and when there are enough of them.
+
+Rules:
+- A statement is one line of compact JSON, {"action","list","serial","digest","expiry"} in this order, and a line feed.
+  Its expiry is the midnight (UTC) after the next day: nothing need be remembered to know the statements that hold.
+- What is to be signed follows from the state: `approve` names the list held, `approve-set-aside` and `resume` the list
+  in force, `rollback` the serial that comes back and the digest of the list that goes, which never returns: no
+  signature serves a second time.
+- Approving and resuming take two signatures, going back takes one; another's confirms it. Two count only from
+  different persons and different keys.
+- A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`), and only ssh-keygen says whose it is: by a file
+  of allowed signers that nobody but its owner can write, with one person to a line. Who calls, root too, is nobody.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from .processes import memory_file
+from .state import Approval, State
+
+NAMESPACE: Final = "blocklist-resolver"
+MAX_SIGNATURE_BYTES: Final = 6144
+"""An RSA key of 16,384 bits signs in less; a request over the control socket has room for one."""
+MAX_SIGNERS_BYTES: Final = 2**20
+MAX_SAID_BYTES: Final = 65536
+VERIFY_S: Final = 10.0
+DAY_S: Final = 86400
+CONFIRM_S: Final = DAY_S
+"""Within this time another person has to confirm a rollback."""
+_PROGRAMS: Final = "/usr/bin:/bin:/usr/local/bin"
+_GOOD: Final = re.compile(rb"Good \S+ signature for .+ with \S+ key (SHA256:\S+)\s*")
+_PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
+
+
+class Action(StrEnum):
+    """What a person can decide."""
+
+    APPROVE = "approve"
+    APPROVE_SET_ASIDE = "approve-set-aside"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    RELEASE = "release"
+
+
+NEEDED: Final = {
+    Action.APPROVE: 2,
+    Action.APPROVE_SET_ASIDE: 2,
+    Action.RESUME: 2,
+    Action.ROLLBACK: 1,
+    Action.RELEASE: 1,
+}
+
+
+class Refused(Exception):
+    """A decision that does not count; the text says why, and is for who asked."""
+
+
+class Subject(NamedTuple):
+    """What a decision is about."""
+
+    serial: int
+    digest: str
+
+
+class Signer(NamedTuple):
+    """Whose signature it is: the person as the allowed signers call them, the key's fingerprint, the statement's
+    expiry in unix seconds."""
+
+    principal: str
+    key: str
+    expiry: int
+
+
+def expiries(now: float) -> tuple[int, int]:
+    """When the statements of today and of yesterday end, in unix seconds; neither has ended."""
+    midnight = int(now) // DAY_S * DAY_S
+    return midnight + 2 * DAY_S, midnight + DAY_S
+
+
+def statement(action: Action, list_id: str, subject: Subject, expiry: int) -> bytes:
+    """The bytes to sign."""
+    return (
+        msgspec.json.encode(
+            {
+                "action": action.value,
+                "list": list_id,
+                "serial": subject.serial,
+                "digest": subject.digest,
+                "expiry": datetime.fromtimestamp(expiry, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        )
+        + b"\n"
+    )
+
+
+def statements(action: Action, list_id: str, subject: Subject, now: float) -> dict[int, bytes]:
+    """The statements that hold now, by their expiry."""
+    return {expiry: statement(action, list_id, subject, expiry) for expiry in expiries(now)}
+
+
+def unconfirmed(state: State) -> Approval | None:
+    """The rollback that nobody else has confirmed yet."""
+    if state.in_force is None or state.gone_back_to != state.in_force.identity:
+        return None
+    found = [one for one in state.approvals if one.action == Action.ROLLBACK and one.serial == state.in_force.serial]
+    return found[0] if len(found) == 1 else None
+
+
+def subject(state: State, action: Action) -> Subject:
+    """What a statement of `action` names now; Refused where there is nothing to decide."""
+    record = state.in_force
+    match action:
+        case Action.APPROVE:
+            if state.held is None:
+                raise Refused("nothing is held")
+            if any(digest == state.held.record.digest for _, digest in state.quarantined):
+                raise Refused("the list that is held was taken out before: it is never approved")
+            return Subject(*state.held.record.identity)
+        case Action.APPROVE_SET_ASIDE:
+            if record is None or not record.set_aside or record.approved:
+                raise Refused("no line of the list in force waits for approval")
+            return Subject(*record.identity)
+        case Action.RESUME:
+            if record is None or not state.suspended:
+                raise Refused("no entries are suspended")
+            return Subject(*record.identity)
+        case Action.ROLLBACK:
+            waits = unconfirmed(state)
+            if waits is not None:
+                return Subject(waits.serial, waits.digest)
+            if record is None or state.previous is None or state.previous.identity in state.quarantined:
+                raise Refused("there is no previous list that could come back")
+            return Subject(state.previous.serial, record.digest)
+    raise Refused("not decided for a list")
+
+
+def kept(state: State, now: float) -> State:
+    """The state without the approvals that can count for nothing any more: expired, or of what is no longer there."""
+    rest = tuple(one for one in state.approvals if _counts(state, one, now))
+    return state if rest == state.approvals else replace(state, approvals=rest)
+
+
+def _counts(state: State, one: Approval, now: float) -> bool:
+    record = state.in_force
+    if one.action == Action.ROLLBACK:
+        back = state.previous
+        if record is not None and state.gone_back_to == record.identity and one.serial == record.serial:
+            return True
+        return record is not None and back is not None and (one.serial, one.digest) == (back.serial, record.digest)
+    if one.action == Action.APPROVE:
+        record = state.held.record if state.held else None
+    elif one.action == Action.APPROVE_SET_ASIDE and record is not None and record.approved:
+        return False
+    return record is not None and record.identity == (one.serial, one.digest) and now < one.expiry
+
+
+def waiting(state: State, action: Action, about: Subject) -> tuple[Approval, ...]:
+    """The approvals that count for a decision that is not carried out."""
+    return tuple(
+        one for one in state.approvals if (one.action, one.serial, one.digest) == (action, *about) and not one.used
+    )
+
+
+def add(state: State, action: Action, about: Subject, signer: Signer, now: float) -> State:
+    """The state with one more approval; the same state where this person's counts already and no other is missing.
+    Refused where it adds nothing: a person or a key that has signed, or a signature that has served."""
+    for one in state.approvals:
+        if (one.action, one.serial, one.digest) != (action, *about):
+            continue
+        if one.used:
+            if one.expiry >= signer.expiry:
+                raise Refused("this decision was carried out already: sign the statement of a later day")
+        elif (one.principal, one.key) == (signer.principal, signer.key):
+            if missing(state, action, about) == 0 and unconfirmed(state) is not one:
+                return state
+            raise Refused(f"the signature of {signer.principal} counts already: another person's is needed")
+        elif one.principal == signer.principal:
+            raise Refused(f"{signer.principal} has signed already with another key: another person's is needed")
+        elif one.key == signer.key:
+            raise Refused("this key has signed already under another name: another person's own is needed")
+    new = Approval(
+        action=action.value,
+        serial=about.serial,
+        digest=about.digest,
+        principal=signer.principal,
+        key=signer.key,
+        at=int(now),
+        expiry=signer.expiry,
+    )
+    return replace(state, approvals=(*state.approvals, new))
+
+
+def missing(state: State, action: Action, about: Subject) -> int:
+    """How many signatures are still needed."""
+    return max(0, NEEDED[action] - len(waiting(state, action, about)))
+
+
+def used(state: State, action: Action, about: Subject) -> State:
+    """The state in which the approvals of a decision have served, and cannot again."""
+    served = set(waiting(state, action, about))
+    return replace(
+        state, approvals=tuple(replace(one, used=True) if one in served else one for one in state.approvals)
+    )
+
+
+# Whose signature it is.
+
+
+async def signer_of(signature: bytes, held: Mapping[int, bytes], approvers: Path) -> Signer:
+    """Who has signed one of the statements (by their expiry); Refused where nobody who may did."""
+    if len(signature) > MAX_SIGNATURE_BYTES or not signature.startswith(b"-----BEGIN SSH SIGNATURE-----"):
+        raise Refused("not a signature of ssh-keygen -Y sign")
+    program = shutil.which("ssh-keygen", path=_PROGRAMS)
+    if program is None:
+        raise Refused("ssh-keygen is not there to verify signatures: install openssh-client")
+    signers = await asyncio.to_thread(_signers, approvers)
+    files = memory_file("signature", signature), memory_file("signers", signers)
+    try:
+        found, said, why = await _run(program, "find-principals", files)
+        if found:
+            words = why.decode(errors="replace")
+            if "expired" in words or "not yet valid" in words:
+                raise Refused("the signer's key is not valid now: see its valid-before in control.approvers")
+            raise Refused("signed by no key of control.approvers")
+        persons = said.decode(errors="replace").split("\n")[:-1]
+        if len(persons) != 1 or not _PERSON.fullmatch(persons[0]):
+            raise Refused("the signer's line of control.approvers must name one person, without * and ?")
+        for expiry, data in held.items():
+            found, said, why = await _run(
+                program, "verify", files, "-n", NAMESPACE, "-I", persons[0], data=data
+            )
+            good = _GOOD.fullmatch(said)
+            if not found and good:
+                return Signer(persons[0], good[1].decode(), expiry)
+            if b"namespace" in why:
+                raise Refused(f"the signature, or its signer's line, is not for the namespace {NAMESPACE}")
+    finally:
+        for handle in files:
+            os.close(handle)
+    raise Refused("the signature is not under what is to be decided now, or has expired: sign what --statement prints")
+
+
+def _signers(path: Path) -> bytes:
+    """The allowed signers; Refused where another than their owner could have written them."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise Refused(f"control.approvers: {path}: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        for found, what in ((os.fstat(handle), f"{path}"), (os.stat(path.parent), f"the folder {path.parent}")):
+            shared = found.st_mode & 0o022 and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX)
+            if shared or found.st_uid not in (0, os.geteuid()):
+                raise Refused(f"control.approvers: {what} can be written by others: chown root, chmod go-w")
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise Refused(f"control.approvers: {path}: not a file")
+        data = file.read(MAX_SIGNERS_BYTES + 1)
+    if len(data) > MAX_SIGNERS_BYTES:
+        raise Refused(f"control.approvers: {path}: too large")
+    return data
+
+
+async def _run(
+    program: str, step: str, files: tuple[int, int], *words: str, data: bytes = b""
+) -> tuple[int, bytes, bytes]:
+    """Status, stdout and stderr of ssh-keygen; it finds signature and signers by descriptor and knows nothing else."""
+    signature, signers = (f"/proc/self/fd/{handle}" for handle in files)
+    # A file, no pipe: a program that ends without reading it breaks nothing.
+    typed = memory_file("statement", data)
+    try:
+        child = await _started(program, step, signature, signers, *words, typed=typed, files=files)
+    finally:
+        os.close(typed)
+    try:
+        async with asyncio.timeout(VERIFY_S):
+            said, why = await child.communicate()
+    except TimeoutError:
+        raise Refused(f"ssh-keygen gave no answer in {VERIFY_S:g} s") from None
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    return child.returncode or 0, said[:MAX_SAID_BYTES], why[:MAX_SAID_BYTES]
+
+
+async def _started(
+    program: str, step: str, signature: str, signers: str, *words: str, typed: int, files: tuple[int, int]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        program,
+        "-Y",
+        step,
+        "-s",
+        signature,
+        "-f",
+        signers,
+        *words,
+        stdin=typed,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=files,
+        env={},
+        cwd="/",
+    )

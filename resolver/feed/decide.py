@@ -1,0 +1,110 @@
+"""Carry out what persons decide about a list: take a signature, count it, and act once there are enough.
+
+Rules:
+- A signature is on the disk, in the audit log and in the state, before anything follows from it; a crash loses none,
+  and whoever has signed calls again to have a decision carried out that has all its signatures.
+- A decision that has begun goes on to its end, whatever becomes of who asked.
+- What is told names the list, serials, persons and keys; never a name of the list.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from . import approve
+from .approve import Action, Refused, Subject
+from .audit import Event
+from .enforced import EnforcedList
+from .state import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What became of a signature: whose it was, how many are missing, and whether the decision was carried out, or
+    (a rollback) confirmed."""
+
+    principal: str
+    key: str
+    missing: int
+    done: bool
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signature as it came; `uid` is the kernel's word for who asked, `serial` what they named."""
+
+    action: Action
+    serial: int
+    signature: bytes
+    uid: int
+
+
+async def decide(one: EnforcedList, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
+    """Count a signature, and act where it was the last one needed; approve.Refused where it does not count,
+    UpdateFailed or OSError where the list could not be put in force."""
+    return await _to_its_end(_decide(one, signed, approvers, now))
+
+
+async def _decide(one: EnforcedList, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
+    async with one.one_at_a_time:
+        action, at = signed.action, now()
+        about = approve.subject(one.state, action)
+        if about.serial != signed.serial:
+            raise Refused(f"serial {signed.serial} is not what is to be decided: that is serial {about.serial}")
+        held = approve.statements(action, one.list.id, about, at)
+        signer = await approve.signer_of(signed.signature, held, approvers)
+        confirms = action is Action.ROLLBACK and approve.unconfirmed(one.state) is not None
+        new = approve.add(approve.kept(one.state, at), action, about, signer, at)
+        if new != one.state:
+            event = Event.ROLLBACK_CONFIRMED if confirms else Event.APPROVED
+            detail = f"{action.value}: {signer.principal} {signer.key}, by uid {signed.uid}"
+            one.note(event, _named(one, about), detail, new)
+        missing = approve.missing(one.state, action, about)
+        done = missing == 0 and not confirms
+        if done:
+            await _carry_out(one, action, about)
+        return Decided(principal=signer.principal, key=signer.key, missing=missing, done=done, confirmed=confirms)
+
+
+def _named(one: EnforcedList, about: Subject) -> Record:
+    """The record that an audit line speaks of."""
+    state = one.state
+    found = [state.held.record] if state.held else []
+    found += [record for record in (state.in_force, state.previous) if record is not None]
+    named = next((record for record in found if record.serial == about.serial), found[0])
+    return replace(named, serial=about.serial)
+
+
+async def _carry_out(one: EnforcedList, action: Action, about: Subject) -> None:
+    match action:
+        case Action.APPROVE:
+            await one.release_held()
+        case Action.APPROVE_SET_ASIDE:
+            one.approve_set_aside()
+        case Action.RESUME:
+            one.resume(approve.used(one.state, action, about))
+        case _:
+            await one.go_back()
+
+
+async def _to_its_end(work: Awaitable[Decided]) -> Decided:
+    """The result of `work`, which goes on where whoever waits for it leaves."""
+    task = asyncio.ensure_future(work)
+    _UNDER_WAY.add(task)
+    task.add_done_callback(_UNDER_WAY.discard)
+    task.add_done_callback(_seen)
+    return await asyncio.shield(task)
+
+
+_UNDER_WAY: set["asyncio.Future[Decided]"] = set()
+
+
+def _seen(task: "asyncio.Future[Decided]") -> None:
+    """Take the error of a decision that nobody waits for any more: the list has counted and logged it."""
+    if not task.cancelled():
+        task.exception()
+

@@ -1,0 +1,163 @@
+"""What waits for a person: lists that are held, lines set aside, entries suspended, a rollback to confirm.
+
+Rules:
+- All of it is read from the disk, as `list status` is; no service need run.
+- Counts, reasons, serials and line numbers are told, never a name.
+- What is to be signed follows from the state: nobody types a digest.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from resolver.config import Config
+from resolver.feed import approve, poll
+from resolver.feed.approve import Action, Subject
+from resolver.feed.state import Record
+from resolver.lists import status_of
+
+MAX_LINES = 20
+"""So many line numbers of a reason are shown to a person; JSON has all that are kept."""
+
+
+class NothingWaits(Exception):
+    """There is nothing to decide of that kind; says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One thing that a person may decide: what about, and who has signed."""
+
+    action: Action
+    about: Subject
+    signed: tuple[str, ...]
+    missing: int
+
+    @property
+    def command(self) -> str:
+        """The words after `list` that hand over a signature, but the list's id."""
+        return {
+            Action.APPROVE: "approve {} %d",
+            Action.APPROVE_SET_ASIDE: "approve {} %d --set-aside",
+            Action.RESUME: "resume {} %d",
+            Action.ROLLBACK: "rollback {} %d",
+        }[self.action] % self.about.serial
+
+
+def statement(config: Config, list_id: str, action: str, now: float) -> bytes:
+    """The bytes to sign; NothingWaits where there is nothing to decide, lists.ListUnreadable where nothing is known."""
+    one = status_of(config, list_id)
+    try:
+        about = approve.subject(one.state, Action(action))
+    except approve.Refused as refused:
+        raise NothingWaits(str(refused)) from None
+    return approve.statement(Action(action), list_id, about, approve.expiries(now)[0])
+
+
+def _decisions(one: poll.Status, now: float) -> Iterator[Decision]:
+    state = approve.kept(one.state, now)
+    for action in (Action.APPROVE, Action.APPROVE_SET_ASIDE, Action.RESUME, Action.ROLLBACK):
+        try:
+            about = approve.subject(state, action)
+        except approve.Refused:
+            continue
+        confirms = action is Action.ROLLBACK and approve.unconfirmed(state) is not None
+        if action is Action.ROLLBACK and not confirms:
+            continue  # one may always go back: that is no thing that waits
+        signed = tuple(one.principal for one in approve.waiting(state, action, about))
+        missing = 1 if confirms else approve.missing(state, action, about)
+        yield Decision(action=action, about=about, signed=signed, missing=missing)
+
+
+def as_json(config: Config, list_id: str, now: float) -> str:
+    """What waits, as JSON."""
+    one = status_of(config, list_id)
+    held = one.state.held
+    told = {
+        "list": list_id,
+        "in_force": _counts(one.in_force) if one.in_force else None,
+        "held": {**_counts(held.record), "reasons": list(held.reasons), "since": held.since} if held else None,
+        "suspended": one.state.suspended,
+        "decisions": [
+            {
+                "action": each.action.value,
+                "serial": each.about.serial,
+                "digest": each.about.digest,
+                "signed": list(each.signed),
+                "missing": each.missing,
+            }
+            for each in _decisions(one, now)
+        ],
+    }
+    return json.dumps(told, indent=2)
+
+
+def _counts(record: Record) -> dict[str, object]:
+    return {
+        "serial": record.serial,
+        "digest": record.digest,
+        "entries": record.entries,
+        "withdrawn": record.withdrawn,
+        "refused": dict(record.refused),
+        "refused_lines": {reason: list(lines) for reason, lines in record.refused_lines.items()},
+        "set_aside": dict(record.set_aside),
+        "set_aside_lines": {reason: list(lines) for reason, lines in record.set_aside_lines.items()},
+        "set_aside_approved": record.approved,
+    }
+
+
+def screen(config: Config, list_id: str, now: float) -> str:
+    """What waits, as a person reads it."""
+    return "\n".join(_screen(status_of(config, list_id), now))
+
+
+def _screen(one: poll.Status, now: float) -> Iterator[str]:
+    record, held = one.in_force, one.state.held
+    if held is not None:
+        was = record.entries if record else 0
+        growth = f", {held.record.entries - was:+d} against serial {record.serial} in force" if record else ""
+        what = "is a withdrawal" if held.record.withdrawn else f"has {held.record.entries} entries{growth}"
+        yield f"{one.list_id}: serial {held.record.serial} is held ({', '.join(held.reasons)}); it {what}"
+        yield from _lines("refused", held.record.refused, held.record.refused_lines)
+        yield from _lines("set aside", held.record.set_aside, held.record.set_aside_lines)
+    if record is not None and record.set_aside:
+        counts = "and counts: it was approved" if record.approved else "and does not count"
+        yield f"{one.list_id}: of serial {record.serial} in force some is set aside {counts}"
+        yield from _lines("set aside", record.set_aside, record.set_aside_lines)
+    if one.state.suspended and record is not None:
+        yield f"{one.list_id}: the entries new in serial {record.serial} are suspended by the breaker"
+    decisions = list(_decisions(one, now))
+    for each in decisions:
+        yield from _to_do(one.list_id, each)
+    if not decisions:
+        yield f"{one.list_id}: nothing waits for a person"
+        if one.state.previous is not None and record is not None:
+            back = one.state.previous.serial
+            yield f"  to go back from serial {record.serial} to {back}: list held {one.list_id} --statement rollback"
+
+
+def _lines(what: str, counts: dict[str, int], lines: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    for reason, count in sorted(counts.items()):
+        numbers = lines.get(reason, ())
+        if count:
+            more = ", ..." if count > len(numbers[:MAX_LINES]) else ""
+            yield f"  {what}: {reason} {count}: line {', '.join(map(str, numbers[:MAX_LINES]))}{more}"
+
+
+def _to_do(list_id: str, each: Decision) -> Iterator[str]:
+    if each.action is Action.ROLLBACK:
+        yield f"{list_id}: the rollback to serial {each.about.serial} was signed by {each.signed[0]}; confirm it:"
+    else:
+        signed = f"signed by {', '.join(each.signed)}; " if each.signed else ""
+        yield f"{list_id}: {each.action.value} serial {each.about.serial}: {signed}{missing(each.missing)}; to sign:"
+    file = f"{list_id}-{each.action.value}-{each.about.serial}"
+    yield f"  blocklist-resolver list held {list_id} --statement {each.action.value} > {file}"
+    yield f"  ssh-keygen -Y sign -n {approve.NAMESPACE} -f YOUR_KEY {file}"
+    yield f"  blocklist-resolver list {each.command.format(list_id)} --signature {file}.sig"
+
+
+def missing(count: int) -> str:
+    """How many signatures are missing, in words."""
+    if count == 0:
+        return "all signatures are there: hand one over again to have it carried out"
+    return f"{count} more signature{'s' * (count != 1)} needed, of another person each"

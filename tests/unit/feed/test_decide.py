@@ -1,0 +1,191 @@
+"""Signatures are counted, kept over a crash, and acted upon once there are enough; ssh-keygen is a made-up one."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from resolver.feed import approve, audit, decide
+from resolver.feed.approve import Action, Refused, Signer
+from resolver.feed.decide import Decided, Signed
+from tests.fakes.authority import Authority, names
+from tests.fakes.enforcer import Enforcer
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(autouse=True)
+def _signers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signature is its signer's name here."""
+
+    async def signer_of(signature: bytes, held: dict[int, bytes], approvers: Path) -> Signer:
+        return Signer(signature.decode(), f"SHA256:{signature.decode()}", max(held))
+
+    monkeypatch.setattr(approve, "signer_of", signer_of)
+
+
+@pytest.fixture
+def resolver(tmp_path: Path) -> Enforcer:
+    """Serial 7 is published; a poll puts it in force."""
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(1000), 7)
+    resolver = Enforcer(authority, tmp_path / "state")
+    resolver.feed.recover()
+    return resolver
+
+
+async def sign(resolver: Enforcer, action: Action, serial: int, person: str) -> Decided:
+    signed = Signed(action=action, serial=serial, signature=person.encode(), uid=1000)
+    return await decide.decide(resolver.list, signed, Path("/signers"), resolver.now)
+
+
+def said(resolver: Enforcer) -> list[tuple[str, int, str]]:
+    entries, _ = audit.verify(resolver.folder / "audit.log")
+    return [(entry.event.value, entry.serial, entry.detail) for entry in entries]
+
+
+async def publish(resolver: Enforcer, count: int, serial: int) -> None:
+    resolver.authority.publish(names(count), serial)
+    await resolver.list.poll()
+
+
+async def test_what_is_held_takes_two_persons_and_outlives_a_restart(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    await publish(resolver, 2000, 8)
+    with pytest.raises(Refused, match="serial 7 is not what is to be decided: that is serial 8"):
+        await sign(resolver, Action.APPROVE, 7, "anna")
+    one = await sign(resolver, Action.APPROVE, 8, "anna")
+    assert (one.missing, one.done, resolver.enforced) == (1, False, 7)
+    resolver.restarted()
+    assert resolver.enforced == 7
+    with pytest.raises(Refused, match="counts already"):
+        await sign(resolver, Action.APPROVE, 8, "anna")
+    two = await sign(resolver, Action.APPROVE, 8, "ben")
+    assert (two.missing, two.done, resolver.enforced) == (0, True, 8)
+    assert resolver.list.state.approvals == ()
+    assert said(resolver)[-4:] == [
+        ("approved", 8, "approve: anna SHA256:anna, by uid 1000"),
+        ("approved", 8, "approve: ben SHA256:ben, by uid 1000"),
+        ("released", 8, ""),
+        ("in_force", 8, ""),
+    ]
+    with pytest.raises(Refused, match="nothing is held"):
+        await sign(resolver, Action.APPROVE, 8, "carl")
+
+
+async def test_approvals_of_a_list_count_for_no_later_one(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    await publish(resolver, 2000, 8)
+    await sign(resolver, Action.APPROVE, 8, "anna")
+    await publish(resolver, 2001, 9)
+    assert resolver.list.state.approvals == ()
+    assert (await sign(resolver, Action.APPROVE, 9, "ben")).missing == 1
+    assert resolver.enforced == 7
+
+
+async def test_a_crash_before_activation_loses_no_signature(
+    resolver: Enforcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await resolver.list.poll()
+    await publish(resolver, 2000, 8)
+    await sign(resolver, Action.APPROVE, 8, "anna")
+    with monkeypatch.context() as patch:
+
+        async def crash(*_: object) -> None:
+            raise OSError("full")
+
+        patch.setattr(resolver.list, "activate", crash)
+        with pytest.raises(OSError, match="full"):
+            await sign(resolver, Action.APPROVE, 8, "ben")
+    resolver.restarted()
+    assert resolver.enforced == 7
+    assert len(resolver.list.state.approvals) == 2
+    assert (await sign(resolver, Action.APPROVE, 8, "ben")).done
+    assert resolver.enforced == 8
+
+
+async def test_lines_set_aside_count_once_approved_and_over_a_renewal(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    one = resolver.list
+    record = replace(one.state.in_force, set_aside={"protected": 1}, set_aside_lines={"protected": (3,)})
+    one._write(replace(one.state, in_force=record))
+    await sign(resolver, Action.APPROVE_SET_ASIDE, 7, "anna")
+    assert not resolver.approved
+    assert (await sign(resolver, Action.APPROVE_SET_ASIDE, 7, "ben")).done
+    assert resolver.approved
+    resolver.restarted()
+    assert resolver.approved
+    # What the renewal sets aside is nothing: that was not what was approved.
+    resolver.authority.publish(names(1000), 7, expires=2**33)
+    await resolver.list.poll()
+    assert resolver.list.state.in_force.expires == 2**33
+    assert not resolver.approved
+
+
+async def test_a_renewal_of_an_approved_list_stays_approved(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    one = resolver.list
+    one._write(replace(one.state, in_force=replace(one.state.in_force, approved=True)))
+    resolver.authority.publish(names(1000), 7, expires=2**33)
+    await resolver.list.poll()
+    assert resolver.approved
+    await publish(resolver, 1001, 8)
+    assert (resolver.enforced, resolver.approved) == (8, False)
+
+
+async def test_suspended_entries_count_again_after_two_signatures(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    one = resolver.list
+    one._write(replace(one.state, suspended=True))
+    resolver.restarted()
+    assert resolver.suspended
+    await sign(resolver, Action.RESUME, 7, "anna")
+    assert resolver.suspended
+    await sign(resolver, Action.RESUME, 7, "ben")
+    assert not resolver.suspended
+    resolver.restarted()
+    assert not resolver.suspended
+    assert [event for event, _, _ in said(resolver)][-3:] == ["approved", "approved", "resumed"]
+    resolver.list._write(replace(resolver.list.state, suspended=True))
+    with pytest.raises(Refused, match="carried out already"):
+        await sign(resolver, Action.RESUME, 7, "ben")
+
+
+async def test_one_goes_back_at_once_and_another_confirms(resolver: Enforcer, caplog: pytest.LogCaptureFixture) -> None:
+    await resolver.list.poll()
+    await publish(resolver, 1001, 8)
+    assert (await sign(resolver, Action.ROLLBACK, 7, "anna")).done
+    assert resolver.enforced == 7
+    resolver.restarted()
+    assert resolver.enforced == 7
+    facts = resolver.feed.facts()[0]
+    assert facts.rolled_back > 0
+    with pytest.raises(Refused, match="counts already"):
+        await sign(resolver, Action.ROLLBACK, 7, "anna")
+    later = time.time() + approve.CONFIRM_S
+    resolver.now = lambda: later
+    with caplog.at_level(logging.WARNING):
+        resolver.list.look_at_dates()
+        resolver.list.look_at_dates()
+    assert caplog.text.count("nobody has confirmed the rollback to serial 7") == 1
+    found = await sign(resolver, Action.ROLLBACK, 7, "ben")
+    assert (found.confirmed, found.done, resolver.enforced) == (True, False, 7)
+    assert resolver.feed.facts()[0].rolled_back == 0
+    assert said(resolver)[-1] == ("rollback_confirmed", 7, "rollback: ben SHA256:ben, by uid 1000")
+    with pytest.raises(Refused, match="no previous list"):
+        await sign(resolver, Action.ROLLBACK, 7, "carl")
+
+
+async def test_a_decision_goes_on_when_whoever_asked_has_left(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    await publish(resolver, 1001, 8)
+    asked = asyncio.ensure_future(sign(resolver, Action.ROLLBACK, 7, "anna"))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await asyncio.gather(*decide._UNDER_WAY)
+    assert resolver.enforced == 7
