@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,17 @@ def test_signatures_that_do_not_count(office: Office, service: Service) -> None:
     refused("that is serial 3", ben)
 
 
-def test_killed_after_the_first_signature(office: Office, service: Service) -> None:
+def test_killed_after_the_first_signature(office: Office, tmp_path: Path, upstream: Upstream) -> None:
+    entries = [f"name{n}.test" for n in range(600)]
+    with (
+        pytest.raises(AssertionError, match=f"ended with {-signal.SIGKILL}"),
+        serve(tmp_path, upstreams=[upstream.address], entries=entries, every="1h") as service,
+    ):
+        service.until_serial(1)
+        _killed_after_the_first_signature(office, service)
+
+
+def _killed_after_the_first_signature(office: Office, service: Service) -> None:
     held(office, service)
     data = office.statement("approve")
     assert office.run("approve", "demo", "2", "--signature", office.sign("anna", data)).returncode == 0
@@ -207,7 +218,7 @@ def test_killed_after_the_first_signature(office: Office, service: Service) -> N
     service.folder.joinpath("control").unlink()
     again = launch(service.folder, office.config, "compiled")
     try:
-        object.__setattr__(service, "process", again)
+        service = replace(service, process=again)
         service.until_serial(1)
         assert office.run("approve", "demo", "2", "--signature", office.sign("ben", data)).returncode == 0
         assert serial(service) == 2

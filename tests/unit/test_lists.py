@@ -188,7 +188,7 @@ def test_status_is_read_by_a_person(loaded: config.Config) -> None:
         "  issued 2023-11-14T22:13:20Z, in force since 2023-11-14T22:14:20Z",
         "  expires 2023-11-24T22:13:20Z, hard limit 2023-11-24T22:13:20Z",
         "  refused lines: malformed 2",
-        "  held: serial 8 (growth)",
+        "  held: serial 8 (growth); see: list held first",
         "second: no verified list yet",
     ]
 
