@@ -19,8 +19,10 @@ from resolver.config import Config, List
 from resolver.core import admit, codes, policy
 from resolver.core.local import Zones
 from resolver.core.name import Name, unfold
-from resolver.core.reply import Replies
+from resolver.core.question import Question, parse
+from resolver.core.reply import Replies, limit_of
 from resolver.query.answer import Tables
+from resolver.selftest import own_address
 from resolver.values import Address, Prefix
 
 BUCKETS = 65536
@@ -89,6 +91,8 @@ class InForce:
         self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
         self._number = 0
+        # Not replaced by `configure`: where a service listens, only a restart changes.
+        self._own = frozenset(octets(ipaddress.ip_address(own_address(one.host))) for one in config.listen.dns)
         self._access = self._access_of(config)
         self._zones = Zones(config.upstream.forward_zones)
         self.tables = self._build()
@@ -150,6 +154,30 @@ class InForce:
         """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
         return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets)))
 
+    def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, bool], bytes]:
+        """Return what the list answers by this image alone: (query, whether by stream) to octets, b"" where it blocks not.
+
+        As it is configured when it is called.
+        """
+        name, verdict, question, out = Name(), policy.Verdict(), Question(), memoryview(bytearray(4096))
+
+        def answer(packet: bytes, stream: bool) -> bytes:
+            one = next(one for one in self.config.lists if one.id == list_id)
+            member = policy.Member(view, replies_of(one, self.config), slot=0)
+            generation = policy.Generation(0, self._digest_key, (member,))
+            if parse(packet, len(packet), question) != codes.WELL_FORMED:
+                return b""
+            if policy.decide(generation, question.name, 1, verdict) != codes.BLOCK:
+                return b""
+            length = policy.answer(generation, verdict, out, packet, question, limit_of(question, stream))
+            return bytes(out[:length])
+
+        return answer
+
+    def trusts(self, host: str) -> bool:
+        """Tell whether a PROXY header is due in what comes from this address."""
+        return bool(admit.trusts(self.tables.access, octets(ipaddress.ip_address(host))))
+
     def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""
         member = policy.Member(view, None, slot=0)
@@ -175,7 +203,8 @@ class InForce:
         members = [self._member(one, self._images[one.id]) for one in self.config.lists if one.id in self._images]
         members += [policy.Member(view, None, slot=-1, release=True) for view in self._released]
         complete = self.enforced() or self.config.state.without_list == "forward"
-        return Tables(policy.Generation(self._number, self._digest_key, members), self._access, complete, self._zones)
+        generation = policy.Generation(self._number, self._digest_key, members)
+        return Tables(generation, self._access, complete, self._zones, self._own)
 
     def _member(self, one: List, image: _Image) -> policy.Member:
         return policy.Member(
