@@ -3,46 +3,52 @@
 Rules:
 - Parts meet here that never import each other: what the feed decides reaches the tables as a call.
 - What was saved is in force before the first socket opens (`recover`); what polls and watches runs after (`tasks`).
+- What came in force is proved on the sockets that are open: before they are, nothing is.
 """
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from resolver import control, list_desk, release_desk
-from resolver.config import Config, Source
-from resolver.feed import activate, notify, outbox, poll, release, transport
+from resolver import control, list_desk, release_desk, selftest
+from resolver.config import Config
+from resolver.core import image
+from resolver.feed import activate, notify, poll, release
+from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
 from resolver.tables import InForce
 
-SEND_S: Final = 30.0
-"""How long the delivery of one statement may take."""
-
 
 class Custody:
-    """Every list of a configuration, from its source to what is enforced."""
+    """Every list of a configuration, from its source to what is enforced.
 
-    def __init__(self, config: Config, keys: Keys, in_force: InForce, now: Callable[[], float] = time.time) -> None:
+    places: the sockets that queries come in by, none before they are open.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        keys: Keys,
+        in_force: InForce,
+        *,
+        places: Callable[[], Sequence[selftest.Place]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._in_force = in_force
+        self._places = places
         self._approvers = Path(config.control.approvers)
         self._now = now
         hooks = activate.Hooks(
-            judge=in_force.judge_of, put_in_force=self._put_in_force, lift=in_force.lift, take_out=in_force.take_out
+            judge=in_force.judge_of,
+            put_in_force=self._put_in_force,
+            lift=in_force.lift,
+            take_out=in_force.take_out,
+            prove=self._prove,
         )
         self.feed = poll.Feed(config, keys, hooks, now)
-        self.outbox = outbox.Outbox(
-            Path(config.state.directory) / "receipts",
-            poll.host_key_of(config, make=True),
-            poll.host_of(config),
-            {one.id: one.source for one in config.lists},
-            keep_s=float(config.state.audit_keep),
-            send=self._send,
-            now=now,
-        )
-        self._resolvers = tuple(map(str, config.upstream.servers))
-        self._notices = notify.Notices(config.lists, self._resolvers, self.feed.trigger)
+        self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
         self.releases = release.Releases(
             Path(config.state.directory) / "releases",
             keys,
@@ -56,7 +62,6 @@ class Custody:
     def recover(self) -> None:
         """Put in force every list that is saved here; OSError where the state folder cannot be used."""
         self.feed.recover()
-        self.outbox.prepare()
         self.releases.recover()
 
     def verbs(self) -> Mapping[str, control.Verb]:
@@ -70,23 +75,20 @@ class Custody:
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What has to run while serving, by name; none of it ends by itself."""
-        return {
-            "feed": self.feed.run(),
-            "receipts": self.outbox.run(),
-            "releases": self.releases.run(),
-            "notices": self._notices.run(),
-        }
+        return {"feed": self.feed.run(), "releases": self.releases.run(), "notices": self._notices.run()}
 
     def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
         self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)
 
     def _report(self, name: str, list_id: str, said: Mapping[str, Any]) -> None:
-        self.outbox.put(name, list_id, said)
-        self.outbox.wake()
+        self.feed.outbox.put(name, list_id, said)
+        self.feed.outbox.wake()
 
-    def _send(self, source: Source, name: str, data: bytes) -> None:
-        del name
-        access = transport.Access(
-            ca=source.ca, certificate=source.certificate, key=source.key, resolvers=self._resolvers
+    async def _prove(self, list_id: str, view: memoryview) -> Proof:
+        said = await selftest.prove(
+            self._places(),
+            image.header(view).selftest,
+            self._in_force.answer_of(list_id, view),
+            self._in_force.trusts,
         )
-        transport.Transport(access, SEND_S).post(source.receipt, data)
+        return Proof(sockets=said.sockets, questions=said.questions, wrong=said.wrong, silent=said.silent)

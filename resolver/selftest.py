@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from resolver.ask import build_query
-from resolver.config import Endpoint
 from resolver.core.proxy import SIGNATURE
+from resolver.values import Endpoint
 
 SECONDS: Final = 1.0
 """For all questions together."""

@@ -51,6 +51,7 @@ from resolver.query.forward import Forward
 from resolver.query.respond import Respond
 from resolver.query.trace import Trace
 from resolver.readings import Readings
+from resolver.selftest import Place
 from resolver.tables import InForce
 
 DRAIN_S: Final = 5.0
@@ -109,7 +110,7 @@ class Service:
         self._streams = Streams(self._answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
         self._trust_by(config)
         with _named(path, "state.directory", "cannot be used"):
-            self._custody = Custody(config, keys, self._in_force)
+            self._custody = Custody(config, keys, self._in_force, places=self._places)
         self._answer.notified = self._custody.notified
         page = check(path, config)
         self._page = Page(page) if page else None
@@ -236,11 +237,12 @@ class Service:
 
     def _bounds_of(self, config: Config) -> Bounds:
         limits = config.limits
-        return Bounds(
-            limits.connections,
-            limits.connections_per_client,
-            lambda client: bool(admit.exempts(self._in_force.tables.access, client)),
-        )
+        return Bounds(limits.connections, limits.connections_per_client, self._in_force.spares)
+
+    def _places(self) -> list[Place]:
+        """The sockets that queries come in by."""
+        datagrams = [Place(one, False) for one in self._datagrams.addresses]
+        return [*datagrams, *(Place(one, True) for one in self._streams.addresses)]
 
     def _trust_by(self, config: Config) -> None:
         """Say from whom a PROXY header names the client; without load balancers nothing is asked of a query."""

@@ -155,15 +155,15 @@ class InForce:
         return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets)))
 
     def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, bool], bytes]:
-        """Return what the list answers by this image alone: (query, whether by stream) to octets, b"" where it blocks not.
+        """Return what the list answers by this image alone: (query, whether by stream) to octets, or b"".
 
         As it is configured when it is called.
         """
-        name, verdict, question, out = Name(), policy.Verdict(), Question(), memoryview(bytearray(4096))
+        verdict, question, out = policy.Verdict(), Question(), memoryview(bytearray(4096))
 
         def answer(packet: bytes, stream: bool) -> bytes:
             one = next(one for one in self.config.lists if one.id == list_id)
-            member = policy.Member(view, replies_of(one, self.config), slot=0)
+            member = policy.Member(view, replies_of(one, self.config, deny=not self._released), slot=0)
             generation = policy.Generation(0, self._digest_key, (member,))
             if parse(packet, len(packet), question) != codes.WELL_FORMED:
                 return b""
@@ -177,6 +177,10 @@ class InForce:
     def trusts(self, host: str) -> bool:
         """Tell whether a PROXY header is due in what comes from this address."""
         return bool(admit.trusts(self.tables.access, octets(ipaddress.ip_address(host))))
+
+    def spares(self, client: bytes) -> bool:
+        """Tell whether a client (16 octets) is never limited: exempt, or this host itself."""
+        return client in self._own or bool(admit.exempts(self.tables.access, client))
 
     def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""

@@ -37,6 +37,7 @@ class _Receipt(Struct, frozen=True, kw_only=True):
     issued: int
     at: int
     withdrawn: bool = False
+    enforced: bool = True
     suspended: bool = False
     set_aside: dict[str, int] = {}
     approved: bool = False
@@ -76,6 +77,8 @@ def _one(name: str, data: bytes, digest: str, pinned: frozenset[bytes], roots: l
         raise Refused(f"{name}: signed by another key than that of --host-key")
     if receipt.withdrawn:
         raise Refused(f"{name}: says that the list is withdrawn")
+    if not receipt.enforced:
+        raise Refused(f"{name}: says that the list had no say on that host")
     if receipt.digest != digest:
         raise Refused(f"{name}: speaks of another file than --list (SHA-256 {receipt.digest})")
     if receipt.at < receipt.issued:

@@ -7,7 +7,7 @@ Rules:
 - A failure says which check, never which name.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from resolver.core import codes, image
 
 from . import synthetic
+from .receipt import Proof, Tested
 from .seal import Keys, SealBroken, unseal
 from .state import Record
 
@@ -38,13 +39,17 @@ _UNLISTED_ZONE: Final = b"\x07invalid\x00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the service does with a list: judge by an image (a view of u64), enforce it, let the list have
-    no say any more, or be without one. `judge` may run in another thread, the rest runs in the feed's."""
+    """What the service does with a list: judge by an image (a view of u64), enforce it, let the list have no say any
+    more, or be without one; and ask its own sockets whether they answer by it, once they are open.
+
+    `judge` may run in another thread, the rest runs in the feed's.
+    """
 
     judge: Judge
     put_in_force: PutInForce
     lift: Callable[[str], None]
     take_out: Callable[[str], None]
+    prove: Callable[[str, memoryview], Awaitable[Proof]]
 
 
 class ImageUnusable(Exception):
@@ -81,8 +86,8 @@ def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstratio
     return view
 
 
-def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) -> None:
-    """Pass, or raise SelfTestFailed."""
+def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) -> Tested:
+    """What was tested and passed; SelfTestFailed otherwise."""
     verdict = judge(view)
     label = image.header(view).selftest
     blocked = bytes([len(label)]) + label + image.SELFTEST_ZONE
@@ -97,3 +102,4 @@ def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) ->
         name = bytes([len(unlisted)]) + unlisted + _UNLISTED_ZONE
         if verdict(name, _TYPES[number % len(_TYPES)]) != codes.PASS:
             raise SelfTestFailed("unlisted names")
+    return Tested(digests=len(found), unlisted=SAMPLES)

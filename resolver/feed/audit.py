@@ -30,6 +30,7 @@ class Event(StrEnum):
     GONE_BACK = "gone_back"
     WITHDRAWN = "withdrawn"
     LIFTED = "lifted"
+    SUSPENDED = "suspended"
     FLOOR_RESET = "floor_reset"
     RECOVERED = "recovered"
     TORN = "torn"
@@ -71,6 +72,11 @@ class Audit:
         if torn:
             os.truncate(path, sum(len(line) + 1 for line in lines))
         self.torn = torn
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the last line; 0 and zeros where there is none."""
+        with self._lock:
+            return self._number, self._head
 
     def append(
         self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str = ""

@@ -11,6 +11,7 @@ Rules:
 import asyncio
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,7 +23,9 @@ from resolver import config
 from . import activate, approve, state
 from .audit import Audit, Event
 from .messages import Reason
+from .outbox import Outbox
 from .processes import UpdateFailed
+from .receipt import Tested
 from .seal import Keys
 from .state import Floor, Record, State
 from .store import StateUnreadable, Store
@@ -40,12 +43,14 @@ class EnforcedList:
         keys: Keys,
         audit: Audit,
         hooks: activate.Hooks,
+        outbox: Outbox,
         *,
         now: Callable[[], float],
         resolvers: tuple[str, ...] = (),
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.list = one
+        self.outbox = outbox
         self.store = store
         self.state = State()
         self.floor: Floor | None = None
@@ -63,6 +68,11 @@ class EnforcedList:
         self._now = now
         self._random = random
         self.one_at_a_time = asyncio.Lock()
+        # The image enforced (a view of u64) and what its self-test found; None where the list has no say.
+        self.view: memoryview | None = None
+        self.tested: Tested | None = None
+        # Held by whoever replaces the state in another thread than the loop's, or without the lock above.
+        self._changing = threading.RLock()
         self._alarmed = 0
         self._alarmed_rollback = 0
 
@@ -155,25 +165,29 @@ class EnforcedList:
         except activate.ImageUnusable:
             raise UpdateFailed(Reason.IMAGE_UNUSABLE) from None
         try:
-            activate.self_test(view, self._hooks.judge, self._random)
+            self.tested = activate.self_test(view, self._hooks.judge, self._random)
         except activate.SelfTestFailed as failed:
             self.selftest_passed = False
             if self.state.in_force is None or self.state.in_force.identity != record.identity:
-                self._say(Event.QUARANTINED, record, str(failed))
-                self._write(state.quarantine(self.state, record))
+                with self._changing:
+                    self._say(Event.QUARANTINED, record, str(failed))
+                    self._write(state.quarantine(self.state, record))
             raise UpdateFailed(Reason.SELFTEST) from None
         self.selftest_passed = True
         return view
 
     def _write_down(self, record: Record) -> None:
-        record = replace(record, since=int(self._now()))
+        current = self.state.in_force
+        renewal = current is not None and current.identity == record.identity and bool(current.since)
+        record = replace(record, since=current.since if current and renewal else int(self._now()))
         if self.floor is not None and self.floor.record.targets_keys != record.targets_keys:
             self._say(Event.FLOOR_RESET, record, "targets keys replaced")
         self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record)
         floor = Floor(record=record)
         self.store.write_floor(floor)
         self.floor = floor
-        self._write(state.put_in_force(self.state, record))
+        with self._changing:
+            self._write(state.put_in_force(self.state, record))
 
     def _swap(self, view: memoryview | None) -> None:
         """Have the service enforce the list in force as its dates allow; one it cannot take is taken out."""

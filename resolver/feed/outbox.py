@@ -32,7 +32,7 @@ _PART: Final = ".part"
 
 _log: Final = logging.getLogger("resolver.feed")
 
-Send = Callable[[Source, str, bytes], None]
+Send = Callable[[Source, bytes], None]
 """Posts a statement to a source's `receipt` url; OSError or NotFetched where it was not taken."""
 
 
@@ -87,6 +87,13 @@ class Outbox:
         """Whether a statement of this name was written."""
         return self._path(name).exists()
 
+    def written_at(self, name: str) -> int:
+        """When a statement of this name was written (unix seconds), 0 where it was not."""
+        try:
+            return int(self._path(name).stat().st_mtime)
+        except FileNotFoundError:
+            return 0
+
     def waiting(self, list_id: str) -> int:
         """How many statements of a list are not delivered yet."""
         return sum(1 for due in self._due() if _text(due) == list_id)
@@ -132,7 +139,7 @@ class Outbox:
             if source.receipt.startswith("/"):
                 _write(Path(source.receipt) / name, data, 0o640)
             else:
-                self._send(source, name, data)
+                self._send(source, data)
         due.unlink()
 
     def _forget(self) -> None:

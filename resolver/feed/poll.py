@@ -12,18 +12,25 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver.config import Config, List
+from resolver.config import Config, List, Source
 
 from . import activate, approve, state
 from .audit import Audit, Event
+from .outbox import Outbox
 from .seal import Keys, host_key, load_keys
 from .state import Record, State
 from .store import Store
+from .transport import Access, Transport
 from .update import ListUpdate
+
+TICK_S: Final = 1.0
+POST_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,11 @@ def host_key_of(config: Config, *, make: bool) -> Ed25519PrivateKey:
     return host_key(Path(config.state.directory), config.state.keys, credentials, make=make)
 
 
+def _post(resolvers: tuple[str, ...], source: Source, data: bytes) -> None:
+    access = Access(ca=source.ca, certificate=source.certificate, key=source.key, resolvers=resolvers)
+    Transport(access, POST_SECONDS).post(source.receipt, data)
+
+
 def host_of(config: Config) -> str:
     """What this host is called in what it signs."""
     return config.fleet.host or socket.gethostname()
@@ -93,9 +105,25 @@ class Feed:
         if audit.torn:
             audit.append(Event.TORN, now(), list_id="", serial=0, digest="")
         resolvers = tuple(map(str, config.upstream.servers))
+        self.outbox = Outbox(
+            Path(config.state.directory) / "receipts",
+            host_key_of(config, make=True),
+            host_of(config),
+            {one.id: one.source for one in config.lists},
+            keep_s=float(config.state.audit_keep),
+            send=partial(_post, resolvers),
+            now=now,
+        )
         self._lists = {
             one.id: ListUpdate(
-                one, Store(folder_of(config, one.id)), keys, audit, hooks, now=now, resolvers=resolvers
+                one,
+                Store(folder_of(config, one.id)),
+                keys,
+                audit,
+                hooks,
+                self.outbox,
+                now=now,
+                resolvers=resolvers,
             )
             for one in config.lists
         }
@@ -109,6 +137,7 @@ class Feed:
 
     def recover(self) -> None:
         """Put in force every list that is saved here; OSError where the state folder cannot be used."""
+        self.outbox.prepare()
         for one in self:
             one.recover()
 
@@ -118,6 +147,8 @@ class Feed:
         async with asyncio.TaskGroup() as group:
             for one in self:
                 group.create_task(self._run(one), name=f"feed {one.list.id}")
+            group.create_task(self.outbox.run(), name="receipts")
+            group.create_task(self._tick(), name="proofs")
 
     def trigger(self, list_id: str = "") -> None:
         """Have every list polled now, or this one."""
@@ -135,6 +166,13 @@ class Feed:
                     await wake.wait()
             except TimeoutError:
                 continue
+
+    async def _tick(self) -> None:
+        """Prove what came in force otherwise than by a poll: at the start, and where it was gone back."""
+        while True:
+            for one in self:
+                await one.prove()
+            await asyncio.sleep(TICK_S)
 
     def facts(self) -> tuple[ListFacts, ...]:
         """What is known of every list now, in configured order."""

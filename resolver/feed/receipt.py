@@ -28,16 +28,18 @@ class Tested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How many addresses were asked how many questions for the synthetic name; how many answers were not the list's."""
+    """How many sockets were asked how many questions for the synthetic name, how many answers were not the list's, and
+    how many did not come in time, which says nothing of the list."""
 
     sockets: int
     questions: int
-    wrong: int
+    wrong: int = 0
+    silent: int = 0
 
     @property
     def passed(self) -> bool:
         """Whether every question was answered as the list answers; without a question nothing is proved."""
-        return self.questions > 0 and self.wrong == 0
+        return self.questions > 0 and self.wrong == 0 and self.silent == 0
 
 
 def receipt(
@@ -64,6 +66,7 @@ def receipt(
         "in_force_since": record.since,
         "generation": record.generation,
         "entries": record.entries,
+        "enforced": proof is not None,
         "withdrawn": record.withdrawn,
         "suspended": suspended,
         "approved": record.approved,
@@ -88,7 +91,7 @@ def words(tested: Tested | None, proof: Proof | None) -> str:
     if proof is not None:
         said.append(
             "the list's synthetic name was answered as blocked for A, AAAA and HTTPS over UDP and TCP "
-            f"on {proof.sockets} address{'es' * (proof.sockets != 1)} ({proof.questions} questions)"
+            f"on {proof.sockets} socket{'s' * (proof.sockets != 1)} ({proof.questions} questions)"
         )
     if tested is not None:
         said.append(

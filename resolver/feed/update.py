@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from . import guard, state
 from .audit import Event
-from .enforced import EnforcedList
 from .messages import Facts, Reason
 from .processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
+from .proved import ProvedList
 from .state import Record
 
 CONFIRM_SECONDS: Final = 3600
@@ -27,7 +27,7 @@ CONFIRM_SECONDS: Final = 3600
 _log: Final = logging.getLogger("resolver.feed")
 
 
-class ListUpdate(EnforcedList):
+class ListUpdate(ProvedList):
     """The life of one list in this process, from its source on."""
 
     async def poll(self) -> None:
@@ -187,6 +187,7 @@ class ListUpdate(EnforcedList):
 
     def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
         self._say(Event.HELD, record, " ".join(reasons))
-        self._write(state.hold(self.state, record, reasons, int(self._now())))
+        with self._changing:
+            self._write(state.hold(self.state, record, reasons, int(self._now())))
         self.store.clean(self.state, self.floor)
         _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(reasons))

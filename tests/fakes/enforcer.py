@@ -8,6 +8,7 @@ from pathlib import Path
 from resolver import config
 from resolver.core import codes, image, siphash
 from resolver.feed import activate, poll
+from resolver.feed.receipt import Proof
 from resolver.feed.state import Record
 from resolver.feed.update import ListUpdate
 
@@ -36,6 +37,9 @@ class Enforcer:
     judged_wrong: bool = False
     suspended: bool = False
     approved: bool = False
+    wrong: int = 0
+    silent: int = 0
+    proofs: int = 0
     view: memoryview | None = None
     events: list[int | str] = field(default_factory=list)
     told: Callable[[int | str], object] = str
@@ -81,7 +85,11 @@ class Enforcer:
         """A new process, as far as the feed can tell."""
         self.enforced, self.view = "no list", None
         hooks = activate.Hooks(
-            judge=self.judge, put_in_force=self.put_in_force, lift=self.lift, take_out=self.take_out
+            judge=self.judge,
+            put_in_force=self.put_in_force,
+            lift=self.lift,
+            take_out=self.take_out,
+            prove=self.prove,
         )
         return poll.Feed(self.config, self.keys, hooks, now=self._clock)
 
@@ -134,6 +142,11 @@ class Enforcer:
             raise RuntimeError("name0.test")
         self.view, self.suspended, self.approved = view, suspended, record.approved
         self._tell(record.serial)
+
+    async def prove(self, list_id: str, view: memoryview) -> Proof:
+        """Ask the sockets, of which `wrong` answer wrongly and `silent` not at all."""
+        self.proofs += 1
+        return Proof(sockets=2, questions=6, wrong=self.wrong, silent=self.silent)
 
     def lift(self, list_id: str) -> None:
         self.view = None

@@ -29,7 +29,7 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     swapped: list[Tables] = []
     keys = poll.keys_of(before.config)
     in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), swapped.append)
-    custody = Custody(before.config, keys, in_force, time.time)
+    custody = Custody(before.config, keys, in_force, places=list, now=time.time)
     assert not in_force.enforced()
     custody.recover()
     assert in_force.enforced()
@@ -37,6 +37,6 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     view = in_force._images["demo"].view
     assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
     work = custody.tasks()
-    assert list(work) == ["feed", "receipts", "releases", "notices"]
+    assert list(work) == ["feed", "releases", "notices"]
     for one in work.values():
         one.close()

@@ -144,6 +144,7 @@ def test_numbers_of_a_feed_that_knows_nothing_yet_have_their_places_too(parts: P
         judge=parts.in_force.judge_of,
         put_in_force=lambda list_id, view, facts, *, suspended: None,
         lift=parts.in_force.lift,
+        prove=None,
         take_out=parts.in_force.take_out,
     )
     shown, publisher = exporter(parts, parts.of(poll.Feed(parts.config, keys, nothing)))

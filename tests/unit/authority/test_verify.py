@@ -48,7 +48,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def signed(
-    record: Record = RECORD, *, at: float = NOW + 60, key: Ed25519PrivateKey = HOST, suspended: bool = False
+    record: Record = RECORD,
+    *,
+    at: float = NOW + 60,
+    key: Ed25519PrivateKey = HOST,
+    suspended: bool = False,
+    lifted: bool = False,
 ) -> bytes:
     """The receipt that a host makes of a record."""
     said = receipt.receipt(
@@ -59,7 +64,7 @@ def signed(
         suspended=suspended,
         head=(7, "0" * 64),
         tested=None,
-        proof=None,
+        proof=None if lifted else receipt.Proof(sockets=2, questions=6),
     )
     return statement.sign(said, key)
 
@@ -118,6 +123,7 @@ def test_new_keys_do_not_end_what_the_old_ones_signed(folder: Path) -> None:
         (statement.sign({**json.loads(json.loads(signed())["statement"]), "kind": "release"}, HOST), "not a receipt"),
         (signed(replace(RECORD, digest="0" * 64)), "another file than --list"),
         (signed(replace(RECORD, withdrawn=True)), "withdrawn"),
+        (signed(lifted=True), "had no say"),
         (signed(at=NOW - 1), "before the list was issued"),
         (signed(replace(RECORD, serial=2)), "names demo serial 2"),
         (signed(replace(RECORD, issued=int(NOW) - 1)), "no targets metadata"),

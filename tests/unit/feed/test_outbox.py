@@ -21,14 +21,14 @@ class Taker:
     """Takes what is posted, unless it is to fail."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, bytes]] = []
+        self.taken: list[bytes] = []
         self.fails = False
         self.came = threading.Event()
 
-    def send(self, source: Source, name: str, data: bytes) -> None:
+    def send(self, source: Source, data: bytes) -> None:
         if self.fails:
             raise NotFetched(503)
-        self.taken.append((name, data))
+        self.taken.append(data)
         self.came.set()
 
 
@@ -48,6 +48,8 @@ def test_a_statement_is_written_for_its_owner_alone_before_it_is_offered(tmp_pat
     assert path.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "receipts").stat().st_mode & 0o777 == 0o700
     assert made.has("demo-7-1")
+    assert made.written_at("demo-7-1") == int(path.stat().st_mtime)
+    assert made.written_at("demo-8-1") == 0
     assert made.waiting("demo") == 1
     assert list((tmp_path / "there").iterdir()) == []
 
@@ -79,14 +81,15 @@ def test_a_url_is_posted_to_and_the_oldest_goes_first(tmp_path: Path) -> None:
     taker = Taker()
     made = outbox(tmp_path, "https://authority.test/receipts", taker)
     for age, name in ((10, "demo-8-2"), (20, "demo-7-1")):
-        due = made.put(name, "demo", SAID).with_suffix(".due")
+        due = made.put(name, "demo", {"name": name}).with_suffix(".due")
         os.utime(due, (1000 - age, 1000 - age))
     taker.fails = True
     assert not made.deliver()
     assert made.waiting("demo") == 2
     taker.fails = False
     assert made.deliver()
-    assert [name for name, _ in taker.taken] == ["host-demo-7-1.json", "host-demo-8-2.json"]
+    said = [statement.verified(data, statement.public_of(KEY)) for data in taker.taken]
+    assert said == [{"name": "demo-7-1"}, {"name": "demo-8-2"}]
 
 
 def test_without_anybody_who_waits_it_is_kept_here_alone(tmp_path: Path) -> None:

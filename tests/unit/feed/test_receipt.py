@@ -22,7 +22,7 @@ def test_a_receipt_says_what_is_in_force_and_what_was_tested() -> None:
     assert (said["kind"], said["host"], said["list"], said["at"]) == ("receipt", "host.example", "demo", 1_800_000_000)
     assert (said["serial"], said["digest"], said["generation"]) == (7, kept.digest, kept.generation)
     assert said["audit_head"] == {"number": 5, "hash": "f" * 64}
-    for words in ("A, AAAA and HTTPS over UDP and TCP on 2 addresses (12 questions)", "1000 digests", "1000 names"):
+    for words in ("A, AAAA and HTTPS over UDP and TCP on 2 sockets (12 questions)", "1000 digests", "1000 names"):
         assert words in said["tested"]
     assert "does not say" in said["caveat"]
 
@@ -36,13 +36,14 @@ def test_a_receipt_never_says_that_a_list_is_blocked() -> None:
 def test_what_was_not_tested_is_not_said() -> None:
     assert receipt.words(None, None) == "nothing was asked: the list has no say on this host"
     assert "synthetic" not in receipt.words(TESTED, None)
-    assert "1 address (" in receipt.words(None, receipt.Proof(sockets=1, questions=6, wrong=0))
+    assert "1 socket (" in receipt.words(None, receipt.Proof(sockets=1, questions=6, wrong=0))
 
 
-def test_a_proof_without_a_question_or_with_a_wrong_answer_proves_nothing() -> None:
+def test_without_a_question_with_a_wrong_answer_or_with_a_missing_one_nothing_is_proved() -> None:
     assert PROOF.passed
     assert not receipt.Proof(sockets=0, questions=0, wrong=0).passed
     assert not receipt.Proof(sockets=2, questions=12, wrong=1).passed
+    assert not receipt.Proof(sockets=2, questions=12, silent=1).passed
 
 
 def test_a_receipt_holds_against_the_hosts_key() -> None:

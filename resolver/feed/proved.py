@@ -1,0 +1,137 @@
+"""What one list enforces, proved on the service's own sockets, and receipted; and what the breaker takes out.
+
+Rules:
+- Whatever came in force is unproved until every socket has answered as the list answers; a receipt comes after that.
+- A wrong answer to a list that has just come in force takes it back at once, and quarantines it. One that a start has
+  recovered, or that was gone back to, is not taken out for it: nothing better is left.
+- An answer that does not come in time takes nothing back: it is asked for again.
+- What a start recovers has its receipt from before, unless a crash came between.
+- Suspended entries stay suspended until a person resumes them: it is written before it is done.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from msgspec.structs import replace
+
+from . import receipt
+from .audit import Event
+from .enforced import EnforcedList
+from .messages import Reason
+from .processes import UpdateFailed
+from .receipt import Proof
+from .state import Record
+
+PAUSE_S: Final = 5.0
+"""Between two attempts at a proof that did not come in time."""
+
+_log: Final = logging.getLogger("resolver.feed")
+
+
+class ProvedList(EnforcedList):
+    """One list and what of it is in force, held against what the sockets say."""
+
+    unproved = False
+    receipt_at = 0
+    _recovered = False
+    _was_wrong = False
+    _next_proof = 0.0
+
+    def recover(self) -> None:
+        """As of EnforcedList; the sockets are not open yet, so that it is proved later."""
+        super().recover()
+        self._recovered = True
+        record = self.state.in_force
+        if record is not None:
+            self.receipt_at = self.outbox.written_at(receipt.name_of(self.list.id, record))
+
+    async def activate(self, record: Record) -> None:
+        self._recovered = False
+        self._was_wrong = False
+        await super().activate(record)
+        await self._prove(fresh=True)
+
+    async def prove(self) -> None:
+        """Prove what came in force and is not proved yet, where it is its turn."""
+        if self.unproved and self._now() >= self._next_proof and not self.one_at_a_time.locked():
+            async with self.one_at_a_time:
+                with self.counted():
+                    await self._prove(fresh=False)
+
+    async def _prove(self, *, fresh: bool) -> None:
+        record, view = self.state.in_force, self.view
+        if record is None:
+            self.unproved = False
+            return
+        proof = None
+        if view is not None:
+            proof = await self._hooks.prove(self.list.id, view)
+            if proof.wrong:
+                self._answered_wrongly(fresh=fresh)
+            if not proof.passed:
+                self._is_silent(record, proof)
+                return
+            self.selftest_passed = not self._was_wrong
+        self.unproved = False
+        if not (self._recovered and self.outbox.has(receipt.name_of(self.list.id, record))):
+            await asyncio.to_thread(self._issue, record, proof)
+            self.outbox.wake()
+        self._recovered = False
+
+    def _answered_wrongly(self, *, fresh: bool) -> None:
+        self.unproved = False
+        self._was_wrong = True
+        if fresh:
+            self._go_back("sockets")
+        self.selftest_passed = False
+        raise UpdateFailed(Reason.SELFTEST)
+
+    def _is_silent(self, record: Record, proof: Proof) -> None:
+        if self.selftest_passed:
+            said = "list %s: serial %d is not proved yet: %d of %d questions to our sockets had no answer in time"
+            _log.warning(said, self.list.id, record.serial, proof.silent, proof.questions)
+        self.selftest_passed = False
+        self._next_proof = self._now() + PAUSE_S
+
+    def _issue(self, record: Record, proof: Proof | None) -> None:
+        """Write the receipt; it is delivered when it can be."""
+        said = receipt.receipt(
+            record,
+            list_id=self.list.id,
+            host=self.outbox.host,
+            at=self._now(),
+            suspended=self.state.suspended,
+            head=self._audit.head(),
+            tested=self.tested if proof is not None else None,
+            proof=proof,
+        )
+        self.outbox.put(receipt.name_of(self.list.id, record), self.list.id, said)
+        self.receipt_at = int(self._now())
+
+    # What changes what is in force.
+
+    def suspend(self) -> None:
+        """Take the entries out that are new in the list in force, and write it down first; may raise OSError."""
+        record, view = self.state.in_force, self.view
+        if record is None or view is None or self.state.suspended:
+            return
+        with self._changing:
+            self._say(Event.SUSPENDED, record)
+            self._write(replace(self.state, suspended=True))
+        self._hooks.put_in_force(self.list.id, view, record, suspended=True)
+        self.unproved = True
+
+    def _swap(self, view: memoryview | None) -> None:
+        super()._swap(view)
+        if self.enforced:
+            self.view, self.unproved, self._next_proof = view, True, 0.0
+
+    def _lift(self, record: Record) -> None:
+        if self.enforced != 0:
+            self.view, self.unproved = None, True
+        super()._lift(record)
+
+    def _go_back(self, why: str) -> None:
+        self.view = None
+        super()._go_back(why)

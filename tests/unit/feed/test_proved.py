@@ -1,0 +1,169 @@
+"""What came in force is proved, then receipted; a wrong answer takes it back, a missing one does not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resolver.authority import statement
+from resolver.feed import audit
+from tests.fakes.authority import Authority, names
+from tests.fakes.enforcer import Enforcer
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path / "authority")
+    made.publish(names(3), 7)
+    return made
+
+
+@pytest.fixture
+def resolver(authority: Authority, tmp_path: Path) -> Enforcer:
+    made = Enforcer(authority, tmp_path / "state")
+    made.feed.recover()
+    return made
+
+
+def receipts(resolver: Enforcer) -> dict[str, dict[str, Any]]:
+    """What was said, by file name."""
+    paths = sorted((resolver.folder / "receipts").glob("*.json"), key=lambda path: path.stem)
+    return {path.stem: statement.claimed(path.read_bytes())[0] for path in paths}
+
+
+def events(resolver: Enforcer) -> list[str]:
+    return [entry.event.value for entry in audit.verify(resolver.folder / "audit.log")[0]]
+
+
+async def test_a_receipt_comes_after_the_proof(resolver: Enforcer) -> None:
+    resolver.silent = 1
+    await resolver.list.poll()
+    assert resolver.enforced == 7
+    assert receipts(resolver) == {}
+    assert (resolver.list.unproved, resolver.list.selftest_passed, resolver.failures) == (True, False, {})
+    resolver.silent = 0
+    await resolver.list.prove()
+    assert receipts(resolver) == {}, "not before its turn"
+    resolver.list._next_proof = 0.0
+    await resolver.list.prove()
+    said = receipts(resolver)["demo-7-1"]
+    assert (said["serial"], said["entries"], said["enforced"]) == (7, 3, True)
+    assert "2 sockets (6 questions)" in said["tested"]
+    assert "4 digests" in said["tested"], "three names and the synthetic one"
+    assert (resolver.list.unproved, resolver.list.selftest_passed) == (False, True)
+    assert resolver.list.receipt_at == said["at"]
+    assert said["audit_head"] == {"number": 1, "hash": audit.verify(resolver.folder / "audit.log")[1]}
+
+
+async def test_a_wrong_answer_takes_back_what_came_in_force(resolver: Enforcer, authority: Authority) -> None:
+    await resolver.list.poll()
+    resolver.wrong = 1
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    assert resolver.events == [7, 8, 7]
+    assert resolver.failures == {"selftest": 1}
+    assert not resolver.list.selftest_passed
+    assert events(resolver)[-2:] == ["quarantined", "gone_back"]
+    assert list(receipts(resolver)) == ["demo-7-1"]
+    resolver.wrong = 0
+    await resolver.list.prove()
+    assert list(receipts(resolver)) == ["demo-7-1", "demo-7-1-2"], "it says what is in force now"
+    assert not resolver.list.selftest_passed, "the last list that came did not pass"
+    await resolver.list.poll()
+    assert resolver.failures == {"selftest": 1, "quarantined": 1}
+    authority.publish(names(5), 9)
+    await resolver.list.poll()
+    assert resolver.list.selftest_passed
+
+
+async def test_the_first_list_that_answers_wrongly_leaves_none(resolver: Enforcer) -> None:
+    resolver.wrong = 1
+    await resolver.list.poll()
+    assert resolver.events == [7, "no list"]
+    assert receipts(resolver) == {}
+    await resolver.list.prove()
+    assert resolver.proofs == 1
+
+
+async def test_what_was_recovered_is_proved_once_and_stays_whatever_comes(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    proofs = resolver.proofs
+    resolver.restarted()
+    assert resolver.list.receipt_at > 0
+    await resolver.list.prove()
+    await resolver.list.prove()
+    assert resolver.proofs == proofs + 1
+    assert list(receipts(resolver)) == ["demo-7-1"]
+    resolver.restarted()
+    resolver.wrong = 1
+    await resolver.list.prove()
+    assert resolver.enforced == 7
+    assert resolver.failures == {"selftest": 1}
+
+
+async def test_what_a_crash_left_without_a_receipt_gets_one(resolver: Enforcer) -> None:
+    resolver.silent = 1
+    await resolver.list.poll()
+    resolver.silent = 0
+    resolver.restarted()
+    await resolver.list.prove()
+    assert list(receipts(resolver)) == ["demo-7-1"]
+
+
+async def test_a_renewal_has_a_receipt_of_its_own_and_is_in_force_since_before(
+    resolver: Enforcer, authority: Authority
+) -> None:
+    clock = [resolver.now()]
+    resolver.now = lambda: clock[0]
+    await resolver.list.poll()
+    since = resolver.list.state.in_force.since
+    clock[0] += 100
+    authority.publish(names(3), 7, expires=int(clock[0]) + 1000)
+    await resolver.list.poll()
+    assert [(one["serial"], one["generation"]) for one in receipts(resolver).values()] == [(7, 1), (7, 2)]
+    assert [one["in_force_since"] for one in receipts(resolver).values()] == [since, since]
+
+
+async def test_a_person_who_goes_back_has_a_receipt_of_what_is_in_force(
+    resolver: Enforcer, authority: Authority
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    await resolver.list.go_back()
+    await resolver.list.prove()
+    assert list(receipts(resolver)) == ["demo-7-1", "demo-7-1-2", "demo-8-2"]
+
+
+async def test_entries_are_suspended_after_it_was_written(resolver: Enforcer, authority: Authority) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    seen = []
+    resolver.told = lambda event: seen.append(json.loads((resolver.list.store.folder / "state.json").read_bytes()))
+    resolver.list.suspend()
+    assert [one["suspended"] for one in seen] == [True]
+    assert (resolver.suspended, resolver.enforced) == (True, 8)
+    resolver.list.suspend()
+    assert len(seen) == 1, "once"
+    assert events(resolver)[-1] == "suspended"
+    await resolver.list.prove()
+    assert receipts(resolver)["demo-8-2-2"]["suspended"] is True
+    resolver.restarted()
+    assert resolver.suspended
+    authority.publish(names(6), 9)
+    await resolver.list.poll()
+    assert (resolver.suspended, resolver.enforced) == (True, 9)
+
+
+async def test_a_list_without_a_say_is_told_as_one(resolver: Enforcer, authority: Authority) -> None:
+    await resolver.list.poll()
+    authority.publish(b"", 8, withdrawn=True)
+    await resolver.list.poll()
+    await resolver.list.release_held()
+    said = receipts(resolver)["demo-8-2"]
+    assert (said["withdrawn"], said["enforced"]) == (True, False)
+    assert said["tested"] == "nothing was asked: the list has no say on this host"
