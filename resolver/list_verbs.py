@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from resolver import decision_verbs, release_verbs
+from resolver import audit_verbs, decision_verbs, release_verbs
 from resolver.terminal import DONE, FAILED, UsageError, add_config, complain, names
 
 
@@ -19,6 +19,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     add_config(check)
     check.set_defaults(verb=_check)
     decision_verbs.add_verbs(steps)
+    audit_verbs.add_verbs(steps)
     release_verbs.add_verbs(steps)
     receipt = steps.add_parser("receipt", help="what this host signs with, to hand over to the authority")
     receipt.add_argument("--key", action="store_true", required=True, help="the public key, as PEM")

@@ -4,14 +4,19 @@ Rules:
 - A line holds the SHA-256 of the line before it: a line changed, removed or put in between breaks the chain.
 - A line says list, serial, digest and event of a closed list; never a name, never a client.
 - A line that a crash cut short is closed and counted as torn when the log is next opened; it ends no chain.
+- Number and hash of the newest entry are kept beside the log and in receipts: a log that was cut short or replaced
+  does not hold them. It is told, in the log too; the service goes on.
+- Old entries are cut from the front alone, behind an entry that names number and hash of the last one cut.
 """
 
 import hashlib
 import os
+import tempfile
 import threading
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -34,6 +39,8 @@ class Event(StrEnum):
     FLOOR_RESET = "floor_reset"
     RECOVERED = "recovered"
     TORN = "torn"
+    TRIMMED = "trimmed"
+    CHAIN_BROKEN = "chain_broken"
     APPROVED = "approved"
     RESUMED = "resumed"
     ROLLBACK_CONFIRMED = "rollback_confirmed"
@@ -55,71 +62,179 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     previous: str
 
 
+_DECODER: Final = msgspec.json.Decoder(Entry)
+
+
 class ChainBroken(Exception):
-    """The log does not hold together; says at which line."""
+    """The log does not hold together, or not what was written; says where."""
+
+
+class Head(NamedTuple):
+    """Number and hash of an entry; that of an empty log is 0."""
+
+    number: int
+    hash: str
 
 
 class Audit:
-    """The log at `path`, open for appending."""
+    """The log at `path`, open for appending. `broken` says what does not hold of what was found, else ""."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
+        kept = _kept_head(path)
         lines, torn = _lines(path)
-        self._number = len(lines)
-        self._head = hashlib.sha256(lines[-1]).hexdigest() if lines else _FIRST
+        self.broken = ""
+        try:
+            entries = _entries(lines)
+            self._head = _held(entries, lines, kept)
+        except ChainBroken as broken:
+            self.broken = str(broken)
+            self._head = Head(max(len(lines), kept.number), _hash(lines[-1]) if lines else _FIRST)
         if torn:
             os.truncate(path, sum(len(line) + 1 for line in lines))
         self.torn = torn
 
-    def head(self) -> tuple[int, str]:
-        """Number and hash of the last line; 0 and zeros where there is none."""
+    def head(self) -> Head:
+        """The newest entry."""
         with self._lock:
-            return self._number, self._head
+            return self._head
 
     def append(
         self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str = ""
     ) -> None:
         """Write one line and have it on the disk; OSError where it could not be."""
         with self._lock:
-            entry = Entry(
-                number=self._number + 1,
-                at=int(at),
-                event=event,
-                list=list_id,
-                serial=serial,
-                digest=digest,
-                detail=detail,
-                previous=self._head,
-            )
-            line = msgspec.json.encode(entry)
-            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._append(event, at, list_id=list_id, serial=serial, digest=digest, detail=detail)
+
+    def _append(self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str) -> None:
+        entry = Entry(
+            number=self._head.number + 1,
+            at=int(at),
+            event=event,
+            list=list_id,
+            serial=serial,
+            digest=digest,
+            detail=detail,
+            previous=self._head.hash,
+        )
+        line = msgspec.json.encode(entry)
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, line + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._head = Head(entry.number, _hash(line))
+        _replace(_head_path(self._path), f"{self._head.number} {self._head.hash}\n".encode())
+
+    def trim(self, before: float, now: float) -> int:
+        """Cut the entries from before a time (unix seconds) from the front; returns how many. OSError where the disk
+        does not take it; a log that does not hold is left as it is."""
+        with self._lock:
+            lines, _ = _lines(self._path)
             try:
-                os.write(handle, line + b"\n")
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            self._number += 1
-            self._head = hashlib.sha256(line).hexdigest()
+                entries = _entries(lines)
+            except ChainBroken:
+                return 0
+            cut = next((number for number, entry in enumerate(entries) if entry.at >= before), len(entries))
+            if not cut or self.broken:
+                return 0
+            detail = f"{entries[cut - 1].number} {_hash(lines[cut - 1])}"
+            self._append(Event.TRIMMED, now, list_id="", serial=0, digest="", detail=detail)
+            lines, _ = _lines(self._path)
+            _replace(self._path, b"".join(line + b"\n" for line in lines[cut:]))
+            return cut
 
 
 def verify(path: Path) -> tuple[list[Entry], str]:
-    """All entries and the head of the chain; ChainBroken with the line's number where it does not hold."""
+    """All entries and the hash of the newest; ChainBroken where the log does not hold, or lacks what was written."""
+    chain, hashes = verified(path)
+    return chain, hashes[-1]
+
+
+def verified(path: Path) -> tuple[list[Entry], list[str]]:
+    """All entries, and the hash before the first and of each; ChainBroken as `verify`."""
+    # The head first: an entry may be written between the two.
+    kept = _kept_head(path)
     lines, torn = _lines(path)
     if torn:
         raise ChainBroken(f"line {len(lines) + 1}: cut short")
-    head, entries = _FIRST, []
-    for number, line in enumerate(lines, 1):
+    entries = _entries(lines)
+    _held(entries, lines, kept)
+    told = next((entry for entry in entries if entry.event is Event.CHAIN_BROKEN), None)
+    if told is not None:
+        raise ChainBroken(f"entry {told.number} says that at a start the log did not hold: {told.detail}")
+    return entries, [entries[0].previous if entries else _FIRST, *map(_hash, lines)]
+
+
+def _entries(lines: list[bytes]) -> list[Entry]:
+    """The entries of whole lines; ChainBroken at the first that does not follow the one before it."""
+    head: Head | None = None
+    entries = []
+    for at, line in enumerate(lines, 1):
         try:
-            entry = msgspec.json.decode(line, type=Entry)
+            entry = _DECODER.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise ChainBroken(f"line {number}: not an entry") from None
-        if entry.previous != head or entry.number != number:
-            raise ChainBroken(f"line {number}: does not follow the line before it")
-        head = hashlib.sha256(line).hexdigest()
+            raise ChainBroken(f"line {at}: not an entry") from None
+        if head is None:
+            head = Head(0, _FIRST) if entry.number == 1 else Head(entry.number - 1, entry.previous)
+        if (entry.number, entry.previous) != (head.number + 1, head.hash):
+            raise ChainBroken(f"line {at}: does not follow the line before it")
+        head = Head(entry.number, _hash(line))
         entries.append(entry)
-    return entries, head
+    if entries and entries[0].number != 1:
+        cut = f"{entries[0].number - 1} {entries[0].previous}"
+        if not any(entry.event is Event.TRIMMED and entry.detail == cut for entry in entries):
+            raise ChainBroken(f"line 1: is entry {entries[0].number}, and no entry says that those before it were cut")
+    return entries
+
+
+def _held(entries: list[Entry], lines: list[bytes], kept: Head) -> Head:
+    """The newest entry; ChainBroken where the one that was last written is not there."""
+    first = entries[0].number if entries else 1
+    at = kept.number - first
+    if kept.number and not (0 <= at < len(lines) and _hash(lines[at]) == kept.hash):
+        raise ChainBroken(f"entry {kept.number}, which was written, is not there: cut short, or another log")
+    return Head(entries[-1].number, _hash(lines[-1])) if entries else Head(0, _FIRST)
+
+
+def _hash(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _head_path(path: Path) -> Path:
+    return path.with_suffix(".head")
+
+
+def _kept_head(path: Path) -> Head:
+    """The entry that was last written, as kept beside the log; number 0 where nothing is kept."""
+    try:
+        number, _, head = _head_path(path).read_text("ascii").strip().partition(" ")
+        return Head(int(number), head)
+    except (OSError, ValueError):
+        return Head(0, _FIRST)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Have these bytes on the disk as the whole of a file: the old one or the new one, whatever happens."""
+    handle, part = tempfile.mkstemp(suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _lines(path: Path) -> tuple[list[bytes], bool]:

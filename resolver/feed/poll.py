@@ -7,6 +7,7 @@ Rules:
 """
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -31,6 +32,8 @@ from .update import ListUpdate
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0
+
+_log: Final = logging.getLogger("resolver.feed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +97,30 @@ def host_of(config: Config) -> str:
     return config.fleet.host or socket.gethostname()
 
 
+def audit_path(config: Config) -> Path:
+    """Where the log of list operations is."""
+    return Path(config.state.directory) / "audit.log"
+
+
+def _audit_of(config: Config, now: float) -> Audit:
+    """The log, told of what was found wrong with it, without what is older than it is kept."""
+    audit = Audit(audit_path(config))
+    if audit.torn:
+        audit.append(Event.TORN, now, list_id="", serial=0, digest="")
+    if audit.broken:
+        _log.error("the log of list operations does not hold: %s; see: blocklist-resolver list audit", audit.broken)
+        audit.append(Event.CHAIN_BROKEN, now, list_id="", serial=0, digest="", detail=audit.broken)
+    audit.trim(now - float(config.state.audit_keep), now)
+    return audit
+
+
 class Feed:
     """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
 
     def __init__(
         self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time
     ) -> None:
-        audit = Audit(Path(config.state.directory) / "audit.log")
-        self.audit = audit
-        if audit.torn:
-            audit.append(Event.TORN, now(), list_id="", serial=0, digest="")
+        self.audit = audit = _audit_of(config, now())
         resolvers = tuple(map(str, config.upstream.servers))
         self.outbox = Outbox(
             Path(config.state.directory) / "receipts",

@@ -200,15 +200,17 @@ def test_signatures_that_do_not_count(office: Office, service: Service) -> None:
 
 def test_killed_after_the_first_signature(office: Office, tmp_path: Path, upstream: Upstream) -> None:
     entries = [f"name{n}.test" for n in range(600)]
-    with (
-        pytest.raises(AssertionError, match=f"ended with {-signal.SIGKILL}"),
-        serve(tmp_path, upstreams=[upstream.address], entries=entries, every="1h") as service,
-    ):
+    with pytest.raises(AssertionError, match=f"ended with {-signal.SIGKILL}"):
+        _killed_after_the_first_signature(office, tmp_path, upstream.address, entries)
+
+
+def _killed_after_the_first_signature(office: Office, folder: Path, upstream: str, entries: list[str]) -> None:
+    with serve(folder, upstreams=[upstream], entries=entries, every="1h") as service:
         service.until_serial(1)
-        _killed_after_the_first_signature(office, service)
+        _killed(office, service)
 
 
-def _killed_after_the_first_signature(office: Office, service: Service) -> None:
+def _killed(office: Office, service: Service) -> None:
     held(office, service)
     data = office.statement("approve")
     assert office.run("approve", "demo", "2", "--signature", office.sign("anna", data)).returncode == 0

@@ -42,7 +42,10 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_the_same_code_writes_the_same_files(tmp_path: Path) -> None:
     """Where a format moves on purpose, this goes and what stands below it stays: it is what 0.1 needs."""
     make.write(tmp_path / "state")
-    assert files(tmp_path / "state") == files(OLD / "state")
+    written = files(tmp_path / "state")
+    # Beside its files, where 0.1 does not look.
+    assert written.pop("audit.head")
+    assert written == files(OLD / "state")
 
 
 def test_the_configuration_is_read_with_every_value() -> None:

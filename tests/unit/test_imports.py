@@ -70,7 +70,8 @@ TABLE: dict[str, set[str]] = {
     "list_desk": {"control", "feed"},
     "decision_verbs": {"config", "held", "lists", "terminal"},
     "held": {"config", "feed", "lists"},
-    "list_verbs": {"config", "decision_verbs", "lists", "release_verbs", "terminal"},
+    "audit_verbs": {"config", "feed", "terminal"},
+    "list_verbs": {"audit_verbs", "config", "decision_verbs", "lists", "release_verbs", "terminal"},
     "cli": {
         "ask",
         "authority",

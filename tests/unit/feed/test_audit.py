@@ -1,5 +1,6 @@
 """The log of list operations: chained, whole, and without a name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,91 @@ def test_a_line_cut_short_is_dropped_and_told(tmp_path: Path) -> None:
     assert log.torn
     log.append(audit.Event.TORN, 0, list_id="", serial=0, digest="")
     assert [entry.event for entry in audit.verify(path)[0]][-1] == "torn"
+
+
+def test_the_head_is_kept_and_tells_a_log_that_was_cut_or_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = written(path)
+    entries, hashes = audit.verified(path)
+    assert log.head() == (3, hashes[-1])
+    assert len(hashes) == len(entries) + 1
+    assert (tmp_path / "audit.head").read_text() == f"3 {hashes[-1]}\n"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    other = written(tmp_path / "other.log", 4)
+    assert other.head().number == 4
+    changed = whole.replace(b'"serial":3', b'"serial":4')
+    for data in (b"".join(lines[:2]), b"", (tmp_path / "other.log").read_bytes()[: len(whole) - 9], changed):
+        path.write_bytes(data)
+        with pytest.raises(audit.ChainBroken):
+            audit.verify(path)
+        assert audit.Audit(path).broken
+        path.write_bytes(whole)
+    assert audit.Audit(path).broken == ""
+
+
+def test_a_log_that_did_not_hold_says_so_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    written(path)
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    log = audit.Audit(path)
+    assert "entry 3, which was written, is not there" in log.broken
+    log.append(audit.Event.CHAIN_BROKEN, 5, list_id="", serial=0, digest="", detail=log.broken)
+    with pytest.raises(audit.ChainBroken):
+        audit.verify(path)
+
+
+def test_a_crash_between_line_and_head_is_none_of_that(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    written(path)
+    head = (tmp_path / "audit.head").read_bytes()
+    written(path, 1)
+    (tmp_path / "audit.head").write_bytes(head)
+    assert audit.Audit(path).broken == ""
+    assert len(audit.verify(path)[0]) == 4
+    (tmp_path / "audit.head").unlink()
+    assert audit.Audit(path).broken == ""
+
+
+def test_old_entries_are_cut_behind_an_entry_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = written(path, 5)
+    _, hashes = audit.verified(path)
+    assert log.trim(1003.0, 2000.0) == 2
+    entries, _ = audit.verify(path)
+    assert [entry.number for entry in entries] == [3, 4, 5, 6]
+    assert (entries[-1].event, entries[-1].detail) == ("trimmed", f"2 {hashes[2]}")
+    assert audit.verified(path)[1][0] == hashes[2]
+    assert log.trim(1003.0, 2000.0) == 0
+    again = audit.Audit(path)
+    assert (again.broken, again.head()) == ("", log.head())
+    assert again.trim(1005.0, 2001.0) == 2
+    assert [entry.number for entry in audit.verify(path)[0]] == [5, 6, 7]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with pytest.raises(audit.ChainBroken, match="no entry says"):
+        audit.verify(path)
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("step", ["event", "file"])
+def test_a_crash_while_old_entries_are_cut_leaves_a_log_that_holds(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.log"
+    log = written(path, 5)
+    real, left = os.replace, [1 if step == "event" else 2]
+
+    def replace(part: str, to: Path) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError("crash")
+        real(part, to)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="crash"):
+        log.trim(1003.0, 2000.0)
+    assert len(audit.verify(path)[0]) == 6
+    again = audit.Audit(path)
+    assert again.broken == ""
+    assert again.trim(1003.0, 2000.0) == 2
+    assert audit.verify(path)[0][0].number == 3
