@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from resolver import __version__, list_verbs
-from resolver.terminal import DONE, FAILED, USAGE, Refusal, UsageError, add_config, called, complain, name_of
+from resolver.terminal import DONE, FAILED, REFUSED, USAGE, Refusal, UsageError, add_config, called, complain, name_of
 
 DEFAULT_SERVER = "127.0.0.1:5300"
 ASK_TIMEOUT_S = 5.0
@@ -58,6 +58,9 @@ def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     run = verbs.add_parser("run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again")
     add_config(run)
     run.set_defaults(verb=_run)
+    compile_once = verbs.add_parser("compile", help="on a fleet's compile host: take, test and publish each list once")
+    add_config(compile_once)
+    compile_once.set_defaults(verb=_compile)
     check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(verb=_check_config)
@@ -106,6 +109,17 @@ def _run(arguments: argparse.Namespace) -> int:
     from resolver import service
 
     return service.serve(arguments.config)
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from resolver import compile_host, config
+
+    try:
+        done = compile_host.compile_once(arguments.config, config.load(arguments.config))
+    except compile_host.NotCompiled as error:
+        return complain(str(error), FAILED)
+    print("\n".join(done.lines))
+    return FAILED if done.failed else REFUSED if done.refused else DONE
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

@@ -245,6 +245,12 @@ def _faults(config: Config) -> Iterator[Fault]:
         seen.add(one.id)
         yield from _out_of_bounds(one, f"list[{number}].", LIST_BOUNDS)
         yield from faults_of_list(one, f"list[{number}]", has_address=bool(config.page.addresses))
+        if one.id == "releases" and (config.fleet.publish or one.source.kind == "image"):
+            yield f"list[{number}].id", "is what a fleet calls the names that it releases"
+    if bool(config.fleet.receipts) != bool(config.fleet.nodes):
+        yield "fleet.nodes", "receipts and nodes are given together or not at all"
+    if config.fleet.nodes and not config.fleet.publish:
+        yield "fleet.publish", "the host that collects receipts is the one that publishes"
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
 

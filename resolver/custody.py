@@ -11,13 +11,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resolver import control, list_desk, release_desk, selftest
+from resolver import control, fleet_host, list_desk, release_desk, selftest
 from resolver.config import Config
 from resolver.core import image
 from resolver.feed import activate, notify, poll, release
 from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
+from resolver.feed.update_image import ImageUpdate
 from resolver.tables import InForce
 
 
@@ -38,13 +39,14 @@ class Custody:
     ) -> None:
         self._in_force = in_force
         self._places = places
+        self.fleet: fleet_host.FleetHost | None = None
         self._approvers = Path(config.control.approvers)
         self._now = now
         hooks = activate.Hooks(
             judge=in_force.judge_of,
             put_in_force=self._put_in_force,
-            lift=in_force.lift,
-            take_out=in_force.take_out,
+            lift=self._lift,
+            take_out=self._take_out,
             prove=self._prove,
         )
         self.feed = poll.Feed(config, keys, hooks, now)
@@ -54,10 +56,15 @@ class Custody:
             keys,
             self.feed.audit,
             now=now,
-            enforce=in_force.release,
+            enforce=self._release,
             report=self._report,
             host=poll.host_of(config),
         )
+        for one in self.feed:
+            if isinstance(one, ImageUpdate):
+                one.follow = self.releases.follow
+        if config.fleet.publish:
+            self.fleet = fleet_host.FleetHost(config, keys, self.feed, self.releases, now)
 
     def recover(self) -> None:
         """Put in force every list that is saved here; OSError where the state folder cannot be used."""
@@ -75,10 +82,30 @@ class Custody:
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What has to run while serving, by name; none of it ends by itself."""
-        return {"feed": self.feed.run(), "releases": self.releases.run(), "notices": self._notices.run()}
+        work = {"feed": self.feed.run(), "releases": self.releases.run(), "notices": self._notices.run()}
+        return work if self.fleet is None else {**work, "fleet": self.fleet.run()}
+
+    # What is enforced, and then published.
 
     def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
         self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)
+        self._changed()
+
+    def _lift(self, list_id: str) -> None:
+        self._in_force.lift(list_id)
+        self._changed()
+
+    def _take_out(self, list_id: str) -> None:
+        self._in_force.take_out(list_id)
+        self._changed()
+
+    def _release(self, views: Sequence[memoryview]) -> None:
+        self._in_force.release(views)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.fleet is not None:
+            self.fleet.wake()
 
     def _report(self, name: str, list_id: str, said: Mapping[str, Any]) -> None:
         self.feed.outbox.put(name, list_id, said)

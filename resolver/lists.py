@@ -18,7 +18,7 @@ from resolver.authority import statement
 from resolver.config import Config
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
-from resolver.feed import approve, poll, release
+from resolver.feed import approve, fleet_receipt, poll, release
 from resolver.feed.activate import ImageUnusable
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.store import StateUnreadable
@@ -181,12 +181,37 @@ def _facts(one: poll.Status) -> dict[str, object]:
 
 def status_as_json(config: Config) -> str:
     """Status of every list as one JSON array."""
-    return json.dumps([_facts(one) for one in _status(config)], indent=2)
+    told = [{**_facts(one), "fleet": _reported(_fleet(config, one))} for one in _status(config)]
+    return json.dumps(told, indent=2)
 
 
 def status(config: Config) -> str:
     """Status of every list as a person reads it."""
-    return "\n".join(line for one in _status(config) for line in _lines(one))
+    return "\n".join(line for one in _status(config) for line in (*_lines(one), *_fleet_lines(config, one)))
+
+
+def _fleet(config: Config, one: poll.Status) -> fleet_receipt.Reports | None:
+    """Who of a fleet has reported the list in force; None where this host collects no receipts, or has no list."""
+    fleet = config.fleet
+    if not fleet.nodes or one.in_force is None:
+        return None
+    try:
+        return fleet_receipt.Collector(Path(fleet.receipts), Path(fleet.nodes)).reports(one.list_id, one.in_force)
+    except OSError as error:
+        raise ListUnreadable(f"the fleet's receipts cannot be read: {error.strerror}") from None
+
+
+def _reported(found: fleet_receipt.Reports | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    return {"nodes": found.nodes, "reported": len(found.since), "since": {k: _date(v) for k, v in found.since.items()}}
+
+
+def _fleet_lines(config: Config, one: poll.Status) -> Iterator[str]:
+    found = _fleet(config, one)
+    if found is not None and one.in_force is not None:
+        said = f"reported in force by {len(found.since)} of {found.nodes} hosts"
+        yield f"  fleet: serial {one.in_force.serial} is {said}"
 
 
 def _lines(one: poll.Status) -> Iterator[str]:

@@ -157,6 +157,12 @@ class EnforcedList:
         self._swap(view)
         await asyncio.to_thread(self.store.clean, self.state, self.floor)
 
+    def take_in(self, record: Record) -> None:
+        """Put in force, before anything is served, a list whose image is in the store."""
+        view = self._tested(record)
+        self._write_down(record)
+        self._swap(view)
+
     def _tested(self, record: Record) -> memoryview:
         """The image of `record` once it has passed the self-test; a list that fails it is quarantined."""
         folder, one = self.store.folder, self.list

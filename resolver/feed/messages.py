@@ -45,11 +45,31 @@ class FetchRequest(_Message, frozen=True):
     stale: bool = False
 
 
+class Made(Struct, frozen=True, kw_only=True):
+    """What a compile host says of an image that it has made: counts, what of it counts, and by which key.
+
+    complaint: what was wrong besides, a reason; the list itself verified.
+    """
+
+    entries: int
+    refused: dict[str, int]
+    refused_lines: dict[str, tuple[int, ...]]
+    set_aside: dict[str, int]
+    set_aside_lines: dict[str, tuple[int, ...]]
+    approved: bool
+    suspended: bool
+    generation: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    digest_key: str
+    demonstration: bool
+    confirmed: int = 0
+    complaint: str = ""
+
+
 class Facts(_Message, frozen=True):
     """What verified: digest of the list in clear (SHA-256, hex), length, signed facts, who signs, from which pinned
     root (SHA-256, hex) on and by which version of it; `fresh_until` unix seconds, 0 where a source does not say.
 
-    format: what `read` takes the bytes for.
+    format: what `read` takes the bytes for. made: where the bytes are an image, made elsewhere.
     """
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -60,6 +80,7 @@ class Facts(_Message, frozen=True):
     fresh_until: int
     pinned: str = ""
     format: Literal["plain", "csv", "rpz"] = "plain"
+    made: Made | None = None
 
 
 class CompileRequest(_Message, frozen=True):

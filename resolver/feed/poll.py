@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from resolver.config import Config, List, Source
 
-from . import activate, approve, state
+from . import activate, approve, seed, state
 from .audit import Audit, Event
 from .outbox import Outbox
 from .seal import Keys, host_key, load_keys
@@ -29,6 +29,7 @@ from .state import Record, State
 from .store import Store
 from .transport import Access, Transport
 from .update import ListUpdate
+from .update_image import ImageUpdate
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0
@@ -114,6 +115,9 @@ def _audit_of(config: Config, now: float) -> Audit:
     return audit
 
 
+_UPDATES: Final[dict[str, type[ListUpdate]]] = {"image": ImageUpdate}
+
+
 class Feed:
     """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
 
@@ -121,6 +125,8 @@ class Feed:
         self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time
     ) -> None:
         self.audit = audit = _audit_of(config, now())
+        self._keys = keys
+        self._now = now
         resolvers = tuple(map(str, config.upstream.servers))
         self.outbox = Outbox(
             Path(config.state.directory) / "receipts",
@@ -132,7 +138,7 @@ class Feed:
             now=now,
         )
         self._lists = {
-            one.id: ListUpdate(
+            one.id: _UPDATES.get(one.source.kind, ListUpdate)(
                 one,
                 Store(folder_of(config, one.id)),
                 keys,
@@ -157,6 +163,9 @@ class Feed:
         self.outbox.prepare()
         for one in self:
             one.recover()
+            if one.list.source.seed and one.floor is None:
+                with one.counted():
+                    seed.plant(one, self._keys, self._now())
 
     async def run(self) -> None:
         """Poll until cancelled."""

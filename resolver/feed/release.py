@@ -8,6 +8,7 @@ Rules:
 - It names nothing: which list, serial and line, who asked, why in words without a name.
 - One signature within CONFIRM_S confirms it; without one it stays in force, and is alarmed once an hour.
 - At most MAX_RELEASES at once: what is wrong in so many places is the list, and a list can be rolled back.
+- What another host of the fleet has released is followed as long as it says so, and ends at `until` all the same.
 - A release whose image is not ours any more is not enforced: an error blocks, it never lets pass.
 """
 
@@ -16,7 +17,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -138,6 +139,9 @@ class Releases:
         self._report = report
         self._host = host
         self._views: dict[int, memoryview] = {}
+        self._sealed: dict[int, bytes] = {}
+        self._followed: dict[str, dict[bytes, tuple[int, memoryview]]] = {}
+        self._enforced: list[memoryview] = []
         self._warned: set[int] = set()
         self._alarmed: dict[int, float] = {}
 
@@ -156,12 +160,11 @@ class Releases:
             (self._folder / _FILE).replace(self._folder / f"{_FILE}.damaged")
         for one in self:
             try:
-                self._views[one.number] = self._view(one)
+                self._take(one, self._file(one).read_bytes())
             except (OSError, SealBroken, image.ImageMalformed):
                 _log.error("release %d: its image cannot be used: it is not in force", one.number)
         self._clean()
-        if self._views:
-            self._put()
+        self._put()
         self.look()
 
     def add(self, name: bytes, covered: Sequence[Covered], *, uid: int, reason: str, for_s: float) -> Release:
@@ -188,7 +191,7 @@ class Releases:
         self._write(f"{number}.image", sealed)
         self._say(Event.RELEASED_NAME, one, f"until {one.until}, by uid {uid}")
         self._keep(replace(self.written, last=number, releases=(*self.written.releases, one)))
-        self._views = {**self._views, number: image.view(unseal(sealed, self._keys.seal))}
+        self._take(one, sealed)
         self._put()
         for about in one.covered:
             try:
@@ -234,6 +237,22 @@ class Releases:
             if now < one.until and one.overdue(now) and now - self._alarmed.get(one.number, 0) >= ALARM_EVERY_S:
                 self._alarmed[one.number] = now
                 _log.warning("release %d was confirmed by no signature within a day: confirm it or end it", one.number)
+        self._put()
+
+    def follow(self, list_id: str, released: Iterable[tuple[int, bytes]]) -> None:
+        """Enforce what the source of a list says is released, in place of what it said before: when each ends, and the
+        sealed image."""
+        found, before = {}, self._followed.get(list_id, {})
+        for until, sealed in released:
+            mark = hashlib.sha256(sealed).digest()
+            try:
+                view = before[mark][1] if mark in before else image.view(unseal(sealed, self._keys.seal))
+            except (SealBroken, image.ImageMalformed):
+                _log.warning("list %s: a release of its compile host is not sealed with the fleet's key", list_id)
+                continue
+            found[mark] = until, view
+        self._followed = {**self._followed, list_id: found}
+        self._put()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -246,14 +265,21 @@ class Releases:
 
     def sealed(self) -> list[tuple[Release, bytes]]:
         """Each release in force with its sealed file."""
-        return [(one, self._file(one).read_bytes()) for one in self if one.number in self._views]
+        sealed = self._sealed
+        return [(one, sealed[one.number]) for one in self if one.number in sealed]
 
     def expiry_of(self, list_id: str) -> int:
         """When the first release that concerns a list ends; 0 where there is none."""
         return min((one.until for one in self if any(about.list == list_id for about in one.covered)), default=0)
 
     def _put(self) -> None:
-        self._enforce(list(self._views.values()))
+        """Enforce what has to be in force now, where that has changed."""
+        now = self._now()
+        followed = {mark: one for each in self._followed.values() for mark, one in each.items()}
+        views = [*self._views.values(), *(view for until, view in followed.values() if now < until)]
+        if list(map(id, views)) != list(map(id, self._enforced)):
+            self._enforced = views
+            self._enforce(views)
 
     def _made(self, name: bytes, number: int, at: int, until: int) -> bytes:
         made = image.write(
@@ -269,12 +295,11 @@ class Releases:
         )
         return bytes(made) + seal_of(made, self._keys.seal)
 
-    def _view(self, one: Release) -> memoryview:
-        data = self._file(one).read_bytes()
-        if one.digest_key != self._keys.digest_id or hashlib.sha256(data).hexdigest() != one.image:
+    def _take(self, one: Release, sealed: bytes) -> None:
+        if one.digest_key != self._keys.digest_id or hashlib.sha256(sealed).hexdigest() != one.image:
             raise SealBroken("image")
-        view: memoryview = image.view(unseal(data, self._keys.seal))
-        return view
+        self._views = {**self._views, one.number: image.view(unseal(sealed, self._keys.seal))}
+        self._sealed = {**self._sealed, one.number: sealed}
 
     def _file(self, one: Release) -> Path:
         return self._folder / f"{one.number}.image"

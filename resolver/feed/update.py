@@ -145,6 +145,16 @@ class ListUpdate(ProvedList):
         except OSError:
             return -1
 
+    def keep_image(self, sealed: bytes, name: str) -> None:
+        """Keep an image that was sealed elsewhere, as it came."""
+        output, part = self.store.open_part()
+        try:
+            with os.fdopen(output, "wb") as file:
+                file.write(sealed)
+            self._keep_files((part,), (name,))
+        finally:
+            part.unlink(missing_ok=True)
+
     def _keep_files(self, parts: tuple[Path, ...], names: tuple[str, ...]) -> None:
         for part, name in zip(parts, names, strict=True):
             self.store.fsync_image(part)

@@ -214,5 +214,6 @@ def test_status_is_read_by_a_program(loaded: config.Config) -> None:
         "refused": {"malformed": 2, "tld": 0},
         "held": None,
         "quarantined": 0,
+        "fleet": None,
     }
     assert (second["list"], second["serial"], second["entries"]) == ("second", None, 0)

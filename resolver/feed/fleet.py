@@ -1,0 +1,175 @@
+"""A compile host's side of a fleet: what is in force here, published for the nodes that pull it.
+
+Rules:
+- What is published is what is in force: nothing that is held, refused or not tested leaves this host.
+- An image has its name in the folder, on the disk, before the statement that speaks of it; what no statement speaks of
+  any more goes last, and no sooner than KEEP_S after it, so that nobody is cut off in the middle.
+- A statement is written anew with every change, at the start, and with every beat as a sign of life.
+- The number of a statement is the clock's milliseconds, or one more than the last: it goes up even where the folder
+  was lost.
+"""
+
+import asyncio
+import base64
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from resolver.authority import statement
+
+from . import manifest
+from .enforced import EnforcedList
+from .manifest import Manifest, ManifestBroken, Released, ReleasesSaid
+from .release import Releases
+
+KEEP_S: Final = 600
+PATIENCE_BEATS: Final = 3
+PATIENCE_S: Final = 60
+READABLE: Final = 0o644
+
+_log: Final = logging.getLogger("resolver.feed")
+
+
+class Publisher:
+    """What one compile host publishes in `folder`, signed with its host key. `now` returns unix seconds; `beat`: how
+    many seconds there are between two signs of life."""
+
+    def __init__(
+        self,
+        folder: Path,
+        key: Ed25519PrivateKey,
+        lists: Iterable[EnforcedList],
+        releases: Releases,
+        *,
+        digest_key: str,
+        beat: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._folder = folder.absolute()
+        self._key = key
+        self._pinned = statement.public_of(key)
+        self._lists = tuple(lists)
+        self._releases = releases
+        self._digest_key = digest_key
+        self._beat = beat
+        self._now = now
+        self._wake = asyncio.Event()
+        self._failed = False
+        self._sequences: dict[str, int] = {}
+        self._digests: dict[tuple[str, int, int], str] = {}
+
+    def wake(self) -> None:
+        """Have what changed published now."""
+        self._wake.set()
+
+    async def run(self, after: Callable[[], Awaitable[None]]) -> None:
+        """Publish until cancelled, and do what comes after each time."""
+        while True:
+            self._wake.clear()
+            try:
+                await asyncio.to_thread(self.publish)
+                await after()
+                self._failed = False
+            except OSError as error:
+                if not self._failed:
+                    _log.error("fleet: a folder cannot be used (%s): nodes keep what they have", error.strerror)
+                self._failed = True
+            try:
+                async with asyncio.timeout(self._beat):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def publish(self) -> None:
+        """Write what is in force now; OSError where the folder cannot be written."""
+        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        released = [
+            Released(number=one.number, until=one.until, image=base64.b64encode(sealed).decode())
+            for one, sealed in self._releases.sealed()
+        ]
+        said = ReleasesSaid(digest_key=self._digest_key, releases=tuple(released), **self._next(manifest.RELEASES))
+        self._write(f"{manifest.RELEASES}.json", statement.sign(manifest.to_json(said), self._key))
+        kept = {name for one in self._lists if (name := self._publish(one))}
+        self._clean(kept)
+
+    def _publish(self, one: EnforcedList) -> str:
+        """Publish one list; return the name of its image, "" where it has none."""
+        found, name = one.state, one.list.id
+        record = found.in_force
+        if record is None or one.enforced is None:
+            # The last one stays, and grows old: a node keeps it, with an alarm.
+            return self._published(name)
+        try:
+            image = ("", 0) if record.withdrawn else self._image(one.store.folder / record.image)
+        except FileNotFoundError:
+            return self._published(name)  # superseded just now: whoever did that has woken us
+        said = manifest.of_record(
+            record, list_id=name, suspended=found.suspended, image=image, said=self._next(name)
+        )
+        self._write(f"{name}.json", statement.sign(manifest.to_json(said), self._key))
+        return f"{said.image}.image" if said.image else ""
+
+    def _image(self, path: Path) -> tuple[str, int]:
+        """SHA-256 and size of a sealed image, which is in the folder now."""
+        stat = path.stat()
+        mark = (str(path), stat.st_ino, stat.st_mtime_ns)
+        digest = self._digests.get(mark, "")
+        if not digest or not (self._folder / f"{digest}.image").exists():
+            sealed = path.read_bytes()
+            digest = hashlib.sha256(sealed).hexdigest()
+            self._write(f"{digest}.image", sealed)
+            self._digests = {mark: digest, **{key: one for key, one in self._digests.items() if key[0] != str(path)}}
+        return digest, stat.st_size
+
+    def _published(self, name: str) -> str:
+        try:
+            said = manifest.read((self._folder / f"{name}.json").read_bytes(), self._pinned, Manifest)
+        except (OSError, ManifestBroken):
+            return ""
+        return f"{said.image}.image"
+
+    def _next(self, name: str) -> dict[str, int]:
+        """The number and the dates of the next statement of this name."""
+        now = self._now()
+        if name not in self._sequences:
+            self._sequences[name] = self._last(name)
+        self._sequences[name] = max(self._sequences[name] + 1, int(now * 1000))
+        fresh = int(now + PATIENCE_BEATS * self._beat + PATIENCE_S)
+        return {"sequence": self._sequences[name], "published": int(now), "fresh_until": fresh}
+
+    def _last(self, name: str) -> int:
+        kind = ReleasesSaid if name == manifest.RELEASES else Manifest
+        try:
+            return manifest.read((self._folder / f"{name}.json").read_bytes(), self._pinned, kind).sequence
+        except (OSError, ManifestBroken):
+            return 0
+
+    def _clean(self, kept: set[str]) -> None:
+        oldest = self._now() - KEEP_S
+        for path in self._folder.glob("*.image"):
+            if path.name not in kept and path.stat().st_mtime < oldest:
+                path.unlink()
+
+    def _write(self, name: str, data: bytes) -> None:
+        handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(handle, READABLE)
+                os.fsync(handle)
+            Path(part).replace(self._folder / name)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,170 @@
+"""What a compile host says of its images: the format that its nodes pull, write down and hold it to.
+
+    FOLDER/ID.json          a signed statement (authority.statement): the Manifest of list ID
+    FOLDER/SHA256.image     the sealed image it speaks of, named by the SHA-256 of the file
+    FOLDER/releases.json    a signed statement: the Releases in force, each with its sealed image
+
+Rules:
+- Each statement has a number that only goes up: who has seen one takes no earlier one again.
+- A statement is good until `fresh_until`; the host that compiles says it anew before that, changed or not.
+- Nothing here holds a name: an image is keyed digests, and its keys are not in the folder.
+- Unknown fields are passed over, so that a newer compile host feeds older nodes.
+"""
+
+import base64
+import binascii
+import hashlib
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from resolver.authority import statement
+from resolver.authority.shapes import Custom
+
+from .messages import Facts, Made
+from .release import MAX_RELEASES
+from .state import Record
+
+RELEASES: Final = "releases"
+_Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_T = TypeVar("_T", bound="_Said")
+
+
+class ManifestBroken(Exception):
+    """The pinned key has not signed it, or it is not what these rules write; says which."""
+
+
+class _Said(Struct, frozen=True, kw_only=True):
+    """A statement; times in unix seconds. sequence: goes up with each one."""
+
+    sequence: _Number
+    published: _Number
+    fresh_until: _Number
+
+
+class Manifest(_Said, frozen=True, kw_only=True, tag_field="kind", tag="image"):
+    """One list as it is in force on the compile host. digest: of the list in clear. image: SHA-256 of the sealed file,
+    "" for a withdrawal. targets_keys, pinned, root_version: whose list it is, as the compile host verified it."""
+
+    custom: Custom
+    digest: _Digest
+    made: Made
+    image: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
+    size: _Number
+    targets_keys: str
+    pinned: str
+    root_version: int
+
+
+class Released(Struct, frozen=True, kw_only=True):
+    """One name released: its number, when it ends, and its sealed image in base64."""
+
+    number: _Number
+    until: _Number
+    image: str
+
+    @property
+    def sealed(self) -> bytes:
+        """The octets of the sealed file; ManifestBroken where they are none."""
+        try:
+            return base64.b64decode(self.image, validate=True)
+        except (binascii.Error, ValueError):
+            raise ManifestBroken("a release") from None
+
+
+class ReleasesSaid(_Said, frozen=True, kw_only=True, tag_field="kind", tag="releases"):
+    """Every name that is released in the fleet."""
+
+    digest_key: str
+    releases: Annotated[tuple[Released, ...], Meta(max_length=MAX_RELEASES)]
+
+
+def of_record(
+    record: Record, *, list_id: str, suspended: bool, image: tuple[str, int], said: dict[str, int]
+) -> Manifest:
+    """The manifest of a record in force; image: SHA-256 and size of the sealed file; `said` are sequence and dates."""
+    return Manifest(
+        custom=Custom(
+            list=list_id,
+            serial=record.serial,
+            issued=record.issued,
+            expires=record.expires,
+            withdrawn=record.withdrawn,
+            entries=record.announced,
+        ),
+        digest=record.digest,
+        made=Made(
+            entries=record.entries,
+            refused=record.refused,
+            refused_lines=record.refused_lines,
+            set_aside=record.set_aside,
+            set_aside_lines=record.set_aside_lines,
+            approved=record.approved,
+            suspended=suspended,
+            generation=record.generation,
+            digest_key=record.digest_key,
+            demonstration=record.demonstration,
+            confirmed=record.confirmed,
+        ),
+        image=image[0],
+        size=image[1],
+        targets_keys=record.targets_keys,
+        pinned=record.pinned,
+        root_version=record.root_version,
+        **said,
+    )
+
+
+def keys_of(pinned: bytes) -> tuple[str, str, int]:
+    """What stands for the keys of a list's targets, its root and the root's version, where a host's key does."""
+    mark = hashlib.sha256(pinned).hexdigest()
+    return mark[:32], mark, 1
+
+
+def record_of(said: Manifest | Facts, pinned: bytes | None = None) -> Record:
+    """The record of a list that another host has compiled; pinned: the raw key of that host where that is whose list
+    it is. ManifestBroken where `said` speaks of no image."""
+    custom, made = said.custom, said.made
+    if made is None:
+        raise ManifestBroken("no image")
+    keys = (said.targets_keys, said.pinned, said.root_version) if pinned is None else keys_of(pinned)
+    return Record(
+        serial=custom.serial,
+        digest=said.digest,
+        issued=custom.issued,
+        expires=custom.expires,
+        withdrawn=custom.withdrawn,
+        announced=custom.entries,
+        entries=made.entries,
+        refused=made.refused,
+        refused_lines=made.refused_lines,
+        set_aside=made.set_aside,
+        set_aside_lines=made.set_aside_lines,
+        image="" if custom.withdrawn else f"{made.generation}.image",
+        generation=made.generation,
+        digest_key=made.digest_key,
+        demonstration=made.demonstration,
+        targets_keys=keys[0],
+        pinned=keys[1],
+        root_version=keys[2],
+        approved=made.approved,
+        confirmed=made.confirmed,
+    )
+
+
+def to_json(said: Manifest | ReleasesSaid) -> dict[str, Any]:
+    """The statement to sign."""
+    built: dict[str, Any] = msgspec.to_builtins(said)
+    return built
+
+
+def read(data: bytes, pinned: bytes, kind: type[_T]) -> _T:
+    """The statement in `data`, signed by the raw public key `pinned`; ManifestBroken otherwise."""
+    try:
+        return msgspec.convert(statement.verified(data, pinned), kind)
+    except statement.StatementBroken as error:
+        raise ManifestBroken(str(error)) from None
+    except msgspec.ValidationError:
+        raise ManifestBroken("not a manifest") from None

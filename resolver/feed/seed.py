@@ -1,0 +1,62 @@
+"""A seed: the first list of a host whose source has nothing for it yet, as a compile host has published it.
+
+Rules:
+- Only where nothing was ever in force here: a seed is never a way back.
+- The image must be sealed with this host's own seal key and made with its digest key, and be the one that the manifest
+  beside it speaks of. For a source of kind image the pinned key must have signed the manifest, too.
+- It must be of this list, within its hard limit, not below `minimum_serial`, and no withdrawal.
+- It is tested and put in force as any list, and is the floor from then on.
+"""
+
+import hashlib
+from pathlib import Path
+
+from resolver.authority import statement
+
+from . import manifest, state
+from .manifest import Manifest, ManifestBroken
+from .messages import Reason
+from .processes import UpdateFailed
+from .seal import Keys
+from .update import ListUpdate
+
+
+def plant(one: ListUpdate, keys: Keys, now: float) -> None:
+    """Put the seed of a list in force; UpdateFailed or OSError where it cannot be."""
+    source, path = one.list.source, Path(one.list.source.seed)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise UpdateFailed(Reason.UNREACHABLE) from None
+    said, pinned = _said(data, Path(source.root) if source.kind == "image" else None)
+    record = manifest.record_of(said, pinned if source.kind == "image" else None)
+    if said.custom.list != one.list.id or record.withdrawn:
+        raise UpdateFailed(Reason.WRONG_LIST)
+    if record.serial < source.minimum_serial:
+        raise UpdateFailed(Reason.ROLLED_BACK)
+    if now < record.issued:
+        raise UpdateFailed(Reason.CLOCK_BEHIND)
+    if now >= state.deadline(record, one.list.limit):
+        raise UpdateFailed(Reason.EXPIRED)
+    if record.digest_key != keys.digest_id:
+        raise UpdateFailed(Reason.IMAGE_UNUSABLE)
+    try:
+        sealed = (path.parent / f"{said.image}.image").read_bytes()
+    except OSError:
+        raise UpdateFailed(Reason.UNREACHABLE) from None
+    if hashlib.sha256(sealed).hexdigest() != said.image:
+        raise UpdateFailed(Reason.IMAGE_UNUSABLE)
+    one.keep_image(sealed, record.image)
+    one.fresh_until = said.fresh_until
+    one.take_in(record)
+
+
+def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:
+    """The manifest and the raw key that has signed it: that of `root` where there is one."""
+    try:
+        pinned = statement.claimed(data)[1] if root is None else statement.pinned_of(root.read_bytes())
+        return manifest.read(data, pinned, Manifest), pinned
+    except OSError:
+        raise UpdateFailed(Reason.ROOT_UNUSABLE) from None
+    except (ManifestBroken, statement.StatementBroken):
+        raise UpdateFailed(Reason.TAMPERED) from None

@@ -1,0 +1,138 @@
+"""One list's update on a fleet's node: the image that a compile host has in force, as it is there.
+
+Rules:
+- Nothing is compiled and nothing is held here: the guard, holds and approvals are the compile host's. What it takes
+  back is taken back here: its statements only go forward, its serials need not.
+- The image must be made with the fleet's digest key, and sealed with the fleet's seal key.
+- It is tested and put in force as any list, with a renewal of its dates or a change of what counts in it alike.
+- What is released in the fleet is followed with every poll.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from resolver.authority import statement
+
+from . import manifest, state
+from .manifest import ManifestBroken, ReleasesSaid
+from .messages import Facts, Made, Reason
+from .processes import Known, UpdateFailed, fetch_list, memory_file
+from .state import Record
+from .update import ListUpdate
+
+Follow = Callable[[str, Iterable[tuple[int, bytes]]], None]
+"""Takes a list's id, and of each name that its compile host has released when that ends and the sealed image."""
+
+
+class ImageUpdate(ListUpdate):
+    """The life of a list that another host compiles. `follow` is called with what it releases."""
+
+    follow: Follow | None = None
+    _told_suspended: bool | None = None
+
+    def recover(self) -> None:
+        """As for every list; and what was released stays released."""
+        super().recover()
+        self._follow()
+
+    async def update(self) -> None:
+        """Pull, test and put in force what is due; UpdateFailed where a step says no."""
+        if state.clock_behind(self.floor, self._now()):
+            raise UpdateFailed(Reason.CLOCK_BEHIND)
+        handle = memory_file("image")
+        try:
+            facts, fetched = await self._pull(handle)
+            self._follow()
+            made = facts.made
+            if made is None:
+                raise UpdateFailed(Reason.PROCESS)
+            if fetched or self._changed(facts, made):
+                await self._take(facts, made, handle if fetched else -1)
+        finally:
+            os.close(handle)
+        if made.complaint:
+            raise UpdateFailed(Reason(made.complaint))
+
+    async def _pull(self, handle: int) -> tuple[Facts, bool]:
+        refused: list[Reason | None] = []
+
+        def wanted(facts: Facts) -> bool:
+            refused.append(self._refusal(facts))
+            return refused[0] is None and not facts.custom.withdrawn and not self._here(facts)
+
+        known = Known(metadata=self.store.metadata, resolvers=self.resolvers)
+        facts, fetched = await fetch_list(self.list, known, handle, wanted)
+        if refused[0] is not None:
+            self._follow()
+            raise UpdateFailed(refused[0])
+        self.fresh_until = facts.fresh_until
+        return facts, fetched
+
+    def _refusal(self, facts: Facts) -> Reason | None:
+        """Why what a compile host says is not taken; None where it may be."""
+        made, custom = facts.made, facts.custom
+        if custom.list != self.list.id:
+            return Reason.WRONG_LIST
+        if self._now() < custom.issued:
+            return Reason.CLOCK_BEHIND
+        if any(digest == facts.digest for _, digest in self.state.quarantined):
+            return Reason.QUARANTINED
+        if custom.serial < self.list.source.minimum_serial:
+            return Reason.ROLLED_BACK
+        if made is None or made.digest_key != self._keys.digest_id or made.demonstration is not self.list.demonstration:
+            return Reason.IMAGE_UNUSABLE
+        return None
+
+    def _here(self, facts: Facts) -> bool:
+        """Whether the very image is in force here already."""
+        record, made = self.state.in_force, facts.made
+        return (
+            record is not None
+            and made is not None
+            and self.enforced is not None
+            and not state.due(facts, record)
+            and (record.generation, record.digest_key) == (made.generation, made.digest_key)
+        )
+
+    def _changed(self, facts: Facts, made: Made) -> bool:
+        record = self.state.in_force
+        if record is None or not self._here(facts):
+            return True
+        follows = made.suspended is self.state.suspended or made.suspended is self._told_suspended
+        return (record.approved, record.confirmed) != (made.approved, made.confirmed) or not follows
+
+    async def _take(self, facts: Facts, made: Made, handle: int) -> None:
+        record = manifest.record_of(facts)
+        if handle >= 0:
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                file.seek(0)
+                sealed = await asyncio.to_thread(file.read)
+            await asyncio.to_thread(self.keep_image, sealed, record.image)
+        current = self.state.in_force
+        if current is not None and record.serial < current.serial and current.targets_keys == record.targets_keys:
+            # Taken back where it was compiled: it is not what to fall back to here.
+            self._write(state.quarantine(self.state, current))
+        self._told_suspended = made.suspended
+        await self.activate(record)
+
+    def _write_down(self, record: Record) -> None:
+        super()._write_down(record)
+        if self._told_suspended is not None and self.state.suspended is not self._told_suspended:
+            self._write(replace(self.state, suspended=self._told_suspended))
+
+    def _follow(self) -> None:
+        """Hand over what the newest statement that verified says is released."""
+        if self.follow is None:
+            return
+        try:
+            pinned = statement.pinned_of(Path(self.list.source.root).read_bytes())
+            data = (self.store.metadata / f"{manifest.RELEASES}.json").read_bytes()
+            said = manifest.read(data, pinned, ReleasesSaid)
+            released = [(one.until, one.sealed) for one in said.releases]
+        except (OSError, ManifestBroken, statement.StatementBroken):
+            return
+        self.follow(self.list.id, released if said.digest_key == self._keys.digest_id else ())

@@ -1,0 +1,66 @@
+"""A compile host within the service: one beat for all lists, publishing and collecting together."""
+
+import asyncio
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from resolver.authority import statement
+from resolver.config import Fleet
+from resolver.feed import poll
+from resolver.fleet_host import FleetHost
+from tests.fakes.authority import Authority, names
+from tests.fakes.fleet import CompileHost, pair
+
+
+def reported(tmp_path: Path) -> tuple[CompileHost, FleetHost]:
+    """A host with a list in force and one node, which has reported it."""
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(10), 7)
+    host, node = pair(tmp_path, authority)
+    folders = [tmp_path / name for name in ("receipts", "nodes")]
+    for one in folders:
+        one.mkdir()
+    receipts, nodes = folders
+    key = poll.host_key_of(node.config, make=True)
+    (nodes / "one.pub").write_bytes(statement.pem_of(statement.public_of(key)))
+    fleet = Fleet(publish=str(host.published), receipts=str(receipts), nodes=str(nodes), host="compile")
+    config = replace(host.config, fleet=fleet)
+    made = FleetHost(config, host.keys, host.feed, host.releases, host.now)
+    asyncio.run(host.list.poll())
+    record = host.list.state.in_force
+    assert record is not None
+    said = {
+        "kind": "receipt",
+        "host": "one",
+        "list": "demo",
+        "serial": 7,
+        "digest": record.digest,
+        "in_force_since": 5,
+    }
+    (receipts / "a.json").write_bytes(statement.sign(said, key))
+    return host, made
+
+
+def test_it_publishes_and_collects(tmp_path: Path) -> None:
+    host, made = reported(tmp_path)
+    made.publish()
+    assert host.published.joinpath("demo.json").exists()
+    (path,) = (host.folder / "receipts").glob("fleet-demo-7-*.json")
+    assert statement.claimed(path.read_bytes())[0]["hosts"] == 1
+    assert made.collect() is False, "once"
+
+
+async def _until(path: Path, running: FleetHost) -> None:
+    task = asyncio.ensure_future(running.run())
+    running.wake()
+    async with asyncio.timeout(20):
+        while not list(path.glob("fleet-*.json")):
+            await asyncio.sleep(0.01)
+    task.cancel()
+
+
+def test_it_runs_beside_the_service(tmp_path: Path) -> None:
+    host, made = reported(tmp_path)
+    asyncio.run(_until(host.folder / "receipts", made))
+    assert host.said()["custom"]["serial"] == 7
