@@ -3,32 +3,35 @@
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
 from resolver.feed.confine import Failed
 from resolver.feed.gpg import Gpg
-from resolver.feed.messages import Reason
+from resolver.feed.messages import FetchRequest, Reason
+from resolver.feed.processes import FETCH_MEMORY_BYTES, memory_file
 from tests import canaries
 from tests.fakes.enforcer import Enforcer, all_bytes_below
 from tests.fakes.https import Server
 from tests.fakes.openpgp import Person, gpg
+from tests.journeys import accounts
+from tests.journeys.running import ROOT
 
-pytestmark = [
-    pytest.mark.peers,
-    pytest.mark.asyncio,
-    pytest.mark.skipif(shutil.which("gpg") is None, reason="GnuPG is not installed: apt install gnupg"),
-]
+SERVICE = ROOT / "deploy" / "systemd" / "blocklist-resolver.service"
+Program = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
-def homes() -> Iterator[Path]:
+def homes(program: Program) -> Iterator[Path]:
     """A folder with a short name: the agent's socket, which lies in a home, may have a path of 108 octets at most."""
+    program("gpg")
     folder = Path(subprocess.check_output(["mktemp", "--directory", "/tmp/homes.XXXXXX"], text=True).strip())
     yield folder
     shutil.rmtree(folder)
@@ -126,6 +129,7 @@ def lingering(home: Path) -> list[str]:
     return found
 
 
+@pytest.mark.asyncio
 async def test_a_list_comes_into_force_and_never_goes_back(drop: Drop, enforcer: Enforcer) -> None:
     first = drop.publish(1)
     await enforcer.list.poll()
@@ -139,6 +143,7 @@ async def test_a_list_comes_into_force_and_never_goes_back(drop: Drop, enforcer:
     assert lingering(drop.us.home) == []
 
 
+@pytest.mark.asyncio
 async def test_what_does_not_pass(drop: Drop, enforcer: Enforcer, thief: Person, us: Person, authority: Person) -> None:
     drop.publish(1)
     await enforcer.list.poll()
@@ -175,6 +180,7 @@ async def test_what_does_not_pass(drop: Drop, enforcer: Enforcer, thief: Person,
     assert enforcer.enforced == 2
 
 
+@pytest.mark.asyncio
 async def test_a_key_that_was_stolen_is_replaced(
     drop: Drop, enforcer: Enforcer, successor: Person
 ) -> None:
@@ -191,6 +197,7 @@ async def test_a_key_that_was_stolen_is_replaced(
     assert b"floor_reset" in (enforcer.folder / "audit.log").read_bytes()
 
 
+@pytest.mark.asyncio
 async def test_a_subkey_signs_for_its_primary(drop: Drop, enforcer: Enforcer, successor: Person) -> None:
     person = successor
     primary = gpg(person.home, "--with-colons", "--list-keys", person.mail).split(b"fpr:::::::::")[1].split(b":")[0]
@@ -201,6 +208,7 @@ async def test_a_subkey_signs_for_its_primary(drop: Drop, enforcer: Enforcer, su
     assert (enforcer.enforced, enforcer.failures) == (1, {})
 
 
+@pytest.mark.asyncio
 async def test_over_https_with_a_client_certificate(
     drop: Drop, tmp_path: Path, us: Person, authority: Person
 ) -> None:
@@ -225,6 +233,7 @@ async def test_over_https_with_a_client_certificate(
         assert (held.record.refused_lines, held.reasons) == ({"url": (3,)}, ("refused_share",))
 
 
+@pytest.mark.asyncio
 async def test_a_withdrawal_is_held(drop: Drop, enforcer: Enforcer, authority: Person, us: Person) -> None:
     drop.publish(1)
     await enforcer.list.poll()
@@ -236,7 +245,7 @@ async def test_a_withdrawal_is_held(drop: Drop, enforcer: Enforcer, authority: P
     assert held.reasons == ("withdrawn",)
 
 
-async def test_a_bomb_ends_at_the_bound(us: Person, authority: Person) -> None:
+def test_a_bomb_ends_at_the_bound(us: Person, authority: Person) -> None:
     bomb = authority.seals(b"a" * 50_000_000, us)
     assert len(bomb) < 200_000
     opener = Gpg(str(us.home), 1_000_000, lambda: 20.0)
@@ -246,7 +255,7 @@ async def test_a_bomb_ends_at_the_bound(us: Person, authority: Person) -> None:
     assert lingering(us.home) == []
 
 
-async def test_an_identity_that_needs_a_passphrase_is_told(homes: Path, authority: Person) -> None:
+def test_an_identity_that_needs_a_passphrase_is_told(homes: Path, authority: Person) -> None:
     name = canaries.label(size=6)
     person = Person(homes / name, name, passphrase="secret")
     person.ends()
@@ -257,6 +266,7 @@ async def test_an_identity_that_needs_a_passphrase_is_told(homes: Path, authorit
     assert error.value.reason == Reason.IDENTITY_UNUSABLE
 
 
+@pytest.mark.asyncio
 async def test_no_name_is_anywhere_but_in_memory(
     drop: Drop, enforcer: Enforcer, tmp_path: Path, us: Person
 ) -> None:
@@ -292,3 +302,35 @@ def _recent(folder: Path) -> Iterator[bytes]:
     for path in folder.iterdir():
         if path.is_file() and path.stat().st_mtime > time.time() - 60:
             yield path.read_bytes()
+
+
+def test_it_works_under_what_the_unit_asks_of_the_kernel(program: Program, us: Person, authority: Person) -> None:
+    """Filter of system calls, no memory both writable and executable, an account without rights, bounded memory."""
+    program("systemd-analyze")
+    if subprocess.run(["/usr/bin/python3", "-c", "import seccomp"], capture_output=True, check=False).returncode != 0:
+        program("python3-seccomp")  # no program, and so a skip or a failure that names the package
+    text = listing(1)
+    output = memory_file("list")
+    with accounts.open_folder() as folder:
+        shutil.copytree(us.home, folder / "home", ignore=shutil.ignore_patterns("S.*"))
+        (folder / "pinned.asc").write_bytes(authority.public)
+        (folder / "list.gpg").write_bytes(authority.seals(text, us))
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, accounts.NOBODY.pw_uid, accounts.NOBODY.pw_gid)
+        request = FetchRequest(
+            parent=os.getpid(), output=output, list_id="demo", url=(folder / "list.gpg").as_uri(),
+            root=str(folder / "pinned.asc"), identity=str(folder / "home"), target="", metadata="", ca="",
+            certificate="", key="", max_bytes=64 * 2**20, memory_bytes=FETCH_MEMORY_BYTES, seconds=60.0,
+            dated_within=3600.0,
+        )  # fmt: skip
+        sandbox = ("/usr/bin/python3", Path(__file__).with_name("sandbox.py"), SERVICE, sys.executable)
+        ended = subprocess.run(
+            [*map(str, sandbox), "-c", "from resolver.feed import child, confine, source_openpgp as it; "
+             "confine.run(lambda: child.work(it.fetch))"],
+            input=msgspec.json.encode(request) + b"\ngo\n", capture_output=True, pass_fds=(output,), cwd=ROOT,
+            check=False,
+        )  # fmt: skip
+        assert ended.stdout.splitlines()[-1] == b'{"done": true}', ended.stdout + ended.stderr
+        assert os.pread(output, 1000, 0) == text
+        assert lingering(folder / "home") == []
+    os.close(output)

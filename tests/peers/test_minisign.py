@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,11 +12,7 @@ import trustme
 from tests.fakes.enforcer import Enforcer
 from tests.fakes.https import Server
 
-pytestmark = [
-    pytest.mark.peers,
-    pytest.mark.asyncio,
-    pytest.mark.skipif(shutil.which("minisign") is None, reason="minisign is not installed: apt install minisign"),
-]
+pytestmark = pytest.mark.asyncio
 
 
 def later(days: float) -> str:
@@ -57,7 +54,8 @@ def begun(folder: Path, source: str) -> Enforcer:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
+def office(program: Callable[[str], str], tmp_path: Path) -> Office:
+    program("minisign")
     return Office(tmp_path / "office")
 
 
