@@ -12,8 +12,10 @@ Rules:
 - The whole zone is asked for (AXFR), never a difference (IXFR): what it would be applied to is not kept in clear.
 """
 
+import bisect
 import hashlib
 import itertools
+import operator
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -65,7 +67,8 @@ def digest_of(zone: dns.name.Name, data: bytes) -> str:
     lines = data.split(b"\n")
     lines.sort()
     hashed = hashlib.sha256(b"rpz " + zone.to_digestable() + b"\n")
-    once = (line for line, _ in itertools.groupby(lines) if line)
+    del lines[: bisect.bisect_right(lines, b"")]
+    once = itertools.compress(lines, map(operator.ne, lines, itertools.chain(lines[1:], (b"",))))
     while part := list(itertools.islice(once, 4096)):
         hashed.update(b"\n".join(part) + b"\n")
     return hashed.hexdigest()

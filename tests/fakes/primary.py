@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dns.exception
 import dns.message
 import dns.name
 import dns.rcode
@@ -127,7 +128,7 @@ class Primary:
                         else:
                             continue
                         break
-                except OSError:
+                except (OSError, dns.exception.DNSException):
                     continue
 
     @contextmanager

@@ -154,6 +154,7 @@ def primary(
     serial: int = 1,
     notify: Sequence[int] = (),
     certificate: Certificate | None = None,
+    seconds: float = START_S,
 ) -> Iterator[Primary]:
     """A primary of this kind that serves ZONE; it tells the ports of loopback in `notify` of changes."""
     folder.mkdir()
@@ -180,5 +181,5 @@ def primary(
     )
     config.write_text(text)
     options = {"bind": ("-g", "-c"), "knot": ("-c",), "nsd": ("-d", "-c")}[kind]
-    with running([str(find(PROGRAMS[kind])), *options, str(config)], folder, port, ZONE) as server:
+    with running([str(find(PROGRAMS[kind])), *options, str(config)], folder, port, ZONE, seconds) as server:
         yield Primary(folder=folder, port=port, tls=tls if certificate else 0, process=server.process)

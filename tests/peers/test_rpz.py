@@ -12,6 +12,7 @@ import trustme
 from resolver.feed import processes, source_zone
 from resolver.feed.confine import Failed
 from resolver.feed.messages import Facts, FetchRequest, Reason
+from tests.fakes.enforcer import all_bytes_below
 from tests.fakes.primary import key_file
 from tests.fakes.upstream import Upstream, in_thread, records
 from tests.journeys.running import HOST, PAGE_V4, Authority, Service, configure, free_ports, launch, stop
@@ -122,6 +123,7 @@ def test_a_zone_is_in_force_and_a_notify_brings_the_next_serial(
             service.until_serial(2**32 + 4)
             assert dug(tools[0], service, "later.test") == PAGE_V4
             assert "update failed" not in service.said
+            assert b"below" not in all_bytes_below(tmp_path / "service")
 
 
 def request_of(url: str, root: Path) -> FetchRequest:

@@ -1,0 +1,166 @@
+"""`python -m tests.bench.zone`: a large zone from a real primary to the memfd, and from there to a sealed image.
+
+Rules:
+- Both run as in the service: processes of their own, confined, the list in a memfd. The fetch's time is all of it, from
+  the start of the interpreter to the last octet written: SOA query, TSIG of every message and digest included.
+- Peak memory is the kernel's VmHWM of each process.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from resolver.config_list import MAX_ENTRIES, MAX_TARGET_BYTES
+from resolver.feed import processes
+from resolver.feed.messages import CompileRequest, Facts, FetchRequest
+from tests.bench import names
+from tests.peers import primaries
+from tests.peers.servers import find
+
+
+class Measured(NamedTuple):
+    """Of one process: seconds, those of them that it had a core, and the peak of its memory in bytes."""
+
+    seconds: float
+    cpu_s: float
+    peak: int
+
+
+class Watch:
+    """Looks at the memory and the time of this process's children whose command holds a word."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self.cpu_s = 0.0
+        self._word = b""
+        self._done = threading.Event()
+
+    @contextmanager
+    def over(self, word: str) -> Iterator[None]:
+        """Look until the end of the block."""
+        self.peak, self.cpu_s, self._word = 0, 0.0, word.encode()
+        self._done.clear()
+        thread = threading.Thread(target=self._look)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.005):
+            for task in Path("/proc/self/task").iterdir():
+                for child in (task / "children").read_text().split():
+                    self._note(Path("/proc") / child)
+
+    def _note(self, process: Path) -> None:
+        try:
+            if self._word in (process / "cmdline").read_bytes():
+                status = (process / "status").read_text()
+                self.peak = max(self.peak, int(status.partition("VmHWM:")[2].split()[0]) * 1024)
+                ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+                self.cpu_s = max(self.cpu_s, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
+        except (OSError, IndexError):
+            return  # It has just ended.
+
+
+async def fetched(request: FetchRequest, watch: Watch) -> tuple[Facts, Measured]:
+    """The facts of the zone, which then is in `request.output`, and what that took."""
+    began = time.monotonic()
+    with watch.over("source_zone"):
+        facts, _ = await processes.fetch("resolver.feed.source_zone", request, lambda facts: True)
+    return facts, Measured(time.monotonic() - began, watch.cpu_s, watch.peak)
+
+
+async def compiled(request: CompileRequest, watch: Watch) -> tuple[int, Measured]:
+    """The entries of the image, and what that took."""
+    began = time.monotonic()
+    with watch.over("feed.compile"):
+        said = await processes.compile_list(request)
+    return said.entries, Measured(time.monotonic() - began, watch.cpu_s, watch.peak)
+
+
+async def measure(serving: primaries.Primary, count: int, rounds: int) -> None:
+    """Print what each round took."""
+    watch = Watch()
+    for _ in range(rounds):
+        output, image = processes.memory_file("list"), processes.memory_file("image")
+        keys = processes.memory_file("keys", os.urandom(64))
+        fetch = FetchRequest(
+            parent=os.getpid(),
+            output=output,
+            list_id="bench",
+            url=serving.url,
+            root=str(serving.folder / f"{primaries.KEY}.key"),
+            target="",
+            metadata="",
+            ca="",
+            certificate="",
+            key="",
+            max_bytes=MAX_TARGET_BYTES,
+            memory_bytes=processes.FETCH_MEMORY_BYTES,
+            seconds=processes.FETCH_SECONDS,
+        )
+        facts, took = await fetched(fetch, watch)
+        print(
+            f"fetch: {count:,} records in {took.seconds:.2f} s = {count / took.seconds:,.0f} records/s, "
+            f"{took.cpu_s:.2f} s of CPU = {count / took.cpu_s:,.0f}/s, peak {took.peak / 2**20:.0f} MiB, "
+            f"list {facts.length / 2**20:.1f} MiB"
+        )
+        request = CompileRequest(
+            parent=os.getpid(),
+            list_fd=output,
+            output=image,
+            keys=keys,
+            previous=-1,
+            list_id="bench",
+            serial=facts.custom.serial,
+            issued=facts.custom.issued,
+            expires=0,
+            generation=1,
+            demonstration=True,
+            max_entries=MAX_ENTRIES,
+            memory_bytes=processes.COMPILE_MEMORY_BYTES,
+            format=facts.format,
+        )
+        entries, took = await compiled(request, watch)
+        print(
+            f"compile: {entries:,} entries in {took.seconds:.2f} s, {took.cpu_s:.2f} s of CPU, "
+            f"peak {took.peak / 2**20:.0f} MiB, image {os.fstat(image).st_size / 2**20:.1f} MiB"
+        )
+        for handle in (output, image, keys):
+            os.close(handle)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; the exit status is 2 where the primary is missing."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.zone", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--records", type=int, default=2_000_000, help="half of them names, half what is below them")
+    parser.add_argument("--primary", choices=sorted(primaries.PROGRAMS), default="knot")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args(argv)
+    if find(primaries.PROGRAMS[arguments.primary]) is None:
+        sys.stderr.write(f"missing: {arguments.primary}; `make peers` installs what is needed\n")
+        return 2
+    records = [
+        f"{owner} CNAME ." for name in names.listed(arguments.records // 2) for owner in (name, f"*.{name}")
+    ]
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        primaries.primary(arguments.primary, Path(folder) / "primary", records, seconds=300) as serving,
+    ):
+        asyncio.run(measure(serving, len(records), arguments.rounds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
