@@ -73,7 +73,7 @@ class Custody:
 
     def verbs(self) -> Mapping[str, control.Verb]:
         """What can be asked of it over the control socket."""
-        releases = release_desk.ReleaseDesk(self.releases, self.feed, self._in_force)
+        releases = release_desk.ReleaseDesk(self.releases, self.feed, self._in_force, self._approvers, self._now)
         return {**list_desk.ListDesk(self.feed, self._approvers, self._now).verbs(), **releases.verbs()}
 
     def notified(self, packet: bytes, client: bytes) -> bytes | None:

@@ -78,14 +78,15 @@ def _held(arguments: argparse.Namespace) -> int:
 
 def _decide(arguments: argparse.Namespace) -> int:
     verb = "approve-set-aside" if arguments.set_aside else arguments.action
-    signatures = [_signature(path) for path in arguments.signature]
+    signatures = [signature_of(path) for path in arguments.signature]
     for signature in signatures:
         asked = {"verb": verb, "list": arguments.list, "serial": arguments.serial, "signature": signature}
         print(_said(arguments, verb, called(arguments, asked)), flush=True)
     return DONE
 
 
-def _signature(path: Path) -> str:
+def signature_of(path: Path) -> str:
+    """The signature in a file, as ssh-keygen writes it; UsageError where it is none."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIGNATURE_BYTES + 1)

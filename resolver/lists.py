@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import idna
 
@@ -129,11 +128,11 @@ def _how(generation: policy.Generation, name: Name) -> str:
     return "itself" if verdict.depth == name.labels else "subtree"
 
 
-def releases(config: Config) -> list[dict[str, Any]]:
+def releases(config: Config) -> tuple[release.Release, ...]:
     """What is written of the names that are released on this host; ListUnreadable where that cannot be read."""
     folder = Path(config.state.directory) / "releases"
     try:
-        return [one.told() for one in release.read(folder).releases]
+        return release.read(folder).releases
     except (release.ReleasesUnreadable, OSError) as error:
         said = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise ListUnreadable(f"what is released below {config.state.directory} cannot be read: {said}") from None

@@ -3,13 +3,15 @@
 Rules:
 - A name comes as octets in hexadecimal and leaves for the digest of its image only: nothing repeats it.
 - What is released is what a list in force blocks; a line that is only set aside blocks nothing.
-- Who asks is told by the kernel, and kept with the release.
+- Who asks is told by the kernel, and kept with the release; what confirms one is a signature.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from resolver import control
 from resolver.core.name import Name, unfold
+from resolver.feed import approve
 from resolver.feed.poll import Feed
 from resolver.feed.release import Covered, NotReleased, Releases
 from resolver.tables import InForce, Listed
@@ -20,14 +22,18 @@ MAX_NAME_OCTETS = 255
 class ReleaseDesk:
     """Answers requests about releases."""
 
-    def __init__(self, releases: Releases, feed: Feed, in_force: InForce) -> None:
+    def __init__(
+        self, releases: Releases, feed: Feed, in_force: InForce, approvers: Path, now: Callable[[], float]
+    ) -> None:
+        self._approvers = approvers
+        self._now = now
         self._releases = releases
         self._feed = feed
         self._in_force = in_force
 
     def verbs(self) -> Mapping[str, control.Verb]:
         """Return what can be asked."""
-        return {"release": self._release, "end-release": self._end}
+        return {"release": self._release, "end-release": self._end, "confirm-release": self._confirm}
 
     def _release(self, asked: control.Request) -> control.Answer:
         wire = _name_of(asked.get("name"))
@@ -48,6 +54,18 @@ class ReleaseDesk:
         try:
             one = self._releases.end(number, f"by uid {asked['uid']}")
         except NotReleased as error:
+            return {"outcome": control.REFUSED, "said": str(error)}
+        return {"outcome": control.DONE, "release": one.told()}
+
+    async def _confirm(self, asked: control.Request) -> control.Answer:
+        number, signature = asked.get("number"), asked.get("signature")
+        if not isinstance(number, int) or not isinstance(signature, str):
+            return control.failed("not a release's number and a signature")
+        try:
+            held = self._releases.of(number).statements(self._now())
+            signer = await approve.signer_of(signature.encode(), held, self._approvers)
+            one = self._releases.confirm(number, signer.principal, signer.key)
+        except (approve.Refused, NotReleased) as error:
             return {"outcome": control.REFUSED, "said": str(error)}
         return {"outcome": control.DONE, "release": one.told()}
 

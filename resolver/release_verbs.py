@@ -7,10 +7,13 @@ Rules:
 
 import argparse
 import json
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from resolver.terminal import DONE, FAILED, UsageError, add_config, called, complain, name_of
+from resolver import decision_verbs
+from resolver.terminal import DONE, FAILED, REFUSED, UsageError, add_config, called, complain, name_of
 
 
 def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
@@ -21,6 +24,8 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
     )
     release.add_argument("--reason", metavar="TEXT", help="why, in words without a name; the authority reads it")
     release.add_argument("--for", dest="lasting", metavar="TIME", help="1h to 30d; default: 7d")
+    release.add_argument("--statement", action="store_true", help="print the bytes to sign to confirm release N")
+    release.add_argument("--signature", metavar="FILE", type=Path, help="confirm release N")
     release.add_argument("--end", action="store_true", help="end release N: its name is blocked again")
     add_config(release)
     release.set_defaults(verb=_release)
@@ -33,8 +38,8 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 def _release(arguments: argparse.Namespace) -> int:
     if arguments.name.isdecimal():
         return _about(arguments, int(arguments.name[:18]))
-    if arguments.end:
-        raise UsageError("--end goes with a release's number: list release N --end")
+    if arguments.end or arguments.statement or arguments.signature is not None:
+        raise UsageError("--statement, --signature and --end go with a release's number: list release N --end")
     from resolver import lists, values
 
     if arguments.name != "-" and not lists.is_reserved(arguments.name):
@@ -57,18 +62,40 @@ def _release(arguments: argparse.Namespace) -> int:
 
 
 def _about(arguments: argparse.Namespace, number: int) -> int:
-    if not arguments.end:
-        raise UsageError("say what to do with it: --end")
+    if [arguments.statement, arguments.signature is not None, arguments.end].count(True) != 1:
+        raise UsageError("say what to do with it: --statement, --signature FILE or --end")
+    if arguments.statement:
+        return _statement(arguments, number)
+    if arguments.signature is not None:
+        signature = decision_verbs.signature_of(arguments.signature)
+        one = called(arguments, {"verb": "confirm-release", "number": number, "signature": signature})["release"]
+        print(f"release {one['number']} is confirmed by {one['confirmed_by']}; {_where(one)}")
+        return DONE
     one = called(arguments, {"verb": "end-release", "number": number})["release"]
     print(f"release {one['number']} has ended: its name is blocked again; {_where(one)}")
     return DONE
+
+
+def _statement(arguments: argparse.Namespace, number: int) -> int:
+    from resolver import config, lists
+
+    try:
+        found = lists.releases(config.load(arguments.config))
+    except lists.ListUnreadable as error:
+        return complain(str(error), FAILED)
+    for one in found:
+        if one.number == number:
+            statements = one.statements(time.time())
+            print(statements[max(statements)].decode(), end="")
+            return DONE
+    return complain("no release in force has this number; see: blocklist-resolver list releases", REFUSED)
 
 
 def _releases(arguments: argparse.Namespace) -> int:
     from resolver import config, lists
 
     try:
-        found = lists.releases(config.load(arguments.config))
+        found = [one.told() for one in lists.releases(config.load(arguments.config))]
     except lists.ListUnreadable as error:
         return complain(str(error), FAILED)
     if arguments.json:

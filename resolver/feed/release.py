@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from resolver.core import codes, image
 
-from . import synthetic
+from . import approve, synthetic
 from .audit import Audit, Event
 from .seal import Keys, SealBroken, seal_of, unseal
 
@@ -89,6 +89,11 @@ class Release(_Part, frozen=True):
     def digest(self) -> str:
         """SHA-256 of what a signature confirms: all but the signature itself."""
         return hashlib.sha256(msgspec.json.encode(replace(self, signer="", key=""))).hexdigest()
+
+    def statements(self, now: float) -> dict[int, bytes]:
+        """What a signature may be under now, by when each expires: the number stands for a serial."""
+        about = approve.Subject(self.number, self.digest)
+        return approve.statements(approve.Action.RELEASE, self.covered[0].list, about, now)
 
     def told(self) -> dict[str, Any]:
         """What may be known of it, as JSON carries it."""

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from resolver.authority import statement
@@ -51,16 +52,18 @@ def test_it_publishes_and_collects(tmp_path: Path) -> None:
     assert made.collect() is False, "once"
 
 
-async def _until(path: Path, running: FleetHost) -> None:
+async def _run(running: FleetHost, collected: asyncio.Event) -> None:
     task = asyncio.ensure_future(running.run())
     running.wake()
     async with asyncio.timeout(20):
-        while not list(path.glob("fleet-*.json")):
-            await asyncio.sleep(0.01)
+        await collected.wait()
     task.cancel()
 
 
-def test_it_runs_beside_the_service(tmp_path: Path) -> None:
+def test_it_runs_beside_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host, made = reported(tmp_path)
-    asyncio.run(_until(host.folder / "receipts", made))
+    collected = asyncio.Event()
+    monkeypatch.setattr(host.feed.outbox, "wake", collected.set)
+    asyncio.run(_run(made, collected))
     assert host.said()["custom"]["serial"] == 7
+    assert len(list((host.folder / "receipts").glob("fleet-demo-7-*.json"))) == 1

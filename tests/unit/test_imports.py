@@ -67,7 +67,7 @@ TABLE: dict[str, set[str]] = {
     "fleet_host": {"config", "feed"},
     "compile_host": {"config", "control", "custody", "feed", "tables"},
     "release_desk": {"control", "core", "feed", "tables"},
-    "release_verbs": {"config", "lists", "terminal", "values"},
+    "release_verbs": {"config", "decision_verbs", "lists", "terminal", "values"},
     "terminal": {"control"},
     "list_desk": {"control", "feed"},
     "decision_verbs": {"config", "held", "lists", "terminal"},

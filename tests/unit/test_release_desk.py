@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resolver.core import codes, image
-from resolver.feed import audit
+from resolver.feed import approve, audit
 from resolver.feed.release import Releases
 from resolver.feed.seal import Keys
 from resolver.release_desk import ReleaseDesk
@@ -38,7 +38,9 @@ class World:
             f"list-{n}": SimpleNamespace(state=SimpleNamespace(in_force=SimpleNamespace(serial=7 + n, digest="0" * 64)))
             for n in range(2)
         }
-        self.verbs = ReleaseDesk(self.releases, feed, self.in_force).verbs()
+        self.verbs = ReleaseDesk(
+            self.releases, feed, self.in_force, folder / "allowed_signers", lambda: 1000.0
+        ).verbs()
 
     def release(self, name: str | bytes, **asked: Any) -> Any:
         octets = octets_of(name) if isinstance(name, str) else name
@@ -123,3 +125,26 @@ def test_what_is_no_request_is_refused(world: World, asked: dict[str, Any]) -> N
 def test_a_number_that_is_none(world: World) -> None:
     assert world.ask("end-release", number="1")["outcome"] == "failed"
     assert world.ask("end-release", number=1)["outcome"] == "refused"
+
+
+@pytest.mark.asyncio
+async def test_what_confirms_a_release_is_a_signature(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def signer_of(signature: bytes, held: Any, approvers: Path) -> approve.Signer:
+        if signature != b"good":
+            raise approve.Refused("signed by no key of control.approvers")
+        assert [json.loads(one)["action"] for one in held.values()] == ["release", "release"]
+        assert {json.loads(one)["serial"] for one in held.values()} == {1}
+        assert {json.loads(one)["digest"] for one in held.values()} == {world.releases.of(1).digest}
+        return approve.Signer("officer", "SHA256:x", 5)
+
+    monkeypatch.setattr("resolver.feed.approve.signer_of", signer_of)
+    world.release("both.test")
+
+    async def confirm(**asked: Any) -> Any:
+        return await world.verbs["confirm-release"]({"uid": 1000, **asked})  # type: ignore[misc]  # this one waits
+
+    assert (await confirm(number=1, signature="bad"))["said"] == "signed by no key of control.approvers"
+    assert (await confirm(number=2, signature="good"))["outcome"] == "refused"
+    assert (await confirm(number="1", signature="good"))["outcome"] == "failed"
+    assert (await confirm(number=1, signature="good"))["release"]["confirmed_by"] == "officer"
+    assert not world.releases.of(1).overdue(1e12)

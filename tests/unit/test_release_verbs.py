@@ -1,6 +1,7 @@
 """The verbs about a wrongful block, as they are typed."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ def test_a_name_of_stdin_is_released(config: Path, asked: Asked, capsys: pytest.
         ("-", "--reason", "x", "--for", "soon"),
         ("-", "--reason", "x", "--end"),
         ("3",),
+        ("3", "--end", "--statement"),
+        ("3", "--signature", "/nowhere"),
+        ("-", "--reason", "x", "--statement"),
     ],
 )
 def test_what_cannot_be_carried_out(
@@ -115,5 +119,18 @@ def test_what_is_released_is_told_without_a_service(config: Path, capsys: pytest
     )
     assert status_of("list", "releases", "--json", "--config", str(config)) == 0
     assert '"number": 1' in capsys.readouterr().out
+    assert status_of("list", "release", "1", "--statement", "--config", str(config)) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["action"], said["list"], said["serial"]) == ("release", "demo", 1)
+    assert said["digest"] == releases.of(1).digest
+    assert status_of("list", "release", "2", "--statement", "--config", str(config)) == terminal.REFUSED
     (state / "releases" / "releases.json").write_text("{")
     assert status_of("list", "releases", "--config", str(config)) == 1
+
+
+def test_a_release_is_confirmed(config: Path, asked: Asked, tmp_path: Path) -> None:
+    signature = tmp_path / "signature"
+    signature.write_text("-----BEGIN SSH SIGNATURE-----\n")
+    words = ("release", "3", "--signature", str(signature), "--config", str(config))
+    assert status_of("list", *words) == 0
+    assert asked == [{"verb": "confirm-release", "number": 3, "signature": "-----BEGIN SSH SIGNATURE-----\n"}]
