@@ -61,7 +61,7 @@ def compile_once(path: Path, config: Config) -> Compiled:
     try:
         keys = poll.keys_of(config)
         in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda _: None)
-        custody = Custody(config, keys, in_force, places=tuple)
+        custody = Custody(config, keys, in_force, places=tuple, counters=())
         custody.recover()
         asyncio.run(_taken(custody))
         if custody.fleet is not None:

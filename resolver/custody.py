@@ -6,26 +6,30 @@ Rules:
 - What came in force is proved on the sockets that are open: before they are, nothing is.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from resolver import control, fleet_host, list_desk, release_desk, selftest
 from resolver.config import Config
-from resolver.core import image
+from resolver.core import codes, image
 from resolver.feed import activate, notify, poll, release
+from resolver.feed.breaker import Breaker, Seen
 from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
 from resolver.feed.update_image import ImageUpdate
 from resolver.tables import InForce
 
+LOOK_S: Final = 1.0
+
 
 class Custody:
     """Every list of a configuration, from its source to what is enforced.
 
-    places: the sockets that queries come in by, none before they are open.
+    places: the sockets that queries come in by, none before they are open. counters: the table of core.codes.
     """
 
     def __init__(
@@ -35,11 +39,15 @@ class Custody:
         in_force: InForce,
         *,
         places: Callable[[], Sequence[selftest.Place]],
+        counters: Any,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._in_force = in_force
         self._places = places
         self.fleet: fleet_host.FleetHost | None = None
+        self._counters = counters
+        self._seen = Seen()
+        self._breakers = {one.id: Breaker() for one in config.lists}
         self._approvers = Path(config.control.approvers)
         self._now = now
         hooks = activate.Hooks(
@@ -82,7 +90,12 @@ class Custody:
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What has to run while serving, by name; none of it ends by itself."""
-        work = {"feed": self.feed.run(), "releases": self.releases.run(), "notices": self._notices.run()}
+        work = {
+            "feed": self.feed.run(),
+            "releases": self.releases.run(),
+            "notices": self._notices.run(),
+            "breaker": self._watch(),
+        }
         return work if self.fleet is None else {**work, "fleet": self.fleet.run()}
 
     # What is enforced, and then published.
@@ -110,6 +123,22 @@ class Custody:
     def _report(self, name: str, list_id: str, said: Mapping[str, Any]) -> None:
         self.feed.outbox.put(name, list_id, said)
         self.feed.outbox.wake()
+
+    async def _watch(self) -> None:
+        while True:
+            self.look(time.monotonic())
+            await asyncio.sleep(LOOK_S)
+
+    def look(self, now_s: float) -> None:
+        """Look at what new entries block in the running minute of a monotonic clock."""
+        access, minute = self._in_force.tables.access, int(now_s) // 60
+        seen = self._seen.count(access, minute, access.prefixes if access.minute == minute else 0)
+        for one in self.feed:
+            total = self._counters[codes.list_counter(self._in_force.slot(one.list.id), codes.NEW_PREFIXES)]
+            breaker = self._breakers[one.list.id]
+            if breaker.look(total, seen, now_s):
+                one.surged()
+            one.breaker_open = breaker.open
 
     async def _prove(self, list_id: str, view: memoryview) -> Proof:
         said = await selftest.prove(

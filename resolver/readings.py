@@ -24,6 +24,7 @@ from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
 from resolver.tables import InForce
 
+SET_ASIDE = ("private_suffix", "protected", "infrastructure", "popular")
 _ON_THE_BEAT = ("answers_total", "cache_answers_total")
 _LIST_SERIES = {
     "blocked_queries_total": codes.BLOCKED_QUERIES,
@@ -43,6 +44,7 @@ def labels_of(config: Config) -> Labels:
         upstreams=tuple(dict.fromkeys(map(str, config.upstream.servers))),
         feed_failures=tuple(Reason),
         entries_refused=tuple(Refusal),
+        entries_set_aside=SET_ASIDE,
         upstream_failures=FAILURE_REASONS,
     )
 
@@ -127,5 +129,10 @@ class Readings:
             yield Sample("selftest_success", label, int(facts.selftest_passed))
             for reason, count in facts.failures.items():
                 yield Sample("feed_failures_total", (facts.list_id, reason), count)
+            yield Sample("breaker_open", label, int(facts.breaker_open))
+            yield Sample("list_deadline_timestamp_seconds", label, facts.deadline)
+            yield Sample("list_receipt_timestamp_seconds", label, facts.receipt_at)
+            for reason, count in facts.set_aside.items():
+                yield Sample("list_set_aside", (facts.list_id, reason), count)
             for reason, count in facts.refused.items():
                 yield Sample("feed_entries_refused", (facts.list_id, reason), count)

@@ -110,7 +110,7 @@ class Service:
         self._streams = Streams(self._answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
         self._trust_by(config)
         with _named(path, "state.directory", "cannot be used"):
-            self._custody = Custody(config, keys, self._in_force, places=self._places)
+            self._custody = Custody(config, keys, self._in_force, places=self._places, counters=self._counters)
         self._answer.notified = self._custody.notified
         page = check(path, config)
         self._page = Page(page) if page else None

@@ -58,6 +58,7 @@ class Labels:
     upstreams: tuple[str, ...]
     feed_failures: tuple[str, ...]
     entries_refused: tuple[str, ...]
+    entries_set_aside: tuple[str, ...]
     upstream_failures: tuple[str, ...]
 
     def values(self, source: str) -> tuple[str, ...]:
@@ -162,6 +163,24 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Lines of the newest list that were refused, by reason.",
         "live",
         (_LIST, ("reason", "entries_refused")),
+    ),
+    Metric(
+        "list_set_aside",
+        "gauge",
+        "Lines of the newest list that were set aside, by reason.",
+        "live",
+        (_LIST, ("reason", "entries_set_aside")),
+    ),
+    Metric("breaker_open", "gauge", "1 while new entries are suspended, or block unusually many.", "live", (_LIST,)),
+    Metric(
+        "list_deadline_timestamp_seconds",
+        "gauge",
+        "When a newer list that is not in force had to be; 0 where none waits.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "list_receipt_timestamp_seconds", "gauge", "When the last receipt of the list was written.", "live", (_LIST,)
     ),
     Metric("selftest_success", "gauge", "1 where the last self-test of the list passed.", "live", (_LIST,)),
     Metric("enforcing", "gauge", "1 while every list is enforced without an error.", "live"),

@@ -54,6 +54,13 @@ class ListFacts:
     demonstration: bool
     failures: Mapping[str, int]
     refused: Mapping[str, int]
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    suspended: bool = False
+    breaker_open: bool = False
+    deadline: int = 0
+    """When the newest list that waits had to be in force by law; 0 where none waits."""
+    receipt_at: int = 0
+    receipts_due: int = 0
     rolled_back: int = 0
     """When a list was taken out by one person whom nobody has confirmed yet."""
 
@@ -198,6 +205,7 @@ class Feed:
         while True:
             for one in self:
                 await one.prove()
+                one.look_at_clocks()
             await asyncio.sleep(TICK_S)
 
     def facts(self) -> tuple[ListFacts, ...]:
@@ -223,6 +231,12 @@ def _facts_of(one: ListUpdate) -> ListFacts:
         demonstration=one.list.demonstration,
         failures=dict(one.failures),
         refused=newest.refused if newest else {},
+        set_aside=newest.set_aside if newest else {},
+        suspended=one.state.suspended,
+        breaker_open=one.state.suspended or one.breaker_open,
+        deadline=one.due_at,
+        receipt_at=one.receipt_at,
+        receipts_due=one.outbox.waiting(one.list.id),
         rolled_back=waits.at if waits else 0,
     )
 

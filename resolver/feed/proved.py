@@ -34,6 +34,11 @@ class ProvedList(EnforcedList):
 
     unproved = False
     receipt_at = 0
+    breaker_open = False
+    # When the list known to be newest was issued, and what it is; None where none is known.
+    newest: tuple[int, tuple[int, str]] | None = None
+    _started = 0.0
+    _told: frozenset[str] = frozenset()
     _recovered = False
     _was_wrong = False
     _next_proof = 0.0
@@ -41,6 +46,7 @@ class ProvedList(EnforcedList):
     def recover(self) -> None:
         """As of EnforcedList; the sockets are not open yet, so that it is proved later."""
         super().recover()
+        self._started = self._now()
         self._recovered = True
         record = self.state.in_force
         if record is not None:
@@ -109,7 +115,46 @@ class ProvedList(EnforcedList):
         self.outbox.put(receipt.name_of(self.list.id, record), self.list.id, said)
         self.receipt_at = int(self._now())
 
+    # Clocks.
+
+    @property
+    def due_at(self) -> int:
+        """When the newest list, where it is not in force, had to be (unix seconds); 0 where nothing waits."""
+        record, held = self.state.in_force, self.state.held
+        newest = (held.record.issued, held.record.identity) if held else self.newest
+        if newest is None or (record is not None and (record.identity == newest[1] or record.issued > newest[0])):
+            return 0
+        return int(newest[0] + self.list.deadline)
+
+    def look_at_clocks(self) -> None:
+        """Log once each clock that has run out, and again after it was set back."""
+        now, due = self._now(), self.due_at
+        run_out = {
+            "nothing good came from its source for longer than alarm_age": (
+                now - max(self.last_success, self._started) > self.list.alarm_age
+            ),
+            "its source's metadata is no longer fresh": 0 < self.fresh_until < now,
+            "a newer list is not in force though its deadline is over": 0 < due < now,
+        }
+        said = frozenset(text for text, is_so in run_out.items() if is_so)
+        for text in sorted(said - self._told):
+            _log.warning("list %s: %s", self.list.id, text)
+        self._told = said
+
     # What changes what is in force.
+
+    def surged(self) -> None:
+        """New entries block too many: take them out while the list soaks in, if so configured, else alarm only."""
+        record, guard = self.state.in_force, self.list.guard
+        if record is None or self.state.suspended:
+            return
+        soaks = self._now() < record.since + guard.soak
+        suspends = soaks and guard.breaker == "suspend-new"
+        done = "they are suspended until somebody resumes them" if suspends else "they stay in force"
+        _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)
+        if suspends:
+            with self.counted():
+                self.suspend()
 
     def suspend(self) -> None:
         """Take the entries out that are new in the list in force, and write it down first; may raise OSError."""

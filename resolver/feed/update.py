@@ -66,6 +66,8 @@ class ListUpdate(ProvedList):
                 facts, self.state, self.floor, list_id=self.list.id, minimum=source.minimum_serial, now=self._now()
             )
             refused.append(reason)
+            if reason in (None, Reason.QUARANTINED):
+                self.newest = facts.custom.issued, (facts.custom.serial, facts.digest)
             return reason is None and self._due(facts) and not facts.custom.withdrawn
 
         floor = self.floor.record if self.floor is not None else None

@@ -29,7 +29,7 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     swapped: list[Tables] = []
     keys = poll.keys_of(before.config)
     in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), swapped.append)
-    custody = Custody(before.config, keys, in_force, places=list, now=time.time)
+    custody = Custody(before.config, keys, in_force, places=list, counters=[0] * codes.COUNTERS_SIZE, now=time.time)
     assert not in_force.enforced()
     custody.recover()
     assert in_force.enforced()
@@ -37,6 +37,19 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     view = in_force._images["demo"].view
     assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
     work = custody.tasks()
-    assert list(work) == ["feed", "releases", "notices"]
+    assert list(work) == ["feed", "releases", "notices", "breaker"]
     for one in work.values():
         one.close()
+
+
+def test_a_surge_of_new_entries_is_seen_in_the_counters_and_told_to_its_list(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    before = Enforcer(authority, tmp_path / "state")
+    keys = poll.keys_of(before.config)
+    in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), lambda tables: None)
+    counters = [0] * codes.COUNTERS_SIZE
+    custody = Custody(before.config, keys, in_force, places=list, counters=counters, now=time.time)
+    custody.look(60.0)
+    counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
+    custody.look(61.0)
+    assert custody.feed.facts()[0].breaker_open

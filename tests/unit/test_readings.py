@@ -19,7 +19,7 @@ from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
-from resolver.readings import Readings, labels_of
+from resolver.readings import SET_ASIDE, Readings, labels_of
 from resolver.tables import InForce
 from tests.unit.query.parts import KEY, image_of
 
@@ -61,6 +61,7 @@ def facts(list_id: str) -> poll.ListFacts:
         demonstration=True,
         failures=dict.fromkeys(Reason, 1),
         refused=dict.fromkeys(Refusal, 2),
+        set_aside=dict.fromkeys(SET_ASIDE, 3),
     )
 
 

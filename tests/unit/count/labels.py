@@ -10,5 +10,6 @@ LABELS = Labels(
     upstreams=("192.0.2.53:53",),
     feed_failures=("unreachable", "expired"),
     entries_refused=("tld",),
+    entries_set_aside=("protected",),
     upstream_failures=("timeout", "refused"),
 )

@@ -167,3 +167,51 @@ async def test_a_list_without_a_say_is_told_as_one(resolver: Enforcer, authority
     said = receipts(resolver)["demo-8-2"]
     assert (said["withdrawn"], said["enforced"]) == (True, False)
     assert said["tested"] == "nothing was asked: the list has no say on this host"
+
+
+@pytest.mark.parametrize(
+    ("settings", "after", "suspended"),
+    [
+        ("", 0, True),
+        ("[list.guard]\nexpect_entries = [1, 4000000]\nbreaker = 'alarm'\n", 0, False),
+        ("[list.guard]\nexpect_entries = [1, 4000000]\nsoak = '1h'\n", 3601, False),
+    ],
+)
+async def test_a_surge_suspends_while_the_list_soaks_in_and_alarms_later(
+    settings: str, after: float, suspended: bool, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resolver = Enforcer(authority, tmp_path / "state", settings)
+    resolver.feed.recover()
+    await resolver.list.poll()
+    came = resolver.now()
+    resolver.now = lambda: came + after
+    resolver.list.surged()
+    assert resolver.list.state.suspended is suspended
+    assert "block unusually many" in caplog.text
+    facts = resolver.feed.facts()[0]
+    assert facts.breaker_open is suspended
+
+
+async def test_clocks_that_run_out_are_told_once(
+    resolver: Enforcer, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    await resolver.list.poll()
+    resolver.wrong = 1
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    due = resolver.feed.facts()[0].deadline
+    issued = resolver.list.newest[0]
+    assert due == issued + 24 * 3600
+    resolver.list.look_at_clocks()
+    assert "deadline" not in caplog.text
+    resolver.now = lambda: due + 90_000.0
+    for _ in range(2):
+        resolver.list.look_at_clocks()
+    assert caplog.text.count("though its deadline is over") == 1
+    assert caplog.text.count("longer than alarm_age") == 1
+
+
+async def test_nothing_waits_while_the_newest_list_is_in_force(resolver: Enforcer) -> None:
+    assert resolver.feed.facts()[0].deadline == 0
+    await resolver.list.poll()
+    assert resolver.feed.facts()[0].deadline == 0

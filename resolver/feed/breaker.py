@@ -1,0 +1,94 @@
+"""When do entries that are new in a list block too many? Time and counts are handed in; nothing is kept but numbers.
+
+Rules:
+- Looked at is the running minute: distinct client prefixes (/32, /56) that new entries block, against the prefixes that
+  were seen at all.
+- Too many is more than all of: SHARE of those seen, TIMES last week's median minute, FLOOR. Until a week is known the
+  median is left out.
+- The floor keeps a household from tripping it, and from being seen in it.
+- It is calm again after CALM_MINUTES in a row within these bounds.
+"""
+
+from array import array
+from statistics import median
+from typing import Final
+
+SHARE: Final = 0.01
+TIMES: Final = 10
+FLOOR: Final = 20
+WEEK_MINUTES: Final = 7 * 24 * 60
+CALM_MINUTES: Final = 10
+_MINUTE_S: Final = 60
+
+
+class Seen:
+    """How many prefixes were seen in the running minute, over tables that are replaced within it."""
+
+    def __init__(self) -> None:
+        self._minute = -1
+        self._before = 0
+        self._last = 0
+        self._table: object = None
+
+    def count(self, table: object, minute: int, prefixes: int) -> int:
+        """The prefixes of `minute` in all, where `table` counts them now."""
+        if minute != self._minute:
+            self._minute, self._before, self._last = minute, 0, 0
+        elif table is not self._table:
+            self._before += self._last
+        self._table, self._last = table, prefixes
+        return self._before + prefixes
+
+
+class Breaker:
+    """One list's minutes."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self._minute = -1
+        self._at_start = self._total = 0
+        self._blocked = 0
+        self._surged = False
+        self._calm = 0
+        self._week = array("I")
+        self._next = 0
+        self._median: float | None = None
+
+    def look(self, total: int, seen: int, now_s: float) -> bool:
+        """Whether the running minute is past its bounds, for the first time.
+
+        total: prefixes blocked by new entries since the start; seen: prefixes in the running minute.
+        """
+        minute = int(now_s) // _MINUTE_S
+        if self._minute < 0:
+            self._minute, self._at_start = minute, total
+        elif minute != self._minute:
+            self._turn(minute)
+            self._minute, self._at_start = minute, self._total
+        self._total, self._blocked = total, total - self._at_start
+        if self._surged or self._blocked <= self._bound(seen):
+            return False
+        self._surged = self.open = True
+        return True
+
+    def _bound(self, seen: int) -> float:
+        return max(FLOOR, SHARE * seen, TIMES * (self._median or 0))
+
+    def _turn(self, minute: int) -> None:
+        """Note the minute that ended, and those in which nobody looked."""
+        self._calm = 0 if self._surged else self._calm + minute - self._minute
+        if self._calm >= CALM_MINUTES:
+            self.open = False
+        self._surged = False
+        self._note(self._blocked)
+        for _ in range(min(minute - self._minute - 1, WEEK_MINUTES)):
+            self._note(0)
+        if len(self._week) == WEEK_MINUTES:
+            self._median = median(self._week)
+
+    def _note(self, blocked: int) -> None:
+        if len(self._week) < WEEK_MINUTES:
+            self._week.append(blocked)
+        else:
+            self._week[self._next] = blocked
+            self._next = (self._next + 1) % WEEK_MINUTES
