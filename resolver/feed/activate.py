@@ -1,12 +1,15 @@
 """Put a list in force: read its image once, hold it against what is written of it, test it, then swap.
 
 Rules:
-- The image is read into anonymous memory, once: a file that changes later changes nothing in force.
+- The image is read into anonymous memory, once and straight: a file that changes later changes nothing in force. The
+  memory is kept out of core dumps.
 - The self-test asks the judgement itself, with the image as it will be: the synthetic name is blocked in
   every type, digests of the list are found, and names that cannot be listed pass.
 - A failure says which check, never which name.
 """
 
+import mmap
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +70,7 @@ def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstratio
     if record.demonstration is not demonstration:
         raise ImageUnusable("made under other rules for reserved names")
     try:
-        view: memoryview = image.view(unseal((folder / record.image).read_bytes(), keys.seal))
+        view: memoryview = image.view(unseal(_read(folder / record.image), keys.seal))
     except OSError as error:
         raise ImageUnusable(error.strerror or "not readable") from None
     except (SealBroken, image.ImageMalformed) as error:
@@ -84,6 +87,18 @@ def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstratio
     ):
         raise ImageUnusable("header")
     return view
+
+
+def _read(path: Path) -> memoryview:
+    """The octets of a file in memory of their own, which no dump holds; OSError where they cannot be read."""
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        memory = mmap.mmap(-1, max(1, size))
+        memory.madvise(mmap.MADV_DONTDUMP)
+        view, at = memoryview(memory)[:size], 0
+        while at < size and (read := file.readinto(view[at:])):
+            at += read
+    return view[:at].toreadonly()
 
 
 def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) -> Tested:

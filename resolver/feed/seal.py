@@ -84,7 +84,7 @@ def seal_of(image: bytes | bytearray | memoryview, key: bytes) -> bytes:
     return hashlib.blake2b(image, digest_size=SEAL_BYTES, key=key, person=_PERSON).digest()
 
 
-def unseal(data: bytes, key: bytes) -> memoryview:
+def unseal(data: bytes | memoryview, key: bytes) -> memoryview:
     """The image in the file's bytes `data`, without a copy; SealBroken where its seal is not ours."""
     image = memoryview(data)[: max(0, len(data) - SEAL_BYTES)]
     if len(data) <= SEAL_BYTES or not hmac.compare_digest(seal_of(image, key), data[-SEAL_BYTES:]):
