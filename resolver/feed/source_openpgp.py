@@ -5,7 +5,7 @@ Runs as its own process (`python -I -m resolver.feed.source_openpgp`), see child
 Rules:
 - The file is signed by one of the pinned keys and encrypted to us: either alone is refused.
 - Serial and time stand in the signed text: the first row of a CSV, or a comment in the first line of a plain list.
-- A serial that is new here must not be dated longer ago than the configuration allows: a file that somebody has kept
+- A list that is new here must not be dated longer ago than the configuration allows: a file that somebody has kept
   back is no news.
 - Of a drop folder the newest file counts; what is still being written has a name that does not count.
 - Clear text goes into memory alone.
@@ -50,7 +50,8 @@ def fetch(
     pinned = gpg.pinned(keys)
     text = gpg.opened(data, pinned)
     facts = facts_of(request, text, pinned)
-    if facts.custom.serial != request.serial and facts.custom.issued < now() - request.dated_within:
+    known = (facts.custom.serial, facts.digest) == (request.serial, request.digest)
+    if not known and facts.custom.issued < now() - request.dated_within:
         raise Failed(Reason.TOO_OLD)
     if not wanted(facts):
         return False

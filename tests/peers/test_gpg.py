@@ -144,6 +144,19 @@ async def test_a_list_comes_into_force_and_never_goes_back(drop: Drop, enforcer:
 
 
 @pytest.mark.asyncio
+async def test_a_list_in_force_may_grow_old(drop: Drop, tmp_path: Path) -> None:
+    """Short of waiting for it: the same state, and a bound that the list has passed meanwhile."""
+    drop.publish(1, issued=int(time.time()) - 7200)
+    for bound in ("3h", "1h"):
+        enforcer = begun(tmp_path / "state", f'{drop.source}\ndated_within = "{bound}"')
+        await enforcer.list.poll()
+        assert (enforcer.enforced, enforcer.failures) == (1, {})
+    drop.publish(2, issued=int(time.time()) - 7200)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (1, {"too_old": 1})
+
+
+@pytest.mark.asyncio
 async def test_what_does_not_pass(drop: Drop, enforcer: Enforcer, thief: Person, us: Person, authority: Person) -> None:
     drop.publish(1)
     await enforcer.list.poll()

@@ -1,5 +1,6 @@
 """The fetch process of OpenPGP files, with GnuPG stood in for; tests/peers/test_gpg.py has the real one."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,13 +115,14 @@ def test_a_list_that_does_not_say_enough(text: bytes, request_of: FetchRequest, 
     assert failing(request_of) == Reason.MALFORMED
 
 
-def test_a_new_serial_must_be_of_late(request_of: FetchRequest) -> None:
+def test_a_new_list_must_be_of_late(request_of: FetchRequest) -> None:
     issued = 1795586400
     assert fetched(request_of, issued + 48 * 3600.0)
     late = issued + 48 * 3600.0 + 1
     assert failing(replace(request_of, output=processes.memory_file("x")), late) == Reason.TOO_OLD
     assert failing(replace(request_of, output=processes.memory_file("x"), serial=6), late) == Reason.TOO_OLD
-    assert fetched(replace(request_of, serial=7), late)
+    assert failing(replace(request_of, output=processes.memory_file("x"), serial=7), late) == Reason.TOO_OLD
+    assert fetched(replace(request_of, serial=7, digest=hashlib.sha256(LIST).hexdigest()), late)
 
 
 def test_the_set_of_keys_answers_for_the_list(request_of: FetchRequest, monkeypatch: pytest.MonkeyPatch) -> None:
