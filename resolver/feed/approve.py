@@ -118,6 +118,15 @@ def unconfirmed(state: State) -> Approval | None:
     return found[0] if len(found) == 1 else None
 
 
+def resumed(state: State) -> bool:
+    """Whether persons have decided that all of the list in force counts: the breaker is not to overrule them."""
+    record = state.in_force
+    return record is not None and any(
+        one.used and (one.action, one.serial, one.digest) == (Action.RESUME, *record.identity)
+        for one in state.approvals
+    )
+
+
 def subject(state: State, action: Action) -> Subject:
     """What a statement of `action` names now; Refused where there is nothing to decide."""
     record = state.in_force
@@ -163,7 +172,7 @@ def _counts(state: State, one: Approval, now: float) -> bool:
         record = state.held.record if state.held else None
     elif one.action == Action.APPROVE_SET_ASIDE and record is not None and record.approved:
         return False
-    return record is not None and record.identity == (one.serial, one.digest) and now < one.expiry
+    return record is not None and record.identity == (one.serial, one.digest) and (now < one.expiry or one.used)
 
 
 def waiting(state: State, action: Action, about: Subject) -> tuple[Approval, ...]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from . import receipt
+from . import approve, receipt
 from .audit import Event
 from .enforced import EnforcedList
 from .messages import Reason
@@ -148,7 +148,7 @@ class ProvedList(EnforcedList):
         record, guard = self.state.in_force, self.list.guard
         if record is None or self.state.suspended:
             return
-        soaks = self._now() < record.since + guard.soak
+        soaks = self._now() < record.since + guard.soak and not approve.resumed(self.state)
         suspends = soaks and guard.breaker == "suspend-new"
         done = "they are suspended until somebody resumes them" if suspends else "they stay in force"
         _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)

@@ -148,6 +148,8 @@ async def test_suspended_entries_count_again_after_two_signatures(resolver: Enfo
     assert not resolver.suspended
     resolver.restarted()
     assert not resolver.suspended
+    resolver.list.surged()
+    assert not resolver.list.state.suspended
     assert [event for event, _, _ in said(resolver)][-3:] == ["approved", "approved", "resumed"]
     resolver.list._write(replace(resolver.list.state, suspended=True))
     with pytest.raises(Refused, match="carried out already"):
