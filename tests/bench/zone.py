@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,18 +59,18 @@ class Watch:
     def _look(self) -> None:
         while not self._done.wait(0.005):
             for task in Path("/proc/self/task").iterdir():
-                for child in (task / "children").read_text().split():
-                    self._note(Path("/proc") / child)
+                with suppress(OSError):  # The thread, or the child, has just ended.
+                    for child in (task / "children").read_text().split():
+                        self._note(Path("/proc") / child)
 
     def _note(self, process: Path) -> None:
-        try:
-            if self._word in (process / "cmdline").read_bytes():
-                status = (process / "status").read_text()
-                self.peak = max(self.peak, int(status.partition("VmHWM:")[2].split()[0]) * 1024)
-                ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
-                self.cpu_s = max(self.cpu_s, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
-        except (OSError, IndexError):
-            return  # It has just ended.
+        if self._word not in (process / "cmdline").read_bytes():
+            return
+        peak = (process / "status").read_text().partition("VmHWM:")[2].split()
+        ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+        if peak:
+            self.peak = max(self.peak, int(peak[0]) * 1024)
+            self.cpu_s = max(self.cpu_s, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
 
 
 async def fetched(request: FetchRequest, watch: Watch) -> tuple[Facts, Measured]:
