@@ -27,6 +27,7 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rrset
+import pyrage
 import pytest
 
 from tests import canaries
@@ -163,6 +164,7 @@ class World:
         self.international = [canaries.unicode_name(), f"bü{canaries.name()}"]
         self.behind = canaries.name()  # a target of what upstream says of an unlisted name
         self.silent = [canaries.name(), canaries.unicode_name(), f"=only{canaries.name()}"]  # listed, never asked for
+        self.sealed = [canaries.name(), canaries.unicode_name()]  # of a list that comes encrypted, never asked for
         self.refused = [canaries.name() for _ in range(8)] + [canaries.unicode_name() for _ in range(2)]
         self.lists = [canaries.name() for _ in range(4)]
         self.unlisted = [canaries.name(), canaries.name("example")]
@@ -170,9 +172,10 @@ class World:
         self.clients = [canaries.address(77) for _ in range(4)]
         self.limited = canaries.address(78)
         self.strangers = [canaries.address(79) for _ in range(2)]
-        self.silent_canaries = Canaries(one.removeprefix("=") for one in [*self.silent, *self.refused, *self.lists])
+        silent = [*self.silent, *self.sealed, *self.refused, *self.lists]
+        self.silent_canaries = Canaries(one.removeprefix("=") for one in silent)
         names = [*self.listed, *self.international, self.behind, *self.silent, *self.refused, *self.lists]
-        names += [*self.unlisted, *self.typed]
+        names += [*self.unlisted, *self.typed, *self.sealed]
         self.all = Canaries((one.removeprefix("=") for one in names), [*self.clients, self.limited, *self.strangers])
         self.upstream = upstream
         self.authority = Authority(folder / "authority-of-the-canaries")
@@ -188,8 +191,19 @@ class World:
         one = list_of(self.authority.folder)
         one["source"] |= {"url": self.authority.url, "root": str(self.authority.pinned)}
         one["guard"] |= {"growth": 0.2}
-        self.site.lists = [one]
+        self.site.lists = [one, self.sealed_list(folder)]
         self.serial = 0
+
+    def sealed_list(self, folder: Path) -> dict[str, Any]:
+        """A second list, encrypted to this resolver with age; not even its authority's folder holds a name."""
+        authority, key = Authority(folder / "authority-of-the-sealed"), pyrage.x25519.Identity.generate()
+        identity = folder / "identity.txt"
+        identity.touch(mode=0o600)
+        identity.write_text(str(key))
+        authority.publish_encrypted("\n".join(self.sealed).encode(), 1, str(key.to_public()), list_id="sealed")
+        one = list_of(authority.folder, "sealed")
+        one["source"] |= {"root": str(authority.pinned), "identity": str(identity)}
+        return one
 
     def publish(self, data: bytes) -> None:
         self.serial += 1
@@ -250,7 +264,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(tmp_path, upstream)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_nothing_of_a_name_or_a_client_leaves(world: World) -> None:
     site, since = world.site, time.time() - 1
     with Watch() as watch:
@@ -280,7 +294,8 @@ def test_nothing_of_a_name_or_a_client_leaves(world: World) -> None:
     assert memory == []
     assert world.all.found_in(watch.seen) == []
     assert world.all.found_in(b"\n".join(answers)) == []
-    assert world.all.found_below(site.folder / name for name in ("state", "tmp", "work")) == {}
+    searched = ("state", "tmp", "work", "authority-of-the-sealed")
+    assert world.all.found_below(site.folder / name for name in searched) == {}
     assert world.all.found_in(service.said.encode()) == []
     shared = world.all.found_below(SHARED, since)
     assert {path for path in shared if not path.startswith(str(site.folder))} == set()

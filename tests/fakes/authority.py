@@ -78,12 +78,12 @@ class Authority:
         self.issue(target, data, custom)
 
     def publish_encrypted(
-        self, data: bytes, serial: int, public: str, *, plain: bytes | None = None, target: str = "demo"
+        self, data: bytes, serial: int, public: str, *, plain: bytes | None = None, list_id: str = "demo"
     ) -> None:
         """Issue a list encrypted with age to `public`; says it was `plain` in clear, where that is set."""
-        custom = {"list": "demo", "serial": serial, "issued": int(time.time()), "expires": None, "withdrawn": False}
+        custom = {"list": list_id, "serial": serial, "issued": int(time.time()), "expires": None, "withdrawn": False}
         custom |= {"encryption": "age", "plain": hashlib.sha256(data if plain is None else plain).hexdigest()}
-        self.issue(target, pyrage.encrypt(data, [pyrage.x25519.Recipient.from_str(public)]), custom)
+        self.issue(list_id, pyrage.encrypt(data, [pyrage.x25519.Recipient.from_str(public)]), custom)
 
     def issue(self, target: str, data: bytes, custom: object) -> None:
         """Put any bytes with any custom under a target path, and serve all."""
