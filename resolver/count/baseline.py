@@ -1,0 +1,117 @@
+"""How a day compares with what is usual: its ratio to a baseline, the surges, their peaks and their ends.
+
+Rules:
+- The baseline of a day is the median of the same weekday in the eight weeks before it; a further week takes the place of
+  one that was not counted. With fewer than eight there is none, and no ratio.
+- It is frozen at the first of three days in a row with a ratio of 1.5 or more: from then on each weekday is compared with
+  its eight weeks before that day, else a surge that lasts would soon be its own baseline.
+- The surge ends with the first of seven days in a row below 1.2; that day is back to normal. Days of a surge are in no
+  later baseline: further weeks take their place.
+- A day without a count (a gap) has no ratio, and neither continues nor breaks a row.
+- A baseline under 100 a day makes no ratio that could be compared: it is marked, not hidden.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from statistics import median
+from typing import Final
+
+WEEKS: Final = 8
+SURGE_RATIO: Final = 1.5
+SURGE_DAYS: Final = 3
+CALM_RATIO: Final = 1.2
+CALM_DAYS: Final = 7
+LEAST_BASE: Final = 100
+
+_LOOK_BACK_WEEKS: Final = 104
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DayFigure:
+    """One day: its count (None: a gap), its baseline and ratio (None: none), and whether it is part of a surge."""
+
+    day: date
+    count: int | None
+    base: float | None
+    ratio: float | None
+    surge: bool = False
+
+    @property
+    def small(self) -> bool:
+        """Whether the baseline is too small to compare with."""
+        return self.base is not None and self.base < LEAST_BASE
+
+
+@dataclass(frozen=True, slots=True)
+class Surge:
+    """From its first day to the day back to normal (None: not yet); the day of its highest ratio."""
+
+    first: date
+    back: date | None
+    peak: DayFigure
+
+
+def course(counts: Mapping[date, int | None]) -> tuple[DayFigure, ...]:
+    """Every day from the first to the last of `counts`, with its figures; days that are not in it are gaps."""
+    if not counts:
+        return ()
+    found: list[DayFigure] = []
+    taken: set[date] = set()
+    frozen: date | None = None
+    row: list[int] = []
+    day, last = min(counts), max(counts)
+    while day <= last:
+        figure = _figure(day, counts, taken, frozen)
+        found.append(replace(figure, surge=frozen is not None))
+        if figure.ratio is not None:
+            goes_on = figure.ratio < CALM_RATIO if frozen else figure.ratio >= SURGE_RATIO
+            row = [*row, len(found) - 1] if goes_on else []
+        if frozen is None and len(row) == SURGE_DAYS:
+            frozen = found[row[0]].day
+            found[row[0] :] = [replace(one, surge=True) for one in found[row[0] :]]
+            row = []
+        elif frozen is not None and len(row) == CALM_DAYS:
+            back = found[row[0]].day
+            taken |= {one.day for one in found if frozen <= one.day < back}
+            found[row[0] :] = [replace(one, surge=False) for one in found[row[0] :]]
+            frozen, row = None, []
+        day += _DAY
+    return tuple(found)
+
+
+def surges(days: tuple[DayFigure, ...]) -> tuple[Surge, ...]:
+    """The surges of a course, in order."""
+    found: list[Surge] = []
+    for number, one in enumerate(days):
+        if not one.surge:
+            continue
+        ends = days[number + 1].day if number + 1 < len(days) and not days[number + 1].surge else None
+        if number and days[number - 1].surge:
+            peak = found[-1].peak
+            found[-1] = Surge(found[-1].first, ends, one if (one.ratio or 0) > (peak.ratio or 0) else peak)
+        else:
+            found.append(Surge(one.day, ends, one))
+    return tuple(found)
+
+
+def _figure(day: date, counts: Mapping[date, int | None], taken: set[date], frozen: date | None) -> DayFigure:
+    count, base = counts.get(day), _base(day, counts, taken, frozen)
+    ratio = count / base if count is not None and base else None
+    return DayFigure(day, count, base, ratio)
+
+
+def _base(day: date, counts: Mapping[date, int | None], taken: set[date], frozen: date | None) -> float | None:
+    """The median of eight days of the same weekday before `day`, or before the day at which it is frozen."""
+    before = day if frozen is None else frozen
+    found: list[int] = []
+    for weeks in range(1, _LOOK_BACK_WEEKS):
+        earlier = day - timedelta(weeks=weeks)
+        count = counts.get(earlier)
+        if earlier >= before or earlier in taken or count is None:
+            continue
+        found.append(count)
+        if len(found) == WEEKS:
+            return float(median(found))
+    return None
