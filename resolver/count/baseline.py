@@ -1,10 +1,10 @@
 """How a day compares with what is usual: its ratio to a baseline, the surges, their peaks and their ends.
 
 Rules:
-- The baseline of a day is the median of the same weekday in the eight weeks before it; a further week takes the place of
-  one that was not counted. With fewer than eight there is none, and no ratio.
-- It is frozen at the first of three days in a row with a ratio of 1.5 or more: from then on each weekday is compared with
-  its eight weeks before that day, else a surge that lasts would soon be its own baseline.
+- The baseline of a day is the median of the same weekday in the eight weeks before it; a further week takes the place
+  of one that was not counted. With fewer than eight there is none, and no ratio.
+- It is frozen at the first of three days in a row with a ratio of 1.5 or more: from then on each weekday is compared
+  with its eight weeks before that day, else a surge that lasts would soon be its own baseline.
 - The surge ends with the first of seven days in a row below 1.2; that day is back to normal. Days of a surge are in no
   later baseline: further weeks take their place.
 - A day without a count (a gap) has no ratio, and neither continues nor breaks a row.
@@ -97,12 +97,12 @@ def surges(days: tuple[DayFigure, ...]) -> tuple[Surge, ...]:
 
 
 def _figure(day: date, counts: Mapping[date, int | None], taken: set[date], frozen: date | None) -> DayFigure:
-    count, base = counts.get(day), _base(day, counts, taken, frozen)
+    count, base = counts.get(day), _usual(day, counts, taken, frozen)
     ratio = count / base if count is not None and base else None
     return DayFigure(day, count, base, ratio)
 
 
-def _base(day: date, counts: Mapping[date, int | None], taken: set[date], frozen: date | None) -> float | None:
+def _usual(day: date, counts: Mapping[date, int | None], taken: set[date], frozen: date | None) -> float | None:
     """The median of eight days of the same weekday before `day`, or before the day at which it is frozen."""
     before = day if frozen is None else frozen
     found: list[int] = []

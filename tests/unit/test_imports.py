@@ -73,6 +73,7 @@ TABLE: dict[str, set[str]] = {
     "decision_verbs": {"config", "held", "lists", "terminal"},
     "held": {"config", "feed", "lists"},
     "audit_verbs": {"config", "feed", "terminal"},
+    "report_verbs": {"config", "count", "counting", "terminal"},
     "list_verbs": {"audit_verbs", "config", "decision_verbs", "lists", "release_verbs", "terminal"},
     "cli": {
         "ask",
@@ -84,6 +85,7 @@ TABLE: dict[str, set[str]] = {
         "health",
         "list_verbs",
         "lists",
+        "report_verbs",
         "service",
         "terminal",
         "values",
@@ -121,6 +123,7 @@ OUTSIDE = {
     "msgspec": {"authority", "changes", "config", "config_list", "feed", "health"},
     "prometheus_client": {"count"},
     "publicsuffixlist": {"feed"},
+    "rich": {"count", "report_verbs"},
     "securesystemslib": {"authority", "feed"},
     "pyrage": {"authority", "feed"},
     "setuptools": {"install"},

@@ -1,0 +1,165 @@
+"""What a day came to, for each region and list: read from ledgers, and put together from several resolvers.
+
+Rules:
+- Days are UTC. A figure of a day is the difference of the totals at its two midnights; a total at a midnight is what
+  the beat of that midnight shows.
+- A day that is not whole says why: it is a gap. What was counted on it stays in the sums and is in no ratio.
+- A total that fell (a ledger was begun anew) makes a day without figures, told as a gap.
+- Of several resolvers put together a day is a gap where it is one for any of them, or where one is missing that was
+  there before and is there again later.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
+
+from resolver.count.ledger import Ledger
+from resolver.count.metrics import Series
+
+DAY: Final = timedelta(days=1)
+DAY_S: Final = 86400
+ENFORCED_LEAST: Final = 0.95
+
+NO_FIGURES: Final = "no figures"
+NOT_ENFORCED: Final = "enforced for less than 95 % of the day"
+FELL: Final = "a total fell: counting began anew"
+SILENT: Final = "a resolver gave no figures"
+
+ATTEMPTS: Final = "blocked_attempts_total"
+QUERIES: Final = "blocked_queries_total"
+ANSWERS: Final = "answers_total"
+
+
+class Place(NamedTuple):
+    """What is reported on: a region and a list."""
+
+    region: str
+    list_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayFacts:
+    """One day of a place: counts (None: not known), share of the day for which the list was enforced, entries at its
+    end (None: not known), subscribers covered (0: not said), the definitions in use, why it is a gap ("": none)."""
+
+    attempts: int | None
+    queries: int | None
+    answers: int | None
+    enforced: float
+    entries: int | None
+    subscribers: int
+    definitions: frozenset[str]
+    gap: str = ""
+
+
+Days = dict[date, DayFacts]
+
+
+def midnight(day: date) -> int:
+    """The beginning of a day in unix seconds."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def gap_of(counted: Iterable[int | None], enforced: float) -> str:
+    """Why a day with these counts is a gap; "" where it is none."""
+    if any(count is None for count in counted):
+        return FELL
+    return NOT_ENFORCED if enforced < ENFORCED_LEAST else ""
+
+
+def difference(before: float, after: float) -> int | None:
+    """What a total grew by; None where it fell."""
+    return round(after - before) if after >= before else None
+
+
+def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
+    """The days from `first` to `last` that have beats, by region (that of a day's last beat) and list."""
+    begin, end = midnight(first), midnight(last + DAY)
+    beats: dict[date, list[tuple[int, int, str, str, int]]] = {}
+    for beat in ledger.beats(begin + 1, end):
+        beats.setdefault(_day_of(beat[0]), []).append(beat)
+    enforced: dict[tuple[date, str], int] = {}
+    entries: dict[tuple[date, str], int] = {}
+    for at, one in ledger.lists(begin + 1, end):
+        key = _day_of(at), one.list_id
+        enforced[key] = enforced.get(key, 0) + one.enforced_s
+        entries[key] = one.entries
+    courses = {metric: ledger.changes(metric, begin, end) for metric in (ATTEMPTS, QUERIES, ANSWERS)}
+    began = _first_days(enforced)
+    found: dict[Place, Days] = {}
+    for day, of_day in beats.items():
+        answers = _grown(courses[ANSWERS].values(), day)
+        for list_id, since in began.items():
+            if day < since:
+                continue
+            attempts = _grown([courses[ATTEMPTS].get(Series(ATTEMPTS, (list_id,)), [])], day)
+            queries = _grown([courses[QUERIES].get(Series(QUERIES, (list_id,)), [])], day)
+            share = enforced.get((day, list_id), 0) / DAY_S
+            found.setdefault(Place(of_day[-1][3], list_id), {})[day] = DayFacts(
+                attempts=attempts,
+                queries=queries,
+                answers=answers,
+                enforced=min(1.0, share),
+                entries=entries.get((day, list_id)),
+                subscribers=of_day[-1][4],
+                definitions=frozenset(beat[2] for beat in of_day),
+                gap=gap_of((attempts, queries, answers), share),
+            )
+    return found
+
+
+def together(courses: Sequence[Mapping[date, DayFacts]]) -> Days:
+    """Days of several resolvers as one: counts and subscribers are summed."""
+    found: Days = {}
+    for day in sorted({day for course in courses for day in course}):
+        there = [course[day] for course in courses if day in course]
+        silent = any(course and day not in course and min(course) < day < max(course) for course in courses)
+        gaps = [one.gap for one in there if one.gap] + [SILENT] * silent
+        found[day] = DayFacts(
+            attempts=_sum(there, lambda one: one.attempts),
+            queries=_sum(there, lambda one: one.queries),
+            answers=_sum(there, lambda one: one.answers),
+            enforced=min(one.enforced for one in there),
+            entries=max((one.entries for one in there if one.entries is not None), default=None),
+            subscribers=sum(one.subscribers for one in there),
+            definitions=frozenset().union(*(one.definitions for one in there)),
+            gap=gaps[0] if gaps else "",
+        )
+    return found
+
+
+def _day_of(at: int) -> date:
+    """The day that a beat belongs to: what it tells happened before it."""
+    return datetime.fromtimestamp(at - 1, UTC).date()
+
+
+def _first_days(lists: Iterable[tuple[date, str]]) -> dict[str, date]:
+    """The first day of each list."""
+    found: dict[str, date] = {}
+    for day, list_id in lists:
+        found[list_id] = min(day, found.get(list_id, day))
+    return found
+
+
+def _grown(courses: Iterable[Sequence[tuple[int, int]]], day: date) -> int | None:
+    """What the sum of some totals grew by on a day; None where one of them fell."""
+    grown = 0
+    for course in courses:
+        one = difference(_total(course, midnight(day)), _total(course, midnight(day + DAY)))
+        if one is None:
+            return None
+        grown += one
+    return grown
+
+
+def _total(course: Sequence[tuple[int, int]], at: int) -> int:
+    """A total at a moment: the last one told by then."""
+    number = bisect_right(course, at, key=lambda change: change[0])
+    return course[number - 1][1] if number else 0
+
+
+def _sum(facts: Iterable[DayFacts], read: Callable[[DayFacts], int | None]) -> int | None:
+    known = [count for count in map(read, facts) if count is not None]
+    return sum(known) if known else None

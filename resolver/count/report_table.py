@@ -1,0 +1,61 @@
+"""A report for a terminal: a table for each region and list, what the numbers are above, what is missing below."""
+
+import io
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from resolver.count import report_text
+from resolver.count.report_figures import PlaceFigures, Report
+
+WIDTH: Final = 120
+_NUMBERS: Final = frozenset({"Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Gaps (days)"})
+
+
+def as_table(report: Report, *, width: int = WIDTH, colour: bool = False) -> str:
+    """The whole report as text of `width` columns; `colour`: with the terminal's sequences."""
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colour,
+        no_color=not colour or bool(os.environ.get("NO_COLOR")),
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    with console.capture() as said:
+        console.print(Text(report_text.title(report), style="bold"))
+        _lines(console, report_text.preface(report))
+        for place in report.places:
+            console.print()
+            console.print(_table(place))
+            _lines(console, report_text.surges(place))
+            _lines(console, report_text.incomparable(place.months))
+            _lines(console, (f"Gap: {gap}" for gap in report_text.gaps(place.months)))
+        console.print()
+        _lines(console, report_text.explained(report))
+    return "".join(f"{line.rstrip()}\n" for line in said.get().splitlines())
+
+
+def _lines(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(Text(line))
+
+
+def _table(place: PlaceFigures) -> Table:
+    table = Table(
+        title=Text(report_text.heading(place.place), style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in report_text.COLUMNS:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left")
+    for month in place.months:
+        table.add_row(*map(Text, report_text.row(month)))
+    return table

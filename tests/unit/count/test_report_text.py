@@ -1,0 +1,59 @@
+"""The words of a report: unknown is a dash, gaps over the end of a month are one, sentences of surges."""
+
+from datetime import date
+
+from resolver.count import definition, report_text
+from resolver.count.report_days import Place
+from resolver.count.report_figures import Gap, Month
+from tests.unit.count.spring import told
+
+
+def month(*gaps: Gap) -> Month:
+    return Month(
+        name="2026-03",
+        first=date(2026, 3, 1),
+        last=date(2026, 3, 31),
+        attempts=None,
+        queries=None,
+        per_100k=None,
+        ratio=None,
+        peak=None,
+        gaps=gaps,
+        not_comparable=("this", "that"),
+    )
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    assert report_text.row(month()) == ("2026-03", "-", "-", "-", "-", "-", "-", "0", "no")
+    assert len(report_text.row(month())) == len(report_text.COLUMNS)
+    assert report_text.not_comparable(month()) == "this; that"
+    assert report_text.incomparable([month()]) == ("2026-03 is not comparable: this; that.",)
+
+
+def test_gaps_in_a_row_are_one_line() -> None:
+    first, second = Gap(date(2026, 3, 30), date(2026, 3, 31), "x"), Gap(date(2026, 4, 1), date(2026, 4, 1), "x")
+    assert report_text.gaps([month(first), month(second)]) == ("2026-03-30 to 2026-04-01: x.",)
+    assert report_text.gaps([month(second)]) == ("2026-04-01: x.",)
+    other = Gap(date(2026, 4, 1), date(2026, 4, 2), "y")
+    assert len(report_text.gaps([month(first, other)])) == 2
+
+
+def test_every_surge_has_a_sentence() -> None:
+    assert [report_text.surges(place) for place in told().places] == [
+        ("Surge from 2020-03-31: peak on 2020-04-14 at 2.00 times the baseline, back to normal on 2020-05-13.",),
+        ("Surge from 2020-03-11: peak on 2020-03-30 at 10.00 times the baseline, back to normal on 2020-05-11.",),
+    ]
+
+
+def test_definition_and_caveat_go_with_every_number() -> None:
+    said = " ".join((*report_text.preface(told()), *report_text.explained(told())))
+    for text in (definition.IN_PRINT, definition.CAVEAT, definition.ATTEMPT, definition.BLOCKED_QUERY, "v1"):
+        assert text in said
+    assert "Noise" not in said
+    assert "epsilon" in " ".join(report_text.preface(told(noise=True)))
+
+
+def test_headings_name_what_has_no_name() -> None:
+    assert report_text.heading(Place("", "demo")) == "No region named, list demo"
+    assert report_text.heading(Place("all", "demo")) == "All regions, list demo"
+    assert report_text.heading(Place("UK", "demo")) == "UK, list demo"
