@@ -2,7 +2,7 @@
 
 Rules:
 - Only days that are over are reported on; without a choice it is the last whole month.
-- Noise comes before everything that is worked out from the counts.
+- Noise comes before everything that is worked out from the counts, and after regions are summed: one draw a day.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from resolver.count import report_noise
 from resolver.count.ledger import Ledger, LedgerUnusable
 from resolver.count.report_csv import as_csv
 from resolver.count.report_days import DAY, Days, Place, from_ledger
-from resolver.count.report_figures import HISTORY, Report, figures
+from resolver.count.report_figures import HISTORY, Report, figures, summed
 from resolver.count.report_html import as_html
 from resolver.count.report_json import as_json
 from resolver.count.report_noise import Below
@@ -86,6 +86,8 @@ def made(
     """The report; NoFigures where nothing is known."""
     if not any(first <= day <= last for days in facts.values() for day in days):
         raise NoFigures(f"no figures from {first} to {last}")
+    if not by_region:
+        facts = summed(facts)
     if noise:
         facts = report_noise.noisy(facts, below)
     return Report(
@@ -94,5 +96,5 @@ def made(
         source=source,
         made=datetime.fromtimestamp(now, UTC).date(),
         noise=report_noise.SAID if noise else "",
-        places=figures(facts, first, last, by_region=by_region),
+        places=figures(facts, first, last),
     )

@@ -108,14 +108,12 @@ class Report:
     places: tuple[PlaceFigures, ...]
 
 
-def figures(facts: Mapping[Place, Days], first: date, last: date, *, by_region: bool) -> tuple[PlaceFigures, ...]:
-    """Figures of the days from `first` to `last`; `facts` hold what is before as well. Regions are summed if not
-    `by_region`."""
-    grouped = facts if by_region else _summed(facts)
-    return tuple(_of_place(place, grouped[place], first, last) for place in sorted(grouped))
+def figures(facts: Mapping[Place, Days], first: date, last: date) -> tuple[PlaceFigures, ...]:
+    """Figures of the days from `first` to `last`; `facts` hold what is before as well."""
+    return tuple(_of_place(place, facts[place], first, last) for place in sorted(facts))
 
 
-def _summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
+def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
     """The places of each list as one; a single region keeps its name."""
     regions = {place.region for place in facts}
     name = regions.pop() if len(regions) == 1 else ALL_REGIONS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resolver.count import definition, report
+from resolver.count import definition, report, report_noise
 from resolver.count.ledger import LedgerUnusable
 from tests.unit.count import spring
 from tests.unit.count.spring import EREWHON, FIRST, LAST, NOW, RURITANIA
@@ -77,3 +77,18 @@ def test_noise_comes_before_ratios() -> None:
             assert was.day == one.day
         assert before.months[0].attempts != after.months[0].attempts
         assert after.months[0].queries is None
+
+
+def test_what_is_summed_has_one_draw_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_noise, "laplace", lambda *_: 1)
+    (plain,), (noisy,) = (spring.told(noise=noise, by_region=False).places for noise in (False, True))
+    assert noisy.place.region == "all"
+    for was, one in zip(plain.days, noisy.days, strict=True):
+        assert one.facts.attempts == (was.facts.attempts or 0) + 1
+
+
+def test_the_sum_is_that_of_the_regions() -> None:
+    (whole,), apart = spring.told(by_region=False).places, spring.told().places
+    assert [one.attempts for one in whole.months] == [
+        sum(one.attempts or 0 for one in months) for months in zip(*(place.months for place in apart), strict=True)
+    ]

@@ -70,7 +70,7 @@ def test_any_length_has_dates(days: int) -> None:
     found = {Place("UK", "x"): {FIRST + timedelta(days=number): one for number in range(days)}}
     from resolver.count.report_figures import figures
 
-    (place,) = figures(found, FIRST, FIRST + timedelta(days=days - 1), by_region=True)
+    (place,) = figures(found, FIRST, FIRST + timedelta(days=days - 1))
     assert "2020" in "".join(text.text or "" for text in drawn(chart(place, "one")).iter(f"{SVG}text"))
 
 

@@ -17,6 +17,7 @@ from resolver.count.report_figures import (
     Gap,
     Month,
     figures,
+    summed,
 )
 from tests.unit.count.spring import EREWHON, FIRST, LAST, RURITANIA, facts
 from tests.unit.count.test_report_days import FACTS
@@ -33,12 +34,12 @@ def usual(**changed: object) -> Days:
 
 
 def months(days: Days, first: date = START) -> list[Month]:
-    (place,) = figures({UK: days}, first, date(2026, 3, 31), by_region=True)
+    (place,) = figures({UK: days}, first, date(2026, 3, 31))
     return list(place.months)
 
 
 def test_the_spring_has_its_peaks_and_its_return() -> None:
-    places = {one.place: one for one in figures(facts(), FIRST, LAST, by_region=True)}
+    places = {one.place: one for one in figures(facts(), FIRST, LAST)}
     (ten,), (two,) = places[RURITANIA].surges, places[EREWHON].surges
     assert (ten.peak.day, ten.back) == (date(2020, 3, 30), date(2020, 5, 11))
     assert ten.peak.ratio == pytest.approx(10, rel=0.001)
@@ -50,19 +51,19 @@ def test_the_spring_has_its_peaks_and_its_return() -> None:
 
 
 def test_a_report_of_one_month_knows_what_was_before_it() -> None:
-    whole = figures(facts(), FIRST, LAST, by_region=True)
-    april = figures(facts(), date(2020, 4, 1), date(2020, 4, 30), by_region=True)
+    whole = figures(facts(), FIRST, LAST)
+    april = figures(facts(), date(2020, 4, 1), date(2020, 4, 30))
     assert [one.months[0] for one in april] == [one.months[3] for one in whole]
     for of_april, of_all in zip(april, whole, strict=True):
         assert of_april.surges == (replace(of_all.surges[0], back=None),)
 
 
 def test_regions_are_summed_unless_each_is_asked_for() -> None:
-    (one,) = figures(facts(), FIRST, LAST, by_region=False)
+    (one,) = figures(summed(facts()), FIRST, LAST)
     assert one.place == Place("all", RURITANIA.list_id)
-    apart = figures(facts(), FIRST, LAST, by_region=True)
+    apart = figures(facts(), FIRST, LAST)
     assert one.months[2].attempts == sum(place.months[2].attempts or 0 for place in apart)
-    assert [place.place.region for place in figures({UK: usual()}, START, MARCH, by_region=False)] == ["UK"]
+    assert [place.place.region for place in figures(summed({UK: usual()}), START, MARCH)] == ["UK"]
 
 
 def test_a_month_says_what_it_came_to() -> None:
@@ -78,7 +79,7 @@ def test_gaps_are_told_with_their_reason_and_have_no_ratio() -> None:
         days[MARCH + number * DAY] = replace(FACTS, attempts=9000, gap=NOT_ENFORCED)
     days[MARCH + 5 * DAY] = replace(FACTS, attempts=None, gap=FELL)
     del days[MARCH + 9 * DAY]
-    (place,) = figures({UK: days}, MARCH, date(2026, 3, 31), by_region=True)
+    (place,) = figures({UK: days}, MARCH, date(2026, 3, 31))
     march = place.months[0]
     assert march.gaps == (
         Gap(date(2026, 3, 3), date(2026, 3, 5), NOT_ENFORCED),
@@ -135,7 +136,7 @@ def test_within_a_surge_the_weeks_before_it_count() -> None:
     """The baseline is from before the surge: what moved then still makes its last months not comparable."""
     days = {START + timedelta(days=n): replace(FACTS, attempts=1000 if n < 70 else 3000) for n in range(200)}
     days = {day: replace(one, entries=80) if day >= date(2026, 3, 1) else one for day, one in days.items()}
-    (place,) = figures({UK: days}, START, date(2026, 7, 15), by_region=True)
+    (place,) = figures({UK: days}, START, date(2026, 7, 15))
     assert LIST_MOVED in place.months[5].not_comparable
 
 
@@ -150,6 +151,6 @@ def test_nothing_known_is_not_zero() -> None:
         definitions=frozenset(),
         gap=FELL,
     )
-    (place,) = figures({UK: {MARCH: nothing}}, MARCH, MARCH, by_region=True)
+    (place,) = figures({UK: {MARCH: nothing}}, MARCH, MARCH)
     (month,) = place.months
     assert (month.attempts, month.queries, month.per_100k, month.ratio, month.peak) == (None,) * 5
