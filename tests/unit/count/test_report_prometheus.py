@@ -1,14 +1,17 @@
 """The days of a fleet from Prometheus' API: differences of one instance each, gaps, and servers that fail."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import trustme
 
 from resolver.count.report_days import DAY, DAY_S, FELL, NOT_ENFORCED, SILENT, DayFacts, Place, midnight
 from resolver.count.report_prometheus import AFTER_S, PrometheusUnusable, Server, from_prometheus
@@ -213,6 +216,26 @@ def test_nobody_there_is_one_line() -> None:
     server.server_close()
     with pytest.raises(PrometheusUnusable, match="Connection refused"):
         Server(f"http://127.0.0.1:{server.server_port}").ask("up", 0, 1)
+
+
+def test_https_is_held_against_the_ca_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    told(200, {"status": "success", "data": {"resultType": "matrix", "result": []}})
+    url = f"https://127.0.0.1:{server.server_port}"
+    with pytest.raises(PrometheusUnusable, match="CERTIFICATE_VERIFY_FAILED"):
+        Server(url).ask("up", 0, 1)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    assert Server(url).ask("up", 0, 1) == []
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "prometheus:9090", "http://", "https://a.example/?x=1", ""])
