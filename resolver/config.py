@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -269,6 +270,16 @@ def warnings(config: Config) -> tuple[str, ...]:
 
 _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
 _FIELD: Final = re.compile(r"^Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
+
+
+def protected_names(config: Config, one: List) -> tuple[str, ...]:
+    """What no line of a list may block unseen: the operator's names, and the hosts of every feed, receipt and offer of
+    help. An address is left out, since no list holds one."""
+    urls = [url for each in config.lists for url in (each.source.url, each.source.receipt)]
+    urls += [offer.url for offer in config.page.help]
+    hosts = [urlsplit(url).hostname or "" for url in urls if "://" in url]
+    named = {host for host in hosts if "." in host and ":" not in host and not host.replace(".", "").isdigit()}
+    return (*one.guard.protected, *sorted(named))
 
 
 def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:

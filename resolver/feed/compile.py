@@ -12,6 +12,7 @@ Rules:
 
 import os
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -19,17 +20,20 @@ from resolver.core import image
 
 from . import read, read_csv, read_zone, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
+from .guard_lines import INFRASTRUCTURE, Protected
 from .messages import Compiled, CompileRequest
 
 
 def compiled(
-    request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes
+    request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes, protected: Protected | None = None
 ) -> tuple[Compiled, bytearray]:
     """Counts and image of the list in `data`; Failed with a reason where it is refused whole."""
     readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
     reading = readers[request.format]
     try:
-        entries = reading(data, psl, demonstration=request.demonstration, max_entries=request.max_entries)
+        entries = reading(
+            data, psl, demonstration=request.demonstration, max_entries=request.max_entries, protected=protected
+        )
     except read.ReadError as error:
         raise Failed(error.reason) from None
     made = image.write(
@@ -43,13 +47,25 @@ def compiled(
         generation=request.generation,
         selftest=synthetic.label(),
         previous=_previous(request.previous, keys),
+        keep_new=request.keep_new,
     )
     counts = Compiled(
         entries=image.header(image.view(made)).entries,
         refused=entries.refused,
         refused_lines=entries.refused_lines,
+        set_aside=entries.set_aside,
+        set_aside_lines=entries.set_aside_lines,
     )
     return counts, made
+
+
+def _protected(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
+    """What lines are set aside for; Failed where the operator's file cannot be read or holds what is no name."""
+    try:
+        popular = Path(request.popular).read_text("utf-8") if request.popular else ""
+        return Protected(request.protected, INFRASTRUCTURE.read_text("ascii"), popular, psl)
+    except (OSError, ValueError):
+        raise Failed("protected_unreadable") from None
 
 
 def _contents(handle: int) -> bytes:
@@ -78,6 +94,7 @@ def _write(handle: int, data: bytes | bytearray) -> None:
 def _work() -> None:
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
     psl = suffixes.load()
+    protected = _protected(request, psl)
     handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
     confine(request.parent, request.memory_bytes, *handles)
     open_nothing()
@@ -85,7 +102,7 @@ def _work() -> None:
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
     if os.fstat(request.list_fd).st_size == 0:
         raise Failed("empty")
-    counts, made = compiled(request, _contents(request.list_fd), keys, psl)
+    counts, made = compiled(request, _contents(request.list_fd), keys, psl, protected)
     _write(request.output, made)
     _write(request.output, seal.seal_of(made, keys.seal))
     os.fsync(request.output)

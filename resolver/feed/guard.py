@@ -5,6 +5,7 @@ Rules:
   announced the new number in the signed metadata; refused lines are allowed for.
 - The first list is held outside the expected number of entries; there is nothing to compare it with.
 - Too large a share of refused lines is held: the list is not what was meant.
+- Where the operator says so, one line set aside holds the whole list.
 - A signed withdrawal is held: an authority's slip must not lift a list unseen.
 """
 
@@ -25,6 +26,7 @@ class Hold(StrEnum):
     FIRST_SIZE = "first_size"
     REFUSED_SHARE = "refused_share"
     WITHDRAWN = "withdrawn"
+    SET_ASIDE = "set_aside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Counts:
     refused: int
     announced: int | None
     withdrawn: bool
+    set_aside: int = 0
 
 
 def holds(counts: Counts, previous: int | None, rules: Guard) -> tuple[Hold, ...]:
@@ -44,6 +47,8 @@ def holds(counts: Counts, previous: int | None, rules: Guard) -> tuple[Hold, ...
     found = []
     if counts.refused > rules.refused * (counts.entries + counts.refused):
         found.append(Hold.REFUSED_SHARE)
+    if counts.set_aside and rules.on_entry == "hold":
+        found.append(Hold.SET_ASIDE)
     if previous is None:
         least, most = rules.expect_entries
         if not least <= counts.entries <= most:

@@ -158,4 +158,5 @@ class Reason(StrEnum):
     STATE_UNREADABLE = "state_unreadable"
     IMAGE_UNUSABLE = "image_unusable"
     PROCESS = "process"
+    PROTECTED_UNREADABLE = "protected_unreadable"
     INTERNAL = "internal"

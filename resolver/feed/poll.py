@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
-from resolver.config import Config, List, Source
+from resolver.config import Config, List, Source, protected_names
 
 from . import activate, approve, seed, state
 from .audit import Audit, Event
@@ -125,6 +126,11 @@ def _audit_of(config: Config, now: float) -> Audit:
 _UPDATES: Final[dict[str, type[ListUpdate]]] = {"image": ImageUpdate}
 
 
+def _guarded(config: Config, one: List) -> List:
+    """The list with all names that its lines may not block unseen."""
+    return replace(one, guard=replace(one.guard, protected=protected_names(config, one)))
+
+
 class Feed:
     """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
 
@@ -155,7 +161,7 @@ class Feed:
                 now=now,
                 resolvers=resolvers,
             )
-            for one in config.lists
+            for one in (_guarded(config, each) for each in config.lists)
         }
         self._wake: dict[str, asyncio.Event] = {}
 

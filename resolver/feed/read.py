@@ -26,8 +26,9 @@ from typing import Final
 
 import idna
 
-from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF
+from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF, SET_ASIDE
 
+from .guard_lines import Protected, SetAside
 from .suffixes import (
     DOCUMENTATION_NAMES,
     DOCUMENTATION_TLDS,
@@ -99,6 +100,8 @@ class Entries:
     lines: int
     refused: dict[str, int]
     refused_lines: dict[str, tuple[int, ...]]
+    set_aside: dict[str, int]
+    set_aside_lines: dict[str, tuple[int, ...]]
 
 
 @dataclass(slots=True)
@@ -110,6 +113,8 @@ class _Found:
     lines: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refused_lines: dict[str, list[int]] = field(default_factory=dict)
+    set_aside: dict[str, int] = field(default_factory=dict)
+    set_aside_lines: dict[str, list[int]] = field(default_factory=dict)
 
     def accept(self, names: bytes, count: int, marker: bytes) -> None:
         self.names.append(names)
@@ -117,23 +122,43 @@ class _Found:
         self.lines += count
 
     def refuse(self, reason: Refusal, number: int) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-        kept = self.refused_lines.setdefault(reason, [])
-        if len(kept) < MAX_LINE_NUMBERS:
-            kept.append(number)
+        _count(reason, number, self.refused, self.refused_lines)
+
+    def lay_aside(self, reason: SetAside, name: bytes, number: int, marker: bytes) -> None:
+        _count(reason, number, self.set_aside, self.set_aside_lines)
+        self.names.append(name)
+        self.flags.append((int.from_bytes(_FLAGS[marker], "little") | SET_ASIDE).to_bytes(2, "little"))
+        self.lines += 1
+
+
+def _count(reason: str, number: int, counts: dict[str, int], lines: dict[str, list[int]]) -> None:
+    counts[reason] = counts.get(reason, 0) + 1
+    kept = lines.setdefault(reason, [])
+    if len(kept) < MAX_LINE_NUMBERS:
+        kept.append(number)
+
+
+def _sorted(lines: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
+    return {str(reason): tuple(sorted(numbers)) for reason, numbers in lines.items()}
 
 
 def read(
-    data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, kind: "type[Reader] | None" = None
+    data: bytes,
+    psl: Suffixes,
+    *,
+    demonstration: bool,
+    max_entries: int,
+    kind: "type[Reader] | None" = None,
+    protected: Protected | None = None,
 ) -> Entries:
     """Entries of the list in `data`, a plain one where no other `kind` of reader is given; ReadError where the whole is
-    refused."""
+    refused. protected: what lines are set aside for."""
     if not data.isascii():
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
             raise ReadError("not_utf8") from None
-    reader = (kind or Reader)(psl, demonstration=demonstration)
+    reader = (kind or Reader)(psl, demonstration=demonstration, protected=protected)
     for first, lines in _blocks(data.removeprefix(b"\xef\xbb\xbf")):
         reader.take(first, lines)
         if reader.found.lines > max_entries:
@@ -146,9 +171,9 @@ def read(
         flags=b"".join(found.flags),
         lines=found.lines,
         refused={str(reason): count for reason, count in found.refused.items()},
-        refused_lines={
-            str(reason): tuple(sorted(numbers)) for reason, numbers in found.refused_lines.items()
-        },
+        refused_lines=_sorted(found.refused_lines),
+        set_aside={str(reason): count for reason, count in found.set_aside.items()},
+        set_aside_lines=_sorted(found.set_aside_lines),
     )
 
 
@@ -187,10 +212,11 @@ def _blocks(data: bytes) -> Iterator[tuple[int, list[bytes]]]:
 class Reader:
     """One pass over one list; `take` knows the markers."""
 
-    def __init__(self, psl: Suffixes, *, demonstration: bool) -> None:
+    def __init__(self, psl: Suffixes, *, demonstration: bool, protected: Protected | None = None) -> None:
         self.found = _Found()
         self._suffixes = psl
         self._demonstration = demonstration
+        self._protected = protected
         self._whole = psl.exact | psl.wildcard_parents
         # An empty parent is that of a top-level name: one look tells both.
         self._parents = psl.wildcard_parents | {b""}
@@ -215,6 +241,8 @@ class Reader:
     def halve(self, lines: list[bytes], numbers: Sequence[int], marker: bytes) -> None:
         """Read lines from which the same marker has been taken off."""
         wire = self._whole_block(lines)
+        if wire is not None and self._protected is not None and marker[:1] != b"!" and self._protected.touches(lines):
+            wire = None
         if wire is not None:
             self.found.accept(wire, len(lines), marker)
         elif len(lines) <= _LEAF_LINES:
@@ -273,8 +301,12 @@ class Reader:
         if isinstance(result, Refusal):
             self.found.refuse(result, number)
             return
-        labels = result.split(b".")
-        self.found.accept(b"".join(_PREFIXES[len(label)] + label for label in labels) + b"\0", 1, marker)
+        wire = b"".join(_PREFIXES[len(label)] + label for label in result.split(b".")) + b"\0"
+        reason = self._protected.reason(result) if self._protected is not None and marker[:1] != b"!" else None
+        if reason is None:
+            self.found.accept(wire, 1, marker)
+        else:
+            self.found.lay_aside(reason, wire, number, marker)
 
     def _judge(self, line: bytes) -> bytes | Refusal:
         """The name of a line in ASCII, or why it is refused."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import idna
 
+from .guard_lines import Protected
 from .read import MAX_LINE_NUMBERS, Entries, ReadError, Refusal, read
 from .suffixes import Suffixes
 
@@ -22,7 +23,9 @@ _BLANKS: Final = b" \t\r"
 _MARKERS: Final = b"=!#"
 
 
-def read_csv(data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int) -> Entries:
+def read_csv(
+    data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
+) -> Entries:
     """Entries of the CSV in `data`; ReadError where the whole is refused."""
     if not data.isascii():
         try:
@@ -30,7 +33,7 @@ def read_csv(data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: in
         except UnicodeDecodeError:
             raise ReadError("not_utf8") from None
     plain, refused = _plain(data)
-    found = read(plain, psl, demonstration=demonstration, max_entries=max_entries)
+    found = read(plain, psl, demonstration=demonstration, max_entries=max_entries, protected=protected)
     counts, lines = dict(found.refused), dict(found.refused_lines)
     for reason, numbers in refused.items():
         counts[str(reason)] = counts.get(str(reason), 0) + len(numbers)

@@ -8,6 +8,7 @@ Rules:
 
 from typing import Final
 
+from .guard_lines import Protected
 from .read import Entries, Reader, Refusal, read
 from .suffixes import Suffixes
 
@@ -43,6 +44,10 @@ class ZoneReader(Reader):
                 self.halve(names, where, marker)
 
 
-def read_zone(data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int) -> Entries:
+def read_zone(
+    data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
+) -> Entries:
     """Entries of the zone in `data`; read.ReadError where the whole is refused."""
-    return read(data, psl, demonstration=demonstration, max_entries=max_entries, kind=ZoneReader)
+    return read(
+        data, psl, demonstration=demonstration, max_entries=max_entries, kind=ZoneReader, protected=protected
+    )

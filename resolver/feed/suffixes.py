@@ -2,8 +2,8 @@
 
 Rules:
 - An ICANN suffix is a name of the ICANN section of the Public Suffix List: a rule itself, the name above a
-  wildcard, or any name directly below one that no exception rule spares. The private section is not looked
-  at here.
+  wildcard, or any name directly below one that no exception rule spares. The private section is kept apart: what
+  stands there is no suffix to refuse.
 - `DOCUMENTATION` names are what a demonstration list is made of (RFC 2606, RFC 6761); a production list has
   none.
 - `SPECIAL` top-level names never belong into a list: they are answered on the spot (RFC 6761, 6762, 7686,
@@ -22,14 +22,20 @@ SELFTEST_NAME: Final = b"selftest.invalid"
 
 _BEGIN: Final = "// ===BEGIN ICANN DOMAINS==="
 _END: Final = "// ===END ICANN DOMAINS==="
+_BEGIN_PRIVATE: Final = "// ===BEGIN PRIVATE DOMAINS==="
+_END_PRIVATE: Final = "// ===END PRIVATE DOMAINS==="
 
 
 class Suffixes(NamedTuple):
-    """ICANN suffixes in lower-case ASCII: whole ones, parents of wildcards, names that a wildcard spares."""
+    """ICANN suffixes in lower-case ASCII: whole ones, parents of wildcards, names that a wildcard spares; the same of
+    the private section."""
 
     exact: frozenset[bytes]
     wildcard_parents: frozenset[bytes]
     spared: frozenset[bytes]
+    private: frozenset[bytes] = frozenset()
+    private_wildcards: frozenset[bytes] = frozenset()
+    private_spared: frozenset[bytes] = frozenset()
 
     def holds(self, name: bytes) -> bool:
         """Whether `name` is an ICANN suffix."""
@@ -46,12 +52,17 @@ def parse(text: str) -> Suffixes:
     """The ICANN section of a Public Suffix List file; ValueError where it has none."""
     if _BEGIN not in text or _END not in text:
         raise ValueError("public suffix list: no ICANN section")
-    section = text.partition(_BEGIN)[2].partition(_END)[0]
+    return Suffixes(*_rules(text, _BEGIN, _END), *_rules(text, _BEGIN_PRIVATE, _END_PRIVATE))
+
+
+def _rules(text: str, begin: str, end: str) -> tuple[frozenset[bytes], frozenset[bytes], frozenset[bytes]]:
+    """Of one section: whole suffixes, parents of wildcards, names that a wildcard spares."""
+    section = text.partition(begin)[2].partition(end)[0]
     rules = [line.split()[0] for line in section.splitlines() if line.strip() and not line.startswith("//")]
-    return Suffixes(
-        exact=frozenset(_ascii(rule) for rule in rules if rule[0] not in "*!"),
-        wildcard_parents=frozenset(_ascii(rule[2:]) for rule in rules if rule[0] == "*"),
-        spared=frozenset(_ascii(rule[1:]) for rule in rules if rule[0] == "!"),
+    return (
+        frozenset(_ascii(rule) for rule in rules if rule[0] not in "*!"),
+        frozenset(_ascii(rule[2:]) for rule in rules if rule[0] == "*"),
+        frozenset(_ascii(rule[1:]) for rule in rules if rule[0] == "!"),
     )
 
 

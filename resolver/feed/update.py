@@ -193,6 +193,7 @@ class ListUpdate(ProvedList):
             refused=sum(record.refused.values()),
             announced=record.announced,
             withdrawn=record.withdrawn,
+            set_aside=sum(record.set_aside.values()),
         )
         previous = None if current is None or current.withdrawn else current.entries
         return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard))

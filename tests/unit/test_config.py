@@ -403,3 +403,26 @@ def test_what_was_typed_as_a_key_is_told_and_not_for_logs(whole: dict[str, objec
         read(whole)
     assert caught.value.where == where
     assert caught.value.key in str(caught.value)
+
+
+def test_names_that_no_line_may_block_unseen() -> None:
+    text = """
+        [upstream]
+        servers = ["127.0.0.1:5301"]
+        [page]
+        addresses = ["192.0.2.1"]
+        help = [{text = "Help", url = "https://help.test/now"}, {text = "Call", phone = "1"}]
+        [[list]]
+        id = "demo"
+        demonstration = true
+        source = {kind = "tuf", url = "https://Feed.test:8443/x", root = "r.json", receipt = "https://receipts.test/"}
+        guard = {protected = ["isp.test"]}
+        [[list]]
+        id = "other"
+        demonstration = true
+        source = {kind = "tuf", url = "https://192.0.2.7/x", root = "r.json"}
+    """
+    found = config.parse(text, "resolver.toml")
+    hosts = ("feed.test", "help.test", "receipts.test")
+    assert config.protected_names(found, found.lists[0]) == ("isp.test", *hosts)
+    assert config.protected_names(found, found.lists[1]) == hosts

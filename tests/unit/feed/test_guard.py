@@ -1,6 +1,7 @@
 """What is held, by counts alone: at each limit and one beyond it."""
 
 import pytest
+from msgspec.structs import replace
 
 from resolver.config import Guard
 from resolver.feed.guard import Counts, Hold, holds
@@ -52,3 +53,11 @@ def test_the_share_of_refused_lines(refused: int, held: bool) -> None:
 
 def test_a_withdrawal_is_always_held() -> None:
     assert holds(counts(0, withdrawn=True), 10, RULES) == (Hold.WITHDRAWN,)
+
+
+@pytest.mark.parametrize(("on_entry", "held"), [("set-aside", ()), ("hold", (Hold.SET_ASIDE,))])
+def test_one_line_set_aside(on_entry: str, held: tuple[Hold, ...]) -> None:
+    rules = replace(RULES, on_entry=on_entry)
+    found = Counts(entries=100, refused=0, announced=None, withdrawn=False, set_aside=1)
+    assert holds(found, 100, rules) == held
+    assert holds(counts(100), 100, rules) == ()

@@ -1,0 +1,106 @@
+"""Rules on single lines: which names no list should block by accident, so that their lines wait for approval.
+
+Rules:
+- A line is set aside where it names a protected name or one above it; where the name protects what is below it, also a
+  line below. Which scope the line has makes no difference; an exception is never set aside.
+- protected: the operator's names, and the hosts that its service depends on; they protect what is below them.
+- infrastructure: the shipped list; `=name` protects itself alone.
+- private_suffix: a name of the private section of the Public Suffix List, under which strangers have their sites, one
+  directly below a wildcard of it, or one above.
+- popular: the operator's file of names that nobody should block; each protects itself alone.
+- Of several reasons the first in this order counts.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import idna
+
+from .suffixes import Suffixes
+
+INFRASTRUCTURE: Final = Path(__file__).with_name("infrastructure.txt")
+
+
+class SetAside(StrEnum):
+    """Why a line is set aside; a metric's label."""
+
+    PROTECTED = "protected"
+    INFRASTRUCTURE = "infrastructure"
+    PRIVATE_SUFFIX = "private_suffix"
+    POPULAR = "popular"
+
+
+def ascii_name(text: str) -> bytes:
+    """A name in lower-case ASCII without the dot at its end; ValueError where it is none."""
+    name = text.strip().removesuffix(".")
+    if not name:
+        raise ValueError("no name")
+    if name.isascii():
+        return name.lower().encode("ascii")
+    return idna.encode(name, uts46=True).lower()
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a file: one a line; `#` starts a comment; of `rank,name` the name."""
+    lines = (line.partition("#")[0].strip().rpartition(",")[2] for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def _with_parents(names: Iterable[bytes]) -> frozenset[bytes]:
+    """The names and all above them, the root left out."""
+    found: set[bytes] = set()
+    for name in names:
+        rest = name
+        while rest and rest not in found:
+            found.add(rest)
+            rest = rest.partition(b".")[2]
+    return frozenset(found)
+
+
+class Protected:
+    """What no line may block unseen; made once, asked of whole blocks and of single names."""
+
+    def __init__(self, protected: Iterable[str], infrastructure: str, popular: str, psl: Suffixes) -> None:
+        own = frozenset(map(ascii_name, protected))
+        shipped = names_in(infrastructure)
+        carried = frozenset(ascii_name(name) for name in shipped if name[0] != "=")
+        self._below = {SetAside.PROTECTED: own, SetAside.INFRASTRUCTURE: carried}
+        self._at = {
+            SetAside.PROTECTED: _with_parents(own),
+            SetAside.INFRASTRUCTURE: _with_parents(ascii_name(name.removeprefix("=")) for name in shipped),
+            SetAside.PRIVATE_SUFFIX: _with_parents(psl.private | psl.private_wildcards),
+            SetAside.POPULAR: _with_parents(map(ascii_name, names_in(popular))),
+        }
+        self._wildcards = psl.private_wildcards
+        self._spared = psl.private_spared
+        self._every_at = frozenset().union(*self._at.values())
+        self._every_below = own | carried
+        self._every_parent = self._every_below | self._wildcards
+
+    def touches(self, names: list[bytes]) -> bool:
+        """Whether one of the names may be one to set aside."""
+        if not self._every_at.isdisjoint(names):
+            return True
+        above = {name.partition(b".")[2] for name in names}
+        if not self._every_parent.isdisjoint(above):
+            return True
+        while len(above) > 1 or b"" not in above:
+            above = {name.partition(b".")[2] for name in above}
+            if not self._every_below.isdisjoint(above):
+                return True
+        return False
+
+    def reason(self, name: bytes) -> SetAside | None:
+        """Why a line with this name is set aside; None where it is not."""
+        above = []
+        rest = name
+        while rest := rest.partition(b".")[2]:
+            above.append(rest)
+        for reason, names in self._at.items():
+            if name in names or not self._below.get(reason, frozenset()).isdisjoint(above):
+                return reason
+            if reason is SetAside.PRIVATE_SUFFIX and above and above[0] in self._wildcards and name not in self._spared:
+                return reason
+        return None

@@ -1,0 +1,109 @@
+"""Which lines wait for approval, and why; the shipped list."""
+
+import pytest
+
+from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, SET_ASIDE
+from resolver.feed import read, suffixes
+from resolver.feed.guard_lines import INFRASTRUCTURE, Protected, ascii_name, names_in
+
+PSL = suffixes.load()
+SHIPPED = INFRASTRUCTURE.read_text("ascii")
+GUARD = Protected(("ISP.test.", "b\u00fccher.test"), SHIPPED, "# rank,name\n1,www.popular.test\n", PSL)
+WHOLE = BLOCK_SELF | BLOCK_BELOW
+
+
+def read_lines(text: str, *, demonstration: bool = True) -> read.Entries:
+    return read.read(text.encode(), PSL, demonstration=demonstration, max_entries=99_999, protected=GUARD)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("isp.test", "protected"),
+        ("IsP.TeSt.", "protected"),
+        ("mail.isp.test", "protected"),
+        ("a.b.c.isp.test", "protected"),
+        ("=isp.test", "protected"),
+        ("xn--bcher-kva.test", "protected"),
+        ("B\u00dcCHER.test", "protected"),
+        ("popular.test", "popular"),
+        ("www.popular.test", "popular"),
+        ("other.popular.test", None),
+        ("a.www.popular.test", None),
+        ("xisp.test", None),
+        ("!isp.test", None),
+        ("!=isp.test", None),
+    ],
+)
+def test_a_line_of_a_demonstration_list(line: str, reason: str | None) -> None:
+    found = read_lines(f"one.test\n{line}\ntwo.test\n")
+    assert found.set_aside == ({reason: 1} if reason else {})
+    assert found.set_aside_lines == ({reason: (2,)} if reason else {})
+    assert (found.lines, found.refused) == (3, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("github.io", "private_suffix"),
+        ("GitHub.IO", "private_suffix"),
+        ("one.github.io", None),
+        ("cloudfront.net", "infrastructure"),
+        ("d1.cloudfront.net", None),
+        ("resolver.dns.google", "infrastructure"),
+        ("digicert.com", "infrastructure"),
+        ("ocsp.digicert.com", "infrastructure"),
+    ],
+)
+def test_a_line_of_a_production_list(line: str, reason: str | None) -> None:
+    found = read_lines(f"one.domain-of-nobody\n{line}\n", demonstration=False)
+    assert found.set_aside == ({reason: 1} if reason else {})
+
+
+def test_what_nobody_may_list_is_refused_and_the_rest_read() -> None:
+    found = read_lines("co.uk\ngithub.io\ncom\n.\ngithub.io/path\none.domain-of-nobody\n", demonstration=False)
+    assert found.refused == {"icann_suffix": 1, "tld": 1, "root": 1, "url": 1}
+    assert found.set_aside_lines == {"private_suffix": (2,)}
+    assert found.lines == 2
+
+
+def test_the_bit_is_at_the_line_and_at_no_other() -> None:
+    found = read_lines("".join(f"n{number}.test\n" for number in range(1000)) + "isp.test\n=mail.isp.test\n")
+    bits = memoryview(found.flags).cast("H").tolist()
+    assert sorted(bits)[-2:] == [BLOCK_SELF | SET_ASIDE, WHOLE | SET_ASIDE]
+    assert bits.count(WHOLE) == 1000
+    assert found.set_aside_lines == {"protected": (1001, 1002)}
+
+
+def test_a_wildcard_of_the_private_section() -> None:
+    text = (
+        "// ===BEGIN ICANN DOMAINS===\ncom\n// ===END ICANN DOMAINS===\n"
+        "// ===BEGIN PRIVATE DOMAINS===\n*.hosts.test\n!own.hosts.test\n// ===END PRIVATE DOMAINS===\n"
+    )
+    psl = suffixes.parse(text)
+    guard = Protected((), "", "", psl)
+    found = read.read(
+        b"a.hosts.test\nb.a.hosts.test\nown.hosts.test\nhosts.test\n", psl, demonstration=True, max_entries=9,
+        protected=guard,
+    )
+    assert found.set_aside_lines == {"private_suffix": (1, 4)}
+
+
+def test_the_shipped_list() -> None:
+    groups = [block.splitlines() for block in SHIPPED.strip().split("\n\n")][1:]
+    names = [line for group in groups for line in group[1:]]
+    assert all(group[0].startswith("# ") and len(group) > 1 for group in groups)
+    assert all(group[1:] == sorted(group[1:]) for group in groups)
+    assert names == names_in(SHIPPED)
+    assert len({name.removeprefix("=") for name in names}) == len(names)
+    assert 80 <= len(names) <= 200
+    for name in names:
+        plain = ascii_name(name.removeprefix("="))
+        assert not PSL.holds(plain)
+        assert read.read(plain, PSL, demonstration=False, max_entries=1).lines == 1
+
+
+@pytest.mark.parametrize("text", ["", " ", "."])
+def test_no_name(text: str) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        ascii_name(text)
