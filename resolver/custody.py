@@ -137,7 +137,7 @@ class Custody:
             total = self._counters[codes.list_counter(self._in_force.slot(one.list.id), codes.NEW_PREFIXES)]
             breaker = self._breakers[one.list.id]
             if breaker.look(total, seen, now_s):
-                one.surged()
+                one.surged(counted=access.rate > 0)
             one.breaker_open = breaker.open
 
     async def _prove(self, list_id: str, view: memoryview) -> Proof:

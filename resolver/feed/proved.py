@@ -143,13 +143,16 @@ class ProvedList(EnforcedList):
 
     # What changes what is in force.
 
-    def surged(self) -> None:
-        """New entries block too many: take them out while the list soaks in, if so configured, else alarm only."""
+    def surged(self, *, counted: bool = True) -> None:
+        """New entries block too many: take them out while the list soaks in, if so configured, else alarm only.
+
+        counted: whether it is known how many prefixes were seen at all; without that nothing is taken out.
+        """
         record, guard = self.state.in_force, self.list.guard
         if record is None or self.state.suspended:
             return
         soaks = self._now() < record.since + guard.soak and not approve.resumed(self.state)
-        suspends = soaks and guard.breaker == "suspend-new"
+        suspends = counted and soaks and guard.breaker == "suspend-new"
         done = "they are suspended until somebody resumes them" if suspends else "they stay in force"
         _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)
         if suspends:

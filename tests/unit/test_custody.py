@@ -4,6 +4,8 @@ import secrets
 import time
 from pathlib import Path
 
+import msgspec
+
 from resolver.core import codes
 from resolver.custody import Custody
 from resolver.feed import poll
@@ -53,3 +55,26 @@ def test_a_surge_of_new_entries_is_seen_in_the_counters_and_told_to_its_list(tmp
     counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
     custody.look(61.0)
     assert custody.feed.facts()[0].breaker_open
+
+
+def test_where_no_prefixes_are_counted_a_surge_takes_nothing_out(tmp_path: Path) -> None:
+    import asyncio
+
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(3), 7)
+    before = Enforcer(authority, tmp_path / "state")
+    before.feed.recover()
+    asyncio.run(_polled(before))
+    keys = poll.keys_of(before.config)
+    for rate, suspended in ((0, False), (200, True)):
+        limits = msgspec.structs.replace(before.config.limits, queries_per_second=rate)
+        config = msgspec.structs.replace(before.config, limits=limits)
+        in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda tables: None)
+        counters = [0] * codes.COUNTERS_SIZE
+        custody = Custody(config, keys, in_force, places=list, counters=counters, now=time.time)
+        custody.recover()
+        custody.look(60.0)
+        counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
+        custody.look(61.0)
+        assert custody.feed["demo"].state.suspended is suspended
+        assert custody.feed.facts()[0].breaker_open
