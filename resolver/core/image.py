@@ -128,6 +128,14 @@ def find(words, low, high):
     raise IndexError("image: no empty slot")
 
 
+def slot_of(words, low, high):
+    """Return the index of the slot whose digest is (low, high), counted from 0; -1 where there is none."""
+    if words.shape[0] < _HEADER_WORDS or words[1] == 0 or words[1] != (words.shape[0] - _HEADER_WORDS) >> 1:
+        raise IndexError("image: not as large as it says")
+    word = _place(words, low, high)
+    return (word - _HEADER_WORDS) >> 1 if words[word + 1] & _SCOPE_BITS else -1
+
+
 def occupied(words):
     """Return the number of slots in use: entries and the self-test."""
     used = 0
@@ -152,13 +160,28 @@ def digests(words, limit):
 
 
 def write(
-    names, flags, key, *, list_id, serial, issued, expires, generation, selftest, previous=None, keep_new=False
+    names,
+    flags,
+    key,
+    *,
+    list_id,
+    serial,
+    issued,
+    expires,
+    generation,
+    selftest,
+    previous=None,
+    keep_new=False,
+    lines=None,
+    line_of=None,
 ):
     """Return the image of a list as a bytearray.
 
     names: lower-cased wire-format names, one after the other. flags: a little-endian u16 for each, in order.
     key: 16 octets. selftest: the label of the synthetic name, which is added here. previous: the view of the
     image in force, or None; names it lacks are marked new, and with `keep_new` those it has as new stay new.
+    lines: an array of u32, the line of each name, in order; `line_of`, a bytearray, then takes a u32 for each slot: the
+    first line of its name, 0 where there is none.
     """
     if len(flags) % 2:
         raise ValueError("flags: an odd number of octets")
@@ -173,6 +196,9 @@ def write(
     _mark_exceptions(words, blob, bits, digest_key, out)
     if previous is not None:
         _mark_new(words, previous, keep_new)
+    if lines is not None:
+        line_of[:] = bytes(4 * words[1])
+        _note_lines(words, blob[: len(names)], memoryview(lines), memoryview(line_of).cast("I"), digest_key, out)
     words[CHECK_WORD], words[CHECK_WORD + 1] = _check(words)
     return image
 
@@ -353,4 +379,21 @@ def _mark_new(words, previous, keep_new):
             if bits == 0 or (keep_new and bits & _NEW):
                 words[at + 1] = tail | _NEW
         at += 2
+    return 0
+
+
+def _note_lines(words, names, lines, line_of, key, out):
+    """Note for each slot the smallest line number of its name."""
+    at = 0
+    number = 0
+    while at < names.shape[0]:
+        end = _end_of(names, at)
+        siphash128(key, names, at, end, out, 0)
+        slot = (_place(words, out[0], out[1] >> 16) - _HEADER_WORDS) >> 1
+        if line_of[slot] == 0 or lines[number] < line_of[slot]:
+            line_of[slot] = lines[number]
+        at = end
+        number += 1
+    if number != lines.shape[0]:
+        raise ValueError("lines: more than there are names")
     return 0

@@ -6,7 +6,8 @@ Rules:
 - Within a list the most specific entry wins; an exception ends only its own list's say, a release ends all.
 - Of the lists that block, the most specific entry picks the answer, then the configured order.
 - An entry on the name itself also covers `_port._https.` before it (RFC 9460 9.1).
-- A slot set aside counts only once approved, a new slot not while the list's new entries are suspended.
+- A slot set aside blocks only once approved, what it excepts counts before; a new slot has no say while the list's
+  new entries are suspended.
 - In a reply every owner of ANSWER is judged, and every CNAME, DNAME, SVCB and HTTPS target there, on the chain
   or not, in byte order; in AUTHORITY, where no honest server puts them, owner and target of what leads to an address
   (A, AAAA, CNAME, DNAME, SVCB, HTTPS); a blocked owner in ADDITIONAL drops that section (see core.message).
@@ -191,7 +192,7 @@ def _ask_list(member, name, verdict):
         if bit & 1:
             bits = find(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
         if bits & _SET_ASIDE and not member.approved:
-            bits = 0
+            bits = bits & ~(_BLOCK_SELF | _BLOCK_BELOW)
         if bits & _NEW and member.suspended:
             bits = 0
         if bits:

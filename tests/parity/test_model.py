@@ -48,7 +48,9 @@ def expected(made: wires.Lists, asked: list[bytes]) -> tuple[int, int, int]:
         before = said
         for start in range(len(name)):
             found = said.get(name[start:], 0)
-            if (found & codes.SET_ASIDE and not approved) or (found & codes.NEW and suspended):
+            if found & codes.SET_ASIDE and not approved:
+                found &= ~(codes.BLOCK_SELF | codes.BLOCK_BELOW)
+            if found & codes.NEW and suspended:
                 continue
             own = start == 0 or (host and start == 2 and found & (codes.BLOCK_SELF | codes.EXCEPT_SELF))
             if found & (codes.EXCEPT_SELF if own else codes.EXCEPT_BELOW):

@@ -1,5 +1,6 @@
 """A compiled list: what is written is found, no more; what it says of itself is held against it."""
 
+from array import array
 from collections.abc import Callable
 from types import ModuleType
 
@@ -190,3 +191,28 @@ def test_what_one_line_sets_aside_no_other_puts_in_force(core: Core, order: tupl
 def test_where_no_block_is_left_nothing_is_set_aside(core: Core) -> None:
     octets = join(core, image(core, {"a.test": 3 | codes.SET_ASIDE}), image(core, entries("!a.test")))
     assert bits(core, octets, "a.test") == codes.EXCEPT_SELF | codes.EXCEPT_BELOW
+
+
+def test_each_slot_has_the_first_line_of_its_name(core: Core) -> None:
+    names, lines, line_of = ["b.test", "a.test", "b.test", "c.test", "a.test"], [9, 4, 2, 7, 5], bytearray(b"x")
+    octets = b"".join(map(wire, names))
+    said = {"list_id": "one", "serial": 1, "issued": 1, "expires": 0, "generation": 1, "selftest": SELFTEST}
+    made = core("image").write(octets, b"\3\0" * 5, KEY, **said, lines=array("I", lines), line_of=line_of)
+    assert made == core("image").write(octets, b"\3\0" * 5, KEY, **said)
+    view, first = core("image").view(made), memoryview(line_of).cast("I")
+    slots = {name: core("image").slot_of(view, *core("siphash").digest_of(KEY, wire(name))) for name in names}
+    assert {name: first[slot] for name, slot in slots.items()} == {"b.test": 2, "a.test": 4, "c.test": 7}
+    assert len(first) == core("image").header(view).slots
+    assert sum(first) == 2 + 4 + 7
+    for wrong in ([1] * 4, [1] * 6):
+        with pytest.raises((ValueError, IndexError)):
+            core("image").write(octets, b"\3\0" * 5, KEY, **said, lines=array("I", wrong), line_of=bytearray())
+
+
+def test_a_digest_that_is_not_there_has_no_slot(core: Core) -> None:
+    view = core("image").view(image(core, entries("a.test")))
+    low, high = core("siphash").digest_of(KEY, wire("a.test"))
+    assert core("image").slot_of(view, low, high) >= 0
+    assert core("image").slot_of(view, low, high ^ 1) == -1
+    with pytest.raises(IndexError):
+        core("image").slot_of(view[:-2], low, high)

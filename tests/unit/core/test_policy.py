@@ -127,8 +127,23 @@ def test_entries_that_wait_have_no_say(core: Core, bits: int, options: dict[str,
     in_force = generation(core, {"a.test": 3 | bits}, **options)
     assert judged(core, in_force, "x.a.test").verdict == said
     # What stands above them has.
-    in_force = generation(core, {"a.test": 12 | bits, "test": 3}, **options)
-    assert judged(core, in_force, "x.a.test").verdict == (PASS if said == BLOCK else BLOCK)
+    in_force = generation(core, {"a.test": 3 | bits, "test": 12}, **options)
+    assert judged(core, in_force, "x.a.test").verdict == said
+
+
+def test_an_exception_counts_though_the_block_of_its_name_is_set_aside(core: Core) -> None:
+    for options, depth in (({}, 1), ({"approved": True}, 2)):
+        both = codes.BLOCK_BELOW | codes.EXCEPT_SELF | codes.SET_ASIDE
+        in_force = generation(core, {"a.test": both, "test": 3}, **options)
+        assert judged(core, in_force, "a.test").verdict == PASS
+        # Without approval the entry above has the say of what is below.
+        verdict = judged(core, in_force, "x.a.test")
+        assert (verdict.verdict, verdict.depth) == (BLOCK, depth)
+
+
+def test_an_exception_that_is_new_waits_with_the_new_entries(core: Core) -> None:
+    in_force = generation(core, {"a.test": 12 | codes.NEW, "test": 3}, suspended=True)
+    assert judged(core, in_force, "x.a.test").verdict == BLOCK
 
 
 def test_only_the_lists_of_the_scope_are_asked(core: Core) -> None:
