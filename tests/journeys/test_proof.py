@@ -110,8 +110,8 @@ def test_a_receipt_goes_to_the_folder_of_its_source(tmp_path: Path) -> None:
     serial = site.publish(["bad.test"])
     with site.started():
         said = receipt_of(site, serial)
-        wait_for(lambda: list(there.iterdir()), "the delivery")
-        (came,) = there.iterdir()
+        wait_for(lambda: list(there.glob("*.json")), "the delivery")
+        (came,) = there.glob("*.json")
         assert came.name == f"host.example-{LIST_ID}-{serial}-1.json"
         assert statement.claimed(came.read_bytes())[0] == said
 

@@ -83,7 +83,9 @@ def resolver_of(authority: Authority, name: str = "", source: str = "") -> Enfor
     """A resolver that pins the first root."""
     parent = authority.folder.parent
     served = SimpleNamespace(url=authority.folder.as_uri(), pinned=parent / "pinned.json")
-    return Enforcer(served, parent / f"state{name}", of_source=source)  # type: ignore[arg-type]  # the two that count
+    resolver = Enforcer(served, parent / f"state{name}", of_source=source)  # type: ignore[arg-type]  # the two that count
+    resolver.feed.recover()
+    return resolver
 
 
 @pytest.fixture
