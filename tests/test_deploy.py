@@ -2,16 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from resolver.core import codes
-from resolver.count.metrics import METRICS
+from resolver.count.metrics import METRICS, PREFIX
 from resolver.feed.messages import Reason
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 README = (DEPLOY / "README.md").read_text()
+RULES, ALERTS = (
+    [
+        rule
+        for group in yaml.safe_load((DEPLOY / "prometheus" / name).read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    for name in ("rules.yml", "alerts.yml")
+)
+ANNOUNCED = {"list_release_expiry_timestamp_seconds", "certificate_expiry_timestamp_seconds"}
+"""Names that are promised to those who watch; a resolver shows them where it has something to tell."""
+
 ROW = re.compile(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (beat|live) \| \S", re.MULTILINE)
 
 
@@ -21,10 +34,28 @@ def test_the_table_of_metrics_is_the_closed_one() -> None:
     assert len(said) == len(set(said))
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:sum\()?(?:rate\(|increase\()?(\w+)[\s{\[)]", README))))
-def test_an_alarm_names_metrics_that_are_there(name: str) -> None:
-    known = {one.name for one in METRICS}
-    assert name in known or not re.search(r"_(total|seconds|up|held|success)$", name)
+def test_the_table_of_alarms_is_that_of_the_rules() -> None:
+    table = README.partition("**Alarms**")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", table, re.MULTILINE)
+    said = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(said) == sorted(one["alert"].removeprefix("Blocklist") for one in ALERTS)
+
+
+def test_series_that_the_rules_record_are_there() -> None:
+    recorded = " ".join(one["record"] for one in RULES)
+    told = README.partition("\n## Prometheus")[2].partition("\n## ")[0]
+    for name in re.findall(r"^\| `…?([\w:]+)`", told, re.MULTILINE):
+        assert name in recorded, name
+
+
+@pytest.mark.parametrize("rule", RULES + ALERTS, ids=lambda rule: rule.get("alert", rule.get("record")))
+def test_a_rule_names_metrics_that_are_there(rule: dict[str, Any]) -> None:
+    """Those of the exporter's table, or what another rule records."""
+    recorded = {one["record"] for one in RULES}
+    found = set(re.findall(r"[\w:]*blocklist_resolver_[\w:]+", rule["expr"]))
+    assert found
+    for name in found - recorded:
+        assert name.removeprefix(PREFIX) in {one.name for one in METRICS} | ANNOUNCED, name
 
 
 def test_reasons_that_are_named_are_there() -> None:

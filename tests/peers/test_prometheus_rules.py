@@ -1,0 +1,184 @@
+"""promtool on deploy/prometheus: the files are sound, and each alert goes off when it should and only then."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from resolver.count.metrics import PREFIX
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+ALERTS: dict[str, dict[str, Any]] = {
+    rule["alert"].removeprefix("Blocklist"): rule
+    for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+
+SERIES = {
+    "NotEnforcing": {"enforcing{@}": ("1x120", "0x120")},
+    "MetricsMissing": {
+        'up{instance="a",job="blocklist-resolver"}': ("1x120", "0x120"),
+        "build_info{@}": ("1x120", "1x120"),
+    },
+    "CountsStale": {"publish_timestamp_seconds{@}": ("0+60x240", "0x240")},
+    "ListStale": {'feed_last_success_timestamp_seconds{@,list="one"}': ("0+60x120", "0x120")},
+    "FeedFailing": {'feed_failures_total{@,list="one",reason="unreachable"}': ("0x60 1x60", "0+1x120")},
+    "FeedTampered": {'feed_failures_total{@,list="one",reason="tampered"}': ("3x120", "0x100 1x20")},
+    "ListHeld": {'list_held{@,list="one"}': ("0x120", "1x120")},
+    "SelftestFailing": {'selftest_success{@,list="one"}': ("1x120", "0x120")},
+    "BreakerOpen": {'breaker_open{@,list="one"}': ("0x120", "1x120")},
+    "DeadlineNear": {'list_deadline_timestamp_seconds{@,list="one"}': ("0x120", "20000x120")},
+    "ExpiryNear": {'list_expiry_timestamp_seconds{@,list="one"}': ("1000000x120", "200000x120")},
+    "ReleaseEnding": {'list_release_expiry_timestamp_seconds{@,list="one"}': ("0x120", "80000x120")},
+    "CertificateExpiring": {'certificate_expiry_timestamp_seconds{@,use="page"}': ("2000000x120", "1000000x120")},
+    "UpstreamDown": {
+        'upstream_up{@,upstream="192.0.2.1:53"}': ("1x120", "0x120"),
+        'upstream_up{@,upstream="192.0.2.2:53"}': ("1x120", "1x120"),
+    },
+    "UpstreamsDown": {
+        'upstream_up{@,upstream="192.0.2.1:53"}': ("0x120", "0x120"),
+        'upstream_up{@,upstream="192.0.2.2:53"}': ("1x120", "0x120"),
+    },
+    "AnswersFailing": {
+        'failed_answers_total{@,reason="upstream"}': ("0+1x120", "0+30x120"),
+        'queries_total{@,transport="udp"}': ("0+500x120", "0+500x120"),
+        'queries_total{@,transport="tcp"}': ("0+100x120", "0+100x120"),
+    },
+    "RateLimited": {'packets_dropped_total{@,reason="rate_limit"}': ("0+60x120", "0+60000x120")},
+    "ReloadFailed": {"config_reload_success{@}": ("1x120", "0x120")},
+    "AttemptsSaturated": {'attempts_saturated{@,list="one"}': ("0x90 1x20", "0x60 1x60")},
+    "AttemptsSurge": {
+        'region_list:blocklist_resolver_blocked_attempts:ratio8w{region="UK",list="one"}': ("1.9x240", "1x60 2x180")
+    },
+}
+"""What each alert looks at, a sample a minute: when it must be silent, and when it must go off at the end."""
+
+
+def named(series: str) -> str:
+    """With the prefix of a metric of ours, and an instance."""
+    series = series.replace("@", 'instance="a"')
+    return series if series.startswith(("up{", "region_list:")) else PREFIX + series
+
+
+def run(promtool: str, folder: Path, rules: Iterable[str], tests: list[dict[str, Any]], step: str = "1m") -> None:
+    """`promtool test rules`: its findings fail the test."""
+    path = folder / "tests.json"
+    files = [str(FOLDER / name) for name in rules]
+    path.write_text(json.dumps({"rule_files": files, "evaluation_interval": step, "tests": tests}))
+    done = subprocess.run(
+        [promtool, "test", "rules", str(path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_files_are_sound(program: Callable[[str], str]) -> None:
+    for words in (["rules", "--lint-fatal", "rules.yml", "alerts.yml"], ["config", "prometheus.yml"]):
+        done = subprocess.run(
+            [program("promtool"), "check", *words], cwd=FOLDER, capture_output=True, text=True, check=False, timeout=30
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tried() -> None:
+    assert list(SERIES) == list(ALERTS)
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["well", "wrong"])
+def test_each_alert_goes_off_when_it_should_and_only_then(
+    wrong: bool, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    tests = []
+    for name, series in SERIES.items():
+        minutes = 239 if any("x240" in one or "x180" in one for values in series.values() for one in values) else 115
+        labels = ",".join(f"{key}={json.dumps(value)}" for key, value in ALERTS[name]["labels"].items())
+        count = f'count(ALERTS{{alertname="Blocklist{name}",alertstate="firing",{labels}}})'
+        tests.append(
+            {
+                "interval": "1m",
+                "input_series": [{"series": named(one), "values": pair[wrong]} for one, pair in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": count,
+                        "eval_time": f"{minutes}m",
+                        "exp_samples": [{"labels": "{}", "value": 1}] if wrong else [],
+                    }
+                ],
+            }
+        )
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+def test_no_resolver_at_all_is_told_too(program: Callable[[str], str], tmp_path: Path) -> None:
+    firing = {
+        "expr": 'count(ALERTS{alertname="BlocklistMetricsMissing",alertstate="firing"})',
+        "eval_time": "10m",
+        "exp_samples": [{"labels": "{}", "value": 1}],
+    }
+    run(program("promtool"), tmp_path, ["alerts.yml"], [{"interval": "1m", "promql_expr_test": [firing]}])
+
+
+def test_a_month_to_date_is_what_came_since_its_first_midnight(program: Callable[[str], str], tmp_path: Path) -> None:
+    attempts = f"{PREFIX}blocked_attempts_total"
+    series = [
+        {"series": f'{attempts}{{instance="a",list="one"}}', "values": "700x20 800x200"},
+        {"series": f'{attempts}{{instance="b",list="one"}}', "values": "50x100 60x120"},
+        {"series": f'{PREFIX}build_info{{instance="a",region="UK",version="1"}}', "values": "1x220"},
+        {"series": f'{PREFIX}build_info{{instance="b",region="UK",version="1"}}', "values": "1x220"},
+    ]
+    expected = {
+        "labels": '{__name__="region_list:blocklist_resolver_blocked_attempts:month_to_date",region="UK",list="one"}',
+        "value": 110,
+    }
+    asked = {
+        "expr": "region_list:blocklist_resolver_blocked_attempts:month_to_date",
+        "eval_time": "200m",
+        "exp_samples": [expected],
+    }
+    run(
+        program("promtool"),
+        tmp_path,
+        ["rules.yml"],
+        [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}],
+    )
+
+
+def test_a_ratio_is_the_day_to_the_median_of_eight_weeks(program: Callable[[str], str], tmp_path: Path) -> None:
+    """Eight weeks of 1,200 attempts a day by two instances of a region, and a day of 4,800."""
+    weeks, last = 58 * 24, 24
+    attempts = f"{PREFIX}blocked_attempts_total"
+    values = f"0+25x{weeks} {25 * weeks + 100}+100x{last - 1}"
+    series = [
+        {"series": f'{attempts}{{instance="{one}",list="one"}}', "values": values}
+        for one in "ab"
+    ] + [
+        {"series": f'{PREFIX}build_info{{instance="{one}",region="UK"}}', "values": f"1x{weeks + last + 1}"}
+        for one in "ab"
+    ]
+    asked = [
+        {
+            "expr": f"round(region_list:blocklist_resolver_blocked_attempts:ratio8w, 0.1) {bound}",
+            "eval_time": f"{hours}h",
+            "exp_samples": [{"labels": '{region="UK",list="one"}', "value": value}] if value else [],
+        }
+        for hours, bound, value in ((weeks, "", 1), (weeks + last, "> 3", 4), (50 * 24, "", None))
+    ]
+    run(
+        program("promtool"),
+        tmp_path,
+        ["rules.yml"],
+        [{"interval": "1h", "input_series": series, "promql_expr_test": asked}],
+        step="1h",
+    )
+
+
+def test_a_runbook_is_a_step_and_its_command() -> None:
+    for name, rule in ALERTS.items():
+        assert rule["labels"]["severity"] in ("critical", "warning", "info"), name
+        assert set(rule["annotations"]) == {"summary", "runbook"}, name
+        step = rule["annotations"]["runbook"]
+        assert re.fullmatch(r"[A-Z][^\n]+: `[a-z][^`]+`", step), step
