@@ -20,7 +20,8 @@ from resolver.core.name import Name, unfold
 from resolver.feed import approve, fleet_receipt, poll, release
 from resolver.feed.activate import ImageUnusable
 from resolver.feed.seal import KeyUnusable
-from resolver.feed.store import StateUnreadable
+from resolver.feed.state import Record
+from resolver.feed.store import StateUnreadable, Store
 from resolver.feed.suffixes import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
 
 
@@ -34,21 +35,50 @@ class NotAName(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """That a list in force speaks of a name: itself, by an entry above it (subtree), or as an exception."""
+    """That a list in force speaks of a name: itself, by an entry above it (subtree), or as an exception.
+
+    line: of the list, None where it is not known. waits: whether the entry is set aside, and nobody has approved it.
+    """
 
     list_id: str
     serial: int
     how: str
+    line: int | None = None
+    waits: bool = False
 
     def __str__(self) -> str:
-        return f"listed by {self.list_id} serial {self.serial} ({self.how})"
+        line = "" if self.line is None else f", line {self.line}"
+        waits = ", set aside, not enforced" if self.waits else ""
+        return f"listed by {self.list_id} serial {self.serial}{line} ({self.how}){waits}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
     list_id: str
-    serial: int
-    generation: policy.Generation
+    record: Record
+    view: memoryview
+    key: bytes
+    store: Store
+
+    def find(self, name: Name) -> Finding | None:
+        """What the list says of a name; an entry that waits is told where nothing is enforced."""
+        return self._find(name, approved=self.record.approved) or self._find(name, approved=True, waits=True)
+
+    def _find(self, name: Name, *, approved: bool, waits: bool = False) -> Finding | None:
+        # As a member that releases, a list tells an exception from a name it says nothing of.
+        member = policy.Member(self.view, None, slot=0, release=True, approved=approved)
+        verdict = policy.Verdict()
+        said = policy.decide(policy.Generation(self.record.generation, self.key, (member,)), name, 1, verdict)
+        if said == codes.ASK:
+            raise ListUnreadable("a saved image cannot be searched")
+        if verdict.released:
+            return Finding(self.list_id, self.record.serial, "exception")
+        if said == codes.PASS:
+            return None
+        slot = image.slot_of(self.view, verdict.low, verdict.high)
+        line = self.store.line(self.record, slot, image.header(self.view).slots)
+        how = "itself" if verdict.depth == name.labels else "subtree"
+        return Finding(self.list_id, self.record.serial, how, line, waits)
 
 
 def wire(text: str) -> bytes:
@@ -81,8 +111,7 @@ class Lists:
         name = Name()
         if not unfold(octets, 0, len(octets), name):
             raise NotAName("not a domain name")
-        found = ((saved, _how(saved.generation, name)) for saved in self._saved)
-        return tuple(Finding(saved.list_id, saved.serial, how) for saved, how in found if how)
+        return tuple(found for saved in self._saved if (found := saved.find(name)) is not None)
 
     def describe(self, text: str) -> str:
         """The same in one line that a person reads."""
@@ -110,22 +139,8 @@ def _saved(config: Config) -> Iterator[_Saved]:
         except (ImageUnusable, KeyUnusable, OSError) as error:
             raise ListUnreadable(f"{one.list_id}: its saved image cannot be used: {error}") from None
         if view is not None:
-            # As a member that releases, a list tells an exception from a name it says nothing of.
-            member = policy.Member(view, None, slot=0, release=True)
-            generation = policy.Generation(image.header(view).generation, keys.digest, (member,))
-            yield _Saved(one.list_id, one.in_force.serial, generation)
-
-
-def _how(generation: policy.Generation, name: Name) -> str:
-    verdict = policy.Verdict()
-    said = policy.decide(generation, name, 1, verdict)
-    if said == codes.ASK:
-        raise ListUnreadable("a saved image cannot be searched")
-    if verdict.released:
-        return "exception"
-    if said == codes.PASS:
-        return ""
-    return "itself" if verdict.depth == name.labels else "subtree"
+            store = Store(poll.folder_of(config, one.list_id))
+            yield _Saved(one.list_id, one.in_force, view, keys.digest, store)
 
 
 def releases(config: Config) -> tuple[release.Release, ...]:

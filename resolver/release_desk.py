@@ -70,10 +70,12 @@ class ReleaseDesk:
         return {"outcome": control.DONE, "release": one.told()}
 
     def _covered(self, one: Listed) -> Covered:
-        record = self._feed[one.list_id].state.in_force
-        return Covered(
-            list=one.list_id, serial=record.serial if record else 0, digest=record.digest if record else ""
-        )
+        feed = self._feed[one.list_id]
+        record = feed.state.in_force
+        if record is None:
+            return Covered(list=one.list_id, serial=0, digest="")
+        line = feed.store.line(record, one.slot, one.slots)
+        return Covered(list=one.list_id, serial=record.serial, digest=record.digest, line=line)
 
 
 def _name_of(text: object) -> bytes | None:

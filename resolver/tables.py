@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from resolver.config import Config, List
-from resolver.core import admit, codes, policy
+from resolver.core import admit, codes, image, policy
 from resolver.core.local import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
@@ -70,11 +70,13 @@ class _Image:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """That a list in force blocks a name: its id, and the digest of the entry that does."""
+    """That a list in force blocks a name: its id, the digest of the entry that does, its slot and their number."""
 
     list_id: str
     low: int
     high: int
+    slot: int
+    slots: int
 
 
 class InForce:
@@ -136,7 +138,9 @@ class InForce:
                 generation = policy.Generation(0, self._digest_key, (self._member(one, self._images[one.id]),))
                 said = policy.decide(generation, name, _ALL_LISTS, verdict)
                 if said == codes.BLOCK and not verdict.bits & codes.SELFTEST:
-                    found.append(Listed(one.id, verdict.low, verdict.high))
+                    view = self._images[one.id].view
+                    slot = image.slot_of(view, verdict.low, verdict.high)
+                    found.append(Listed(one.id, verdict.low, verdict.high, slot, image.header(view).slots))
         return tuple(found)
 
     def configure(self, config: Config) -> None:
@@ -210,13 +214,13 @@ class InForce:
         generation = policy.Generation(self._number, self._digest_key, members)
         return Tables(generation, self._access, complete, self._zones, self._own)
 
-    def _member(self, one: List, image: _Image) -> policy.Member:
+    def _member(self, one: List, kept: _Image) -> policy.Member:
         return policy.Member(
-            image.view,
+            kept.view,
             replies_of(one, self.config, deny=not self._released),
             slot=self._slots[one.id],
-            approved=image.approved,
-            suspended=image.suspended,
+            approved=kept.approved,
+            suspended=kept.suspended,
         )
 
     def _access_of(self, config: Config, buckets: bytearray | None = None) -> admit.Access:

@@ -26,8 +26,9 @@ from .messages import Compiled, CompileRequest
 
 def compiled(
     request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes, protected: Protected | None = None
-) -> tuple[Compiled, bytearray]:
-    """Counts and image of the list in `data`; Failed with a reason where it is refused whole."""
+) -> tuple[Compiled, bytearray, bytearray]:
+    """Counts, image and line of each slot (core.image) of the list in `data`; Failed with a reason where it is refused
+    whole."""
     readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
     reading = readers[request.format]
     try:
@@ -36,6 +37,7 @@ def compiled(
         )
     except read.ReadError as error:
         raise Failed(error.reason) from None
+    line_of = bytearray()
     made = image.write(
         entries.names,
         entries.flags,
@@ -48,6 +50,8 @@ def compiled(
         selftest=synthetic.label(),
         previous=_previous(request.previous, keys),
         keep_new=request.keep_new,
+        lines=entries.numbers if request.lines >= 0 else None,
+        line_of=line_of,
     )
     counts = Compiled(
         entries=image.header(image.view(made)).entries,
@@ -56,7 +60,7 @@ def compiled(
         set_aside=entries.set_aside,
         set_aside_lines=entries.set_aside_lines,
     )
-    return counts, made
+    return counts, made, line_of
 
 
 def _protected(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
@@ -102,9 +106,11 @@ def _work() -> None:
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
     if os.fstat(request.list_fd).st_size == 0:
         raise Failed("empty")
-    counts, made = compiled(request, _contents(request.list_fd), keys, psl, protected)
+    counts, made, line_of = compiled(request, _contents(request.list_fd), keys, psl, protected)
     _write(request.output, made)
     _write(request.output, seal.seal_of(made, keys.seal))
+    if request.lines >= 0:
+        _write(request.lines, line_of)
     os.fsync(request.output)
     say({"compiled": msgspec.to_builtins(counts)})
 

@@ -19,6 +19,7 @@ odd line stands almost alone, and only what stands there is read line by line.
 
 import ipaddress
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -93,10 +94,12 @@ class ReadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What `read` has found: two blobs for core.image.write, the number of accepted lines, refused ones."""
+    """What `read` has found: two blobs for core.image.write, the line of each name (u32, from 1) in the same order, the
+    number of accepted lines, refused ones."""
 
     names: bytes
     flags: bytes
+    numbers: "array[int]"
     lines: int
     refused: dict[str, int]
     refused_lines: dict[str, tuple[int, ...]]
@@ -110,16 +113,18 @@ class _Found:
 
     names: list[bytes] = field(default_factory=list)
     flags: list[bytes] = field(default_factory=list)
+    numbers: "array[int]" = field(default_factory=lambda: array("I"))
     lines: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refused_lines: dict[str, list[int]] = field(default_factory=dict)
     set_aside: dict[str, int] = field(default_factory=dict)
     set_aside_lines: dict[str, list[int]] = field(default_factory=dict)
 
-    def accept(self, names: bytes, count: int, marker: bytes) -> None:
+    def accept(self, names: bytes, numbers: Sequence[int], marker: bytes) -> None:
         self.names.append(names)
-        self.flags.append(_FLAGS[marker] * count)
-        self.lines += count
+        self.flags.append(_FLAGS[marker] * len(numbers))
+        self.numbers.extend(numbers)
+        self.lines += len(numbers)
 
     def refuse(self, reason: Refusal, number: int) -> None:
         _count(reason, number, self.refused, self.refused_lines)
@@ -128,6 +133,7 @@ class _Found:
         _count(reason, number, self.set_aside, self.set_aside_lines)
         self.names.append(name)
         self.flags.append((int.from_bytes(_FLAGS[marker], "little") | SET_ASIDE).to_bytes(2, "little"))
+        self.numbers.append(number)
         self.lines += 1
 
 
@@ -169,6 +175,7 @@ def read(
     return Entries(
         names=b"".join(found.names),
         flags=b"".join(found.flags),
+        numbers=found.numbers,
         lines=found.lines,
         refused={str(reason): count for reason, count in found.refused.items()},
         refused_lines=_sorted(found.refused_lines),
@@ -244,7 +251,7 @@ class Reader:
         if wire is not None and self._protected is not None and marker[:1] != b"!" and self._protected.touches(lines):
             wire = None
         if wire is not None:
-            self.found.accept(wire, len(lines), marker)
+            self.found.accept(wire, numbers, marker)
         elif len(lines) <= _LEAF_LINES:
             for line, number in zip(lines, numbers, strict=True):
                 self._line(line, number, marker)
@@ -304,7 +311,7 @@ class Reader:
         wire = b"".join(_PREFIXES[len(label)] + label for label in result.split(b".")) + b"\0"
         reason = self._protected.reason(result) if self._protected is not None and marker[:1] != b"!" else None
         if reason is None:
-            self.found.accept(wire, 1, marker)
+            self.found.accept(wire, (number,), marker)
         else:
             self.found.lay_aside(reason, wire, number, marker)
 

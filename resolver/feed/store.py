@@ -15,11 +15,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from .state import SINCE_0_1, Floor, State
+from .state import SINCE_0_1, Floor, Record, State
 
 _STATE: Final = "state.json"
 _FLOOR: Final = "floor.json"
 _PART: Final = ".part"
+_LINE_OCTETS: Final = 4
 _T = TypeVar("_T", State, Floor)
 
 
@@ -77,6 +78,17 @@ class Store:
     def write_state(self, state: State) -> None:
         """Write the state."""
         self._write(_STATE, state)
+
+    def line(self, record: Record, slot: int, slots: int) -> int | None:
+        """The line of the list that put its entry into a slot of the record's image of `slots`; None where none is
+        kept."""
+        try:
+            data = (self.folder / record.lines).read_bytes() if record.lines else b""
+        except OSError:
+            return None
+        if len(data) != _LINE_OCTETS * slots or not 0 <= slot < slots:
+            return None
+        return int.from_bytes(data[_LINE_OCTETS * slot : _LINE_OCTETS * (slot + 1)], "little") or None
 
     def clean(self, state: State, floor: Floor | None) -> None:
         """Remove the images and lines that neither state nor floor speak of."""

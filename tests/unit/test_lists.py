@@ -1,6 +1,7 @@
 """Status and look-up from what is written: no service runs, and no name comes back out."""
 
 import json
+from array import array
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ NAMED = codes.BLOCK_SELF | codes.BLOCK_BELOW
 ENTRIES = {
     "shop.test": NAMED,
     "only.test": codes.BLOCK_SELF,
+    "late.test": NAMED | codes.SET_ASIDE,
     "fine.shop.test": codes.EXCEPT_SELF | codes.EXCEPT_BELOW,
 }
 CANARY = "canary-7f3a"
+# The line of each slot of the image that was saved last, by list.
+LINES: dict[str, bytearray] = {}
 
 FILE = """
 page.addresses = ["192.0.2.1"]
@@ -77,7 +81,8 @@ def save(loaded: config.Config, list_id: str, kept: Record, held: Held | None = 
         expires=kept.expires or 0,
         generation=kept.generation,
         selftest=b"a" * 26,
-        previous=None,
+        lines=array("I", range(1, len(ENTRIES) + 1)),
+        line_of=LINES.setdefault(list_id, bytearray()),
     )
     path = store.folder / "1.image"
     path.write_bytes(bytes(written) + seal_of(written, keys.seal))
@@ -109,6 +114,28 @@ def save(loaded: config.Config, list_id: str, kept: Record, held: Held | None = 
 def test_a_name_is_judged_as_the_service_would(loaded: config.Config, name: str, said: str) -> None:
     save(loaded, "first", record(loaded))
     assert lists.Lists(loaded).describe(name) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "approved", "said"),
+    [
+        ("shop.test", False, "listed by first serial 7, line 1 (itself)"),
+        ("www.shop.test", False, "listed by first serial 7, line 1 (subtree)"),
+        ("fine.shop.test", False, "listed by first serial 7 (exception)"),
+        ("late.test", False, "listed by first serial 7, line 3 (itself), set aside, not enforced"),
+        ("late.test", True, "listed by first serial 7, line 3 (itself)"),
+    ],
+)
+def test_the_line_of_an_entry_is_said(loaded: config.Config, name: str, approved: bool, said: str) -> None:
+    path = save(loaded, "first", record(loaded, approved=approved))
+    lines = path.with_suffix(".lines")
+    assert ", line" not in lists.Lists(loaded).describe(name)
+    lines.write_bytes(LINES["first"])
+    assert lists.Lists(loaded).describe(name) == said
+    lines.write_bytes(LINES["first"][:-4])
+    assert ", line" not in lists.Lists(loaded).describe(name)
+    lines.write_bytes(b"")
+    assert ", line" not in lists.Lists(loaded).describe(name)
 
 
 def test_every_list_has_its_say_in_configured_order(loaded: config.Config) -> None:
@@ -184,7 +211,7 @@ def test_status_is_read_by_a_person(loaded: config.Config) -> None:
     waiting = Held(record=record(loaded, serial=8, digest="1" * 64), reasons=("growth",), since=0)
     save(loaded, "first", record(loaded, expires=1_700_864_000), waiting)
     assert lists.status(loaded).splitlines() == [
-        "first: serial 7 in force, 3 entries",
+        "first: serial 7 in force, 4 entries",
         "  issued 2023-11-14T22:13:20Z, in force since 2023-11-14T22:14:20Z",
         "  expires 2023-11-24T22:13:20Z, hard limit 2023-11-24T22:13:20Z",
         "  refused lines: malformed 2",
@@ -209,7 +236,7 @@ def test_status_is_read_by_a_program(loaded: config.Config) -> None:
         "issued": "2023-11-14T22:13:20Z",
         "expires": None,
         "hard_limit": "2023-11-28T22:13:20Z",
-        "entries": 3,
+        "entries": 4,
         "withdrawn": False,
         "refused": {"malformed": 2, "tld": 0},
         "held": None,

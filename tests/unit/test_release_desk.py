@@ -11,6 +11,7 @@ from resolver.core import codes, image
 from resolver.feed import approve, audit
 from resolver.feed.release import Releases
 from resolver.feed.seal import Keys
+from resolver.feed.store import Store
 from resolver.release_desk import ReleaseDesk
 from tests.unit.query.parts import KEY, image_of, octets_of
 from tests.unit.test_tables import in_force, verdict_of
@@ -35,7 +36,10 @@ class World:
         )
         self.releases.recover()
         feed: Any = {
-            f"list-{n}": SimpleNamespace(state=SimpleNamespace(in_force=SimpleNamespace(serial=7 + n, digest="0" * 64)))
+            f"list-{n}": SimpleNamespace(
+                state=SimpleNamespace(in_force=SimpleNamespace(serial=7 + n, digest="0" * 64, lines="2.lines")),
+                store=Store(folder / f"list-{n}"),
+            )
             for n in range(2)
         }
         self.verbs = ReleaseDesk(
@@ -75,6 +79,17 @@ def test_a_release_ends_the_say_of_all_lists_at_once(world: World) -> None:
     assert world.blocks("blocked.test")
     assert world.ask("end-release", number=1)["outcome"] == "done"
     assert world.blocks("both.test")
+
+
+def test_a_release_says_the_line_of_its_entry(world: World, tmp_path: Path) -> None:
+    (listed, _) = world.in_force.listed(octets_of("www.both.test"))
+    store = Store(tmp_path / "list-0")
+    store.prepare()
+    lines = [0] * listed.slots
+    lines[listed.slot] = 1733
+    (store.folder / "2.lines").write_bytes(b"".join(line.to_bytes(4, "little") for line in lines))
+    told = world.release("www.both.test")["release"]["lists"]
+    assert [one["line"] for one in told] == [1733, None]
 
 
 def test_a_name_below_a_listed_one_is_released_alone(world: World) -> None:

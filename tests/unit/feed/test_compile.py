@@ -19,6 +19,7 @@ from tests.fakes.enforcer import wire
 
 KEYS = seal.Keys(b"d" * 16, b"s" * 32)
 CANARY = b"canary-3141"
+NAMED = {"b.test": 2, "a.test": 4, "c.b.test": 5, "d.test": 8}
 
 
 def request(
@@ -49,13 +50,23 @@ def bits(view: memoryview, name: str) -> int:
 
 
 def test_an_image_says_what_it_is_of() -> None:
-    counts, made = compiling.compiled(request(), b"a.test\n=b.test\na.test\nco.uk\n", KEYS, read.suffixes())
+    counts, made, line_of = compiling.compiled(request(), b"a.test\n=b.test\na.test\nco.uk\n", KEYS, read.suffixes())
     header = image.header(image.view(made))
     assert (header.list_id, header.serial, header.issued, header.generation) == ("demo", 7, 1000, 3)
     assert counts.entries == header.entries == 2
     assert counts.refused == {"icann_suffix": 1}
+    assert line_of == b""
     assert bits(image.view(made), "a.test")
     assert bits(image.view(made), header.selftest.decode() + ".selftest.invalid")
+
+
+def test_the_line_of_each_entry_is_told() -> None:
+    data = b"# one\nb.test\n\n=a.test\r\n!c.b.test\nb.test\nco.uk\nd.test.\n"
+    _, made, line_of = compiling.compiled(request(lines=1), data, KEYS, read.suffixes())
+    view, lines = image.view(made), memoryview(line_of).cast("I")
+    slots = {name: image.slot_of(view, *siphash.digest_of(KEYS.digest, wire(name))) for name in NAMED}
+    assert {name: lines[slot] for name, slot in slots.items()} == NAMED
+    assert sum(lines) == sum(NAMED.values())
 
 
 def test_two_images_never_have_the_same_synthetic_name() -> None:

@@ -256,3 +256,9 @@ def test_suffixes_of_another_list_are_what_counts() -> None:
     psl = Suffixes(frozenset({b"a.test"}), frozenset({b"b.test"}), frozenset({b"c.b.test"}))
     found = read.read(b"a.test\nb.test\nx.b.test\nc.b.test\nd.test", psl, demonstration=True, max_entries=9)
     assert [name for name, _ in pairs(found)] == [b"c.b.test", b"d.test"]
+
+
+def test_each_name_has_its_line() -> None:
+    lines = [f"{'=' * (at % 3 == 0)}n{at}.test" if at % 7 else "# nothing" for at in range(1, 40_000)]
+    found = read.read("\n".join(lines).encode(), PSL, demonstration=True, max_entries=40_000)
+    assert [int(name[1:-5]) for name in _names(found.names)] == list(found.numbers)
