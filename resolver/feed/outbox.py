@@ -73,6 +73,7 @@ class Outbox:
 
         The path it has; OSError where it could not be written. May run in another thread than `run`.
         """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path, number = self._path(name), 1
         while path.exists():
             number += 1
