@@ -79,11 +79,11 @@ class Protected:
         self._every_below = own | carried
         self._every_parent = self._every_below | self._wildcards
 
-    def touches(self, names: list[bytes]) -> bool:
-        """Whether one of the names may be one to set aside."""
+    def touches(self, names: list[bytes], parents: list[bytes]) -> bool:
+        """Whether one of the names, whose parents are these, may be one to set aside."""
         if not self._every_at.isdisjoint(names):
             return True
-        above = {name.partition(b".")[2] for name in names}
+        above = set(parents)
         if not self._every_parent.isdisjoint(above):
             return True
         while len(above) > 1 or b"" not in above:

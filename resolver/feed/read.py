@@ -247,9 +247,7 @@ class Reader:
 
     def halve(self, lines: list[bytes], numbers: Sequence[int], marker: bytes) -> None:
         """Read lines from which the same marker has been taken off."""
-        wire = self._whole_block(lines)
-        if wire is not None and self._protected is not None and marker[:1] != b"!" and self._protected.touches(lines):
-            wire = None
+        wire = self._whole_block(lines, None if marker[:1] == b"!" else self._protected)
         if wire is not None:
             self.found.accept(wire, numbers, marker)
         elif len(lines) <= _LEAF_LINES:
@@ -260,14 +258,14 @@ class Reader:
             self.halve(lines[:half], numbers[:half], marker)
             self.halve(lines[half:], numbers[half:], marker)
 
-    def _whole_block(self, lines: list[bytes]) -> bytes | None:
-        """All names of the block in wire format, or None where one of them may break a rule."""
+    def _whole_block(self, lines: list[bytes], protected: Protected | None) -> bytes | None:
+        """All names of the block in wire format, or None where one of them may break a rule or is to set aside."""
         text = b"\n".join(lines) + b"\n"
         if text.translate(None, _PLAIN) or max(map(len, lines)) > MAX_NAME_OCTETS:
             return None
         if text[0] in b".\n" or b".." in text or b"\n." in text or b".\n" in text or b"\n\n" in text:
             return None
-        if not self._allowed(lines, text):
+        if not self._allowed(lines, text, protected):
             return None
         # An empty label ends each name, so that the lengths in front of the labels are the wire format.
         labels = (text[:-1].replace(b"\n", b"..") + b".").split(b".")
@@ -279,11 +277,12 @@ class Reader:
         pieces[1::2] = labels
         return b"".join(pieces)
 
-    def _allowed(self, lines: list[bytes], text: bytes) -> bool:
-        """Whether no name of a block of well-formed lines is a suffix, an address or of the wrong kind."""
+    def _allowed(self, lines: list[bytes], text: bytes, protected: Protected | None) -> bool:
+        """Whether no name of a block of well-formed lines is a suffix, an address, protected or of the wrong kind."""
         if not self._whole.isdisjoint(lines):
             return False
-        if not self._parents.isdisjoint([line.partition(b".")[2] for line in lines]):
+        parents = [line.partition(b".")[2] for line in lines]
+        if not self._parents.isdisjoint(parents) or (protected is not None and protected.touches(lines, parents)):
             return False
         tlds = {line.rpartition(b".")[2] for line in lines}
         if (

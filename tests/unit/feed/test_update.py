@@ -45,6 +45,15 @@ async def test_a_poll_without_change_changes_nothing(authority: Authority, tmp_p
     assert events(resolver) == ["in_force"]
 
 
+async def test_the_lines_stand_beside_the_image(authority: Authority, tmp_path: Path) -> None:
+    resolver = begun(authority, tmp_path)
+    await resolver.list.poll()
+    record = resolver.list.state.in_force
+    assert record is not None
+    lines = memoryview((resolver.list.store.folder / record.lines).read_bytes()).cast("I")
+    assert sorted(filter(None, lines)) == list(range(1, record.entries + 1))
+
+
 async def test_the_first_list_of_an_unexpected_size_is_held(authority: Authority, tmp_path: Path) -> None:
     resolver = begun(authority, tmp_path, "[list.guard]\nexpect_entries = [1, 999]\n")
     await resolver.list.poll()
