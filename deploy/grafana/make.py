@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Makes the dashboards of Grafana: `pip install '.[dashboards]'`, then `python3 deploy/grafana/make.py`.
+
+Rules:
+- Counts of blocks leave every 15 minutes: a panel that shows one (`slow`) asks for no finer step, and no window in its
+  expressions is below half an hour.
+- Every panel has a unit, a description, and a text for when there is nothing to show.
+- What is shown is an aggregate by region, list, instance or upstream; there is nothing else.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import BigValueGraphMode, DataSourceRef
+from grafana_foundation_sdk.models.dashboard import AnnotationTarget, VariableRefresh
+
+FOLDER: Final = Path(__file__).parent / "dashboards"
+SOURCE: Final = DataSourceRef("prometheus", "${datasource}")
+BEAT: Final = "15m"
+EVENT: Final = "blocklist-event"
+"""Tag of the annotations that are shown, such as the date of a lockdown."""
+
+P: Final = "blocklist_resolver_"
+ATTEMPTS: Final = f"region_list:{P}blocked_attempts"
+PLACE: Final = '{region=~"$region",list=~"$list"}'
+ONE: Final = '{instance=~"$instance"}'
+LISTS: Final = '{instance=~"$instance",list=~"$list"}'
+REGION: Final = f'instance_region:{P}info:max1d{{region=~"$region"}}'
+NOT_PERSONS: Final = (
+    "Attempts are blocked look-ups, at most one a minute for a client address and entry (definition v1): "
+    "not persons, not intent."
+)
+NO_COUNTS: Final = "No counts yet: they leave every 15 minutes, and a day's figure needs the rules of deploy/prometheus"
+NO_WEEKS: Final = "No baseline: it needs eight weeks, and 100 attempts a day"
+NO_LIST: Final = "No list tells this: none is in force, or no resolver is scraped"
+NO_SERVICE: Final = "No resolver is scraped"
+
+
+class Panel(NamedTuple):
+    """What a panel shows: (expression, legend) pairs; `slow` where a count on the beat is in them."""
+
+    title: str
+    unit: str
+    about: str
+    empty: str
+    queries: tuple[tuple[str, str], ...]
+    slow: bool = False
+    kind: str = "lines"
+    width: int = 12
+
+
+BLOCKING: Final = (
+    Panel("Attempts within 24 hours", "short", f"By region and list. {NOT_PERSONS}", NO_COUNTS,
+          ((f"{ATTEMPTS}:increase1d{PLACE}", "{{region}} {{list}}"),), True),
+    Panel("Ratio to the baseline", "suffix:x",
+          "The 24 hours to the median of the same ones in the eight weeks before. It is not frozen in a surge; "
+          "that of the report is.", NO_WEEKS, ((f"{ATTEMPTS}:ratio8w{PLACE}", "{{region}} {{list}}"),), True),
+    Panel("Month to date", "short", f"Attempts since the month's first midnight (UTC). {NOT_PERSONS}", NO_COUNTS,
+          ((f"{ATTEMPTS}:month_to_date{PLACE}", "{{region}} {{list}}"),), True, "number", 8),
+    Panel("Peak of 24 hours", "short", f"The highest of the time that is shown. {NOT_PERSONS}", NO_COUNTS,
+          ((f"max_over_time({ATTEMPTS}:increase1d{PLACE}[$__range])", "{{region}} {{list}}"),), True, "number", 8),
+    Panel("Peak ratio", "suffix:x", "The highest ratio to the baseline in the time that is shown.", NO_WEEKS,
+          ((f"max_over_time({ATTEMPTS}:ratio8w{PLACE}[$__range])", "{{region}} {{list}}"),), True, "number", 8),
+    Panel("Attempts an hour", "short", f"By region and list, over sliding hours. {NOT_PERSONS}", NO_COUNTS,
+          ((f'sum by (region, list) (sum by (instance, list) (increase({P}blocked_attempts_total{{list=~"$list"}}[1h]))'
+            f" * on (instance) group_left (region) {REGION})", "{{region}} {{list}}"),), True),
+    Panel("Blocked queries in 100,000 answers", "short",
+          "Every query counts, retries too: the upper bound. Over 24 hours.", NO_COUNTS,
+          ((f'1e5 * region_list:{P}blocked_queries:increase1d{PLACE} / on (region) group_left () '
+            f'region:{P}answers:increase1d{{region=~"$region"}}', "{{region}} {{list}}"),), True),
+    Panel("Minutes of enforcement a day", "m",
+          "Minutes of the 1,440 before in which every list of the resolver was enforced, as far as it was scraped.",
+          NO_SERVICE, ((f"1440 * avg_over_time({P}enforcing{ONE}[1d])", "{{instance}}"),)),
+    Panel("Attempts that were not counted", "short",
+          "Above 20 for a client and hour (something retries); and whether the table of attempts was full, which makes "
+          "attempts too low.", NO_COUNTS,
+          ((f"sum by (list) (increase({P}attempts_capped_total{LISTS}[1h]))", "capped {{list}}"),
+           (f"max by (list) ({P}attempts_saturated{LISTS})", "table full {{list}}")), True),
+    Panel("Warning pages shown an hour", "short", "By resolver.",
+          NO_COUNTS, ((f"increase({P}page_views_total{ONE}[1h])", "{{instance}}"),), True),
+    Panel("Subscribers covered", "short", "The operators' own figure, summed over the resolvers of a region.",
+          "No operator has stated it",
+          ((f"sum by (region) ((max by (instance) ({P}subscribers_covered) > 0)"
+            f" * on (instance) group_left (region) {REGION})", "{{region}}"),)),
+)  # fmt: skip
+
+LIST: Final = (
+    Panel("Serial in force", "none", "Resolvers with different ones for longer than a poll block different names.",
+          NO_LIST, ((f"{P}list_serial{LISTS}", "{{instance}} {{list}}"),)),
+    Panel("Entries in force", "short", "A list whose size moves by 20 % is no longer comparable.", NO_LIST,
+          ((f"{P}list_entries{LISTS}", "{{instance}} {{list}}"),)),
+    Panel("Age of the list", "s", "Since it came in force.", NO_LIST,
+          ((f"time() - {P}list_in_force_timestamp_seconds{LISTS}", "{{instance}} {{list}}"),)),
+    Panel("Since the last poll that verified", "s", "Above three polls it is an alarm.", NO_LIST,
+          ((f"time() - {P}feed_last_success_timestamp_seconds{LISTS}", "{{instance}} {{list}}"),)),
+    Panel("Until the hard limit", "s", "Afterwards `expire` decides.", "No list in force has a hard limit",
+          ((f"({P}list_expiry_timestamp_seconds{LISTS} > 0) - time()", "{{instance}} {{list}}"),)),
+    Panel("Until the deadline", "s", "A newer list, which is not in force, has to be by then.",
+          "No list waits that has a deadline",
+          ((f"({P}list_deadline_timestamp_seconds{LISTS} > 0) - time()", "{{instance}} {{list}}"),)),
+    Panel("Updates that failed an hour", "short", "tampered, rolled_back, mixed: call the authority.", NO_LIST,
+          ((f"sum by (instance, list, reason) (increase({P}feed_failures_total{LISTS}[1h])) > 0",
+            "{{instance}} {{list}} {{reason}}"),)),
+    Panel("Lines refused", "short", "Of the newest list, by reason: lines that are no name to be blocked.", NO_LIST,
+          ((f"{P}feed_entries_refused{LISTS} > 0", "{{instance}} {{list}} {{reason}}"),)),
+    Panel("Lines set aside", "short", "Of the newest list, by reason, until two persons approve them.",
+          "Nothing is set aside", ((f"{P}list_set_aside{LISTS} > 0", "{{instance}} {{list}} {{reason}}"),)),
+    Panel("Held, breaker, self-test", "bool",
+          "1 while a newer list is held; 1 while the breaker is open; 1 where the last self-test passed.", NO_LIST,
+          ((f"{P}list_held{LISTS}", "held {{instance}} {{list}}"),
+           (f"{P}breaker_open{LISTS}", "breaker {{instance}} {{list}}"),
+           (f"{P}selftest_success{LISTS}", "self-test {{instance}} {{list}}"))),
+    Panel("Since the last receipt", "s", "Receipts tell the authority what is in force.", "No receipt was written",
+          ((f"time() - ({P}list_receipt_timestamp_seconds{LISTS} > 0)", "{{instance}} {{list}}"),)),
+)  # fmt: skip
+
+SERVICE: Final = (
+    Panel("Queries", "reqps", "Received, before any verdict, by transport.", NO_SERVICE,
+          ((f"sum by (transport) (rate({P}queries_total{ONE}[5m]))", "{{transport}}"),)),
+    Panel("Enforcing", "bool", "1: every list is enforced, and no verdict failed since the start.", NO_SERVICE,
+          ((f"{P}enforcing{ONE}", "{{instance}}"),)),
+    Panel("Queries that failed", "reqps", "Could not be answered, by reason.", NO_SERVICE,
+          ((f"sum by (reason) (rate({P}failed_answers_total{ONE}[5m]))", "{{reason}}"),)),
+    Panel("Packets dropped", "pps", "Left without an answer, by reason.", NO_SERVICE,
+          ((f"sum by (reason) (rate({P}packets_dropped_total{ONE}[5m]))", "{{reason}}"),)),
+    Panel("Upstreams", "bool", "1 while it answers.", NO_SERVICE,
+          ((f"{P}upstream_up{ONE}", "{{instance}} {{upstream}}"),)),
+    Panel("Upstreams: exchanges that failed", "reqps", "By reason; mismatch is late or forged.", NO_SERVICE,
+          ((f"sum by (upstream, reason) (rate({P}upstream_failures_total{ONE}[5m])) > 0", "{{upstream}} {{reason}}"),)),
+    Panel("Upstreams: time to answer", "s", "The 99th percentile of the last exchanges of each.",
+          "No upstream has answered a hundred times",
+          ((f'{P}upstream_latency_seconds{{instance=~"$instance",quantile="0.99"}}', "{{instance}} {{upstream}}"),)),
+    Panel("All upstreams: time to answer", "s", "Half, and 99 of 100, of the exchanges within an hour.", NO_COUNTS,
+          tuple((f"histogram_quantile({share}, sum by (le) (rate({P}upstream_exchange_seconds_bucket{ONE}[1h])))", name)
+                for share, name in ((0.5, "half"), (0.99, "99 of 100"))), True),
+    Panel("Answers by response code", "reqps", "Sent, over sliding hours.", NO_COUNTS,
+          ((f"sum by (rcode) (rate({P}answers_total{ONE}[1h])) > 0", "{{rcode}}"),), True),
+    Panel("Look-ups in the cache", "percentunit", "By result, as shares, over sliding hours.", NO_COUNTS,
+          ((f"sum by (kind) (rate({P}cache_answers_total{ONE}[1h])) / ignoring (kind) group_left () "
+            f"sum (rate({P}cache_answers_total{ONE}[1h]))", "{{kind}}"),), True),
+    Panel("Memory of the cache", "bytes", "That kept answers take.", NO_COUNTS,
+          ((f"{P}cache_bytes{ONE}", "{{instance}}"),), True),
+    Panel("Waiting and connected", "short", "Queries that wait for an upstream; clients' open connections.", NO_SERVICE,
+          ((f"{P}queries_in_flight{ONE}", "waiting {{instance}}"),
+           (f"{P}connections{ONE}", "{{transport}} {{instance}}"))),
+    Panel("Age of the counts", "s", "Since the beat whose counts are shown; above an hour see the disk.", NO_SERVICE,
+          ((f"time() - {P}publish_timestamp_seconds{ONE}", "{{instance}}"),)),
+    Panel("Last reload, release", "bool", "0: the new configuration was refused; and which release runs.", NO_SERVICE,
+          ((f"{P}config_reload_success{ONE}", "reload {{instance}}"),
+           (f"{P}build_info{ONE}", "{{version}} {{engine}} {{instance}}"))),
+)  # fmt: skip
+
+PAGES: Final = {
+    "blocking": ("Blocking", "now-30d", BLOCKING),
+    "lists": ("Lists", "now-7d", LIST),
+    "service": ("Service", "now-24h", SERVICE),
+}
+
+
+class Events:
+    """The annotations that somebody has made with the tag, as the target of an annotation query."""
+
+    def build(self) -> AnnotationTarget:
+        """The model."""
+        return AnnotationTarget(limit=100, match_any=True, tags=[EVENT], type_val="tags")
+
+
+def panel(one: Panel) -> timeseries.Panel | stat.Panel:
+    """The panel as Grafana has it."""
+    number = one.kind == "number"
+    made: timeseries.Panel | stat.Panel = (
+        stat.Panel().graph_mode(BigValueGraphMode.NONE)
+        if number
+        else timeseries.Panel().legend(common.VizLegendOptions().show_legend(True)).min(0)
+    )
+    made.title(one.title).unit(one.unit).description(one.about).no_value(one.empty).datasource(SOURCE)
+    made.height(8).span(one.width)
+    step = BEAT if one.slow else "1m"
+    made.interval(step)
+    for number_of, (expression, legend) in enumerate(one.queries):
+        query = prometheus.Dataquery().expr(expression).legend_format(legend).ref_id("ABCDE"[number_of]).interval(step)
+        made.with_target(query.instant() if number else query.range())
+    return made
+
+
+def choice(name: str, metric: str) -> dashboard.QueryVariable:
+    """A variable that takes all the values a label has, or some of them."""
+    return (
+        dashboard.QueryVariable(name)
+        .label(name.capitalize())
+        .datasource(SOURCE)
+        .query(f"label_values({P}{metric}, {name})")
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+    )
+
+
+def page(key: str) -> str:
+    """A dashboard as JSON."""
+    title, since, panels = PAGES[key]
+    with warnings.catch_warnings():
+        # The newer schema is read by the newest Grafana alone; files of this one by all.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = dashboard.Dashboard(f"Blocklist resolver: {title}")
+    made.uid(f"blocklist-resolver-{key}").tags(["blocklist-resolver"]).timezone("utc").time(since, "now").readonly()
+    slow = key == "blocking"
+    made.refresh(BEAT if slow else "1m")
+    made.timepicker(
+        dashboard.TimePicker().refresh_intervals([BEAT, "1h"] if slow else ["1m", "5m", BEAT, "1h"])
+    )
+    made.with_variable(dashboard.DatasourceVariable("datasource").type("prometheus").label("Prometheus"))
+    made.with_variable(choice("instance", "build_info"))
+    if key != "service":
+        made.with_variable(choice("list", "list_serial"))
+    if slow:
+        made.with_variable(choice("region", "build_info"))
+    made.annotation(
+        dashboard.AnnotationQuery()
+        .name("Events")
+        .enable(True)
+        .icon_color("purple")
+        .datasource(DataSourceRef("grafana", "-- Grafana --"))
+        .target(Events())
+    )
+    for one in panels:
+        made.with_panel(panel(one))
+    return JSONEncoder(sort_keys=True, indent=1).encode(made.build()) + "\n"
+
+
+def main() -> None:
+    """Writes each dashboard into the folder."""
+    words = argparse.ArgumentParser(description="Makes the dashboards of Grafana.")
+    words.add_argument("--out", type=Path, default=FOLDER)
+    folder: Path = words.parse_args().out
+    for key in PAGES:
+        (folder / f"{key}.json").write_text(page(key))
+
+
+if __name__ == "__main__":
+    main()

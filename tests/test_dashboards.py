@@ -1,0 +1,98 @@
+"""The dashboards of deploy/grafana: made by make.py as they stand, and every expression asks for what is exported."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from resolver.count.metrics import EXCHANGE, METRICS, PREFIX
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+FOLDER = DEPLOY / "grafana" / "dashboards"
+NAMES = ("blocking", "lists", "service")
+PANELS = [
+    (f"{name}: {panel['title']}", panel)
+    for name in NAMES
+    for panel in json.loads((FOLDER / f"{name}.json").read_text())["panels"]
+]
+RECORDED = {
+    rule["record"]
+    for group in yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+ON_THE_BEAT = {PREFIX + one.name for one in METRICS if one.leaves == "beat"} | {f"{PREFIX}{EXCHANGE}_bucket"}
+LIVE = {PREFIX + one.name for one in METRICS if one.leaves == "live"}
+MINUTES = {"s": 1 / 60, "m": 1, "h": 60, "d": 1440, "w": 10080}
+each_panel = pytest.mark.parametrize("panel", [panel for _, panel in PANELS], ids=[title for title, _ in PANELS])
+
+
+def asked(panel: dict[str, Any]) -> set[str]:
+    """The names of the series that a panel asks for."""
+    text = " ".join(target["expr"] for target in panel["targets"])
+    return set(re.findall(rf"(?:\w+:)?{PREFIX}[\w:]+", text))
+
+
+def test_the_files_are_what_make_makes(tmp_path: Path) -> None:
+    if importlib.util.find_spec("grafana_foundation_sdk") is None:
+        pytest.skip("grafana-foundation-sdk is not installed: the extras `test` and `dashboards` hold it")
+    subprocess.run([sys.executable, DEPLOY / "grafana" / "make.py", "--out", tmp_path], check=True, timeout=50)
+    assert sorted(one.stem for one in FOLDER.iterdir()) == sorted(one.stem for one in tmp_path.iterdir()) == [*NAMES]
+    for name in NAMES:
+        assert (FOLDER / f"{name}.json").read_text() == (tmp_path / f"{name}.json").read_text(), "run make.py"
+
+
+@each_panel
+def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
+    assert panel["description"]
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["fieldConfig"]["defaults"]["noValue"]
+    assert panel["targets"]
+    assert all(target["legendFormat"] for target in panel["targets"])
+
+
+@each_panel
+def test_an_expression_is_one_and_asks_for_what_is_there(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        promql_parser.parse(target["expr"].replace("$__range", "30d"))
+    assert asked(panel)
+    assert asked(panel) <= ON_THE_BEAT | LIVE | RECORDED
+
+
+@each_panel
+def test_no_count_of_blocks_is_looked_at_below_its_beat(panel: dict[str, Any]) -> None:
+    if not asked(panel) & (ON_THE_BEAT | RECORDED) - {"instance_region:blocklist_resolver_info:max1d"}:
+        return
+    assert panel["interval"] == "15m"
+    for target in panel["targets"]:
+        assert target["interval"] == "15m"
+        assert "$__interval" not in target["expr"]
+        assert "$__rate_interval" not in target["expr"]
+        for number, unit in re.findall(r"\[(\d+)([smhdw])\]", target["expr"]):
+            assert int(number) * MINUTES[unit] >= 30
+
+
+def test_every_metric_of_a_list_or_a_service_is_shown_somewhere() -> None:
+    shown = set().union(*(asked(panel) for _, panel in PANELS))
+    through_rules = {f"{PREFIX}blocked_queries_total", f"{PREFIX}upstream_exchange_seconds"}
+    assert (ON_THE_BEAT | LIVE) - shown <= through_rules | {
+        f"{PREFIX}list_release_expiry_timestamp_seconds",
+        f"{PREFIX}certificate_expiry_timestamp_seconds",
+    }
+
+
+def test_what_is_provisioned_fits_together() -> None:
+    folder = DEPLOY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["global"]["scrape_interval"]
+    assert source["type"] == "prometheus"
+    assert source["jsonData"]["timeInterval"] == scrape
+    (provider,) = yaml.safe_load((folder / "dashboards" / "blocklist-resolver.yml").read_text())["providers"]
+    assert provider["type"] == "file"
+    assert len({json.loads((FOLDER / f"{name}.json").read_text())["uid"] for name in NAMES}) == len(NAMES)
