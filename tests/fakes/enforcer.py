@@ -121,6 +121,8 @@ class Enforcer:
             while name[at]:
                 low, high = siphash.digest_of(self.keys.digest, name[at:])
                 bits = image.find(view, low, high)
+                if bits & codes.SET_ASIDE and not self.approved:
+                    bits &= ~(codes.BLOCK_SELF | codes.BLOCK_BELOW)
                 if bits:
                     block, exception = (
                         (codes.BLOCK_SELF, codes.EXCEPT_SELF)
