@@ -141,15 +141,15 @@ class Desk:
             ready=parts.ready(),
             enforcing=bool(live["enforcing"][()]),
             lists=tuple(self._lists()),
-            upstreams=tuple(_upstreams(live)),
+            upstreams=tuple(_upstreams(live, published)),
             cache_size=int(config.cache.size),
             cache_used=published.values[Series("cache_bytes")],
             beat=published.at,
-            in_flight=int(live["queries_in_flight"][()]),
+            in_flight=published.values[Series("queries_in_flight")],
             connections=int(sum(live["connections"].values())),
             connections_bound=config.limits.connections,
             dropped=_counts(live["packets_dropped_total"]),
-            failed=_counts(live["failed_answers_total"]),
+            failed={labels[0]: count for labels, count in _of(published, "failed_answers_total").items()},
             reload=parts.last_reload(),
             warnings=(*warnings(config), *filter(None, [control.missing(config.control.group)])),
         )
@@ -185,16 +185,20 @@ def _by_metric(samples: Iterable[Sample]) -> _Live:
     return found
 
 
-def _upstreams(live: _Live) -> Iterable[UpstreamHealth]:
+def _of(published: Published, metric: str) -> dict[tuple[str, ...], int]:
+    return {series.labels: count for series, count in published.values.items() if series.metric == metric}
+
+
+def _upstreams(live: _Live, published: Published) -> Iterable[UpstreamHealth]:
     took = live.get("upstream_latency_seconds", {})
     for (upstream,), up in live["upstream_up"].items():
-        failures = live["upstream_failures_total"]
+        failures = _of(published, "upstream_failures_total")
         yield UpstreamHealth(
             upstream=upstream,
             up=bool(up),
             p50_s=took.get((upstream, "0.5")),
             p99_s=took.get((upstream, "0.99")),
-            failures={labels[1]: int(count) for labels, count in failures.items() if labels[0] == upstream},
+            failures={labels[1]: count for labels, count in failures.items() if labels[0] == upstream},
         )
 
 

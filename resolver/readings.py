@@ -25,7 +25,7 @@ from resolver.query.forward import FAILURE_REASONS, Forward
 from resolver.tables import InForce
 
 SET_ASIDE = ("private_suffix", "protected", "infrastructure", "popular")
-_ON_THE_BEAT = ("answers_total", "cache_answers_total")
+_ON_THE_BEAT = ("answers_total", "cache_answers_total", "failed_answers_total")
 _LIST_SERIES = {
     "blocked_queries_total": codes.BLOCKED_QUERIES,
     "blocked_attempts_total": codes.ATTEMPTS,
@@ -94,6 +94,10 @@ class Readings:
         found[Series(EXCHANGE_SUM)] = self._forward.sum_us
         found[Series("cache_bytes")] = self._cache.used_bytes()
         found[Series("page_views_total")] = self._views()
+        found[Series("queries_in_flight")] = self._answer.in_flight
+        for server in self._forward.servers:
+            for reason, count in server.failures.items():
+                found[Series("upstream_failures_total", (str(server.endpoint), reason))] = count
         return found
 
     def live(self) -> Iterator[Sample]:
@@ -101,7 +105,6 @@ class Readings:
         for index, (metric, label) in enumerate(codes.COUNTERS):
             if metric not in _ON_THE_BEAT:
                 yield Sample(metric, (label,), self._counters[index])
-        yield Sample("queries_in_flight", (), self._answer.in_flight)
         yield Sample("connections", ("tcp",), len(self._streams.connections))
         yield Sample("enforcing", (), int(self.enforcing()))
         yield Sample("config_reload_success", (), int(self._reloaded()))
@@ -113,8 +116,6 @@ class Readings:
                 seconds = server.latency(float(quantile))
                 if seconds is not None:
                     yield Sample("upstream_latency_seconds", (upstream, quantile), seconds)
-            for reason, count in server.failures.items():
-                yield Sample("upstream_failures_total", (upstream, reason), count)
         yield from self._lists()
 
     def _lists(self) -> Iterator[Sample]:

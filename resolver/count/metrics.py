@@ -3,7 +3,8 @@
 Rules:
 1. A metric that is not in `METRICS`, or a label value that is not in `Labels`, never gets out.
 2. Every number from which a block could be worked out is on the beat; live is only what no visit moves or
-   what a neighbour's exporter shows anyway.
+   what a neighbour's exporter shows anyway. What only a query that is not blocked can move (it waits, it fails
+   upstream) tells by its absence: that is on the beat too.
 3. Every series of the beat exists from the start: none may appear because something happened.
 4. No label ever takes a value from a packet: no client, no name, no rule, no language.
 """
@@ -195,7 +196,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "failed_answers_total",
         "counter",
         "Queries that could not be answered, by reason.",
-        "live",
+        "beat",
         (("reason", "failed_reasons"),),
     ),
     Metric(
@@ -205,7 +206,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "live",
         (("reason", "drop_reasons"),),
     ),
-    Metric("queries_in_flight", "gauge", "Queries that wait for an upstream.", "live"),
+    Metric("queries_in_flight", "gauge", "Queries that wait for an upstream, at the beat, rounded down.", "beat"),
     Metric(
         "connections",
         "gauge",
@@ -225,7 +226,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "upstream_failures_total",
         "counter",
         "Exchanges with the upstream that failed, by reason.",
-        "live",
+        "beat",
         (_UPSTREAM, ("reason", "upstream_failures")),
     ),
     Metric(

@@ -6,7 +6,8 @@ Rules:
    what happened.
 3. Each series starts its batches at a random phase below one batch, so that nobody can tell by own queries
    how much of a batch is filled: exact - published < batch + phase.
-4. A level (`cache_bytes`) is rounded down the same way; a mark (`attempts_saturated`) is 1 on a beat where at
+4. A level (`cache_bytes`, `queries_in_flight`) is rounded down the same way; a mark (`attempts_saturated`) is 1 on a
+   beat where at
    least one batch of its events came in.
 5. Before the first beat every series is there, and stands where the ledger left it. A series outside the closed set is
    never published.
@@ -26,7 +27,7 @@ MAX_NAP_S: Final = 60.0
 """The clock is looked at no less often, so that a step of the clock shifts one beat by no more."""
 
 _STEPS: Final = {"cache_bytes": CACHE_STEP_BYTES, EXCHANGE_SUM: SUM_STEP_US}
-_LEVELS: Final = frozenset({"cache_bytes"})
+_LEVELS: Final = frozenset({"cache_bytes", "queries_in_flight"})
 _MARKS: Final = frozenset({"attempts_saturated"})
 
 _log = logging.getLogger(__name__)

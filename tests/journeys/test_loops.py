@@ -59,7 +59,9 @@ def test_an_upstream_that_leads_back_to_us_is_found_and_taken_out(tmp_path: Path
         port.append(service.dns)
         ask_all(service, "loop", 100, 100)
         wait_for(lambda: series(service, "upstream_up", upstream=loop) == 0, "it to be taken out", 10)
-        assert series(service, "upstream_failures_total", upstream=loop, reason="loop") >= 1
+        wait_for(
+            lambda: series(service, "upstream_failures_total", upstream=loop, reason="loop") >= 1, "the next beat", 5
+        )
         assert service.said.count(f"upstream {loop} leads back to us") == 1
         assert asked(service.dns, "x.listed.test") == BLOCKED
         port.clear()

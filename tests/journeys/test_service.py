@@ -88,6 +88,7 @@ def first_answer(service: Service, name: str) -> str:
 @pytest.mark.parametrize("over", ["udp", "tcp"])
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_answers_what_is_on_its_way(over: str, by: int, site: Site, upstream: Upstream) -> None:
+    site.sections["upstream"]["timeout"] = "10s"  # What is in flight is seen on the beat.
     site.publish(["bad.test"])
     said: list[str] = []
     with site.started() as service:

@@ -64,6 +64,16 @@ class Feed:
         return (one,)
 
 
+PUBLISHED = MappingProxyType(
+    {
+        Series("cache_bytes"): 2048,
+        Series("queries_in_flight"): 3,
+        Series("upstream_failures_total", ("192.0.2.53:53", "timeout")): 7,
+        **{Series("failed_answers_total", (reason,)): 6 for reason in codes.FAILED_REASONS},
+    }
+)
+
+
 class World:
     """Parts that note what they are asked to do."""
 
@@ -79,7 +89,7 @@ class World:
                 config=lambda: parse(CONFIG, "resolver.toml"),
                 ready=lambda: True,
                 live=self.live,
-                published=lambda: Published(900, MappingProxyType({Series("cache_bytes"): 2048})),
+                published=lambda: Published(900, PUBLISHED),
                 feed=Feed(),  # type: ignore[arg-type]  # a made-up one
                 last_reload=lambda: Reloaded(at=5, good=True),
                 reload=self.reload,
@@ -90,14 +100,10 @@ class World:
 
     def live(self) -> Iterator[Sample]:
         yield Sample("enforcing", (), 1)
-        yield Sample("queries_in_flight", (), 3)
         yield Sample("connections", ("tcp",), 4)
         for reason in codes.DROP_REASONS:
             yield Sample("packets_dropped_total", (reason,), 5)
-        for reason in codes.FAILED_REASONS:
-            yield Sample("failed_answers_total", (reason,), 6)
         yield Sample("upstream_up", ("192.0.2.53:53",), 1)
-        yield Sample("upstream_failures_total", ("192.0.2.53:53", "timeout"), 7)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.5"), 0.01)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.99"), 0.09)
 

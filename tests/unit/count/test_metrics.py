@@ -17,6 +17,9 @@ BEAT = {
     "page_views_total",
     "attempts_capped_total{list}",
     "attempts_saturated{list}",
+    "upstream_failures_total{upstream,reason}",
+    "queries_in_flight",
+    "failed_answers_total{reason}",
 }
 LIVE = {
     "list_serial{list}",
@@ -28,9 +31,7 @@ LIVE = {
     "feed_entries_refused{list,reason}",
     "list_held{list}",
     "queries_total{transport}",
-    "failed_answers_total{reason}",
     "packets_dropped_total{reason}",
-    "queries_in_flight",
     "list_set_aside{list,reason}",
     "breaker_open{list}",
     "list_deadline_timestamp_seconds{list}",
@@ -39,7 +40,6 @@ LIVE = {
     "enforcing",
     "upstream_up{upstream}",
     "upstream_latency_seconds{upstream,quantile}",
-    "upstream_failures_total{upstream,reason}",
     "connections{transport}",
     "subscribers_covered",
     "config_reload_success",
