@@ -166,7 +166,10 @@ class ProvedList(EnforcedList):
             return
         with self._changing:
             self._say(Event.SUSPENDED, record)
-            self._write(replace(self.state, suspended=True))
+            # What is held was compiled against all of the list in force: there its new entries would count again. The
+            # next poll compiles it anew.
+            held = self.state.held if self.state.held is not None and self.state.held.record.withdrawn else None
+            self._write(replace(self.state, suspended=True, held=held))
         self._hooks.put_in_force(self.list.id, view, record, suspended=True)
         self.unproved = True
 

@@ -11,7 +11,8 @@ Rules:
   back, even where the metadata that remembered it is lost.
 - Where the clock stands before a signed date, the clock is wrong: nothing is accepted.
 - A list is quarantined with its digest: what was taken out once never comes back, under whatever serial.
-- The previous image is in force again only because the later one failed, and then the state names it.
+- The previous image is in force again only because the later one failed, and then the state names it; its new entries
+  are suspended where they were, not because those of the later one are.
 - At start the floor's list is the last good one, even where the state was not written any more after the
   floor.
 """
@@ -40,7 +41,7 @@ class Record(_Part, frozen=True):
     """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds.
 
     approved: whether the lines set aside count. confirmed: when a source that carries no dates last said that this is
-    its list.
+    its list. suspended: of the previous list, whether its new entries were out when it was superseded.
     """
 
     serial: int
@@ -64,6 +65,7 @@ class Record(_Part, frozen=True):
     set_aside_lines: dict[str, tuple[int, ...]] = {}
     approved: bool = False
     confirmed: int = 0
+    suspended: bool = False
 
     @property
     def lines(self) -> str:
@@ -189,7 +191,7 @@ def put_in_force(state: State, record: Record) -> State:
         state,
         generation=max(state.generation, record.generation),
         in_force=record,
-        previous=state.previous if renewal else old,
+        previous=state.previous if old is None or renewal else replace(old, suspended=state.suspended),
         held=None,
         gone_back_to=None,
     )
@@ -213,9 +215,10 @@ def go_back(state: State) -> State:
         back = None
     return replace(
         quarantine(state, state.in_force),
-        in_force=back,
+        in_force=back and replace(back, suspended=False),
         previous=None,
         gone_back_to=back.identity if back else None,
+        suspended=back is not None and back.suspended,
     )
 
 

@@ -176,7 +176,8 @@ class ListUpdate(ProvedList):
             refused={},
             refused_lines={},
             image="",
-            generation=self.state.generation + 1,
+            # Past the floor's, too: its image must last where the state could not be written after it.
+            generation=max(self.state.generation, self.floor.record.generation if self.floor else 0) + 1,
             digest_key=self._keys.digest_id,
             demonstration=self.list.demonstration,
             targets_keys=facts.targets_keys,

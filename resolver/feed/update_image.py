@@ -106,18 +106,28 @@ class ImageUpdate(ListUpdate):
         return (record.approved, record.confirmed) != (made.approved, made.confirmed) or not follows
 
     async def _take(self, facts: Facts, made: Made, handle: int) -> None:
-        record = manifest.record_of(facts)
-        if handle >= 0:
+        record, current = manifest.record_of(facts), self.state.in_force
+        if handle < 0 and current is not None and record.image:
+            record = replace(record, image=current.image)
+        elif handle >= 0:
+            record = replace(record, image=self._free(record.generation))
             with os.fdopen(handle, "rb", closefd=False) as file:
                 file.seek(0)
                 sealed = await asyncio.to_thread(file.read)
             await asyncio.to_thread(self.keep_image, sealed, record.image)
-        current = self.state.in_force
         if current is not None and record.serial < current.serial and current.targets_keys == record.targets_keys:
             # Taken back where it was compiled: it is not what to fall back to here.
             self._write(state.quarantine(self.state, current))
         self._told_suspended = made.suspended
         await self.activate(record)
+
+    def _free(self, number: int) -> str:
+        """A name for an image that takes no other's place: another compile host's numbers may begin anew."""
+        records = (self.state.in_force, self.state.previous, self.floor and self.floor.record)
+        taken = {record.image for record in records if record}
+        while f"{number}.image" in taken:
+            number += 1
+        return f"{number}.image"
 
     def _write_down(self, record: Record) -> None:
         super()._write_down(record)

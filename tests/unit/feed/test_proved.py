@@ -215,3 +215,32 @@ async def test_nothing_waits_while_the_newest_list_is_in_force(resolver: Enforce
     assert resolver.feed.facts()[0].deadline == 0
     await resolver.list.poll()
     assert resolver.feed.facts()[0].deadline == 0
+
+
+async def test_a_list_gone_back_to_is_as_suspended_as_it_was(resolver: Enforcer, authority: Authority) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    resolver.list.suspend()
+    await resolver.list.go_back()
+    assert (resolver.suspended, resolver.list.state.suspended, resolver.enforced) == (False, False, 7)
+    resolver.list.suspend()
+    authority.publish(names(5), 9)
+    await resolver.list.poll()
+    await resolver.list.go_back()
+    resolver.restarted()
+    assert (resolver.suspended, resolver.list.state.suspended, resolver.enforced) == (True, True, 7)
+
+
+async def test_what_is_held_is_compiled_anew_once_entries_are_suspended(
+    resolver: Enforcer, authority: Authority
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(2000), 8)
+    await resolver.list.poll()
+    stale = resolver.list.state.held
+    resolver.list.suspend()
+    assert resolver.list.state.held is None
+    await resolver.list.poll()
+    assert resolver.list.state.held.record.identity == stale.record.identity
+    assert resolver.list.state.held.record.generation > stale.record.generation

@@ -327,3 +327,24 @@ async def test_nothing_held_is_nothing_released(authority: Authority, tmp_path: 
     (tmp_path / "authority/metadata/timestamp.json").unlink()
     with pytest.raises(UpdateFailed, match="unreachable"):
         await resolver.list.update()
+
+
+async def test_a_floor_whose_state_was_not_written_keeps_its_image(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = begun(authority, tmp_path)
+    await resolver.list.poll()
+
+    def fail(*_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resolver.list.store, "write_state", fail)
+        authority.publish(names(1001), 8)
+        await resolver.list.poll()
+        patch.setattr(resolver.list.store, "write_floor", fail)
+        authority.publish(names(1002), 9)
+        await resolver.list.poll()
+    assert resolver.failures == {"state_not_written": 2}
+    resolver.restarted()
+    assert resolver.enforced == 8

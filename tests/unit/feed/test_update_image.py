@@ -376,3 +376,27 @@ async def test_a_newer_compile_host_may_say_more(both: tuple[CompileHost, Node])
     host.say(said)
     await node.list.poll()
     assert node.failures == {}
+
+
+async def test_numbers_that_begin_anew_take_no_image_away(
+    both: tuple[CompileHost, Node], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, node = both
+    first = node.list.state.in_force
+    host.list.state = host.list.state.__class__()
+    host.list.floor = None
+    authority.publish(names(1001), 8)
+    await host.publish()
+
+    def fail(*_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.list.store, "write_floor", fail)
+        await node.list.poll()
+    node.restarted()
+    assert (node.enforced, node.list.state.in_force) == (7, first)
+    await node.list.poll()
+    assert (node.enforced, node.list.state.in_force.generation) == (8, first.generation)
+    await node.list.go_back()
+    assert node.enforced == 7
