@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,9 @@ def rss_kib() -> int:
     raise AssertionError("VmRSS")
 
 
-def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT)
+def _started(words: Sequence[str], written: Path) -> subprocess.Popen[bytes]:
+    with open(written, "wb") as file:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, cwd=ROOT)
 
 
 async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
@@ -122,25 +124,24 @@ async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
     views = images(poll.keys_of(config).digest)
     running._in_force.put_in_force("demo", views[0])
     await asyncio.to_thread(exchange, site.dns, query_for(ALWAYS))
-    words = [sys.executable, "-c", _CODE, str(site.dns)]
-    client = await asyncio.to_thread(_started, words)
-    assert client.stdout is not None
-    await asyncio.to_thread(client.stdout.readline)
-    reading = asyncio.create_task(asyncio.to_thread(client.stdout.read))
+    words, written = [sys.executable, "-c", _CODE, str(site.dns)], site.folder / "answers"
+    client = await asyncio.to_thread(_started, words, written)
+    await asyncio.to_thread(wait_for, lambda: written.stat().st_size, "the first answer")
     await asyncio.sleep(seconds)
-    began, moments, memory = time.monotonic(), [], 0
+    # Room for all of them from the start: what grows is the service's.
+    times, began, memory = array("d", bytes(16 * swaps)), time.monotonic(), 0
     for number in range(1, swaps + 1):
-        moments.append((time.monotonic(), number % 2))
+        times[2 * number - 2] = time.monotonic()
         running._in_force.put_in_force("demo", views[number % 2])
-        moments.append((time.monotonic(), number % 2))
+        times[2 * number - 1] = time.monotonic()
         if number == max(1, swaps // 10):
             memory = rss_kib()
         await asyncio.sleep(0.002)
     ended, after = time.monotonic(), rss_kib()
     client.kill()
-    answers = [json.loads(line) for line in (await reading).splitlines() if line.endswith(b"]")]
     client.wait()
-    client.stdout.close()
+    answers = [json.loads(line) for line in written.read_bytes().splitlines() if line.endswith(b"]")]
+    moments = [(moment, (number // 2 + 1) % 2) for number, moment in enumerate(times)]
     running._stop.set()
     await serving
     return judged(answers, moments, began, ended) | {
