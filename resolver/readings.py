@@ -15,6 +15,7 @@ from resolver.count.metrics import (
     Sample,
     Series,
 )
+from resolver.feed.certificates import first_end
 from resolver.feed.messages import Reason
 from resolver.feed.poll import Feed
 from resolver.feed.read import Refusal
@@ -64,7 +65,9 @@ class Readings:
         feed: Feed,
         views: Callable[[], int],
         reloaded: Callable[[], bool],
+        release_end: Callable[[str], int],
     ) -> None:
+        self._release_end = release_end
         self._counters = counters
         self._in_force = in_force
         self._answer = answer
@@ -116,6 +119,9 @@ class Readings:
                 seconds = server.latency(float(quantile))
                 if seconds is not None:
                     yield Sample("upstream_latency_seconds", (upstream, quantile), seconds)
+        end = first_end(one.list.source for one in self._feed)
+        if end is not None:
+            yield Sample("certificate_expiry_timestamp_seconds", ("feed",), end)
         yield from self._lists()
 
     def _lists(self) -> Iterator[Sample]:
@@ -133,6 +139,7 @@ class Readings:
             yield Sample("breaker_open", label, int(facts.breaker_open))
             yield Sample("list_deadline_timestamp_seconds", label, facts.deadline)
             yield Sample("list_receipt_timestamp_seconds", label, facts.receipt_at)
+            yield Sample("list_release_expiry_timestamp_seconds", label, self._release_end(facts.list_id))
             for reason, count in facts.set_aside.items():
                 yield Sample("list_set_aside", (facts.list_id, reason), count)
             for reason, count in facts.refused.items():

@@ -124,6 +124,7 @@ class Service:
             feed=self._custody.feed,
             views=lambda: self._page.views if self._page else 0,
             reloaded=self._is_as_written,
+            release_end=self._custody.releases.expiry_of,
         )
         with _named(path, "state.directory", "cannot be used"):
             self._counting = Counting(

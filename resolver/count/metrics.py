@@ -78,6 +78,7 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "failed_reasons": codes.FAILED_REASONS,
     "drop_reasons": codes.DROP_REASONS,
     "connections": ("tcp",),
+    "certificates": ("feed",),
     "quantiles": LATENCY_QUANTILES,
 }
 
@@ -182,6 +183,20 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric(
         "list_receipt_timestamp_seconds", "gauge", "When the last receipt of the list was written.", "live", (_LIST,)
+    ),
+    Metric(
+        "list_release_expiry_timestamp_seconds",
+        "gauge",
+        "When the first release that concerns the list ends; 0 where there is none.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the first certificate ends that the sources need.",
+        "live",
+        (("use", "certificates"),),
     ),
     Metric("selftest_success", "gauge", "1 where the last self-test of the list passed.", "live", (_LIST,)),
     Metric("enforcing", "gauge", "1 while every list is enforced without an error.", "live"),

@@ -36,6 +36,8 @@ LIVE = {
     "breaker_open{list}",
     "list_deadline_timestamp_seconds{list}",
     "list_receipt_timestamp_seconds{list}",
+    "list_release_expiry_timestamp_seconds{list}",
+    "certificate_expiry_timestamp_seconds{use}",
     "selftest_success{list}",
     "enforcing",
     "upstream_up{upstream}",
