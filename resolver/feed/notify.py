@@ -4,11 +4,14 @@ Rules:
 - Only from the address of a list's primary and for that list's zone; whoever else asks has asked nothing of ours.
 - One that is signed must be signed with the list's key, and so is its answer (RFC 8945). What it says of the zone is
   not looked at: the poll asks.
+- Header and question tell a notice; only what may be signed is read any further, a few times a second for a list:
+  whoever sends in the primary's name costs next to nothing.
 - A list is polled at once, then a second after its last notice at the earliest; of many one waits, none is lost.
 """
 
 import asyncio
 import ipaddress
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,18 +23,21 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.opcode
-import dns.rdataclass
-import dns.rdatatype
 
 from resolver.config import List
 
 from . import lookup, tsig
 from .transfer_stream import zone_of
 
-MAX_NOTICE_OCTETS: Final = 4096
+MAX_NOTICE_OCTETS: Final = 1024
+MOST_READ_A_SECOND: Final = 5
 PAUSE_S: Final = 1.0
 LOOK_UP_S: Final = 3600.0
 _LOOK_UP_SECONDS: Final = 10.0
+_HEADER_OCTETS: Final = 12
+_SOA_IN: Final = b"\0\x06\0\x01"
+_ANSWER: Final = b"\xa4\0\0\x01\0\0\0\0\0\0"
+"""QR, NOTIFY, AA; one question."""
 
 
 def _octets(address: str) -> bytes:
@@ -51,6 +57,8 @@ class _Watched:
     primaries: frozenset[bytes] = frozenset()
     last: float = float("-inf")
     waiting: bool = field(default=False)
+    second: int = 0
+    read: int = 0
 
 
 class Notices:
@@ -81,14 +89,31 @@ class Notices:
     def take(self, packet: bytes, client: bytes) -> bytes | None:
         """The answer to a NOTIFY of ours from `client` (16 octets), whose list is then polled; None for all else."""
         watched = [one for one in self._watched if client in one.primaries]
-        if not watched or len(packet) > MAX_NOTICE_OCTETS or packet[2] >> 3 & 15 != dns.opcode.NOTIFY:
+        if not watched or not _may_be_one(packet):
             return None
         for one in watched:
-            notice = _notice(packet, one)
-            if notice is not None:
+            said = self._said(packet, one) if _asks_of(packet, one.zone) else None
+            if said is not None:
                 self._soon(one)
-                return _answer(notice)
+                return said
         return None
+
+    def _said(self, packet: bytes, one: _Watched) -> bytes | None:
+        """The answer to a notice for the zone of `one`; None where it is malformed, signed wrongly or one too many."""
+        if packet[10:12] == b"\0\0":
+            end = _HEADER_OCTETS + len(one.zone.to_digestable()) + len(_SOA_IN)
+            # Where there is no answer section, nothing stands behind the question.
+            is_one = packet[6:8] != b"\0\0" or len(packet) == end
+            return packet[:2] + _ANSWER + packet[_HEADER_OCTETS:end] if is_one else None
+        notice = _notice(packet, one) if self._is_due(one) else None
+        return None if notice is None else _answer(notice)
+
+    def _is_due(self, one: _Watched) -> bool:
+        second = int(asyncio.get_running_loop().time())
+        if one.second != second:
+            one.second, one.read = second, 0
+        one.read += 1
+        return one.read <= MOST_READ_A_SECOND
 
     def _soon(self, one: _Watched) -> None:
         if one.waiting:
@@ -102,22 +127,28 @@ class Notices:
         self._poll(one.list_id)
 
 
+def _may_be_one(packet: bytes) -> bool:
+    """Whether a packet is a NOTIFY by its header: one question, at most an SOA, and room for EDNS and TSIG."""
+    if not _HEADER_OCTETS < len(packet) <= MAX_NOTICE_OCTETS or packet[2] >> 3 != dns.opcode.NOTIFY:
+        return False
+    questions, answers, authorities, additionals = struct.unpack_from("!4H", packet, 4)
+    return bool(questions == 1 and answers <= 1 and authorities == 0 and additionals <= 2)
+
+
+def _asks_of(packet: bytes, zone: dns.name.Name) -> bool:
+    """Whether the one question is the SOA of `zone`."""
+    asked = zone.to_digestable()
+    end = _HEADER_OCTETS + len(asked)
+    return packet[_HEADER_OCTETS:end].lower() == asked and packet[end : end + len(_SOA_IN)] == _SOA_IN
+
+
 def _notice(packet: bytes, one: _Watched) -> dns.message.Message | None:
-    """The NOTIFY for a list's zone that `packet` holds; None where it is another's, malformed or signed wrongly."""
+    """The NOTIFY that `packet` holds; None where it is malformed or signed wrongly."""
     try:
-        keyring = {}
-        if packet[10:12] != b"\0\0":
-            key = tsig.read_key(one.key)
-            keyring = {key.name: key}
-        notice = dns.message.from_wire(packet, keyring=keyring)
+        key = tsig.read_key(one.key)
+        return dns.message.from_wire(packet, keyring={key.name: key})
     except (dns.exception.DNSException, tsig.KeyUnusable, NotImplementedError, ValueError):
         return None
-    if notice.opcode() != dns.opcode.NOTIFY or notice.flags & dns.flags.QR or len(notice.question) != 1:
-        return None
-    asked = notice.question[0]
-    if asked.name != one.zone or asked.rdtype != dns.rdatatype.SOA or asked.rdclass != dns.rdataclass.IN:
-        return None
-    return notice
 
 
 def _answer(notice: dns.message.Message) -> bytes:

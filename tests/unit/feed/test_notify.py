@@ -188,3 +188,50 @@ async def test_a_primary_that_is_named_by_a_host_is_looked_up(
 async def test_without_zones_nothing_is_taken(tmp_path: Path, polled: list[str]) -> None:
     one = notify.Notices(lists(tmp_path), (), polled.append)
     assert one.take(notice().to_wire(), PRIMARY) is None
+
+
+def swollen() -> bytes:
+    """A NOTIFY for our zone of 4,000 octets, each of whose names is 120 labels long and written as two octets."""
+    packet = bytearray(notice().to_wire())
+    target = (0xC000 | len(packet)).to_bytes(2, "big")
+    record = b"\0\x05\0\x01\0\0\0\0\0\x02" + target
+    packet += b"\x01a" * 120 + b"\0" + record
+    packet[7] = 1
+    while len(packet) < 4000:
+        packet += target + record
+        packet[6:8] = (int.from_bytes(packet[6:8], "big") + 1).to_bytes(2, "big")
+    return bytes(packet)
+
+
+@pytest.mark.asyncio
+async def test_what_costs_more_than_a_notice_is_not_read(
+    notices: notify.Notices, polled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = swollen()
+    short = whole[: notify.MAX_NOTICE_OCTETS]
+    more = [bytearray(notice().to_wire()) for _ in range(4)]
+    for changed, (at, count) in zip(more, ((5, 2), (7, 2), (9, 1), (11, 3)), strict=True):
+        changed[at] = count
+    assert dns.message.from_wire(whole).opcode() == dns.opcode.NOTIFY, "well formed, and slow to read"
+    read: list[bytes] = []
+    monkeypatch.setattr(dns.message, "from_wire", lambda packet, **_: read.append(packet))
+    for packet in (whole, short, *map(bytes, more), notice("a.example.").to_wire(), notice().to_wire()[:14], b""):
+        assert notices.take(packet, PRIMARY) is None
+    await turns()
+    assert (read, polled) == ([], [])
+
+
+def test_a_flood_in_the_primarys_name_is_not_read(notices: notify.Notices, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop()
+    read: list[bytes] = []
+    monkeypatch.setattr("asyncio.get_running_loop", lambda: loop)
+    monkeypatch.setattr(notify, "_notice", lambda packet, _: read.append(packet))
+    for _ in range(100):
+        assert notices.take(notice(key=OTHER).to_wire(), PRIMARY) is None
+    assert len(read) == notify.MOST_READ_A_SECOND
+    assert notices.take(notice().to_wire(), PRIMARY), "what is not signed need not be read"
+    assert notices.take(notice("third.example.", OTHER).to_wire(), PRIMARY) is None
+    assert len(read) == notify.MOST_READ_A_SECOND + 1, "each list by itself"
+    loop.now += 1
+    assert notices.take(notice(key=OTHER).to_wire(), PRIMARY) is None
+    assert len(read) == notify.MOST_READ_A_SECOND + 2
