@@ -74,10 +74,10 @@ class ListDesk:
         one, serial, signature = self._one(asked), asked.get("serial"), asked.get("signature")
         if one is None:
             return control.failed("no such list is configured")
-        if not isinstance(serial, int) or not isinstance(signature, str):
+        if type(serial) is not int or not isinstance(signature, str):
             return control.failed("not a serial and a signature")
         signed = decide.Signed(
-            action=VERBS[asked["verb"]], serial=serial, signature=signature.encode(), uid=asked["uid"]
+            action=VERBS[asked["verb"]], serial=serial, signature=signature.encode(errors="replace"), uid=asked["uid"]
         )
         return self._decided(one, signed)
 

@@ -49,7 +49,7 @@ class ReleaseDesk:
 
     def _end(self, asked: control.Request) -> control.Answer:
         number = asked.get("number")
-        if not isinstance(number, int):
+        if type(number) is not int:
             return control.failed("not a release's number")
         try:
             one = self._releases.end(number, f"by uid {asked['uid']}")
@@ -59,11 +59,11 @@ class ReleaseDesk:
 
     async def _confirm(self, asked: control.Request) -> control.Answer:
         number, signature = asked.get("number"), asked.get("signature")
-        if not isinstance(number, int) or not isinstance(signature, str):
+        if type(number) is not int or not isinstance(signature, str):
             return control.failed("not a release's number and a signature")
         try:
             held = self._releases.of(number).statements(self._now())
-            signer = await approve.signer_of(signature.encode(), held, self._approvers)
+            signer = await approve.signer_of(signature.encode(errors="replace"), held, self._approvers)
             one = self._releases.confirm(number, signer.principal, signer.key)
         except (approve.Refused, NotReleased) as error:
             return {"outcome": control.REFUSED, "said": str(error)}

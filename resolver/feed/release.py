@@ -17,6 +17,7 @@ import hashlib
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -50,6 +51,7 @@ _DOTTED: Final = re.compile(
     r"\w(?:[.\u3002\uff0e\uff61\u00b7\u2022]|\s*[\[({]\s*(?:\.|dot)\s*[\])}]\s*|\s+dot\s+)\w|xn--|://", re.IGNORECASE
 )
 _WORD: Final = re.compile(r"[\w-]+")
+_GAP: Final = re.compile(r"[\W_]+")
 
 _log: Final = logging.getLogger("resolver.feed")
 
@@ -376,19 +378,19 @@ def check_reason(reason: str, name: bytes) -> None:
         raise NotReleased(f"--reason: expected one line of at most {MAX_REASON_LETTERS} letters")
     if _DOTTED.search(reason):
         raise NotReleased("--reason holds what looks like a domain name: say why without it")
-    words = {word.casefold() for word in _WORD.findall(reason)}
-    if any(word in words for label in _labels(name) for word in label):
+    plain = unicodedata.normalize("NFKC", reason).casefold()
+    words, closed = {*_WORD.findall(plain), *_GAP.split(plain)}, _GAP.sub("", plain)
+    if any(one in words or (len(part := _GAP.sub("", one)) > 5 and part in closed) for one in _labels(name)):
         raise NotReleased("--reason repeats a part of the name: say why without it")
 
 
-def _labels(name: bytes) -> Iterator[tuple[str, ...]]:
+def _labels(name: bytes) -> Iterator[str]:
     """The labels of a name but its last, as they are and as people write them."""
     at, found = 0, []
     while name[at]:
         found.append(name[at + 1 : at + 1 + name[at]].decode("ascii", "replace").casefold())
         at += name[at] + 1
-    for label in found[:-1]:
-        yield label, _unicode(label)
+    yield from (*found[:-1], *map(_unicode, found[:-1]))
 
 
 def _unicode(label: str) -> str:

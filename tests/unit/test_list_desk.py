@@ -59,6 +59,8 @@ async def test_a_fetch_that_lasts_goes_on(world: World) -> None:
         {"list": "other"},
         {"list": ["demo"]},
         {"serial": "8"},
+        {"serial": True, "signature": "x"},
+        {"serial": 1.0, "signature": "x"},
         {"signature": None},
         {},
     ],
@@ -67,6 +69,14 @@ async def test_what_is_no_request_is_told_in_our_own_words(asked: dict[str, Any]
     answer = await world.ask("approve", **{"signature": 1, "serial": 1, **asked})
     assert answer["outcome"] == "failed"
     assert (await world.ask("fetch", list="other"))["outcome"] == "failed"
+
+
+async def test_a_signature_that_is_no_text_is_none(world: World) -> None:
+    await world.ask("fetch")
+    world.authority.publish(names(2000), 8)
+    await world.ask("fetch")
+    answer = await world.ask("approve", serial=8, signature="\ud800")
+    assert answer == {"outcome": "refused", "said": "not a signature of ssh-keygen -Y sign"}
 
 
 async def test_what_became_of_a_signature(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,10 @@ def test_what_no_list_blocks_is_refused(world: World) -> None:
         "xn--else is wrong",
         "Canary-7F3A is a school",
         "the BLOCKED one",
+        "blocked_test is a school",
+        "it is blockedtest",
+        "canary 7f3a is a school",
+        "the \uff22\uff2c\uff2f\uff23\uff2b\uff25\uff24 one",
     ],
 )
 def test_a_reason_holds_no_name(world: World, reason: str) -> None:
