@@ -36,7 +36,10 @@ def test_a_request_is_served(answer: bytes, done: bool, monkeypatch: pytest.Monk
     monkeypatch.setattr(child, "say", told.append)
     confined: list[tuple[int, ...]] = []
     monkeypatch.setattr(child, "confine", lambda *said: confined.append(said))
+    masks: list[int] = []
+    monkeypatch.setattr(child.os, "umask", masks.append)
     child.work(lambda asked, wanted: asked == request and wanted(FACTS))
+    assert masks == [0o077]
     assert confined == [(os.getpid(), 1, 9)]
     assert told == [{"facts": msgspec.to_builtins(FACTS)}, {"done": done}]
     assert json.dumps(told)
