@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import dns.flags
 import dns.opcode
@@ -70,6 +71,19 @@ def broken(number: int) -> Tables:
     whole = tables(number, LISTED)
     cut = policy.Member(image_of(LISTED[0])[:24], None, slot=0)
     return Tables(policy.Generation(number, KEY, [cut]), whole.access, True, whole.zones)
+
+
+@pytest.mark.asyncio
+async def test_only_a_synthetic_name_is_answered_to_this_host_itself() -> None:
+    own = replace(tables(1, LISTED), own=frozenset((STRANGER,)))
+    house = House(open_test, own)
+    assert await house.send(query("a.selftest.invalid").to_wire(), STRANGER)
+    refused = errors(await house.ask(query("open.test"), STRANGER))
+    zone = r"\008selftest\007invalid."
+    for name in (f"a{zone}", f"a.b{zone}", "a.b.selftest.invalid.", "selftest.invalid."):
+        reply = await house.ask(query(name), STRANGER)
+        assert (reply.rcode(), errors(reply)) == (dns.rcode.REFUSED, refused), name
+    assert not house.upstream.asked
 
 
 @pytest.mark.asyncio
