@@ -80,7 +80,7 @@ class Server:
         words = urllib.parse.urlencode({"query": query, "start": first, "end": last, "step": DAY_S})
         request = urllib.request.Request(f"{self._url}/api/v1/query_range?{words}")  # noqa: S310 - http or https, held above
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as reply:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as reply:  # noqa: S310 - as above
                 body = reply.read(LARGEST + 1)
         except urllib.error.HTTPError as error:
             with error:

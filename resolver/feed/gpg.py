@@ -101,6 +101,7 @@ class Gpg:
             while not _locked(folder):
                 if self._rest() <= 0:
                     raise Failed(Reason.TIMED_OUT)
+                # flock has no wait with an end, and this process has nothing else to do.
                 time.sleep(_LOOK_AGAIN_SECONDS)
             self._end_agent()
             try:
