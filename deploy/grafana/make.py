@@ -72,9 +72,10 @@ BLOCKING: Final = (
           "Every query counts, retries too: the upper bound. Over 24 hours.", NO_COUNTS,
           ((f'1e5 * region_list:{P}blocked_queries:increase1d{PLACE} / on (region) group_left () '
             f'region:{P}answers:increase1d{{region=~"$region"}}', "{{region}} {{list}}"),), True),
-    Panel("Minutes of enforcement a day", "m",
-          "Minutes of the 1,440 before in which every list of the resolver was enforced, as far as it was scraped.",
-          NO_SERVICE, ((f"1440 * avg_over_time({P}enforcing{ONE}[1d])", "{{instance}}"),)),
+    Panel("Minutes of enforcement a day", "suffix: min",
+          "Of the 1,440 before, for which each list was enforced, looked at every 15; where nothing was scraped it was "
+          "not.", NO_LIST,
+          ((f"15 * sum_over_time({P}list_enforced{LISTS}[1d:15m])", "{{instance}} {{list}}"),)),
     Panel("Attempts that were not counted", "short",
           "Above 20 for a client and hour (something retries); and whether the table of attempts was full, which makes "
           "attempts too low.", NO_COUNTS,

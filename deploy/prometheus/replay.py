@@ -23,6 +23,7 @@ DAY_S = 86400
 BATCH = 10
 LIST = "made-up"
 ENTRIES = 9000
+SERIAL = 412
 WEEK = (1.0, 0.98, 1.01, 0.99, 1.06, 1.2, 1.15)
 """Monday to Sunday, as shares of a usual day."""
 

@@ -200,6 +200,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("selftest_success", "gauge", "1 where the last self-test of the list passed.", "live", (_LIST,)),
     Metric("enforcing", "gauge", "1 while every list is enforced without an error.", "live"),
+    Metric("list_enforced", "gauge", "1 while the list is enforced.", "live", (_LIST,)),
     Metric(
         "queries_total",
         "counter",

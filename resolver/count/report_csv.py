@@ -26,6 +26,8 @@ COLUMNS: Final = (
     "ratio",
     "surge",
     "enforced_share",
+    "enforced_minutes",
+    "serial",
     "entries",
     "subscribers",
     "gap",
@@ -55,7 +57,8 @@ def _row(place: PlaceFigures, one: Day, noise: str) -> Iterator[str]:
     yield from (*place.place, one.day.isoformat())
     yield from map(_number, (facts.attempts, facts.queries, facts.answers, one.per_100k, figure.base, figure.ratio))
     yield "yes" if figure.surge else "no"
-    yield from map(_number, (facts.enforced, facts.entries, facts.subscribers or None))
+    yield from map(_number, (facts.enforced, one.enforced_minutes, facts.serial, facts.entries))
+    yield _number(facts.subscribers or None)
     yield facts.gap
     yield report_text.not_comparable(month)
     yield from (" ".join(sorted(facts.definitions)), definition.IN_PRINT, definition.CAVEAT, noise)

@@ -5,8 +5,8 @@ Rules:
   the beat of that midnight shows.
 - A day that is not whole says why: it is a gap. What was counted on it stays in the sums and is in no ratio.
 - A total that fell (a ledger was begun anew) makes a day without figures, told as a gap.
-- Of several resolvers put together a day is a gap where it is one for any of them, or where one is missing that was
-  there before and is there again later.
+- Of several resolvers put together entries and serial are the highest and the time of enforcement is the shortest; a
+  day is a gap where it is one for any of them, or where one is missing that was there before and is there again later.
 """
 
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from resolver.count.ledger import Ledger
+from resolver.count.ledger import Ledger, ListBeat
 from resolver.count.metrics import Series
 
 DAY: Final = timedelta(days=1)
@@ -41,14 +41,16 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayFacts:
-    """One day of a place: counts (None: not known), share of the day for which the list was enforced, entries at its
-    end (None: not known), subscribers covered (0: not said), the definitions in use, why it is a gap ("": none)."""
+    """One day of a place: counts (None: not known), share of the day for which the list was enforced, entries and
+    serial at its end (None: not known), subscribers covered (0: not said), the definitions in use, why it is a gap
+    ("": none)."""
 
     attempts: int | None
     queries: int | None
     answers: int | None
     enforced: float
     entries: int | None
+    serial: int | None
     subscribers: int
     definitions: frozenset[str]
     gap: str = ""
@@ -81,11 +83,11 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
     for beat in ledger.beats(begin + 1, end):
         beats.setdefault(_day_of(beat[0]), []).append(beat)
     enforced: dict[tuple[date, str], int] = {}
-    entries: dict[tuple[date, str], int] = {}
+    at_end: dict[tuple[date, str], ListBeat] = {}
     for at, one in ledger.lists(begin + 1, end):
         key = _day_of(at), one.list_id
         enforced[key] = enforced.get(key, 0) + one.enforced_s
-        entries[key] = one.entries
+        at_end[key] = one
     courses = {metric: ledger.changes(metric, begin, end) for metric in (ATTEMPTS, QUERIES, ANSWERS)}
     began = _first_days(enforced)
     found: dict[Place, Days] = {}
@@ -97,12 +99,14 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
             attempts = _grown([courses[ATTEMPTS].get(Series(ATTEMPTS, (list_id,)), [])], day)
             queries = _grown([courses[QUERIES].get(Series(QUERIES, (list_id,)), [])], day)
             share = enforced.get((day, list_id), 0) / DAY_S
+            ended = at_end.get((day, list_id))
             found.setdefault(Place(of_day[-1][3], list_id), {})[day] = DayFacts(
                 attempts=attempts,
                 queries=queries,
                 answers=answers,
                 enforced=min(1.0, share),
-                entries=entries.get((day, list_id)),
+                entries=ended.entries if ended else None,
+                serial=ended.serial if ended else None,
                 subscribers=of_day[-1][4],
                 definitions=frozenset(beat[2] for beat in of_day),
                 gap=gap_of((attempts, queries, answers), share),
@@ -123,6 +127,7 @@ def together(courses: Sequence[Mapping[date, DayFacts]]) -> Days:
             answers=_sum(there, lambda one: one.answers),
             enforced=min(one.enforced for one in there),
             entries=max((one.entries for one in there if one.entries is not None), default=None),
+            serial=max((one.serial for one in there if one.serial is not None), default=None),
             subscribers=sum(one.subscribers for one in there),
             definitions=frozenset().union(*(one.definitions for one in there)),
             gap=gaps[0] if gaps else "",

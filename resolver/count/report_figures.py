@@ -25,6 +25,7 @@ HISTORY: Final = timedelta(weeks=53)
 ENTRIES_MOVED: Final = 0.20
 SUBSCRIBERS_MOVED: Final = 0.05
 ALL_REGIONS: Final = "all"
+MINUTES_OF_A_DAY: Final = 1440
 
 DEFINITION_CHANGED: Final = "the definition changed"
 LIST_MOVED: Final = "the list's size moved by 20 % or more"
@@ -38,6 +39,7 @@ _NOTHING: Final = DayFacts(
     answers=None,
     enforced=0.0,
     entries=None,
+    serial=None,
     subscribers=0,
     definitions=frozenset(),
     gap=NO_FIGURES,
@@ -69,10 +71,15 @@ class Day:
         """Blocked queries per 100,000 answers."""
         return _per_100k(self.facts.queries, self.facts.answers)
 
+    @property
+    def enforced_minutes(self) -> int:
+        """Minutes for which the list was enforced."""
+        return round(self.facts.enforced * MINUTES_OF_A_DAY)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """The part of a month that is reported on; None: not known."""
+    """The part of a month that is reported on, minutes of enforcement among them; None: not known."""
 
     name: str
     first: date
@@ -82,6 +89,7 @@ class Month:
     per_100k: float | None
     ratio: float | None
     peak: Day | None
+    enforced_minutes: int
     gaps: tuple[Gap, ...]
     not_comparable: tuple[str, ...]
 
@@ -154,6 +162,7 @@ def _month(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable
         per_100k=_per_100k(_sum(one.facts.queries for one in queries), _sum(one.facts.answers for one in queries)),
         ratio=sum(one.figure.count or 0 for one in compared) / usual if usual else None,
         peak=peak,
+        enforced_minutes=sum(one.enforced_minutes for one in days),
         gaps=tuple(_gaps(days)),
         not_comparable=tuple(_not_comparable(days, known, surges)),
     )

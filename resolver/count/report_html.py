@@ -8,7 +8,7 @@ from resolver.count import report_text
 from resolver.count.report_chart import chart
 from resolver.count.report_figures import Month, PlaceFigures, Report
 
-_NUMBERS: Final = 7
+_NUMBERS: Final = 8
 """So many columns behind the first hold numbers and days."""
 
 _STYLE: Final = """
@@ -72,7 +72,7 @@ def _page(report: Report) -> Iterator[str]:
 def _place(place: PlaceFigures, number: int) -> Iterator[str]:
     heading = escape(report_text.heading(place.place))
     yield f'<section aria-labelledby="place{number}"><h2 id="place{number}">{heading}</h2>'
-    yield from (f"<p>{escape(said)}</p>" for said in report_text.surges(place))
+    yield from (f"<p>{escape(said)}</p>" for said in (*report_text.surges(place), report_text.in_force(place)))
     yield f"<figure>{chart(place, f'chart{number}')}</figure>"
     yield f'<div class="scroll" role="region" aria-label="Months of {heading}" tabindex="0"><table>'
     yield f"<caption>By month: {heading}</caption><thead><tr>"

@@ -58,6 +58,7 @@ def _month(month: Month) -> dict[str, Any]:
             "ratio": month.peak.figure.ratio,
             "attempts": month.peak.facts.attempts,
         },
+        "enforced_minutes": month.enforced_minutes,
         "gaps": [_gap(gap) for gap in month.gaps],
         "not_comparable": list(month.not_comparable),
     }
@@ -88,6 +89,8 @@ def _day(one: Day) -> dict[str, Any]:
         "ratio": figure.ratio,
         "surge": figure.surge,
         "enforced_share": round(facts.enforced, 4),
+        "enforced_minutes": one.enforced_minutes,
+        "serial": facts.serial,
         "entries": facts.entries,
         "subscribers": facts.subscribers or None,
         "definitions": sorted(facts.definitions),

@@ -7,7 +7,8 @@ Rules:
 - Differences are those of one resolver (one instance), summed by region afterwards. Where a value at a midnight is
   missing, what happened counts on the day that ends with the next value, and both days are gaps.
 - Region and definition are labels of build_info.
-- The share of a day for which lists were enforced is that of `enforcing`, looked at every 15 minutes.
+- The share of a day for which a list was enforced is that of `list_enforced`, looked at every 15 minutes; where a
+  resolver's release does not tell it, that of `enforcing`, which speaks of all its lists.
 - Errors are one line; nothing of an answer but the server's own error text is repeated, cut short.
 """
 
@@ -51,9 +52,11 @@ _QUERIES: Final = {
     QUERIES: f"last_over_time({PREFIX}{QUERIES}[1h])",
     ANSWERS: f"sum without(rcode) (last_over_time({PREFIX}{ANSWERS}[1h]))",
     "list_entries": f"last_over_time({PREFIX}list_entries[1h])",
+    "list_serial": f"last_over_time({PREFIX}list_serial[1h])",
     "subscribers_covered": f"last_over_time({PREFIX}subscribers_covered[1h])",
     "build_info": f"last_over_time({PREFIX}build_info[1h])",
     "enforcing": f"sum_over_time({PREFIX}enforcing[{DAY_S - 1}s:900s]) / {DAY_S // 900}",
+    "list_enforced": f"sum_over_time({PREFIX}list_enforced[{DAY_S - 1}s:900s]) / {DAY_S // 900}",
 }
 
 Instance = tuple[tuple[str, str], ...]
@@ -153,9 +156,11 @@ def _by_region(
         for day in sorted(set(grown[ATTEMPTS]) & set(grown[QUERIES]) & set(grown[ANSWERS])):
             start, end = midnight(day), midnight(day + DAY)
             region = next((name for at in (end, start) for name, _ in info.get(at, ())), region)
-            enforced = min(1.0, read["enforcing"].get((instance, ""), {}).get(end, 0.0))
+            of_all = read["enforcing"].get((instance, ""), {}).get(end, 0.0)
+            enforced = min(1.0, read["list_enforced"].get((instance, list_id), {}).get(end, of_all))
             counted = [grown[metric][day] for metric in (ATTEMPTS, QUERIES, ANSWERS)]
             entries = read["list_entries"].get((instance, list_id), {}).get(end)
+            serial = read["list_serial"].get((instance, list_id), {}).get(end)
             missing = any(at not in course for at in (start, end) for course in courses.values())
             by_region.setdefault(region, {})[day] = DayFacts(
                 attempts=counted[0],
@@ -163,6 +168,7 @@ def _by_region(
                 answers=counted[2],
                 enforced=enforced,
                 entries=None if entries is None else round(entries),
+                serial=None if serial is None else round(serial),
                 subscribers=round(read["subscribers_covered"].get((instance, ""), {}).get(end, 0)),
                 definitions=frozenset(name for at in (start, end) for _, name in info.get(at, ()) if name),
                 gap=SILENT if missing else gap_of(counted, enforced),

@@ -14,7 +14,9 @@ from resolver.count import report_text
 from resolver.count.report_figures import PlaceFigures, Report
 
 WIDTH: Final = 120
-_NUMBERS: Final = frozenset({"Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Gaps (days)"})
+_NUMBERS: Final = frozenset(
+    {"Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Minutes enforced", "Gaps (days)"}
+)
 
 
 def as_table(report: Report, *, width: int = WIDTH, colour: bool = False) -> str:
@@ -35,6 +37,7 @@ def as_table(report: Report, *, width: int = WIDTH, colour: bool = False) -> str
             console.print()
             console.print(_table(place))
             _lines(console, report_text.surges(place))
+            _lines(console, (report_text.in_force(place),))
             _lines(console, report_text.incomparable(place.months))
             _lines(console, (f"Gap: {gap}" for gap in report_text.gaps(place.months)))
         console.print()

@@ -11,7 +11,7 @@ from typing import Final
 from resolver.count import definition
 from resolver.count.baseline import Surge
 from resolver.count.report_days import Place
-from resolver.count.report_figures import Day, Gap, Month, PlaceFigures, Report
+from resolver.count.report_figures import MINUTES_OF_A_DAY, Day, Gap, Month, PlaceFigures, Report
 
 TITLE: Final = "Blocked look-ups"
 UNKNOWN: Final = "-"
@@ -32,6 +32,7 @@ COLUMNS: Final = (
     "Times the baseline",
     "Peak day",
     "Peak",
+    "Minutes enforced",
     "Gaps (days)",
     "Comparable",
 )
@@ -98,6 +99,7 @@ def row(month: Month) -> tuple[str, ...]:
         share(month.per_100k),
         times(month.ratio),
         *peak(month.peak),
+        number(month.enforced_minutes),
         str(sum((gap.last - gap.first).days + 1 for gap in month.gaps)),
         "no" if month.not_comparable else "yes",
     )
@@ -117,6 +119,15 @@ def surge(one: Surge) -> str:
 def surges(place: PlaceFigures) -> tuple[str, ...]:
     """Every surge in a sentence, or that there was none."""
     return tuple(map(surge, place.surges)) or (NO_SURGE,)
+
+
+def in_force(place: PlaceFigures) -> str:
+    """What was in force of the list when the days ended, and for how long it was enforced."""
+    last = place.days[-1]
+    serial = UNKNOWN if last.facts.serial is None else str(last.facts.serial)
+    told = f"At the end of {last.day}: serial {serial}, {number(last.facts.entries)} entries."
+    minutes = sum(month.enforced_minutes for month in place.months)
+    return f"{told} Enforced for {number(minutes)} of {number(len(place.days) * MINUTES_OF_A_DAY)} minutes."
 
 
 def incomparable(months: Iterable[Month]) -> tuple[str, ...]:

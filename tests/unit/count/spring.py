@@ -58,7 +58,7 @@ def write(ledger: Ledger, region: Any, changed: Mapping[date, Mapping[str, Any]]
                 lists=(
                     ListBeat(
                         list_id=replay.LIST,
-                        serial=1,
+                        serial=replay.SERIAL,
                         entries=said.get("entries", replay.ENTRIES),
                         enforced_s=said.get("enforced_s", BEAT_S),
                     ),
@@ -87,6 +87,7 @@ def facts() -> dict[Place, Days]:
                 answers=region.answers,
                 enforced=1.0,
                 entries=replay.ENTRIES,
+                serial=replay.SERIAL,
                 subscribers=region.subscribers,
                 definitions=frozenset({"v1"}),
             )

@@ -40,6 +40,7 @@ LIVE = {
     "certificate_expiry_timestamp_seconds{use}",
     "selftest_success{list}",
     "enforcing",
+    "list_enforced{list}",
     "upstream_up{upstream}",
     "upstream_latency_seconds{upstream,quantile}",
     "connections{transport}",

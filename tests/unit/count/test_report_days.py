@@ -33,6 +33,7 @@ FACTS = DayFacts(
     answers=10_000,
     enforced=1.0,
     entries=50,
+    serial=1,
     subscribers=1000,
     definitions=frozenset({"v1"}),
 )
@@ -45,7 +46,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def write(ledger: Ledger, at: int, attempts: int, **said: object) -> None:
     """A beat that shows so many attempts, three times the queries, and answers of two rcodes."""
-    options = {"region": "UK", "enforced_s": 43200, "entries": 50, "subscribers": 1000} | said
+    options = {"region": "UK", "enforced_s": 43200, "entries": 50, "serial": 1, "subscribers": 1000} | said
     ledger.write(
         Beat(
             at=at,
@@ -61,7 +62,7 @@ def write(ledger: Ledger, at: int, attempts: int, **said: object) -> None:
             lists=(
                 ListBeat(
                     list_id="demo",
-                    serial=1,
+                    serial=int(str(options["serial"])),
                     entries=int(str(options["entries"])),
                     enforced_s=int(str(options["enforced_s"])),
                 ),
@@ -75,12 +76,12 @@ def test_a_day_is_the_difference_at_its_midnights_and_the_beat_of_midnight_is_of
     write(ledger, noon, 40)
     write(ledger, evening, 100)
     write(ledger, evening + 43200, 110, entries=60, subscribers=2000)
-    write(ledger, evening + 86400, 150, entries=70, subscribers=2000)
+    write(ledger, evening + 86400, 150, entries=70, serial=2, subscribers=2000)
     found = from_ledger(ledger, MONDAY, TUESDAY)
     assert found == {
         UK: {
             MONDAY: FACTS,
-            TUESDAY: replace(FACTS, attempts=50, queries=150, answers=5000, entries=70, subscribers=2000),
+            TUESDAY: replace(FACTS, attempts=50, queries=150, answers=5000, entries=70, serial=2, subscribers=2000),
         }
     }
     assert from_ledger(ledger, TUESDAY, TUESDAY) == {UK: {TUESDAY: found[UK][TUESDAY]}}
@@ -124,7 +125,7 @@ def test_a_total_that_fell_has_no_difference_and_is_a_gap() -> None:
 
 
 def test_several_resolvers_are_summed_and_a_gap_of_one_is_one_of_all() -> None:
-    other = replace(FACTS, enforced=0.5, gap=NOT_ENFORCED, entries=60, definitions=frozenset({"v2"}))
+    other = replace(FACTS, enforced=0.5, gap=NOT_ENFORCED, entries=60, serial=3, definitions=frozenset({"v2"}))
     assert together([{MONDAY: FACTS}, {MONDAY: other}]) == {
         MONDAY: DayFacts(
             attempts=200,
@@ -132,6 +133,7 @@ def test_several_resolvers_are_summed_and_a_gap_of_one_is_one_of_all() -> None:
             answers=20_000,
             enforced=0.5,
             entries=60,
+            serial=3,
             subscribers=2000,
             definitions=frozenset({"v1", "v2"}),
             gap=NOT_ENFORCED,

@@ -147,6 +147,7 @@ def test_nothing_known_is_not_zero() -> None:
         answers=None,
         enforced=0.0,
         entries=None,
+        serial=None,
         subscribers=0,
         definitions=frozenset(),
         gap=FELL,

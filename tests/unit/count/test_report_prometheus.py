@@ -47,6 +47,7 @@ class Fleet:
             ("blocked_queries_total", {**own, "list": "demo"}, {at: 3 * one for at, one in attempts.items()}),
             ("answers_total", own, {at: 100 * one for at, one in attempts.items()}),
             ("list_entries", {**own, "list": "demo"}, dict.fromkeys(attempts, 50.0)),
+            ("list_serial", {**own, "list": "demo"}, dict.fromkeys(attempts, 7.0)),
             ("subscribers_covered", own, dict.fromkeys(attempts, subscribers)),
             ("enforcing", own, dict.fromkeys(attempts, enforcing)),
             (
@@ -93,6 +94,7 @@ def test_days_are_differences_of_each_instance_summed_by_region() -> None:
         answers=11_000,
         enforced=1.0,
         entries=50,
+        serial=7,
         subscribers=2000,
         definitions=frozenset({"v1"}),
     )
@@ -127,6 +129,15 @@ def test_a_day_not_enforced_and_a_new_definition_are_told() -> None:
     assert (day.gap, day.enforced, day.definitions) == (NOT_ENFORCED, 0.9, {"v1", "v2"})
 
 
+def test_enforcement_is_that_of_the_list_where_the_release_tells_it() -> None:
+    fleet = Fleet()
+    fleet.instance("one", {0: 0, 1: 10}, enforcing=0.5)
+    own = {"instance": "one", "job": "resolver", "list": "demo"}
+    fleet.series.append(("list_enforced", own, {0: 1.0, 1: 0.97}))
+    day = fleet.days()[UK][MONDAY]
+    assert (day.gap, day.enforced) == ("", 0.97)
+
+
 def test_an_upgrade_leaves_an_instance_the_same() -> None:
     fleet = Fleet()
     fleet.instance("one", {0: 0, 1: 10, 2: 20, 3: 30})
@@ -149,7 +160,7 @@ def test_long_ranges_are_asked_for_by_quarters_without_a_break() -> None:
 
     found = from_prometheus(fleet.ask, MONDAY, MONDAY + 364 * DAY, walk)
     assert [one.attempts for one in found[UK].values()] == [10] * 365
-    assert len(seen) == len(fleet.asked) == 4 * 7
+    assert len(seen) == len(fleet.asked) == 4 * 9
     assert max(last - first for first, last in fleet.asked) <= 92 * DAY_S
 
 

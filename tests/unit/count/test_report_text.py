@@ -1,11 +1,12 @@
 """The words of a report: unknown is a dash, gaps over the end of a month are one, sentences of surges."""
 
+from dataclasses import replace
 from datetime import date
 
 from resolver.count import definition, report_text
 from resolver.count.report_days import Place
 from resolver.count.report_figures import Gap, Month
-from tests.unit.count.spring import told
+from tests.unit.count.spring import RURITANIA, facts, told
 
 
 def month(*gaps: Gap) -> Month:
@@ -18,13 +19,14 @@ def month(*gaps: Gap) -> Month:
         per_100k=None,
         ratio=None,
         peak=None,
+        enforced_minutes=0,
         gaps=gaps,
         not_comparable=("this", "that"),
     )
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    assert report_text.row(month()) == ("2026-03", "-", "-", "-", "-", "-", "-", "0", "no")
+    assert report_text.row(month()) == ("2026-03", "-", "-", "-", "-", "-", "-", "0", "0", "no")
     assert len(report_text.row(month())) == len(report_text.COLUMNS)
     assert report_text.not_comparable(month()) == "this; that"
     assert report_text.incomparable([month()]) == ("2026-03 is not comparable: this; that.",)
@@ -36,6 +38,14 @@ def test_gaps_in_a_row_are_one_line() -> None:
     assert report_text.gaps([month(second)]) == ("2026-04-01: x.",)
     other = Gap(date(2026, 4, 1), date(2026, 4, 2), "y")
     assert len(report_text.gaps([month(first, other)])) == 2
+
+
+def test_what_was_in_force_of_the_list_and_for_how_long() -> None:
+    said = "At the end of 2020-06-30: serial 412, 9,000 entries. Enforced for 262,080 of 262,080 minutes."
+    assert [report_text.in_force(place) for place in told().places] == [said, said]
+    days = {day: replace(one, enforced=0.75, serial=None) for day, one in facts()[RURITANIA].items()}
+    (place,) = told({RURITANIA: days}).places
+    assert report_text.in_force(place).endswith("serial -, 9,000 entries. Enforced for 196,560 of 262,080 minutes.")
 
 
 def test_every_surge_has_a_sentence() -> None:
