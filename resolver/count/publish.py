@@ -160,14 +160,17 @@ class Publisher:
         """Publish on every beat until cancelled; `clock` gives unix time, `sleep` takes seconds."""
         while True:
             await sleep(min(self.due_in_s(clock()), MAX_NAP_S))
-            now = clock()
+            await self.look(clock())
+
+    async def look(self, now: float) -> None:
+        """Publish, written down first, if `now` is in another beat than the last time."""
+        if self._books:
+            self._books.watch(now)
+        drawn = self.draw(now)
+        if drawn is not None:
             if self._books:
-                self._books.watch(now)
-            drawn = self.draw(now)
-            if drawn is not None:
-                if self._books:
-                    await self._books.keep(drawn.at, drawn.totals)
-                self.show(drawn)
+                await self._books.keep(drawn.at, drawn.totals)
+            self.show(drawn)
 
 
 def _is_total(series: Series) -> bool:

@@ -8,8 +8,9 @@ Rules:
 - What does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand back the reply. These
   errors alone may come without the question.
 - A query that was sent stays known for as long again after its time limit: a late reply is no forgery.
-- Quantiles of the latency stand still for LEAST_FOR_QUANTILES to twice as many exchanges, drawn anew each time: whether
-  one query was forwarded, and so perhaps not blocked, is not to be seen in them.
+- Quantiles of the latency stand still for USUAL_FOR_QUANTILES exchanges, give or take a number drawn anew each time, of
+  which each is nearly as likely as the next: when they change does not tell whether one query more was forwarded, and
+  so not blocked.
 """
 
 import asyncio
@@ -35,6 +36,9 @@ OPT_OCTETS = 11
 STREAMS = 128
 WINDOW = 1000
 LEAST_FOR_QUANTILES = 100
+USUAL_FOR_QUANTILES = 300
+LIKELIER = 32
+"""A number of exchanges is at the most one part in so many likelier than the next."""
 
 _TRUNCATED = 2
 _ERRORS = (codes.FORMERR, codes.NOTIMP, codes.REFUSED)
@@ -99,7 +103,18 @@ class Server:
 
 def _drawn() -> int:
     """Return after how many exchanges the quantiles are told anew."""
-    return LEAST_FOR_QUANTILES + draw() % LEAST_FOR_QUANTILES
+    while True:
+        drawn = USUAL_FOR_QUANTILES + _runs() - _runs()
+        if drawn >= LEAST_FOR_QUANTILES:
+            return drawn
+
+
+def _runs() -> int:
+    """Return how often a draw of one in LIKELIER fails: every number is that little likelier than the next."""
+    failed = 0
+    while draw() % LIKELIER:
+        failed += 1
+    return failed
 
 
 def _nobody(failed: bool) -> None:

@@ -147,7 +147,7 @@ def test_every_number_has_its_place_in_the_closed_table(parts: Parts) -> None:
 def test_every_place_of_the_table_has_its_number(parts: Parts) -> None:
     labels = labels_of(parts.config)
     assert set(parts.readings.exact()) == set(of_beat(labels))
-    parts.exchange(200)
+    parts.exchange(2000)
     told = {(metric, values) for metric, values in parts.live()}
     expected = {
         (metric.name, values)
@@ -250,7 +250,7 @@ def test_an_upstreams_latency_is_told_from_a_hundred_exchanges_on(parts: Parts) 
 
     parts.exchange(99)
     assert not any(metric == "upstream_latency_seconds" for metric, _ in parts.live())
-    for _ in range(10):
+    for _ in range(20):
         parts.exchange(100)
     assert told() == sorted(told())
     assert 0.04 < told()[0] < 0.06

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 import time
+from collections import Counter
+from statistics import mean
 
 import pytest
 
 from resolver.query import forward_server
 from resolver.query.forward import Unanswered
-from resolver.query.forward_server import LEAST_FOR_QUANTILES, Server
+from resolver.query.forward_server import LEAST_FOR_QUANTILES, USUAL_FOR_QUANTILES, Server
 from resolver.query.forward_wheel import Wheel
 from resolver.values import Endpoint
 from tests.fakes.upstream import HOST, Way, serve
@@ -139,31 +142,38 @@ def test_quantiles_are_told_above_a_hundred_exchanges_of_the_last_thousand() -> 
     for _ in range(LEAST_FOR_QUANTILES - 1):
         server.took(0.5, sure=True)
     assert server.latency(0.5) is None
-    for _ in range(LEAST_FOR_QUANTILES):
+    while server.latency(0.5) is None:
         server.took(0.5, sure=False)
     assert server.latency(0.5) == 0.5
-    for number in range(1000):
-        server.took(number / 1000, sure=True)
-    assert server.latency(0.5) == pytest.approx(0.4, abs=0.11)
-    assert 0.79 < (server.latency(0.99) or 0) < 1
+    for number in range(10_000):
+        server.took(number % 1000 / 1000, sure=True)
+    assert server.latency(0.5) == pytest.approx(0.5, abs=0.002)
+    assert server.latency(0.99) == pytest.approx(0.99, abs=0.002)
 
 
 def test_no_single_exchange_is_seen_in_the_quantiles() -> None:
     """Whoever reads them before and after a query would else know whether it was forwarded, and so not blocked."""
-    servers = [one_server() for _ in range(20)]
-    changes: list[list[int]] = []
-    for server in servers:
-        told, seen = server.latency(0.5), []
-        for number in range(1000):
-            server.took(float(number), sure=True)
-            if server.latency(0.5) != told:
-                told = server.latency(0.5)
-                seen.append(number)
-        changes.append(seen)
-    gaps = [after - before for seen in changes for before, after in itertools.pairwise(seen)]
+    server, changes = one_server(), [0]
+    told = server.latency(0.5)
+    for number in range(40_000):
+        server.took(float(number), sure=True)
+        if server.latency(0.5) != told:
+            told = server.latency(0.5)
+            changes.append(number)
+    gaps = [after - before for before, after in itertools.pairwise(changes)]
     assert min(gaps) >= LEAST_FOR_QUANTILES
-    assert max(gaps) < 2 * LEAST_FOR_QUANTILES
-    assert len(set(gaps)) > 10, "nobody can tell at which exchange they change next"
+    assert mean(gaps) == pytest.approx(USUAL_FOR_QUANTILES, rel=0.15)
+
+
+def test_one_exchange_more_is_nearly_as_likely_between_two_changes_as_one_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = random.Random(7)
+    monkeypatch.setattr(forward_server, "draw", lambda: draws.getrandbits(16))
+    drawn = Counter(forward_server._drawn() for _ in range(10_000))
+    for least in range(200, 400, 10):
+        some, next_ones = (sum(drawn[start + number] for number in range(10)) for start in (least, least + 10))
+        assert 0.5 < some / next_ones < 2, "ten more: e to the power of ten 32ths, and chance"
+    assert min(drawn) >= LEAST_FOR_QUANTILES
+    assert sum(drawn[number] for number in range(LEAST_FOR_QUANTILES, 110)) < 20, "the bound is hardly ever met"
 
 
 def test_patience_follows_the_round_trips_within_its_bounds() -> None:

@@ -1,0 +1,284 @@
+"""Whose query was blocked? Nobody's that our numbers could name: the attack of differencing on a whole service.
+
+A service on real sockets, its beat moved by the test; 200 clients, each with an address of its own, ask for names that
+nobody asked for before, each of them on every beat. One of them visits a listed name on every beat, others sometimes.
+Every 15 seconds of the test's clock everything is scraped: /metrics, what neighbours would show, and, for the double,
+the exact numbers that leave on the beat only.
+
+Neighbours are counted where they would count: the host's UDP (node_exporter) and dnsdist where clients send and
+receive, Unbound where it is asked.
+"""
+
+import asyncio
+import itertools
+import random
+import re
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import dns.message
+import dns.rcode
+import pytest
+
+from resolver import config, service
+from resolver.count.metrics import EXCHANGE, EXCHANGE_SUM, METRICS
+from resolver.counting import Counting
+from resolver.query import forward_server
+from tests.fakes.upstream import Upstream, serve
+from tests.journeys.differencing import BLOCKED, Interval, between, candidates
+from tests.journeys.processes import Site, query_for
+from tests.journeys.running import HOST
+from tests.unit.query.parts import until
+
+BEATS, SCRAPES, BEAT_S = 2, 60, 900
+CLIENTS = [f"127.0.9.{number}" for number in range(1, 201)]
+VISITOR = CLIENTS[77]
+OTHERS_A_BEAT = 2
+ENTRIES = [f"blocked{number:02d}.test" for number in range(20)]
+START = 1_800_000_000  # a beat of 15 minutes
+FEW = 10
+HALF = len(CLIENTS) // 2
+
+OURS, EXACT, NODE, DNSDIST, UNBOUND = "ours", "exact", "node_exporter", "dnsdist", "unbound"
+NEIGHBOURS = [some for count in (1, 2, 3) for some in itertools.combinations((NODE, DNSDIST, UNBOUND), count)]
+
+PASSED, MISSING, FAILED = "passed", "missing", "failed"
+SCENARIOS = {"usual": (PASSED, PASSED, PASSED, MISSING), "outage": (FAILED,)}
+"""By what is going on, the kinds of queries that are not blocked: in an outage no upstream is there."""
+
+LEAKS = {
+    "usual": {
+        "blocked_attempts_total", "blocked_queries_total", "cache_answers_total", "cache_bytes", "page_views_total",
+        "queries_in_flight", "upstream_exchange_seconds",
+    },
+    "outage": {"answers_total", "failed_answers_total", "upstream_failures_total"},
+}  # fmt: skip
+"""The metrics of the beat that would name the visitor if they were live."""
+
+NOT_HERE = {"attempts_capped_total", "attempts_saturated"}
+"""What moves only in a crowd of attempts."""
+
+_LINE = re.compile(r"^blocklist_resolver_(\w+(?:{.*})?) (\S+)$", re.MULTILINE)
+
+Seen = dict[str, dict[str, float]]
+"""By who shows it: every number."""
+
+
+def told(query: dns.message.Message) -> dns.message.Message:
+    """What the upstream says, by the first letter of a name."""
+    reply = dns.message.make_response(query, recursion_available=True)
+    name = query.question[0].name
+    kind = name.to_text()[0]
+    if kind == PASSED[0]:
+        reply.answer.append(dns.rrset.from_text(name, 300, "IN", "A", "198.51.100.7"))
+    else:
+        reply.set_rcode(dns.rcode.NXDOMAIN if kind == MISSING[0] else dns.rcode.SERVFAIL)
+        reply.authority.append(dns.rrset.from_text(name, 300, "IN", "SOA", "ns. nobody. 1 3600 1200 604800 300"))
+    return reply
+
+
+@dataclass
+class Lab:
+    """The service, its clients, and everything that is counted anywhere."""
+
+    running: service.Service
+    upstream: Upstream
+    ports: list[int]
+    web: aiohttp.ClientSession
+    sockets: Mapping[str, socket.socket]
+    set_clock: Callable[[float], None]
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(100_000))
+    entries: Iterator[str] = field(default_factory=lambda: iter(ENTRIES))
+    counted: Counter[str] = field(default_factory=Counter)
+    waited: int = 0
+
+    def name_of(self, kind: str) -> str:
+        """A name that nobody has asked for; all that are not listed are equally long."""
+        return next(self.entries) if kind == BLOCKED else f"{kind[0]}{next(self.numbers)}.example"
+
+    async def ask(self, client: str, name: str) -> None:
+        """One query and its answer; whoever is blocked looks at the page."""
+        loop, one = asyncio.get_running_loop(), self.sockets[client]
+        self.counted["queries"] += 1
+        await loop.sock_sendall(one, query_for(name))
+        reply = await loop.sock_recv(one, 4096)
+        self.counted["responses"] += 1
+        self.counted[f"rcode {reply[3] & 15}"] += 1
+        if name.startswith(BLOCKED):
+            async with self.web.get(f"http://{HOST}:{self.ports[1]}/") as page:
+                assert page.status == 451
+
+    async def asked(self, queries: Mapping[str, str]) -> Seen:
+        """All of these at once; returns what is shown then, and of what is in flight how much it was."""
+        waiting = sum(name[0] in (PASSED[0], MISSING[0]) for name in queries.values())
+        if waiting:
+            self.upstream.hold()
+        tasks = [asyncio.ensure_future(self.ask(*one)) for one in queries.items()]
+        await until(lambda: sum(not task.done() for task in tasks) == self.running._answer.in_flight == waiting)
+        self.waited += waiting
+        self.upstream.release()
+        await asyncio.gather(*tasks)
+        return await self.scrape()
+
+    async def scrape(self) -> Seen:
+        """What everybody shows now."""
+        async with self.web.get(f"http://{HOST}:{self.ports[2]}/metrics") as reply:
+            text = await reply.text()
+        exact = Counter({"queries_in_flight": float(self.waited)})
+        for series, value in self.running._readings.exact().items():
+            # In which bucket an exchange was is how long it took; how many there were is their sum.
+            if series.metric == EXCHANGE:
+                exact[EXCHANGE] += value
+            elif series.metric not in ("queries_in_flight", EXCHANGE_SUM):
+                exact[" ".join((series.metric, *series.labels))] += value
+        sent, came, up = self.counted["queries"], self.counted["responses"], self.upstream.exchanges["udp"]
+        return {
+            OURS: {name: float(value) for name, value in _LINE.findall(text)},
+            EXACT: exact,
+            NODE: {"Udp_InDatagrams": sent + up, "Udp_OutDatagrams": came + up},
+            DNSDIST: dict(self.counted),
+            UNBOUND: {"total.num.queries": up},
+        }
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that was seen: of one query of each kind, and between any two scrapes."""
+
+    learnt: Mapping[str, Seen]
+    seen: list[tuple[int, tuple[str, ...], Seen]]
+
+    def left(self, *sources: str, live: str = "") -> frozenset[str]:
+        """Who may be the visitor by what these sources show, and by one metric of the beat that is `live`."""
+
+        def shown(moved: Seen) -> dict[str, float]:
+            found = {f"live {name}": value for name, value in moved[EXACT].items() if name.split()[0] == live}
+            for source in sources:
+                found.update(moved[source])
+            return found
+
+        intervals = [Interval(beat, clients, shown(moved)) for beat, clients, moved in self.seen]
+        return candidates({kind: shown(moved) for kind, moved in self.learnt.items()}, intervals)
+
+
+def moved(before: Seen, after: Seen) -> Seen:
+    return {source: between(before[source], after[source]) for source in before}
+
+
+def is_settled(running: service.Service) -> bool:
+    """The list is in force and proved, and nobody but the test asks."""
+    facts = tuple(running._custody.feed.facts())
+    return all(one.receipt_at and one.last_success for one in facts) and not running._streams.connections
+
+
+@asynccontextmanager
+async def opened(folder: Path, scenario: str, patch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    """A service with a beat of 15 minutes that ends when the test says so."""
+    now = [START + 1.0]
+    patch.setattr(service, "Counting", partial(Counting, now=lambda: now[0]))
+    patch.setattr(forward_server, "draw", partial(random.Random(5).getrandbits, 16))
+    async with serve(told) as upstream, aiohttp.ClientSession() as web:
+        site = Site(folder, [upstream.address])
+        site.change("count", publish_every="15m", batch=1)
+        site.publish(ENTRIES)
+        running = service.Service(site.config, config.load(site.config))
+        serving = asyncio.create_task(running.run())
+        with ExitStack() as stack:
+            sockets = {client: stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for client in CLIENTS}
+            await until(lambda: serving.done() or is_settled(running), 20)
+            for client, one in sockets.items():
+                one.setblocking(False)
+                one.bind((client, 0))
+                one.connect((HOST, site.dns))
+            if scenario == "outage":
+                await upstream.stop()
+            yield Lab(running, upstream, site.ports, web, sockets, lambda at: now.__setitem__(0, at))
+            running._stop.set()
+            assert await serving == 0
+
+
+async def recorded(lab: Lab, ways: tuple[str, ...]) -> Record:
+    """The attacker's own queries one by one, then some beats of everybody's."""
+    draw = random.Random(9)
+    learnt: dict[str, Seen] = {}
+    for kind in (BLOCKED, *dict.fromkeys(ways)):
+        before = await lab.scrape()
+        learnt[kind] = moved(before, await lab.asked({CLIENTS[0]: lab.name_of(kind)}))
+    seen = []
+    before = await lab.scrape()
+    for beat in range(BEATS):
+        plan: list[dict[str, str]] = [{} for _ in range(SCRAPES)]
+        asking = [(client, draw.choice(ways)) for client in (*CLIENTS, *draw.sample(CLIENTS, 150))]
+        asking += [(client, BLOCKED) for client in (VISITOR, *draw.sample(CLIENTS, OTHERS_A_BEAT))]
+        for client, kind in asking:
+            draw.choice([queries for queries in plan if client not in queries])[client] = lab.name_of(kind)
+        for queries in plan:
+            after = await lab.asked(queries)
+            seen.append((beat, tuple(queries), moved(before, after)))
+            before = after
+        if ways == (FAILED,):
+            # It falls within what is recorded: the attack has what that tells, too.
+            await until(lambda: not any(server.up for server in lab.running._forward.servers))
+        lab.set_clock(START + (beat + 1) * BEAT_S + 1)
+        await lab.running._counting.publisher.look(START + (beat + 1) * BEAT_S + 1)
+        after = await lab.scrape()
+        seen.append((beat, (), moved(before, after)))
+        before = after
+    return Record(learnt, seen)
+
+
+@pytest.fixture(scope="module", params=SCENARIOS)
+def scenario(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def record(scenario: str, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    async def made() -> Record:
+        with pytest.MonkeyPatch.context() as patch:
+            async with opened(tmp_path_factory.mktemp(scenario), scenario, patch) as lab:
+                return await recorded(lab, SCENARIOS[scenario])
+
+    return asyncio.run(made())
+
+
+def test_our_numbers_leave_everybody(record: Record, scenario: str) -> None:
+    assert record.left(OURS) == set(CLIENTS)
+    changed = {name.partition("{")[0] for _, _, moved in record.seen for name, value in moved[OURS].items() if value}
+    # What the attack has had: the beats, and what tells of upstreams live.
+    assert {"blocked_queries_total", "queries_total"} <= changed
+    assert ("upstream_latency_seconds" if scenario == "usual" else "upstream_up") in changed
+
+
+@pytest.mark.parametrize("neighbours", NEIGHBOURS, ids="+".join)
+def test_beside_what_neighbours_show_they_add_nothing(record: Record, neighbours: tuple[str, ...]) -> None:
+    left = record.left(*neighbours)
+    assert VISITOR in left
+    assert record.left(OURS, *neighbours) == left
+
+
+def test_what_an_upstream_shows_names_the_visitor_without_us(record: Record, scenario: str) -> None:
+    assert scenario == "outage" or len(record.left(UNBOUND)) < FEW
+
+
+def test_a_live_count_of_blocks_names_the_visitor(record: Record) -> None:
+    left = record.left(OURS, live="blocked_queries_total")
+    assert VISITOR in left
+    assert len(left) < FEW
+
+
+def test_each_metric_of_the_beat_that_were_live_would_shrink_the_set(record: Record, scenario: str) -> None:
+    left = {metric: record.left(OURS, live=metric) for metric in LEAKS[scenario]}
+    assert all(VISITOR in clients for clients in left.values())
+    assert {metric: len(clients) for metric, clients in left.items() if len(clients) > HALF} == {}
+
+
+def test_every_metric_of_the_beat_was_tried() -> None:
+    assert set().union(NOT_HERE, *LEAKS.values()) == {metric.name for metric in METRICS if metric.leaves == "beat"}
