@@ -130,6 +130,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from resolver import checks, control
 
     checks.check(arguments.file, loaded)
+    checks.check_files(arguments.file, loaded)
     for line in (*config.warnings(loaded), control.missing(loaded.control.group)):
         if line:
             print(f"warning: {line}", file=sys.stderr)

@@ -16,6 +16,7 @@ from resolver.count.metrics import (
     Series,
 )
 from resolver.feed.certificates import first_end
+from resolver.feed.guard_lines import SetAside
 from resolver.feed.messages import Reason
 from resolver.feed.poll import Feed
 from resolver.feed.read import Refusal
@@ -25,7 +26,6 @@ from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
 from resolver.tables import InForce
 
-SET_ASIDE = ("private_suffix", "protected", "infrastructure", "popular")
 _ON_THE_BEAT = ("answers_total", "cache_answers_total", "failed_answers_total")
 _LIST_SERIES = {
     "blocked_queries_total": codes.BLOCKED_QUERIES,
@@ -45,7 +45,7 @@ def labels_of(config: Config) -> Labels:
         upstreams=tuple(dict.fromkeys(map(str, config.upstream.servers))),
         feed_failures=tuple(Reason),
         entries_refused=tuple(Refusal),
-        entries_set_aside=SET_ASIDE,
+        entries_set_aside=tuple(SetAside),
         upstream_failures=FAILURE_REASONS,
     )
 

@@ -144,6 +144,8 @@ def subject(state: State, action: Action) -> Subject:
         case Action.RESUME:
             if record is None or not state.suspended:
                 raise Refused("no entries are suspended")
+            if record.withdrawn:
+                raise Refused("the list in force was withdrawn: it has no entries that could count again")
             return Subject(*record.identity)
         case Action.ROLLBACK:
             waits = unconfirmed(state)

@@ -6,7 +6,8 @@ Rules:
 - A line that a crash cut short is closed and counted as torn when the log is next opened; it ends no chain.
 - Number and hash of the newest entry are kept beside the log and in receipts: a log that was cut short or replaced
   does not hold them. It is told, in the log too; the service goes on.
-- Old entries are cut from the front alone, behind an entry that names number and hash of the last one cut.
+- Old entries are cut from the front alone, behind an entry that names number and hash of the last one cut. The
+  first line tells whether there are any; the log is read and verified while others append to it.
 """
 
 import hashlib
@@ -101,9 +102,7 @@ class Audit:
         with self._lock:
             return self._head
 
-    def append(
-        self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str = ""
-    ) -> None:
+    def append(self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str = "") -> None:
         """Write one line and have it on the disk; OSError where it could not be."""
         with self._lock:
             self._append(event, at, list_id=list_id, serial=serial, digest=digest, detail=detail)
@@ -132,20 +131,31 @@ class Audit:
     def trim(self, before: float, now: float) -> int:
         """Cut the entries from before a time (unix seconds) from the front; returns how many. OSError where the disk
         does not take it; a log that does not hold is left as it is."""
+        if self.broken or not _begins_before(self._path, before):
+            return 0
+        lines, _ = _lines(self._path)
+        try:
+            entries = _entries(lines)
+        except ChainBroken:
+            return 0
+        cut = next((number for number, entry in enumerate(entries) if entry.at >= before), len(entries))
+        detail = f"{entries[cut - 1].number} {_hash(lines[cut - 1])}"
+        kept = b"".join(line + b"\n" for line in lines[cut:])
         with self._lock:
-            lines, _ = _lines(self._path)
-            try:
-                entries = _entries(lines)
-            except ChainBroken:
-                return 0
-            cut = next((number for number, entry in enumerate(entries) if entry.at >= before), len(entries))
-            if not cut or self.broken:
-                return 0
-            detail = f"{entries[cut - 1].number} {_hash(lines[cut - 1])}"
             self._append(Event.TRIMMED, now, list_id="", serial=0, digest="", detail=detail)
-            lines, _ = _lines(self._path)
-            _replace(self._path, b"".join(line + b"\n" for line in lines[cut:]))
-            return cut
+            with open(self._path, "rb") as file:
+                file.seek(sum(len(line) + 1 for line in lines))
+                _replace(self._path, kept + file.read())
+        return cut
+
+
+def _begins_before(path: Path, before: float) -> bool:
+    """Whether the first entry is from before a time (unix seconds)."""
+    try:
+        with open(path, "rb") as file:
+            return _DECODER.decode(file.readline(MAX_LINE_BYTES)).at < before
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 def verify(path: Path) -> tuple[list[Entry], str]:

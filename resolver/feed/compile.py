@@ -20,7 +20,7 @@ from resolver.core import image
 
 from . import read, read_csv, read_zone, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
-from .guard_lines import INFRASTRUCTURE, Protected
+from .guard_lines import INFRASTRUCTURE, Protected, popular_names
 from .messages import Compiled, CompileRequest
 
 
@@ -66,7 +66,7 @@ def compiled(
 def _protected(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
     """What lines are set aside for; Failed where the operator's file cannot be read or holds what is no name."""
     try:
-        popular = Path(request.popular).read_text("utf-8") if request.popular else ""
+        popular = popular_names(Path(request.popular)) if request.popular else ""
         return Protected(request.protected, INFRASTRUCTURE.read_text("ascii"), popular, psl)
     except (OSError, ValueError):
         raise Failed("protected_unreadable") from None

@@ -9,8 +9,10 @@ Rules:
   directly below a wildcard of it, or one above.
 - popular: the operator's file of names that nobody should block; each protects itself alone.
 - Of several reasons the first in this order counts.
+- A name that the operator protects must be one that can stand in DNS: what no name can equal protects nothing.
 """
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +23,8 @@ import idna
 from .suffixes import Suffixes
 
 INFRASTRUCTURE: Final = Path(__file__).with_name("infrastructure.txt")
+
+_LABELS: Final = re.compile(rb"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 
 class SetAside(StrEnum):
@@ -40,6 +44,33 @@ def ascii_name(text: str) -> bytes:
     if name.isascii():
         return name.lower().encode("ascii")
     return idna.encode(name, uts46=True).lower()
+
+
+def can_be_protected(text: str) -> bool:
+    """Whether this is a name that a line could block."""
+    try:
+        return _LABELS.fullmatch(ascii_name(text)) is not None
+    except ValueError:
+        return False
+
+
+def popular_names(path: Path) -> str:
+    """The text of the operator's file of popular names; OSError where it cannot be read, ValueError where it is not
+    UTF-8 or no file at all."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")
+    return path.read_text("utf-8")
+
+
+def fault_of_popular(text: str) -> str:
+    """What is wrong with a file of popular names: the first line that holds none; "" where nothing is."""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            for name in names_in(line):
+                ascii_name(name)
+        except ValueError:
+            return f"line {number} holds what is no domain name"
+    return ""
 
 
 def names_in(text: str) -> list[str]:

@@ -4,6 +4,7 @@ Rules:
 - Each list polls at its own pace; a wake-up polls all of them now, and one that is slow keeps no other
   waiting.
 - `recover` comes before the first answer; `run` only returns by being cancelled.
+- What is older than the log is kept is cut from it at the start and once a day.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from .update_image import ImageUpdate
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0
+TRIM_EVERY_S: Final = 86400
 
 _log: Final = logging.getLogger("resolver.feed")
 
@@ -134,12 +136,12 @@ def _guarded(config: Config, one: List) -> List:
 class Feed:
     """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
 
-    def __init__(
-        self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time) -> None:
         self.audit = audit = _audit_of(config, now())
         self._keys = keys
         self._now = now
+        self._audit_keep = float(config.state.audit_keep)
+        self._next_trim = now() + TRIM_EVERY_S
         resolvers = tuple(map(str, config.upstream.servers))
         self.outbox = Outbox(
             Path(config.state.directory) / "receipts",
@@ -212,7 +214,19 @@ class Feed:
             for one in self:
                 await one.prove()
                 one.look_at_clocks()
+            await self.trim()
             await asyncio.sleep(TICK_S)
+
+    async def trim(self) -> None:
+        """Cut from the log what is older than it is kept, where a day has gone by since the last time."""
+        now = self._now()
+        if now < self._next_trim:
+            return
+        self._next_trim = now + TRIM_EVERY_S
+        try:
+            await asyncio.to_thread(self.audit.trim, now - self._audit_keep, now)
+        except OSError:
+            _log.warning("the log of list operations could not be cut; tried again in a day")
 
     def facts(self) -> tuple[ListFacts, ...]:
         """What is known of every list now, in configured order."""

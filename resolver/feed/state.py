@@ -11,6 +11,7 @@ Rules:
   back, even where the metadata that remembered it is lost.
 - Where the clock stands before a signed date, the clock is wrong: nothing is accepted.
 - A list is quarantined with its digest: what was taken out once never comes back, under whatever serial.
+- A withdrawn list has no entries: none of it is suspended.
 - The previous image is in force again only because the later one failed, and then the state names it; its new entries
   are suspended where they were, not because those of the later one are.
 - At start the floor's list is the last good one, even where the state was not written any more after the
@@ -194,6 +195,7 @@ def put_in_force(state: State, record: Record) -> State:
         previous=state.previous if old is None or renewal else replace(old, suspended=state.suspended),
         held=None,
         gone_back_to=None,
+        suspended=state.suspended and not record.withdrawn,
     )
 
 

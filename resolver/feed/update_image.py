@@ -131,8 +131,9 @@ class ImageUpdate(ListUpdate):
 
     def _write_down(self, record: Record) -> None:
         super()._write_down(record)
-        if self._told_suspended is not None and self.state.suspended is not self._told_suspended:
-            self._write(replace(self.state, suspended=self._told_suspended))
+        suspended = self._told_suspended and not record.withdrawn
+        if suspended is not None and self.state.suspended is not suspended:
+            self._write(replace(self.state, suspended=suspended))
 
     def _follow(self) -> None:
         """Hand over what the newest statement that verified says is released."""

@@ -36,7 +36,7 @@ TABLE: dict[str, set[str]] = {
     "control": {"config", "core.codes"},
     "changes": {"config"},
     "health": set(),
-    "checks": {"config", "page", "query"},
+    "checks": {"config", "feed.guard_lines", "page", "query"},
     "desk": {"config", "control", "core", "count", "feed", "health", "tables", "__version__"},
     "service": {
         "changes",

@@ -14,13 +14,14 @@ from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_BOUNDS_S, EXCHANGE_SUM, METRICS, PREFIX, Series, of_beat
 from resolver.count.publish import Publisher
 from resolver.feed import activate, poll
+from resolver.feed.guard_lines import SetAside
 from resolver.feed.messages import Reason
 from resolver.feed.read import Refusal
 from resolver.query.accept_places import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
-from resolver.readings import SET_ASIDE, Readings, labels_of
+from resolver.readings import Readings, labels_of
 from resolver.tables import InForce
 from tests.unit.query.parts import KEY, image_of
 
@@ -66,7 +67,7 @@ def facts(list_id: str) -> poll.ListFacts:
         demonstration=True,
         failures=dict.fromkeys(Reason, 1),
         refused=dict.fromkeys(Refusal, 2),
-        set_aside=dict.fromkeys(SET_ASIDE, 3),
+        set_aside=dict.fromkeys(SetAside, 3),
     )
 
 

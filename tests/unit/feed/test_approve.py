@@ -204,3 +204,9 @@ async def test_a_program_that_says_nothing_is_ended(tmp_path: Path, monkeypatch:
         await approve._run(str(program), "verify", files)
     for handle in files:
         os.close(handle)
+
+
+def test_a_withdrawn_list_has_nothing_to_resume() -> None:
+    withdrawn = State(in_force=replace(SEVEN, withdrawn=True), suspended=True)
+    with pytest.raises(approve.Refused, match="was withdrawn"):
+        approve.subject(withdrawn, Action.RESUME)

@@ -158,3 +158,26 @@ def test_a_crash_while_old_entries_are_cut_leaves_a_log_that_holds(
     assert again.broken == ""
     assert again.trim(1003.0, 2000.0) == 2
     assert audit.verify(path)[0][0].number == 3
+
+
+def test_what_is_written_while_old_entries_are_read_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit.log"
+    log = written(path, 3)
+    read = audit._entries
+
+    def busy(lines: list[bytes]) -> list[audit.Entry]:
+        monkeypatch.setattr(audit, "_entries", read)
+        log.append(audit.Event.HELD, 1500, list_id="demo", serial=4, digest="ab")
+        return read(lines)
+
+    monkeypatch.setattr(audit, "_entries", busy)
+    assert log.trim(1003.0, 2000.0) == 2
+    assert [entry.event for entry in audit.verify(path)[0]] == ["in_force", "held", "trimmed"]
+
+
+def test_a_log_without_old_entries_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = written(tmp_path / "audit.log")
+    monkeypatch.delattr(audit, "_lines")
+    assert log.trim(1001.0, 2000.0) == 0
+    (tmp_path / "audit.log").unlink()
+    assert log.trim(1003.0, 2000.0) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, SET_ASIDE
-from resolver.feed import read, suffixes
+from resolver.feed import guard_lines, read, suffixes
 from resolver.feed.guard_lines import INFRASTRUCTURE, Protected, ascii_name, names_in
 
 PSL = suffixes.load()
@@ -107,3 +107,16 @@ def test_the_shipped_list() -> None:
 def test_no_name(text: str) -> None:
     with pytest.raises(ValueError, match="no name"):
         ascii_name(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "can"),
+    [("shop.test", True), ("Bücher.test.", True), ("com", True), ("a b.test", False), ("*.test", False), ("", False)],
+)
+def test_only_a_name_can_be_protected(text: str, can: bool) -> None:
+    assert guard_lines.can_be_protected(text) is can
+
+
+def test_the_first_line_without_a_name_is_told() -> None:
+    assert guard_lines.fault_of_popular("# top\n1,shop.test\nother.test\n") == ""
+    assert guard_lines.fault_of_popular("shop.test\nü..test\nö..test\n") == "line 2 holds what is no domain name"

@@ -85,3 +85,24 @@ def test_keys_come_from_the_credentials_where_systemd_gives_them(
         (tmp_path / name).chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert poll.keys_of(resolver.config).digest == b"d" * 16
+
+
+def test_the_log_is_cut_once_a_day_too(resolver: Enforcer) -> None:
+    asyncio.run(resolver.list.poll())
+    path, started = resolver.folder / "audit.log", resolver.now()
+    keep = float(resolver.config.state.audit_keep)
+
+    def events_at(now: float) -> list[str]:
+        resolver.now = lambda: now
+        asyncio.run(resolver.feed.trim())
+        return [entry.event.value for entry in audit.verify(path)[0]]
+
+    assert events_at(started + poll.TRIM_EVERY_S) == ["in_force"]
+    assert events_at(started + keep + 3600) == ["trimmed"]
+    resolver.feed.audit.append(audit.Event.HELD, 1, list_id="demo", serial=1, digest="")
+    assert events_at(started + keep + 7200) == ["trimmed", "held"]
+    path.with_suffix(".head").unlink()
+    path.unlink()
+    path.mkdir()
+    resolver.now = lambda: started + keep + 3 * poll.TRIM_EVERY_S
+    asyncio.run(resolver.feed.trim())  # what the disk refuses ends no task

@@ -188,3 +188,11 @@ def test_an_issue_date_that_is_not_said_is_not_compared() -> None:
     assert refusal(facts(6, "6", issued=0)) is Reason.ROLLED_BACK
     floor = Floor(record=record(issued=0))
     assert refusal(facts(issued=1), floor=floor) is None
+
+
+def test_of_a_withdrawn_list_nothing_is_suspended() -> None:
+    suspended = replace(IN_FORCE, suspended=True)
+    assert state.put_in_force(suspended, record(8, "8")).suspended
+    withdrawn = state.put_in_force(suspended, record(8, "8", withdrawn=True, image=""))
+    assert not withdrawn.suspended
+    assert state.go_back(withdrawn).suspended
