@@ -11,6 +11,9 @@ PORT_METRICS ?= 9153
 PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
 	openssh-client prometheus python3-seccomp systemd tinycdb unbound
 
+# A file of tests stays with one process: what it sets up once is set up once.
+SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile
+
 BIN = .venv/bin
 BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
 # What the developer's set-up holds is enough to run.
@@ -22,10 +25,10 @@ run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
 
 test: .venv/.developer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-peers: .venv/.developer peers
-	$(BIN)/python -m pytest -m peers
+	$(BIN)/python -m pytest -m peers $(SIDE_BY_SIDE)
 
 check: .venv/.developer
 	$(BIN)/ruff check

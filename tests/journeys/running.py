@@ -9,6 +9,7 @@ Rules:
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -142,18 +143,29 @@ class Service:
         return float(found[1]) if found else None
 
 
+def _walk() -> Iterator[int]:
+    first = random.randrange(PORTS.start, PORTS.stop)
+    while True:
+        yield from range(first, PORTS.stop)
+        first = PORTS.start
+
+
+# Below the ports that the system gives to sockets without one: between its look here and its bind a service would lose
+# its port to any of them. Tests that run side by side begin at different places.
+PORTS = range(10_000, 32_768)
+_next_port = _walk()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that are free for UDP and TCP."""
-    with contextlib.ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            stream = held.enter_context(socket.socket())
-            stream.bind((HOST, 0))
-            datagram = held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
-            with contextlib.suppress(OSError):
-                datagram.bind(stream.getsockname())
-                ports.append(stream.getsockname()[1])
-        return ports
+    """Ports of loopback that are free for UDP and TCP, and that no other call has told."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = next(_next_port)
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram, contextlib.suppress(OSError):
+            stream.bind((HOST, port))
+            datagram.bind((HOST, port))
+            ports.append(port)
+    return ports
 
 
 def configure(
