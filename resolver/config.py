@@ -193,6 +193,7 @@ _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
 _FORWARDED: Final = re.compile(r"(?:home|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6))\.arpa\Z", re.ASCII)
 FEW_ADDRESSES: Final = 16
 
+
 def _out_of_bounds(part: Struct, prefix: str, bounds: dict[str, tuple[int, int, str]]) -> Iterator[Fault]:
     for path, (least, greatest, words) in bounds.items():
         if not least <= attrgetter(path)(part) <= greatest:
@@ -258,14 +259,27 @@ def _faults(config: Config) -> Iterator[Fault]:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What is accepted and yet hardly meant, one line each, keys named."""
+    found = []
     few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
     loopback = all(network.is_loopback for network in config.listen.allow)
     if few and not loopback and not config.listen.proxy_from:
-        return (
+        found.append(
             "listen.allow is a handful of addresses and listen.proxy_from is empty: if they are load balancers, all "
-            "their clients share one limit, one list scope and one count; let them send PROXY v2",
+            "their clients share one limit, one list scope and one count; let them send PROXY v2"
         )
-    return ()
+    for number, one in enumerate(config.lists):
+        if not all(map(_may_be_listed, one.guard.protected)):
+            found.append(
+                f"list[{number}].guard.protected holds what no list can (an address, a url, a wildcard): nothing is "
+                "protected by it; name the host"
+            )
+    return tuple(found)
+
+
+def _may_be_listed(name: str) -> bool:
+    """Whether a protected name is one that a line could hold: labels, the last of them no number."""
+    labels = name.strip().removesuffix(".").split(".")
+    return all(labels) and not labels[-1].isdigit() and not re.search(r"[\s/:@*?#=!\[\]]", name.strip())
 
 
 _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
@@ -273,13 +287,25 @@ _FIELD: Final = re.compile(r"^Object (contains unknown|missing required) field `
 
 
 def protected_names(config: Config, one: List) -> tuple[str, ...]:
-    """What no line of a list may block unseen: the operator's names, and the hosts of every feed, receipt and offer of
-    help. An address is left out, since no list holds one."""
+    """What no line of a list may block unseen: the operator's names, and the hosts of every feed, of every receipt and
+    of all that the page links to. Addresses are left out, and so are their names below arpa: lines with these are
+    refused whatever is protected."""
     urls = [url for each in config.lists for url in (each.source.url, each.source.receipt)]
     urls += [offer.url for offer in config.page.help]
-    hosts = [urlsplit(url).hostname or "" for url in urls if "://" in url]
+    page = config.page
+    urls += " ".join((page.operator, page.contact, page.authority, page.law)).split()
+    hosts = set(map(_host_in, urls))
     named = {host for host in hosts if "." in host and ":" not in host and not host.replace(".", "").isdigit()}
     return (*one.guard.protected, *sorted(named))
+
+
+def _host_in(word: str) -> str:
+    """The host of a url or of a mail address, "" where there is none."""
+    word = word.strip("<>()\"',;.")
+    try:
+        return urlsplit(word).hostname or "" if "://" in word else word.partition("@")[2].lower()
+    except ValueError:
+        return ""
 
 
 def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:

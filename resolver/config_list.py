@@ -33,7 +33,7 @@ class Source(_Section, frozen=True):
 
     root: the pinned key: a TUF root, OpenPGP public keys, a minisign public key, a TSIG key, a compile host's key.
     identity: what decrypts: an age identity (tuf), a GnuPG home (openpgp). dated_within: how old a list of openpgp
-    may say it is.
+    may say it is. ca, certificate, key: for `url` and for `receipt`, where they go over TLS.
     """
 
     kind: Kind
@@ -146,9 +146,10 @@ def faults_of_source(source: Source, at: str) -> Iterator[Fault]:
             yield f"{at}.url", "expected dns://ADDRESS:PORT/ZONE or tls://HOST:PORT/ZONE"
     elif not _is_local(url) and not _is_remote(url, "https"):
         yield f"{at}.url", "expected file:///FOLDER or https://HOST/FOLDER"
+    with_tls = url.scheme in _WITH_TLS or source.receipt.startswith("https:")
     for name in ("ca", "certificate", "key"):
-        if getattr(source, name) and url.scheme not in _WITH_TLS:
-            yield f"{at}.{name}", "belongs to an https:// or tls:// url only"
+        if getattr(source, name) and not with_tls:
+            yield f"{at}.{name}", "belongs to an https:// or tls:// url or receipt only"
     if bool(source.certificate) != bool(source.key):
         yield f"{at}.key", "certificate and key are given together or not at all"
     if source.receipt and not source.receipt.startswith("/") and not _is_remote(_split(source.receipt), "https"):

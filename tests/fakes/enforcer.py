@@ -23,7 +23,7 @@ def wire(name: str) -> bytes:
 @dataclass
 class Enforcer:
     """Stands for the service: `enforced` is a serial, "lifted" or "no list". `source`: the lines of [list.source],
-    where it is not the authority's repository; `of_source`: more of them."""
+    where it is not the authority's repository; `of_source`: more of them; `page`: of [page]."""
 
     authority: Authority | None
     folder: Path
@@ -31,6 +31,7 @@ class Enforcer:
     demonstration: bool = True
     source: str = ""
     of_source: str = ""
+    page: str = ""
     now: Callable[[], float] = time.time
     enforced: int | str = "no list"
     fail_swaps: int = 0
@@ -61,6 +62,7 @@ class Enforcer:
             [page]
             addresses = ["192.0.2.1"]
             listen = []
+            {self.page}
             {beat}
             [state]
             directory = "{self.folder}"
@@ -125,9 +127,7 @@ class Enforcer:
                     bits &= ~(codes.BLOCK_SELF | codes.BLOCK_BELOW)
                 if bits:
                     block, exception = (
-                        (codes.BLOCK_SELF, codes.EXCEPT_SELF)
-                        if at == 0
-                        else (codes.BLOCK_BELOW, codes.EXCEPT_BELOW)
+                        (codes.BLOCK_SELF, codes.EXCEPT_SELF) if at == 0 else (codes.BLOCK_BELOW, codes.EXCEPT_BELOW)
                     )
                     if bits & exception:
                         return codes.PASS

@@ -9,10 +9,18 @@ import trustme
 
 
 class Server:
-    """Serves `folder` as the host `name`; `posted` is what was posted, answered with `status`."""
+    """Serves `folder` as the host `name`; `posted` is what was posted, answered with `status` and `location`."""
 
     def __init__(
-        self, folder: Path, ca: trustme.CA, *, clients: bool = False, name: str = "localhost", status: int = 204
+        self,
+        folder: Path,
+        ca: trustme.CA,
+        *,
+        clients: bool = False,
+        name: str = "localhost",
+        status: int = 204,
+        location: str = "",
+        port: int = 0,
     ) -> None:
         posted: list[tuple[str, bytes]] = []
 
@@ -25,6 +33,8 @@ class Server:
             def do_POST(self) -> None:
                 posted.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(status)
+                if location:
+                    self.send_header("Location", location)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -38,7 +48,7 @@ class Server:
             ca.configure_trust(context)
         self.name = name
         self.posted = posted
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Quiet)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused client is expected
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)

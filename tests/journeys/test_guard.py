@@ -12,6 +12,15 @@ from tests.fakes.enforcer import Enforcer
 
 pytestmark = pytest.mark.asyncio
 
+MORE_LISTS = """
+    [[list]]
+    id = "other"
+    demonstration = true
+    [list.source]
+    kind = "tuf"
+    url = "https://feed.authority.test/lists"
+    root = "/srv/root.json"
+"""
 GUARD = "[list.guard]\nexpect_entries = [1, 4000000]\nrefused = 1.0\n"
 
 
@@ -77,14 +86,64 @@ async def test_a_protected_name_in_every_disguise(authority: Authority, tmp_path
     assert not any(map(resolver.blocks, ("xn--bcher-kva.shop.test", "www.xn--bcher-kva.shop.test", "shop.test")))
 
 
-async def test_the_host_of_a_receipt(authority: Authority, tmp_path: Path) -> None:
-    receipt = 'receipt = "https://receipts.authority.test/in"'
-    resolver = resolver_of(authority, tmp_path, of_source=receipt)
-    await published(resolver, b"name.test\nreceipts.authority.test\nauthority.test\n", 7)
+PAGE = """
+    operator = "ISP, https://www.isp.test/block"
+    contact = "Wrong? Write to <abuse@mail.test>."
+    help = [{text = "Help", url = "https://help.test/now"}, {text = "Call", phone = "1"}]
+"""
+
+
+HOSTS = ("www.isp.test", "mail.test", "help.test", "feed.authority.test", "receipts.authority.test")
+"""Of the page's links, of another list's feed, of the receipts."""
+
+
+async def test_a_list_lists_the_hosts_that_we_and_our_visitors_need(authority: Authority, tmp_path: Path) -> None:
+    resolver = resolver_of(
+        authority, tmp_path, MORE_LISTS, page=PAGE, of_source='receipt = "https://receipts.authority.test/in"'
+    )
+    aside = [line for host in HOSTS for line in (host, f"={host}", f"a.b.{host}")] + ["isp.test", "authority.test"]
+    others = ["name.test", *(f"other-{host}" for host in HOSTS)]
+    await published(resolver, "".join(f"{line}\n" for line in [*aside, *others]).encode(), 7)
     record = resolver.list.state.in_force
     assert record is not None
-    assert record.set_aside_lines == {"protected": (2, 3)}
-    assert not resolver.blocks("receipts.authority.test")
+    assert record.set_aside_lines == {"protected": tuple(range(1, len(aside) + 1))}
+    assert (resolver.enforced, record.refused) == (7, {})
+    for host in (*HOSTS, "isp.test", "authority.test"):
+        assert not any(map(resolver.blocks, (host, f"www.{host}", f"a.b.{host}"))), host
+    assert all(map(resolver.blocks, (*others, "www.name.test")))
+
+
+REVERSE = (
+    "53.113.0.203.in-addr.arpa",
+    "113.0.203.in-addr.arpa",
+    "1.2.0.192.in-addr.arpa",
+    "8.b.d.0.1.0.0.2.ip6.arpa",
+    "in-addr.arpa",
+    "arpa",
+)
+ADDRESSES = ("203.0.113.53", "2001:db8::53", "[2001:db8::53]", "203.0.113.0/24", "192.0.2.1", "2001:db8::1")
+
+
+async def test_a_list_lists_the_addresses_of_our_upstream_and_page(authority: Authority, tmp_path: Path) -> None:
+    """Such lines are refused whoever's address it is, which no approval undoes; so are the names that lead to one."""
+    resolver = resolver_of(authority, tmp_path, demonstration=False)
+    await published(resolver, "\n".join(("name.co.uk", *ADDRESSES, *REVERSE)).encode(), 7)
+    record = resolver.list.state.in_force
+    assert record is not None
+    assert (resolver.enforced, record.entries, record.set_aside) == (7, 1, {})
+    assert record.refused_lines == {"address": (2, 3, 4, 5, 6, 7), "reserved": (8, 9, 10, 11, 12), "tld": (13,)}
+    assert resolver.blocks("name.co.uk")
+    assert not any(map(resolver.blocks, REVERSE))
+
+
+async def test_a_list_lists_an_upstream_that_the_operator_has_named(authority: Authority, tmp_path: Path) -> None:
+    resolver = resolver_of(authority, tmp_path, 'protected = ["ns1.dns.isp.test"]\n')
+    await published(resolver, b"name.test\nns1.dns.isp.test\ndns.isp.test\nisp.test\nwww.isp.test\n", 7)
+    record = resolver.list.state.in_force
+    assert record is not None
+    assert record.set_aside_lines == {"protected": (2, 3, 4)}
+    assert not any(map(resolver.blocks, ("ns1.dns.isp.test", "dns.isp.test", "isp.test")))
+    assert all(map(resolver.blocks, ("name.test", "www.isp.test")))
 
 
 async def test_a_popular_file_that_is_missing(authority: Authority, tmp_path: Path) -> None:

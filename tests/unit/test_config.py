@@ -203,9 +203,7 @@ def test_a_marker_left_anywhere_on_a_page_that_is_served_is_refused(name: str) -
 
 def test_a_page_answer_needs_an_address() -> None:
     page = {"addresses": [], **TEXTS}
-    assert fault(document(page=page)).startswith(
-        "resolver.toml: list[0].addresses: no address to answer with"
-    )
+    assert fault(document(page=page)).startswith("resolver.toml: list[0].addresses: no address to answer with")
     assert read({**listed(addresses=["2001:db8::1"]), "page": page})
     assert read({**listed(answer="nodata"), "page": page})
 
@@ -426,3 +424,29 @@ def test_names_that_no_line_may_block_unseen() -> None:
     hosts = ("feed.test", "help.test", "receipts.test")
     assert config.protected_names(found, found.lists[0]) == ("isp.test", *hosts)
     assert config.protected_names(found, found.lists[1]) == hosts
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("write to <abuse@ISP.test>.", ("isp.test",)),
+        ("see https://www.isp.test/wrong, or call", ("www.isp.test",)),
+        ("(https://isp.test:8443)", ("isp.test",)),
+        ("12 Road Street, nobody@host, http://[::1]/, http://[", ()),
+    ],
+)
+def test_whatever_the_page_links_to_is_protected(text: str, hosts: tuple[str, ...]) -> None:
+    found = read(document(page={**TEXTS, "addresses": ["192.0.2.1"], "contact": text}))
+    assert config.protected_names(found, found.lists[0]) == hosts
+
+
+@pytest.mark.parametrize(
+    "name", ["192.0.2.53", "2001:db8::53", "https://isp.test", "*.isp.test", "=isp.test", "", "a..test"]
+)
+def test_a_protected_name_that_no_list_can_hold_is_told(name: str) -> None:
+    found = read(listed(guard={"protected": ["isp.test", name]}))
+    assert [line.partition(" ")[0] for line in config.warnings(found)] == ["list[0].guard.protected"]
+
+
+def test_protected_names_as_they_are_meant_are_no_warning() -> None:
+    assert config.warnings(read(listed(guard={"protected": ["isp.test.", "b\u00fccher.test"]}))) == ()

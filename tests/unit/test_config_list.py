@@ -20,7 +20,7 @@ def faults(**values: object) -> list[str]:
         {"kind": "zone", "url": "dns://192.0.2.1:53/rpz.authority.example"},
         {"kind": "zone", "url": "tls://ns.authority.example/rpz.authority.example", "ca": "/srv/ca.pem"},
         {"identity": "/srv/age", "receipt": "/srv/receipts"},
-        {"receipt": "https://authority.example/receipts"},
+        {"receipt": "https://authority.example/receipts", "ca": "/x", "certificate": "/y", "key": "/z"},
     ],
 )
 def test_what_each_kind_takes(values: dict[str, object]) -> None:
@@ -41,7 +41,7 @@ def test_what_each_kind_takes(values: dict[str, object]) -> None:
         ({"kind": "file", "target": "x"}, "source.target: belongs to a source of kind tuf or image"),
         ({"receipt": "receipts"}, "source.receipt: expected the absolute path"),
         ({"receipt": "http://authority.example/"}, "source.receipt: expected the absolute path"),
-        ({"ca": "/x"}, "source.ca: belongs to an https:// or tls:// url only"),
+        ({"ca": "/x"}, "source.ca: belongs to an https:// or tls:// url or receipt only"),
     ],
 )
 def test_what_a_kind_does_not_take(values: dict[str, object], fault: str) -> None:

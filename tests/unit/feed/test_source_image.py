@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from resolver.authority import statement
@@ -12,6 +13,7 @@ from resolver.feed.confine import Failed
 from resolver.feed.manifest import ReleasesSaid
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.processes import memory_file
+from tests.fakes.https import Server
 from tests.unit.feed.test_state import record
 
 KEY = Ed25519PrivateKey.generate()
@@ -27,6 +29,8 @@ class Folder:
         self.folder.mkdir()
         self.root.write_bytes(statement.pem_of(statement.public_of(KEY)))
         self.facts: list[Facts] = []
+        self.url = self.folder.as_uri() + "/"
+        self.tls = {"ca": "", "certificate": "", "key": ""}
         self.say(1)
 
     def say(self, sequence: int, *, fresh_until: int = NOW + 60, size: int = len(SEALED)) -> None:
@@ -47,13 +51,11 @@ class Folder:
             parent=1,
             output=handle,
             list_id="demo",
-            url=self.folder.as_uri() + "/",
+            url=self.url,
             root=str(self.root),
             target="demo",
             metadata=str(self.kept),
-            ca="",
-            certificate="",
-            key="",
+            **self.tls,
             max_bytes=2**20,
             memory_bytes=2**30,
             seconds=10.0,
@@ -139,3 +141,53 @@ def test_a_file_that_is_no_statement(folder: Folder) -> None:
     folder.root.unlink()
     assert folder.reason() == "root_unusable"
     assert time.time() > NOW
+
+
+# Over https, where both sides show a certificate.
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> trustme.CA:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return ca
+
+
+def known(ca: trustme.CA, folder: Path) -> dict[str, str]:
+    """The authority's certificate and a client's of `ca`."""
+    ca.issue_cert("node.test").private_key_and_cert_chain_pem.write_to_path(str(folder / "node.pem"))
+    return {"ca": str(folder / "ca.pem"), "certificate": str(folder / "node.pem"), "key": str(folder / "node.pem")}
+
+
+def test_an_image_over_https_with_a_client_certificate(folder: Folder, ca: trustme.CA, tmp_path: Path) -> None:
+    folder.tls = known(ca, tmp_path)
+    with Server(folder.folder, ca, clients=True) as server:
+        folder.url = server.url
+        assert folder.fetch() == SEALED
+    assert folder.facts[0].custom.serial == 7
+
+
+@pytest.mark.parametrize("change", ["no certificate", "a stranger's certificate", "another ca", "another host"])
+def test_an_image_of_a_side_that_is_not_known(change: str, folder: Folder, ca: trustme.CA, tmp_path: Path) -> None:
+    folder.tls = known(ca, tmp_path)
+    stranger = trustme.CA()
+    if change == "no certificate":
+        folder.tls |= {"certificate": "", "key": ""}
+    elif change == "a stranger's certificate":
+        stranger.issue_cert("node.test").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "node.pem"))
+    elif change == "another ca":
+        stranger.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with Server(folder.folder, ca, clients=True, name="other.test" if change == "another host" else "localhost") as one:
+        folder.url = f"https://localhost:{one.port}"
+        assert folder.reason() == "unreachable"
+    assert not folder.facts
+
+
+@pytest.mark.parametrize("what", ["demo.json", "image"])
+def test_half_of_what_a_server_has(what: str, folder: Folder, ca: trustme.CA, tmp_path: Path) -> None:
+    folder.tls = known(ca, tmp_path)
+    (path,) = folder.folder.glob(f"*{what}")
+    path.write_bytes(path.read_bytes()[:-20])
+    with Server(folder.folder, ca, clients=True) as server:
+        folder.url = server.url
+        assert folder.reason() == "tampered"

@@ -116,6 +116,25 @@ def test_a_post_is_not_taken(status: int, ca: trustme.CA, tmp_path: Path) -> Non
     assert error.value.status == status
 
 
+def test_a_redirect_of_a_post_is_not_followed(ca: trustme.CA, tmp_path: Path) -> None:
+    with Server(tmp_path, ca) as other, Server(tmp_path, ca, status=307, location=f"{other.url}/here") as server:
+        with pytest.raises(NotFetched) as error:
+            Transport(Access(ca=str(tmp_path / "ca.pem")), 20.0).post(f"{server.url}/receipts", b"{}")
+        assert error.value.status == 307
+    assert other.posted == []
+
+
+def test_a_post_shows_our_certificate_where_the_server_asks_for_it(ca: trustme.CA, tmp_path: Path) -> None:
+    client = str(tmp_path / "client.pem")
+    ca.issue_cert("host.test").private_key_and_cert_chain_pem.write_to_path(client)
+    with Server(tmp_path, ca, clients=True) as server:
+        with pytest.raises(NotFetched):
+            Transport(Access(ca=str(tmp_path / "ca.pem")), 20.0).post(f"{server.url}/receipts", b"1")
+        access = Access(ca=str(tmp_path / "ca.pem"), certificate=client, key=client)
+        Transport(access, 20.0).post(f"{server.url}/receipts", b"2")
+    assert server.posted == [("/receipts", b"2")]
+
+
 def test_a_post_goes_nowhere_without_tls_that_verifies(ca: trustme.CA, tmp_path: Path) -> None:
     with Server(tmp_path, ca) as server, pytest.raises(NotFetched):
         Transport(Access(), 20.0).post(f"{server.url}/receipts", b"{}")
