@@ -261,7 +261,7 @@ def test_client_certificates_belong_to_https_and_come_with_their_key() -> None:
     remote = "https://authority.example/lists"
     assert read(sourced(url=remote, ca="a", certificate="c", key="k"))
     assert "together" in fault(sourced(url=remote, certificate="c"))
-    assert "https:// or tls:// url only" in fault(sourced(ca="a"))
+    assert "https:// or tls:// url or receipt only" in fault(sourced(ca="a"))
 
 
 def test_a_file_that_is_not_toml_says_where() -> None:

@@ -1,5 +1,7 @@
 """Which lines wait for approval, and why; the shipped list."""
 
+import re
+
 import pytest
 
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, SET_ASIDE
@@ -48,7 +50,9 @@ def test_a_line_of_a_demonstration_list(line: str, reason: str | None) -> None:
         ("github.io", "private_suffix"),
         ("GitHub.IO", "private_suffix"),
         ("one.github.io", None),
-        ("cloudfront.net", "infrastructure"),
+        ("cloudfront.net", "private_suffix"),
+        ("b-cdn.net", "infrastructure"),
+        ("shop.b-cdn.net", None),
         ("d1.cloudfront.net", None),
         ("resolver.dns.google", "infrastructure"),
         ("digicert.com", "infrastructure"),
@@ -83,7 +87,10 @@ def test_a_wildcard_of_the_private_section() -> None:
     psl = suffixes.parse(text)
     guard = Protected((), "", "", psl)
     found = read.read(
-        b"a.hosts.test\nb.a.hosts.test\nown.hosts.test\nhosts.test\n", psl, demonstration=True, max_entries=9,
+        b"a.hosts.test\nb.a.hosts.test\nown.hosts.test\nhosts.test\n",
+        psl,
+        demonstration=True,
+        max_entries=9,
         protected=guard,
     )
     assert found.set_aside_lines == {"private_suffix": (1, 4)}
@@ -91,16 +98,32 @@ def test_a_wildcard_of_the_private_section() -> None:
 
 def test_the_shipped_list() -> None:
     groups = [block.splitlines() for block in SHIPPED.strip().split("\n\n")][1:]
-    names = [line for group in groups for line in group[1:]]
-    assert all(group[0].startswith("# ") and len(group) > 1 for group in groups)
-    assert all(group[1:] == sorted(group[1:]) for group in groups)
+    names = [line for group in groups for line in group if line[0] != "#"]
     assert names == names_in(SHIPPED)
+    for group in groups:
+        comments = [line for line in group if line[0] == "#"]
+        told = group[len(comments) :]
+        assert group[: len(comments)] == comments
+        assert told
+        assert told == sorted(told)
+        source = " ".join(comments).partition(" Source: ")[2]
+        assert re.search(r"[a-z]\.(?:com|org|net|goog)[/);]", source), f"{told[0]}: which document tells it?"
     assert len({name.removeprefix("=") for name in names}) == len(names)
-    assert 80 <= len(names) <= 200
+    assert 50 <= len(names) <= 200
     for name in names:
         plain = ascii_name(name.removeprefix("="))
+        above = [plain.split(b".", number)[number].decode() for number in range(1, plain.count(b".") + 1)]
+        assert not set(above) & set(names), f"{name} is protected by what is above it"
         assert not PSL.holds(plain)
         assert read.read(plain, PSL, demonstration=False, max_entries=1).lines == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["akamaiedge.net", "amazonaws.com", "azurefd.net", "cloudfront.net", "edgekey.net", "fastly.net", "google.com"],
+)
+def test_clouds_and_delivery_networks_are_set_aside_whoever_tells_of_them(name: str) -> None:
+    assert GUARD.reason(name.encode()) in ("private_suffix", "infrastructure")
 
 
 @pytest.mark.parametrize("text", ["", " ", "."])
