@@ -259,27 +259,14 @@ def _faults(config: Config) -> Iterator[Fault]:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What is accepted and yet hardly meant, one line each, keys named."""
-    found = []
     few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
     loopback = all(network.is_loopback for network in config.listen.allow)
     if few and not loopback and not config.listen.proxy_from:
-        found.append(
+        return (
             "listen.allow is a handful of addresses and listen.proxy_from is empty: if they are load balancers, all "
-            "their clients share one limit, one list scope and one count; let them send PROXY v2"
+            "their clients share one limit, one list scope and one count; let them send PROXY v2",
         )
-    for number, one in enumerate(config.lists):
-        if not all(map(_may_be_listed, one.guard.protected)):
-            found.append(
-                f"list[{number}].guard.protected holds what no list can (an address, a url, a wildcard): nothing is "
-                "protected by it; name the host"
-            )
-    return tuple(found)
-
-
-def _may_be_listed(name: str) -> bool:
-    """Whether a protected name is one that a line could hold: labels, the last of them no number."""
-    labels = name.strip().removesuffix(".").split(".")
-    return all(labels) and not labels[-1].isdigit() and not re.search(r"[\s/:@*?#=!\[\]]", name.strip())
+    return ()
 
 
 _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)

@@ -47,11 +47,12 @@ def ascii_name(text: str) -> bytes:
 
 
 def can_be_protected(text: str) -> bool:
-    """Whether this is a name that a line could block."""
+    """Whether this is a name that a line could block: an address is none."""
     try:
-        return _LABELS.fullmatch(ascii_name(text)) is not None
+        name = ascii_name(text)
     except ValueError:
         return False
+    return _LABELS.fullmatch(name) is not None and not name.rpartition(b".")[2].isdigit()
 
 
 def popular_names(path: Path) -> str:

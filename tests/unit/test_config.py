@@ -438,15 +438,3 @@ def test_names_that_no_line_may_block_unseen() -> None:
 def test_whatever_the_page_links_to_is_protected(text: str, hosts: tuple[str, ...]) -> None:
     found = read(document(page={**TEXTS, "addresses": ["192.0.2.1"], "contact": text}))
     assert config.protected_names(found, found.lists[0]) == hosts
-
-
-@pytest.mark.parametrize(
-    "name", ["192.0.2.53", "2001:db8::53", "https://isp.test", "*.isp.test", "=isp.test", "", "a..test"]
-)
-def test_a_protected_name_that_no_list_can_hold_is_told(name: str) -> None:
-    found = read(listed(guard={"protected": ["isp.test", name]}))
-    assert [line.partition(" ")[0] for line in config.warnings(found)] == ["list[0].guard.protected"]
-
-
-def test_protected_names_as_they_are_meant_are_no_warning() -> None:
-    assert config.warnings(read(listed(guard={"protected": ["isp.test.", "b\u00fccher.test"]}))) == ()

@@ -134,7 +134,8 @@ def test_no_name(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "can"),
-    [("shop.test", True), ("Bücher.test.", True), ("com", True), ("a b.test", False), ("*.test", False), ("", False)],
+    [("shop.test", True), ("Bücher.test.", True), ("com", True), ("a b.test", False), ("*.test", False), ("", False)]
+    + [(one, False) for one in ("192.0.2.53", "2001:db8::53", "https://isp.test", "=isp.test", "a..test")],
 )
 def test_only_a_name_can_be_protected(text: str, can: bool) -> None:
     assert guard_lines.can_be_protected(text) is can
