@@ -25,6 +25,8 @@ from msgspec.structs import replace
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from resolver import whole
+
 from . import recipients
 from .issue import Issue as Issue
 from .issue import entries_of
@@ -36,7 +38,6 @@ from .repository import (
     Refused,
     Repository,
     read_key,
-    write_file,
 )
 from .shapes import Custom, CustomMalformed, custom_of, to_json
 
@@ -227,9 +228,7 @@ def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries:
         del targets.signed.targets[path]
     for path, data in contents.items():
         digest = hashlib.sha256(data).hexdigest()
-        targets.signed.targets[path] = TargetFile(
-            len(data), {"sha256": digest}, path, {"custom": to_json(custom)}
-        )
+        targets.signed.targets[path] = TargetFile(len(data), {"sha256": digest}, path, {"custom": to_json(custom)})
     targets.signed.version = current.version + 1
     targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
     _sign(targets, repository.signers(root, "targets"))
@@ -259,7 +258,7 @@ def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], 
         digest = hashlib.sha256(data).hexdigest()
         if path not in targets.signed.targets or targets.signed.targets[path].hashes["sha256"] != digest:
             raise Refused(f"{path}: the list that waits is not the one that was signed; publish it again")
-        write_file(repository.targets / f"{digest}.{path}", data, 0o640)
+        whole.write(repository.targets / f"{digest}.{path}", data, 0o640)
     old = repository.current_targets().signed
     versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
     _serve(repository, root, targets, versions=versions, now=now, seconds=FRESH_SECONDS)

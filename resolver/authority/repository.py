@@ -8,13 +8,11 @@
 
 Rules:
 - What is published is what the timestamp leads to; files beyond it are of no effect and may be written again.
-- Every file is written beside its place, fsynced and renamed into it; lists first, the timestamp last.
+- Every file is written whole (`whole`); lists first, the timestamp last.
 - One command at a time.
 """
 
 import fcntl
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
+
+from resolver import whole
 
 _T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
 STAGED_ROOT: Final = "root.json"
@@ -70,6 +70,8 @@ class Repository:
             raise AuthorityError(f"{self.folder}: no such folder; make it with `authority init`")
         with open(self.folder / ".lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for folder in (self.folder, self.metadata, self.targets, self.keys, self.staged):
+                whole.drop_parts(folder)
             yield
 
     # What is published.
@@ -127,7 +129,7 @@ class Repository:
                 (self.keys / "retired").mkdir(mode=0o700, exist_ok=True)
                 old = read_key(path).public_key.keyid[:16]
                 path.replace(self.keys / "retired" / f"{role}-{old}.pem")
-            write_file(path, signer.private_bytes, 0o600)
+            whole.write(path, signer.private_bytes, 0o600)
             made.append(signer)
         return made
 
@@ -137,13 +139,13 @@ class Repository:
         """Put signed metadata where it is served; that of a timestamp takes effect at once."""
         signed: Signed = metadata.signed
         name = "timestamp.json" if signed.type == Timestamp.type else f"{signed.version}.{signed.type}.json"
-        write_file(self.metadata / name, metadata.to_bytes(), 0o644)
+        whole.write(self.metadata / name, metadata.to_bytes(), 0o644)
         if signed.type == Root.type:
-            write_file(self.folder / "root.json", metadata.to_bytes(), 0o644)
+            whole.write(self.folder / "root.json", metadata.to_bytes(), 0o644)
 
     def stage(self, name: str, data: bytes) -> None:
         """Keep what waits for signatures."""
-        write_file(self.staged / name, data, 0o600)
+        whole.write(self.staged / name, data, 0o600)
 
     def staged_lists(self) -> dict[str, Path]:
         """The lists that wait with the targets, by target path."""
@@ -168,23 +170,3 @@ def read_key(path: Path) -> CryptoSigner:
         raise AuthorityError(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError):
         raise AuthorityError(f"{path}: not a private key in PEM, unencrypted") from None
-
-
-def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a file whole or not at all, and have it on the disk."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(handle, mode)
-            os.fsync(handle)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

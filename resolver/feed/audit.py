@@ -12,15 +12,15 @@ Rules:
 
 import hashlib
 import os
-import tempfile
 import threading
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
+
+from resolver import whole
 
 _FIRST: Final = "0" * 64
 MAX_LINE_BYTES: Final = 4096
@@ -84,6 +84,7 @@ class Audit:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
+        whole.drop_parts(path.parent)
         kept = _kept_head(path)
         lines, torn = _lines(path)
         self.broken = ""
@@ -126,7 +127,7 @@ class Audit:
         finally:
             os.close(handle)
         self._head = Head(entry.number, _hash(line))
-        _replace(_head_path(self._path), f"{self._head.number} {self._head.hash}\n".encode())
+        whole.write(_head_path(self._path), f"{self._head.number} {self._head.hash}\n".encode())
 
     def trim(self, before: float, now: float) -> int:
         """Cut the entries from before a time (unix seconds) from the front; returns how many. OSError where the disk
@@ -145,7 +146,7 @@ class Audit:
             self._append(Event.TRIMMED, now, list_id="", serial=0, digest="", detail=detail)
             with open(self._path, "rb") as file:
                 file.seek(sum(len(line) + 1 for line in lines))
-                _replace(self._path, kept + file.read())
+                whole.write(self._path, kept + file.read())
         return cut
 
 
@@ -225,26 +226,6 @@ def _kept_head(path: Path) -> Head:
         return Head(int(number), head)
     except (OSError, ValueError):
         return Head(0, _FIRST)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Have these bytes on the disk as the whole of a file: the old one or the new one, whatever happens."""
-    handle, part = tempfile.mkstemp(suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        os.replace(part, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _lines(path: Path) -> tuple[list[bytes], bool]:

@@ -13,14 +13,13 @@ import asyncio
 import base64
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from resolver import whole
 from resolver.authority import statement
 
 from . import manifest
@@ -89,6 +88,7 @@ class Publisher:
     def publish(self) -> None:
         """Write what is in force now; OSError where the folder cannot be written."""
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        whole.drop_parts(self._folder)
         released = [
             Released(number=one.number, until=one.until, image=base64.b64encode(sealed).decode())
             for one, sealed in self._releases.sealed()
@@ -109,9 +109,7 @@ class Publisher:
             image = ("", 0) if record.withdrawn else self._image(one.store.folder / record.image)
         except FileNotFoundError:
             return self._published(name)  # superseded just now: whoever did that has woken us
-        said = manifest.of_record(
-            record, list_id=name, suspended=found.suspended, image=image, said=self._next(name)
-        )
+        said = manifest.of_record(record, list_id=name, suspended=found.suspended, image=image, said=self._next(name))
         self._write(f"{name}.json", statement.sign(manifest.to_json(said), self._key))
         return f"{said.image}.image" if said.image else ""
 
@@ -157,19 +155,4 @@ class Publisher:
                 path.unlink()
 
     def _write(self, name: str, data: bytes) -> None:
-        handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(handle, READABLE)
-                os.fsync(handle)
-            Path(part).replace(self._folder / name)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        whole.write(self._folder / name, data, READABLE)

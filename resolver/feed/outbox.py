@@ -11,14 +11,13 @@ Rules:
 
 import asyncio
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from resolver import whole
 from resolver.authority import statement
 from resolver.config import Source
 
@@ -28,7 +27,6 @@ FIRST_PAUSE_S: Final = 10
 LONGEST_PAUSE_S: Final = 900
 _SUFFIX: Final = ".json"
 _DUE: Final = ".due"
-_PART: Final = ".part"
 
 _log: Final = logging.getLogger("resolver.feed")
 
@@ -62,8 +60,7 @@ class Outbox:
     def prepare(self) -> None:
         """Make the folder and drop what a crash left half written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in self._folder.glob(f"*{_PART}"):
-            part.unlink()
+        whole.drop_parts(self._folder)
         for due in self._folder.glob(f"*{_DUE}"):
             if not due.with_suffix(_SUFFIX).exists():
                 due.unlink()
@@ -80,8 +77,8 @@ class Outbox:
             path = self._path(f"{name}-{number}")
         source = self._sources.get(list_id)
         if source is not None and source.receipt:
-            _write(path.with_suffix(_DUE), list_id.encode())
-        _write(path, statement.sign(said, self._key))
+            whole.write(path.with_suffix(_DUE), list_id.encode())
+        whole.write(path, statement.sign(said, self._key))
         return path
 
     def has(self, name: str) -> bool:
@@ -138,7 +135,7 @@ class Outbox:
         if source is not None and source.receipt and path.exists():
             name, data = f"{self.host}-{path.name}", path.read_bytes()
             if source.receipt.startswith("/"):
-                _write(Path(source.receipt) / name, data, 0o640)
+                whole.write(Path(source.receipt) / name, data, 0o640)
             else:
                 self._send(source, data)
         due.unlink()
@@ -168,23 +165,3 @@ def _text(path: Path) -> str:
         return path.read_text()
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
-
-
-def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file whole and have it on the disk."""
-    handle, part = tempfile.mkstemp(suffix=_PART, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(handle, mode)
-            os.fsync(handle)
-        Path(part).replace(path)
-    except OSError:
-        Path(part).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

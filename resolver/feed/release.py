@@ -15,7 +15,6 @@ Rules:
 import asyncio
 import hashlib
 import logging
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from resolver import whole
 from resolver.core import codes, image
 
 from . import approve, synthetic
@@ -158,8 +158,7 @@ class Releases:
     def recover(self) -> None:
         """Enforce what is written down and not over; OSError where the folder cannot be used."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in self._folder.glob("*.part"):
-            part.unlink()
+        whole.drop_parts(self._folder)
         try:
             self.written = read(self._folder)
         except ReleasesUnreadable:
@@ -195,7 +194,7 @@ class Releases:
             image=hashlib.sha256(sealed).hexdigest(),
             digest_key=self._keys.digest_id,
         )
-        self._write(f"{number}.image", sealed)
+        whole.write(self._folder / f"{number}.image", sealed)
         self._say(Event.RELEASED_NAME, one, f"until {one.until}, by uid {uid}")
         self._keep(replace(self.written, last=number, releases=(*self.written.releases, one)))
         self._take(one, sealed)
@@ -312,22 +311,9 @@ class Releases:
         return self._folder / f"{one.number}.image"
 
     def _keep(self, written: Written) -> None:
-        self._write(_FILE, msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n")
+        said = msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
+        whole.write(self._folder / _FILE, said)
         self.written = written
-
-    def _write(self, name: str, data: bytes) -> None:
-        part = self._folder / f"{name}.part"
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        part.replace(self._folder / name)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _clean(self) -> None:
         kept = {f"{one.number}.image" for one in self}

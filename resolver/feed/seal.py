@@ -13,13 +13,14 @@ Rules:
 
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from resolver import whole
 
 DIGEST_KEY_BYTES: Final = 16
 SEAL_KEY_BYTES: Final = 32
@@ -61,10 +62,10 @@ def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
     if not any((state / name).exists() for name in _NAMES):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The seal key is written last: where the first write was cut short there is no image yet to lose.
-        _make(state / _NAMES[0], DIGEST_KEY_BYTES)
-        _make(state / _NAMES[1], SEAL_KEY_BYTES)
+        whole.write(state / _NAMES[0], secrets.token_bytes(DIGEST_KEY_BYTES))
+        whole.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
     elif not (state / _NAMES[1]).exists():
-        _make(state / _NAMES[1], SEAL_KEY_BYTES)
+        whole.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
     return _read(state)
 
 
@@ -75,7 +76,7 @@ def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool
     found = next((place for place in places if (place / HOST_KEY).exists()), state)
     if found == state and make and not (state / HOST_KEY).exists():
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make(state / HOST_KEY, HOST_KEY_BYTES)
+        whole.write(state / HOST_KEY, secrets.token_bytes(HOST_KEY_BYTES))
     return Ed25519PrivateKey.from_private_bytes(_read_one(found / HOST_KEY, HOST_KEY_BYTES))
 
 
@@ -108,16 +109,3 @@ def _read_one(path: Path, size: int) -> bytes:
     if open_to_all:
         raise KeyUnusable(f"{path}: others may read or change it; chmod o= it")
     return key
-
-
-def _make(path: Path, size: int) -> None:
-    """Write a new key, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(handle, secrets.token_bytes(size))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    part.replace(path)

@@ -13,7 +13,6 @@ Rules:
 """
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from resolver import whole
 from resolver.authority import statement
 
 from . import manifest
@@ -42,9 +42,7 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
         pinned = statement.pinned_of(root)
     except (OSError, statement.StatementBroken):
         raise Failed(Reason.ROOT_UNUSABLE) from None
-    access = Access(
-        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
-    )
+    access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
     folder = Folder(request, Transport(access, request.seconds), pinned)
     try:
         try:
@@ -115,12 +113,7 @@ class Folder:
     def _keep(self, name: str, data: bytes) -> None:
         try:
             self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = self._kept / f".{name}.part"
-            with open(part, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._kept / f"{name}.json")
+            whole.write(self._kept / f"{name}.json", data)
         except OSError:
             raise Failed(Reason.STATE_NOT_WRITTEN) from None
 

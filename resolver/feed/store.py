@@ -1,25 +1,25 @@
 """The files of one list, and the only order in which they are written: image, floor, state.
 
 Rules:
-- Every file is written whole beside its place, fsynced, renamed into it, and the folder fsynced: a crash
-  leaves the old file or the new one.
+- Every file is written whole (`whole`): a crash leaves the old file or the new one. An image, which another process
+  writes, takes the same steps.
 - An image has its name before the floor speaks of it, the floor is raised before the state speaks of the
   new list: what a start finds in the floor is complete.
 - Folders 0700, files 0600. A file nobody speaks of any more is removed last.
 """
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from resolver import whole
+
 from .state import SINCE_0_1, Floor, Record, State
 
 _STATE: Final = "state.json"
 _FLOOR: Final = "floor.json"
-_PART: Final = ".part"
 _LINE_OCTETS: Final = 4
 _T = TypeVar("_T", State, Floor)
 
@@ -43,8 +43,8 @@ class Store:
         """Make the folder and drop what a crash left half written."""
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for part in self.folder.glob(f"*{_PART}"):
-            part.unlink()
+        whole.drop_parts(self.folder)
+        whole.drop_parts(self.metadata)
 
     def read_state(self) -> State:
         """The state as last written, a new one where there is none; StateUnreadable where it is damaged."""
@@ -56,12 +56,12 @@ class Store:
 
     def open_part(self) -> tuple[int, Path]:
         """A new file to write an image to: its descriptor and its path."""
-        handle, path = tempfile.mkstemp(suffix=_PART, dir=self.folder)
+        handle, path = tempfile.mkstemp(suffix=whole.PART, dir=self.folder)
         return handle, Path(path)
 
     def fsync_image(self, part: Path) -> None:
         """Have the image's bytes on the disk."""
-        _fsync(part)
+        whole.fsync(part)
 
     def rename_image(self, part: Path, name: str) -> None:
         """Give the image its name."""
@@ -69,7 +69,7 @@ class Store:
 
     def fsync_folder(self) -> None:
         """Have the names in the folder on the disk."""
-        _fsync(self.folder)
+        whole.fsync(self.folder)
 
     def write_floor(self, floor: Floor) -> None:
         """Raise the floor."""
@@ -110,13 +110,8 @@ class Store:
             raise StateUnreadable(name) from None
 
     def _write(self, name: str, value: State | Floor) -> None:
-        handle, part = self.open_part()
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_known(msgspec.to_builtins(value))), indent=1) + b"\n")
-            file.flush()
-            os.fsync(handle)
-        part.replace(self.folder / name)
-        self.fsync_folder()
+        known = _known(msgspec.to_builtins(value))
+        whole.write(self.folder / name, msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n")
 
 
 def _known(value: Any) -> Any:
@@ -124,11 +119,3 @@ def _known(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _known(one) for key, one in value.items() if one or key not in SINCE_0_1}
     return [_known(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

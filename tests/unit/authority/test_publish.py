@@ -9,7 +9,8 @@ import pyrage
 import pytest
 from msgspec.structs import replace
 
-from resolver.authority import publish, repository
+from resolver import whole
+from resolver.authority import publish
 from resolver.authority.publish import Issue
 from resolver.authority.repository import AuthorityError, Refused, Repository
 from resolver.feed import processes, source_tuf
@@ -267,7 +268,7 @@ def test_a_publish_that_is_cut_short_is_seen_whole_or_not_at_all(
 ) -> None:
     publish.publish(folder, issue(), now=NOW)
     left = [number]
-    real = repository.write_file
+    real = whole.write
 
     def failing(path: Path, data: bytes, mode: int) -> None:
         left[0] -= 1
@@ -276,8 +277,7 @@ def test_a_publish_that_is_cut_short_is_seen_whole_or_not_at_all(
         real(path, data, mode)
 
     with monkeypatch.context() as patch:
-        for module in (repository, publish):
-            patch.setattr(module, "write_file", failing)
+        patch.setattr(whole, "write", failing)
         with pytest.raises(OSError, match="No space"):
             publish.publish(folder, issue(2, b"c.test"), now=NOW)
     assert fetched(folder)[1] == DATA

@@ -1,11 +1,10 @@
 """The folder an authority signs in."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from resolver.authority.repository import AuthorityError, Repository, read_key, write_file
+from resolver.authority.repository import AuthorityError, Repository, read_key
 
 
 @pytest.fixture
@@ -21,9 +20,9 @@ def test_keys_are_for_their_owner_alone_and_old_ones_are_kept_apart(repository: 
     assert repository.keys.stat().st_mode & 0o777 == 0o700
     found = {path: read_key(path).public_key.keyid for path in repository.keys.rglob("*.pem")}
     assert set(found.values()) == {signer.public_key.keyid for signer in first + second}
-    assert {
-        path.parent.name for path, keyid in found.items() if keyid in [s.public_key.keyid for s in first]
-    } == {"retired"}
+    assert {path.parent.name for path, keyid in found.items() if keyid in [s.public_key.keyid for s in first]} == {
+        "retired"
+    }
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in found)
 
 
@@ -60,20 +59,3 @@ def test_damaged_metadata_is_told_by_its_path(repository: Repository) -> None:
     (repository.metadata / "1.root.json").write_bytes(b"{")
     with pytest.raises(AuthorityError, match=r"1\.root\.json: missing or damaged"):
         repository.root()
-
-
-def test_a_file_that_could_not_be_written_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_file(path, b"old", 0o640)
-    assert path.stat().st_mode & 0o777 == 0o640
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_file(path, b"new", 0o640)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
