@@ -33,7 +33,8 @@ class Source(_Section, frozen=True):
 
     root: the pinned key: a TUF root, OpenPGP public keys, a minisign public key, a TSIG key, a compile host's key.
     identity: what decrypts: an age identity (tuf), a GnuPG home (openpgp). dated_within: how old a list of openpgp
-    may say it is. ca, certificate, key: for `url` and for `receipt`, where they go over TLS.
+    may say it is. ca, certificate, key: for `url` and for `receipt`, where they go over TLS. incremental: whether a
+    sealed copy of the zone is kept, and differences (IXFR) are applied to it.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Source(_Section, frozen=True):
     poll: Seconds = Seconds(15 * 60)
     minimum_serial: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     dated_within: Seconds = Seconds(48 * 3600)
+    incremental: bool = False
     ca: str = ""
     certificate: str = ""
     key: str = ""
@@ -113,6 +115,7 @@ _OF_KINDS: Final = {
     "identity": (("tuf", "openpgp"), ""),
     "format": (("openpgp", "file"), "plain"),
     "dated_within": (("openpgp",), 48 * 3600),
+    "incremental": (("zone",), False),
 }
 _WITH_TLS: Final = ("https", "tls")
 

@@ -1,29 +1,33 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
 """A zone transfer's messages to lines: one line a record, in the grammar that `feed.read_zone` reads.
 
-    =NAME   *.NAME      block the name; block what is below it
-    !=NAME  !*.NAME     exceptions of the same scopes
-    ?trigger            a trigger that is not served: rpz-ip, rpz-client-ip, rpz-nsip, rpz-nsdname, rpz-anything
-    ?action             an action that is not served: rpz-tcp-only, rpz-anything, DNAME, a wildcard of its own name
+    (as core.rpz)       what the record says
     (empty)             SOA, NS, DNSSEC, ZONEMD, what stands at the apex, a record that says what the one before said
 
+Marked, for whoever keeps a zone to apply differences to (RFC 1995), a line ends in a space and the record's mark in 16
+hex digits; a record that says what the one before said has its line, and so has every SOA:
+
+    @SERIAL             an SOA at the apex, its serial in 8 hex digits
+
 Rules:
-- NAME is the owner less the zone's origin, lower-cased; an octet that no listed name has is written as a backslash, so
-  that the line is refused and no octet of a label can pass for another name or another line.
-- CNAME to the root, to `*.`, to rpz-drop and every other data block; CNAME to rpz-passthru, or to the name itself (as
-  it was written before), is an exception.
 - The transfer is one SOA at the apex, records of class IN within the zone, and the same SOA again (RFC 5936 2.2);
-  nothing comes after. Whatever else comes is a problem, and then no line of the transfer counts.
+  nothing comes after. Whatever else comes is a problem, and then no line of the transfer counts. Of a marked one only
+  the first record is held to this: what the order of its SOAs says is for whoever takes its lines.
+- A mark is a keyed digest of owner, type and data, names in them lower-cased and uncompressed; of the TTL it says
+  nothing. It tells the records of one name apart.
 - Each message is read to its end (sections AUTHORITY and ADDITIONAL too): TSIG is its last record or absent.
 """
 
 import cython
 
-from .codes import CLASS_IN, TYPE_CNAME, TYPE_DNAME, TYPE_DS, TYPE_NS, TYPE_OPT, TYPE_RRSIG, TYPE_SOA, TYPE_TSIG
+from .codes import CLASS_IN, TYPE_CNAME, TYPE_DNAME, TYPE_OPT, TYPE_SOA, TYPE_TSIG
 from .name import Name
+from .rpz import BLOCK, EXCEPTION, SKIP
 
 if not cython.compiled:
     from .name import skip, unfold
+    from .rpz import depth_below, said_by, written_as
+    from .siphash import siphash128
 
 # What is wrong with a transfer; 0 for nothing.
 SOUND = 0
@@ -34,7 +38,11 @@ OTHER_SOA = 4
 BEHIND_THE_END = 5
 BAD_CLASS = 6
 
-LINE_OCTETS = 260
+KEY_OCTETS = 16
+MARK_OCTETS = 17
+LINE_OCTETS = 260 + MARK_OCTETS
+_KEY_OCTETS = KEY_OCTETS
+_MARK_OCTETS = MARK_OCTETS
 _LINE_OCTETS = LINE_OCTETS
 _SOUND = SOUND
 _MALFORMED = MALFORMED
@@ -47,37 +55,27 @@ _HEADER = 12
 _IN = CLASS_IN
 _CNAME = TYPE_CNAME
 _DNAME = TYPE_DNAME
-_DS = TYPE_DS
-_NS = TYPE_NS
 _OPT = TYPE_OPT
-_RRSIG = TYPE_RRSIG
 _SOA = TYPE_SOA
 _TSIG = TYPE_TSIG
-_NSEC = 47
-_DNSKEY = 48
-_NSEC3 = 50
-_NSEC3PARAM = 51
-_CDS = 59
-_CDNSKEY = 60
-_ZONEMD = 63
+_PTR = 12
+_MX = 15
 _FIRST_META_TYPE = 249
 _LAST_META_TYPE = 255
-_SKIP = 0
-_BLOCK = 1
-_EXCEPTION = 2
-_NO_ACTION = 3
-_NO_TRIGGER = 4
+_SKIP = SKIP
+_BLOCK = BLOCK
+_EXCEPTION = EXCEPTION
 
 
 class Transfer:
-    """One transfer on its way; offsets in octets.
+    """One transfer on its way; offsets in octets. With a key of 16 octets its lines are marked.
 
-    records: how many records have come. closed: whether the closing SOA has. serial: the zone's. problem: what was
-    wrong. tsig_at: where the TSIG record of the last message begins, 0 where it has none. octets[:written]: the lines
-    of the last message.
+    records: how many records have come. closed: whether the closing SOA has, where lines are not marked. serial: the
+    zone's. problem: what was wrong. tsig_at: where the TSIG record of the last message begins, 0 where it has none.
+    octets[:written]: the lines of the last message.
     """
 
-    def __init__(self, origin):
+    def __init__(self, origin, key=b""):
         self.origin = Name()
         self.owner = Name()
         self.target = Name()
@@ -93,6 +91,12 @@ class Transfer:
         self.written = 0
         self.last = 0
         self.last_size = 0
+        self.marked = len(key) == _KEY_OCTETS
+        if key and not self.marked:
+            raise ValueError("key: not 16 octets")
+        self.key = memoryview(bytes(key) or bytes(_KEY_OCTETS)).cast("Q")
+        self.mark = memoryview(bytearray(_KEY_OCTETS)).cast("Q")
+        self.record = memoryview(bytearray(1 << 17))
         wire = bytes(12) + bytes(origin)
         if unfold(wire, 12, len(wire), self.origin) != len(wire):
             raise ValueError("origin: not a name")
@@ -171,86 +175,39 @@ def _record(data, at, size, transfer):
         return _BAD_CLASS
     if kind == _OPT or _FIRST_META_TYPE <= kind <= _LAST_META_TYPE:
         return _MALFORMED
-    depth = _depth(transfer)
+    depth = depth_below(transfer.owner, transfer.origin)
     if depth < 0:
         return _OUT_OF_ZONE
-    if kind == _SOA:
-        if depth != 0:
-            return _OTHER_SOA
-        problem = _soa(data, at + 10, size, transfer)
-        if problem != _SOUND:
-            return problem
-    elif transfer.records == 0:
+    if kind == _SOA and depth != 0:
+        return _OTHER_SOA
+    if kind != _SOA and transfer.records == 0:
         return _NOT_A_SOA
+    if kind == _SOA:
+        problem = _marked_soa(data, at + 10, size, transfer) if transfer.marked else _soa(data, at + 10, size, transfer)
+        transfer.records += 1
+        return problem
     transfer.records += 1
-    action = _SKIP
-    if depth > 0 and not _says_nothing(kind):
-        action = _NO_TRIGGER if _is_rpz(transfer.owner, transfer.owner.starts[depth - 1]) else _BLOCK
-        if action == _BLOCK and kind == _DNAME:
-            action = _NO_ACTION
-        if action == _BLOCK and kind == _CNAME:
-            stop = unfold(data, at + 10, at + 10 + size, transfer.target)
-            if stop != at + 10 + size:
-                return _MALFORMED
-            action = _action(transfer, depth)
+    if kind == _CNAME and depth > 0:
+        stop = unfold(data, at + 10, at + 10 + size, transfer.target)
+        if stop != at + 10 + size:
+            return _MALFORMED
+    action = said_by(transfer.owner, transfer.origin, depth, kind, transfer.target)
+    if transfer.marked and action != _SKIP and not _mark(data, at + 10, size, kind, transfer):
+        return _MALFORMED
     _line(transfer, depth, action)
     return _SOUND
 
 
-def _depth(transfer):
-    """Return how many labels the owner has below the zone's apex; -1 where it is outside."""
-    owner = transfer.owner
-    origin = transfer.origin
-    start = owner.length - origin.length
-    depth = owner.labels - origin.labels
-    if start < 0 or depth < 0:
-        return -1
-    if depth < owner.labels and owner.starts[depth] != start:
-        return -1
-    i = 0
-    while i < origin.length:
-        if owner.octets[start + i] != origin.octets[i]:
-            return -1
-        i += 1
-    return depth
-
-
-def _says_nothing(kind):
-    """Tell whether records of a type serve the zone itself and are no policy."""
-    if kind == _SOA or kind == _NS or kind == _DS or kind == _ZONEMD or _RRSIG <= kind <= _DNSKEY:
-        return 1
-    return kind == _NSEC3 or kind == _NSEC3PARAM or kind == _CDS or kind == _CDNSKEY
-
-
 def _soa(data, at, size, transfer):
-    """Keep the first SOA, and hold the closing one against it: names unfolded, the five numbers as they are."""
-    end = at + size
-    written = 0
+    """Keep the first SOA, and hold the closing one against it."""
     into = transfer.soa if transfer.records == 0 else transfer.again
-    turns = 2
-    while turns > 0:
-        at = unfold(data, at, end, transfer.target)
-        if at == 0:
-            return _MALFORMED
-        i = 0
-        while i < transfer.target.length:
-            into[written] = transfer.target.octets[i]
-            written += 1
-            i += 1
-        turns -= 1
-    if at + 20 != end:
+    written = _unfolded(data, at, size, transfer, into)
+    if written == 0:
         return _MALFORMED
-    serial = data[at]
-    serial = serial << 8 | data[at + 1]
-    serial = serial << 8 | data[at + 2]
-    serial = serial << 8 | data[at + 3]
-    while at < end:
-        into[written] = data[at]
-        written += 1
-        at += 1
+    _empty_line(transfer)
     if transfer.records == 0:
         transfer.soa_size = written
-        transfer.serial = serial
+        transfer.serial = _serial(into, written)
         return _SOUND
     transfer.closed = 1
     if written != transfer.soa_size:
@@ -263,76 +220,126 @@ def _soa(data, at, size, transfer):
     return _SOUND
 
 
-def _is_rpz(name, at):
-    """Tell whether the label at `at` begins with `rpz-`."""
-    if name.octets[at] < 4:
-        return 0
-    if name.octets[at + 1] != 114 or name.octets[at + 2] != 112:
-        return 0
-    return name.octets[at + 3] == 122 and name.octets[at + 4] == 45
-
-
-def _is_wildcard(name):
-    return name.labels > 0 and name.octets[0] == 1 and name.octets[1] == 42
-
-
-def _action(transfer, depth):
-    """Return what the CNAME's target says: _BLOCK, _EXCEPTION or _NO_ACTION."""
-    target = transfer.target
-    if target.labels == 0:
-        return _BLOCK
-    if target.labels == 1 and _is_rpz(target, 0):
-        if _spells(target, b"\x0crpz-passthru"):
-            return _EXCEPTION
-        return _BLOCK if _spells(target, b"\x08rpz-drop") else _NO_ACTION
-    # The name itself, the zone's origin taken off and the root put in its place.
-    below = transfer.owner.length - transfer.origin.length
-    if target.labels != depth or target.length != below + 1:
-        return _BLOCK
-    i = 0
-    while i < below:
-        if target.octets[i] != transfer.owner.octets[i]:
-            return _BLOCK
-        i += 1
-    if not _is_wildcard(target):
-        return _EXCEPTION
-    # `*.` is NODATA wherever it stands; a wildcard that leads to itself is nothing that is written down anywhere.
-    return _BLOCK if target.labels == 1 else _NO_ACTION
-
-
-def _spells(name, label):
-    size = label[0]
-    i = 0
-    while i <= size:
-        if name.octets[i] != label[i]:
-            return 0
-        i += 1
-    return 1
-
-
-def _line(transfer, depth, action):
-    """Write the line of a record; an empty one where it says nothing, or what the record before it said."""
+def _marked_soa(data, at, size, transfer):
+    """Write the line of an SOA; keep the first one's serial."""
+    written = _unfolded(data, at, size, transfer, transfer.again)
+    if written == 0:
+        return _MALFORMED
+    serial = _serial(transfer.again, written)
+    if transfer.records == 0:
+        transfer.serial = serial
+    siphash128(transfer.key, transfer.again, 0, written, transfer.mark, 0)
     into = transfer.octets
     start = transfer.written
     if start + _LINE_OCTETS > into.shape[0]:
         raise IndexError("transfer: more lines than fit")
-    at = start
-    if action == _NO_TRIGGER:
-        at = _put(into, at, b"\x08?trigger")
-    elif action == _NO_ACTION:
-        at = _put(into, at, b"\x07?action")
-    elif action != _SKIP:
-        at = _named(transfer, depth, action, at)
-    size = at - start
-    if size > 0:
-        if (action == _BLOCK or action == _EXCEPTION) and _is_last(into, start, size, transfer):
-            at = start
-        else:
-            transfer.last = start
-            transfer.last_size = size
+    into[start] = 64
+    _hex(into, start + 1, serial, 8)
+    _end(transfer, start + 9)
+    return _SOUND
+
+
+def _unfolded(data, at, size, transfer, into):
+    """Write an SOA's data, names unfolded and the five numbers as they are; return its length, 0 if malformed."""
+    end = at + size
+    written = 0
+    turns = 2
+    while turns > 0:
+        at = unfold(data, at, end, transfer.target)
+        if at == 0:
+            return 0
+        written = _copied(transfer.target.octets, 0, transfer.target.length, into, written)
+        turns -= 1
+    if at + 20 != end:
+        return 0
+    return _copied(data, at, end, into, written)
+
+
+def _serial(soa, size):
+    serial = soa[size - 20]
+    serial = serial << 8 | soa[size - 19]
+    serial = serial << 8 | soa[size - 18]
+    return serial << 8 | soa[size - 17]
+
+
+def _copied(data, at, end, into, written):
+    """Copy data[at:end] to `written`; return the offset behind it."""
+    while at < end:
+        into[written] = data[at]
+        written += 1
+        at += 1
+    return written
+
+
+def _mark(data, at, size, kind, transfer):
+    """Digest owner, type and data of a record; return 0 where a name in its data does not fill it."""
+    into = transfer.record
+    end = at + size
+    written = _copied(transfer.owner.octets, 0, transfer.owner.length, into, 0)
+    into[written] = kind >> 8
+    into[written + 1] = kind & 255
+    written += 2
+    # Of the types that local data is made of, these have a name that messages may compress (RFC 3597 4).
+    if kind == _CNAME or kind == _DNAME or kind == _PTR or kind == _MX:
+        name = at + 2 if kind == _MX else at
+        if unfold(data, name, end, transfer.target) != end:
+            return 0
+        written = _copied(data, at, name, into, written)
+        written = _copied(transfer.target.octets, 0, transfer.target.length, into, written)
+    else:
+        written = _copied(data, at, end, into, written)
+    siphash128(transfer.key, into, 0, written, transfer.mark, 0)
+    return 1
+
+
+def _empty_line(transfer):
+    into = transfer.octets
+    if transfer.written >= into.shape[0]:
+        raise IndexError("transfer: more lines than fit")
+    into[transfer.written] = 10
+    transfer.written += 1
+    return 0
+
+
+def _end(transfer, at):
+    """End the line that is written up to `at`, with its mark where lines are marked."""
+    into = transfer.octets
+    if transfer.marked:
+        into[at] = 32
+        _hex(into, at + 1, transfer.mark[0], 16)
+        at += _MARK_OCTETS
     into[at] = 10
     transfer.written = at + 1
     return 0
+
+
+def _hex(into, at, number, digits):
+    """Write a number in so many hex digits."""
+    shift = 4 * digits
+    while shift > 0:
+        shift -= 4
+        digit = (number >> shift) & 15
+        into[at] = digit + 48 if digit < 10 else digit + 87
+        at += 1
+    return 0
+
+
+def _line(transfer, depth, action):
+    """Write the line of a record; an empty one where it says nothing, or, unmarked, what the record before it said."""
+    into = transfer.octets
+    start = transfer.written
+    if start + _LINE_OCTETS > into.shape[0]:
+        raise IndexError("transfer: more lines than fit")
+    if action == _SKIP:
+        return _empty_line(transfer)
+    at = written_as(transfer.owner, depth, action, into, start)
+    size = at - start
+    if (action == _BLOCK or action == _EXCEPTION) and not transfer.marked and _is_last(into, start, size, transfer):
+        at = start
+    else:
+        transfer.last = start
+        transfer.last_size = size
+    return _end(transfer, at)
 
 
 def _is_last(into, start, size, transfer):
@@ -345,52 +352,3 @@ def _is_last(into, start, size, transfer):
             return 0
         i += 1
     return 1
-
-
-def _put(into, at, text):
-    """Write a text that its own length precedes; return the offset behind it."""
-    size = text[0]
-    i = 1
-    while i <= size:
-        into[at] = text[i]
-        at += 1
-        i += 1
-    return at
-
-
-def _named(transfer, depth, action, at):
-    """Write marker, scope and name; return the offset behind them."""
-    into = transfer.octets
-    owner = transfer.owner
-    if action == _EXCEPTION:
-        into[at] = 33
-        at += 1
-    label = 0
-    if _is_wildcard(owner):
-        into[at] = 42
-        into[at + 1] = 46
-        at += 2
-        label = 1
-        if depth == 1:
-            into[at] = 46
-            at += 1
-    else:
-        into[at] = 61
-        at += 1
-    first = label
-    while label < depth:
-        if label > first:
-            into[at] = 46
-            at += 1
-        start = owner.starts[label]
-        size = owner.octets[start]
-        i = start + 1
-        while i <= start + size:
-            octet = owner.octets[i]
-            if not (97 <= octet <= 122 or 48 <= octet <= 57 or octet == 45 or octet == 95):
-                octet = 92
-            into[at] = octet
-            at += 1
-            i += 1
-        label += 1
-    return at

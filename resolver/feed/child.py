@@ -2,7 +2,8 @@
 
 Rules:
 - The process is confined before the source is touched.
-- The list goes to the inherited memfd alone, and only when the parent wants it.
+- The list goes to the inherited memfd alone, and only when the parent wants it; a sealed copy of it, where one is kept,
+  to the descriptor for that.
 """
 
 import os
@@ -23,7 +24,7 @@ def work(fetch: Callable[[FetchRequest, Wanted], bool]) -> None:
     """Serve the one request of this process with `fetch`, which returns whether it wrote the list."""
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=FetchRequest)
     os.umask(0o077)
-    confine(request.parent, request.memory_bytes, request.output)
+    confine(request.parent, request.memory_bytes, *request.handles)
 
     def wanted(facts: Facts) -> bool:
         say({"facts": msgspec.to_builtins(facts)})
@@ -37,6 +38,13 @@ def put(handle: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
+
+
+def contents(handle: int) -> bytes:
+    """All that the inherited descriptor `handle` holds."""
+    with os.fdopen(handle, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
 
 
 def not_there(error: NotFetched) -> Failed:

@@ -18,7 +18,8 @@ class FetchRequest(_Message, frozen=True):
     What is named as in the configuration's source is taken from there. resolvers: the upstreams
     (ADDRESS:PORT) that resolve the source's host. serial, issued, digest, targets_keys: of the newest list accepted or
     held, 0 and "" where there is none (issued also where none is said); stale: whether metadata that is no longer fresh
-    will do, for a host without any list.
+    will do, for a host without any list. copy, copy_key, copy_output: inherited descriptors of an incremental zone's
+    sealed copy, of its key and of a file for the next one; -1 stands for none.
     """
 
     parent: int
@@ -43,6 +44,14 @@ class FetchRequest(_Message, frozen=True):
     digest: str = ""
     targets_keys: str = ""
     stale: bool = False
+    copy: int = -1
+    copy_key: int = -1
+    copy_output: int = -1
+
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """Every descriptor that is inherited."""
+        return tuple(one for one in (self.output, self.copy, self.copy_key, self.copy_output) if one >= 0)
 
 
 class Made(Struct, frozen=True, kw_only=True):
@@ -69,7 +78,8 @@ class Facts(_Message, frozen=True):
     """What verified: digest of the list in clear (SHA-256, hex), length, signed facts, who signs, from which pinned
     root (SHA-256, hex) on and by which version of it; `fresh_until` unix seconds, 0 where a source does not say.
 
-    format: what `read` takes the bytes for. made: where the bytes are an image, made elsewhere.
+    format: what `read` takes the bytes for. made: where the bytes are an image, made elsewhere. difference: whether
+    only what has changed came, and was applied to the list that is known.
     """
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -81,6 +91,7 @@ class Facts(_Message, frozen=True):
     pinned: str = ""
     format: Literal["plain", "csv", "rpz"] = "plain"
     made: Made | None = None
+    difference: bool = False
 
 
 class CompileRequest(_Message, frozen=True):

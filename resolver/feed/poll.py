@@ -32,6 +32,7 @@ from .store import Store
 from .transport import Access, Transport
 from .update import ListUpdate
 from .update_image import ImageUpdate
+from .update_zone import ZoneUpdate, forget_copies
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0
@@ -125,7 +126,7 @@ def _audit_of(config: Config, now: float) -> Audit:
     return audit
 
 
-_UPDATES: Final[dict[str, type[ListUpdate]]] = {"image": ImageUpdate}
+_UPDATES: Final[dict[str, type[ListUpdate]]] = {"image": ImageUpdate, "zone": ZoneUpdate}
 
 
 def _guarded(config: Config, one: List) -> List:
@@ -155,7 +156,7 @@ class Feed:
         self._lists = {
             one.id: _UPDATES.get(one.source.kind, ListUpdate)(
                 one,
-                Store(folder_of(config, one.id)),
+                Store(folder_of(config, one.id), copies=one.source.incremental and keys.apart),
                 keys,
                 audit,
                 hooks,
@@ -165,6 +166,7 @@ class Feed:
             )
             for one in (_guarded(config, each) for each in config.lists)
         }
+        self._folders = Path(config.state.directory) / "lists"
         self._wake: dict[str, asyncio.Event] = {}
 
     def __iter__(self) -> Iterator[ListUpdate]:
@@ -176,6 +178,7 @@ class Feed:
     def recover(self) -> None:
         """Put in force every list that is saved here; OSError where the state folder cannot be used."""
         self.outbox.prepare()
+        forget_copies(self._folders, frozenset(self._lists))
         for one in self:
             one.recover()
             if one.list.source.seed and one.floor is None:

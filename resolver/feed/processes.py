@@ -53,7 +53,7 @@ class UpdateFailed(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What a fetch is told of this host: where the source keeps its metadata, who resolves its host, and what was
-    accepted last (0 where nothing was)."""
+    accepted last (0 where nothing was). copy, copy_key, copy_output: as of FetchRequest."""
 
     metadata: Path
     resolvers: tuple[str, ...] = ()
@@ -61,11 +61,12 @@ class Known:
     issued: int = 0
     digest: str = ""
     targets_keys: str = ""
+    copy: int = -1
+    copy_key: int = -1
+    copy_output: int = -1
 
 
-async def fetch_list(
-    one: List, known: Known, handle: int, wanted: Callable[[Facts], bool]
-) -> tuple[Facts, bool]:
+async def fetch_list(one: List, known: Known, handle: int, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
     """Verified facts, and whether the list is wanted and now in memfd `handle`; UpdateFailed otherwise."""
     source = one.source
     request = FetchRequest(
@@ -91,6 +92,9 @@ async def fetch_list(
         digest=known.digest,
         targets_keys=known.targets_keys,
         stale=known.serial == 0,
+        copy=known.copy,
+        copy_key=known.copy_key,
+        copy_output=known.copy_output,
     )
     return await fetch(f"resolver.feed.source_{source.kind}", request, wanted)
 
@@ -133,7 +137,7 @@ async def compile_image(
 
 async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
     """Verified facts, and whether the list is wanted and now in `request.output`; UpdateFailed otherwise."""
-    async with _child(module, (request.output,), request.seconds) as child:
+    async with _child(module, request.handles, request.seconds) as child:
         facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
         go = wanted(facts)
         if _part(await _ask(child, b"go" if go else b"stop"), "done", bool) is not go:
@@ -157,9 +161,7 @@ def memory_file(name: str, content: bytes = b"") -> int:
 
 
 @asynccontextmanager
-async def _child(
-    module: str, handles: tuple[int, ...], seconds: float
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _child(module: str, handles: tuple[int, ...], seconds: float) -> AsyncIterator[asyncio.subprocess.Process]:
     child = await _started(module, handles)
     try:
         async with asyncio.timeout(seconds):

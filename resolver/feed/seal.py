@@ -5,6 +5,8 @@ Rules:
   neither is ever written beside an image by anyone but this module, and then 0600.
 - Keys come from the configured folder, else from the credentials folder systemd hands over, else they are
   made in the state folder. A folder that holds only one of the two is an error: a host has both or none.
+- What opens the copy of a zone (feed.zone_copy) is made from the seal key, anew for each list, and written nowhere.
+  That copy holds names: whether the keys lie apart from the state, and so from it, is told with them.
 - The host key (Ed25519) signs what this host says of its lists. It comes from the same folders where it is there, else
   it is made in the state folder at the first start; who may believe it pins its public half.
 - A seal is BLAKE2b-256 keyed with the seal key over the whole image; it is held against the file in
@@ -26,10 +28,13 @@ DIGEST_KEY_BYTES: Final = 16
 SEAL_KEY_BYTES: Final = 32
 SEAL_BYTES: Final = 32
 HOST_KEY_BYTES: Final = 32
+COPY_KEY_BYTES: Final = 32
 HOST_KEY: Final = "host.key"
 _NAMES: Final = ("digest.key", "seal.key")
+_SIZES: Final = (DIGEST_KEY_BYTES, SEAL_KEY_BYTES)
 _PERSON: Final = b"list image"
 _KEY_ID_PERSON: Final = b"digest key id"
+_COPY_PERSON: Final = b"zone copy key"
 
 
 class KeyUnusable(Exception):
@@ -42,23 +47,32 @@ class SealBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The digest key (16 octets) and the seal key (32 octets) of this host."""
+    """The digest key (16 octets) and the seal key (32 octets) of this host.
+
+    apart: whether they lie outside the state folder.
+    """
 
     digest: bytes = field(repr=False)
     seal: bytes = field(repr=False)
+    apart: bool = field(default=False, repr=False, compare=False)
 
     @property
     def digest_id(self) -> str:
         """Tells one digest key from another without telling the key."""
         return hashlib.blake2b(self.digest, digest_size=8, person=_KEY_ID_PERSON).hexdigest()
 
+    def copy_key(self, list_id: str) -> bytes:
+        """The 32 octets that open the copy of a list's zone, and nothing else."""
+        made = hashlib.blake2b(list_id.encode(), digest_size=COPY_KEY_BYTES, key=self.seal, person=_COPY_PERSON)
+        return made.digest()
+
 
 def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
     """Keys of `folder`, else of `credentials` where it holds them, else of `state`, made there if need be."""
     if folder:
-        return _read(Path(folder))
+        return _read(Path(folder), state)
     if credentials and any((Path(credentials) / name).exists() for name in _NAMES):
-        return _read(Path(credentials))
+        return _read(Path(credentials), state)
     if not any((state / name).exists() for name in _NAMES):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The seal key is written last: where the first write was cut short there is no image yet to lose.
@@ -66,7 +80,7 @@ def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
         whole.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
     elif not (state / _NAMES[1]).exists():
         whole.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
-    return _read(state)
+    return _read(state, state)
 
 
 def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool) -> Ed25519PrivateKey:
@@ -93,9 +107,9 @@ def unseal(data: bytes | memoryview, key: bytes) -> memoryview:
     return image
 
 
-def _read(folder: Path) -> Keys:
-    sizes = zip(_NAMES, (DIGEST_KEY_BYTES, SEAL_KEY_BYTES), strict=True)
-    return Keys(*(_read_one(folder / name, size) for name, size in sizes))
+def _read(folder: Path, state: Path) -> Keys:
+    digest, seal = (_read_one(folder / name, size) for name, size in zip(_NAMES, _SIZES, strict=True))
+    return Keys(digest, seal, not folder.resolve().is_relative_to(state.resolve()))
 
 
 def _read_one(path: Path, size: int) -> bytes:

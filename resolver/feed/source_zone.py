@@ -9,46 +9,44 @@ Rules:
 - Serials go on in 63 bits where the zone's 32 bits wrap around, so that a list's serials only grow.
 - A zone has no date: it is issued when this host first sees its serial. The digest is that of its lines, in order of
   their octets and each once, so that every primary of a zone gives the same.
-- The whole zone is asked for (AXFR), never a difference (IXFR): what it would be applied to is not kept in clear.
+- The whole zone is asked for (AXFR). Where the source is incremental, this process is handed a sealed copy of the zone
+  and asks for what has changed since (IXFR); whatever is wrong with that answer, nothing of it is taken, and the whole
+  zone is asked for at once. The whole is asked for once a week as well, so that no error in a difference stays.
+- An incremental source's list is its sorted lines, the same whichever way they came; the new copy goes, sealed, to the
+  descriptor that is handed over for it, when and only when the list goes to its own.
 """
 
-import bisect
 import hashlib
 import itertools
-import operator
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import dns.exception
-import dns.flags
-import dns.message
 import dns.name
-import dns.opcode
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.rdtypes.ANY.SOA
 import dns.tsig
 from msgspec.structs import replace
 
 from resolver.authority import shapes
-from resolver.core import transfer
 
-from . import tsig
-from .child import Wanted, put, work
+from . import difference, tsig, zone_copy
+from .child import Wanted, contents, put, work
 from .confine import Failed, run
+from .difference import Answer
 from .messages import Facts, FetchRequest, Reason
 from .transfer_stream import Connection, Cut, TooMuch, Unreachable, zone_of
 from .transport import Access
+from .zone_copy import Copy
+from .zone_primary import Primary
 
-WIRE_SHARE: Final = 8
-"""How many octets may come for one of the list's."""
+WHOLE_AGAIN_S: Final = 7 * 86400
+DIFFERENCE_SHARE: Final = 0.25
+"""Of the time of a fetch, at the most, for a difference: what is left is for the whole zone."""
 
 _HALF: Final = 2**31
 _WRAP: Final = 2**32
@@ -64,81 +62,11 @@ def serial_after(known: int, soa: int) -> int | None:
 
 def digest_of(zone: dns.name.Name, data: bytes) -> str:
     """SHA-256, in hex, of a zone's lines sorted by their octets, each once, below the zone's name."""
-    lines = data.split(b"\n")
-    lines.sort()
     hashed = hashlib.sha256(b"rpz " + zone.to_digestable() + b"\n")
-    del lines[: bisect.bisect_right(lines, b"")]
-    once = itertools.compress(lines, map(operator.ne, lines, itertools.chain(lines[1:], (b"",))))
+    once = difference.once(data)
     while part := list(itertools.islice(once, 4096)):
         hashed.update(b"\n".join(part) + b"\n")
     return hashed.hexdigest()
-
-
-class Primary:
-    """A zone's primary, asked with one key over one connection. `clock` returns unix seconds."""
-
-    def __init__(
-        self, connection: Connection, zone: dns.name.Name, key: dns.tsig.Key, clock: Callable[[], float]
-    ) -> None:
-        self._connection = connection
-        self._zone = zone
-        self._key = key
-        self._clock = clock
-
-    def soa(self) -> dns.rdtypes.ANY.SOA.SOA:
-        """The zone's SOA, verified; Failed where there is none."""
-        query, wire = self._query("SOA")
-        self._connection.send(wire)
-        answer = next(self._connection.messages(2**17))
-        try:
-            reply = dns.message.from_wire(answer, keyring={self._key.name: self._key}, request_mac=query.mac)
-        except dns.tsig.BadSignature:
-            raise Failed(Reason.TAMPERED) from None
-        except (dns.exception.DNSException, NotImplementedError):
-            raise Failed(Reason.TRANSFER) from None
-        if not reply.had_tsig or not query.is_response(reply) or reply.rcode() != dns.rcode.NOERROR:
-            raise Failed(Reason.TRANSFER)
-        found = reply.get_rrset(reply.answer, self._zone, dns.rdataclass.IN, dns.rdatatype.SOA)
-        record = found[0] if found is not None and len(found) == 1 else None
-        if not isinstance(record, dns.rdtypes.ANY.SOA.SOA):
-            raise Failed(Reason.TRANSFER)
-        return record
-
-    def zone(self, most: int) -> tuple[int, bytes]:
-        """The serial and the lines of the whole zone, verified; Failed otherwise: OVERSIZED above `most` octets."""
-        query, wire = self._query("AXFR")
-        found = transfer.Transfer(self._zone.to_digestable())
-        stream = tsig.Stream(self._key, query.mac or b"")
-        self._connection.send(wire)
-        lines, size, records = [], 0, 0
-        for message in self._connection.messages(WIRE_SHARE * most):
-            if not _answers(message, wire):
-                raise Failed(Reason.TRANSFER)
-            problem = transfer.walk(message, len(message), found)
-            if problem != transfer.SOUND or found.records == records:
-                raise Failed(Reason.TRANSFER)
-            stream.take(message, found.tsig_at, int(self._clock()), last=bool(found.closed))
-            records = found.records
-            lines.append(found.lines())
-            size += len(lines[-1])
-            if size > most:
-                raise Failed(Reason.OVERSIZED)
-            if found.closed:
-                break
-        return found.serial, b"".join(lines)
-
-    def _query(self, kind: str) -> tuple[dns.message.QueryMessage, bytes]:
-        query = dns.message.make_query(self._zone, kind, flags=0)
-        query.use_tsig(self._key)
-        return query, query.to_wire()
-
-
-def _answers(message: bytes, query: bytes) -> bool:
-    """Whether a message of a transfer has the id and, where it has one, the question of `query`, and no error."""
-    if len(message) < 12 or message[:2] != query[:2] or message[2] & 0xFA != 0x80 or message[3] & 15:
-        return False
-    end = query.index(b"\0", 12) + 5
-    return message[4:6] == b"\0\0" or message[12:end].lower() == query[12:end].lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,36 +105,50 @@ def _reasons() -> Iterator[None]:
         raise Failed(Reason.TAMPERED if error.forged else Reason.TRANSFER) from None
 
 
+Connect = Callable[[float], Primary]
+"""Connects to the primary for a share of a fetch's time; the connection before ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone that was transferred: its 32-bit serial, its lines, and what is kept of it where it is incremental."""
+
+    serial: int
+    data: bytes
+    copy: Copy | None = None
+    difference: bool = False
+
+
 def fetch(request: FetchRequest, wanted: Wanted, clock: Callable[[], float] = time.time) -> bool:
     """Ask, verify, and write the list to the output where `wanted` says so; return whether it was written."""
     pinned = pinned_by(request)
-    access = Access(
-        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
-    )
-    with _reasons():
-        connection = Connection(request.url, access, request.seconds)
-        try:
-            data = _wanted_zone(request, pinned, Primary(connection, pinned.zone, pinned.key, clock), wanted, clock)
-        finally:
-            connection.close()
-    if data is None:
+    access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
+    with _reasons(), ExitStack() as opened:
+
+        def connect(share: float) -> Primary:
+            opened.close()
+            connection = opened.enter_context(closing(Connection(request.url, access, request.seconds * share)))
+            return Primary(connection, pinned.zone, pinned.key, clock)
+
+        found = _wanted_zone(request, pinned, connect, wanted, clock)
+    if found is None:
         return False
+    data, sealed = found
     put(request.output, data)
+    put(request.copy_output, sealed)
     return True
 
 
 def _wanted_zone(
-    request: FetchRequest,
-    pinned: Pinned,
-    primary: Primary,
-    wanted: Wanted,
-    clock: Callable[[], float],
-) -> bytes | None:
-    """The zone's lines where `wanted` says so, else None."""
+    request: FetchRequest, pinned: Pinned, connect: Connect, wanted: Wanted, clock: Callable[[], float]
+) -> tuple[bytes, bytes] | None:
+    """The zone's lines and the copy of it, sealed, where `wanted` says so, else None."""
     signer = tsig.fingerprint(pinned.key)
-    soa = primary.soa()
     # A list that another key has signed says nothing of this key's serials.
     known = request.serial if request.targets_keys == signer else 0
+    ours = _kept(request, pinned, int(clock())) if known else None
+    primary = connect(DIFFERENCE_SHARE if ours else 1.0)
+    soa = primary.soa()
     facts = Facts(
         digest=request.digest or "0" * 64,
         length=0,
@@ -222,17 +164,75 @@ def _wanted_zone(
     confirmed = known > 0 and _serial(known, soa.serial) == known
     if confirmed and not wanted(facts):
         return None
-    transferred, data = primary.zone(request.max_bytes)
-    serial, digest = _serial(known, transferred), digest_of(pinned.zone, data)
+    zone = _changed(primary, ours, known, request.max_bytes, int(clock())) if ours else None
+    if ours and zone is None:
+        primary = connect(1.0 - DIFFERENCE_SHARE)
+    if zone is None:
+        zone = _whole(primary, request.max_bytes, int(clock()), copied=request.copy_key >= 0)
+    serial, digest = _serial(known, zone.serial), digest_of(pinned.zone, zone.data)
+    sealed = _sealed(request, pinned, zone.copy, serial, digest)
     if confirmed:
         # It was said to be the list that is known, and only its image is missing here.
         if serial != known:
             raise Failed(Reason.TRANSFER)
         if digest != request.digest:
             raise Failed(Reason.SERIAL_REUSED)
-        return data
-    custom = replace(facts.custom, serial=serial, issued=int(clock()))
-    return data if wanted(replace(facts, digest=digest, length=len(data), custom=custom)) else None
+        return zone.data, sealed
+    same = (serial, digest) == (known, request.digest)
+    custom = replace(facts.custom, serial=serial, issued=request.issued if same else int(clock()))
+    facts = replace(facts, digest=digest, length=len(zone.data), custom=custom, difference=zone.difference)
+    return (zone.data, sealed) if wanted(facts) else None
+
+
+def _changed(primary: Primary, ours: Copy, known: int, most: int, now: int) -> Zone | None:
+    """The zone by what has changed in ours since the serial `known`; None where that does not come as it has to."""
+    answer = Answer(ours.entries, known % _WRAP)
+    try:
+        primary.marked(answer, ours.marks, most, since=known % _WRAP)
+    except (Failed, Cut, TooMuch, Unreachable, tsig.NotVerified):
+        return None
+    whole_at = now if answer.is_whole else ours.whole_at
+    return _zone_of(answer, ours.marks, whole_at, most)
+
+
+def _whole(primary: Primary, most: int, now: int, *, copied: bool) -> Zone:
+    """The whole zone, with what is kept of it where it is to be `copied`."""
+    if not copied:
+        return Zone(*primary.zone(most))
+    answer, marks = Answer(), os.urandom(zone_copy.MARKS_OCTETS)
+    primary.marked(answer, marks, most)
+    return _zone_of(answer, marks, now, most)
+
+
+def _zone_of(answer: Answer, marks: bytes, whole_at: int, most: int) -> Zone:
+    entries = answer.result()
+    data = difference.lines_of(entries)
+    if len(data) > most:
+        raise Failed(Reason.OVERSIZED)
+    return Zone(answer.serial, data, Copy(marks, whole_at, entries), not answer.is_whole)
+
+
+def _kept(request: FetchRequest, pinned: Pinned, now: int) -> Copy | None:
+    """The copy of the zone that is known, None where there is none that opens, or where the whole is due."""
+    if min(request.copy, request.copy_key) < 0:
+        return None
+    bound = _bound(request, pinned, request.serial, request.digest)
+    try:
+        ours = zone_copy.unseal(contents(request.copy), contents(request.copy_key), request.url, bound)
+    except zone_copy.CopyUnusable:
+        return None
+    return ours if 0 <= now - ours.whole_at < WHOLE_AGAIN_S else None
+
+
+def _sealed(request: FetchRequest, pinned: Pinned, copy: Copy | None, serial: int, digest: str) -> bytes:
+    if copy is None:
+        return b""
+    bound = _bound(request, pinned, serial, digest)
+    return zone_copy.seal(copy, contents(request.copy_key), request.url, bound)
+
+
+def _bound(request: FetchRequest, pinned: Pinned, serial: int, digest: str) -> bytes:
+    return zone_copy.binding(list_id=request.list_id, zone=pinned.zone.to_digestable(), serial=serial, digest=digest)
 
 
 def _serial(known: int, soa: int) -> int:

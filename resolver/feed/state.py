@@ -74,6 +74,11 @@ class Record(_Part, frozen=True):
         return self.image and f"{self.generation}.lines"
 
     @property
+    def copy(self) -> str:
+        """The name of the file with the sealed copy of the list's zone, where one is kept."""
+        return self.image and f"{self.generation}.copy"
+
+    @property
     def identity(self) -> tuple[int, str]:
         """Serial and digest: what tells one list from another."""
         return self.serial, self.digest

@@ -5,6 +5,7 @@ Rules:
   writes, takes the same steps.
 - An image has its name before the floor speaks of it, the floor is raised before the state speaks of the
   new list: what a start finds in the floor is complete.
+- The copy of a zone comes last, and only of what came in force or is held: without it the whole zone is fetched.
 - Folders 0700, files 0600. A file nobody speaks of any more is removed last.
 """
 
@@ -29,10 +30,11 @@ class StateUnreadable(Exception):
 
 
 class Store:
-    """The folder of one list."""
+    """The folder of one list. copies: whether copies of its zone may be there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, copies: bool = False) -> None:
         self.folder = folder.absolute()
+        self.copies = copies
 
     @property
     def metadata(self) -> Path:
@@ -58,6 +60,12 @@ class Store:
         """A new file to write an image to: its descriptor and its path."""
         handle, path = tempfile.mkstemp(suffix=whole.PART, dir=self.folder)
         return handle, Path(path)
+
+    def keep_copy(self, part: Path, name: str) -> None:
+        """Have the copy of a zone on the disk, and give it its name."""
+        whole.fsync(part)
+        part.replace(self.folder / name)
+        self.fsync_folder()
 
     def fsync_image(self, part: Path) -> None:
         """Have the image's bytes on the disk."""
@@ -91,10 +99,12 @@ class Store:
         return int.from_bytes(data[_LINE_OCTETS * slot : _LINE_OCTETS * (slot + 1)], "little") or None
 
     def clean(self, state: State, floor: Floor | None) -> None:
-        """Remove the images and lines that neither state nor floor speak of."""
-        records = [state.in_force, state.previous, state.held and state.held.record, floor and floor.record]
+        """Remove the images, lines and copies that neither state nor floor speak of, and the previous list's copy."""
+        newest = [state.in_force, state.held and state.held.record, floor and floor.record]
+        records = [*newest, state.previous]
         kept = {name for record in records if record for name in (record.image, record.lines)}
-        for pattern in ("*.image", "*.lines"):
+        kept |= {record.copy for record in newest if record and self.copies}
+        for pattern in ("*.image", "*.lines", "*.copy"):
             for path in self.folder.glob(pattern):
                 if path.name not in kept:
                     path.unlink()

@@ -70,9 +70,22 @@ class ListUpdate(ProvedList):
                 self.newest = facts.custom.issued, (facts.custom.serial, facts.digest)
             return reason is None and self._due(facts) and not facts.custom.withdrawn
 
+        facts, fetched = await fetch_list(self.list, self.known(), handle, wanted)
+        if refused[0] is not None:
+            raise UpdateFailed(refused[0])
+        self.fresh_until = facts.fresh_until
+        return facts, fetched
+
+    @property
+    def newest_record(self) -> Record | None:
+        """The newest list that was accepted: what is held, else the floor."""
         floor = self.floor.record if self.floor is not None else None
-        newest = self.state.held.record if self.state.held is not None else floor
-        known = Known(
+        return self.state.held.record if self.state.held is not None else floor
+
+    def known(self) -> Known:
+        """What a fetch is told of this host."""
+        newest = self.newest_record
+        return Known(
             metadata=self.store.metadata,
             resolvers=self.resolvers,
             serial=newest.serial if newest else 0,
@@ -80,11 +93,6 @@ class ListUpdate(ProvedList):
             digest=newest.digest if newest else "",
             targets_keys=newest.targets_keys if newest else "",
         )
-        facts, fetched = await fetch_list(self.list, known, handle, wanted)
-        if refused[0] is not None:
-            raise UpdateFailed(refused[0])
-        self.fresh_until = facts.fresh_until
-        return facts, fetched
 
     def _due(self, facts: Facts) -> bool:
         held = self.state.held

@@ -1,5 +1,6 @@
-"""A scripted primary of one zone: it answers SOA and AXFR over TCP, signed, and sends what a test tells it to."""
+"""A scripted primary of one zone: it answers SOA, AXFR and IXFR over TCP, signed, and sends what a test tells it to."""
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -56,9 +57,9 @@ def signed(
     last: bool = True,
 ) -> Iterator[bytes]:
     """A transfer's messages, the first, each `every`-th and (where `last`) the last one signed."""
-    context = None
+    context, kind = None, dns.rdatatype.to_text(query.question[0].rdtype)
     for number, records in enumerate(batches):
-        one = message(records, query.id, "AXFR" if number == 0 else "")
+        one = message(records, query.id, kind if number == 0 else "")
         if number % every == 0 or (last and number == len(batches) - 1):
             one.use_tsig(key)
             one.request_mac = query.mac or b""
@@ -70,17 +71,25 @@ def signed(
             yield wire
 
 
+def cut(records: Sequence[Record], size: int) -> list[list[Record]]:
+    """Records in messages of `size` each."""
+    return [list(records[at : at + size]) for at in range(0, len(records), size)]
+
+
 Script = Callable[[dns.message.Message], Iterator[bytes]]
 
 
 @dataclass
 class Primary:
-    """What it serves: its serial, its records between the two SOA; `script` answers AXFR instead of them."""
+    """What it serves: its serial, its records between the two SOA; `script` answers AXFR instead of them, `difference`
+    IXFR. It knows the zones it has served since `publish` was called first, and has no difference to any other."""
 
     serial: int = 1
     records: list[Record] = field(default_factory=list)
     key: dns.tsig.Key = field(default_factory=lambda: KEY)
     script: Script | None = None
+    difference: Script | None = None
+    before: list[tuple[int, list[Record]]] = field(default_factory=list)
     rcode: int = dns.rcode.NOERROR
     sign_soa: bool = True
     asked: list[str] = field(default_factory=list)
@@ -93,8 +102,26 @@ class Primary:
 
     def whole(self, size: int = 100) -> list[list[Record]]:
         """The zone in messages of `size` records."""
-        records = [soa(self.serial), *self.records, soa(self.serial)]
-        return [records[at : at + size] for at in range(0, len(records), size)]
+        return cut([soa(self.serial), *self.records, soa(self.serial)], size)
+
+    def publish(self, serial: int, records: Sequence[Record]) -> None:
+        """Serve these records under a new serial, and know what has changed."""
+        self.before.append((self.serial, self.records))
+        self.serial, self.records = serial, list(records)
+
+    def changes(self, since: int, size: int = 100) -> list[list[Record]]:
+        """What has changed since a serial, a difference for each serial; the whole zone where that is not known."""
+        if since == self.serial:
+            return [[soa(since)]]
+        steps = [*self.before, (self.serial, self.records)]
+        at = next((number for number, (serial, _) in enumerate(steps) if serial == since), None)
+        if at is None:
+            return self.whole(size)
+        sent = [soa(self.serial)]
+        for (old, gone), (new, come) in itertools.pairwise(steps[at:]):
+            sent += [soa(old), *(one for one in gone if one not in come)]
+            sent += [soa(new), *(one for one in come if one not in gone)]
+        return cut([*sent, soa(self.serial)], size)
 
     def answer(self, wire: bytes) -> Iterator[bytes]:
         """The messages that answer a query."""
@@ -108,6 +135,9 @@ class Primary:
                 one.use_tsig(self.key)
                 one.request_mac = query.mac or b""
             yield one.to_wire()
+        elif kind == "IXFR":
+            since = query.authority[0][0].serial
+            yield from self.difference(query) if self.difference else signed(query, self.changes(since), key=self.key)
         else:
             yield from self.script(query) if self.script else signed(query, self.whole(), key=self.key)
 

@@ -1,58 +1,18 @@
 """A zone over its life: transferred, confirmed, rolled back, held; its hard limit counts from the last word."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import dns.name
 import dns.tsig
 import pytest
 
-from resolver import config
-from tests.fakes.authority import Authority
-from tests.fakes.enforcer import Enforcer
-from tests.fakes.primary import KEY, Primary, Record, key_file
+from tests.fakes.primary import KEY, Primary, key_file
+from tests.fakes.zoned import Zoned, blocks
 
 pytestmark = pytest.mark.asyncio
 
 HOUR = 3600
-
-
-def blocks(*names: str) -> list[Record]:
-    return [(owner, "CNAME", ".") for name in names for owner in (name, f"*.{name}")]
-
-
-class Zoned(Enforcer):
-    """Fed by a zone; its clock is this host's, moved on by `later` seconds."""
-
-    def __init__(self, primary: Primary, folder: Path, root: Path, settings: str = "") -> None:
-        self.primary, self.root, self.later = primary, root, 0.0
-        super().__init__(cast(Authority, None), folder, settings, now=lambda: time.time() + self.later)
-
-    def configured(self) -> config.Config:
-        text = f"""
-            [upstream]
-            servers = ["127.0.0.1:5301"]
-            [page]
-            addresses = ["192.0.2.1"]
-            listen = []
-            [state]
-            directory = "{self.folder}"
-            [[list]]
-            id = "demo"
-            demonstration = true
-            hard_limit = "4h"
-            expire = "lift"
-            [list.source]
-            kind = "zone"
-            url = "{self.primary.url}"
-            root = "{self.root}"
-            poll = "1m"
-            [list.guard]
-            {self.settings or 'expect_entries = [1, 10]'}
-        """
-        return config.parse(text, "resolver.toml")
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ DATA = (
 )  # fmt: skip
 
 
-def walked(core: cases.Core, messages: tuple[bytes, ...]) -> tuple[Any, ...]:
+def walked(core: cases.Core, messages: tuple[bytes, ...], key: bytes = b"") -> tuple[Any, ...]:
     """What each message gave, and where the transfer then stands."""
-    found, said = core("transfer").Transfer(ORIGIN), []
+    found, said = core("transfer").Transfer(ORIGIN, key), []
     for one in messages:
         problem = core("transfer").walk(one, len(one), found)
         said.append((problem, found.lines(), found.tsig_at))
@@ -91,6 +91,27 @@ def test_transfers_whole_and_damaged() -> None:
 
     run()
     cases.assert_met("transfers", "SOUND", "MALFORMED", "NOT_A_SOA", "OTHER_SOA", "BEHIND_THE_END", "closed")
+
+
+def test_marked_transfers_whole_and_damaged() -> None:
+    @cases.of(0.05)
+    @given(cases.randoms)
+    def run(r: random.Random) -> None:
+        records = [*zone(r), *(record(r) for _ in range(r.randrange(5)))]
+        sent = message(records).to_wire()
+        said, count, closed, _ = cases.both(walked, (damaged(r, sent),), bytes(range(16)))
+        problem, lines, _ = said[0]
+        cases.count("marked transfers", PROBLEMS[problem])
+        assert not closed
+        if problem == transfer.SOUND:
+            assert lines.count(b"\n") == count
+            for one in filter(None, lines.split(b"\n")):
+                text, mark = one.split(b" ")
+                assert len(mark) == 16
+                cases.count("marked transfers", text[:1].decode())
+
+    run()
+    cases.assert_met("marked transfers", "SOUND", "MALFORMED", "NOT_A_SOA", "=", "*", "!", "?", "@")
 
 
 def test_what_is_sound_dnspython_reads_too() -> None:

@@ -36,6 +36,7 @@ def test_what_each_kind_takes(values: dict[str, object]) -> None:
         ({"kind": "zone", "url": "dns://192.0.2.1:x/z"}, "source.url: expected dns://"),
         ({"url": "dns://192.0.2.1/z"}, "source.url: expected file:///FOLDER"),
         ({"format": "csv"}, "source.format: belongs to a source of kind openpgp or file"),
+        ({"incremental": True}, "source.incremental: belongs to a source of kind zone"),
         ({"dated_within": 3600}, "source.dated_within: belongs to a source of kind openpgp"),
         ({"kind": "file", "identity": "/x"}, "source.identity: belongs to a source of kind tuf or openpgp"),
         ({"kind": "file", "target": "x"}, "source.target: belongs to a source of kind tuf or image"),

@@ -127,6 +127,7 @@ OUTSIDE = {
     "rich": {"count", "report_verbs"},
     "securesystemslib": {"authority", "feed"},
     "pyrage": {"authority", "feed"},
+    "Cython": {"install"},
     "setuptools": {"install"},
     "tuf": {"authority", "feed"},
     "urllib3": {"feed"},

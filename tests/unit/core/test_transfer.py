@@ -103,6 +103,99 @@ def test_a_name_counts_once_and_every_record_has_its_line() -> None:
     assert (found.records, bool(found.closed), found.serial) == (8, True, 9)
 
 
+KEY = bytes(range(16))
+
+
+def marked(*records: Record, key: bytes = KEY) -> list[str]:
+    """The lines of one message, marked."""
+    found, said = transfer.Transfer(ORIGIN, key), wire(*records)
+    assert transfer.walk(said, len(said), found) == transfer.SOUND
+    return found.lines().decode("ascii").split("\n")[:-1]
+
+
+def test_marked_every_record_has_its_line_and_every_soa() -> None:
+    lines = marked(
+        soa(9),
+        soa(8),
+        ("a.test", "A", "192.0.2.1"),
+        ("a.test", "A", "192.0.2.2"),
+        soa(2**32 - 1),
+        ("@", "NS", "x."),
+        soa(9),
+    )
+    texts = [line.rpartition(" ")[0] for line in lines]
+    assert texts == ["@00000009", "@00000008", "=a.test", "=a.test", "@ffffffff", "", "@00000009"]
+    assert {len(line) - len(text) for line, text in zip(lines, texts, strict=True) if text} == {transfer.MARK_OCTETS}
+    assert lines[5] == ""
+    assert lines[0] == lines[6]
+    assert len(set(lines)) == 6
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("a.test", "CNAME", "B.test."), ("A.test", "CNAME", "b.TEST."), True),
+        (("a.test", "MX", "10 x.rpz.example."), ("a.test", "MX", "10 X.rpz.example."), True),
+        (("a.test", "MX", "10 x.rpz.example."), ("a.test", "MX", "20 x.rpz.example."), False),
+        (("a.test", "PTR", "x.rpz.example."), ("a.test", "PTR", "y.rpz.example."), False),
+        (("a.test", "TXT", "text"), ("a.test", "TXT", "Text"), False),
+        (("a.test", "TYPE65280", r"\# 4 c0000201"), ("a.test", "A", "192.0.2.1"), False),
+        (("32.1.2.0.192.rpz-ip", "CNAME", "."), ("32.2.2.0.192.rpz-ip", "CNAME", "."), False),
+        ((r"a\000.test", "CNAME", "."), (r"a\001.test", "CNAME", "."), False),
+        (soa(7), soa(7), True),
+        (soa(7), ("@", "SOA", "ns.example. mail.example. 7 3600 600 86400 61"), False),
+    ],
+)
+def test_a_mark_tells_records_apart(one: Record, other: Record, same: bool) -> None:
+    assert (marked(soa(1), one)[1] == marked(soa(1), other)[1]) is same
+    assert marked(soa(1), one)[1] != marked(soa(1), one, key=KEY[::-1])[1]
+
+
+def test_a_mark_does_not_depend_on_how_names_are_compressed() -> None:
+    record: Record = ("a.test", "CNAME", "b.test.rpz.example.")
+    said = message([soa(1), record])
+    loose = said.to_wire(max_size=65535)
+    assert b"\6b\4test" not in loose
+    target = dns.name.from_text(record[2]).to_wire() or b""
+    head = wire(soa(1))
+    spelt = b"\1a\4test" + ORIGIN + b"\0\5\0\1\0\0\0\x3c" + len(target).to_bytes(2, "big") + target
+    found = transfer.Transfer(ORIGIN, KEY)
+    whole = head[:7] + b"\2" + head[8:] + spelt
+    assert transfer.walk(whole, len(whole), found) == transfer.SOUND
+    assert found.lines().decode().split("\n")[1] == marked(soa(1), record)[1]
+
+
+def test_marked_only_the_first_record_is_held_to_the_order() -> None:
+    for records, problem in (
+        ([("a.test", "CNAME", "."), soa(1)], transfer.NOT_A_SOA),
+        ([soa(1), ("x.test", *soa(1)[1:])], transfer.OTHER_SOA),
+        ([soa(1), ("a.test.", "CNAME", ".")], transfer.OUT_OF_ZONE),
+        ([soa(1), soa(2), soa(1), soa(1)], transfer.SOUND),
+    ):
+        found, said = transfer.Transfer(ORIGIN, KEY), wire(*records)
+        assert transfer.walk(said, len(said), found) == problem
+        assert not found.closed
+
+
+def test_a_key_has_its_length() -> None:
+    for key in (b"k", bytes(15), bytes(17)):
+        with pytest.raises(ValueError, match="key"):
+            transfer.Transfer(ORIGIN, key)
+
+
+def test_the_longest_lines_have_room() -> None:
+    # As many records as a message has room for, each with the longest name: pointers make them short.
+    longest = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 49]) + "." + ZONE
+    said = wire(soa(1), (longest, "A", "192.0.2.1"))
+    at = said.index(b"\x3f" + b"a" * 63)
+    record = (0xC000 | at).to_bytes(2, "big") + b"\0\1\0\1\0\0\0\x3c\0\0"
+    count = (65535 - len(said)) // len(record)
+    whole = said[:6] + (2 + count).to_bytes(2, "big") + said[8:] + record * count
+    found = transfer.Transfer(ORIGIN, KEY)
+    assert transfer.walk(whole, len(whole), found) == transfer.SOUND
+    assert (found.records, found.lines().count(b"\n")) == (2 + count, 2 + count)
+
+
 def test_a_transfer_may_come_in_many_messages() -> None:
     problem, lines, found = walked(wire(soa(9)), wire(("a.test", "CNAME", ".")), wire(soa(9)))
     assert (problem, lines, bool(found.closed)) == (transfer.SOUND, ["", "=a.test", ""], True)

@@ -29,7 +29,7 @@ def test_a_request_is_served(answer: bytes, done: bool, monkeypatch: pytest.Monk
     told: list[object] = []
     request = FetchRequest(
         parent=os.getpid(), output=9, list_id="demo", url="", root="", target="", metadata="", ca="",
-        certificate="", key="", max_bytes=1, memory_bytes=1, seconds=1.0,
+        certificate="", key="", max_bytes=1, memory_bytes=1, seconds=1.0, copy_output=11,
     )  # fmt: skip
     lines = io.BytesIO(msgspec.json.encode(request) + b"\n" + answer)
     monkeypatch.setattr(child.sys, "stdin", SimpleNamespace(buffer=lines))
@@ -40,7 +40,7 @@ def test_a_request_is_served(answer: bytes, done: bool, monkeypatch: pytest.Monk
     monkeypatch.setattr(child.os, "umask", masks.append)
     child.work(lambda asked, wanted: asked == request and wanted(FACTS))
     assert masks == [0o077]
-    assert confined == [(os.getpid(), 1, 9)]
+    assert confined == [(os.getpid(), 1, 9, 11)]
     assert told == [{"facts": msgspec.to_builtins(FACTS)}, {"done": done}]
     assert json.dumps(told)
 
@@ -50,6 +50,13 @@ def test_a_list_is_written_whole() -> None:
     data = b"a.test\n" * 100_000
     child.put(handle, data)
     assert os.pread(handle, len(data) + 1, 0) == data
+    os.close(handle)
+
+
+def test_a_descriptor_is_read_from_its_beginning_and_stays_open() -> None:
+    handle = memory_file("list")
+    child.put(handle, b"a.test\n")
+    assert [child.contents(handle) for _ in range(2)] == [b"a.test\n"] * 2
     os.close(handle)
 
 

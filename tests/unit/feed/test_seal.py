@@ -30,6 +30,7 @@ def test_the_folder_comes_before_the_credentials_before_the_state(tmp_path: Path
             (tmp_path / name / key).chmod(0o400)
     a, b, state = str(tmp_path / "a"), str(tmp_path / "b"), tmp_path / "state"
     assert seal.load_keys(state, a, b).digest == b"a" * 16
+    assert [seal.load_keys(state, *places).apart for places in ((a, b), ("", b))] == [True, True]
     assert seal.load_keys(state, "", b).digest == b"b" * 16
     assert not state.exists()
     assert seal.load_keys(state, "", str(tmp_path)).digest not in (b"a" * 16, b"b" * 16)
@@ -69,6 +70,25 @@ def test_the_id_of_a_digest_key_tells_keys_apart() -> None:
     one, two = seal.Keys(b"a" * 16, KEY), seal.Keys(b"b" * 16, KEY)
     assert one.digest_id != two.digest_id
     assert one.digest_id == seal.Keys(b"a" * 16, b"other").digest_id
+
+
+def test_keys_in_the_state_or_below_it_are_not_apart(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert not seal.load_keys(state).apart
+    below = state / "keys"
+    seal.load_keys(below)
+    (tmp_path / "link").symlink_to(below)
+    for folder in (state, below, tmp_path / "link", tmp_path / "state" / ".." / "state"):
+        assert not seal.load_keys(state, str(folder)).apart
+    assert seal.load_keys(tmp_path / "other", str(state)).apart
+
+
+def test_what_opens_a_copy_is_a_key_of_its_own_for_each_list() -> None:
+    keys = [seal.Keys(b"d" * 16, one).copy_key(name) for one in (KEY, b"x" * 32) for name in ("demo", "other")]
+    assert {len(key) for key in keys} == {seal.COPY_KEY_BYTES}
+    assert len({*keys, KEY, seal.seal_of(b"demo", KEY)}) == 6
+    # Of the digest key it says nothing, and it stays when that is changed.
+    assert seal.Keys(b"e" * 16, KEY).copy_key("demo") == keys[0]
 
 
 def test_a_sealed_image_comes_back() -> None:

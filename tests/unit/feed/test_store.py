@@ -1,5 +1,6 @@
 """The files of one list."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,7 @@ def test_all_is_for_the_owner_alone(store: Store) -> None:
     assert (store.folder / "state.json").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b'{"format": 2}', b'{"in_force": {"image": "../x"}}', b"[" * 9999]
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": 2}', b'{"in_force": {"image": "../x"}}', b"[" * 9999])
 def test_a_damaged_file_is_told_by_its_name_alone(data: bytes, store: Store) -> None:
     (store.folder / "state.json").write_bytes(data)
     with pytest.raises(StateUnreadable, match=r"^state\.json$"):
@@ -61,3 +60,15 @@ def test_half_written_files_go_at_start_and_images_nobody_names_at_cleaning(stor
     store.prepare()
     store.clean(IN_FORCE, Floor(record=record(8, "8")))
     assert {path.name for path in store.folder.iterdir()} == {"6.image", "7.image", "8.image"}
+
+
+def test_copies_stay_of_the_newest_lists_alone_and_only_where_they_may(store: Store) -> None:
+    for number in (5, 6, 7, 8):
+        handle, part = store.open_part()
+        os.close(handle)
+        store.keep_copy(part, f"{number}.copy")
+    assert {path.name for path in store.folder.iterdir()} == {"5.copy", "6.copy", "7.copy", "8.copy"}
+    for may, left in ((True, {"7.copy", "8.copy"}), (False, set())):
+        store.copies = may
+        store.clean(IN_FORCE, Floor(record=record(8, "8")))
+        assert {path.name for path in store.folder.iterdir()} == left

@@ -1,0 +1,85 @@
+"""The copy of a zone that differences are applied to, sealed so that the disk has no name of it.
+
+    octets  0  8   "BLRZONE1"
+            8 16   what tells one source from another
+           24 12   nonce
+           36 ..   AES-256-GCM of: 16 octets, the key of the marks; 8 octets, big-endian, when the whole zone last came;
+                   the entries (feed.difference), each ended by a line feed; line feeds up to a multiple of 65,536
+
+Rules:
+- Its key is made from the host's seal key for this purpose and this list alone (`seal.Keys.copy_key`).
+- Bound to it are the list, the source, the zone, the serial and the digest: a copy of anything else does not open.
+- It is opened and sealed in the fetch process only. What does not open is as if it were not there.
+- Its size tells no more than the number of entries does, which the state says as well.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from resolver.core import transfer
+
+MAGIC: Final = b"BLRZONE1"
+SOURCE_OCTETS: Final = 16
+NONCE_OCTETS: Final = 12
+PAD_OCTETS: Final = 65_536
+MARKS_OCTETS: Final = transfer.KEY_OCTETS
+
+_HEAD: Final = len(MAGIC) + SOURCE_OCTETS
+_WHEN: Final = 8
+_PERSON: Final = b"zone source"
+
+
+class CopyUnusable(Exception):
+    """It does not open: damaged, of another key, or of another zone, serial or source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A zone: the key of its entries' marks, when it last came whole (unix seconds), its entries, sorted."""
+
+    marks: bytes
+    whole_at: int
+    entries: list[bytes]
+
+
+def source_of(url: str) -> bytes:
+    """What tells the source at a url from any other."""
+    return hashlib.blake2b(url.encode(), digest_size=SOURCE_OCTETS, person=_PERSON).digest()
+
+
+def is_of(head: bytes, url: str) -> bool:
+    """Whether a copy that begins with `head` is of the source at `url`."""
+    return head[:_HEAD] == MAGIC + source_of(url)
+
+
+def binding(*, list_id: str, zone: bytes, serial: int, digest: str) -> bytes:
+    """What a copy is bound to besides its source; zone: the name in wire format."""
+    return b"\0".join((list_id.encode(), str(serial).encode(), digest.encode(), zone))
+
+
+def seal(copy: Copy, key: bytes, url: str, bound: bytes, nonce: bytes | None = None) -> bytes:
+    """The file of a copy under a key of 32 octets."""
+    head = MAGIC + source_of(url)
+    nonce = os.urandom(NONCE_OCTETS) if nonce is None else nonce
+    said = copy.marks + copy.whole_at.to_bytes(_WHEN, "big") + b"\n".join(copy.entries) + b"\n"
+    said += b"\n" * (-len(said) % PAD_OCTETS)
+    return head + nonce + AESGCM(key).encrypt(nonce, said, head + bound)
+
+
+def unseal(data: bytes, key: bytes, url: str, bound: bytes) -> Copy:
+    """The copy in a file's octets; CopyUnusable where it is not the one that is bound so."""
+    if not is_of(data, url):
+        raise CopyUnusable
+    nonce = data[_HEAD : _HEAD + NONCE_OCTETS]
+    try:
+        said = AESGCM(key).decrypt(nonce, data[_HEAD + NONCE_OCTETS :], data[:_HEAD] + bound)
+    except (InvalidTag, ValueError):
+        raise CopyUnusable from None
+    at = MARKS_OCTETS + _WHEN
+    entries = said[at:].rstrip(b"\n").split(b"\n")
+    return Copy(said[:MARKS_OCTETS], int.from_bytes(said[MARKS_OCTETS:at], "big"), entries if entries != [b""] else [])
