@@ -4,6 +4,8 @@ Rules:
 - Both run as in the service: processes of their own, confined, the list in a memfd. The fetch's time is all of it, from
   the start of the interpreter to the last octet written: SOA query, TSIG of every message and digest included.
 - Peak memory is the kernel's VmHWM of each process.
+- `--differences` fetches in the same run the whole zone, the whole zone with its copy, and, after ten records have gone
+  and ten have come, what has changed. Octets on the wire are those that the primary says it has sent.
 """
 
 import argparse
@@ -17,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from resolver.config_list import MAX_ENTRIES, MAX_TARGET_BYTES
 from resolver.feed import processes
@@ -89,6 +93,68 @@ async def compiled(request: CompileRequest, watch: Watch) -> tuple[int, Measured
     return said.entries, Measured(time.monotonic() - began, watch.cpu_s, watch.peak)
 
 
+def _sent(serving: primaries.Primary) -> str:
+    """What Knot says of the last transfer that it has sent."""
+    said = [line for line in (serving.folder / "log").read_text().splitlines() if "outgoing" in line]
+    return said[-1].partition("] ")[2]
+
+
+async def compare(serving: primaries.Primary, records: Sequence[str], rounds: int) -> None:
+    """Print what a difference of twenty records costs against the whole zone."""
+    watch, key = Watch(), processes.memory_file("key", os.urandom(32))
+    copy = processes.memory_file("copy")
+    plain = FetchRequest(
+        parent=os.getpid(),
+        output=-1,
+        list_id="bench",
+        url=serving.url,
+        root=str(serving.folder / f"{primaries.KEY}.key"),
+        target="",
+        metadata="",
+        ca="",
+        certificate="",
+        key="",
+        max_bytes=MAX_TARGET_BYTES,
+        memory_bytes=processes.FETCH_MEMORY_BYTES,
+        seconds=processes.FETCH_SECONDS,
+    )
+
+    async def shown(what: str, request: FetchRequest) -> Facts:
+        output = processes.memory_file("list")
+        facts, took = await fetched(replace(request, output=output), watch)
+        os.close(output)
+        print(
+            f"{what}: {took.seconds:.2f} s, {took.cpu_s:.2f} s of CPU, peak {took.peak / 2**20:.0f} MiB; "
+            f"serial {facts.custom.serial}, difference: {facts.difference}; {_sent(serving)}"
+        )
+        return facts
+
+    await shown("whole", plain)
+    facts = await shown("whole, with a copy", replace(plain, copy_key=key, copy_output=copy))
+    print(f"copy: {os.fstat(copy).st_size / 2**20:.1f} MiB")
+    for number in range(1, rounds + 1):
+        gone = {f"{records[len(records) // 20 * at + number]}" for at in range(10)}
+        come = [f"come-{number}-{at}.test CNAME ." for at in range(10)]
+        records = [*(one for one in records if one not in gone), *come]
+        await asyncio.to_thread(serving.publish, number + 1, records)
+        known = replace(
+            plain,
+            serial=facts.custom.serial,
+            issued=facts.custom.issued,
+            digest=facts.digest,
+            targets_keys=facts.targets_keys,
+        )
+        following = processes.memory_file("copy")
+        facts = await shown("what has changed", replace(known, copy=copy, copy_key=key, copy_output=following))
+        os.close(copy)
+        copy = following
+    whole = await shown("whole", plain)
+    if whole.digest != facts.digest:
+        raise AssertionError("what has changed led to another list")
+    os.close(copy)
+    os.close(key)
+
+
 async def measure(serving: primaries.Primary, count: int, rounds: int) -> None:
     """Print what each round took."""
     watch = Watch()
@@ -147,18 +213,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--records", type=int, default=2_000_000, help="half of them names, half what is below them")
     parser.add_argument("--primary", choices=sorted(primaries.PROGRAMS), default="knot")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--differences", action="store_true", help="by Knot: differences against the whole zone")
     arguments = parser.parse_args(argv)
+    if arguments.differences and arguments.primary != "knot":
+        parser.error("--differences reads what Knot says it has sent")
     if find(primaries.PROGRAMS[arguments.primary]) is None:
         sys.stderr.write(f"missing: {arguments.primary}; `make peers` installs what is needed\n")
         return 2
-    records = [
-        f"{owner} CNAME ." for name in names.listed(arguments.records // 2) for owner in (name, f"*.{name}")
-    ]
+    records = [f"{owner} CNAME ." for name in names.listed(arguments.records // 2) for owner in (name, f"*.{name}")]
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         primaries.primary(arguments.primary, Path(folder) / "primary", records, seconds=300) as serving,
     ):
-        asyncio.run(measure(serving, len(records), arguments.rounds))
+        if arguments.differences:
+            asyncio.run(compare(serving, records, arguments.rounds))
+        else:
+            asyncio.run(measure(serving, len(records), arguments.rounds))
     return 0
 
 

@@ -45,6 +45,7 @@ zone "{zone}" {{
   allow-transfer {{ key "{key}"; }};
   notify explicit;
   also-notify {{ {notify_bind} }};
+  ixfr-from-differences yes;
 }};
 """
 _KNOT = """
@@ -66,8 +67,8 @@ zone:
     storage: "{folder}"
     file: zone
     acl: feed
-{notify_knot}    journal-content: none
-    zonefile-load: whole
+{notify_knot}    journal-content: changes
+    zonefile-load: difference
     zonefile-sync: -1
 """
 _NSD = """
@@ -91,6 +92,8 @@ zone:
   name: "{zone}"
   zonefile: "zone"
   provide-xfr: {host} {key}
+  store-ixfr: yes
+  create-ixfr: yes
 {notify_nsd}
 """
 _NSD_TLS = """  ip-address: {host}@{tls}
@@ -157,7 +160,7 @@ def primary(
     seconds: float = START_S,
 ) -> Iterator[Primary]:
     """A primary of this kind that serves ZONE; it tells the ports of loopback in `notify` of changes."""
-    folder.mkdir()
+    (folder / "db").mkdir(parents=True)
     write(folder, serial, records)
     port, tls = free_ports(2)
     key_file(folder, KEY)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import trustme
+from msgspec.structs import replace
 
 from resolver.feed import processes, source_zone
 from resolver.feed.confine import Failed
 from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.transfer_stream import Connection
+from tests import canaries
 from tests.fakes.enforcer import all_bytes_below
 from tests.fakes.primary import key_file
 from tests.fakes.upstream import Upstream, in_thread, records
@@ -62,11 +65,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @contextmanager
-def fed(folder: Path, upstream: Upstream, source: str, ports: Sequence[int], serial: int) -> Iterator[Service]:
+def fed(
+    folder: Path, upstream: Upstream, source: str, ports: Sequence[int], serial: int, keys: str = ""
+) -> Iterator[Service]:
     """The service, fed by a zone, once this serial is in force; it polls once a day."""
     folder.mkdir()
     config = configure(folder, [upstream.address], ports, "refused = 1.0\n")
-    text = config.read_text()
+    text = config.read_text().replace("[state]\n", f"[state]\nkeys = '{keys}'\n")
     before, rest = text.split("[list.source]\n")
     config.write_text(f"{before}[list.source]\n{source}poll = '1d'\n[list.guard]\n{rest.partition('[list.guard]')[2]}")
     process = launch(folder, config, "compiled")
@@ -80,6 +85,15 @@ def fed(folder: Path, upstream: Upstream, source: str, ports: Sequence[int], ser
     finally:
         status = stop(process)
     assert status == 0, service.said
+
+
+def keys_apart(folder: Path) -> str:
+    """A folder with the keys of a host, outside its state."""
+    folder.mkdir()
+    for name, size in (("digest.key", 16), ("seal.key", 32)):
+        (folder / name).write_bytes(os.urandom(size))
+        (folder / name).chmod(0o600)
+    return str(folder)
 
 
 def dug(dig: str, service: Service, name: str) -> str:
@@ -124,6 +138,83 @@ def test_a_zone_is_in_force_and_a_notify_brings_the_next_serial(
             assert dug(tools[0], service, "later.test") == PAGE_V4
             assert "update failed" not in service.said
             assert b"below" not in all_bytes_below(tmp_path / "service")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_large_zone_what_has_changed_is_asked_for(
+    kind: str, tmp_path: Path, upstream: Upstream, program: Callable[[str], str]
+) -> None:
+    program(PROGRAMS[kind])
+    dig, ports, folder = program("dig"), free_ports(3), tmp_path / "primary"
+    names = [f"{canaries.label()}.test" for _ in range(500)]
+    more = [f"{owner} CNAME ." for name in names for owner in (name, f"*.{name}")]
+    local = ["local.test A 192.0.2.66", "local.test A 192.0.2.67"]
+    with primary(kind, folder, [*more, *local], notify=ports[:1]) as serving:
+        source = f"kind = 'zone'\nurl = '{serving.url}'\nroot = '{folder / KEY}.key'\nincremental = true\n"
+        with fed(tmp_path / "service", upstream, source, ports, 1, keys_apart(tmp_path / "keys")) as service:
+            assert dug(dig, service, "local.test") == PAGE_V4
+            # One of two records of a name goes, and one name comes.
+            serving.publish(2, [*more, local[0], "later.test CNAME ."])
+            service.until_serial(2)
+            assert [dug(dig, service, name) for name in ("local.test", "later.test", names[7])] == [PAGE_V4] * 3
+            serving.publish(3, [*more[:-2], "later.test CNAME ."])
+            service.until_serial(3)
+            assert dug(dig, service, "local.test") == REAL
+            assert dug(dig, service, f"x.{names[7]}") == PAGE_V4
+            assert [f"serial {serial} came as what has changed" in service.said for serial in (1, 2, 3)] == [
+                False,
+                True,
+                True,
+            ]
+            assert "update failed" not in service.said
+            copies = list((tmp_path / "service").rglob("*.copy"))
+            assert len(copies) == 1
+            found = canaries.Canaries(names[:20])
+            assert found.found_in(all_bytes_below(tmp_path / "service")) == []
+            assert found.found_in(all_bytes_below(folder)) != []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_difference_is_small_and_leads_to_the_list_that_a_transfer_gives(
+    kind: str, tmp_path: Path, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(PROGRAMS[kind])
+    sizes: list[int] = []
+    messages = Connection.messages
+
+    def counted(connection: Connection, most: int) -> Iterator[bytes]:
+        for one in messages(connection, most):
+            sizes.append(len(one))
+            yield one
+
+    monkeypatch.setattr(Connection, "messages", counted)
+    records = [*ZONE_RECORDS, *(f"name-{number}.test CNAME ." for number in range(2000))]
+    with primary(kind, tmp_path / "primary", records, serial=7) as serving:
+        key, copies = processes.memory_file("key", bytes(32)), [processes.memory_file("copy") for _ in range(2)]
+        request = replace(request_of(serving.url, serving.folder / f"{KEY}.key"), copy_key=key, copy_output=copies[0])
+        facts = written(request)
+        whole = sum(sizes)
+        # Two serials in a row, each with names that go and come, and a record of a name that keeps another.
+        left = [one for one in records if one != "local.test TXT text"]
+        serving.publish(8, left[:-3])
+        serving.publish(9, [*left[:-2], "later.test CNAME *."])
+        sizes.clear()
+        known = {"serial": 7, "issued": facts.custom.issued, "digest": facts.digest, "targets_keys": facts.targets_keys}
+        changed = written(replace(request, copy=copies[0], copy_output=copies[1], **known))
+        assert (changed.difference, changed.custom.serial, facts.difference) == (True, 9, False)
+        assert sum(sizes) < 2000 < whole / 5
+        assert changed.digest == written(replace(request, copy_key=-1, copy_output=-1)).digest != facts.digest
+        for handle in (key, *copies):
+            os.close(handle)
+
+
+def written(request: FetchRequest) -> Facts:
+    """The facts of a list that is wanted."""
+    told: list[Facts] = []
+    request = replace(request, output=processes.memory_file("list"))
+    source_zone.fetch(request, lambda facts: not told.append(facts))
+    os.close(request.output)
+    return told[0]
 
 
 def request_of(url: str, root: Path) -> FetchRequest:
