@@ -1,6 +1,7 @@
 """The dashboards of deploy/grafana: made by make.py as they stand, and every expression asks for what is exported."""
 
 import importlib.util
+import io
 import json
 import re
 import subprocess
@@ -12,7 +13,12 @@ import promql_parser
 import pytest
 import yaml
 
-from resolver.count.metrics import EXCHANGE, METRICS, PREFIX
+from resolver.count.metrics import EXCHANGE, METRICS, PREFIX, Labels
+from resolver.feed.messages import Reason
+from resolver.feed.read import Refusal
+from resolver.query.forward import FAILURE_REASONS
+from resolver.readings import SET_ASIDE
+from tests.unit.count import spring
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 FOLDER = DEPLOY / "grafana" / "dashboards"
@@ -93,3 +99,31 @@ def test_what_is_provisioned_fits_together() -> None:
     (provider,) = yaml.safe_load((folder / "dashboards" / "blocklist-resolver.yml").read_text())["providers"]
     assert provider["type"] == "file"
     assert len({json.loads((FOLDER / f"{name}.json").read_text())["uid"] for name in NAMES}) == len(NAMES)
+
+
+def test_the_replay_is_synthetic_throughout_and_tells_nothing_but_what_is_exported() -> None:
+    replay = spring.replay
+    labels = Labels(
+        version="0",
+        engine="replay",
+        region="",
+        lists=(replay.LIST,),
+        upstreams=replay.UPSTREAMS,
+        feed_failures=tuple(Reason),
+        entries_refused=tuple(Refusal),
+        entries_set_aside=SET_ASIDE,
+        upstream_failures=FAILURE_REASONS,
+    )
+    exported = {
+        (one.name.removesuffix("_total"), one.kind, ",".join(f'{a}="{b}"' for a, b in zip(names, values, strict=True)))
+        for one in METRICS
+        for names in (one.label_names,)
+        for values in one.combinations(labels)
+    }
+    live = ((name, "counter", label, value) for name, label, value in replay.LIVE)
+    rows = [*replay.whole(), *replay.lists(), *replay.service(), *live]
+    assert {(name, kind, label) for name, kind, label, _ in rows} <= exported
+    assert all("made-up" in region.name for region in replay.REGIONS)
+    head = io.StringIO()
+    replay._head(head, "x", "gauge")
+    assert head.getvalue().startswith("# HELP blocklist_resolver_x SYNTHETIC: made up")

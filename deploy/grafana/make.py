@@ -75,7 +75,7 @@ BLOCKING: Final = (
     Panel("Minutes of enforcement a day", "suffix: min",
           "Of the 1,440 before, for which each list was enforced, looked at every 15; where nothing was scraped it was "
           "not.", NO_LIST,
-          ((f"15 * sum_over_time({P}list_enforced{LISTS}[1d:15m])", "{{instance}} {{list}}"),)),
+          ((f"15 * sum_over_time({P}list_enforced{LISTS}[1439m:15m])", "{{instance}} {{list}}"),)),
     Panel("Attempts that were not counted", "short",
           "Above 20 for a client and hour (something retries); and whether the table of attempts was full, which makes "
           "attempts too low.", NO_COUNTS,

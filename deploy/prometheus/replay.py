@@ -2,30 +2,58 @@
 """Writes a made-up January to June 2020 as OpenMetrics, for demonstrations and tests: nothing in it was ever counted.
 
     python3 deploy/prometheus/replay.py replay.om
-    promtool tsdb create-blocks-from openmetrics --max-block-duration=720h replay.om DATA-FOLDER
-    prometheus --storage.tsdb.path=DATA-FOLDER --storage.tsdb.retention.time=30y …
+
+writes the text alone. With promtool and prometheus (Debian: `prometheus`)
+
+    python3 deploy/prometheus/replay.py --fill DATA-FOLDER
+    prometheus --storage.tsdb.path=DATA-FOLDER --storage.tsdb.retention.time=30y --query.lookback-delta=1h …
+
+fills a Prometheus, with what rules.yml records as well, so that the dashboards of deploy/grafana have something to
+draw: choose January to June 2020 there. Numbers are a quarter of an hour apart, what is recorded an hour, hence the
+lookback.
 
 Every family's HELP says SYNTHETIC and the regions are places of stories. In one of them attempts rise ten-fold at the
-end of March, in the other they double in the middle of April; both are back to normal in May.
+end of March, in the other they double in the middle of April; both are back to normal in May. Of the last week lists
+and service are told as well: polls that failed, a list that was held, an upstream that was down.
 """
 
 import argparse
-from collections.abc import Iterator
+import json
+import re
+import subprocess
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 FIRST = date(2020, 1, 1)
 LAST = date(2020, 6, 30)
+WEEK_FIRST = date(2020, 6, 24)
+"""From here to the end the lists and the service are told of."""
+
 BEAT_S = 900
+FINE_S = 120
+"""How far apart live counters are, of which rates over five minutes are drawn."""
+
+HOUR_S = 3600
 DAY_S = 86400
 BATCH = 10
 LIST = "made-up"
 ENTRIES = 9000
 SERIAL = 412
+"""In force from the first day on; a new one follows every Monday morning."""
+
+MONDAY = date(2020, 1, 6)
+UPSTREAMS = ("192.0.2.53:53", "192.0.2.54:53")
 WEEK = (1.0, 0.98, 1.01, 0.99, 1.06, 1.2, 1.15)
 """Monday to Sunday, as shares of a usual day."""
+
+RULES = Path(__file__).parent / "rules.yml"
 
 
 @dataclass(frozen=True)
@@ -57,11 +85,26 @@ class Region:
         """Blocked queries of a day: three for each attempt."""
         return self.attempts(day) * 3
 
+    def views(self, day: date) -> int:
+        """Warning pages shown on a day: one for five attempts."""
+        return self.attempts(day) // 5 // BATCH * BATCH
+
+    def capped(self, day: date) -> int:
+        """Attempts of a day that were too many for one client and hour: one in a hundred."""
+        return self.attempts(day) // 100 // BATCH * BATCH
+
 
 REGIONS = (
     Region("Ruritania-made-up", 3000, 40_000_000, 400_000, 10, date(2020, 3, 9), date(2020, 3, 30), date(2020, 5, 11)),
     Region("Erewhon-made-up", 8000, 90_000_000, 900_000, 2, date(2020, 3, 16), date(2020, 4, 14), date(2020, 5, 19)),
 )
+RURITANIA, EREWHON = REGIONS
+
+Value = Callable[[Region, int], int | float]
+"""A region and a moment to what is told then."""
+
+Row = tuple[str, str, str, Value]
+"""Metric, kind, labels beside those of the instance, value."""
 
 
 def midnight(day: date) -> int:
@@ -86,39 +129,198 @@ def totals(of_day: list[int]) -> Iterator[tuple[int, int]]:
         total += count
 
 
+def in_force_since(at: int) -> int:
+    """When the list came in force that is in force at a moment: Monday, 06:00."""
+    first = midnight(MONDAY) + 6 * HOUR_S
+    return midnight(FIRST) if at < first else at - (at - first) % (7 * DAY_S)
+
+
+def serial(at: int) -> int:
+    """The serial in force at a moment."""
+    return SERIAL + max(0, (at - midnight(MONDAY) - 6 * HOUR_S) // (7 * DAY_S) + 1)
+
+
+def between(at: int, day: date, first: float, last: float) -> bool:
+    """Whether a moment is within these hours of a day."""
+    return midnight(day) + first * HOUR_S <= at < midnight(day) + last * HOUR_S
+
+
+def failed(at: int) -> bool:
+    """The hours in which polls of Ruritania failed."""
+    return between(at, date(2020, 6, 27), 10, 13)
+
+
+def held(at: int) -> bool:
+    """The hours in which a newer list waited for persons."""
+    return between(at, date(2020, 6, 29), 2, 6)
+
+
+def down(at: int) -> bool:
+    """The hours in which the first upstream did not answer."""
+    return between(at, date(2020, 6, 28), 18, 19.5)
+
+
+def grown(during: Callable[[int], bool], each: int) -> Callable[[int], int]:
+    """A total of the last week that grows by `each` on every beat of some hours."""
+    course: dict[int, int] = {}
+    total = 0
+    for at in range(midnight(WEEK_FIRST), midnight(LAST + timedelta(days=1)) + 1, BEAT_S):
+        total += each if during(at) else 0
+        course[at] = total
+    return course.__getitem__
+
+
+def steady(day: float) -> Value:
+    """A total of the last week that grows by so much a day, in the larger region by more."""
+    return lambda region, at: (at - midnight(WEEK_FIRST)) * int(day * region.answers / RURITANIA.answers) // DAY_S
+
+
+def always(value: float) -> Value:
+    """A level that never moves."""
+    return lambda region, at: value
+
+
+def whole() -> Iterator[Row]:
+    """What is told of all days, on each beat."""
+    of_list = f'list="{LIST}"'
+    counted: tuple[tuple[str, str, Callable[[Region, date], int]], ...] = (
+        ("blocked_attempts", of_list, Region.attempts),
+        ("blocked_queries", of_list, Region.queries),
+        ("attempts_capped", of_list, Region.capped),
+        ("page_views", "", Region.views),
+        ("answers", 'rcode="NOERROR"', lambda region, _: region.answers * 4 // 5),
+        ("answers", 'rcode="NXDOMAIN"', lambda region, _: region.answers - region.answers * 4 // 5),
+    )
+    for name, label, read in counted:
+        courses = {one.name: dict(totals([read(one, day) for day in days()])) for one in REGIONS}
+        yield name, "counter", label, lambda region, at, courses=courses: courses[region.name][at]  # type: ignore[misc]  # the loop's own
+    yield "attempts_saturated", "gauge", of_list, always(0)
+    yield "list_entries", "gauge", of_list, always(ENTRIES)
+    yield "list_serial", "gauge", of_list, lambda region, at: serial(at)
+    yield "list_enforced", "gauge", of_list, always(1)
+    yield "enforcing", "gauge", "", always(1)
+    yield "subscribers_covered", "gauge", "", lambda region, at: region.subscribers
+    yield "publish_timestamp_seconds", "gauge", "", lambda region, at: at
+
+
+def lists() -> Iterator[Row]:
+    """The same of lists in the last week."""
+    of_list = f'list="{LIST}"'
+    polls = grown(failed, 1)
+    limit = 14 * DAY_S
+    yield "list_in_force_timestamp_seconds", "gauge", of_list, lambda region, at: in_force_since(at)
+    yield "list_expiry_timestamp_seconds", "gauge", of_list, lambda region, at: in_force_since(at) + limit
+    yield "list_receipt_timestamp_seconds", "gauge", of_list, lambda region, at: in_force_since(at) + 5
+    yield (
+        "feed_last_success_timestamp_seconds",
+        "gauge",
+        of_list,
+        lambda region, at: midnight(date(2020, 6, 27)) + 10 * HOUR_S if region is RURITANIA and failed(at) else at - 60,
+    )
+    for reason in ("unreachable", "tampered"):
+        told = f'{of_list},reason="{reason}"'
+        yield (
+            "feed_failures",
+            "counter",
+            told,
+            lambda region, at, reason=reason: (  # type: ignore[misc]  # the loop's own
+                polls(at) if region is RURITANIA and reason == "unreachable" else 0
+            ),
+        )
+    for metric, reason, count in (
+        ("feed_entries_refused", "url", 5),
+        ("feed_entries_refused", "malformed", 2),
+        ("list_set_aside", "protected", 3),
+    ):
+        yield metric, "gauge", f'{of_list},reason="{reason}"', always(count)
+    yield "list_held", "gauge", of_list, lambda region, at: int(held(at))
+    yield (
+        "list_deadline_timestamp_seconds",
+        "gauge",
+        of_list,
+        lambda region, at: midnight(date(2020, 6, 30)) + 2 * HOUR_S if held(at) else 0,
+    )
+    yield "breaker_open", "gauge", of_list, always(0)
+    yield "selftest_success", "gauge", of_list, always(1)
+    yield (
+        "list_release_expiry_timestamp_seconds",
+        "gauge",
+        of_list,
+        lambda region, at: midnight(date(2020, 7, 3)) if at >= midnight(date(2020, 6, 26)) else 0,
+    )
+    yield "certificate_expiry_timestamp_seconds", "gauge", 'use="feed"', always(midnight(date(2020, 9, 1)))
+
+
+def service() -> Iterator[Row]:
+    """The same of the service in the last week."""
+    first, second = (f'upstream="{one}"' for one in UPSTREAMS)
+    for kind, day in (("positive", 30e6), ("negative", 4e6), ("miss", 6e6)):
+        yield "cache_answers", "counter", f'kind="{kind}"', steady(day)
+    yield "cache_bytes", "gauge", "", always(48 * 1024 * 1024)
+    unanswered = grown(down, 200)
+    yield "failed_answers", "counter", 'reason="upstream"', lambda region, at: unanswered(at)
+    yield "failed_answers", "counter", 'reason="overload"', always(0)
+    yield "upstream_up", "gauge", first, lambda region, at: 1 - int(down(at))
+    yield "upstream_up", "gauge", second, always(1)
+    timeouts = grown(down, 500)
+    yield "upstream_failures", "counter", f'{first},reason="timeout"', lambda region, at: timeouts(at)
+    yield "upstream_failures", "counter", f'{second},reason="timeout"', always(0)
+    for upstream in (first, second):
+        for quantile, seconds in (("0.5", 0.004), ("0.9", 0.018), ("0.99", 0.09)):
+            yield "upstream_latency_seconds", "summary", f'{upstream},quantile="{quantile}"', always(seconds)
+    yield "queries_in_flight", "gauge", "", lambda region, at: 40 if down(at) else 0
+    yield "connections", "gauge", 'transport="tcp"', lambda region, at: 120 + at // HOUR_S % 24
+    yield "config_reload_success", "gauge", "", always(1)
+
+
+BUCKETS = {"0.005": 0.6, "0.025": 0.9, "0.1": 0.99, "1.0": 0.999, "+Inf": 1.0}
+"""Shares of the exchanges with upstreams that took no longer."""
+
+EXCHANGES = 6e6
+LIVE = (
+    ("queries", 'transport="udp"', steady(39e6)),
+    ("queries", 'transport="tcp"', steady(1e6)),
+    ("packets_dropped", 'reason="rate_limit"', steady(2e4)),
+    ("packets_dropped", 'reason="short"', steady(200)),
+)
+
+
 def write(out: TextIO) -> None:
     """The whole, as OpenMetrics."""
-    counters = (
-        ("blocked_attempts", f'list="{LIST}"', Region.attempts),
-        ("blocked_queries", f'list="{LIST}"', Region.queries),
-        ("answers", 'rcode="NOERROR"', lambda region, _: region.answers),
-    )
-    for name, label, read in counters:
-        _head(out, name, "counter")
-        for region, instance in _instances():
-            for at, total in totals([read(region, day) for day in days()]):
-                out.write(f"blocklist_resolver_{name}_total{{{label},{instance}}} {total} {at}\n")
-    gauges = (
-        ("list_entries", f'list="{LIST}",', lambda _: ENTRIES),
-        ("subscribers_covered", "", lambda region: region.subscribers),
-        ("enforcing", "", lambda _: 1),
-        ("publish_timestamp_seconds", "", None),
-    )
-    for name, label, value in gauges:
-        _head(out, name, "gauge")
-        for region, instance in _instances():
-            for at in _beats():
-                out.write(f"blocklist_resolver_{name}{{{label}{instance}}} {value(region) if value else at} {at}\n")
+    begin, week, end = midnight(FIRST), midnight(WEEK_FIRST), midnight(LAST + timedelta(days=1))
+    _families(out, whole(), range(begin, end + 1, BEAT_S))
+    _families(out, (*lists(), *service()), range(week, end + 1, BEAT_S))
+    _families(out, ((name, "counter", label, value) for name, label, value in LIVE), range(week, end + 1, FINE_S))
+    _head(out, "upstream_exchange_seconds", "histogram")
+    count = steady(EXCHANGES)
+    for region, instance in _instances():
+        for at in range(week, end + 1, BEAT_S):
+            total = int(count(region, at))
+            for bound, share in BUCKETS.items():
+                number = int(total * share)
+                out.write(
+                    f'blocklist_resolver_upstream_exchange_seconds_bucket{{le="{bound}",{instance}}} {number} {at}\n'
+                )
+            out.write(f"blocklist_resolver_upstream_exchange_seconds_count{{{instance}}} {total} {at}\n")
+            out.write(f"blocklist_resolver_upstream_exchange_seconds_sum{{{instance}}} {total // 100} {at}\n")
     _head(out, "build_info", "gauge")
     for region, instance in _instances():
         label = f'version="0",engine="replay",definition="v1",region="{region.name}",{instance}'
-        for at in _beats():
+        for at in range(begin, end + 1, BEAT_S):
             out.write(f"blocklist_resolver_build_info{{{label}}} 1 {at}\n")
     out.write("# EOF\n")
 
 
-def _beats() -> range:
-    return range(midnight(FIRST), midnight(LAST + timedelta(days=1)) + 1, BEAT_S)
+def _families(out: TextIO, rows: Iterable[Row], moments: range) -> None:
+    headed = ""
+    for name, kind, label, value in rows:
+        if name != headed:
+            _head(out, name, kind)
+            headed = name
+        suffix = "_total" if kind == "counter" else ""
+        for region, instance in _instances():
+            series = f"blocklist_resolver_{name}{suffix}{{{label}{',' if label else ''}{instance}}}"
+            out.writelines(f"{series} {value(region, at)} {at}\n" for at in moments)
 
 
 def _instances() -> Iterator[tuple[Region, str]]:
@@ -131,11 +333,102 @@ def _head(out: TextIO, name: str, kind: str) -> None:
     out.write(f"# TYPE blocklist_resolver_{name} {kind}\n")
 
 
+@contextmanager
+def serving(data: Path, prometheus: str = "prometheus") -> Iterator[str]:
+    """The URL of a Prometheus on loopback that scrapes nothing and shows what is in `data`; RuntimeError where it does
+    not start."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
+        json.dump({"rule_files": [str(RULES)]}, config)
+        config.flush()
+        process = subprocess.Popen(
+            [
+                prometheus,
+                f"--config.file={config.name}",
+                f"--storage.tsdb.path={data}",
+                "--storage.tsdb.retention.time=30y",
+                "--query.lookback-delta=1h",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield _address(process)
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    """Where a Prometheus listens, once it answers."""
+    address = ""
+    for line in process.stderr or ():
+        found = re.search(r'Listening on.*address"?[=:]"?([\d.]+:\d+)', line)
+        address = found[1] if found else address
+        if address and "Server is ready" in line:
+            return f"http://{address}"
+    raise RuntimeError("prometheus did not start")
+
+
+def fill(data: Path, prometheus: str = "prometheus", promtool: str = "promtool") -> None:
+    """Make the blocks of a Prometheus in `data`: the made-up days, and what rules.yml records of them, hour by hour.
+    What rules have recorded is found by others after a start only, so it takes as many turns as they are stacked."""
+    with tempfile.TemporaryDirectory() as folder:
+        series = Path(folder, "replay.om")
+        into = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=720h", "openmetrics", series, data]
+        with series.open("w") as out:
+            write(out)
+        subprocess.run(into, check=True, stdout=subprocess.DEVNULL)
+        turns: list[dict[str, str]] | None = None
+        while turns is None or turns:
+            with serving(data, prometheus) as url, series.open("w") as out:
+                turns = _stacked(url) if turns is None else turns
+                _record(out, url, turns.pop(0))
+            subprocess.run(into, check=True, stdout=subprocess.DEVNULL)
+
+
+def _stacked(url: str) -> list[dict[str, str]]:
+    """The rules of rules.yml as Prometheus has read them, name to expression: first those that need no other, then
+    those that need these, and so on."""
+    groups = _asked(url, "rules", {})["groups"]
+    left = {rule["name"]: rule["query"] for group in groups for rule in group["rules"]}
+    turns: list[dict[str, str]] = []
+    while left:
+        ready = [name for name, query in left.items() if not any(other in query for other in left)]
+        turns.append({name: left.pop(name) for name in ready})
+    return turns
+
+
+def _record(out: TextIO, url: str, rules: dict[str, str]) -> None:
+    """Write what rules come to, as OpenMetrics."""
+    begin, end = midnight(FIRST), midnight(LAST + timedelta(days=1))
+    for name, query in rules.items():
+        out.write(f"# HELP {name} SYNTHETIC: recorded of what was made up.\n# TYPE {name} gauge\n")
+        words = {"query": query, "start": begin, "end": end, "step": HOUR_S}
+        for one in _asked(url, "query_range", words)["result"]:
+            labels = ",".join(f'{label}="{value}"' for label, value in one["metric"].items() if label != "__name__")
+            out.writelines(f"{name}{{{labels}}} {value} {at}\n" for at, value in one["values"])
+    out.write("# EOF\n")
+
+
+def _asked(url: str, path: str, words: dict[str, object]) -> Any:
+    """What Prometheus' API says."""
+    with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(words)}") as reply:  # noqa: S310 - http, as `serving` says
+        return json.load(reply)["data"]
+
+
 def main() -> None:
-    """Writes the file that the command line names."""
-    parser = argparse.ArgumentParser(description="A made-up January to June 2020, as OpenMetrics.")
-    parser.add_argument("out", type=Path, metavar="OUT.om")
-    with parser.parse_args().out.open("w") as out:
+    """Writes the file, or fills the folder, that the command line names."""
+    parser = argparse.ArgumentParser(description="A made-up January to June 2020, as OpenMetrics or in a Prometheus.")
+    into = parser.add_mutually_exclusive_group(required=True)
+    into.add_argument("out", type=Path, nargs="?", metavar="OUT.om")
+    into.add_argument("--fill", type=Path, metavar="DATA-FOLDER")
+    words = parser.parse_args()
+    if words.fill:
+        fill(words.fill)
+        return
+    with words.out.open("w") as out:
         write(out)
 
 

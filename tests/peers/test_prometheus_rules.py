@@ -69,7 +69,10 @@ def run(promtool: str, folder: Path, rules: Iterable[str], tests: list[dict[str,
     """`promtool test rules`: its findings fail the test."""
     path = folder / "tests.json"
     files = [str(FOLDER / name) for name in rules]
-    path.write_text(json.dumps({"rule_files": files, "evaluation_interval": step, "tests": tests}))
+    # Rules find what other groups have recorded an hour before only where the groups take their turns.
+    order = ["blocklist-resolver-figures", "blocklist-resolver-month", "blocklist-resolver"]
+    words = {"rule_files": files, "evaluation_interval": step, "group_eval_order": order, "tests": tests}
+    path.write_text(json.dumps(words))
     done = subprocess.run(
         [promtool, "test", "rules", str(path)], capture_output=True, text=True, check=False, timeout=120
     )
@@ -145,6 +148,33 @@ def test_a_month_to_date_is_what_came_since_its_first_midnight(program: Callable
         ["rules.yml"],
         [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}],
     )
+
+
+def test_a_month_to_date_needs_nothing_carried_over_and_never_takes_in_another_month(
+    program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A sample an hour; February's first midnight is hour 744, and it is looked at on its third noon."""
+    begun = 744
+    courses = {
+        "steady": ("10+1x810", "0x810", 60),
+        "down at midnight": ("_x700 100x40 _x9 150+1x60", "0x810", 204 - 100),
+        "down for days": ("_x690 1000x25 _x40 2000+1x60", "0x810", 36),
+        "new": ("_x790 40+1x20", f"_x790 {(begun + 36) * 3600}x20", 54),
+        "begun anew": ("500x760 0+1x60", f"0x760 {(begun + 16) * 3600}x60", 43),
+    }
+    attempts, record = f"{PREFIX}blocked_attempts", "region_list:blocklist_resolver_blocked_attempts:month_to_date"
+    series, expected = [], []
+    for name, (total, created, value) in courses.items():
+        labels = f'instance="{name}",list="one"'
+        series += [
+            {"series": f"{attempts}_total{{{labels}}}", "values": total},
+            {"series": f"{attempts}_created{{{labels}}}", "values": created},
+            {"series": f'{PREFIX}build_info{{instance="{name}",region="{name}"}}', "values": "1x810"},
+        ]
+        expected.append({"labels": f'{{__name__="{record}",region="{name}",list="one"}}', "value": value})
+    asked = {"expr": record, "eval_time": f"{begun + 60}h", "exp_samples": expected}
+    tests = [{"interval": "1h", "input_series": series, "promql_expr_test": [asked]}]
+    run(program("promtool"), tmp_path, ["rules.yml"], tests, step="1h")
 
 
 def test_a_ratio_is_the_day_to_the_median_of_eight_weeks(program: Callable[[str], str], tmp_path: Path) -> None:

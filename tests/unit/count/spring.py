@@ -58,7 +58,7 @@ def write(ledger: Ledger, region: Any, changed: Mapping[date, Mapping[str, Any]]
                 lists=(
                     ListBeat(
                         list_id=replay.LIST,
-                        serial=replay.SERIAL,
+                        serial=replay.serial(replay.midnight(day + DAY)),
                         entries=said.get("entries", replay.ENTRIES),
                         enforced_s=said.get("enforced_s", BEAT_S),
                     ),
@@ -87,7 +87,7 @@ def facts() -> dict[Place, Days]:
                 answers=region.answers,
                 enforced=1.0,
                 entries=replay.ENTRIES,
-                serial=replay.SERIAL,
+                serial=replay.serial(replay.midnight(day + DAY)),
                 subscribers=region.subscribers,
                 definitions=frozenset({"v1"}),
             )

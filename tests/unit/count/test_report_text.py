@@ -41,7 +41,7 @@ def test_gaps_in_a_row_are_one_line() -> None:
 
 
 def test_what_was_in_force_of_the_list_and_for_how_long() -> None:
-    said = "At the end of 2020-06-30: serial 412, 9,000 entries. Enforced for 262,080 of 262,080 minutes."
+    said = "At the end of 2020-06-30: serial 438, 9,000 entries. Enforced for 262,080 of 262,080 minutes."
     assert [report_text.in_force(place) for place in told().places] == [said, said]
     days = {day: replace(one, enforced=0.75, serial=None) for day, one in facts()[RURITANIA].items()}
     (place,) = told({RURITANIA: days}).places
