@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from resolver.count.metrics import EXCHANGE, METRICS, PREFIX, Labels
+from resolver.feed.guard_lines import SetAside
 from resolver.feed.messages import Reason
 from resolver.feed.read import Refusal
 from resolver.query.forward import FAILURE_REASONS
-from resolver.readings import SET_ASIDE
 from tests.unit.count import spring
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -111,7 +111,7 @@ def test_the_replay_is_synthetic_throughout_and_tells_nothing_but_what_is_export
         upstreams=replay.UPSTREAMS,
         feed_failures=tuple(Reason),
         entries_refused=tuple(Refusal),
-        entries_set_aside=SET_ASIDE,
+        entries_set_aside=tuple(SetAside),
         upstream_failures=FAILURE_REASONS,
     )
     exported = {

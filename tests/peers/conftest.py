@@ -1,14 +1,8 @@
-"""Prints the leak table that tests/peers/test_leak_table.py has filled, and the figures that other tests tell.
+"""Prints the leak table that tests/peers/test_leak_table.py has filled, and the figures that other tests tell."""
 
-A Prometheus with the made-up spring is filled once for all tests that read it.
-"""
-
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.unit.count import spring
 
 TABLE = pytest.StashKey[dict[tuple[str, str], str]]()
 FIGURES = pytest.StashKey[dict[str, str]]()
@@ -30,15 +24,6 @@ def table(request: pytest.FixtureRequest) -> dict[tuple[str, str], str]:
 def figures(request: pytest.FixtureRequest) -> dict[str, str]:
     """Figures to be shown at the end: title to text."""
     return request.config.stash[FIGURES]
-
-
-@pytest.fixture(scope="session")
-def filled(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a Prometheus with the made-up spring, as deploy/prometheus/replay.py fills it."""
-    data, prometheus = tmp_path_factory.mktemp("spring") / "data", program("prometheus")
-    spring.replay.fill(data, prometheus, program("promtool"))
-    with spring.replay.serving(data, prometheus) as url:
-        yield url
 
 
 def rendered(cells: dict[tuple[str, str], str]) -> str:

@@ -1,4 +1,4 @@
-"""The report from a real Prometheus is that of the ledgers; its page in a real browser fetches nothing and prints."""
+"""The report's page in a real browser fetches nothing and prints."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,28 +7,8 @@ from pathlib import Path
 import pytest
 
 from resolver.count import report
-from resolver.count.report_prometheus import Server
 from tests.peers.test_page_chromium import chromium
 from tests.unit.count import spring
-from tests.unit.count.spring import FIRST, LAST
-
-
-@pytest.mark.timeout(300)
-def test_prometheus_and_the_ledgers_say_the_same(filled: str, tmp_path: Path) -> None:
-    of_ledgers = spring.ledgers(tmp_path)
-    of_fleet = report.of_fleet(Server(filled).ask, FIRST, LAST)
-    # The day before the first value is one without a beginning to Prometheus.
-    assert {place: {day: one for day, one in days.items() if day >= FIRST} for place, days in of_fleet.items()} == (
-        of_ledgers
-    )
-    told = spring.told(of_fleet)
-    assert told == spring.told(of_ledgers)
-    surges = {one.place.region: one.surges[0] for one in told.places}
-    found = {name: (str(one.peak.day), round(one.peak.ratio or 0, 1), str(one.back)) for name, one in surges.items()}
-    assert found == {
-        "Ruritania-made-up": ("2020-03-30", 10.0, "2020-05-11"),
-        "Erewhon-made-up": ("2020-04-14", 2.0, "2020-05-13"),
-    }
 
 
 @pytest.mark.asyncio
