@@ -55,7 +55,7 @@ from resolver.selftest import Place
 from resolver.tables import InForce
 
 DRAIN_S: Final = 5.0
-TALLY_OCTETS: Final = 3 * 2**22
+TALLY_OCTETS: Final = 3 * 2**21
 HOUR_S: Final = 3600
 PAUSE_S: Final = 0.001
 """Between two stretches of a work that need not be done at once: queries first."""

@@ -7,8 +7,12 @@ from .siphash cimport siphash128
 cdef uint64_t _WINDOW_S
 cdef uint64_t _CAP_AN_HOUR
 cdef uint64_t _WAYS
-cdef uint64_t _SLOT_WORDS
 cdef uint64_t _NONE
+cdef uint64_t _HELD
+cdef uint64_t _TAG
+cdef uint64_t _REST
+cdef uint64_t _BACK
+cdef uint64_t _SET
 cdef int _BLOCKED_QUERIES
 cdef int _ATTEMPTS
 cdef int _ATTEMPTS_CAPPED
@@ -30,6 +34,7 @@ cdef class Tally:
     cdef readonly uint64_t sets
     cdef readonly uint64_t[::1] key
     cdef readonly unsigned char[::1] text
+    cdef readonly uint64_t[::1] words
     cdef readonly uint64_t[::1] out
 
 @cython.locals(result=int)
@@ -38,7 +43,7 @@ cpdef int count(
     const unsigned char[::1] client, uint64_t now_s,
 ) noexcept nogil
 
-@cython.locals(base=Py_ssize_t, tag=uint64_t, at=uint64_t, minute=uint64_t, person=int)
+@cython.locals(base=Py_ssize_t, tag=uint64_t, opened=int, person=int)
 cdef int _count(
     Tally tally, uint64_t[::1] counters, int slot, uint64_t low, uint64_t high, int bits, int qtype,
     const unsigned char[::1] client, uint64_t now_s,
@@ -47,10 +52,16 @@ cdef int _count(
 @cython.locals(at=uint64_t)
 cdef int _count_client(Tally tally, uint64_t[::1] counters, Py_ssize_t base, uint64_t tag) except -1 nogil
 
-@cython.locals(first=uint64_t, free=uint64_t, at=uint64_t, way=uint64_t)
+@cython.locals(at=uint64_t)
+cdef int _opens(uint64_t[::1] table, uint64_t sets, uint64_t tag, uint64_t start_s, uint64_t now_s) except -1 nogil
+
+@cython.locals(first=uint64_t, free=uint64_t, word=uint64_t, way=uint64_t)
 cdef uint64_t _place(
     const uint64_t[::1] table, uint64_t sets, uint64_t tag, uint64_t now_s, uint64_t window_s
 ) except? 0xFFFFFFFFFFFFFFFE nogil
+
+@cython.locals(age=uint64_t)
+cdef int _is_past(uint64_t word, uint64_t now_s, uint64_t window_s) except -1 nogil
 
 @cython.locals(i=int)
 cdef uint64_t _tag(

@@ -36,13 +36,16 @@ if not cython.compiled:
 WINDOW_S = 60
 CAP_AN_HOUR = 20
 WAYS = 8
-SLOT_WORDS = 2
 
 _WINDOW_S = WINDOW_S
 _CAP_AN_HOUR = CAP_AN_HOUR
 _WAYS = WAYS
-_SLOT_WORDS = SLOT_WORDS
 _NONE = 0xFFFFFFFFFFFFFFFF
+_HELD = 0x8000000000000000
+_TAG = 0xFFFFFFFFFF000000
+_REST = 0xFFFFFF
+_BACK = 0x800000
+_SET = 0xFFFFFFFF
 _BLOCKED_QUERIES = BLOCKED_QUERIES
 _ATTEMPTS = ATTEMPTS
 _ATTEMPTS_CAPPED = ATTEMPTS_CAPPED
@@ -59,22 +62,25 @@ _SVCB = TYPE_SVCB
 
 
 class Tally:
-    """The tables of attempts, clients and prefixes in memory handed in: zeroed, a multiple of 384 octets.
+    """The tables of attempts, clients and prefixes in memory handed in: zeroed, a multiple of 192 octets.
 
-    key: 16 octets, replaced by `turn`.
+    A slot is one word, so that a set is one line of a processor's cache: the tag's first 40 bits, the first always set,
+    then 24 bits of seconds, or of a client's attempts; 0 while it is free. key: 16 octets, replaced by `turn`.
     """
 
     def __init__(self, memory, key):
         words = memoryview(memory).cast("B").cast("Q")
-        third = len(words) // (3 * WAYS * SLOT_WORDS) * WAYS * SLOT_WORDS
+        third = len(words) // (3 * WAYS) * WAYS
         if third == 0:
             raise ValueError("memory: too small")
         self.attempts = words[:third]
         self.clients = words[third : 2 * third]
         self.prefixes = words[2 * third : 3 * third]
-        self.sets = third // (WAYS * SLOT_WORDS)
+        self.sets = third // WAYS
         self.key = memoryview(bytearray(16)).cast("Q")
-        self.text = memoryview(bytearray(40))
+        text = memoryview(bytearray(40))
+        self.text = text
+        self.words = text.cast("Q")
         self.out = memoryview(bytearray(16)).cast("Q")
         turn(self, key)
 
@@ -109,27 +115,19 @@ def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
     base = _START + slot * _STRIDE
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if bits & _NEW:
-        minute = now_s - now_s % _WINDOW_S + 1
         tag = _tag(tally, client, 16 if is_mapped(client) else 7, slot, 0, 0, 1)
-        at = _place(tally.prefixes, tally.sets, tag, now_s, _WINDOW_S)
-        # The slot holds the start of its minute, as _place expects a time: it is free again when that is over.
-        if at != _NONE and tally.prefixes[at + 1] != minute:
-            tally.prefixes[at] = tag
-            tally.prefixes[at + 1] = minute
+        # The slot holds the start of its minute: it is free again when that is over.
+        if _opens(tally.prefixes, tally.sets, tag, now_s - now_s % _WINDOW_S, now_s) == 1:
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
     if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
         return 1
     person = 16 if is_mapped(client) else 8
-    tag = _tag(tally, client, person, slot, low, high, 2)
-    at = _place(tally.attempts, tally.sets, tag, now_s, _WINDOW_S)
-    if at == _NONE:
+    opened = _opens(tally.attempts, tally.sets, _tag(tally, client, person, slot, low, high, 2), now_s, now_s)
+    if opened == 1:
+        return _count_client(tally, counters, base, _tag(tally, client, person, 0, 0, 0, 3))
+    if opened == 2:
         counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
-        return 1
-    if tally.attempts[at] == tag and tally.attempts[at + 1] and now_s + 1 < tally.attempts[at + 1] + _WINDOW_S:
-        return 1
-    tally.attempts[at] = tag
-    tally.attempts[at + 1] = now_s + 1
-    return _count_client(tally, counters, base, _tag(tally, client, person, 0, 0, 0, 3))
+    return 1
 
 
 def _count_client(tally, counters, base, tag):
@@ -138,51 +136,63 @@ def _count_client(tally, counters, base, tag):
     if at == _NONE:
         counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
         return 1
-    tally.clients[at] = tag
-    if tally.clients[at + 1] >= _CAP_AN_HOUR:
+    if tally.clients[at] == 0:
+        tally.clients[at] = tag
+    if tally.clients[at] & _REST >= _CAP_AN_HOUR:
         counters[base + _ATTEMPTS_CAPPED] = counters[base + _ATTEMPTS_CAPPED] + 1
         return 1
-    tally.clients[at + 1] = tally.clients[at + 1] + 1
+    tally.clients[at] = tally.clients[at] + 1
     counters[base + _ATTEMPTS] = counters[base + _ATTEMPTS] + 1
     return 1
 
 
-def _place(table, sets, tag, now_s, window_s):
-    """Return the first word of the tag's slot, else of a free one of its set, else _NONE.
+def _opens(table, sets, tag, start_s, now_s):
+    """Open the tag's window at start_s: 1, or 0 where it is open already; 2 where its set has no room."""
+    at = _place(table, sets, tag, now_s, _WINDOW_S)
+    if at == _NONE:
+        return 2
+    if table[at] & _TAG == tag and not _is_past(table[at], now_s, _WINDOW_S):
+        return 0
+    table[at] = tag | start_s & _REST
+    return 1
 
-    A slot is free while its second word is 0 or, with a window, a time (plus one) that the window has passed.
+
+def _place(table, sets, tag, now_s, window_s):
+    """Return the tag's slot, else a free one of its set, else _NONE.
+
+    With a window a slot is free, too, whose seconds the window has passed.
     """
-    first = tag % sets * _WAYS * _SLOT_WORDS
+    first = ((tag >> 24 & _SET) * sets >> 32) * _WAYS
     free = _NONE
     way = 0
     while way < _WAYS:
-        at = first + way * _SLOT_WORDS
-        if table[at + 1] == 0:
-            if free == _NONE:
-                free = at
-        elif table[at] == tag:
-            return at
-        elif window_s and free == _NONE and now_s + 1 >= table[at + 1] + window_s:
-            free = at
+        word = table[first + way]
+        if word & _TAG == tag:
+            return first + way
+        if free == _NONE and (word == 0 or (window_s and _is_past(word, now_s, window_s))):
+            free = first + way
         way += 1
     return free
 
 
+def _is_past(word, now_s, window_s):
+    """Tell whether a window that opened at the slot's seconds has passed; a clock that goes back passes none."""
+    age = now_s - (word & _REST) & _REST
+    return window_s <= age < _BACK
+
+
 def _tag(tally, client, kept, slot, low, high, use):
-    """Return the keyed digest of (`kept` octets of the client, list, entry), apart for each use."""
+    """Return the keyed digest of (`kept` octets of the client, list, entry), apart for each use, as a slot holds it."""
     i = 0
     while i < 16:
         tally.text[i] = client[i] if i < kept else 0
         i += 1
-    i = 0
-    while i < 8:
-        tally.text[16 + i] = low >> (8 * i) & 255
-        tally.text[24 + i] = high >> (8 * i) & 255
-        i += 1
+    tally.words[2] = low
+    tally.words[3] = high
     tally.text[32] = slot
     tally.text[33] = use
     siphash128(tally.key, tally.text, 0, 34, tally.out, 0)
-    return tally.out[0]
+    return (tally.out[0] | _HELD) & _TAG
 
 
 def _clear(table):

@@ -97,7 +97,7 @@ def test_clients() -> None:
 
 def counted(core: cases.Core, sets: int, blocks: list[tuple[Any, ...]]) -> tuple[bytes, bytes]:
     tally = core("tally")
-    memory = bytearray(sets * 3 * tally.WAYS * tally.SLOT_WORDS * 8)
+    memory = bytearray(sets * 3 * tally.WAYS * 8)
     table = tally.Tally(memory, wires.KEY)
     counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
     for number, block in enumerate(blocks):

@@ -21,7 +21,7 @@ class Counted:
 
     def __init__(self, core: Core, sets: int = 64) -> None:
         self.tally = core("tally")
-        self.memory = bytearray(sets * 3 * 8 * self.tally.WAYS * self.tally.SLOT_WORDS)
+        self.memory = bytearray(sets * 3 * 8 * self.tally.WAYS)
         self.table = self.tally.Tally(self.memory, KEY)
         self.counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
 
@@ -177,4 +177,4 @@ def test_an_error_counts_nothing_and_says_so(counted: Counted) -> None:
 
 def test_memory_too_small_is_refused(core: Core) -> None:
     with pytest.raises(ValueError, match="memory"):
-        core("tally").Tally(bytearray(376), KEY)
+        core("tally").Tally(bytearray(184), KEY)
