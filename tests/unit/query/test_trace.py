@@ -158,6 +158,7 @@ async def test_lists_that_are_not_there_yet_are_told() -> None:
         (query("open.test").to_wire() + b"\0", "malformed"),
         (b"\0\0\x29\0" + query("open.test").to_wire()[4:], "an opcode that is not served"),
     ],
+    ids=["cut", "too-long", "opcode"],
 )
 async def test_what_is_no_query_of_ours(packet: bytes, said: str) -> None:
     house = House(open_test, tables(1, LISTED))
