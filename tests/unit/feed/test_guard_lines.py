@@ -44,6 +44,78 @@ def test_a_line_of_a_demonstration_list(line: str, reason: str | None) -> None:
     assert (found.lines, found.refused) == (3, {})
 
 
+DISGUISES = (
+    "\ufeff%s",
+    "%s.",
+    "%s..",
+    ".%s",
+    "%s\u3002",
+    "\u00ad%s",
+    "i\u200bsp.test",
+    "is\u200dp.test",
+    "isp\uff0etest",
+    "isp\uff61test",
+    "isp\u3002test",
+    "\uff29\uff33\uff30\uff0e\uff34\uff25\uff33\uff34",
+    "i\u017fp.test",
+    "%s\0",
+    "\0%s",
+    "i\0sp.test",
+    "%s\x85",
+    "%s\u2028",
+    "%s\u00a0",
+    "%s\x0b",
+    "\t%s\t",
+    "  %s  # a comment",
+    "%s\t#a comment",
+    "%s#no comment",
+    "%s\r",
+    "%s\r\r",
+    "*.%s",
+    "*%s",
+    "=*.%s",
+    "www.*.%s",
+    "= %s",
+    " =%s",
+    "==%s",
+    "%s=",
+    "%s:53",
+    "%s/",
+    "//%s",
+    "[%s]",
+    "a@%s",
+    "%s other.test",
+    "%s,other.test",
+    "xn--isp-.%s",
+    "xn--.%s",
+    "xn--99999999999.%s",
+    "XN--BCHER-KVA.%s",
+    "_443._https.%s",
+    "B\u00dcCHER.test",
+    "bu\u0308cher.test",
+    "b\u00fccher\u3002te\u00adst",
+    "Xn--BchEr-kVa.TEST.",
+)
+
+
+@pytest.mark.parametrize("written", DISGUISES)
+@pytest.mark.parametrize("marker", ["", "="])
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_protected_name_is_never_in_force_however_it_is_written(written: str, marker: str, end: str) -> None:
+    line = marker + written.replace("%s", "isp.test")
+    found = read_lines(f"one.test\n{line}{end}")
+    bits = memoryview(found.flags).cast("H").tolist()
+    assert sum(found.set_aside.values()) + sum(found.refused.values()) == 1
+    assert [bit for bit in bits if not bit & SET_ASIDE] == [WHOLE]
+
+
+@pytest.mark.parametrize("written", ["i\u0441p.test", "\u0456sp.test", "xn--isp-.test", "isp-.test", "isp.test.test"])
+def test_what_only_looks_like_it_is_another_name(written: str) -> None:
+    """Of mixed scripts, of a false A-label, of a longer name: nobody who asks for the protected one asks for it."""
+    found = read_lines(f"{written}\n")
+    assert (found.lines, found.set_aside) == (1, {})
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
