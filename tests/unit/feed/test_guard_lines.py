@@ -92,7 +92,7 @@ DISGUISES = (
     "XN--BCHER-KVA.%s",
     "_443._https.%s",
     "B\u00dcCHER.test",
-    "bu\u0308cher.test",
+    "B\u0055\u0308CHER.test",
     "b\u00fccher\u3002te\u00adst",
     "Xn--BchEr-kVa.TEST.",
 )
