@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """SipHash-2-4 with 128 bits of output, keyed with 16 bytes: the digest of a name.
 
-The only module without bounds checks: `siphash128` checks its whole range once, before it reads.
+The only module without bounds checks: `siphash128` checks its whole range once, before it reads, and `digest_names`
+each length before it goes on.
 Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", with the reference's 128-bit finish.
 """
 
@@ -10,6 +11,7 @@ _INIT_0 = 0x736F6D6570736575
 _INIT_1 = 0x646F72616E646F6D ^ 0xEE
 _INIT_2 = 0x6C7967656E657261
 _INIT_3 = 0x7465646279746573
+_ONE = 1
 
 
 def siphash128(key, data, start, end, out, at):
@@ -83,3 +85,37 @@ def digest_of(key, name):
     out = memoryview(bytearray(16)).cast("Q")
     siphash128(memoryview(key).cast("B").cast("Q"), memoryview(name), 0, len(name), out, 0)
     return out[0], out[1] >> 16
+
+
+def digest_names(key, names, at, out):
+    """Digest names in wire format, one after the other from `at` on, until `out` is full or there is none left.
+
+    out: the number of names; two words of the depths that occur (bit d of 128: one has d labels); a word without
+    meaning; then the 128 bits of each. Returns the offset after the last; raises IndexError where a name has no end,
+    ValueError where it has more than 255 octets.
+    """
+    if at < 0 or out.shape[0] < 4:
+        raise IndexError("digest_names: range outside its buffer")
+    out[0] = 0
+    out[1] = 0
+    out[2] = 0
+    place = 4
+    while at < names.shape[0] and place + 2 <= out.shape[0]:
+        start = at
+        depth = 0
+        while at < names.shape[0] and names[at] != 0:
+            at += names[at] + 1
+            depth += 1
+        at += 1
+        if at > names.shape[0]:
+            raise IndexError("digest_names: a name without an end")
+        if at - start > 255:
+            raise ValueError("names: one is too long")
+        siphash128(key, names, start, at, out, place)
+        if depth < 64:
+            out[1] = out[1] | _ONE << depth
+        else:
+            out[2] = out[2] | _ONE << (depth - 64)
+        out[0] = out[0] + 1
+        place += 2
+    return at

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from resolver.core import image
+from resolver.core import entries, image
 
 from . import read, read_csv, read_zone, seal, suffixes, synthetic
 from .confine import Failed, confine, open_nothing, run, say
@@ -24,23 +24,25 @@ from .guard_lines import INFRASTRUCTURE, Protected, popular_names
 from .messages import Compiled, CompileRequest
 
 
-def compiled(
-    request: CompileRequest, data: bytes, keys: seal.Keys, psl: suffixes.Suffixes, protected: Protected | None = None
-) -> tuple[Compiled, bytearray, bytearray]:
-    """Counts, image and line of each slot (core.image) of the list in `data`; Failed with a reason where it is refused
-    whole."""
+def entries_of(
+    request: CompileRequest, data: bytes, psl: suffixes.Suffixes, protected: Protected | None = None
+) -> read.Entries:
+    """What stands in the list `data`; Failed with a reason where it is refused whole."""
     readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
-    reading = readers[request.format]
     try:
-        entries = reading(
+        return readers[request.format](
             data, psl, demonstration=request.demonstration, max_entries=request.max_entries, protected=protected
         )
     except read.ReadError as error:
         raise Failed(error.reason) from None
+
+
+def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> tuple[Compiled, bytearray, bytearray]:
+    """Counts, image and line of each slot (core.image) of what was found in a list."""
     line_of = bytearray()
-    made = image.write(
-        entries.names,
-        entries.flags,
+    made = entries.write(
+        found.names,
+        found.flags,
         keys.digest,
         list_id=request.list_id,
         serial=request.serial,
@@ -50,15 +52,16 @@ def compiled(
         selftest=synthetic.label(),
         previous=_previous(request.previous, keys),
         keep_new=request.keep_new,
-        lines=entries.numbers if request.lines >= 0 else None,
+        approved=request.approved,
+        lines=found.numbers if request.lines >= 0 else None,
         line_of=line_of,
     )
     counts = Compiled(
         entries=image.header(image.view(made)).entries,
-        refused=entries.refused,
-        refused_lines=entries.refused_lines,
-        set_aside=entries.set_aside,
-        set_aside_lines=entries.set_aside_lines,
+        refused=found.refused,
+        refused_lines=found.refused_lines,
+        set_aside=found.set_aside,
+        set_aside_lines=found.set_aside_lines,
     )
     return counts, made, line_of
 
@@ -106,7 +109,9 @@ def _work() -> None:
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
     if os.fstat(request.list_fd).st_size == 0:
         raise Failed("empty")
-    counts, made, line_of = compiled(request, _contents(request.list_fd), keys, psl, protected)
+    # Nothing here holds the list any longer than it is read.
+    found = entries_of(request, _contents(request.list_fd), psl, protected)
+    counts, made, line_of = compiled(request, found, keys)
     _write(request.output, made)
     _write(request.output, seal.seal_of(made, keys.seal))
     if request.lines >= 0:

@@ -92,7 +92,7 @@ def _with_parents(names: Iterable[bytes]) -> frozenset[bytes]:
 
 
 class Protected:
-    """What no line may block unseen; made once, asked of whole blocks and of single names."""
+    """What no line may block unseen; made once, asked of single names, and of what may touch one."""
 
     def __init__(self, protected: Iterable[str], infrastructure: str, popular: str, psl: Suffixes) -> None:
         own = frozenset(map(ascii_name, protected))
@@ -105,24 +105,11 @@ class Protected:
             SetAside.PRIVATE_SUFFIX: _with_parents(psl.private | psl.private_wildcards),
             SetAside.POPULAR: _with_parents(map(ascii_name, names_in(popular))),
         }
-        self._wildcards = psl.private_wildcards
         self._spared = psl.private_spared
-        self._every_at = frozenset().union(*self._at.values())
-        self._every_below = own | carried
-        self._every_parent = self._every_below | self._wildcards
-
-    def touches(self, names: list[bytes], parents: list[bytes]) -> bool:
-        """Whether one of the names, whose parents are these, may be one to set aside."""
-        if not self._every_at.isdisjoint(names):
-            return True
-        above = set(parents)
-        if not self._every_parent.isdisjoint(above):
-            return True
-        while len(above) > 1 or b"" not in above:
-            above = {name.partition(b".")[2] for name in above}
-            if not self._every_below.isdisjoint(above):
-                return True
-        return False
+        # A line is not to set aside unless its name is one of these, is right below one, or is below one at any depth.
+        self.at: frozenset[bytes] = frozenset().union(*self._at.values())
+        self.wildcards = psl.private_wildcards
+        self.below = own | carried
 
     def reason(self, name: bytes) -> SetAside | None:
         """Why a line with this name is set aside; None where it is not."""
@@ -133,6 +120,6 @@ class Protected:
         for reason, names in self._at.items():
             if name in names or not self._below.get(reason, frozenset()).isdisjoint(above):
                 return reason
-            if reason is SetAside.PRIVATE_SUFFIX and above and above[0] in self._wildcards and name not in self._spared:
+            if reason is SetAside.PRIVATE_SUFFIX and above and above[0] in self.wildcards and name not in self._spared:
                 return reason
         return None

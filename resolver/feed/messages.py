@@ -99,7 +99,7 @@ class CompileRequest(_Message, frozen=True):
 
     previous: the image in force. lines: takes the line of each entry (core.image). protected: names that a line may not
     block; popular: a file of names that nobody should block. keep_new: entries that are new in the previous image stay
-    new.
+    new. approved: what the previous image has set aside is enforced.
     """
 
     parent: int
@@ -120,6 +120,7 @@ class CompileRequest(_Message, frozen=True):
     protected: tuple[str, ...] = ()
     popular: str = ""
     keep_new: bool = False
+    approved: bool = False
 
 
 class Compiled(_Message, frozen=True):

@@ -104,7 +104,7 @@ def _absolute(path: str) -> str:
 
 
 async def compile_image(
-    facts: Facts, handles: Handles, keys: Keys, one: List, *, generation: int, keep_new: bool
+    facts: Facts, handles: Handles, keys: Keys, one: List, *, generation: int, keep_new: bool, approved: bool
 ) -> Compiled:
     """Counts of the sealed image written to `handles.output` from the list; UpdateFailed otherwise."""
     both = memory_file("keys", keys.digest + keys.seal)
@@ -128,6 +128,7 @@ async def compile_image(
         protected=one.guard.protected,
         popular=one.guard.popular and _absolute(one.guard.popular),
         keep_new=keep_new,
+        approved=approved,
     )
     try:
         return await compile_list(request)

@@ -13,20 +13,21 @@ Rules:
 - A production list holds no reserved name, a demonstration list nothing else; the self-test's zone is in
   neither.
 
-Speed: blocks of lines are judged by whole-block operations; a block with an odd line is halved until the
-odd line stands almost alone, and only what stands there is read line by line.
+Speed: core.lines makes entries of the common lines in one pass, and tells of all others, which are judged here. The
+rules stand here; there stands what is surely within them.
 """
 
 import ipaddress
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 import idna
 
+from resolver.core import lines as core_lines
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF, SET_ASIDE
 
 from .guard_lines import Protected, SetAside
@@ -45,15 +46,10 @@ MAX_LINE_NUMBERS: Final = 100
 MAX_NAME_OCTETS: Final = 253
 MAX_LABEL_OCTETS: Final = 63
 
-_BLOCK_BYTES: Final = 2**18
-_LEAF_LINES: Final = 8
 _MAX_LINE_BYTES: Final = 4096
-_PLAIN: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-_.\n"
 _NAME: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")
 _NUMERIC: Final = re.compile(rb"(?:[0-9]+|0x[0-9a-f]*)\Z")
-_PREFIXES: Final = tuple(bytes([size]) for size in range(MAX_LABEL_OCTETS + 1))
-_MARKED: Final = re.compile(rb"^[=!#\n]", re.MULTILINE)
-_DOCUMENTATION_ENDS: Final = tuple(name + b"\n" for name in DOCUMENTATION_NAMES)
+_MARK: Final = b"\xef\xbb\xbf"
 
 _FLAGS: Final = {
     b"": (BLOCK_SELF | BLOCK_BELOW).to_bytes(2, "little"),
@@ -97,8 +93,8 @@ class Entries:
     """What `read` has found: two blobs for core.image.write, the line of each name (u32, from 1) in the same order, the
     number of accepted lines, refused ones."""
 
-    names: bytes
-    flags: bytes
+    names: bytearray
+    flags: bytearray
     numbers: "array[int]"
     lines: int
     refused: dict[str, int]
@@ -111,30 +107,38 @@ class Entries:
 class _Found:
     """What grows while a list is read."""
 
-    names: list[bytes] = field(default_factory=list)
-    flags: list[bytes] = field(default_factory=list)
+    names: bytearray = field(default_factory=bytearray)
+    flags: bytearray = field(default_factory=bytearray)
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
-    lines: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refused_lines: dict[str, list[int]] = field(default_factory=dict)
     set_aside: dict[str, int] = field(default_factory=dict)
     set_aside_lines: dict[str, list[int]] = field(default_factory=dict)
 
-    def accept(self, names: bytes, numbers: Sequence[int], marker: bytes) -> None:
-        self.names.append(names)
-        self.flags.append(_FLAGS[marker] * len(numbers))
-        self.numbers.extend(numbers)
-        self.lines += len(numbers)
+    @property
+    def lines(self) -> int:
+        """How many lines were accepted."""
+        return len(self.numbers)
+
+    def accept_turn(self, turn: core_lines.Lines) -> None:
+        """Take over what one turn of core.lines has found."""
+        self.names += turn.names[: turn.octets]
+        self.flags += memoryview(turn.flags[: turn.entries]).cast("B")
+        self.numbers.frombytes(memoryview(turn.numbers[: turn.entries]).cast("B"))
+
+    def accept(self, name: bytes, number: int, marker: bytes, *, aside: SetAside | None) -> None:
+        """Take one name in wire format."""
+        bits = int.from_bytes(_FLAGS[marker], "little")
+        if aside is not None:
+            _count(aside, number, self.set_aside, self.set_aside_lines)
+            bits |= SET_ASIDE
+        self.names += name
+        self.flags += bits.to_bytes(2, "little")
+        self.numbers.append(number)
 
     def refuse(self, reason: Refusal, number: int) -> None:
+        """Count one line that is refused."""
         _count(reason, number, self.refused, self.refused_lines)
-
-    def lay_aside(self, reason: SetAside, name: bytes, number: int, marker: bytes) -> None:
-        _count(reason, number, self.set_aside, self.set_aside_lines)
-        self.names.append(name)
-        self.flags.append((int.from_bytes(_FLAGS[marker], "little") | SET_ASIDE).to_bytes(2, "little"))
-        self.numbers.append(number)
-        self.lines += 1
 
 
 def _count(reason: str, number: int, counts: dict[str, int], lines: dict[str, list[int]]) -> None:
@@ -144,8 +148,8 @@ def _count(reason: str, number: int, counts: dict[str, int], lines: dict[str, li
         kept.append(number)
 
 
-def _sorted(lines: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
-    return {str(reason): tuple(sorted(numbers)) for reason, numbers in lines.items()}
+def _numbers(lines: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
+    return {str(reason): tuple(numbers) for reason, numbers in lines.items()}
 
 
 def read(
@@ -165,22 +169,23 @@ def read(
         except UnicodeDecodeError:
             raise ReadError("not_utf8") from None
     reader = (kind or Reader)(psl, demonstration=demonstration, protected=protected)
-    for first, lines in _blocks(data.removeprefix(b"\xef\xbb\xbf")):
-        reader.take(first, lines)
+    at = len(_MARK) if data.startswith(_MARK) else 0
+    while at < len(data):
+        at = reader.turn(data, at)
         if reader.found.lines > max_entries:
             raise ReadError("too_many_entries")
     found = reader.found
     if not found.lines:
         raise ReadError("empty")
     return Entries(
-        names=b"".join(found.names),
-        flags=b"".join(found.flags),
+        names=found.names,
+        flags=found.flags,
         numbers=found.numbers,
         lines=found.lines,
         refused={str(reason): count for reason, count in found.refused.items()},
-        refused_lines=_sorted(found.refused_lines),
+        refused_lines=_numbers(found.refused_lines),
         set_aside={str(reason): count for reason, count in found.set_aside.items()},
-        set_aside_lines=_sorted(found.set_aside_lines),
+        set_aside_lines=_numbers(found.set_aside_lines),
     )
 
 
@@ -197,106 +202,64 @@ def distinct(entries: Entries) -> int:
         while names[at]:
             at += names[at] + 1
         at += 1
-        seen.add(names[start:at])
+        seen.add(bytes(names[start:at]))
     return len(seen)
 
 
-def _blocks(data: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Lines in lower case by blocks, each with the number of its first line."""
-    at, first = 0, 1
-    while at < len(data):
-        end = data.find(b"\n", min(at + _BLOCK_BYTES, len(data)))
-        end = len(data) if end < 0 else end
-        block = data[at:end].lower()
-        if b"\r" in block:
-            block = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
-        lines = block.split(b"\n")
-        yield first, lines
-        first += len(lines)
-        at = end + 1
-
-
 class Reader:
-    """One pass over one list; `take` knows the markers."""
+    """One pass over one list; it knows the markers."""
+
+    ZONE: ClassVar = False
+    MARKERS: ClassVar = (b"", b"=", b"!", b"!=")
 
     def __init__(self, psl: Suffixes, *, demonstration: bool, protected: Protected | None = None) -> None:
         self.found = _Found()
         self._suffixes = psl
         self._demonstration = demonstration
         self._protected = protected
-        self._whole = psl.exact | psl.wildcard_parents
-        # An empty parent is that of a top-level name: one look tells both.
-        self._parents = psl.wildcard_parents | {b""}
+        flags = memoryview(b"".join(_FLAGS[marker] for marker in self.MARKERS)).cast("H")
+        self._turn = core_lines.Lines(self._watched(), wanted=demonstration, zone=self.ZONE, bits=flags)
 
-    def take(self, first: int, lines: list[bytes]) -> None:
-        """Read one block, entries of each marker together."""
-        numbers: Sequence[int] = range(first, first + len(lines))
-        if not _MARKED.search(b"\n".join(lines)) and lines[-1]:
-            self.halve(lines, numbers, b"")
-            return
-        groups: dict[bytes, tuple[list[bytes], list[int]]] = {marker: ([], []) for marker in _FLAGS}
-        for number, line in zip(numbers, lines, strict=True):
-            if not line or line[0] == 35:
-                continue
-            marker = b"" if line[0] not in b"=!" else line[:2] if line[:2] == b"!=" else line[:1]
-            groups[marker][0].append(line[len(marker) :])
-            groups[marker][1].append(number)
-        for marker, (names, where) in groups.items():
-            if names:
-                self.halve(names, where, marker)
-
-    def halve(self, lines: list[bytes], numbers: Sequence[int], marker: bytes) -> None:
-        """Read lines from which the same marker has been taken off."""
-        wire = self._whole_block(lines, None if marker[:1] == b"!" else self._protected)
-        if wire is not None:
-            self.found.accept(wire, numbers, marker)
-        elif len(lines) <= _LEAF_LINES:
-            for line, number in zip(lines, numbers, strict=True):
-                self._line(line, number, marker)
-        else:
-            half = len(lines) // 2
-            self.halve(lines[:half], numbers[:half], marker)
-            self.halve(lines[half:], numbers[half:], marker)
-
-    def _whole_block(self, lines: list[bytes], protected: Protected | None) -> bytes | None:
-        """All names of the block in wire format, or None where one of them may break a rule or is to set aside."""
-        text = b"\n".join(lines) + b"\n"
-        if text.translate(None, _PLAIN) or max(map(len, lines)) > MAX_NAME_OCTETS:
-            return None
-        if text[0] in b".\n" or b".." in text or b"\n." in text or b".\n" in text or b"\n\n" in text:
-            return None
-        if not self._allowed(lines, text, protected):
-            return None
-        # An empty label ends each name, so that the lengths in front of the labels are the wire format.
-        labels = (text[:-1].replace(b"\n", b"..") + b".").split(b".")
-        sizes = list(map(len, labels))
-        if max(sizes) > MAX_LABEL_OCTETS:
-            return None
-        pieces = [b""] * (2 * len(labels))
-        pieces[0::2] = map(_PREFIXES.__getitem__, sizes)
-        pieces[1::2] = labels
-        return b"".join(pieces)
-
-    def _allowed(self, lines: list[bytes], text: bytes, protected: Protected | None) -> bool:
-        """Whether no name of a block of well-formed lines is a suffix, an address, protected or of the wrong kind."""
-        if not self._whole.isdisjoint(lines):
-            return False
-        parents = [line.partition(b".")[2] for line in lines]
-        if not self._parents.isdisjoint(parents) or (protected is not None and protected.touches(lines, parents)):
-            return False
-        tlds = {line.rpartition(b".")[2] for line in lines}
-        if (
-            SELFTEST_NAME + b"\n" in text
-            or not SPECIAL_TLDS.isdisjoint(tlds)
-            or any(map(_NUMERIC.match, tlds))
-        ):
-            return False
+    def _watched(self) -> memoryview:
+        """Every name because of which a line may be refused or set aside."""
+        psl = self._suffixes
+        watched: list[tuple[int, Collection[bytes]]] = [
+            (core_lines.SELF, psl.exact),
+            (core_lines.SELF | core_lines.PARENT, psl.wildcard_parents),
+            (core_lines.WITHIN, (SELFTEST_NAME, *SPECIAL_TLDS)),
+        ]
         if self._demonstration:
-            return tlds <= DOCUMENTATION_TLDS
-        return DOCUMENTATION_TLDS.isdisjoint(tlds) and not any(end in text for end in _DOCUMENTATION_ENDS)
+            watched.append((core_lines.WANTED, DOCUMENTATION_TLDS))
+        else:
+            watched.append((core_lines.WITHIN, (*DOCUMENTATION_TLDS, *DOCUMENTATION_NAMES)))
+        if self._protected is not None:
+            watched += [
+                (core_lines.SELF, self._protected.at),
+                (core_lines.PARENT, self._protected.wildcards),
+                (core_lines.WITHIN, self._protected.below),
+            ]
+        table: memoryview = core_lines.table_for(sum(len(names) for _, names in watched))
+        for bits, names in watched:
+            core_lines.watch(table, memoryview(b"".join(name + b"\n" for name in names)), bits)
+        return table
 
-    def _line(self, line: bytes, number: int, marker: bytes) -> None:
-        """Read one line from which a marker has been taken off."""
+    def turn(self, data: bytes, at: int) -> int:
+        """Read from the start of a line at `at` on; return where to go on."""
+        turn = self._turn
+        after: int = core_lines.take(turn, memoryview(data), at)
+        self.found.accept_turn(turn)
+        for place in range(0, 3 * turn.told, 3):
+            start, end, number = turn.places[place], turn.places[place + 1], turn.places[place + 2]
+            self.line(data[start:end].lower(), number)
+        return after
+
+    def line(self, line: bytes, number: int) -> None:
+        """Judge one line."""
+        marker = b"" if line[0] not in b"=!" else line[:2] if line[:2] == b"!=" else line[:1]
+        self.judge(line[len(marker) :], number, marker)
+
+    def judge(self, line: bytes, number: int, marker: bytes) -> None:
+        """Judge one line from which a marker has been taken off."""
         line = _uncommented(line)
         if not line and not marker:
             return
@@ -307,12 +270,9 @@ class Reader:
         if isinstance(result, Refusal):
             self.found.refuse(result, number)
             return
-        wire = b"".join(_PREFIXES[len(label)] + label for label in result.split(b".")) + b"\0"
-        reason = self._protected.reason(result) if self._protected is not None and marker[:1] != b"!" else None
-        if reason is None:
-            self.found.accept(wire, (number,), marker)
-        else:
-            self.found.lay_aside(reason, wire, number, marker)
+        wire = b"".join(bytes([len(label)]) + label for label in result.split(b".")) + b"\0"
+        aside = self._protected.reason(result) if self._protected is not None and marker[:1] != b"!" else None
+        self.found.accept(wire, number, marker, aside=aside)
 
     def _judge(self, line: bytes) -> bytes | Refusal:
         """The name of a line in ASCII, or why it is refused."""
@@ -321,6 +281,8 @@ class Reader:
         if line == b".":
             return Refusal.ROOT
         if not line.isascii():
+            if b"/" in line or b"?" in line:
+                return Refusal.URL
             try:
                 line = idna.encode(line.decode("utf-8"), uts46=True).lower()
             except idna.IDNAError as error:

@@ -20,34 +20,25 @@ _REFUSED: Final = {b"?trigger": Refusal.TRIGGER, b"?action": Refusal.ACTION}
 class ZoneReader(Reader):
     """One pass over one zone."""
 
-    def take(self, first: int, lines: list[bytes]) -> None:
-        """Read one block, entries of each marker together."""
-        groups: dict[bytes, tuple[list[bytes], list[int]]] = {
-            marker: ([], []) for marker in (b"=", b"*.", b"!=", b"!*.")
-        }
-        for number, line in enumerate(lines, first):
-            if not line:
-                continue
-            if line[0] == _EQUALS:
-                marker = b"="
-            elif line[0] == _STAR:
-                marker = b"*."
-            elif line in _REFUSED:
-                self.found.refuse(_REFUSED[line], number)
-                continue
-            else:
-                marker = b"!=" if line[:2] == b"!=" else b"!*."
-            groups[marker][0].append(line[len(marker) :])
-            groups[marker][1].append(number)
-        for marker, (names, where) in groups.items():
-            if names:
-                self.halve(names, where, marker)
+    ZONE = True
+    MARKERS = (b"*.", b"=", b"!*.", b"!=")
+
+    def line(self, line: bytes, number: int) -> None:
+        """Judge one line."""
+        if line in _REFUSED:
+            self.found.refuse(_REFUSED[line], number)
+            return
+        if line[0] == _EQUALS:
+            marker = b"="
+        elif line[0] == _STAR:
+            marker = b"*."
+        else:
+            marker = b"!=" if line[:2] == b"!=" else b"!*."
+        self.judge(line[len(marker) :], number, marker)
 
 
 def read_zone(
     data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
 ) -> Entries:
     """Entries of the zone in `data`; read.ReadError where the whole is refused."""
-    return read(
-        data, psl, demonstration=demonstration, max_entries=max_entries, kind=ZoneReader, protected=protected
-    )
+    return read(data, psl, demonstration=demonstration, max_entries=max_entries, kind=ZoneReader, protected=protected)

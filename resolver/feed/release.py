@@ -26,7 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resolver import whole
-from resolver.core import codes, image
+from resolver.core import codes, entries, image
 
 from . import approve, synthetic
 from .audit import Audit, Event
@@ -288,7 +288,7 @@ class Releases:
             self._enforce(views)
 
     def _made(self, name: bytes, number: int, at: int, until: int) -> bytes:
-        made = image.write(
+        made = entries.write(
             name,
             _FLAGS,
             self._keys.digest,

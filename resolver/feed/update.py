@@ -123,6 +123,7 @@ class ListUpdate(ProvedList):
                 self.list,
                 generation=record.generation,
                 keep_new=keep_new,
+                approved=current is not None and current.approved,
             )
             record = replace(record, image=f"{record.generation}.image")
             await asyncio.to_thread(self._keep_files, (part, lines_part), (record.image, record.lines))

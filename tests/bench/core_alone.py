@@ -13,10 +13,10 @@ OUT_OCTETS = 4096
 
 
 def _image(listed: Sequence[str]) -> bytes:
-    image, codes = twin.compiled("image"), twin.compiled("codes")
+    entries, codes = twin.compiled("entries"), twin.compiled("codes")
     wire = [names.wire(name) for name in listed]
     flags = (codes.BLOCK_SELF | codes.BLOCK_BELOW).to_bytes(2, "little") * len(wire)
-    made = image.write(
+    made = entries.write(
         b"".join(wire), flags, KEY, list_id="demo", serial=1, issued=1, expires=0, generation=1, selftest=b"a" * 26,
         previous=None,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from typing import Any
 
 from resolver import service
 from resolver.config import load
-from resolver.core import codes, image
+from resolver.core import codes, entries, image
 from resolver.feed import poll
 from tests.fakes.upstream import in_thread
 from tests.journeys.processes import Site, came, exchange, honest, query_for, wait_for
@@ -86,7 +86,7 @@ def images(key: bytes) -> tuple[memoryview, memoryview]:
     others = [f"name{number}.test" for number in range(1000)]
     found = []
     for names in ([ALWAYS, *others], [ALWAYS, SOMETIMES, *others]):
-        made = image.write(
+        made = entries.write(
             b"".join(map(wire, names)),
             _FLAGS * len(names),
             key,

@@ -13,10 +13,8 @@ import asyncio
 import os
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +24,11 @@ from resolver.config_list import MAX_ENTRIES, MAX_TARGET_BYTES
 from resolver.feed import processes
 from resolver.feed.messages import CompileRequest, Facts, FetchRequest
 from tests.bench import names
+from tests.bench.watch import Watch
 from tests.peers import primaries
 from tests.peers.servers import find
+
+_FETCH, _COMPILE = "feed.source_zone", "feed.compile"
 
 
 class Measured(NamedTuple):
@@ -38,59 +39,20 @@ class Measured(NamedTuple):
     peak: int
 
 
-class Watch:
-    """Looks at the memory and the time of this process's children whose command holds a word."""
-
-    def __init__(self) -> None:
-        self.peak = 0
-        self.cpu_s = 0.0
-        self._word = b""
-        self._done = threading.Event()
-
-    @contextmanager
-    def over(self, word: str) -> Iterator[None]:
-        """Look until the end of the block."""
-        self.peak, self.cpu_s, self._word = 0, 0.0, word.encode()
-        self._done.clear()
-        thread = threading.Thread(target=self._look)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(0.005):
-            for task in Path("/proc/self/task").iterdir():
-                with suppress(OSError):  # The thread, or the child, has just ended.
-                    for child in (task / "children").read_text().split():
-                        self._note(Path("/proc") / child)
-
-    def _note(self, process: Path) -> None:
-        if self._word not in (process / "cmdline").read_bytes():
-            return
-        peak = (process / "status").read_text().partition("VmHWM:")[2].split()
-        ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
-        if peak:
-            self.peak = max(self.peak, int(peak[0]) * 1024)
-            self.cpu_s = max(self.cpu_s, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
-
-
 async def fetched(request: FetchRequest, watch: Watch) -> tuple[Facts, Measured]:
     """The facts of the zone, which then is in `request.output`, and what that took."""
     began = time.monotonic()
-    with watch.over("source_zone"):
+    with watch.over():
         facts, _ = await processes.fetch("resolver.feed.source_zone", request, lambda facts: True)
-    return facts, Measured(time.monotonic() - began, watch.cpu_s, watch.peak)
+    return facts, Measured(time.monotonic() - began, watch.cpu_s[_FETCH], watch.peaks[_FETCH])
 
 
 async def compiled(request: CompileRequest, watch: Watch) -> tuple[int, Measured]:
     """The entries of the image, and what that took."""
     began = time.monotonic()
-    with watch.over("feed.compile"):
+    with watch.over():
         said = await processes.compile_list(request)
-    return said.entries, Measured(time.monotonic() - began, watch.cpu_s, watch.peak)
+    return said.entries, Measured(time.monotonic() - began, watch.cpu_s[_COMPILE], watch.peaks[_COMPILE])
 
 
 def _sent(serving: primaries.Primary) -> str:
@@ -157,7 +119,7 @@ async def compare(serving: primaries.Primary, records: Sequence[str], rounds: in
 
 async def measure(serving: primaries.Primary, count: int, rounds: int) -> None:
     """Print what each round took."""
-    watch = Watch()
+    watch = Watch((_FETCH, _COMPILE))
     for _ in range(rounds):
         output, image = processes.memory_file("list"), processes.memory_file("image")
         keys = processes.memory_file("keys", os.urandom(64))

@@ -20,7 +20,7 @@ SEAL_KEY = bytes(range(32))
 HEADER = 8 * 24
 NAMES = [b"\4name\3%03d\4test\0" % number for number in range(200)] + [b"\1a" * 70 + b"\0"]
 IMAGE = bytes(
-    cases.BUILDS[0]("image").write(
+    cases.BUILDS[0]("entries").write(
         b"".join(NAMES), b"\3\0" * len(NAMES), wires.KEY, list_id="damaged", serial=1, issued=1, expires=2,
         generation=3, selftest=wires.SELFTEST,
     )

@@ -22,12 +22,12 @@ NOT_LISTED = (b"\3www\7blocked\7example\0", b"\7example\0", b"\4test\0", b"\0", 
 
 def write(core: cases.Core) -> bytes:
     """The golden list, second serial of two."""
-    image = core("image")
+    image, entries = core("image"), core("entries")
     stated = {"list_id": "golden", "issued": 1700000000, "expires": 1800000000, "selftest": wires.SELFTEST}
-    before = image.write(OLDER, b"\3\0", wires.KEY, serial=41, generation=1, **stated)
+    before = entries.write(OLDER, b"\3\0", wires.KEY, serial=41, generation=1, **stated)
     flags = b"".join(bits.to_bytes(2, "little") for bits in LISTED.values())
     return bytes(
-        image.write(
+        entries.write(
             b"".join(LISTED), flags, wires.KEY, serial=42, generation=2, previous=image.view(before), **stated
         )
     )

@@ -75,13 +75,13 @@ def lists(r: random.Random) -> Lists:
 
 def written(core: Core, made: Lists) -> list[bytes]:
     """The images of the lists, each with the one before as its previous."""
-    image = core("image")
+    image, entries = core("image"), core("entries")
     found: list[bytes] = []
     for octets, bits, serial in made.images:
         previous = image.view(found[-1]) if found and serial % 2 else None
         found.append(
             bytes(
-                image.write(
+                entries.write(
                     octets, bits, KEY, list_id=f"list-{serial}", serial=serial, issued=1, expires=0,
                     generation=7, selftest=SELFTEST, previous=previous, keep_new=serial == 3,
                 )

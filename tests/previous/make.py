@@ -11,7 +11,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from resolver.core import codes, image
+from resolver.core import codes, entries, image
 from resolver.feed.audit import Audit, Event
 from resolver.feed.seal import SEAL_BYTES, Keys, seal_of
 from resolver.feed.state import Floor, Held, Record, State
@@ -38,10 +38,10 @@ ENTRIES = {
 
 def sealed(list_id: str, serial: int, generation: int, previous: bytes | None = None) -> bytes:
     """The image of a serial with its seal, as a compile process writes it."""
-    entries = ENTRIES[serial]
-    made = image.write(
-        b"".join(entries),
-        b"".join(bits.to_bytes(2, "little") for bits in entries.values()),
+    listed = ENTRIES[serial]
+    made = entries.write(
+        b"".join(listed),
+        b"".join(bits.to_bytes(2, "little") for bits in listed.values()),
         KEYS.digest,
         list_id=list_id,
         serial=serial,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resolver import config, lists
-from resolver.core import codes, image
+from resolver.core import codes, entries
 from resolver.feed import poll
 from resolver.feed.seal import seal_of
 from resolver.feed.state import Floor, Held, Record, State, put_in_force
@@ -71,7 +71,7 @@ def save(loaded: config.Config, list_id: str, kept: Record, held: Held | None = 
     store = Store(poll.folder_of(loaded, list_id))
     store.prepare()
     bits = b"".join(flags.to_bytes(2, "little") for flags in ENTRIES.values())
-    written = image.write(
+    written = entries.write(
         b"".join(map(lists.wire, ENTRIES)),
         bits,
         keys.digest,

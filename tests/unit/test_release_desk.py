@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resolver.core import codes, image
+from resolver.core import codes, entries, image
 from resolver.feed import approve, audit
 from resolver.feed.release import Releases
 from resolver.feed.seal import Keys
@@ -107,7 +107,7 @@ def test_what_is_not_listed_is_refused(world: World, name: str) -> None:
 def test_what_is_only_set_aside_or_suspended_is_not_listed(world: World) -> None:
     flags = b"".join(bits.to_bytes(2, "little") for bits in (codes.BLOCK_SELF | codes.SET_ASIDE, codes.BLOCK_SELF))
     names = octets_of("aside.test") + octets_of("new.test")
-    made = image.write(names, flags, KEY, previous=image_of(["x.test"]), **HEADER)
+    made = entries.write(names, flags, KEY, previous=image_of(["x.test"]), **HEADER)
     world.in_force.put_in_force("list-0", image.view(made), suspended=True)
     for name in ("aside.test", "new.test"):
         assert world.release(name) == {"outcome": "refused", "said": "not listed: no list in force blocks it"}

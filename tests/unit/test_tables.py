@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.config import Config, parse
-from resolver.core import admit, codes, image, policy
+from resolver.core import admit, codes, entries, image, policy
 from resolver.core.name import Name, unfold
 from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Tables
@@ -180,7 +180,7 @@ def test_new_entries_are_suspended_and_lines_set_aside_approved_through_every_re
     bits = [codes.BLOCK_SELF, codes.BLOCK_SELF, codes.BLOCK_SELF | codes.SET_ASIDE]
     flags = b"".join(one.to_bytes(2, "little") for one in bits)
     header = {"list_id": "one", "serial": 2, "issued": 1, "expires": 0, "generation": 2, "selftest": b"s" * 26}
-    view = image.view(image.write(names, flags, KEY, previous=image_of(["old.test", "aside.test"]), **header))
+    view = image.view(entries.write(names, flags, KEY, previous=image_of(["old.test", "aside.test"]), **header))
     for approved, suspended in ((False, False), (False, True), (True, False), (True, True)):
         one.put_in_force("list-0", view, approved=approved, suspended=suspended)
         one.configure(one.config)

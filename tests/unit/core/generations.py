@@ -28,7 +28,7 @@ def image(core: Core, entries: Mapping[str, int], *, serial: int = 1, **options:
     flags = b"".join(bits.to_bytes(2, "little") for bits in entries.values())
     names = b"".join(wire(name) for name in entries)
     stated = {"list_id": "one", "issued": 5, "expires": 6, "generation": 7, "selftest": SELFTEST, **options}
-    return bytes(core("image").write(names, flags, KEY, serial=serial, **stated))
+    return bytes(core("entries").write(names, flags, KEY, serial=serial, **stated))
 
 
 def entries(*lines: str) -> dict[str, int]:

@@ -8,18 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.core import codes, image
-from resolver.feed import activate, read, seal
-from resolver.feed import compile as compiling
+from resolver.feed import activate, seal
 from resolver.feed.state import Record
 
-from .test_compile import KEYS, request
+from .test_compile import KEYS, made_of
 from .test_state import record
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Record:
     data = b"".join(b"name%d.test\n" % number for number in range(3000))
-    made = compiling.compiled(request(max_entries=9999), data, KEYS, read.suffixes())[1]
+    made = made_of(data, max_entries=9999)[1]
     (tmp_path / "3.image").write_bytes(bytes(made) + seal.seal_of(made, KEYS.seal))
     return record(image="3.image", generation=3, entries=3000, digest_key=KEYS.digest_id)
 

@@ -14,7 +14,7 @@ from resolver.core.codes import NEW
 from resolver.feed import compile as compiling
 from resolver.feed import processes, read, seal
 from resolver.feed.confine import Failed
-from resolver.feed.messages import CompileRequest, Reason
+from resolver.feed.messages import Compiled, CompileRequest, Reason
 from tests.fakes.enforcer import wire
 
 KEYS = seal.Keys(b"d" * 16, b"s" * 32)
@@ -49,8 +49,14 @@ def bits(view: memoryview, name: str) -> int:
     return image.find(view, *siphash.digest_of(KEYS.digest, wire(name)))
 
 
+def made_of(data: bytes, **changes: int) -> tuple[Compiled, bytearray, bytearray]:
+    """Counts, image and lines of a list."""
+    asked = request(**changes)
+    return compiling.compiled(asked, compiling.entries_of(asked, data, read.suffixes()), KEYS)
+
+
 def test_an_image_says_what_it_is_of() -> None:
-    counts, made, line_of = compiling.compiled(request(), b"a.test\n=b.test\na.test\nco.uk\n", KEYS, read.suffixes())
+    counts, made, line_of = made_of(b"a.test\n=b.test\na.test\nco.uk\n")
     header = image.header(image.view(made))
     assert (header.list_id, header.serial, header.issued, header.generation) == ("demo", 7, 1000, 3)
     assert counts.entries == header.entries == 2
@@ -62,7 +68,7 @@ def test_an_image_says_what_it_is_of() -> None:
 
 def test_the_line_of_each_entry_is_told() -> None:
     data = b"# one\nb.test\n\n=a.test\r\n!c.b.test\nb.test\nco.uk\nd.test.\n"
-    _, made, line_of = compiling.compiled(request(lines=1), data, KEYS, read.suffixes())
+    _, made, line_of = made_of(data, lines=1)
     view, lines = image.view(made), memoryview(line_of).cast("I")
     slots = {name: image.slot_of(view, *siphash.digest_of(KEYS.digest, wire(name))) for name in NAMED}
     assert {name: lines[slot] for name, slot in slots.items()} == NAMED
@@ -70,7 +76,7 @@ def test_the_line_of_each_entry_is_told() -> None:
 
 
 def test_two_images_never_have_the_same_synthetic_name() -> None:
-    made = [compiling.compiled(request(), b"a.test", KEYS, read.suffixes())[1] for _ in range(2)]
+    made = [made_of(b"a.test")[1] for _ in range(2)]
     assert len({bytes(image.header(image.view(one)).selftest) for one in made}) == 2
 
 
@@ -79,7 +85,7 @@ def test_two_images_never_have_the_same_synthetic_name() -> None:
 )
 def test_a_list_refused_whole(data: bytes, reason: str) -> None:
     with pytest.raises(Failed) as error:
-        compiling.compiled(request(), data, KEYS, read.suffixes())
+        made_of(data)
     assert error.value.reason == reason
 
 

@@ -7,11 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.core import lines as core_lines
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF
-from resolver.feed import read
+from resolver.feed import read, read_zone
+from resolver.feed.guard_lines import Protected
 from resolver.feed.suffixes import Suffixes
 
 PSL = read.suffixes()
+# Read in no time, for tests that read many lists.
+SMALL = Suffixes(
+    frozenset({b"com", b"uk", b"co.uk", b"jp"}),
+    frozenset({b"ck", b"kobe.jp"}),
+    frozenset({b"www.ck", b"city.kobe.jp"}),
+    frozenset({b"github.io"}),
+    frozenset({b"mail.io"}),
+    frozenset({b"a.mail.io"}),
+)
 WHOLE = BLOCK_SELF | BLOCK_BELOW
 
 
@@ -82,6 +93,8 @@ def test_a_line_that_is_read(line: bytes, name: bytes, bits: int) -> None:
     ("line", "reason"),
     [
         (b"http://a.test/", "url"),
+        ("b\u00fccher.shop.test/path".encode(), "url"),
+        ("https://b\u00fccher.test?x".encode(), "url"),
         (b"a.test/path", "url"),
         (b"a.test?x", "url"),
         (b"192.0.2.1", "address"),
@@ -139,9 +152,7 @@ def test_reserved_names_are_for_demonstration_alone(name: bytes) -> None:
     assert refused(name, demonstration=False) == "reserved"
 
 
-@pytest.mark.parametrize(
-    "name", [b"www.ck", b"city.kobe.jp", b"a.co.uk", b"not-example.com", b"xexample.com"]
-)
+@pytest.mark.parametrize("name", [b"www.ck", b"city.kobe.jp", b"a.co.uk", b"not-example.com", b"xexample.com"])
 def test_other_names_are_for_production_alone(name: bytes) -> None:
     assert refused(name) == "not_reserved"
     assert refused(name, demonstration=False) is None
@@ -180,8 +191,8 @@ def test_numbers_of_refused_lines_are_bounded_and_counts_are_not() -> None:
     assert found.refused_lines == {"icann_suffix": tuple(range(2, 2 + read.MAX_LINE_NUMBERS))}
 
 
-def test_blocks_do_not_depend_on_where_they_are_cut() -> None:
-    """Odd lines all over a list of several blocks: each is found with its number, no good line is lost."""
+def test_it_does_not_matter_where_a_turn_ends() -> None:
+    """Odd lines all over a list of several turns: each is found with its number, no good line is lost."""
     draw = random.Random(1)
     lines, odd = [], {}
     for number in range(1, 60_001):
@@ -189,7 +200,7 @@ def test_blocks_do_not_depend_on_where_they_are_cut() -> None:
             odd[number] = draw.choice(["co.uk", "a..test", "http://x.test"])
         lines.append(odd.get(number, f"{draw.choice(['', '=', '!'])}n{number}.test"))
     data = "\n".join(lines).encode()
-    assert len(data) > 2 * 2**18
+    assert len(lines) > 3 * core_lines.ENTRIES
     found = entries(data, most=100_000)
     told = {number for numbers in found.refused_lines.values() for number in numbers}
     assert told == set(odd)
@@ -235,19 +246,19 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         max_size=40,
     )
 )
-def test_a_block_reads_as_its_lines_do(lines: list[str]) -> None:
-    """What is judged in whole blocks comes to the same as what is judged line by line."""
+def test_a_list_reads_as_its_lines_do(lines: list[str]) -> None:
+    """What is read together comes to the same as what is read line by line."""
     single: list[tuple[bytes, int]] = []
     reasons: dict[str, int] = {}
     for line in lines:
-        one = read.read(f"probe.test \n{line}".encode(), PSL, demonstration=True, max_entries=99)
+        one = read.read(f"probe.test \n{line}".encode(), SMALL, demonstration=True, max_entries=99)
         single += sorted(pairs(one))
         single.remove((b"probe.test", WHOLE))
         for reason, count in one.refused.items():
             reasons[reason] = reasons.get(reason, 0) + count
     if not single:
         return
-    found = entries("\n".join(lines).encode())
+    found = read.read("\n".join(lines).encode(), SMALL, demonstration=True, max_entries=99)
     assert sorted(pairs(found)) == sorted(single)
     assert found.refused == reasons
 
@@ -255,10 +266,91 @@ def test_a_block_reads_as_its_lines_do(lines: list[str]) -> None:
 def test_suffixes_of_another_list_are_what_counts() -> None:
     psl = Suffixes(frozenset({b"a.test"}), frozenset({b"b.test"}), frozenset({b"c.b.test"}))
     found = read.read(b"a.test\nb.test\nx.b.test\nc.b.test\nd.test", psl, demonstration=True, max_entries=9)
-    assert [name for name, _ in pairs(found)] == [b"c.b.test", b"d.test"]
+    assert sorted(name for name, _ in pairs(found)) == [b"c.b.test", b"d.test"]
 
 
 def test_each_name_has_its_line() -> None:
     lines = [f"{'=' * (at % 3 == 0)}n{at}.test" if at % 7 else "# nothing" for at in range(1, 40_000)]
     found = read.read("\n".join(lines).encode(), PSL, demonstration=True, max_entries=40_000)
     assert [int(name[1:-5]) for name in _names(found.names)] == list(found.numbers)
+
+
+class LineByLine(read.Reader):
+    """The rules alone: no line is core_lines."""
+
+    number = 0
+
+    def turn(self, data: bytes, at: int) -> int:
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        self.number += 1
+        line = data[at:end].lower().removesuffix(b"\r")
+        if line and (self.ZONE or line[:1] != b"#"):
+            self.line(line, self.number)
+        return end + 1
+
+
+class ZoneLineByLine(LineByLine, read_zone.ZoneReader):
+    """The same of a zone."""
+
+
+GUARD = Protected(
+    ("isp.test", "mail.isp.example", "isp.co.uk"), "=exact.test\ncarried.test\n", "popular.test\n1,popular.com\n", SMALL
+)
+_LABELS = st.sampled_from(
+    [
+        *("a", "B-c", "_x", "isp", "mail", "exact", "carried", "popular", "selftest", "example", "kobe", "co", "9"),
+        *("0x1f", "github", "x" * 63, "x" * 64, "", "\u00fc", "a b", "a/", "*", "\r", "#", "test", "com"),
+    ]
+)
+_TOPS = st.sampled_from(
+    [
+        "test",
+        "TEST",
+        "test.",
+        "",
+        *("example", "invalid", "com", "org", "uk", "jp", "ck", "io", "local", "arpa", "1", "0x1"),
+    ]
+)
+_NAMES = st.builds(lambda labels, top: ".".join([*labels, top]), st.lists(_LABELS, max_size=4), _TOPS)
+_LINES = st.lists(
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["", "", "", "=", "!", "!=", "*.", "!*.", "#", " ", "?", "\ufeff"]),
+            _NAMES,
+            st.sampled_from(["", "", "", "\r", " # x", "\t", "\r\r"]),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(_LINES, st.booleans(), st.booleans(), st.booleans())
+def test_a_common_line_comes_to_what_the_rules_say(
+    lines: list[str], demonstration: bool, zone: bool, guarded: bool
+) -> None:
+    """The same entries of the same lines, the same refusals with the same numbers, with core.lines and without."""
+    said: dict[str, object] = {
+        "demonstration": demonstration,
+        "max_entries": 99,
+        "protected": GUARD if guarded else None,
+    }
+    kinds = (read_zone.ZoneReader, ZoneLineByLine) if zone else (read.Reader, LineByLine)
+    results: list[object] = []
+    for kind in kinds:
+        try:
+            found = read.read("\n".join(lines).encode(), SMALL, kind=kind, **said)  # type: ignore[arg-type] # one dict
+        except read.ReadError as error:
+            results.append(error.reason)
+        else:
+            entries_found = sorted(zip(pairs(found), found.numbers, strict=True))
+            counts = (found.refused, found.refused_lines, found.set_aside, found.set_aside_lines)
+            results.append((entries_found, found.lines, *counts))
+    assert results[0] == results[1]
+
+
+def test_a_list_of_odd_lines_alone_is_read_too() -> None:
+    found = entries(b"".join(b"n%d.test.\n" % number for number in range(9_000)), most=9_000)
+    assert list(found.numbers) == list(range(1, 9_001))
+    assert read.distinct(found) == 9_000

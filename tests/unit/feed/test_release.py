@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resolver.core import codes, image, policy
+from resolver.core import codes, entries, policy
 from resolver.core.name import Name, unfold
 from resolver.feed import audit, release
 from resolver.feed.release import Covered, NotReleased, Release, Releases
@@ -275,7 +275,7 @@ def test_an_image_that_is_not_ours_releases_nothing(
     elif harm == "cut":
         path.write_bytes(data[:-1])
     elif harm == "forged":
-        path.write_bytes(bytes(image.write(wire("c.test"), b"\4\0", KEYS.digest, **HEADER)) + data[-32:])
+        path.write_bytes(bytes(entries.write(wire("c.test"), b"\4\0", KEYS.digest, **HEADER)) + data[-32:])
     elif harm == "gone":
         path.unlink()
     else:

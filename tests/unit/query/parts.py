@@ -20,7 +20,7 @@ import dns.name
 import dns.rcode
 import dns.rrset
 
-from resolver.core import admit, codes, image, policy, store, tally
+from resolver.core import admit, codes, entries, image, policy, store, tally
 from resolver.core.local import Zones
 from resolver.core.question import Question
 from resolver.core.reply import Replies
@@ -60,7 +60,7 @@ def image_of(lines: Iterable[str], serial: int = 1) -> memoryview:
             bits = codes.BLOCK_SELF if line[0] == "=" else codes.EXCEPT_SELF | codes.EXCEPT_BELOW
         names += octets_of(line.lstrip("=!"))
         flags += bits.to_bytes(2, "little")
-    made = image.write(
+    made = entries.write(
         names, flags, KEY, list_id="one", serial=serial, issued=1, expires=0, generation=1, selftest=b"s" * 26
     )
     view: memoryview = image.view(made)

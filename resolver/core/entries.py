@@ -1,0 +1,256 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""The entries of a list into an image: `write` from names, `join` from other images.
+
+Rules:
+- One slot a name: of a name that comes twice the bits go together, whichever line came first.
+- The synthetic name is added here and is no entry: it is neither counted nor new.
+- An entry above an exception is marked: it may not be answered NXDOMAIN (RFC 8020).
+- New is an entry that is enforced for the first time: the image in force lacks it, or has it set aside, unapproved, and
+  now it is not.
+"""
+
+import cython
+
+from .codes import (
+    BLOCK_BELOW,
+    BLOCK_SELF,
+    EXCEPT_BELOW,
+    EXCEPT_SELF,
+    EXCEPTION_BELOW,
+    NEW,
+    SCOPE_BITS,
+    SELFTEST,
+    SET_ASIDE,
+)
+from .image import SELFTEST_ZONE, close, empty, header
+
+if not cython.compiled:
+    from .image import add, bits_of, deepen, entry, find, set_bits, slot_of
+    from .siphash import digest_names, siphash128
+
+_SYNTHETIC_FLAGS = (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
+# As many digests at a time stay in the fastest memory.
+_ROOM = 4 + 2 * 1024
+
+_SCOPE_BITS = SCOPE_BITS
+_BLOCK_SELF = BLOCK_SELF
+_BLOCK_BELOW = BLOCK_BELOW
+_EXCEPT_SELF = EXCEPT_SELF
+_EXCEPT_BELOW = EXCEPT_BELOW
+_EXCEPTION_BELOW = EXCEPTION_BELOW
+_NEW = NEW
+_SET_ASIDE = SET_ASIDE
+_SELFTEST = SELFTEST
+
+
+def write(
+    names,
+    flags,
+    key,
+    *,
+    list_id,
+    serial,
+    issued,
+    expires,
+    generation,
+    selftest,
+    previous=None,
+    keep_new=False,
+    approved=False,
+    lines=None,
+    line_of=None,
+):
+    """Return the image of a list as a bytearray.
+
+    names: lower-cased wire-format names, one after the other. flags: a little-endian u16 for each, in order.
+    key: 16 octets. selftest: the label of the synthetic name, which is added here. previous: the view of the
+    image in force, or None; entries that it does not enforce are marked new, and with `keep_new` those it has as new
+    stay new; `approved` says that what it has set aside is enforced.
+    lines: an array of u32, the line of each name, in order; `line_of`, a bytearray, then takes a u32 for each slot: the
+    first line of its name, 0 where there is none.
+    """
+    if len(flags) % 2:
+        raise ValueError("flags: an odd number of octets")
+    image = empty(
+        len(flags) // 2 + 1,
+        list_id=list_id,
+        serial=serial,
+        issued=issued,
+        expires=expires,
+        generation=generation,
+        selftest=selftest,
+    )
+    words = memoryview(image).cast("Q")
+    digest_key = memoryview(bytes(key)).cast("Q")
+    out = memoryview(bytearray(8 * _ROOM)).cast("Q")
+    numbers = memoryview(bytearray() if lines is None else lines).cast("B").cast("I")
+    if lines is not None:
+        if len(numbers) != len(flags) // 2:
+            raise ValueError("lines: not as many as there are flags")
+        line_of[:] = bytes(4 * header(words).slots)
+    first = memoryview(bytearray() if lines is None else line_of).cast("I")
+    blob = memoryview(names)
+    bits = memoryview(flags)
+    used = _fill(words, blob, bits, digest_key, numbers, first, out)
+    used += _add_synthetic(words, selftest, digest_key, out)
+    _mark_exceptions(words, blob, bits, digest_key, out)
+    if previous is not None:
+        _mark_new(words, header(words).slots, previous, keep_new, approved, out)
+    close(words, used)
+    return image
+
+
+def join(views, *, list_id, serial, issued, expires, generation, selftest, key):
+    """Return one image, a bytearray, of all that several images of one digest key hold; `view` has accepted each.
+
+    Of a slot in two of them the bits are one name's that comes twice. Their synthetic names are left out, one with
+    the label `selftest` is added. Digests do not tell which entry is above an exception: where any is, all are taken
+    to be.
+    """
+    headers = [header(one) for one in views]
+    image = empty(
+        sum(one.entries for one in headers) + 1,
+        list_id=list_id,
+        serial=serial,
+        issued=issued,
+        expires=expires,
+        generation=generation,
+        selftest=selftest,
+    )
+    words = memoryview(image).cast("Q")
+    out = memoryview(bytearray(8 * _ROOM)).cast("Q")
+    used = _add_synthetic(words, selftest, memoryview(bytes(key)).cast("Q"), out)
+    for one, said in zip(views, headers, strict=True):
+        used += _add_all(words, one, said.slots, out)
+        deepen(words, said.depths[0], said.depths[1])
+    if len(views) > 1:
+        _mark_all_above(words, header(words).slots)
+    close(words, used)
+    return image
+
+
+def _add_synthetic(words, selftest, key, out):
+    """Put the synthetic name into its slot; return 1."""
+    name = memoryview(bytes([len(selftest)]) + selftest + SELFTEST_ZONE)
+    nothing = memoryview(b"").cast("I")
+    return _fill(words, name, memoryview(_SYNTHETIC_FLAGS), key, nothing, memoryview(bytearray()).cast("I"), out)
+
+
+def _fill(words, names, flags, key, lines, line_of, out):
+    """Put every name into its slot, with the first of its lines where `lines` has any; return the slots in use."""
+    used = 0
+    at = 0
+    number = 0
+    while at < names.shape[0]:
+        at = digest_names(key, names, at, out)
+        deepen(words, out[1], out[2])
+        stop = number + out[0]
+        if 2 * stop > flags.shape[0]:
+            raise ValueError("names: more than there are flags")
+        turn = 4
+        while number < stop:
+            bits = flags[2 * number]
+            bits = bits | flags[2 * number + 1] << 8
+            if bits & _SCOPE_BITS == 0:
+                raise ValueError("flags: an entry without a scope")
+            slot = add(words, out[turn], out[turn + 1] >> 16, _together(bits, 0))
+            if slot >= 0:
+                used += 1
+            else:
+                slot = -1 - slot
+                set_bits(words, slot, _together(bits, bits_of(words, slot)))
+            if line_of.shape[0] and (line_of[slot] == 0 or lines[number] < line_of[slot]):
+                line_of[slot] = lines[number]
+            turn += 2
+            number += 1
+    if 2 * number != flags.shape[0]:
+        raise ValueError("flags: more than there are names")
+    return used
+
+
+def _together(one, other):
+    """Return the bits of a name that comes twice, whichever line came first.
+
+    An exception ends the block of the same scope. What one line sets aside no other line puts in force; where no
+    block is left, nothing is set aside.
+    """
+    bits = one | other
+    if bits & _EXCEPT_SELF:
+        bits = bits & ~_BLOCK_SELF
+    if bits & _EXCEPT_BELOW:
+        bits = bits & ~_BLOCK_BELOW
+    if bits & (_BLOCK_SELF | _BLOCK_BELOW) == 0:
+        bits = bits & ~_SET_ASIDE
+    return bits
+
+
+def _add_all(words, other, slots, out):
+    """Put every entry of another image, of so many slots, into its slot; return the slots that came into use."""
+    used = 0
+    at = 0
+    while at < slots:
+        bits = entry(other, at, out)
+        if bits & _SCOPE_BITS and bits & _SELFTEST == 0:
+            slot = add(words, out[0], out[1], _together(bits, 0))
+            if slot >= 0:
+                used += 1
+            else:
+                slot = -1 - slot
+                set_bits(words, slot, _together(bits, bits_of(words, slot)))
+        at += 1
+    return used
+
+
+def _mark_all_above(words, slots):
+    """Mark every block as above an exception, where there is an exception at all."""
+    found = 0
+    at = 0
+    while at < slots:
+        found = found | (bits_of(words, at) & (_EXCEPT_SELF | _EXCEPT_BELOW))
+        at += 1
+    at = 0
+    while found and at < slots:
+        bits = bits_of(words, at)
+        if bits & (_BLOCK_SELF | _BLOCK_BELOW) and bits & _SELFTEST == 0:
+            set_bits(words, at, bits | _EXCEPTION_BELOW)
+        at += 1
+    return 0
+
+
+def _mark_exceptions(words, names, flags, key, out):
+    """Mark each entry that has an exception somewhere below it."""
+    at = 0
+    number = 0
+    last = flags.shape[0] - 2
+    while last >= 0 and flags[last] & (_EXCEPT_SELF | _EXCEPT_BELOW) == 0:
+        last -= 2
+    while 2 * number <= last:
+        end = at
+        while names[end] != 0:
+            end += names[end] + 1
+        end += 1
+        if flags[2 * number] & (_EXCEPT_SELF | _EXCEPT_BELOW):
+            parent = at + names[at] + 1
+            while names[at] != 0 and names[parent] != 0:
+                siphash128(key, names, parent, end, out, 0)
+                slot = slot_of(words, out[0], out[1] >> 16)
+                if slot >= 0:
+                    set_bits(words, slot, bits_of(words, slot) | _EXCEPTION_BELOW)
+                parent += names[parent] + 1
+        at = end
+        number += 1
+    return 0
+
+
+def _mark_new(words, slots, previous, keep_new, approved, out):
+    """Mark each entry that the previous image does not enforce (or, with keep_new, has as new)."""
+    at = 0
+    while at < slots:
+        bits = entry(words, at, out)
+        if bits & _SCOPE_BITS and bits & _SELFTEST == 0:
+            before = find(previous, out[0], out[1])
+            aside = before & _SET_ASIDE and bits & _SET_ASIDE == 0 and not approved
+            if before == 0 or aside or (keep_new and before & _NEW):
+                set_bits(words, at, bits | _NEW)
+        at += 1
+    return 0

@@ -1,0 +1,201 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""The common lines of a list to entries, all in one pass; every other line is only told, for feed.read to judge.
+
+Rules:
+- A common line is a marker and a name of two labels or more, of letters, digits, `-` and `_`, within the lengths of RFC
+  1035, whose top-level label begins with no digit and of which no suffix is watched. feed.read would make the same
+  entry of it; a test holds both against each other.
+- Markers are those of a plain list (none, `=`, `!`, `!=`) or of a zone (`*.`, `=`, `!*.`, `!=`). Blank lines say
+  nothing; in a plain list neither do those that begin with `#`. A CR at the end of a line is none of it.
+- What is watched is a table of hashes. A name that shares its hash with a watched one is told, never made an entry: the
+  hash need not be one that nobody can steer.
+"""
+
+
+# What makes a line uncommon: a watched name stands in it, is its parent, or is itself or anywhere above it; or its
+# top-level label, where one is asked for, is none of those wanted.
+SELF = 1
+PARENT = 2
+WITHIN = 4
+WANTED = 8
+
+NAMES_OCTETS = 2**18
+ENTRIES = 2**14
+TOLD = 2**12
+
+_SELF = SELF
+_PARENT = PARENT
+_WITHIN = WITHIN
+_WANTED = WANTED
+_ENTRIES = ENTRIES
+_TOLD = TOLD
+_REASONS = 15
+_M = 0xFFFFFFFFFFFFFFFF
+_TURN = 0x9E3779B97F4A7C15
+_NAME_OCTETS = 253
+_LABEL_OCTETS = 63
+_NEWLINE = 10
+_RETURN = 13
+_BANG = 33
+_HASH = 35
+_STAR = 42
+_DOT = 46
+_EQUALS = 61
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+_SAME = b"-_0123456789" + _LETTERS
+
+
+def table_for(count):
+    """Return an empty table for so many watched names."""
+    return memoryview(bytearray(8 << max(4, (2 * count).bit_length()))).cast("Q")
+
+
+class Lines:
+    """What a pass finds: entries and lines to judge, of one turn after the other.
+
+    table: what is watched. wanted: whether a top-level label has to be one of those WANTED. zone: whose markers stand.
+    bits: the four flags of the markers, in the order of the rules. After each turn: `entries` names in wire format in
+    names[:octets], with a u16 each in `flags` and the line's number in `numbers`; `told` lines to judge, with start,
+    end and number of each in `places`. `line` is the number of the next line.
+    """
+
+    def __init__(self, table, *, wanted, zone, bits):
+        self.table = table
+        self.wanted = wanted
+        self.zone = zone
+        self.bits = bits
+        self.fold = memoryview(_folding())
+        self.names = memoryview(bytearray(NAMES_OCTETS))
+        self.flags = memoryview(bytearray(2 * ENTRIES)).cast("H")
+        self.numbers = memoryview(bytearray(4 * ENTRIES)).cast("I")
+        self.places = memoryview(bytearray(24 * TOLD)).cast("Q")
+        self.octets = 0
+        self.entries = 0
+        self.told = 0
+        self.line = 1
+
+
+def _folding():
+    """Return what each octet of a name is, 0 where a common one has none such."""
+    fold = bytearray(256)
+    for octet in _SAME:
+        fold[octet] = octet
+    for octet in _LETTERS:
+        fold[octet - 32] = octet
+    return fold
+
+
+def watch(table, names, bits):
+    """Put names, with dots and lower-cased, each ended by a newline, into a table that has room for them. Returns 0."""
+    at = 0
+    while at < names.shape[0]:
+        stop = at
+        while names[stop] != _NEWLINE:
+            stop += 1
+        turn = stop - 1
+        mixed = 0
+        while turn >= at:
+            mixed = ((mixed ^ names[turn]) * _TURN) & _M
+            turn -= 1
+        slot = _slot(table, mixed)
+        table[slot] = table[slot] & _REASONS | mixed & ~_REASONS | bits
+        at = stop + 1
+    return 0
+
+
+def _slot(table, mixed):
+    """Return the place of a hash in the table, or the empty one where it belongs."""
+    last = table.shape[0] - 1
+    at = (mixed >> 32) & last
+    left = table.shape[0]
+    while left > 0:
+        if table[at] == 0 or table[at] | _REASONS == mixed | _REASONS:
+            return at
+        at = (at + 1) & last
+        left -= 1
+    raise IndexError("lines: no room in the table")
+
+
+def take(lines, data, at):
+    """Read data from the start of a line at `at` on, for one turn; return the offset after the last line read."""
+    lines.octets = 0
+    lines.entries = 0
+    lines.told = 0
+    while (
+        at < data.shape[0]
+        and lines.octets + _NAME_OCTETS + 2 <= lines.names.shape[0]
+        and lines.entries < _ENTRIES
+        and lines.told < _TOLD
+    ):
+        stop = at
+        while stop < data.shape[0] and data[stop] != _NEWLINE:
+            stop += 1
+        after = stop + 1
+        if stop > at and data[stop - 1] == _RETURN:
+            stop -= 1
+        if stop > at and (lines.zone or data[at] != _HASH):
+            marker = 0
+            start = at
+            if data[start] == _BANG:
+                marker = 2
+                start += 1
+            if start < stop and data[start] == _EQUALS:
+                marker += 1
+                start += 1
+            elif lines.zone:
+                # Of a zone what is below a name is never meant unsaid.
+                start = start + 2 if start + 1 < stop and data[start] == _STAR and data[start + 1] == _DOT else stop
+            size = _name(lines, data, start, stop)
+            if size:
+                lines.flags[lines.entries] = lines.bits[marker]
+                lines.numbers[lines.entries] = lines.line
+                lines.entries += 1
+                lines.octets += size
+            else:
+                lines.places[3 * lines.told] = at
+                lines.places[3 * lines.told + 1] = stop
+                lines.places[3 * lines.told + 2] = lines.line
+                lines.told += 1
+        lines.line += 1
+        at = after
+    return at
+
+
+def _name(lines, data, start, stop):
+    """Write the name in data[start:stop] in wire format; return its octets, 0 where it is none of a common line."""
+    if stop - start > _NAME_OCTETS:
+        return 0
+    base = lines.octets + 1 - start
+    at = stop
+    end = stop
+    dots = 0
+    above = 0
+    mixed = 0
+    # From the end, so that the hash of each suffix is there where its label begins.
+    while at > start:
+        at -= 1
+        octet = data[at]
+        if octet == _DOT:
+            if end - at < 2 or end - at > _LABEL_OCTETS + 1:
+                return 0
+            above = lines.table[_slot(lines.table, mixed)] & _REASONS
+            if above & _WITHIN:
+                return 0
+            if dots == 0 and ((lines.wanted and above & _WANTED == 0) or data[at + 1] < 58):
+                return 0
+            lines.names[base + at] = end - at - 1
+            end = at
+            dots += 1
+        else:
+            octet = lines.fold[octet]
+            if octet == 0:
+                return 0
+            lines.names[base + at] = octet
+        mixed = ((mixed ^ octet) * _TURN) & _M
+    if dots == 0 or end == start or end - start > _LABEL_OCTETS:
+        return 0
+    if lines.table[_slot(lines.table, mixed)] & (_SELF | _WITHIN) or above & _PARENT:
+        return 0
+    lines.names[base + start - 1] = end - start
+    lines.names[base + stop] = 0
+    return stop - start + 2
