@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from resolver import __version__, list_verbs, report_verbs
+from resolver import __version__, evidence_verbs, list_verbs, report_verbs
 from resolver.terminal import DONE, FAILED, REFUSED, USAGE, Refusal, UsageError, add_config, called, complain, name_of
 
 DEFAULT_SERVER = "127.0.0.1:5300"
@@ -48,6 +48,7 @@ def _parser(*, authority: bool) -> argparse.ArgumentParser:
     _add_ask(verbs)
     list_verbs.add_verbs(verbs)
     report_verbs.add_verbs(verbs)
+    evidence_verbs.add_verbs(verbs)
     _add_control(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:

@@ -42,10 +42,14 @@ class _Signed(Struct, frozen=True):
 def sign(statement: Mapping[str, Any], key: Ed25519PrivateKey) -> bytes:
     """The signed statement, ready to be written or sent."""
     text = msgspec.json.encode(statement)
+    return _written(text, public_of(key), key.sign(CONTEXT + text))
+
+
+def _written(text: bytes, key: bytes, signature: bytes) -> bytes:
     signed = _Signed(
         statement=text.decode(),
-        key=base64.b64encode(public_of(key)).decode(),
-        signature=base64.b64encode(key.sign(CONTEXT + text)).decode(),
+        key=base64.b64encode(key).decode(),
+        signature=base64.b64encode(signature).decode(),
     )
     return msgspec.json.encode(signed) + b"\n"
 
@@ -58,9 +62,14 @@ def verified(data: bytes, pinned: bytes) -> dict[str, Any]:
     return statement
 
 
-def claimed(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The statement and the raw public key that has really signed it, whoever that is; StatementBroken otherwise."""
-    if len(data) > MAX_STATEMENT_BYTES:
+def claimed(
+    data: bytes, *, most_bytes: int = MAX_STATEMENT_BYTES, to_the_octet: bool = False
+) -> tuple[dict[str, Any], bytes]:
+    """The statement and the raw public key that has really signed it, whoever that is; StatementBroken otherwise.
+
+    to_the_octet: refuse what `sign` would have written otherwise, such as other spaces around what is signed.
+    """
+    if len(data) > most_bytes:
         raise StatementBroken("too large")
     try:
         signed = msgspec.json.decode(data, type=_Signed)
@@ -68,6 +77,8 @@ def claimed(data: bytes) -> tuple[dict[str, Any], bytes]:
         signature = base64.b64decode(signed.signature, validate=True)
         text = signed.statement.encode()
         Ed25519PublicKey.from_public_bytes(key).verify(signature, CONTEXT + text)
+        if to_the_octet and _written(text, key, signature) != data:
+            raise StatementBroken("not as it was written")
         return msgspec.json.decode(text, type=dict[str, Any]), key
     except InvalidSignature:
         raise StatementBroken("signature") from None

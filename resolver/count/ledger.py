@@ -13,7 +13,8 @@ Rules:
 - A beat is one transaction, on the disk before its numbers are shown: after a crash at any moment a start goes on from
   the last beat written, so that at most one beat is lost and nothing is counted twice.
 - No number of a finer grain than a beat is ever written but the rest, one for each series and without history.
-- Only totals are kept: a level (`cache_bytes`) or a mark (`attempts_saturated`) says nothing of a month.
+- Only totals are kept: a level (`cache_bytes`) says nothing of a month. Of a mark (`attempts_saturated`) the total of
+  what sets it is kept: it changes on the beats that carried the mark.
 - Only series of the closed table come in; a series that is gone keeps its history.
 - What is older than `keep` goes, whole beats at a time; totals stay.
 """

@@ -7,8 +7,8 @@ Rules:
 3. Each series starts its batches at a random phase below one batch, so that nobody can tell by own queries
    how much of a batch is filled: exact - published < batch + phase.
 4. A level (`cache_bytes`, `queries_in_flight`) is rounded down the same way; a mark (`attempts_saturated`) is 1 on a
-   beat where at
-   least one batch of its events came in.
+   beat where at least one batch of its events came in. The total of those events goes into the ledger, where it tells
+   on which beats the mark stood.
 5. Before the first beat every series is there, and stands where the ledger left it. A series outside the closed set is
    never published.
 6. What a beat shows is in the ledger first: a start after a crash never shows less than was shown before.
@@ -89,7 +89,8 @@ class Publisher:
         self._began_at = {series: total.published + total.rest for series, total in before.items()}
         self._batched = {series: before[series].published if series in before else 0 for series in self._sizes}
         self.refused = 0
-        self.published = Published(0, MappingProxyType(dict(self._batched)))
+        shown = {series: self._shown(series, number) for series, number in self._batched.items()}
+        self.published = Published(0, MappingProxyType(shown))
 
     def _beat_of(self, now: float) -> int:
         return int(now // self._every_s)
@@ -174,4 +175,4 @@ class Publisher:
 
 
 def _is_total(series: Series) -> bool:
-    return series.metric not in _LEVELS and series.metric not in _MARKS
+    return series.metric not in _LEVELS

@@ -81,11 +81,11 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
     begin, end = midnight(first), midnight(last + DAY)
     beats: dict[date, list[tuple[int, int, str, str, int]]] = {}
     for beat in ledger.beats(begin + 1, end):
-        beats.setdefault(_day_of(beat[0]), []).append(beat)
+        beats.setdefault(day_of(beat[0]), []).append(beat)
     enforced: dict[tuple[date, str], int] = {}
     at_end: dict[tuple[date, str], ListBeat] = {}
     for at, one in ledger.lists(begin + 1, end):
-        key = _day_of(at), one.list_id
+        key = day_of(at), one.list_id
         enforced[key] = enforced.get(key, 0) + one.enforced_s
         at_end[key] = one
     courses = {metric: ledger.changes(metric, begin, end) for metric in (ATTEMPTS, QUERIES, ANSWERS)}
@@ -135,7 +135,7 @@ def together(courses: Sequence[Mapping[date, DayFacts]]) -> Days:
     return found
 
 
-def _day_of(at: int) -> date:
+def day_of(at: int) -> date:
     """The day that a beat belongs to: what it tells happened before it."""
     return datetime.fromtimestamp(at - 1, UTC).date()
 

@@ -69,7 +69,7 @@ class Day:
     @property
     def per_100k(self) -> float | None:
         """Blocked queries per 100,000 answers."""
-        return _per_100k(self.facts.queries, self.facts.answers)
+        return rate_per_100k(self.facts.queries, self.facts.answers)
 
     @property
     def enforced_minutes(self) -> int:
@@ -158,8 +158,10 @@ def _month(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable
         first=first,
         last=last,
         attempts=sum(one.facts.attempts or 0 for one in counted) if counted else None,
-        queries=_sum(one.facts.queries for one in days),
-        per_100k=_per_100k(_sum(one.facts.queries for one in queries), _sum(one.facts.answers for one in queries)),
+        queries=known_sum(one.facts.queries for one in days),
+        per_100k=rate_per_100k(
+            known_sum(one.facts.queries for one in queries), known_sum(one.facts.answers for one in queries)
+        ),
         ratio=sum(one.figure.count or 0 for one in compared) / usual if usual else None,
         peak=peak,
         enforced_minutes=sum(one.enforced_minutes for one in days),
@@ -199,11 +201,13 @@ def _moved(facts: Iterable[DayFacts], read: Callable[[DayFacts], int | None], sh
     return bool(found) and max(found) >= min(found) * (1 + share)
 
 
-def _per_100k(queries: int | None, answers: int | None) -> float | None:
+def rate_per_100k(queries: int | None, answers: int | None) -> float | None:
+    """Blocked queries in 100,000 answers; None where either is not known."""
     return queries * 100_000 / answers if queries is not None and answers else None
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
+def known_sum(counts: Iterable[int | None]) -> int | None:
+    """The sum of the counts that are known; None where none is."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 

@@ -11,7 +11,7 @@ from resolver.count.report_figures import Month, PlaceFigures, Report
 _NUMBERS: Final = 8
 """So many columns behind the first hold numbers and days."""
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b2326; background: #fff; margin: 2rem auto; padding: 0 1rem;
   max-width: 62rem; }
@@ -55,7 +55,7 @@ def _page(report: Report) -> Iterator[str]:
     yield '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     yield f"<title>{title}</title>"
-    yield f"<style>{_STYLE}</style></head>"
+    yield f"<style>{STYLE}</style></head>"
     yield f"<body><header><h1>{title}</h1>"
     yield '<div class="caveat">'
     yield from (f"<p>{escape(said)}</p>" for said in report_text.preface(report))

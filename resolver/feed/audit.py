@@ -13,6 +13,7 @@ Rules:
 import hashlib
 import os
 import threading
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -119,7 +120,7 @@ class Audit:
             detail=detail,
             previous=self._head.hash,
         )
-        line = msgspec.json.encode(entry)
+        line = line_of(entry)
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(handle, line + b"\n")
@@ -180,9 +181,14 @@ def verified(path: Path) -> tuple[list[Entry], list[str]]:
     return entries, [entries[0].previous if entries else _FIRST, *map(_hash, lines)]
 
 
-def _entries(lines: list[bytes]) -> list[Entry]:
-    """The entries of whole lines; ChainBroken at the first that does not follow the one before it."""
-    head: Head | None = None
+def line_of(entry: Entry) -> bytes:
+    """An entry as it stands in the log, without its end of line."""
+    return msgspec.json.encode(entry)
+
+
+def chained(lines: Iterable[bytes], head: Head | None = None) -> tuple[list[Entry], Head | None]:
+    """The entries of whole lines that follow `head` (None: whatever their first one says), and the last one's number
+    and hash; ChainBroken at the first that does not follow the one before it."""
     entries = []
     for at, line in enumerate(lines, 1):
         try:
@@ -195,6 +201,12 @@ def _entries(lines: list[bytes]) -> list[Entry]:
             raise ChainBroken(f"line {at}: does not follow the line before it")
         head = Head(entry.number, _hash(line))
         entries.append(entry)
+    return entries, head
+
+
+def _entries(lines: list[bytes]) -> list[Entry]:
+    """The entries of a log from its first line on; ChainBroken where it does not hold."""
+    entries, _ = chained(lines)
     if entries and entries[0].number != 1:
         cut = f"{entries[0].number - 1} {entries[0].previous}"
         if not any(entry.event is Event.TRIMMED and entry.detail == cut for entry in entries):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from . import approve
+from . import approve, details
 from .approve import Action, Refused, Subject
 from .audit import Event
 from .enforced import EnforcedList
@@ -61,7 +61,7 @@ async def _decide(one: EnforcedList, signed: Signed, approvers: Path, now: Calla
         new = approve.add(approve.kept(one.state, at), action, about, signer, at)
         if new != one.state:
             event = Event.ROLLBACK_CONFIRMED if confirms else Event.APPROVED
-            detail = f"{action.value}: {signer.principal} {signer.key}, by uid {signed.uid}"
+            detail = details.approved(action.value, signer.principal, signer.key, signed.uid)
             one.note(event, _named(one, about), detail, new)
         missing = approve.missing(one.state, action, about)
         done = missing == 0 and not confirms

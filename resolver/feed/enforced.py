@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from resolver import config
 
-from . import activate, approve, state
+from . import activate, approve, details, state
 from .audit import Audit, Event
 from .messages import Reason
 from .outbox import Outbox
@@ -188,7 +188,7 @@ class EnforcedList:
         record = replace(record, since=current.since if current and renewal else int(self._now()))
         if self.floor is not None and self.floor.record.targets_keys != record.targets_keys:
             self._say(Event.FLOOR_RESET, record, "targets keys replaced")
-        self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record)
+        self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record, details.issued(record.issued))
         floor = Floor(record=record)
         self.store.write_floor(floor)
         self.floor = floor

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from resolver import whole
 from resolver.core import codes, entries, image
 
-from . import approve, synthetic
+from . import approve, details, synthetic
 from .audit import Audit, Event
 from .seal import Keys, SealBroken, seal_of, unseal
 
@@ -195,7 +195,7 @@ class Releases:
             digest_key=self._keys.digest_id,
         )
         whole.write(self._folder / f"{number}.image", sealed)
-        self._say(Event.RELEASED_NAME, one, f"until {one.until}, by uid {uid}")
+        self._say(Event.RELEASED_NAME, one, details.released(one.until, uid))
         self._keep(replace(self.written, last=number, releases=(*self.written.releases, one)))
         self._take(one, sealed)
         self._put()
@@ -219,7 +219,7 @@ class Releases:
     def confirm(self, number: int, signer: str, key: str) -> Release:
         """Note who has signed for a release; NotReleased where there is no such release."""
         one = replace(self.of(number), signer=signer, key=key)
-        self._say(Event.RELEASE_CONFIRMED, one, f"by {signer} {key}")
+        self._say(Event.RELEASE_CONFIRMED, one, details.confirmed(signer, key))
         self._keep(replace(self.written, releases=tuple(one if other.number == number else other for other in self)))
         return one
 
@@ -323,8 +323,7 @@ class Releases:
 
     def _say(self, event: Event, one: Release, detail: str) -> None:
         for about in one.covered:
-            line = "" if about.line is None else f" line {about.line}"
-            said = f"release {one.number}{line}: {detail}"
+            said = details.of_release(one.number, about.line, detail)
             self._audit.append(
                 event, self._now(), list_id=about.list, serial=about.serial, digest=about.digest, detail=said
             )

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from . import guard, state
+from . import details, guard, state
 from .audit import Event
 from .messages import Facts, Reason
 from .processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
@@ -209,7 +209,7 @@ class ListUpdate(ProvedList):
         return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard))
 
     def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
-        self._say(Event.HELD, record, " ".join(reasons))
+        self._say(Event.HELD, record, details.held(reasons, record.issued))
         with self._changing:
             self._write(state.hold(self.state, record, reasons, int(self._now())))
         self.store.clean(self.state, self.floor)

@@ -54,3 +54,15 @@ def test_a_public_key_goes_round_as_pem() -> None:
     for pem in (b"", b"-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n"):
         with pytest.raises(StatementBroken):
             statement.pinned_of(pem)
+
+
+def test_a_statement_to_the_octet_has_no_second_writing() -> None:
+    key = Ed25519PrivateKey.generate()
+    data = statement.sign({"kind": "test"}, key)
+    assert statement.claimed(data, to_the_octet=True)[0] == {"kind": "test"}
+    for other in (data[:-1], data + b"\n", data.replace(b'","key"', b'", "key"')):
+        assert statement.claimed(other)[0] == {"kind": "test"}
+        with pytest.raises(StatementBroken, match="not as it was written"):
+            statement.claimed(other, to_the_octet=True)
+    with pytest.raises(StatementBroken, match="too large"):
+        statement.claimed(data, most_bytes=len(data) - 1)

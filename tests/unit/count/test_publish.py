@@ -136,6 +136,20 @@ def test_a_full_table_is_marked_for_the_beats_in_which_a_batch_of_it_came() -> N
     assert marks == [0, 1, 0, 1, 0]
 
 
+def test_after_a_restart_a_mark_stands_for_what_is_new_alone() -> None:
+    exact = Exact()
+    exact.numbers = {SATURATED: 0}
+    start = {SATURATED: Total(40, 3)}
+    count = Publisher(exact, LABELS, every_s=900, batch=10, phases=lambda _: 0, now=START + 1, start=start)
+    marks = [count.published.values[SATURATED]]
+    for beat, total in enumerate((0, 7), start=1):
+        exact.numbers[SATURATED] = total
+        count.publish(START + 900 * beat)
+        marks.append(count.published.values[SATURATED])
+    assert marks == [0, 0, 1]
+    assert count.totals()[SATURATED] == Total(50, 0)
+
+
 def test_a_series_outside_the_table_is_never_published(caplog: pytest.LogCaptureFixture) -> None:
     exact = Exact()
     count = publisher(exact)

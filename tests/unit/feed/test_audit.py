@@ -181,3 +181,17 @@ def test_a_log_without_old_entries_is_not_read(tmp_path: Path, monkeypatch: pyte
     assert log.trim(1001.0, 2000.0) == 0
     (tmp_path / "audit.log").unlink()
     assert log.trim(1003.0, 2000.0) == 0
+
+
+def test_a_part_of_a_log_follows_the_entry_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    written(path, 4)
+    entries, hashes = audit.verified(path)
+    lines = [audit.line_of(entry) for entry in entries]
+    assert lines == path.read_bytes().splitlines()
+    before = audit.Head(2, hashes[2])
+    assert audit.chained(lines[2:], before) == (entries[2:], audit.Head(4, hashes[4]))
+    assert audit.chained([], before) == ([], before)
+    for wrong in (audit.Head(1, hashes[2]), audit.Head(2, hashes[1])):
+        with pytest.raises(audit.ChainBroken, match="line 1"):
+            audit.chained(lines[2:], wrong)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from resolver.feed import approve, audit, decide
+from resolver.feed import approve, audit, decide, details
 from resolver.feed.approve import Action, Refused, Signer
 from resolver.feed.decide import Decided, Signed
 from tests.fakes.authority import Authority, names
@@ -66,12 +66,14 @@ async def test_what_is_held_takes_two_persons_and_outlives_a_restart(resolver: E
     two = await sign(resolver, Action.APPROVE, 8, "ben")
     assert (two.missing, two.done, resolver.enforced) == (0, True, 8)
     assert resolver.list.state.approvals == ()
-    assert said(resolver)[-4:] == [
+    assert said(resolver)[-4:-1] == [
         ("approved", 8, "approve: anna SHA256:anna, by uid 1000"),
         ("approved", 8, "approve: ben SHA256:ben, by uid 1000"),
         ("released", 8, ""),
-        ("in_force", 8, ""),
     ]
+    record = resolver.list.state.in_force
+    assert record is not None
+    assert said(resolver)[-1] == ("in_force", 8, details.issued(record.issued))
     with pytest.raises(Refused, match="nothing is held"):
         await sign(resolver, Action.APPROVE, 8, "carl")
 

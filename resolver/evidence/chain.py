@@ -1,0 +1,135 @@
+"""The bundles that a host has issued: kept in its state folder, each naming the one before it.
+
+    STATE/evidence/issued.json       of each bundle: number, month, SHA-256, what it replaces
+    STATE/evidence/NUMBER-MONTH.json the bundle itself, as it was handed out
+
+Rules:
+- The first bundle may be of any month that is over; from then on months come in their order, without a hole.
+- A month that was issued is handed out again octet for octet. A correction is a new bundle with a number of its own,
+  which names the one it replaces, and why.
+- A bundle is on the disk before the list of issued ones names it, and in that list before it is handed out.
+- What is kept and does not have the hash that was written is told, never passed over.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from resolver import whole
+from resolver.evidence import month
+from resolver.evidence.bundle import Chain, Issue, hash_of
+
+FOLDER: Final = "evidence"
+_FILE: Final = "issued.json"
+_LOCK: Final = ".lock"
+
+
+class NotIssued(Exception):
+    """The month cannot be issued now; says why and what to do."""
+
+
+class _Issued(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    number: int
+    month: str
+    sha256: str
+    replaces: int = 0
+
+
+class _Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    format: Literal[1] = 1
+    issued: tuple[_Issued, ...] = ()
+
+
+class Bundles:
+    """The issued bundles of one host, below its state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state / FOLDER
+        self._issued = self._read()
+
+    def of(self, name: str) -> Issue | None:
+        """The newest bundle of a month."""
+        return next((_issue(one) for one in reversed(self._issued) if one.month == name), None)
+
+    def data_of(self, issue: Issue) -> bytes:
+        """A bundle as it was handed out; NotIssued where what is kept is not that."""
+        path = self._path(issue.number, issue.month)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotIssued(f"{path}: {error.strerror}: put it back from where it was handed out") from None
+        if hash_of(data) != issue.sha256:
+            raise NotIssued(f"{path}: was changed since it was issued: put it back from where it was handed out")
+        return data
+
+    def next(self, name: str, why: str = "") -> Chain:
+        """The place of a new bundle of a month; why: what it corrects. NotIssued where it is not its turn."""
+        last, again = (_issue(self._issued[-1]) if self._issued else None), self.of(name)
+        if why and again is None:
+            raise NotIssued(f"{name} was not issued: there is nothing to correct")
+        if not why and again is not None:
+            raise NotIssued(f"{name} was issued already: --correct makes a new bundle that replaces it")
+        newest = max((one.month for one in self._issued), default="")
+        if newest and again is None and name != month.after(newest):
+            said = f"issue {month.after(newest)} first" if name > newest else "the chain of this host begins after it"
+            raise NotIssued(f"{name} does not follow {newest}, the newest month that was issued: {said}")
+        return Chain(
+            number=last.number + 1 if last else 1,
+            before=last,
+            previous_month=self.of(month.before(name)),
+            replaces=again,
+            why=why,
+        )
+
+    def keep(self, chain: Chain, name: str, data: bytes) -> None:
+        """Keep a bundle, and then write that it is issued; OSError."""
+        whole.write(self._path(chain.number, name), data)
+        one = _Issued(
+            number=chain.number,
+            month=name,
+            sha256=hash_of(data),
+            replaces=chain.replaces.number if chain.replaces else 0,
+        )
+        issued = (*self._issued, one)
+        whole.write(self._folder / _FILE, msgspec.json.format(msgspec.json.encode(_Written(issued=issued)), indent=1))
+        self._issued = issued
+
+    def _read(self) -> tuple[_Issued, ...]:
+        path = self._folder / _FILE
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=_Written).issued
+        except FileNotFoundError:
+            if any(self._folder.glob("*-*.json")):
+                raise NotIssued(f"{path}: missing, though bundles were issued: put it back from a backup") from None
+            return ()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise NotIssued(f"{path}: damaged: put it back from a backup") from None
+        if [one.number for one in found] != list(range(1, len(found) + 1)):
+            raise NotIssued(f"{path}: damaged: put it back from a backup")
+        return found
+
+    def _path(self, number: int, name: str) -> Path:
+        return self._folder / f"{number:04}-{name}.json"
+
+
+@contextmanager
+def alone(state: Path) -> Iterator[Bundles]:
+    """The bundles, while nobody else issues one; OSError where the folder cannot be used."""
+    folder = state / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield Bundles(state)
+    finally:
+        os.close(handle)
+
+
+def _issue(one: _Issued) -> Issue:
+    return Issue(number=one.number, month=one.month, sha256=one.sha256)

@@ -1,0 +1,182 @@
+"""A bundle from what a host has written: its ledger, its log of list operations, its receipts.
+
+Rules:
+- The log is verified as a whole first. Where it does not hold the bundle says so, and says nothing of lists from it.
+- The lines of a month begin where those of the bundle before ended: that entry must still be there, with its hash.
+- What follows from lines and receipts is worked out by the functions that verify it (`course`, `counts`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from resolver.config import Config
+from resolver.config import List as Configured
+from resolver.count import definition
+from resolver.counting import LEDGER
+from resolver.evidence import counts, receipts
+from resolver.evidence.bundle import (
+    Audit,
+    Bundle,
+    Chain,
+    Course,
+    Definition,
+    ListEvidence,
+    Mark,
+    Receipt,
+    Standing,
+)
+from resolver.evidence.course import course
+from resolver.evidence.month import Month
+from resolver.feed import audit, poll
+from resolver.feed.audit import Entry
+
+NOWHERE: Final = Mark(number=0, hash="0" * 64)
+
+CAVEATS: Final = (
+    definition.CAVEAT,
+    "Tested on its sockets means that this host asked its own sockets for a list's synthetic name and they answered as "
+    "the list answers. It does not mean that no visitor reached a listed name: whoever uses another resolver, an "
+    "address or a tunnel is not affected.",
+    "This is what one host says of itself, signed with its own key, by its own clock. What its operator could change "
+    "on it before it signed, no signature shows; what was changed afterwards, or left out between two months, the "
+    "chain shows.",
+    "A list that never reached this host is not known to it: no deadline of it is judged here.",
+)
+
+
+class LogDiffers(Exception):
+    """The log is not the one that the bundle before speaks of; says which entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The part of the log that a month tells: what was before, the lines of the month, and what it says of itself."""
+
+    told: Audit
+    earlier: tuple[Entry, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+def read_log(path: Path, month: Month, since: Mark | None) -> Log:
+    """The log of a month, from the entry that the bundle before ended with (None: there is none) on; LogDiffers,
+    OSError."""
+    try:
+        entries, hashes = audit.verified(path)
+    except audit.ChainBroken as broken:
+        mark = since or NOWHERE
+        return Log(told=Audit(before=mark, end=mark, lines=(), verified=0, first=0, broken=str(broken)))
+    first = entries[0].number if entries else 1
+    begin = _cut(entries, month.begin) if since is None else since.number - first + 1
+    if not 0 <= begin <= len(entries) or (since is not None and hashes[begin] != since.hash):
+        number = since.number if since is not None else 0
+        raise LogDiffers(f"{path}: entry {number}, with which the bundle before ended, is not there: another log")
+    end = max(begin, _cut(entries, month.end))
+    numbers = [entry.number for entry in entries]
+    lines = [audit.line_of(entry).decode() for entry in entries[begin:end]]
+    return Log(
+        told=Audit(
+            before=Mark(number=numbers[begin] - 1 if begin < len(numbers) else first + begin - 1, hash=hashes[begin]),
+            end=Mark(number=first + end - 1, hash=hashes[end]),
+            lines=tuple(lines),
+            verified=len(entries),
+            first=first,
+        ),
+        earlier=tuple(entries[:begin]),
+        entries=tuple(entries[begin:end]),
+    )
+
+
+def _cut(entries: Iterable[Entry], at: int) -> int:
+    """How many entries there are up to the last one that is older than a moment."""
+    return max((number for number, entry in enumerate(entries, 1) if entry.at < at), default=0)
+
+
+def standing_of(
+    list_id: str, earlier: Iterable[Entry], end: int, deadline_s: int, found: Iterable[Receipt]
+) -> Standing:
+    """Where a list stood after these entries."""
+    return course(list_id, Standing(), earlier, end=end, deadline_s=deadline_s, issued=receipts.issued(found))[1]
+
+
+def collect(
+    config: Config, month: Month, chain: Chain | None, since: Mark | None, *, version: str, now: float
+) -> Bundle:
+    """The bundle of a month; LedgerUnusable, LogDiffers or OSError where it cannot be made."""
+    state = Path(config.state.directory)
+    log = read_log(poll.audit_path(config), month, since)
+    signed, _ = receipts.read(state / receipts.FOLDER)
+    of_month = receipts.within(signed, month)
+    configured = {one.id: one for one in config.lists}
+    known = {*configured, *(entry.list for entry in log.entries if entry.list)}
+    counted = counts.read(state / LEDGER, month, known, now)
+    lists = tuple(
+        _list(list_id, configured.get(list_id), counted.lists[list_id], log, month, signed, of_month)
+        for list_id in _ordered(counted.lists, config.lists)
+    )
+    text, attempts_are, caveat = counts.definition_text()
+    return Bundle(
+        month=month.name,
+        through=month.last.isoformat(),
+        complete=month.complete,
+        made=int(now),
+        host=poll.host_of(config),
+        region=config.count.region,
+        version=version,
+        chain=chain,
+        definition=Definition(
+            version=definition.VERSION,
+            used=counted.definitions,
+            text=text,
+            attempts_are=attempts_are,
+            caveat=caveat,
+        ),
+        coverage=counted.coverage,
+        totals=counts.together(one.sums for one in lists),
+        lists=lists,
+        receipts=of_month,
+        audit=log.told,
+        caveats=CAVEATS,
+    )
+
+
+def _list(
+    list_id: str,
+    configured: Configured | None,
+    counted: counts.Counted,
+    log: Log,
+    month: Month,
+    signed: Iterable[Receipt],
+    of_month: Iterable[Receipt],
+) -> ListEvidence:
+    deadline_s = int(configured.deadline) if configured is not None else 0
+    at_begin = standing_of(list_id, log.earlier, month.begin, deadline_s, signed)
+    told, _ = course(
+        list_id, at_begin, log.entries, end=month.end, deadline_s=deadline_s, issued=receipts.issued(of_month)
+    )
+    figures = counted.figures
+    return ListEvidence(
+        list=list_id,
+        demonstration=configured is not None and configured.demonstration,
+        legal_reference=configured.legal_reference if configured is not None else "",
+        deadline_s=deadline_s,
+        sums=counts.summed(counted.days, counted.capped),
+        saturated_beats=counted.saturated_beats,
+        per_100k=counts.per_100k(counted.days),
+        ratio=figures.ratio if figures is not None else None,
+        peak_day=figures.peak.day.isoformat() if figures is not None and figures.peak is not None else "",
+        not_comparable=figures.not_comparable if figures is not None else (),
+        enforced_s=counted.enforced_s,
+        gaps=counted.gaps,
+        days=counted.days,
+        at_begin=at_begin,
+        course=told if not log.told.broken else Course(),
+        tests_passed=receipts.proved(of_month, list_id),
+    )
+
+
+def _ordered(found: Mapping[str, object], configured: Iterable[Configured]) -> tuple[str, ...]:
+    """Ids of lists: those configured in their order, then the others."""
+    first = [one.id for one in configured]
+    return (*first, *sorted(set(found) - set(first)))

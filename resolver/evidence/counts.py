@@ -1,0 +1,187 @@
+"""The counts of a month and how long each list was enforced: from the ledger, by the rules of the report.
+
+Rules:
+- Counts, gaps of days, ratios and what is not comparable are those of `report` for the same days.
+- A gap is told to the beat: beats that are missing, and beats in which the list was enforced for less than 95 %.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from resolver.count import definition, report
+from resolver.count.ledger import Ledger, ListBeat
+from resolver.count.report_days import ENFORCED_LEAST, day_of
+from resolver.count.report_figures import Month as MonthFigures
+from resolver.count.report_figures import PlaceFigures, known_sum, rate_per_100k
+from resolver.evidence.bundle import Coverage, Day, Gap, Sums
+from resolver.evidence.month import Month
+
+CAPPED: Final = "attempts_capped_total"
+SATURATED: Final = "attempts_saturated"
+
+NO_BEAT: Final = "no figures: the service did not run, or could not write its ledger"
+NOT_ENFORCED: Final = "not enforced, or for less than 95 % of the beat"
+NOT_CONFIGURED: Final = "the list was not configured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What the ledger says of one list."""
+
+    days: tuple[Day, ...]
+    capped: int | None
+    saturated_beats: int
+    figures: MonthFigures | None
+    enforced_s: int
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What the ledger says of a month; definitions: those that were in use."""
+
+    lists: Mapping[str, Counted]
+    coverage: Coverage
+    definitions: tuple[str, ...]
+
+
+def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
+    """What the ledger at `path` says of a month, for `lists` and those it knows besides; LedgerUnusable."""
+    facts = report.of_ledger(path, month.first, month.last, now)
+    ledger = Ledger(path, now)
+    beats = ledger.beats(month.begin + 1, month.end)
+    rows: dict[str, list[tuple[int, ListBeat]]] = {one: [] for one in lists}
+    for at, one in ledger.lists(month.begin + 1, month.end):
+        rows.setdefault(one.list_id, []).append((at, one))
+    try:
+        made = report.made(facts, month.first, month.last, source=report.OF_LEDGER, now=now)
+        places = {one.place.list_id: one for one in made.places}
+    except report.NoFigures:
+        places = {}
+    capped, saturated = _capped(ledger, month), _saturated(ledger, month)
+    told = [(at - every_s, at) for at, every_s, *_ in beats]
+    every = {at: every_s for at, every_s, *_ in beats}
+    subscribers = [beat[4] for beat in beats]
+    return Counts(
+        lists={
+            list_id: Counted(
+                days=tuple(_days(places.get(list_id), of_list)),
+                capped=capped.get(list_id, 0) if beats else None,
+                saturated_beats=saturated.get(list_id, 0),
+                figures=next(iter(places[list_id].months), None) if list_id in places else None,
+                enforced_s=sum(one.enforced_s for _, one in of_list),
+                gaps=tuple(_gaps(month, told, every, {at: one.enforced_s for at, one in of_list})),
+            )
+            for list_id, of_list in sorted(rows.items())
+        },
+        coverage=Coverage(
+            seconds=month.end - month.begin,
+            told_s=sum(until - since for since, until, _, why in _parts(month, told, every, {}) if why != NO_BEAT),
+            beats=len(beats),
+            subscribers_least=min(subscribers, default=0),
+            subscribers_most=max(subscribers, default=0),
+        ),
+        definitions=tuple(sorted({beat[2] for beat in beats})),
+    )
+
+
+def summed(days: Iterable[Day], capped: int | None) -> Sums:
+    """What days come to; None where no day is known."""
+    found = tuple(days)
+    return Sums(
+        attempts=known_sum(one.attempts for one in found),
+        blocked_queries=known_sum(one.blocked_queries for one in found),
+        capped=capped,
+    )
+
+
+def together(sums: Iterable[Sums]) -> Sums:
+    """What several lists come to."""
+    found = tuple(sums)
+    return Sums(
+        attempts=known_sum(one.attempts for one in found),
+        blocked_queries=known_sum(one.blocked_queries for one in found),
+        capped=known_sum(one.capped for one in found),
+    )
+
+
+def per_100k(days: Iterable[Day]) -> float | None:
+    """Blocked queries in 100,000 answers, over the days of which both are known."""
+    both = [one for one in days if one.blocked_queries is not None and one.answers]
+    return rate_per_100k(known_sum(one.blocked_queries for one in both), known_sum(one.answers for one in both))
+
+
+def definition_text() -> tuple[tuple[str, ...], str, str]:
+    """The definition in full, what an attempt is in a few words, and the caveat."""
+    return (definition.ATTEMPT, definition.BLOCKED_QUERY, definition.COMPLETE), definition.IN_PRINT, definition.CAVEAT
+
+
+def _days(place: PlaceFigures | None, rows: Sequence[tuple[int, ListBeat]]) -> Iterator[Day]:
+    enforced: dict[str, int] = {}
+    for at, one in rows:
+        day = day_of(at).isoformat()
+        enforced[day] = enforced.get(day, 0) + one.enforced_s
+    for told in place.days if place is not None else ():
+        yield Day(
+            day=told.day.isoformat(),
+            attempts=told.facts.attempts,
+            blocked_queries=told.facts.queries,
+            answers=told.facts.answers,
+            enforced_s=enforced.get(told.day.isoformat(), 0),
+            gap=told.facts.gap,
+        )
+
+
+def _capped(ledger: Ledger, month: Month) -> dict[str, int | None]:
+    """By list how many attempts were above the cap; None where the total fell."""
+    found: dict[str, int | None] = {}
+    for series, course in ledger.changes(CAPPED, month.begin + 1, month.end).items():
+        before = [total for at, total in course if at <= month.begin]
+        values = [before[-1] if before else 0, *(total for at, total in course if at > month.begin)]
+        fell = any(after < earlier for earlier, after in pairwise(values))
+        found[series.labels[0]] = None if fell else values[-1] - values[0]
+    return found
+
+
+def _saturated(ledger: Ledger, month: Month) -> dict[str, int]:
+    """By list on how many beats not all attempts could be told apart."""
+    courses = ledger.changes(SATURATED, month.begin + 1, month.end)
+    return {series.labels[0]: sum(at > month.begin for at, _ in course) for series, course in courses.items()}
+
+
+def _gaps(
+    month: Month, told: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
+) -> Iterator[Gap]:
+    """Beats in a row that are not whole for the same reason, as one."""
+    row: Gap | None = None
+    for since, until, seconds, why in _parts(month, told, every, enforced):
+        if row is not None and (row.why, row.until) == (why, since):
+            row = Gap(since=row.since, until=until, enforced_s=row.enforced_s + seconds, why=why)
+            continue
+        if row is not None and row.why:
+            yield row
+        row = Gap(since=since, until=until, enforced_s=seconds, why=why)
+    if row is not None and row.why:
+        yield row
+
+
+def _parts(
+    month: Month, told: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
+) -> Iterator[tuple[int, int, int, str]]:
+    """The month from its first second to its end: since, until, seconds enforced, why it is a gap ("": it is none)."""
+    at = month.begin
+    for begin, end in told:
+        if begin > at:
+            yield at, begin, 0, NO_BEAT
+        seconds = enforced.get(end)
+        if seconds is None:
+            yield max(at, begin), end, 0, NOT_CONFIGURED
+        else:
+            whole = seconds >= ENFORCED_LEAST * every[end]
+            yield max(at, begin), end, seconds, "" if whole else NOT_ENFORCED
+        at = end
+    if at < month.end:
+        yield at, month.end, 0, NO_BEAT

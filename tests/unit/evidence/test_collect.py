@@ -1,0 +1,86 @@
+"""A bundle holds what the host has written, and begins where the one before ended."""
+
+from pathlib import Path
+
+import pytest
+
+from resolver import config
+from resolver.evidence import collect, month
+from resolver.evidence.bundle import Bundle, Mark
+from resolver.evidence.collect import LogDiffers, read_log
+from resolver.feed import audit
+from tests.unit.evidence import april
+
+APRIL, MAY = month.whole("2025-04"), month.whole("2025-05")
+
+
+def test_april_is_told(of_april: Bundle) -> None:
+    demo, second = of_april.lists
+    assert (of_april.host, of_april.region, of_april.version) == ("resolver-1.example", "Ruritania-made-up", "1.2.3")
+    assert [(one.serial, one.outcome) for one in demo.course.deadlines] == [
+        (11, "met"),
+        (12, "missed"),
+        (13, "met"),
+        (15, "waiting"),
+    ]
+    assert [(one.serial, one.outcome) for one in second.course.deadlines] == [(5, "missed")]
+    assert [one.serial for one in demo.course.spans] == [10, 11, 12, 13, 12]
+    assert [(one.number, bool(one.confirmed), bool(one.ended)) for one in demo.course.releases] == [
+        (1, False, True),
+        (2, True, False),
+        (3, False, False),
+    ]
+    assert (demo.tests_passed, [one.check for one in demo.course.failed]) == (4, ["digests"])
+    assert (of_april.audit.before.number, of_april.audit.end.number, of_april.audit.verified) == (3, 26, 30)
+    assert of_april.totals.capped == 60
+    assert demo.demonstration
+
+
+def test_may_goes_on_from_april(host: Path, of_april: Bundle) -> None:
+    log = read_log(host / "state/audit.log", MAY, of_april.audit.end)
+    assert log.told.before == of_april.audit.end
+    assert [entry.serial for entry in log.entries] == [15, 15, 5, 5]
+
+
+def test_another_log_than_the_one_before_is_refused(host: Path, of_april: Bundle) -> None:
+    path = host / "state/audit.log"
+    other = Mark(number=of_april.audit.end.number, hash="a" * 64)
+    for since in (other, Mark(number=99, hash=of_april.audit.end.hash)):
+        with pytest.raises(LogDiffers, match="is not there"):
+            read_log(path, MAY, since)
+
+
+def test_a_log_that_does_not_hold_is_told_and_nothing_said_from_it(host: Path) -> None:
+    path = host / "state/audit.log"
+    path.write_bytes(path.read_bytes().replace(b'"serial":12', b'"serial":21'))
+    loaded = config.load(host / "resolver.toml")
+    made = collect.collect(loaded, APRIL, None, None, version="1", now=april.NOW)
+    assert "does not follow" in made.audit.broken
+    assert (made.audit.lines, made.audit.verified) == ((), 0)
+    assert all(not one.course.spans for one in made.lists)
+    assert made.totals.attempts is not None
+
+
+def test_a_month_before_the_first_entry_and_an_empty_log(tmp_path: Path, host: Path) -> None:
+    before = read_log(host / "state/audit.log", month.whole("2025-02"), None)
+    assert (before.told.before.number, before.told.end.number, before.entries) == (0, 0, ())
+    empty = read_log(tmp_path / "none.log", APRIL, None)
+    assert (empty.told.before, empty.told.end) == (collect.NOWHERE, collect.NOWHERE)
+
+
+def test_a_log_whose_beginning_was_cut_goes_on_from_what_is_left(host: Path, of_april: Bundle) -> None:
+    path = host / "state/audit.log"
+    log = audit.Audit(path)
+    assert log.trim(april.at("04-20 00:00"), april.NOW) > 10
+    found = read_log(path, MAY, of_april.audit.end)
+    assert found.told.before == of_april.audit.end
+    assert found.told.first > 10
+    alone = read_log(path, APRIL, None)
+    assert alone.told.before.number == alone.told.first - 1
+    assert alone.entries[0].at >= april.at("04-20 00:00")
+
+
+def test_nothing_of_a_list_is_named_but_numbers(issued: tuple[bytes, bytes]) -> None:
+    for data in issued:
+        assert b".test" not in data
+        assert b"127.0.0" not in data

@@ -1,0 +1,139 @@
+"""The words of the summary: every number that is known, none that is not, and what had no room is counted."""
+
+from msgspec.structs import replace
+
+from resolver.evidence import words
+from resolver.evidence.bundle import Bundle, Gap, ListEvidence
+from tests.unit.evidence.crowded import crowded
+
+
+def changed(one: Bundle, **new: object) -> Bundle:
+    first: ListEvidence = replace(one.lists[0], **new)
+    return replace(one, lists=(first, *one.lists[1:]))
+
+
+def test_the_headline_is_the_month_in_five_numbers(of_april: Bundle) -> None:
+    assert words.headline(of_april) == (
+        ("58,260", "attempts"),
+        ("174,780", "blocked queries"),
+        ("95.00 %", "of the time enforced"),
+        ("2 of 4", "deadlines met"),
+        ("4 of 5", "self-tests passed"),
+    )
+    assert words.title(of_april) == "Evidence of enforcement, April 2025"
+    so_far = replace(of_april, complete=False, through="2025-04-09")
+    assert words.title(so_far) == "Evidence of enforcement, April 2025, so far (to 2025-04-09)"
+
+
+def test_rows_of_each_list_and_of_all(of_april: Bundle) -> None:
+    assert [row[0] for row in words.counted(of_april)] == ["demo", "second", "All lists"]
+    assert next(words.counted(of_april))[:4] == ("demo", "33,480", "100,440", "66.96")
+    assert next(words.enforced(of_april)) == ("demo", "95.00 %", "41,040 of 43,200", "24.0 h", "2", "1 beat")
+    assert next(words.custody(of_april)) == ("demo", "10, 11, 12, 13, 12", "2", "1", "4", "1", "2", "3")
+    assert [len(row) for row in words.custody(of_april)] == [len(words.CUSTODY)] * 3
+    alone = replace(of_april, lists=of_april.lists[:1])
+    assert [row[0] for row in words.counted(alone)] == ["demo"]
+
+
+def test_what_is_not_known_is_a_dash(of_april: Bundle) -> None:
+    bare = changed(
+        of_april,
+        days=(),
+        sums=replace(of_april.totals, attempts=None, blocked_queries=None, capped=None),
+        per_100k=None,
+        not_comparable=(),
+    )
+    assert next(words.counted(bare)) == ("demo", "-", "-", "-", "-", "-", "-")
+    empty = replace(of_april, lists=(), totals=bare.lists[0].sums)
+    assert [number for number, _ in words.headline(empty)] == ["-", "-", "-", "-", "-"]
+
+
+def test_serials_have_their_times_and_deadlines(of_april: Bundle) -> None:
+    rows, left = words.spans(of_april)
+    assert left == 0
+    assert rows[3] == (
+        "demo",
+        "12",
+        "2025-04-07 08:00",
+        "2025-04-09 08:00",
+        "2025-04-13 07:00",
+        "superseded by serial 13",
+        "missed by 24.0 h",
+    )
+    assert rows[-1][-3:] == ("still", "-", "-")
+
+
+def test_what_happened_says_who_and_what_went_wrong_comes_first(of_april: Bundle) -> None:
+    rows, left = words.events(of_april)
+    said = [row[2] for row in rows]
+    assert (len(rows), left) == (words.MOST_EVENTS, 11 - words.MOST_EVENTS)
+    assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+    assert "deadline of serial 12 missed: it came 24.0 h later" in said
+    assert "serial 14 failed its self-test (digests) and was not left in force" in said
+    assert any(one.endswith("not confirmed by a signature") for one in said)
+    assert any(
+        "suspended by the breaker until 2025-04-14 09:10; resumed by anna (SHA256:AAAAAAAA…) and ben" in one
+        for one in said
+    )
+    assert any(one.startswith("serial 13 taken out by anna (SHA256:AAAAAAAA…) and ben") for one in said)
+    assert any("held (growth, refused); released 2025-04-13 07:00 by anna" in one for one in said)
+    assert not any("list is blocked" in one for one in said)
+
+
+def test_what_has_no_room_is_counted(of_april: Bundle) -> None:
+    full = crowded(of_april)
+    rows = list(words.counted(full))
+    assert len(rows) == words.MOST_LISTS + 1
+    assert rows[-1][0] == "All lists (6 more in the bundle)"
+    found, left = words.spans(full)
+    assert (len(found), left) == (words.MOST_SPANS, 12 * 4 * 5 - words.MOST_SPANS)
+    found, left = words.events(full)
+    assert len(found) == words.MOST_EVENTS
+    assert left > 50
+    assert max(len(row[2]) for row in found) <= words.MOST_LETTERS
+
+
+def test_sentences_on_coverage_receipts_and_comparison(of_april: Bundle) -> None:
+    assert words.gaps(of_april).startswith(
+        "Beats tell of 96.67 % of the month; subscribers covered: 120,000 to 121,000."
+    )
+    assert "demo serial 12: 5,000 entries, 2 lines refused, 1 set aside" in words.set_aside(of_april)
+    assert words.incomparable(of_april).startswith("Not comparable with the weeks before: demo, second (fewer than")
+    whole = replace(
+        of_april, receipts=(), lists=tuple(replace(one, gaps=(), not_comparable=()) for one in of_april.lists)
+    )
+    assert words.gaps(whole).endswith("There is no gap.")
+    assert words.set_aside(whole) == "No receipt was signed in the month."
+    assert words.incomparable(whole) == ""
+    assert words.about(of_april) == "For demonstration, of reserved names alone: demo, second."
+    real = changed(of_april, demonstration=False, legal_reference="Act 1")
+    assert words.about(real) == "For demonstration, of reserved names alone: second. Legal reference: demo: Act 1."
+
+
+def test_the_print_names_the_bundle_and_its_place(of_april: Bundle) -> None:
+    rows = dict(words.sealed(of_april, "c" * 64, "ab12"))
+    assert rows["This bundle, SHA-256"] == "c" * 64
+    assert rows["Log at the month's end"].startswith("entry 26: ")
+    assert rows["Number 1 in the chain"] == "the first of this host"
+    broken = replace(of_april, chain=None, audit=replace(of_april.audit, broken="line 3"))
+    rows = dict(words.sealed(broken, "c" * 64, "ab12"))
+    assert "did not hold" in rows["Log of list operations"]
+    assert "no evidence of it" in rows["Place in the chain"]
+
+
+def test_times_and_shares() -> None:
+    assert [words.lasting(one) for one in (5, 119, 120, 7200, 2 * 86400)] == [
+        "5 s",
+        "119 s",
+        "2.0 min",
+        "2.0 h",
+        "2.0 d",
+    ]
+    assert words.percent(2_591_999, 2_592_000) == "99.99 %"
+    assert (words.percent(1, 1), words.percent(0, 1), words.percent(0, 0)) == ("100 %", "0.00 %", "-")
+    assert words.moment(0) == "-"
+
+
+def test_a_gap_of_any_length_is_told(of_april: Bundle) -> None:
+    short = changed(of_april, gaps=(Gap(since=0, until=900, enforced_s=0, why="x"),))
+    assert next(words.enforced(short))[3:5] == ("15.0 min", "1")
