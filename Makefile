@@ -9,7 +9,7 @@ PORT_METRICS ?= 9153
 
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
 PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
-	openssh-client prometheus python3-seccomp systemd tinycdb unbound
+	openssh-client openssl prometheus python3-seccomp systemd tinycdb unbound
 
 # A file of tests stays with one process: what it sets up once is set up once.
 SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile

@@ -126,6 +126,7 @@ def alone(state: Path) -> Iterator[Bundles]:
     handle = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        whole.drop_parts(folder)
         yield Bundles(state)
     finally:
         os.close(handle)

@@ -75,7 +75,7 @@ TABLE: dict[str, set[str]] = {
     "held": {"config", "feed", "lists"},
     "audit_verbs": {"config", "feed", "terminal"},
     "report_verbs": {"config", "count", "counting", "terminal"},
-    "evidence": {"authority.statement", "config", "count", "counting", "evidence", "feed"},
+    "evidence": {"authority.statement", "config", "count", "counting", "evidence", "feed", "whole"},
     "evidence_verbs": {"authority.statement", "config", "count", "evidence", "feed", "terminal", "__version__"},
     "list_verbs": {"audit_verbs", "config", "decision_verbs", "lists", "release_verbs", "terminal"},
     "cli": {
