@@ -17,7 +17,19 @@ from pathlib import Path
 from typing import NoReturn
 
 from resolver import __version__, evidence_verbs, list_verbs, report_verbs
-from resolver.terminal import DONE, FAILED, REFUSED, USAGE, Refusal, UsageError, add_config, called, complain, name_of
+from resolver.terminal import (
+    DONE,
+    FAILED,
+    REFUSED,
+    USAGE,
+    Refusal,
+    UsageError,
+    add_config,
+    called,
+    coloured,
+    complain,
+    name_of,
+)
 
 DEFAULT_SERVER = "127.0.0.1:5300"
 ASK_TIMEOUT_S = 5.0
@@ -193,7 +205,8 @@ def _status(arguments: argparse.Namespace) -> int:
         found = health.read(called(arguments, {"verb": "status"}, STATUS_TIMEOUT_S)["health"])
     except health.NotHealth:
         return complain("the running service is of another version: restart it, or use its own command", FAILED)
-    print(health.as_json(found, time.time()) if arguments.json else health.screen(found, time.time()))
+    now = time.time()
+    print(health.as_json(found, now) if arguments.json else health.screen(found, now, colour=coloured()))
     return DONE
 
 

@@ -17,6 +17,7 @@ from resolver.config import Config
 from resolver.core import codes, image
 from resolver.feed import activate, notify, poll, release
 from resolver.feed.breaker import Breaker, Seen
+from resolver.feed.fleet_receipt import Reports
 from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
@@ -78,6 +79,10 @@ class Custody:
         """Put in force every list that is saved here; OSError where the state folder cannot be used."""
         self.feed.recover()
         self.releases.recover()
+
+    def reports(self, list_id: str, record: Record) -> Reports | None:
+        """Which nodes of a fleet have reported a list's record in force; None where this host does not ask. OSError."""
+        return None if self.fleet is None else self.fleet.reports(list_id, record)
 
     def verbs(self) -> Mapping[str, control.Verb]:
         """What can be asked of it over the control socket."""

@@ -14,17 +14,24 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from resolver import __version__, control
-from resolver.config import Config, warnings
+from msgspec.structs import replace
+
+from resolver import __version__, control, list_facts
+from resolver.config import Config, List, warnings
 from resolver.core.name import Name, unfold
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
+from resolver.feed.fleet_receipt import Reports as FleetReports
 from resolver.feed.poll import Feed
-from resolver.health import Health, ListHealth, Reloaded, UpstreamHealth, told
+from resolver.feed.release import Release
+from resolver.feed.state import Record, State
+from resolver.health import Health, Reloaded, UpstreamHealth, told
+from resolver.list_health import ListHealth
 from resolver.tables import octets
 
 MAX_NAME_OCTETS = 255
@@ -43,6 +50,9 @@ class Refused(Exception):
         self.where = where
         self.restart = restart
 
+
+Reports = Callable[[str, Record], FleetReports | None]
+"""Who of a fleet has reported a list's record in force; None where this host does not ask. OSError."""
 
 Walk = Callable[[bytes, bytes], Awaitable[Any]]
 
@@ -68,6 +78,8 @@ class Parts:
     live: Callable[[], Iterable[Sample]]
     published: Callable[[], Published]
     feed: Feed
+    releases: Iterable[Release]
+    reports: Reports
     last_reload: Callable[[], Reloaded | None]
     reload: Callable[[], tuple[str, ...]]
     flush: Flush
@@ -85,8 +97,26 @@ class Desk:
         """Return what can be asked."""
         return {"status": self._status, "reload": self._reload, "flush": self._flush, "ask": self._ask}
 
-    def _status(self, _: control.Request) -> control.Answer:
-        return {"outcome": control.DONE, "health": told(self.health())}
+    async def _status(self, _: control.Request) -> control.Answer:
+        health = self.health()
+        states = [(one.list, one.state) for one in self._parts.feed]
+        lists = await asyncio.to_thread(self._with_files, health.lists, states)
+        return {"outcome": control.DONE, "health": told(replace(health, lists=lists))}
+
+    def _with_files(self, lists: Iterable[ListHealth], states: Iterable[tuple[List, State]]) -> tuple[ListHealth, ...]:
+        """The lists with what only the disk knows; what cannot be read is left out, the log tells of it."""
+        receipts = Path(self._parts.config().state.directory) / "receipts"
+        both = zip(lists, states, strict=True)
+        return tuple(self._with_files_of(health, one, state, receipts) for health, (one, state) in both)
+
+    def _with_files_of(self, health: ListHealth, one: List, state: State, receipts: Path) -> ListHealth:
+        with suppress(OSError):
+            health = list_facts.with_files(health, one, state, receipts)
+        with suppress(OSError):
+            reports = self._parts.reports(one.id, state.in_force) if state.in_force else None
+            if reports is not None:
+                health = replace(health, fleet_hosts=reports.nodes, fleet_missing=reports.missing)
+        return health
 
     def _reload(self, _: control.Request) -> control.Answer:
         try:
@@ -155,23 +185,21 @@ class Desk:
         )
 
     def _lists(self) -> Iterable[ListHealth]:
+        now = time.time()
         for facts, one in zip(self._parts.feed.facts(), self._parts.feed, strict=True):
-            record, held = one.state.in_force, one.state.held
-            yield ListHealth(
-                list_id=facts.list_id,
+            yield replace(
+                list_facts.with_releases(list_facts.of_state(one.list, one.state, now), self._parts.releases),
+                live=True,
                 enforced=facts.enforced or facts.lifted,
                 lifted=facts.lifted,
-                serial=facts.serial,
-                entries=facts.entries,
-                issued=record.issued if record else 0,
-                in_force_since=facts.in_force_since,
-                expiry=facts.expiry,
                 last_success=facts.last_success,
-                poll_s=float(one.list.source.poll),
                 failures={str(reason): count for reason, count in facts.failures.items()},
-                held_serial=held.record.serial if held else 0,
-                held_for=held.reasons if held else (),
                 selftest_passed=facts.selftest_passed,
+                breaker_open=facts.breaker_open,
+                due_at=facts.deadline,
+                failing_since=one.failing_since,
+                failing={str(reason): count for reason, count in one.failing.items()},
+                fresh_until=one.fresh_until,
             )
 
 

@@ -13,6 +13,7 @@ from resolver.config import Config
 from resolver.feed import fleet, fleet_receipt, poll
 from resolver.feed.release import Releases
 from resolver.feed.seal import Keys
+from resolver.feed.state import Record
 
 MOST_BEAT_S: Final = 900.0
 
@@ -62,6 +63,10 @@ class FleetHost:
         return fleet_receipt.look(
             self._collector, self._feed, host=self._host, now=self._now(), has=outbox.has, put=outbox.put
         )
+
+    def reports(self, list_id: str, record: Record) -> fleet_receipt.Reports | None:
+        """Which nodes have reported a list's record in force; None where none are to. OSError as `collect`."""
+        return None if self._collector is None else self._collector.reports(list_id, record)
 
     async def _collected(self) -> None:
         if await asyncio.to_thread(self.collect):

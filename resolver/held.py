@@ -8,12 +8,12 @@ Rules:
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from resolver.config import Config
 from resolver.feed import approve, poll
-from resolver.feed.approve import Action, Subject
+from resolver.feed.approve import Action
 from resolver.feed.state import Record
+from resolver.feed.waiting import Decision, decisions
 from resolver.lists import status_of
 
 MAX_LINES = 20
@@ -24,26 +24,6 @@ class NothingWaits(Exception):
     """There is nothing to decide of that kind; says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """One thing that a person may decide: what about, and who has signed."""
-
-    action: Action
-    about: Subject
-    signed: tuple[str, ...]
-    missing: int
-
-    @property
-    def command(self) -> str:
-        """The words after `list` that hand over a signature, but the list's id."""
-        return {
-            Action.APPROVE: "approve {} %d",
-            Action.APPROVE_SET_ASIDE: "approve {} %d --set-aside",
-            Action.RESUME: "resume {} %d",
-            Action.ROLLBACK: "rollback {} %d",
-        }[self.action] % self.about.serial
-
-
 def statement(config: Config, list_id: str, action: str, now: float) -> bytes:
     """The bytes to sign; NothingWaits where there is nothing to decide, lists.ListUnreadable where nothing is known."""
     one = status_of(config, list_id)
@@ -52,21 +32,6 @@ def statement(config: Config, list_id: str, action: str, now: float) -> bytes:
     except approve.Refused as refused:
         raise NothingWaits(str(refused)) from None
     return approve.statement(Action(action), list_id, about, approve.expiries(now)[0])
-
-
-def _decisions(one: poll.Status, now: float) -> Iterator[Decision]:
-    state = approve.kept(one.state, now)
-    for action in (Action.APPROVE, Action.APPROVE_SET_ASIDE, Action.RESUME, Action.ROLLBACK):
-        try:
-            about = approve.subject(state, action)
-        except approve.Refused:
-            continue
-        confirms = action is Action.ROLLBACK and approve.unconfirmed(state) is not None
-        if action is Action.ROLLBACK and not confirms:
-            continue  # one may always go back: that is no thing that waits
-        signed = tuple(one.principal for one in approve.waiting(state, action, about))
-        missing = 1 if confirms else approve.missing(state, action, about)
-        yield Decision(action=action, about=about, signed=signed, missing=missing)
 
 
 def as_json(config: Config, list_id: str, now: float) -> str:
@@ -86,7 +51,7 @@ def as_json(config: Config, list_id: str, now: float) -> str:
                 "signed": list(each.signed),
                 "missing": each.missing,
             }
-            for each in _decisions(one, now)
+            for each in decisions(one.state, now)
         ],
     }
     return json.dumps(told, indent=2)
@@ -126,10 +91,10 @@ def _screen(one: poll.Status, now: float) -> Iterator[str]:
         yield from _lines("set aside", record.set_aside, record.set_aside_lines)
     if one.state.suspended and record is not None:
         yield f"{one.list_id}: the entries new in serial {record.serial} are suspended by the breaker"
-    decisions = list(_decisions(one, now))
-    for each in decisions:
+    found = list(decisions(one.state, now))
+    for each in found:
         yield from _to_do(one.list_id, each)
-    if not decisions:
+    if not found:
         yield f"{one.list_id}: nothing waits for a person"
         if one.state.previous is not None and record is not None:
             back = one.state.previous.serial

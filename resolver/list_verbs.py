@@ -1,20 +1,21 @@
 """The verbs of `list`: what is in force, what is listed."""
 
 import argparse
+import time
 from typing import Any
 
 from resolver import audit_verbs, decision_verbs, release_verbs
-from resolver.terminal import DONE, FAILED, UsageError, add_config, complain, names
+from resolver.terminal import DONE, FAILED, UsageError, add_config, coloured, complain, names
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     """Add `list` and its steps."""
     steps = verbs.add_parser("list", help="the lists in force").add_subparsers(metavar="STEP", required=True)
-    status = steps.add_parser("status", help="per list: serial, dates, entries, refused lines, held or in force")
+    status = steps.add_parser("status", help="per list: serial, dates, entries, what waits for whom, what to do next")
     add_config(status)
     status.add_argument("--json", action="store_true")
     status.set_defaults(verb=_status)
-    check = steps.add_parser("check", help="is a name listed, and by which list and serial")
+    check = steps.add_parser("check", help="is a name listed, by which list and serial, and is it blocked now")
     check.add_argument("name", metavar="-", help="names come from the terminal without echo, or from stdin")
     add_config(check)
     check.set_defaults(verb=_check)
@@ -38,11 +39,14 @@ def _receipt(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from resolver import config, lists
+    from resolver import config, list_status, lists
 
-    loaded = config.load(arguments.config)
+    loaded, now = config.load(arguments.config), time.time()
     try:
-        print(lists.status_as_json(loaded) if arguments.json else lists.status(loaded))
+        if arguments.json:
+            print(list_status.as_json(loaded, now))
+        else:
+            print(list_status.screen(loaded, arguments.config, now, colour=coloured()))
     except lists.ListUnreadable as error:
         return complain(str(error), FAILED)
     return DONE
@@ -54,7 +58,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.name != "-" and not lists.is_reserved(arguments.name):
         raise UsageError("names come from the terminal or from stdin, never the command line: list check -")
     try:
-        images = lists.Lists(config.load(arguments.config))
+        images = lists.Lists(config.load(arguments.config), time.time())
         for name in names() if arguments.name == "-" else [arguments.name]:
             print(images.describe(name), flush=True)
     except lists.ListUnreadable as error:

@@ -1,13 +1,12 @@
-"""What is written of the lists on this host, for `list status` and `list check`; no service need run.
+"""What is written of the lists on this host, for `list check` and its siblings; no service need run.
 
 Rules:
 1. A name is judged by core.policy and by the saved images, as the service would judge it.
 2. What is said of a name is the list, the serial and how it is covered; the name itself is never repeated.
 """
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from resolver.authority import statement
 from resolver.config import Config
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
-from resolver.feed import approve, fleet_receipt, poll, release
+from resolver.feed import poll, release, released
 from resolver.feed.activate import ImageUnusable
+from resolver.feed.released import Free
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.state import Record
 from resolver.feed.store import StateUnreadable, Store
@@ -37,19 +37,19 @@ class NotAName(Exception):
 class Finding:
     """That a list in force speaks of a name: itself, by an entry above it (subtree), or as an exception.
 
-    line: of the list, None where it is not known. waits: whether the entry is set aside, and nobody has approved it.
+    line: of the list, None where it is not known. but: why it is not blocked all the same, "" where it is.
     """
 
     list_id: str
     serial: int
     how: str
     line: int | None = None
-    waits: bool = False
+    but: str = ""
 
     def __str__(self) -> str:
         line = "" if self.line is None else f", line {self.line}"
-        waits = ", set aside, not enforced" if self.waits else ""
-        return f"listed by {self.list_id} serial {self.serial}{line} ({self.how}){waits}"
+        but = f", but {self.but}: not blocked" if self.but else ""
+        return f"listed by {self.list_id} serial {self.serial}{line} ({self.how}){but}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,29 @@ class _Saved:
     view: memoryview
     key: bytes
     store: Store
+    suspended: bool
+    lifted: bool
 
     def find(self, name: Name) -> Finding | None:
-        """What the list says of a name; an entry that waits is told where nothing is enforced."""
-        return self._find(name, approved=self.record.approved) or self._find(name, approved=True, waits=True)
+        """What the list says of a name; an entry that does not count is told where none does."""
+        approved, suspended = self.record.approved, self.suspended
+        found = self._find(name, approved=approved, suspended=suspended)
+        if found is not None:
+            return replace(found, but="lifted") if self.lifted and found.how != "exception" else found
+        new = self._find(name, approved=approved, suspended=False)
+        if new is not None:
+            return replace(new, but="suspended")
+        waits = self._find(name, approved=True, suspended=False)
+        return None if waits is None else replace(waits, but=f"set aside{self._reason(waits.line)}")
 
-    def _find(self, name: Name, *, approved: bool, waits: bool = False) -> Finding | None:
+    def _reason(self, line: int | None) -> str:
+        """Why a line is set aside, in brackets, where it is among the first ones whose reason is kept."""
+        reasons = [reason for reason, lines in self.record.set_aside_lines.items() if line in lines]
+        return f" ({reasons[0]})" if reasons else ""
+
+    def _find(self, name: Name, *, approved: bool, suspended: bool) -> Finding | None:
         # As a member that releases, a list tells an exception from a name it says nothing of.
-        member = policy.Member(self.view, None, slot=0, release=True, approved=approved)
+        member = policy.Member(self.view, None, slot=0, release=True, approved=approved, suspended=suspended)
         verdict = policy.Verdict()
         said = policy.decide(policy.Generation(self.record.generation, self.key, (member,)), name, 1, verdict)
         if said == codes.ASK:
@@ -78,7 +93,7 @@ class _Saved:
         slot = image.slot_of(self.view, verdict.low, verdict.high)
         line = self.store.line(self.record, slot, image.header(self.view).slots)
         how = "itself" if verdict.depth == name.labels else "subtree"
-        return Finding(self.list_id, self.record.serial, how, line, waits)
+        return Finding(self.list_id, self.record.serial, how, line)
 
 
 def wire(text: str) -> bytes:
@@ -100,10 +115,12 @@ def is_reserved(text: str) -> bool:
 
 
 class Lists:
-    """The saved images of the lists in force; ListUnreadable where one cannot be used."""
+    """The saved images of the lists in force, and what is released at `now` (unix seconds); ListUnreadable where one
+    cannot be used."""
 
-    def __init__(self, config: Config) -> None:
-        self._saved = tuple(_saved(config))
+    def __init__(self, config: Config, now: float) -> None:
+        self._saved = tuple(_saved(config, now))
+        self._free = tuple(_free(config, now)) if self._saved else ()
 
     def look_up(self, text: str) -> tuple[Finding, ...]:
         """What each list says of a name, in configured order; NotAName where it is none."""
@@ -111,7 +128,18 @@ class Lists:
         name = Name()
         if not unfold(octets, 0, len(octets), name):
             raise NotAName("not a domain name")
-        return tuple(found for saved in self._saved if (found := saved.find(name)) is not None)
+        found = [one for saved in self._saved if (one := saved.find(name)) is not None]
+        free = next((one for one in self._free if self._is_free(name, one)), None)
+        if free is not None:
+            until = datetime.fromtimestamp(free.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            but = f"released until {until} (release {free.number})"
+            found = [one if one.but or one.how == "exception" else replace(one, but=but) for one in found]
+        return tuple(found)
+
+    def _is_free(self, name: Name, one: Free) -> bool:
+        verdict, member = policy.Verdict(), policy.Member(one.view, None, slot=-1, release=True)
+        policy.decide(policy.Generation(0, self._saved[0].key, (member,)), name, 1, verdict)
+        return bool(verdict.released)
 
     def describe(self, text: str) -> str:
         """The same in one line that a person reads."""
@@ -129,8 +157,8 @@ def public_key(config: Config) -> str:
         raise ListUnreadable(f"{error}; the service makes it at its first start") from None
 
 
-def _saved(config: Config) -> Iterator[_Saved]:
-    for one in _status(config):
+def _saved(config: Config, now: float) -> Iterator[_Saved]:
+    for one, configured in zip(every_status(config), config.lists, strict=True):
         if one.in_force is None or one.in_force.withdrawn:
             continue
         try:
@@ -140,7 +168,22 @@ def _saved(config: Config) -> Iterator[_Saved]:
             raise ListUnreadable(f"{one.list_id}: its saved image cannot be used: {error}") from None
         if view is not None:
             store = Store(poll.folder_of(config, one.list_id))
-            yield _Saved(one.list_id, one.in_force, view, keys.digest, store)
+            lifted = configured.expire == "lift" and now >= one.expiry
+            yield _Saved(one.list_id, one.in_force, view, keys.digest, store, one.state.suspended, lifted)
+
+
+def _free(config: Config, now: float) -> Iterator[Free]:
+    try:
+        keys = poll.keys_of(config)
+        yield from released.of_host(Path(config.state.directory) / "releases", keys, now)
+    except (KeyUnusable, release.ReleasesUnreadable, OSError) as error:
+        raise ListUnreadable(f"what is released cannot be read: {_why(error)}") from None
+    stores = [(one, Store(poll.folder_of(config, one.id))) for one in config.lists]
+    yield from released.of_compile_hosts(stores, keys, now)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 
 def releases(config: Config) -> tuple[release.Release, ...]:
@@ -149,11 +192,12 @@ def releases(config: Config) -> tuple[release.Release, ...]:
     try:
         return release.read(folder).releases
     except (release.ReleasesUnreadable, OSError) as error:
-        said = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        said = _why(error)
         raise ListUnreadable(f"what is released below {config.state.directory} cannot be read: {said}") from None
 
 
-def _status(config: Config) -> list[poll.Status]:
+def every_status(config: Config) -> list[poll.Status]:
+    """What is written of each list; ListUnreadable where that cannot be read."""
     try:
         return poll.read_status(config)
     except PermissionError:
@@ -165,84 +209,7 @@ def _status(config: Config) -> list[poll.Status]:
 
 def status_of(config: Config, list_id: str) -> poll.Status:
     """What is written of one list; ListUnreadable where there is none of that id."""
-    for one in _status(config):
+    for one in every_status(config):
         if one.list_id == list_id:
             return one
     raise ListUnreadable("no such list is configured")
-
-
-def _date(seconds: int | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None
-
-
-def _facts(one: poll.Status) -> dict[str, object]:
-    """One list's status as JSON shows it; dates in UTC, null where there is none."""
-    record = one.in_force
-    return {
-        "list": one.list_id,
-        "serial": record.serial if record else None,
-        "in_force_since": _date(record.since) if record else None,
-        "issued": _date(record.issued) if record else None,
-        "expires": _date(record.expires) if record else None,
-        "hard_limit": _date(one.expiry),
-        "entries": record.entries if record else 0,
-        "withdrawn": bool(record and record.withdrawn),
-        "refused": dict(record.refused) if record else {},
-        "held": {"serial": one.held.serial, "reasons": list(one.held_for)} if one.held else None,
-        "quarantined": one.quarantined,
-    }
-
-
-def status_as_json(config: Config) -> str:
-    """Status of every list as one JSON array."""
-    told = [{**_facts(one), "fleet": _reported(_fleet(config, one))} for one in _status(config)]
-    return json.dumps(told, indent=2)
-
-
-def status(config: Config) -> str:
-    """Status of every list as a person reads it."""
-    return "\n".join(line for one in _status(config) for line in (*_lines(one), *_fleet_lines(config, one)))
-
-
-def _fleet(config: Config, one: poll.Status) -> fleet_receipt.Reports | None:
-    """Who of a fleet has reported the list in force; None where this host collects no receipts, or has no list."""
-    fleet = config.fleet
-    if not fleet.nodes or one.in_force is None:
-        return None
-    try:
-        return fleet_receipt.Collector(Path(fleet.receipts), Path(fleet.nodes)).reports(one.list_id, one.in_force)
-    except OSError as error:
-        raise ListUnreadable(f"the fleet's receipts cannot be read: {error.strerror}") from None
-
-
-def _reported(found: fleet_receipt.Reports | None) -> dict[str, object] | None:
-    if found is None:
-        return None
-    return {"nodes": found.nodes, "reported": len(found.since), "since": {k: _date(v) for k, v in found.since.items()}}
-
-
-def _fleet_lines(config: Config, one: poll.Status) -> Iterator[str]:
-    found = _fleet(config, one)
-    if found is not None and one.in_force is not None:
-        said = f"reported in force by {len(found.since)} of {found.nodes} hosts"
-        yield f"  fleet: serial {one.in_force.serial} is {said}"
-
-
-def _lines(one: poll.Status) -> Iterator[str]:
-    record = one.in_force
-    if record is None:
-        yield f"{one.list_id}: no verified list yet"
-    elif record.withdrawn:
-        yield f"{one.list_id}: withdrawn by serial {record.serial}, nothing is blocked"
-    else:
-        yield f"{one.list_id}: serial {record.serial} in force, {record.entries} entries"
-    if record is not None:
-        yield f"  issued {_date(record.issued)}, in force since {_date(record.since) or 'unknown'}"
-        yield f"  expires {_date(record.expires) or 'as configured'}, hard limit {_date(one.expiry)}"
-        refused = ", ".join(f"{reason} {count}" for reason, count in sorted(record.refused.items()) if count)
-        yield f"  refused lines: {refused or 'none'}"
-    if one.held is not None:
-        yield f"  held: serial {one.held.serial} ({', '.join(one.held_for)}); see: list held {one.list_id}"
-    waits = approve.unconfirmed(one.state)
-    if waits is not None:
-        yield f"  rolled back on {_date(waits.at)} by {waits.principal} alone; next: list held {one.list_id}"

@@ -142,6 +142,8 @@ class Service:
                 live=self._readings.live,
                 published=self._counting.published,
                 feed=self._custody.feed,
+                releases=self._custody.releases,
+                reports=self._custody.reports,
                 last_reload=lambda: self._last_reload,
                 reload=self.reload,
                 flush=partial(self._cache.flush, pause=partial(asyncio.sleep, PAUSE_S)),

@@ -7,14 +7,17 @@ Rules:
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resolver import advice
+
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 
-DEFAULT_CONFIG = Path("/etc/blocklist-resolver/resolver.toml")
+DEFAULT_CONFIG = Path(advice.DEFAULT_CONFIG)
 MAX_LINE = 1024
 
 
@@ -33,6 +36,11 @@ class Refusal(Exception):
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Let a verb be told which configuration."""
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+
+
+def coloured() -> bool:
+    """Whether what is printed may have colours: a terminal looks on, and nobody said no (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def name_of(arguments: argparse.Namespace) -> str:

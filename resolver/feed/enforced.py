@@ -56,6 +56,9 @@ class EnforcedList:
         self.floor: Floor | None = None
         self.failures: dict[str, int] = {}
         self.last_success = 0
+        # Since when (unix seconds) no poll has been good, and by which reasons they failed; 0 where the last one was.
+        self.failing_since = 0
+        self.failing: dict[str, int] = {}
         self.fresh_until = 0
         self.selftest_passed = False
         # The generation enforced: that of a record, 0 where the list is lifted, None where there is no list.

@@ -47,6 +47,7 @@ class Reports:
 
     since: Mapping[str, int]
     nodes: int
+    missing: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -68,7 +69,7 @@ class Collector:
         for one in self._all(keys):
             if (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest):
                 since[one.host] = min(one.in_force_since, since.get(one.host, one.in_force_since))
-        return Reports(since, len(keys))
+        return Reports(since, len(keys), tuple(name for name in keys if name not in since))
 
     def _keys(self) -> dict[str, bytes]:
         found = {}

@@ -14,6 +14,7 @@ Rules:
 import base64
 import binascii
 import hashlib
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -168,3 +169,15 @@ def read(data: bytes, pinned: bytes, kind: type[_T]) -> _T:
         raise ManifestBroken(str(error)) from None
     except msgspec.ValidationError:
         raise ManifestBroken("not a manifest") from None
+
+
+def released(metadata: Path, root: Path, digest_key: str) -> list[tuple[int, int, bytes]] | None:
+    """What the newest statement in the folder `metadata` that verifies by the key at `root` says is released: number,
+    end and sealed image of each; nothing where it is made with another digest key, None where there is no such one."""
+    try:
+        pinned = statement.pinned_of(root.read_bytes())
+        said = read((metadata / f"{RELEASES}.json").read_bytes(), pinned, ReleasesSaid)
+        found = [(one.number, one.until, one.sealed) for one in said.releases]
+    except (OSError, ManifestBroken, statement.StatementBroken):
+        return None
+    return found if said.digest_key == digest_key else []

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -29,6 +29,14 @@ _SUFFIX: Final = ".json"
 _DUE: Final = ".due"
 
 _log: Final = logging.getLogger("resolver.feed")
+
+
+class Due(NamedTuple):
+    """How many statements are not delivered yet; when the oldest was written (unix seconds), 0 where there is none."""
+
+    statements: int
+    since: int
+
 
 Send = Callable[[Source, bytes], None]
 """Posts a statement to a source's `receipt` url; OSError or NotFetched where it was not taken."""
@@ -61,9 +69,9 @@ class Outbox:
         """Make the folder and drop what a crash left half written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         whole.drop_parts(self._folder)
-        for due in self._folder.glob(f"*{_DUE}"):
-            if not due.with_suffix(_SUFFIX).exists():
-                due.unlink()
+        for mark in self._folder.glob(f"*{_DUE}"):
+            if not mark.with_suffix(_SUFFIX).exists():
+                mark.unlink()
 
     def put(self, name: str, list_id: str, said: Mapping[str, Any]) -> Path:
         """Sign what is said and write it as `name`, or as `name` with a number where that is taken; then it is due.
@@ -87,14 +95,15 @@ class Outbox:
 
     def written_at(self, name: str) -> int:
         """When a statement of this name was written (unix seconds), 0 where it was not."""
-        try:
-            return int(self._path(name).stat().st_mtime)
-        except FileNotFoundError:
-            return 0
+        return written_at(self._folder, name)
 
     def waiting(self, list_id: str) -> int:
         """How many statements of a list are not delivered yet."""
-        return sum(1 for due in self._due() if _text(due) == list_id)
+        return self.due(list_id).statements
+
+    def due(self, list_id: str) -> Due:
+        """The statements of a list that are not delivered yet."""
+        return due(self._folder, list_id)
 
     def wake(self) -> None:
         """Have what is due delivered now."""
@@ -116,12 +125,12 @@ class Outbox:
     def deliver(self) -> bool:
         """Offer what is due, oldest first, and forget what was kept long enough; whether nothing is left."""
         failed = set()
-        for due in self._due():
-            list_id = _text(due)
+        for mark in _marks(self._folder):
+            list_id = _text(mark)
             if list_id in failed:
                 continue
             try:
-                self._offer(list_id, due)
+                self._offer(list_id, mark)
             except (OSError, NotFetched):
                 failed.add(list_id)
         for list_id in sorted(failed):
@@ -129,16 +138,16 @@ class Outbox:
         self._forget()
         return not failed
 
-    def _offer(self, list_id: str, due: Path) -> None:
+    def _offer(self, list_id: str, mark: Path) -> None:
         source = self._sources.get(list_id)
-        path = due.with_suffix(_SUFFIX)
+        path = mark.with_suffix(_SUFFIX)
         if source is not None and source.receipt and path.exists():
             name, data = f"{self.host}-{path.name}", path.read_bytes()
             if source.receipt.startswith("/"):
                 whole.write(Path(source.receipt) / name, data, 0o640)
             else:
                 self._send(source, data)
-        due.unlink()
+        mark.unlink()
 
     def _forget(self) -> None:
         oldest = self._now() - self._keep_s
@@ -146,11 +155,26 @@ class Outbox:
             if path.stat().st_mtime < oldest and not path.with_suffix(_DUE).exists():
                 path.unlink()
 
-    def _due(self) -> list[Path]:
-        return sorted(self._folder.glob(f"*{_DUE}"), key=_age)
-
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
+
+
+def written_at(folder: Path, name: str) -> int:
+    """When a statement of this name was written in `folder` (unix seconds), 0 where it was not."""
+    try:
+        return int((folder / f"{name}{_SUFFIX}").stat().st_mtime)
+    except FileNotFoundError:
+        return 0
+
+
+def due(folder: Path, list_id: str) -> Due:
+    """The statements of a list in `folder` that are not delivered yet."""
+    ages = [_age(mark)[0] // 10**9 for mark in _marks(folder) if _text(mark) == list_id]
+    return Due(len(ages), min(ages, default=0))
+
+
+def _marks(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{_DUE}"), key=_age)
 
 
 def _age(path: Path) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from . import approve, receipt
+from . import approve, receipt, state
 from .audit import Event
 from .enforced import EnforcedList
 from .messages import Reason
@@ -120,11 +120,7 @@ class ProvedList(EnforcedList):
     @property
     def due_at(self) -> int:
         """When the newest list, where it is not in force, had to be (unix seconds); 0 where nothing waits."""
-        record, held = self.state.in_force, self.state.held
-        newest = (held.record.issued, held.record.identity) if held else self.newest
-        if newest is None or (record is not None and (record.identity == newest[1] or record.issued > newest[0])):
-            return 0
-        return int(newest[0] + self.list.deadline)
+        return state.due_at(self.state, self.newest, self.list.deadline)
 
     def look_at_clocks(self) -> None:
         """Log once each clock that has run out, and again after it was set back."""

@@ -302,9 +302,7 @@ class Releases:
         return bytes(made) + seal_of(made, self._keys.seal)
 
     def _take(self, one: Release, sealed: bytes) -> None:
-        if one.digest_key != self._keys.digest_id or hashlib.sha256(sealed).hexdigest() != one.image:
-            raise SealBroken("image")
-        self._views = {**self._views, one.number: image.view(unseal(sealed, self._keys.seal))}
+        self._views = {**self._views, one.number: opened(one, sealed, self._keys)}
         self._sealed = {**self._sealed, one.number: sealed}
 
     def _file(self, one: Release) -> Path:
@@ -355,6 +353,14 @@ def read(folder: Path) -> Written:
         return Written()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ReleasesUnreadable(_FILE) from None
+
+
+def opened(one: Release, sealed: bytes, keys: Keys) -> memoryview:
+    """The view of a release's sealed image; SealBroken or image.ImageMalformed where it is not ours any more."""
+    if one.digest_key != keys.digest_id or hashlib.sha256(sealed).hexdigest() != one.image:
+        raise SealBroken("image")
+    view: memoryview = image.view(unseal(sealed, keys.seal))
+    return view
 
 
 def check_reason(reason: str, name: bytes) -> None:

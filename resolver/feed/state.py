@@ -242,6 +242,19 @@ def at_start(state: State, floor: Floor | None) -> State:
     return put_in_force(state, floor.record)
 
 
+def due_at(state: State, newest: tuple[int, tuple[int, str]] | None, within: float) -> int:
+    """When the newest list, where it is not in force, had to be by law (unix seconds); 0 where none waits.
+
+    newest: issue and identity of the newest list that the source has shown; within: the law's time, in seconds.
+    """
+    record = state.in_force
+    if state.held is not None:
+        newest = state.held.record.issued, state.held.record.identity
+    if newest is None or (record is not None and (record.identity == newest[1] or record.issued > newest[0])):
+        return 0
+    return int(newest[0] + within)
+
+
 def deadline(record: Record, hard_limit: float) -> float:
     """When the list has to end, in unix seconds: at the earlier of its own date and the hard limit, which counts from
     its issue, or from when a source without dates last confirmed it, else from when it was put in force."""

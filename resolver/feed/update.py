@@ -33,11 +33,24 @@ class ListUpdate(ProvedList):
     async def poll(self) -> None:
         """Update once; whatever happens, a list stays in force, and its deadline is looked at."""
         async with self.one_at_a_time:
+            before, good = dict(self.failures), False
             with self.counted():
                 await self.update()
-                self.last_success = int(self._now())
+                self.last_success, good = int(self._now()), True
+            self._note_poll(before, good=good)
             with self.counted():
                 self.look_at_dates()
+
+    def _note_poll(self, before: dict[str, int], *, good: bool) -> None:
+        """Remember since when, and by which reasons, polls fail; before: the failures when this one began."""
+        if good:
+            self.failing_since, self.failing = 0, {}
+            return
+        self.failing_since = self.failing_since or int(self._now())
+        new = {reason: count - before.get(reason, 0) for reason, count in self.failures.items()}
+        self.failing = {
+            reason: count for reason, added in new.items() if (count := self.failing.get(reason, 0) + added)
+        }
 
     async def update(self) -> None:
         """Fetch, judge, compile, guard and put in force what is due; UpdateFailed where a step says no."""

@@ -15,10 +15,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from resolver.authority import statement
-
 from . import manifest, state
-from .manifest import ManifestBroken, ReleasesSaid
 from .messages import Facts, Made, Reason
 from .processes import Known, UpdateFailed, fetch_list, memory_file
 from .state import Record
@@ -139,11 +136,6 @@ class ImageUpdate(ListUpdate):
         """Hand over what the newest statement that verified says is released."""
         if self.follow is None:
             return
-        try:
-            pinned = statement.pinned_of(Path(self.list.source.root).read_bytes())
-            data = (self.store.metadata / f"{manifest.RELEASES}.json").read_bytes()
-            said = manifest.read(data, pinned, ReleasesSaid)
-            released = [(one.until, one.sealed) for one in said.releases]
-        except (OSError, ManifestBroken, statement.StatementBroken):
-            return
-        self.follow(self.list.id, released if said.digest_key == self._keys.digest_id else ())
+        released = manifest.released(self.store.metadata, Path(self.list.source.root), self._keys.digest_id)
+        if released is not None:
+            self.follow(self.list.id, [(until, sealed) for _, until, sealed in released])

@@ -159,7 +159,8 @@ def test_the_nodes_follow_what_is_in_force_and_report_it(fleet: Fleet) -> None:
         assert sorted(said["since"]) == sorted(NODES)
         assert "blocked" not in said["tested"]
         status = operate(fleet.host, "list", "status").stdout
-        assert "fleet: serial 2 is reported in force by 3 of 3 hosts" in status
+        assert "  fleet    serial 2 is reported in force by 3 of 3 hosts\n" in status
+        assert "  fleet    serial 2 is reported in force by 3 of 3 hosts\n" in operate(fleet.host, "status").stdout
 
 
 def fleet_receipt(fleet: Fleet) -> dict[str, Any] | None:

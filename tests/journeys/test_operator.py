@@ -71,7 +71,9 @@ def test_status_is_one_screen_with_what_to_do_next(service: Service, site: Site,
     lines = done.stdout.splitlines()
     assert len(lines) <= 24
     assert lines[0].startswith("service    ready, enforcing; version ")
-    assert lines[2].startswith("list       demo: serial 1, 1 entries, issued ")
+    assert lines[2] == "list       demo: serial 1 in force, 1 entries"
+    assert lines[3].startswith("  dates    issued ")
+    assert max(map(len, lines[2:])) <= 100
     assert lines[-1] == "next: nothing to do"
     told = json.loads(operate("status", "--json").stdout)
     assert (told["ready"], told["enforcing"], told["next"]) == (True, True, [])
@@ -111,7 +113,7 @@ def test_status_says_why_nothing_is_answered_without_a_list(tmp_path: Path, oper
     with empty.started(until="/healthz"):
         lines = operate("status", config=empty.config).stdout.splitlines()
     assert lines[0].startswith("service    NOT READY, NOT ENFORCING")
-    assert any(line.startswith("next: list demo is not in force") for line in lines)
+    assert any(line.startswith("next: demo is NOT IN FORCE") for line in lines)
 
 
 def test_a_reload_tells_what_changed(service: Service, site: Site, operate: Operate) -> None:

@@ -128,7 +128,7 @@ def test_two_of_three_kinds_of_keys_put_a_held_list_in_force(office: Office, ser
     data = office.statement("rollback")
     back = office.run("rollback", "demo", "1", "--signature", office.sign("anna", data))
     assert (back.returncode, serial(service)) == (0, 1)
-    assert "rolled back on" in office.run("status").stdout
+    assert "  rollback to serial " in office.run("status").stdout
     again = office.run("rollback", "demo", "1", "--signature", office.sign("anna", data))
     assert (again.returncode, "counts already" in again.stderr) == (3, True)
     confirmed = office.run("rollback", "demo", "1", "--signature", office.sign("ben", office.statement("rollback")))

@@ -14,9 +14,14 @@ from resolver.core import codes
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
 from resolver.desk import Desk, Parts, Refused
+from resolver.feed.fleet_receipt import Reports
 from resolver.feed.poll import ListFacts
-from resolver.health import ListHealth, Reloaded, UpstreamHealth, read
+from resolver.feed.release import Covered, Release
+from resolver.feed.state import Held, Record, State
+from resolver.health import Reloaded, UpstreamHealth, read
+from resolver.list_health import DecisionHealth, ListHealth, ReleaseHealth
 from resolver.lists import wire
+from tests.unit.feed.test_state import record
 
 CANARY = "canary-7f3a.test"
 CONFIG = """
@@ -38,9 +43,15 @@ class Feed:
 
     def __init__(self) -> None:
         config = parse(CONFIG, "resolver.toml")
-        record = SimpleNamespace(issued=1_700_000_000)
-        held = SimpleNamespace(record=SimpleNamespace(serial=8), reasons=("growth",))
-        self.one = SimpleNamespace(list=config.lists[0], state=SimpleNamespace(in_force=record, held=held))
+        kept = record(7, "7", issued=1_700_000_000, since=1_700_000_060, entries=100, set_aside={"popular": 2})
+        held = Held(record=record(8, "8", issued=1_700_000_400), reasons=("growth",), since=1_700_000_500)
+        self.one = SimpleNamespace(
+            list=config.lists[0],
+            state=State(in_force=kept, held=held, suspended=True),
+            failing_since=1_700_000_200,
+            failing={"timeout": 1},
+            fresh_until=1_700_000_300,
+        )
 
     def __iter__(self) -> Iterator[Any]:
         yield self.one
@@ -60,8 +71,22 @@ class Feed:
             demonstration=True,
             failures={"timeout": 2},
             refused={},
+            breaker_open=True,
+            deadline=1_700_086_800,
         )
         return (one,)
+
+
+RELEASE = Release(
+    number=3,
+    covered=(Covered(list="demo", serial=7, digest="7", line=5),),
+    uid=1,
+    reason="a school",
+    at=1_700_000_000,
+    until=1_700_600_000,
+    image="",
+    digest_key="",
+)
 
 
 PUBLISHED = MappingProxyType(
@@ -82,6 +107,7 @@ class World:
         self.walked: list[tuple[bytes, bytes]] = []
         self.refused: Refused | None = None
         self.reply: bytes | None = b"\0\1"
+        self.unreadable = False
         self.desk = Desk(
             Parts(
                 path=Path("/etc/resolver.toml"),
@@ -90,6 +116,8 @@ class World:
                 ready=lambda: True,
                 live=self.live,
                 published=lambda: Published(900, PUBLISHED),
+                releases=[RELEASE],
+                reports=self.reports,
                 feed=Feed(),  # type: ignore[arg-type]  # a made-up one
                 last_reload=lambda: Reloaded(at=5, good=True),
                 reload=self.reload,
@@ -106,6 +134,11 @@ class World:
         yield Sample("upstream_up", ("192.0.2.53:53",), 1)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.5"), 0.01)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.99"), 0.09)
+
+    def reports(self, list_id: str, one: Record) -> Reports:
+        if self.unreadable:
+            raise PermissionError
+        return Reports({"one": one.issued}, 2, ("two",))
 
     def reload(self) -> tuple[str, ...]:
         if self.refused:
@@ -158,15 +191,44 @@ async def test_status_tells_what_is_known(world: World) -> None:
             entries=100,
             issued=1_700_000_000,
             in_force_since=1_700_000_060,
-            expiry=1_900_000_000,
+            expiry=1_700_000_000 + 14 * 86400,
             last_success=1_700_000_100,
             poll_s=900,
             failures={"timeout": 2},
             held_serial=8,
             held_for=("growth",),
             selftest_passed=True,
+            held_since=1_700_000_500,
+            decisions=(
+                DecisionHealth(action="approve", serial=8, command="approve demo 8", signed=(), missing=2),
+                DecisionHealth(
+                    action="approve-set-aside", serial=7, command="approve demo 7 --set-aside", signed=(), missing=2
+                ),
+                DecisionHealth(action="resume", serial=7, command="resume demo 7", signed=(), missing=2),
+            ),
+            set_aside={"popular": 2},
+            suspended=True,
+            breaker_open=True,
+            due_at=1_700_086_800,
+            failing_since=1_700_000_200,
+            failing={"timeout": 1},
+            fresh_until=1_700_000_300,
+            releases=(
+                ReleaseHealth(
+                    number=3, serial=7, line=5, at=1_700_000_000, until=1_700_600_000, alarm_at=1_700_086_400
+                ),
+            ),
+            fleet_hosts=2,
+            fleet_missing=("two",),
         ),
     )
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_read_is_left_out(world: World) -> None:
+    world.unreadable = True
+    (one,) = read((await world.ask("status"))["health"]).lists
+    assert (one.serial, one.fleet_hosts, one.fleet_missing) == (7, 0, ())
 
 
 @pytest.mark.asyncio

@@ -52,6 +52,22 @@ def test_it_publishes_and_collects(tmp_path: Path) -> None:
     assert made.collect() is False, "once"
 
 
+def test_who_has_reported_is_told_where_receipts_are_collected(tmp_path: Path) -> None:
+    host, made = reported(tmp_path)
+    record = host.list.state.in_force
+    assert record is not None
+    found = made.reports("demo", record)
+    assert found is not None
+    assert (found.since, found.nodes, found.missing) == ({"one": 5}, 1, ())
+    made.collect()
+    (tmp_path / "nodes/two.pub").write_text("no key")
+    found = made.reports("demo", record)
+    assert found is not None
+    assert found.missing == ("two",)
+    alone = FleetHost(replace(host.config, fleet=Fleet(publish="/x")), host.keys, host.feed, host.releases, host.now)
+    assert alone.reports("demo", record) is None
+
+
 async def _run(running: FleetHost, collected: asyncio.Event) -> None:
     task = asyncio.ensure_future(running.run())
     running.wake()

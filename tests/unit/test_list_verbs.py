@@ -39,7 +39,9 @@ def status_of(*words: str) -> int:
 
 def test_status_of_a_host_without_lists(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("list", "status", "--config", str(config)) == 0
-    assert capsys.readouterr().out == "demo: no verified list yet\n"
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "list       demo: NOT IN FORCE, no verified list yet"
+    assert rest == ["next: demo is NOT IN FORCE: look at its source, and journalctl -u blocklist-resolver"]
 
 
 def test_a_name_is_never_taken_from_the_command_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,16 @@
 """Status and look-up from what is written: no service runs, and no name comes back out."""
 
-import json
 from array import array
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from resolver import config, lists
 from resolver.core import codes, entries
 from resolver.feed import poll
+from resolver.feed.audit import Audit
+from resolver.feed.release import Covered, Releases
 from resolver.feed.seal import seal_of
 from resolver.feed.state import Floor, Held, Record, State, put_in_force
 from resolver.feed.store import Store
@@ -18,9 +20,11 @@ ENTRIES = {
     "shop.test": NAMED,
     "only.test": codes.BLOCK_SELF,
     "late.test": NAMED | codes.SET_ASIDE,
+    "new.test": NAMED | codes.NEW,
     "fine.shop.test": codes.EXCEPT_SELF | codes.EXCEPT_BELOW,
 }
 CANARY = "canary-7f3a"
+NOW = 1_700_100_000.0
 # The line of each slot of the image that was saved last, by list.
 LINES: dict[str, bytearray] = {}
 
@@ -65,7 +69,9 @@ def record(loaded: config.Config, **changes: object) -> Record:
     return Record(**{**facts, **changes})  # type: ignore[arg-type]  # keys as the struct names them
 
 
-def save(loaded: config.Config, list_id: str, kept: Record, held: Held | None = None) -> Path:
+def save(
+    loaded: config.Config, list_id: str, kept: Record, held: Held | None = None, *, suspended: bool = False
+) -> Path:
     """Writes image, floor and state of a list as an update does; returns the image's path."""
     keys = poll.keys_of(loaded)
     store = Store(poll.folder_of(loaded, list_id))
@@ -88,7 +94,7 @@ def save(loaded: config.Config, list_id: str, kept: Record, held: Held | None = 
     path.write_bytes(bytes(written) + seal_of(written, keys.seal))
     state = put_in_force(State(), kept)
     store.write_floor(Floor(record=kept))
-    store.write_state(State(generation=1, in_force=state.in_force, held=held))
+    store.write_state(State(generation=1, in_force=state.in_force, held=held, suspended=suspended))
     return path
 
 
@@ -113,7 +119,7 @@ def save(loaded: config.Config, list_id: str, kept: Record, held: Held | None = 
 )
 def test_a_name_is_judged_as_the_service_would(loaded: config.Config, name: str, said: str) -> None:
     save(loaded, "first", record(loaded))
-    assert lists.Lists(loaded).describe(name) == said
+    assert lists.Lists(loaded, NOW).describe(name) == said
 
 
 @pytest.mark.parametrize(
@@ -122,26 +128,102 @@ def test_a_name_is_judged_as_the_service_would(loaded: config.Config, name: str,
         ("shop.test", False, "listed by first serial 7, line 1 (itself)"),
         ("www.shop.test", False, "listed by first serial 7, line 1 (subtree)"),
         ("fine.shop.test", False, "listed by first serial 7 (exception)"),
-        ("late.test", False, "listed by first serial 7, line 3 (itself), set aside, not enforced"),
+        ("late.test", False, "listed by first serial 7, line 3 (itself), but set aside (popular): not blocked"),
         ("late.test", True, "listed by first serial 7, line 3 (itself)"),
     ],
 )
 def test_the_line_of_an_entry_is_said(loaded: config.Config, name: str, approved: bool, said: str) -> None:
-    path = save(loaded, "first", record(loaded, approved=approved))
+    path = save(loaded, "first", record(loaded, approved=approved, set_aside_lines={"popular": (3,)}))
     lines = path.with_suffix(".lines")
-    assert ", line" not in lists.Lists(loaded).describe(name)
+    assert ", line" not in lists.Lists(loaded, NOW).describe(name)
     lines.write_bytes(LINES["first"])
-    assert lists.Lists(loaded).describe(name) == said
+    assert lists.Lists(loaded, NOW).describe(name) == said
     lines.write_bytes(LINES["first"][:-4])
-    assert ", line" not in lists.Lists(loaded).describe(name)
+    assert ", line" not in lists.Lists(loaded, NOW).describe(name)
     lines.write_bytes(b"")
-    assert ", line" not in lists.Lists(loaded).describe(name)
+    assert ", line" not in lists.Lists(loaded, NOW).describe(name)
+
+
+def test_an_entry_whose_reason_is_not_kept_is_set_aside_all_the_same(loaded: config.Config) -> None:
+    save(loaded, "first", record(loaded))
+    said = "listed by first serial 7 (itself), but set aside: not blocked"
+    assert lists.Lists(loaded, NOW).describe("late.test") == said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shop.test", "listed by first serial 7 (itself)"),
+        ("new.test", "listed by first serial 7 (itself), but suspended: not blocked"),
+        ("www.new.test", "listed by first serial 7 (subtree), but suspended: not blocked"),
+        ("late.test", "listed by first serial 7 (itself), but set aside: not blocked"),
+        ("fresh.shop.test", "listed by first serial 7 (subtree)"),
+    ],
+)
+def test_entries_that_the_breaker_took_out_are_told(loaded: config.Config, name: str, said: str) -> None:
+    save(loaded, "first", record(loaded), suspended=True)
+    assert lists.Lists(loaded, NOW).describe(name) == said
+
+
+def test_entries_new_in_the_list_count_where_none_is_suspended(loaded: config.Config) -> None:
+    save(loaded, "first", record(loaded))
+    assert lists.Lists(loaded, NOW).describe("new.test") == "listed by first serial 7 (itself)"
+
+
+def test_a_list_past_its_hard_limit_that_is_lifted_blocks_nothing(loaded: config.Config) -> None:
+    save(loaded, "first", record(loaded, expires=int(NOW)))
+    kept = lists.Lists(loaded, NOW).describe("shop.test")
+    one, two = loaded.lists
+    lifted = replace(loaded, lists=(replace(one, expire="lift"), two))
+    assert (kept, lists.Lists(lifted, NOW - 1).describe("shop.test")) == ("listed by first serial 7 (itself)",) * 2
+    assert (
+        lists.Lists(lifted, NOW).describe("shop.test") == "listed by first serial 7 (itself), but lifted: not blocked"
+    )
+
+
+def test_a_name_that_was_released_is_told_until_when(loaded: config.Config, tmp_path: Path) -> None:
+    save(loaded, "first", record(loaded))
+    save(loaded, "second", record(loaded, serial=9))
+    made = releases_of(loaded, tmp_path)
+    one = made.add(
+        lists.wire("www.shop.test"),
+        [Covered(list="first", serial=7, digest="")],
+        uid=1,
+        reason="wrong",
+        for_s=86400,
+    )
+    until = "released until 2023-11-17T02:00:00Z (release 1): not blocked"
+    found = lists.Lists(loaded, NOW)
+    assert found.describe("a.www.shop.test") == (
+        f"listed by first serial 7 (subtree), but {until}; listed by second serial 9 (subtree), but {until}"
+    )
+    assert "released" not in found.describe("shop.test")
+    assert "released" not in lists.Lists(loaded, float(one.until)).describe("www.shop.test")
+    assert "exception" in found.describe("fine.shop.test")
+    (Path(loaded.state.directory) / "releases/1.image").write_bytes(b"damaged")
+    assert "released" not in lists.Lists(loaded, NOW).describe("www.shop.test"), "as the service does"
+    (Path(loaded.state.directory) / "releases/releases.json").write_bytes(b"{")
+    with pytest.raises(lists.ListUnreadable, match="what is released cannot be read"):
+        lists.Lists(loaded, NOW)
+
+
+def releases_of(loaded: config.Config, tmp_path: Path) -> Releases:
+    made = Releases(
+        Path(loaded.state.directory) / "releases",
+        poll.keys_of(loaded),
+        Audit(tmp_path / "audit.log"),
+        now=lambda: NOW,
+        enforce=lambda _: None,
+        report=lambda *_: None,
+    )
+    made.recover()
+    return made
 
 
 def test_every_list_has_its_say_in_configured_order(loaded: config.Config) -> None:
     save(loaded, "second", record(loaded, serial=9))
     save(loaded, "first", record(loaded))
-    assert lists.Lists(loaded).describe("shop.test") == (
+    assert lists.Lists(loaded, NOW).describe("shop.test") == (
         "listed by first serial 7 (itself); listed by second serial 9 (itself)"
     )
 
@@ -151,27 +233,27 @@ def test_names_beyond_ascii_are_mapped(loaded: config.Config) -> None:
 
 
 def test_without_a_list_nothing_is_listed_and_no_key_is_made(loaded: config.Config, tmp_path: Path) -> None:
-    assert lists.Lists(loaded).describe("shop.test") == "not listed"
+    assert lists.Lists(loaded, NOW).describe("shop.test") == "not listed"
     assert not (tmp_path / "state").exists()
 
 
 def test_a_withdrawn_list_lists_nothing(loaded: config.Config) -> None:
     save(loaded, "first", record(loaded, withdrawn=True, image=""))
-    assert lists.Lists(loaded).describe("shop.test") == "not listed"
+    assert lists.Lists(loaded, NOW).describe("shop.test") == "not listed"
 
 
 def test_a_damaged_image_is_told_by_its_list(loaded: config.Config) -> None:
     path = save(loaded, "first", record(loaded))
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(lists.ListUnreadable, match=r"^first: its saved image cannot be used: "):
-        lists.Lists(loaded)
+        lists.Lists(loaded, NOW)
 
 
 def test_a_damaged_state_is_told(loaded: config.Config) -> None:
     save(loaded, "first", record(loaded))
     (poll.folder_of(loaded, "first") / "state.json").write_text("{" + CANARY)
     with pytest.raises(lists.ListUnreadable) as caught:
-        lists.status(loaded)
+        lists.every_status(loaded)
     assert CANARY not in str(caught.value)
 
 
@@ -183,7 +265,7 @@ def test_a_state_of_another_account_is_told_with_what_to_do(
 
     monkeypatch.setattr(poll, "read_status", closed)
     with pytest.raises(lists.ListUnreadable) as caught:
-        lists.status(loaded)
+        lists.every_status(loaded)
     directory = loaded.state.directory
     assert str(caught.value) == (
         f"the state below {directory} is not yours to read: run this as root or as the service's account"
@@ -205,42 +287,3 @@ def test_a_state_of_another_account_is_told_with_what_to_do(
 )
 def test_reserved_names_are_no_secret(name: str, reserved: bool) -> None:
     assert lists.is_reserved(name) is reserved
-
-
-def test_status_is_read_by_a_person(loaded: config.Config) -> None:
-    waiting = Held(record=record(loaded, serial=8, digest="1" * 64), reasons=("growth",), since=0)
-    save(loaded, "first", record(loaded, expires=1_700_864_000), waiting)
-    assert lists.status(loaded).splitlines() == [
-        "first: serial 7 in force, 4 entries",
-        "  issued 2023-11-14T22:13:20Z, in force since 2023-11-14T22:14:20Z",
-        "  expires 2023-11-24T22:13:20Z, hard limit 2023-11-24T22:13:20Z",
-        "  refused lines: malformed 2",
-        "  held: serial 8 (growth); see: list held first",
-        "second: no verified list yet",
-    ]
-
-
-def test_status_of_a_withdrawn_list(loaded: config.Config) -> None:
-    save(loaded, "first", record(loaded, withdrawn=True, image="", refused={}))
-    assert lists.status(loaded).splitlines()[0] == "first: withdrawn by serial 7, nothing is blocked"
-    assert lists.status(loaded).splitlines()[3] == "  refused lines: none"
-
-
-def test_status_is_read_by_a_program(loaded: config.Config) -> None:
-    save(loaded, "first", record(loaded))
-    first, second = json.loads(lists.status_as_json(loaded))
-    assert first == {
-        "list": "first",
-        "serial": 7,
-        "in_force_since": "2023-11-14T22:14:20Z",
-        "issued": "2023-11-14T22:13:20Z",
-        "expires": None,
-        "hard_limit": "2023-11-28T22:13:20Z",
-        "entries": 4,
-        "withdrawn": False,
-        "refused": {"malformed": 2, "tld": 0},
-        "held": None,
-        "quarantined": 0,
-        "fleet": None,
-    }
-    assert (second["list"], second["serial"], second["entries"]) == ("second", None, 0)

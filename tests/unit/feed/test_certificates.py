@@ -6,7 +6,7 @@ from pathlib import Path
 import trustme
 
 from resolver.config import Source
-from resolver.feed.certificates import first_end
+from resolver.feed.certificates import End, ends, first_end
 
 
 def source(**files: str) -> Source:
@@ -25,6 +25,14 @@ def test_the_first_end_counts(tmp_path: Path) -> None:
     sources = [source(certificate=path, key=path) for path in paths]
     assert first_end(sources[:1]) == ends[0].timestamp()
     assert first_end([*sources, source(ca=str(tmp_path / "ca.pem"))]) == ends[1].timestamp()
+
+
+def test_of_a_source_each_file_tells_its_end(tmp_path: Path) -> None:
+    ca, end = trustme.CA(), datetime(2030, 1, 2, tzinfo=UTC)
+    path = tmp_path / "feed.pem"
+    ca.issue_cert("resolver.example", not_after=end).private_key_and_cert_chain_pem.write_to_path(str(path))
+    found = ends(source(certificate=str(path), key=str(path), ca=str(tmp_path / "missing.pem")))
+    assert found == (End("certificate", str(path), int(end.timestamp())),)
 
 
 def test_without_certificates_there_is_no_end(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ def test_a_statement_is_written_for_its_owner_alone_before_it_is_offered(tmp_pat
     assert made.written_at("demo-7-1") == int(path.stat().st_mtime)
     assert made.written_at("demo-8-1") == 0
     assert made.waiting("demo") == 1
+    os.utime(path.with_suffix(".due"), (1200.5, 1200.5))
+    assert made.due("demo") == (1, 1200)
+    assert made.due("other") == (0, 0)
     assert list((tmp_path / "there").iterdir()) == []
 
 

@@ -196,3 +196,19 @@ def test_of_a_withdrawn_list_nothing_is_suspended() -> None:
     withdrawn = state.put_in_force(suspended, record(8, "8", withdrawn=True, image=""))
     assert not withdrawn.suspended
     assert state.go_back(withdrawn).suspended
+
+
+@pytest.mark.parametrize(
+    ("held", "newest", "due"),
+    [
+        (None, None, 0),
+        (None, (1000, (7, "7" * 64)), 0),
+        (None, (900, (6, "6" * 64)), 0),
+        (None, (1200, (8, "8" * 64)), 1260),
+        (Held(record=record(9, "9", issued=1500), reasons=(), since=1), (1200, (8, "8" * 64)), 1560),
+    ],
+)
+def test_the_laws_time_runs_for_the_newest_list_that_is_not_in_force(
+    held: Held | None, newest: tuple[int, tuple[int, str]] | None, due: int
+) -> None:
+    assert state.due_at(replace(IN_FORCE, held=held), newest, 60.9) == due

@@ -348,3 +348,23 @@ async def test_a_floor_whose_state_was_not_written_keeps_its_image(
     assert resolver.failures == {"state_not_written": 2}
     resolver.restarted()
     assert resolver.enforced == 8
+
+
+async def test_it_is_known_since_when_and_why_polls_fail(authority: Authority, tmp_path: Path) -> None:
+    authority.publish(names(20), 7)
+    resolver = Enforcer(authority, tmp_path / "state")
+    resolver.feed.recover()
+    await resolver.list.poll()
+    assert (resolver.list.failing_since, resolver.list.failing) == (0, {})
+    served, started = authority.copy(), resolver.now()
+    authority.tamper("timestamp")
+    for later in (10, 20):
+        resolver.now = lambda later=later: started + later
+        await resolver.list.poll()
+    assert resolver.list.failing_since == int(started + 10)
+    (reason,) = resolver.list.failing
+    assert resolver.list.failing == {reason: 2} == resolver.failures
+    authority.put_back(served)
+    await resolver.list.poll()
+    assert (resolver.list.failing_since, resolver.list.failing) == (0, {})
+    assert resolver.failures == {reason: 2}

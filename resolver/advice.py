@@ -1,0 +1,133 @@
+"""A screen that a person reads at night: rows of facts, and below them what to do next, the most urgent first.
+
+Rules:
+- What to do is one line: what is wrong, then the exact command, or whom to call.
+- Nothing is wider than WIDTH columns: a row goes on below itself; a command goes below, whole, to be copied.
+- Colour only where the caller says so, and never as the only sign: what is bad is said in words, too.
+"""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+WIDTH: Final = 100
+DEFAULT_CONFIG: Final = "/etc/blocklist-resolver/resolver.toml"
+LOG: Final = "journalctl -u blocklist-resolver"
+NOTHING: Final = "next: nothing to do"
+
+_TITLE: Final = 11
+_NEXT: Final = "next: "
+_RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
+
+
+class Urgency(IntEnum):
+    """How soon somebody has to act: names are answered wrongly or not at all; a person or the law waits; something
+    fails and has not hurt yet; within days; whenever there is time."""
+
+    OUT = 0
+    WAITS = 1
+    FAILS = 2
+    SOON = 3
+    LATER = 4
+
+
+class Mark(IntEnum):
+    """How a row looks on a terminal."""
+
+    PLAIN = 0
+    WARN = 1
+    BAD = 2
+
+
+class Row(NamedTuple):
+    """One row of facts: its title, its text."""
+
+    title: str
+    text: str
+    mark: Mark = Mark.PLAIN
+
+
+class Advice(NamedTuple):
+    """What is wrong, and what to do: a command, or whom to call and where to look; "" where the one says the other."""
+
+    urgency: Urgency
+    what: str
+    do: str
+
+    @property
+    def text(self) -> str:
+        """Both, in one line."""
+        return f"{self.what}: {self.do}" if self.do else self.what
+
+
+def command(words: str, config: str) -> str:
+    """A command as it is typed where the service was started with this configuration."""
+    return f"blocklist-resolver {words}" + (f" --config {config}" if config != DEFAULT_CONFIG else "")
+
+
+def in_order(found: Iterable[Advice]) -> tuple[Advice, ...]:
+    """The most urgent first, what two lists share once."""
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: one.urgency))
+
+
+def screen(rows: Iterable[Row], advice: Sequence[Advice], *, nothing: str = "", colour: bool = False) -> str:
+    """The rows, and what to do next below them, `nothing` where that is nothing."""
+    lines = [_painted(line, row.mark, colour) for row in rows for line in _of_row(row)]
+    lines += [_painted(line, _MARKS[one.urgency], colour) for one in advice for line in _of_advice(one)]
+    return "\n".join([*lines, nothing] if nothing and not advice else lines)
+
+
+_MARKS: Final = {
+    Urgency.OUT: Mark.BAD,
+    Urgency.WAITS: Mark.BAD,
+    Urgency.FAILS: Mark.WARN,
+    Urgency.SOON: Mark.WARN,
+    Urgency.LATER: Mark.PLAIN,
+}
+
+
+def _of_row(row: Row) -> Iterator[str]:
+    title = row.title
+    for line in _wrapped(row.text, WIDTH - _TITLE) or [""]:
+        yield f"{title:<{_TITLE}}{line}".rstrip()
+        title = ""
+
+
+def _of_advice(one: Advice) -> Iterator[str]:
+    if len(_NEXT) + len(one.text) <= WIDTH:
+        yield _NEXT + one.text
+        return
+    indent = _NEXT
+    for line in _wrapped(f"{one.what}:" if one.do else one.what, WIDTH - len(_NEXT)):
+        yield indent + line
+        indent = " " * len(_NEXT)
+    # A command stays whole; words may go on below.
+    for line in [one.do] if one.do.startswith("blocklist-resolver ") else _wrapped(one.do, WIDTH - len(_NEXT)):
+        yield indent + line
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _painted(line: str, mark: Mark, colour: bool) -> str:
+    if not colour or mark is Mark.PLAIN:
+        return line
+    return f"{_RED if mark is Mark.BAD else _YELLOW}{line}{_PLAIN}"
+
+
+def span(seconds: float) -> str:
+    """A duration as a person says it, in its two largest units."""
+    left = max(0, int(seconds))
+    days, hours, minutes = left // 86400, left % 86400 // 3600, left % 3600 // 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{left} s"
+
+
+def counts(found: Mapping[str, int]) -> str:
+    """Counts by reason, those that are none left out."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(found.items()) if count) or "none"
