@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -90,12 +90,21 @@ class Cache(_Section, frozen=True):
     stale: Seconds = Seconds(3600)
 
 
+HelpKind = Literal["worried", "young", "report", "other"]
+HELP_KINDS: Final[tuple[str, ...]] = get_args(HelpKind)
+
+
 class Help(_Section, frozen=True):
-    """One offer of help on the page: its text and either a web address or a telephone number."""
+    """One offer of help on the page: its text and either a web address or a telephone number.
+
+    kind: as what it is counted that the address is followed: help for who is worried about own thoughts or about
+    somebody, for young people, a hotline that takes reports, or other.
+    """
 
     text: str
     url: str = ""
     phone: str = ""
+    kind: HelpKind = "other"
 
 
 class Page(_Section, frozen=True):

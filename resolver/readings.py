@@ -51,7 +51,8 @@ def labels_of(config: Config) -> Labels:
 
 
 class Readings:
-    """Reads the counters' table and the parts. `views` gives pages shown, `reloaded` whether the last reload worked."""
+    """Reads the counters' table and the parts. `views` gives pages shown, `followed` links to help
+    by kind, `reloaded` whether the last reload worked."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Readings:
         streams: Streams,
         feed: Feed,
         views: Callable[[], int],
+        followed: Callable[[], Mapping[str, int]],
         reloaded: Callable[[], bool],
         release_end: Callable[[str], int],
     ) -> None:
@@ -76,6 +78,7 @@ class Readings:
         self._streams = streams
         self._feed = feed
         self._views = views
+        self._followed = followed
         self._reloaded = reloaded
 
     def enforcing(self) -> bool:
@@ -97,6 +100,8 @@ class Readings:
         found[Series(EXCHANGE_SUM)] = self._forward.sum_us
         found[Series("cache_bytes")] = self._cache.used_bytes()
         found[Series("page_views_total")] = self._views()
+        for kind, count in self._followed().items():
+            found[Series("page_help_total", (kind,))] = count
         found[Series("queries_in_flight")] = self._answer.in_flight
         for server in self._forward.servers:
             for reason, count in server.failures.items():

@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 from array import array
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any, Final
 from resolver import control, crash, quiet_http, systemd
 from resolver.changes import changed, needing_restart
 from resolver.checks import check
-from resolver.config import Config, ConfigError, load
+from resolver.config import HELP_KINDS, Config, ConfigError, load
 from resolver.core import admit, codes, tally
 from resolver.core.shape import Shape
 from resolver.core.store import Store
@@ -60,6 +60,7 @@ HOUR_S: Final = 3600
 PAUSE_S: Final = 0.001
 """Between two stretches of a work that need not be done at once: queries first."""
 NOTHING_HANDED: Final = systemd.Handed()
+NO_PAGE: Final[Mapping[str, int]] = dict.fromkeys(HELP_KINDS, 0)
 
 _log: Final = logging.getLogger("resolver")
 
@@ -123,6 +124,7 @@ class Service:
             streams=self._streams,
             feed=self._custody.feed,
             views=lambda: self._page.views if self._page else 0,
+            followed=lambda: self._page.followed if self._page else NO_PAGE,
             reloaded=self._is_as_written,
             release_end=self._custody.releases.expiry_of,
         )

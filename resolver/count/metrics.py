@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, NamedTuple
 
+from resolver.config import HELP_KINDS
 from resolver.core import codes
 from resolver.count import definition
 
@@ -74,6 +75,7 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "definition": (definition.VERSION,),
     "rcodes": codes.RCODES,
     "cache_kinds": codes.CACHE_KINDS,
+    "help_kinds": HELP_KINDS,
     "transports": codes.TRANSPORTS,
     "failed_reasons": codes.FAILED_REASONS,
     "drop_reasons": codes.DROP_REASONS,
@@ -146,6 +148,13 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("cache_bytes", "gauge", "Memory that kept answers take, rounded down.", "beat"),
     Metric(EXCHANGE, "histogram", "Time from a query sent upstream to its answer.", "beat"),
     Metric("page_views_total", "counter", f"Warning pages shown. {definition.CAVEAT}", "beat"),
+    Metric(
+        "page_help_total",
+        "counter",
+        "Links to help on the warning page that were followed, by kind of help.",
+        "beat",
+        (("kind", "help_kinds"),),
+    ),
     Metric("list_serial", "gauge", "Serial of the list in force.", "live", (_LIST,)),
     Metric("list_entries", "gauge", "Entries of the list in force.", "live", (_LIST,)),
     Metric("list_in_force_timestamp_seconds", "gauge", "When the list came in force.", "live", (_LIST,)),

@@ -3,14 +3,17 @@
 Rules:
 1. Nothing of a visit is in it: the same bytes for everyone; no script, no picture, nothing from elsewhere.
 2. Every setting is escaped; of an address only http, https, mailto and tel become links.
-3. A text that only the operator can give is never invented: outside of a demonstration a setting that still
+3. An offer of help on the web is followed by way of a path of the page, so that it can be counted without a script, a
+   cookie or a word to the service; the address itself is what the visitor reads.
+4. A text that only the operator can give is never invented: outside of a demonstration a setting that still
    holds the marker stops the start; in one it is a placeholder, and the page says so.
-4. It says only what is true of this system: such material may be illegal, and no visit is logged.
+5. It says only what is true of this system: such material may be illegal, and no visit is logged.
 """
 
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -21,6 +24,9 @@ from typing import Final
 from resolver import config
 
 LANGUAGE: Final = "en"
+FOLLOW: Final = "/blocklist-resolver-help/"
+"""Where an offer of help is followed; its place in the list comes after it."""
+
 MAX_BYTES: Final = 30_000
 
 _TEXTS: Final = {
@@ -61,10 +67,11 @@ class PageTooLarge(PageError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The body and the headers of every answer."""
+    """The body and the headers of every answer; of each path that leads to help its kind and its web address."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...]
+    help: Mapping[str, tuple[config.HelpKind, str]]
 
 
 def render(page: config.Page, *, demonstration: bool) -> Rendered:
@@ -80,7 +87,9 @@ def render(page: config.Page, *, demonstration: bool) -> Rendered:
     body = html.encode("utf-8")
     if len(body) > MAX_BYTES:
         raise PageTooLarge("page", f"the texts make a page of more than {MAX_BYTES} bytes")
-    return Rendered(body, _headers(style, page))
+    offers = enumerate(page.help)
+    help_ = {f"{FOLLOW}{number}": (one.kind, one.url) for number, one in offers if one.url and _is_filled_in(one)}
+    return Rendered(body, _headers(style, page), help_)
 
 
 @cache
@@ -114,7 +123,7 @@ def _link(target: str, text: str) -> str:
 
 def _help(offers: tuple[config.Help, ...], demonstration: bool) -> str:
     """The section on help; left out where the operator names none."""
-    items = [_offer(offer, f"page.help[{number}]", demonstration) for number, offer in enumerate(offers)]
+    items = [_offer(offer, number, demonstration) for number, offer in enumerate(offers)]
     if not items and demonstration:
         items = ["<li><mark>[help lines of the country, one below the other]</mark></li>"]
     if not items:
@@ -127,19 +136,24 @@ def _help(offers: tuple[config.Help, ...], demonstration: bool) -> str:
     )
 
 
-def _offer(offer: config.Help, key: str, demonstration: bool) -> str:
-    if any(config.MARKER in text for text in (offer.text, offer.url, offer.phone)):
+def _is_filled_in(offer: config.Help) -> bool:
+    return all(config.MARKER not in text for text in (offer.text, offer.url, offer.phone))
+
+
+def _offer(offer: config.Help, number: int, demonstration: bool) -> str:
+    key = f"page.help[{number}]"
+    if not _is_filled_in(offer):
         if not demonstration:
             raise PageNotFilledIn(key, f"still holds {config.MARKER}")
         return "<li><mark>[a help line: its name and its number or web address]</mark></li>\n"
     if offer.phone:
         if not _PHONE.match(offer.phone):
             raise PageAddressRefused(f"{key}.phone", "expected digits, spaces, + ( ) / . -")
-        number = re.sub(r"[^\d+]", "", offer.phone)
-        return f"<li><span>{escape(offer.text)}</span>{_link(f'tel:{number}', offer.phone)}</li>\n"
+        digits = re.sub(r"[^\d+]", "", offer.phone)
+        return f"<li><span>{escape(offer.text)}</span>{_link(f'tel:{digits}', offer.phone)}</li>\n"
     if not _WEB.match(offer.url):
         raise PageAddressRefused(f"{key}.url", "expected http:// or https:// and no space, quote or bracket")
-    return f"<li><span>{escape(offer.text)}</span>{_link(offer.url, offer.url)}</li>\n"
+    return f"<li><span>{escape(offer.text)}</span>{_link(f'{FOLLOW}{number}', offer.url)}</li>\n"
 
 
 def _headers(style: str, page: config.Page) -> tuple[tuple[str, str], ...]:

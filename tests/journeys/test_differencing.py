@@ -54,8 +54,8 @@ SCENARIOS = {"usual": (PASSED, PASSED, PASSED, MISSING), "outage": (FAILED,)}
 
 LEAKS = {
     "usual": {
-        "blocked_attempts_total", "blocked_queries_total", "cache_answers_total", "cache_bytes", "page_views_total",
-        "queries_in_flight", "upstream_exchange_seconds",
+        "blocked_attempts_total", "blocked_queries_total", "cache_answers_total", "cache_bytes", "page_help_total",
+        "page_views_total", "queries_in_flight", "upstream_exchange_seconds",
     },
     "outage": {"answers_total", "failed_answers_total", "upstream_failures_total"},
 }  # fmt: skip
@@ -103,7 +103,7 @@ class Lab:
         return next(self.entries) if kind == BLOCKED else f"{kind[0]}{next(self.numbers)}.example"
 
     async def ask(self, client: str, name: str) -> None:
-        """One query and its answer; whoever is blocked looks at the page."""
+        """One query and its answer; whoever is blocked looks at the page and follows a link to help."""
         loop, one = asyncio.get_running_loop(), self.sockets[client]
         self.counted["queries"] += 1
         await loop.sock_sendall(one, query_for(name))
@@ -111,8 +111,10 @@ class Lab:
         self.counted["responses"] += 1
         self.counted[f"rcode {reply[3] & 15}"] += 1
         if name.startswith(BLOCKED):
-            async with self.web.get(f"http://{HOST}:{self.ports[1]}/") as page:
-                assert page.status == 451
+            for path, status in (("/", 451), ("/blocklist-resolver-help/0", 303)):
+                url, asking = f"http://{HOST}:{self.ports[1]}{path}", {"Accept": "text/html"}
+                async with self.web.get(url, headers=asking, allow_redirects=False) as page:
+                    assert page.status == status
 
     async def asked(self, queries: Mapping[str, str]) -> Seen:
         """All of these at once; returns what is shown then, and of what is in flight how much it was."""
@@ -187,6 +189,8 @@ async def opened(folder: Path, scenario: str, patch: pytest.MonkeyPatch) -> Asyn
         site = Site(folder, [upstream.address])
         site.change("count", publish_every="15m", batch=1)
         site.publish(ENTRIES)
+        with site.config.open("a") as text:
+            text.write('[[page.help]]\ntext = "Example line"\nurl = "https://help.example/"\nkind = "worried"\n')
         running = service.Service(site.config, config.load(site.config))
         serving = asyncio.create_task(running.run())
         with ExitStack() as stack:

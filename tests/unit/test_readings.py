@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from resolver import __version__
-from resolver.config import Config, parse
+from resolver.config import HELP_KINDS, Config, parse
 from resolver.core import codes, store
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_BOUNDS_S, EXCHANGE_SUM, METRICS, PREFIX, Series, of_beat
@@ -96,6 +96,7 @@ class Parts:
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
         self.feed = Lists(self.config)
         self.views = 0
+        self.followed = dict.fromkeys(HELP_KINDS, 0)
         self.reloaded = True
         self.readings = self.of(self.feed)
 
@@ -111,6 +112,7 @@ class Parts:
             ),
             feed=feed,
             views=lambda: self.views,
+            followed=lambda: self.followed,
             reloaded=lambda: self.reloaded,
             release_end=lambda list_id: 0,
         )
@@ -192,6 +194,7 @@ def test_each_number_is_read_from_where_it_is_counted(parts: Parts) -> None:
     parts.forward.buckets[-1] = 6
     parts.forward.sum_us = 7_000_000
     parts.views = 8
+    parts.followed["young"] = 3
     exact = parts.readings.exact()
     assert exact[Series("answers_total", ("NXDOMAIN",))] == 1000 + codes.counter("answers_total", "NXDOMAIN")
     assert exact[Series("cache_answers_total", ("miss",))] == 1000 + codes.counter("cache_answers_total", "miss")
@@ -206,6 +209,7 @@ def test_each_number_is_read_from_where_it_is_counted(parts: Parts) -> None:
     assert exact[Series(EXCHANGE, ("+Inf",))] == 6
     assert exact[Series(EXCHANGE_SUM)] == 7_000_000
     assert exact[Series("page_views_total")] == 8
+    assert exact[Series("page_help_total", ("young",))] == 3
     live = parts.live()
     assert live["queries_total", ("tcp",)] == 1000 + codes.counter("queries_total", "tcp")
     failed = 1000 + codes.counter("failed_answers_total", "not_ready")

@@ -15,6 +15,7 @@ BEAT = {
     "cache_bytes",
     "upstream_exchange_seconds",
     "page_views_total",
+    "page_help_total{kind}",
     "attempts_capped_total{list}",
     "attempts_saturated{list}",
     "upstream_failures_total{upstream,reason}",

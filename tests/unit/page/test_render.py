@@ -85,8 +85,19 @@ def test_it_says_who_blocks_who_decides_by_which_law_and_where_to_turn() -> None
         "https://isp.example/blocked",
         "mailto:blocked@isp.example",
         "tel:+005550100",
-        "https://help.example/?a=1&b=2",
+        "/blocklist-resolver-help/1",
     }
+    assert "https://help.example/?a=1&b=2" in page.text
+
+
+def test_what_leads_to_help_is_known_by_its_path() -> None:
+    offers = (
+        config.Help(text="a", phone="123"),
+        config.Help(text="b", url="https://help.example/", kind="young"),
+        config.Help(text="c", url="https://REPLACE-ME/", kind="young"),
+    )
+    known = render(with_texts(help=offers), demonstration=True).help
+    assert known == {"/blocklist-resolver-help/1": ("young", "https://help.example/")}
 
 
 def test_it_never_claims_that_visitors_are_traced() -> None:
@@ -268,7 +279,7 @@ def test_no_text_becomes_markup_or_a_header(text: str) -> None:
     assert skeleton(page) == skeleton(Elements(render(FILLED, demonstration=False).body))
     for link in page.named("a"):
         assert set(link) == {"href"}
-        assert re.match(r"https?://|mailto:|tel:", str(link["href"]))
+        assert re.match(r"https?://|mailto:|tel:|/blocklist-resolver-help/\d+\Z", str(link["href"]))
     if not set(text) & set("\r\n\0"):
         assert text in page.text
     for _, value in rendered.headers:

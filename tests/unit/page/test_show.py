@@ -28,7 +28,8 @@ async def test_every_path_host_and_method_gets_the_same_bytes() -> None:
     page = Page(RENDERED)
     server = await served(page)
     requests = [
-        b"GET / HTTP/1.1\r\nHost: canary.example\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: canary.example\r\nAccept: text/html, */*;q=0.8\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHost: a.test\r\nAccept: image/webp\r\n\r\n",
         b"GET /canary?q=1 HTTP/1.1\r\nHost: a.test\r\nCookie: canary=1\r\n\r\n",
         b"GET http://canary.example/ HTTP/1.1\r\nHost: canary.example\r\n\r\n",
         b"GET /favicon.ico HTTP/1.1\r\nHost: \r\n\r\n",
@@ -47,7 +48,7 @@ async def test_every_path_host_and_method_gets_the_same_bytes() -> None:
     assert b"canary" not in answer
     assert b"Set-Cookie" not in answer
     assert b"aiohttp" not in answer
-    assert page.views == 5
+    assert page.views == 1, "one asked for a document"
 
 
 @pytest.mark.asyncio
@@ -90,9 +91,41 @@ async def test_a_visit_leaves_no_log_line(caplog: pytest.LogCaptureFixture) -> N
 async def test_another_page_is_shown_from_the_next_request_on() -> None:
     page = Page(RENDERED)
     server = await served(page)
-    request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\nHost: a.test\r\nAccept: text/html\r\n\r\n"
     assert b"Another operator" not in await exchange(server.addresses[0], request)
     page.show(render(config.Page(operator="Another operator"), demonstration=True))
     assert b"Another operator" in await exchange(server.addresses[0], request)
     assert page.views == 2
     await server.stop()
+
+
+@pytest.mark.asyncio
+async def test_who_follows_a_link_to_help_is_sent_on_and_counted_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
+    offers = (
+        config.Help(text="a", url="https://a.example/?b=1", kind="worried"),
+        config.Help(text="b", url="https://b.example/", kind="young"),
+    )
+    page = Page(render(config.Page(help=offers), demonstration=True))
+    server = await served(page)
+
+    async def follow(path: str, method: str = "GET", accept: str = "text/html") -> bytes:
+        head = f"{method} {path} HTTP/1.1\r\nHost: canary.example\r\nCookie: canary=1\r\nAccept: {accept}\r\n\r\n"
+        return await exchange(server.addresses[0], head.encode())
+
+    with caplog.at_level(logging.DEBUG):
+        answer = await follow("/blocklist-resolver-help/0?canary=1")
+        assert answer.startswith(b"HTTP/1.1 303 ")
+        assert b"Location: https://a.example/?b=1\r\n" in answer
+        assert b"no-referrer" in answer
+        assert b"no-store" in answer
+        assert b"canary" not in answer
+        assert b"Set-Cookie" not in answer
+        # What a page takes from there by itself, and what only looks, is nobody who wants help.
+        assert b" 303 " in await follow("/blocklist-resolver-help/1", accept="image/webp")
+        assert b" 303 " in await follow("/blocklist-resolver-help/1", "HEAD")
+        assert b" 451 " in await follow("/blocklist-resolver-help/2")
+        assert b" 451 " in await follow("/blocklist-resolver-help/")
+    await server.stop()
+    assert page.followed == {"worried": 1, "young": 0, "report": 0, "other": 0}
+    assert page.views == 2
+    assert "canary" not in caplog.text

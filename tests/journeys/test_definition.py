@@ -1,0 +1,134 @@
+"""What is counted, by the table that operators read: each row by the steps of a query, with both builds of the tally.
+
+Some rows are asked of a whole service, too: those that a minute of real time can hold.
+"""
+
+import asyncio
+import secrets
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from resolver.core import codes, policy
+from resolver.core.local import Zones
+from resolver.count import definition as printed
+from resolver.query import block
+from resolver.query.accept_datagram import client_octets
+from resolver.query.answer import Tables
+from tests.fakes.upstream import in_thread
+from tests.journeys.cases import definition
+from tests.journeys.cases.definition import ROWS, Ask, Row
+from tests.journeys.processes import asked, honest
+from tests.journeys.running import serve
+from tests.parity import twin
+from tests.unit.query import parts
+
+LISTS = (definition.ENTRIES, (definition.THIRD,))
+SYNTHETIC = "s" * 26 + ".selftest.invalid"
+COUNTED = (codes.BLOCKED_QUERIES, codes.ATTEMPTS, codes.ATTEMPTS_CAPPED, codes.ATTEMPTS_SATURATED)
+
+
+def in_force() -> Tables:
+    """Both lists and one release; both spare the exempt client."""
+    made = parts.generation(1, LISTS)
+    released = policy.Member(parts.image_of([f"!{definition.RELEASED}"]), None, slot=-1, release=True)
+    generation = policy.Generation(1, parts.KEY, [*made.members, released])
+    exempt = f"{definition.EXEMPT}/32"
+    return Tables(generation, parts.access(exempt={0: exempt, 1: exempt}), True, Zones())
+
+
+def counted(house: parts.House) -> tuple[int, ...]:
+    """Blocked queries, attempts, capped and saturated, over both lists."""
+    return tuple(sum(house.counters[codes.list_counter(slot, one)] for slot in range(2)) for one in COUNTED)
+
+
+async def ask(house: parts.House, asks: tuple[Ask, ...]) -> None:
+    start = house.now
+    for one in asks:
+        house.now = start + one.at
+        query = parts.query(one.name or SYNTHETIC, one.qtype)
+        assert (await house.ask(query, client_octets(one.client))).question == query.question
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def house(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> parts.House:
+    tally: ModuleType = twin.compiled("tally") if request.param == "compiled" else twin.load("tally")
+    monkeypatch.setattr(block, "tally", tally)
+    house = parts.House(parts.says(), in_force())
+    house.answer._block = block.Block(tally.Tally(bytearray(3 * 2**14), parts.KEY), house.counters)
+    return house
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.happens for row in ROWS])
+def test_a_row_comes_to_what_it_says(row: Row, house: parts.House) -> None:
+    asyncio.run(ask(house, row.asks))
+    assert counted(house) == (row.queries, row.attempts, row.capped, 0)
+
+
+def test_the_table_is_printed_where_operators_read() -> None:
+    assert definition.in_readme() == definition.rendered()
+
+
+def test_the_printed_text_says_the_numbers_of_the_table() -> None:
+    tally = twin.load("tally")
+    assert f"{tally.WINDOW_S} seconds" in printed.ATTEMPT
+    assert f"{tally.CAP_AN_HOUR} times" in printed.ATTEMPT
+
+
+def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.House) -> None:
+    """A provider's NAT: whoever is behind it is one client, who counts 20 times an hour."""
+    tallies, nat = house.answer._block._tallies, client_octets(definition.V4)
+    for number in range(10_000):
+        block.tally.count(tallies, house.counters, 0, number % 25, 7, 3, codes.TYPE_A, nat, number // 4)
+    queries, attempts, capped, saturated = counted(house)
+    assert (queries, attempts, saturated) == (10_000, 20, 0)
+    assert capped > 20 * attempts
+
+
+def test_a_new_hour_counts_again_and_leaves_no_trace(house: parts.House) -> None:
+    row = next(row for row in ROWS if row.capped)
+    asyncio.run(ask(house, row.asks))
+    tallies = house.answer._block._tallies
+    block.tally.turn(tallies, secrets.token_bytes(16))
+    assert not any(tallies.attempts)
+    assert not any(tallies.clients)
+    house.now += 1
+    asyncio.run(ask(house, row.asks[:1]))
+    assert counted(house)[1] == row.attempts + 1
+
+
+def test_a_full_table_is_told(house: parts.House) -> None:
+    tally = block.tally
+    house.answer._block = block.Block(tally.Tally(bytearray(192), parts.KEY), house.counters)
+    asyncio.run(ask(house, tuple(Ask(0, client=f"192.0.2.{number}") for number in range(20, 40))))
+    queries, attempts, _, saturated = counted(house)
+    assert (queries, attempts, saturated) == (20, 8, 12)
+
+
+def fits_a_service(row: Row) -> bool:
+    """Over within a moment, over IPv4, by one list that spares nobody."""
+    return all(
+        one.at <= 2 and "." in one.client and one.client != definition.EXEMPT
+        and one.name in (*definition.ENTRIES, definition.BELOW) and one.name != definition.RELEASED
+        for one in row.asks
+    )  # fmt: skip
+
+
+def test_a_whole_service_counts_by_the_same_rows(tmp_path: Path) -> None:
+    """One after the other: a row's clients are its own, so that no row opens a window of another's."""
+    rows = [row for row in ROWS if fits_a_service(row)]
+    assert len(rows) > 5
+    with (
+        in_thread(honest) as upstream,
+        serve(tmp_path, upstreams=[upstream.address], entries=definition.ENTRIES) as one,
+    ):
+        for number, row in enumerate(rows):
+            for ask in row.asks:
+                asked(one.dns, ask.name, ask.qtype, source=f"127.0.{number + 10}.{ask.client.rpartition('.')[2]}")
+        expected = {
+            "blocked_queries_total": sum(row.queries for row in rows),
+            "blocked_attempts_total": sum(row.attempts for row in rows),
+            "attempts_capped_total": sum(row.capped for row in rows),
+        }
+        one.until("/metrics", lambda body: {name: one.metric(name, body) for name in expected} == expected)
