@@ -23,6 +23,8 @@ from resolver.core import transfer
 _HALF: Final = 2**31
 _WRAP: Final = 2**32
 _REFUSED: Final = ord("?")
+# So many lines at once: a zone's lines and its entries are never all in memory beside each other.
+_STEP: Final = 4096
 
 
 class NotATransfer(Exception):
@@ -133,7 +135,8 @@ class Answer:
     def result(self) -> list[bytes]:
         """The zone's entries after a closed answer, sorted, each once."""
         if self._form is Form.WHOLE:
-            return list(once(b"".join(self._whole)))
+            whole, self._whole = b"".join(self._whole), []
+            return list(once(whole))
         comes = [entry for entry, there in self._there.items() if there and not self._is_ours(entry)]
         gone = {entry for entry, there in self._there.items() if not there}
         found = [entry for entry in self._entries if entry not in gone] if gone else list(self._entries)
@@ -151,9 +154,13 @@ def once(data: bytes) -> Iterator[bytes]:
 def lines_of(entries: Sequence[bytes]) -> bytes:
     """The list in a zone's sorted entries: each name's line once, each refused trigger or action as often as it is
     there; the same for a zone, whichever way it came."""
-    lines = [entry[: -transfer.MARK_OCTETS] for entry in entries]
-    kept = [one for one, before in zip(lines, itertools.chain((b"",), lines), strict=False) if _counts(one, before)]
-    return b"".join(one + b"\n" for one in kept)
+    parts, before = [], b""
+    for at in range(0, len(entries), _STEP):
+        lines = [entry[: -transfer.MARK_OCTETS] for entry in entries[at : at + _STEP]]
+        kept = [one for one, last in zip(lines, (before, *lines), strict=False) if _counts(one, last)]
+        parts.append(b"".join(one + b"\n" for one in kept))
+        before = lines[-1]
+    return b"".join(parts)
 
 
 def _counts(line: bytes, before: bytes) -> bool:

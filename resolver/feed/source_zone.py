@@ -133,21 +133,23 @@ def fetch(request: FetchRequest, wanted: Wanted, clock: Callable[[], float] = ti
         found = _wanted_zone(request, pinned, connect, wanted, clock)
     if found is None:
         return False
-    data, sealed = found
-    put(request.output, data)
-    put(request.copy_output, sealed)
+    zone, bound = found
+    put(request.output, zone.data)
+    if zone.copy is not None:
+        for part in zone_copy.seal(zone.copy, contents(request.copy_key), request.url, bound):
+            put(request.copy_output, part)
     return True
 
 
 def _wanted_zone(
     request: FetchRequest, pinned: Pinned, connect: Connect, wanted: Wanted, clock: Callable[[], float]
-) -> tuple[bytes, bytes] | None:
-    """The zone's lines and the copy of it, sealed, where `wanted` says so, else None."""
+) -> tuple[Zone, bytes] | None:
+    """The zone, and what its copy is bound to, where `wanted` says so, else None."""
     signer = tsig.fingerprint(pinned.key)
     # A list that another key has signed says nothing of this key's serials.
     known = request.serial if request.targets_keys == signer else 0
-    ours = _kept(request, pinned, int(clock())) if known else None
-    primary = connect(DIFFERENCE_SHARE if ours else 1.0)
+    incremental = known > 0 and min(request.copy, request.copy_key) >= 0
+    primary = connect(DIFFERENCE_SHARE if incremental else 1.0)
     soa = primary.soa()
     facts = Facts(
         digest=request.digest or "0" * 64,
@@ -164,24 +166,24 @@ def _wanted_zone(
     confirmed = known > 0 and _serial(known, soa.serial) == known
     if confirmed and not wanted(facts):
         return None
+    ours = _kept(request, pinned, int(clock())) if incremental else None
     zone = _changed(primary, ours, known, request.max_bytes, int(clock())) if ours else None
-    if ours and zone is None:
-        primary = connect(1.0 - DIFFERENCE_SHARE)
     if zone is None:
+        primary = connect(1.0 - DIFFERENCE_SHARE) if incremental else primary
         zone = _whole(primary, request.max_bytes, int(clock()), copied=request.copy_key >= 0)
     serial, digest = _serial(known, zone.serial), digest_of(pinned.zone, zone.data)
-    sealed = _sealed(request, pinned, zone.copy, serial, digest)
+    found = zone, _bound(request, pinned, serial, digest)
     if confirmed:
         # It was said to be the list that is known, and only its image is missing here.
         if serial != known:
             raise Failed(Reason.TRANSFER)
         if digest != request.digest:
             raise Failed(Reason.SERIAL_REUSED)
-        return zone.data, sealed
+        return found
     same = (serial, digest) == (known, request.digest)
     custom = replace(facts.custom, serial=serial, issued=request.issued if same else int(clock()))
     facts = replace(facts, digest=digest, length=len(zone.data), custom=custom, difference=zone.difference)
-    return (zone.data, sealed) if wanted(facts) else None
+    return found if wanted(facts) else None
 
 
 def _changed(primary: Primary, ours: Copy, known: int, most: int, now: int) -> Zone | None:
@@ -214,21 +216,12 @@ def _zone_of(answer: Answer, marks: bytes, whole_at: int, most: int) -> Zone:
 
 def _kept(request: FetchRequest, pinned: Pinned, now: int) -> Copy | None:
     """The copy of the zone that is known, None where there is none that opens, or where the whole is due."""
-    if min(request.copy, request.copy_key) < 0:
-        return None
     bound = _bound(request, pinned, request.serial, request.digest)
     try:
         ours = zone_copy.unseal(contents(request.copy), contents(request.copy_key), request.url, bound)
     except zone_copy.CopyUnusable:
         return None
     return ours if 0 <= now - ours.whole_at < WHOLE_AGAIN_S else None
-
-
-def _sealed(request: FetchRequest, pinned: Pinned, copy: Copy | None, serial: int, digest: str) -> bytes:
-    if copy is None:
-        return b""
-    bound = _bound(request, pinned, serial, digest)
-    return zone_copy.seal(copy, contents(request.copy_key), request.url, bound)
 
 
 def _bound(request: FetchRequest, pinned: Pinned, serial: int, digest: str) -> bytes:

@@ -3,8 +3,8 @@
     octets  0  8   "BLRZONE1"
             8 16   what tells one source from another
            24 12   nonce
-           36 ..   AES-256-GCM of: 16 octets, the key of the marks; 8 octets, big-endian, when the whole zone last came;
-                   the entries (feed.difference), each ended by a line feed; line feeds up to a multiple of 65,536
+           36 ..   AES-256-GCM of lines: the key of the marks, in hex, a space, and when the whole zone last came, in
+                   unix seconds; an entry each (feed.difference); empty ones up to a multiple of 65,536 octets
 
 Rules:
 - Its key is made from the host's seal key for this purpose and this list alone (`seal.Keys.copy_key`).
@@ -30,7 +30,6 @@ PAD_OCTETS: Final = 65_536
 MARKS_OCTETS: Final = transfer.KEY_OCTETS
 
 _HEAD: Final = len(MAGIC) + SOURCE_OCTETS
-_WHEN: Final = 8
 _PERSON: Final = b"zone source"
 
 
@@ -62,13 +61,13 @@ def binding(*, list_id: str, zone: bytes, serial: int, digest: str) -> bytes:
     return b"\0".join((list_id.encode(), str(serial).encode(), digest.encode(), zone))
 
 
-def seal(copy: Copy, key: bytes, url: str, bound: bytes, nonce: bytes | None = None) -> bytes:
-    """The file of a copy under a key of 32 octets."""
-    head = MAGIC + source_of(url)
-    nonce = os.urandom(NONCE_OCTETS) if nonce is None else nonce
-    said = copy.marks + copy.whole_at.to_bytes(_WHEN, "big") + b"\n".join(copy.entries) + b"\n"
-    said += b"\n" * (-len(said) % PAD_OCTETS)
-    return head + nonce + AESGCM(key).encrypt(nonce, said, head + bound)
+def seal(copy: Copy, key: bytes, url: str, bound: bytes) -> tuple[bytes, bytes]:
+    """The file of a copy under a key of 32 octets, in two parts."""
+    head, nonce = MAGIC + source_of(url), os.urandom(NONCE_OCTETS)
+    first = b"%s %d" % (copy.marks.hex().encode(), copy.whole_at)
+    size = len(first) + sum(map(len, copy.entries)) + len(copy.entries) + 2
+    said = b"\n".join((first, *copy.entries, b"", b"\n" * (-size % PAD_OCTETS)))
+    return head + nonce, AESGCM(key).encrypt(nonce, said, head + bound)
 
 
 def unseal(data: bytes, key: bytes, url: str, bound: bytes) -> Copy:
@@ -77,9 +76,9 @@ def unseal(data: bytes, key: bytes, url: str, bound: bytes) -> Copy:
         raise CopyUnusable
     nonce = data[_HEAD : _HEAD + NONCE_OCTETS]
     try:
-        said = AESGCM(key).decrypt(nonce, data[_HEAD + NONCE_OCTETS :], data[:_HEAD] + bound)
+        said = AESGCM(key).decrypt(nonce, memoryview(data)[_HEAD + NONCE_OCTETS :], data[:_HEAD] + bound)
     except (InvalidTag, ValueError):
         raise CopyUnusable from None
-    at = MARKS_OCTETS + _WHEN
-    entries = said[at:].rstrip(b"\n").split(b"\n")
-    return Copy(said[:MARKS_OCTETS], int.from_bytes(said[MARKS_OCTETS:at], "big"), entries if entries != [b""] else [])
+    lines = said.split(b"\n")
+    marks, _, whole_at = lines[0].partition(b" ")
+    return Copy(bytes.fromhex(marks.decode()), int(whole_at), lines[1 : lines.index(b"", 1)])

@@ -98,7 +98,7 @@ async def compare(serving: primaries.Primary, records: Sequence[str], rounds: in
         gone = {f"{records[len(records) // 20 * at + number]}" for at in range(10)}
         come = [f"come-{number}-{at}.test CNAME ." for at in range(10)]
         records = [*(one for one in records if one not in gone), *come]
-        await asyncio.to_thread(serving.publish, number + 1, records)
+        await asyncio.to_thread(serving.publish, number + 1, records, 300)
         known = replace(
             plain,
             serial=facts.custom.serial,

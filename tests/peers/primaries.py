@@ -126,11 +126,11 @@ class Primary:
         """Where it is without TLS, as a configuration names it."""
         return f"dns://{HOST}:{self.port}/{ZONE}"
 
-    def publish(self, serial: int, records: Sequence[str]) -> None:
+    def publish(self, serial: int, records: Sequence[str], seconds: float = START_S) -> None:
         """Serve these records under a new serial; the server itself then says NOTIFY."""
         write(self.folder, serial, records)
         self.process.send_signal(signal.SIGHUP)
-        query, deadline, pause = dns.message.make_query(ZONE, "SOA"), time.monotonic() + START_S, threading.Event()
+        query, deadline, pause = dns.message.make_query(ZONE, "SOA"), time.monotonic() + seconds, threading.Event()
         query.use_tsig(dns.tsigkeyring.from_text({KEY: SECRET}))
         while time.monotonic() < deadline:
             reply = dns.query.udp(query, HOST, port=self.port, timeout=5)

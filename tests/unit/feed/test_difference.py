@@ -186,6 +186,11 @@ def test_refused_records_are_counted_each() -> None:
     assert lines_of([]) == b""
 
 
+def test_lines_of_many_entries_are_those_of_all() -> None:
+    ours = [entry(f"n{number // 3:06}.test", number) for number in range(3 * 4096)]
+    assert lines_of(ours) == b"".join(b"=n%06d.test\n" % number for number in range(4096))
+
+
 def test_lines_are_sorted_and_each_is_there_once() -> None:
     assert list(once(b"\nb\na\n\nb\n")) == [b"a", b"b"]
     assert list(once(b"\n\n")) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from resolver.feed import zone_copy
-from resolver.feed.zone_copy import Copy, CopyUnusable, binding, is_of, seal, source_of, unseal
+from resolver.feed.zone_copy import Copy, CopyUnusable, binding, is_of, source_of, unseal
 
 URL = "dns://192.0.2.1/rpz.example"
 KEY, OTHER = bytes(32), bytes([1]) * 32
@@ -11,8 +11,13 @@ BOUND = {"list_id": "demo", "zone": b"\3rpz\7example\0", "serial": 7, "digest": 
 COPY = Copy(marks=b"m" * 16, whole_at=1_800_000_000, entries=[b"=canary-one.test 0000000000000001", b"=b.test 02"])
 
 
+def seal(copy: Copy, key: bytes, url: str, bound: bytes) -> bytes:
+    return b"".join(zone_copy.seal(copy, key, url, bound))
+
+
 def test_a_copy_comes_back() -> None:
-    for copy in (COPY, Copy(COPY.marks, 0, [])):
+    many = [b"=n%d.test 00" % number for number in range(9000)]
+    for copy in (COPY, Copy(COPY.marks, 0, []), Copy(b"\n" * 16, 1, many)):
         assert unseal(seal(copy, KEY, URL, binding(**BOUND)), KEY, URL, binding(**BOUND)) == copy
 
 
@@ -49,6 +54,9 @@ def test_a_copy_shows_neither_name_nor_how_long_names_are() -> None:
     assert b"rpz" not in whole
     longer = Copy(COPY.marks, 0, [*COPY.entries, b"=" + b"x" * 200 + b" 03"])
     assert len(seal(longer, KEY, URL, binding(**BOUND))) == len(whole)
+    for size in range(65_000, 65_600, 7):
+        padded = seal(Copy(COPY.marks, 0, [b"=" + b"x" * size]), KEY, URL, binding(**BOUND))
+        assert (len(padded) - 36 - 16) % zone_copy.PAD_OCTETS == 0
     # The same zone does not look the same.
     assert seal(COPY, KEY, URL, binding(**BOUND))[36:] != whole[36:]
 
