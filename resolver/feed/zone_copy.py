@@ -10,7 +10,7 @@ Rules:
 - Its key is made from the host's seal key for this purpose and this list alone (`seal.Keys.copy_key`).
 - Bound to it are the list, the source, the zone, the serial and the digest: a copy of anything else does not open.
 - It is opened and sealed in the fetch process only. What does not open is as if it were not there.
-- Its size tells no more than the number of entries does, which the state says as well.
+- Its size tells what the entries come to in steps of 64 KiB; their number the state says as well.
 """
 
 import hashlib
