@@ -25,7 +25,7 @@ from .codes import (
 from .image import SELFTEST_ZONE, close, empty, header
 
 if not cython.compiled:
-    from .image import add, bits_of, deepen, entry, find, set_bits, slot_of
+    from .image import add, bits_of, deepen, entry, find, set_bits, slot_of, touch
     from .siphash import digest_names, siphash128
 
 _SYNTHETIC_FLAGS = (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
@@ -144,6 +144,8 @@ def _fill(words, names, flags, key, lines, line_of, out):
     while at < names.shape[0]:
         at = digest_names(key, names, at, out)
         deepen(words, out[1], out[2])
+        # The digests of one turn say where all of them go.
+        touch(words, out, 4, 4 + 2 * out[0])
         stop = number + out[0]
         if 2 * stop > flags.shape[0]:
             raise ValueError("names: more than there are flags")
@@ -156,11 +158,13 @@ def _fill(words, names, flags, key, lines, line_of, out):
             slot = add(words, out[turn], out[turn + 1] >> 16, _together(bits, 0))
             if slot >= 0:
                 used += 1
+                if line_of.shape[0]:
+                    line_of[slot] = lines[number]
             else:
                 slot = -1 - slot
                 set_bits(words, slot, _together(bits, bits_of(words, slot)))
-            if line_of.shape[0] and (line_of[slot] == 0 or lines[number] < line_of[slot]):
-                line_of[slot] = lines[number]
+                if line_of.shape[0] and lines[number] < line_of[slot]:
+                    line_of[slot] = lines[number]
             turn += 2
             number += 1
     if 2 * number != flags.shape[0]:

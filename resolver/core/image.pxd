@@ -24,6 +24,11 @@ cpdef Py_ssize_t occupied(const uint64_t[::1] words) except -1 nogil
 @cython.locals(at=Py_ssize_t)
 cpdef Py_ssize_t add(uint64_t[::1] words, uint64_t low, uint64_t high, uint64_t bits) except? -1 nogil
 
+@cython.locals(seen=uint64_t, slots=uint64_t)
+cpdef uint64_t touch(
+    const uint64_t[::1] words, const uint64_t[::1] digests, Py_ssize_t at, Py_ssize_t stop,
+) except? 0xFFFF nogil
+
 cpdef int set_bits(uint64_t[::1] words, Py_ssize_t slot, uint64_t bits) except -1 nogil
 
 cpdef int deepen(uint64_t[::1] words, uint64_t low, uint64_t high) except -1 nogil

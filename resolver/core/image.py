@@ -186,6 +186,19 @@ def add(words, low, high, bits):
     return at
 
 
+def touch(words, digests, at, stop):
+    """Look at the slots where the digests in digests[at:stop], of two words each, belong; return all that stands there.
+
+    They are all over the memory: looked at together they are waited for once, by `add` one after the other.
+    """
+    seen = 0
+    slots = words[1]
+    while at < stop:
+        seen = seen | words[_HEADER_WORDS + 2 * (digests[at] % slots) + 1]
+        at += 2
+    return seen
+
+
 def set_bits(words, slot, bits):
     """Give a slot in use other bits. Returns 0."""
     words[_HEADER_WORDS + 2 * slot + 1] = (words[_HEADER_WORDS + 2 * slot + 1] & _DIGEST_BITS) | bits

@@ -41,6 +41,9 @@ cpdef int watch(uint64_t[::1] table, const unsigned char[::1] names, uint64_t bi
 @cython.locals(last=uint64_t, at=uint64_t, left=Py_ssize_t)
 cdef Py_ssize_t _slot(const uint64_t[::1] table, uint64_t mixed) except -1 nogil
 
+@cython.locals(last=uint64_t, at=uint64_t)
+cdef uint64_t _reasons(Lines lines, uint64_t mixed) except? 0xFFFF nogil
+
 @cython.locals(stop=Py_ssize_t, after=Py_ssize_t, start=Py_ssize_t, size=Py_ssize_t, marker=int)
 cpdef Py_ssize_t take(Lines lines, const unsigned char[::1] data, Py_ssize_t at) except -1 nogil
 

@@ -116,6 +116,18 @@ def _slot(table, mixed):
     raise IndexError("lines: no room in the table")
 
 
+def _reasons(lines, mixed):
+    """Return why a name with this hash is watched, 0 where it is not."""
+    last = lines.table.shape[0] - 1
+    at = (mixed >> 32) & last
+    # A table always has room left, or nothing could have been put into it.
+    while lines.table[at] != 0:
+        if lines.table[at] | _REASONS == mixed | _REASONS:
+            return lines.table[at] & _REASONS
+        at = (at + 1) & last
+    return 0
+
+
 def take(lines, data, at):
     """Read data from the start of a line at `at` on, for one turn; return the offset after the last line read."""
     lines.octets = 0
@@ -178,7 +190,7 @@ def _name(lines, data, start, stop):
         if octet == _DOT:
             if end - at < 2 or end - at > _LABEL_OCTETS + 1:
                 return 0
-            above = lines.table[_slot(lines.table, mixed)] & _REASONS
+            above = _reasons(lines, mixed)
             if above & _WITHIN:
                 return 0
             if dots == 0 and ((lines.wanted and above & _WANTED == 0) or data[at + 1] < 58):
@@ -194,7 +206,7 @@ def _name(lines, data, start, stop):
         mixed = ((mixed ^ octet) * _TURN) & _M
     if dots == 0 or end == start or end - start > _LABEL_OCTETS:
         return 0
-    if lines.table[_slot(lines.table, mixed)] & (_SELF | _WITHIN) or above & _PARENT:
+    if above & _PARENT or _reasons(lines, mixed) & (_SELF | _WITHIN):
         return 0
     lines.names[base + start - 1] = end - start
     lines.names[base + stop] = 0

@@ -31,21 +31,44 @@ def siphash128(key, data, start, end, out, at):
     i = start
     word = 0
     step = 0
+    while step < words - 1:
+        # The whole words, two rounds each.
+        word = data[i + 7]
+        word = word << 8 | data[i + 6]
+        word = word << 8 | data[i + 5]
+        word = word << 8 | data[i + 4]
+        word = word << 8 | data[i + 3]
+        word = word << 8 | data[i + 2]
+        word = word << 8 | data[i + 1]
+        word = word << 8 | data[i]
+        i += 8
+        v3 ^= word
+        v0 = (v0 + v1) & _M
+        v2 = (v2 + v3) & _M
+        v1 = (v1 << 13 | v1 >> 51) & _M ^ v0
+        v3 = (v3 << 16 | v3 >> 48) & _M ^ v2
+        v0 = (v0 << 32 | v0 >> 32) & _M
+        v2 = (v2 + v1) & _M
+        v0 = (v0 + v3) & _M
+        v1 = (v1 << 17 | v1 >> 47) & _M ^ v2
+        v3 = (v3 << 21 | v3 >> 43) & _M ^ v0
+        v2 = (v2 << 32 | v2 >> 32) & _M
+        v0 = (v0 + v1) & _M
+        v2 = (v2 + v3) & _M
+        v1 = (v1 << 13 | v1 >> 51) & _M ^ v0
+        v3 = (v3 << 16 | v3 >> 48) & _M ^ v2
+        v0 = (v0 << 32 | v0 >> 32) & _M
+        v2 = (v2 + v1) & _M
+        v0 = (v0 + v3) & _M
+        v1 = (v1 << 17 | v1 >> 47) & _M ^ v2
+        v3 = (v3 << 21 | v3 >> 43) & _M ^ v0
+        v2 = (v2 << 32 | v2 >> 32) & _M
+        v0 ^= word
+        step += 1
     while step < words + 2:
-        # The whole words, then one that holds the rest and the length, then the two halves of the output.
+        # One word that holds the rest and the length, then the two halves of the output.
         turns = 2
-        if step < words - 1:
-            word = data[i + 7]
-            word = word << 8 | data[i + 6]
-            word = word << 8 | data[i + 5]
-            word = word << 8 | data[i + 4]
-            word = word << 8 | data[i + 3]
-            word = word << 8 | data[i + 2]
-            word = word << 8 | data[i + 1]
-            word = word << 8 | data[i]
-            i += 8
-            v3 ^= word
-        elif step < words:
+        if step < words:
             word = (end - start) & 255
             at_rest = i + 6
             while at_rest >= i:

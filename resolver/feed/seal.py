@@ -18,9 +18,10 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from resolver import whole
 
@@ -83,9 +84,12 @@ def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
     return _read(state, state)
 
 
-def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool) -> Ed25519PrivateKey:
+def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool) -> "Ed25519PrivateKey":
     """What this host signs with: of `folder`, of `credentials`, else of `state`, made there where `make` says so;
     KeyUnusable where there is none."""
+    # The compile process seals, never signs: it is spared what this takes to load.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     places = [Path(one) for one in (folder, credentials) if one]
     found = next((place for place in places if (place / HOST_KEY).exists()), state)
     if found == state and make and not (state / HOST_KEY).exists():

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from . import lookup
-
 _CHUNK: Final = 2**16
 _STEP_SECONDS: Final = 10.0
 _HEADERS: Final = {"User-Agent": "blocklist-resolver"}
@@ -184,6 +182,9 @@ class _Connection(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         """Connect to the first address that takes it; OSError where none does."""
+        # A source that is a file, which asks nobody, is spared what this takes to load.
+        from . import lookup
+
         for address in lookup.addresses(self.host, self._resolvers, self._rest()):
             try:
                 self.sock = self._stream(address)

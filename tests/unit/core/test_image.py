@@ -90,6 +90,10 @@ def test_a_slot_is_taken_once_and_its_bits_can_change(core: Core) -> None:
     assert (first, second) == (13, 0)
     assert one.add(words, 13, 7, 1) == -1 - 13
     assert one.bits_of(words, 13) == 3
+    looked_at = memoryview(bytearray(64)).cast("Q")
+    looked_at[2:7:2] = memoryview(b"".join(low.to_bytes(8, "little") for low in (13, 14, 26))).cast("Q")
+    assert one.touch(words, looked_at, 2, 4) == 7 << 16 | 3
+    assert one.touch(words, looked_at, 2, 8) == (7 << 16 | 3) | (8 << 16 | 12)
     one.set_bits(words, 13, 5)
     assert (one.entry(words, 13, out), out[0], out[1]) == (5, 13, 7)
     assert (one.entry(words, 0, out), out[0], out[1]) == (12, 27, 8)

@@ -60,3 +60,32 @@ def test_digest_of_a_name_is_its_first_112_bits(core: Core) -> None:
     low, high = core("siphash").digest_of(KEY, name)
     assert low.to_bytes(8, "little").hex() == digest(core, name)[:16]
     assert high.to_bytes(6, "little").hex() == digest(core, name)[20:]
+
+
+def test_names_one_after_the_other_have_the_digests_that_each_has_alone(core: Core) -> None:
+    module = core("siphash")
+    names = [b"\1a\4test\0", b"\0", b"\x3f" + b"x" * 63 + b"\0", b"\1a" * 127 + b"\0", b"\1b\4test\0"]
+    blob, out, at, found, depths = b"".join(names), memoryview(bytearray(8 * 9)).cast("Q"), 0, [], (0, 0)
+    while at < len(blob):
+        at = module.digest_names(memoryview(KEY).cast("Q"), memoryview(blob), at, out)
+        assert 1 <= out[0] <= 2
+        found += [(out[4 + 2 * one], out[5 + 2 * one] >> 16) for one in range(out[0])]
+        depths = (depths[0] | out[1], depths[1] | out[2])
+    assert found == [module.digest_of(KEY, name) for name in names]
+    assert depths == (1 << 2 | 1 << 0 | 1 << 1, 1 << 63)
+
+
+@pytest.mark.parametrize(
+    ("names", "at", "room", "error"),
+    [
+        (b"\1a", 0, 6, IndexError),
+        (b"\5a\0", 0, 6, IndexError),
+        (b"\1a" * 128 + b"\0", 0, 6, ValueError),
+        (b"\1a\0", -1, 6, IndexError),
+        (b"\1a\0", 0, 3, IndexError),
+    ],
+)
+def test_what_is_no_name_has_no_digest(core: Core, names: bytes, at: int, room: int, error: type[Exception]) -> None:
+    out = memoryview(bytearray(8 * room)).cast("Q")
+    with pytest.raises(error):
+        core("siphash").digest_names(memoryview(KEY).cast("Q"), memoryview(names), at, out)
