@@ -68,7 +68,7 @@ def _held(arguments: argparse.Namespace) -> int:
         elif arguments.json:
             print(held.as_json(loaded, arguments.list, time.time()))
         else:
-            print(held.screen(loaded, arguments.list, time.time()))
+            print(held.screen(loaded, arguments.list, time.time(), arguments.config))
     except held.NothingWaits as error:
         return complain(str(error), REFUSED)
     except lists.ListUnreadable as error:

@@ -8,9 +8,12 @@ Rules:
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
+from resolver.advice import command, span
 from resolver.config import Config
-from resolver.feed import approve, poll
+from resolver.feed import approve, poll, state
 from resolver.feed.approve import Action
 from resolver.feed.state import Record
 from resolver.feed.waiting import Decision, decisions
@@ -71,34 +74,46 @@ def _counts(record: Record) -> dict[str, object]:
     }
 
 
-def screen(config: Config, list_id: str, now: float) -> str:
-    """What waits, as a person reads it."""
-    return "\n".join(_screen(status_of(config, list_id), now))
+def screen(config: Config, list_id: str, now: float, path: Path) -> str:
+    """What waits, as a person reads it; `path` is the configuration's."""
+    one = status_of(config, list_id)
+    deadline = next(each.deadline for each in config.lists if each.id == list_id)
+    return "\n".join(_screen(one, now, deadline, str(path)))
 
 
-def _screen(one: poll.Status, now: float) -> Iterator[str]:
+def _screen(one: poll.Status, now: float, deadline: float, path: str) -> Iterator[str]:
     record, held = one.in_force, one.state.held
     if held is not None:
         was = record.entries if record else 0
         growth = f", {held.record.entries - was:+d} against serial {record.serial} in force" if record else ""
         what = "is a withdrawal" if held.record.withdrawn else f"has {held.record.entries} entries{growth}"
         yield f"{one.list_id}: serial {held.record.serial} is held ({', '.join(held.reasons)}); it {what}"
+        yield f"  held for {span(now - held.since)}{_law(one, now, deadline)}"
         yield from _lines("refused", held.record.refused, held.record.refused_lines)
         yield from _lines("set aside", held.record.set_aside, held.record.set_aside_lines)
     if record is not None and record.set_aside:
         counts = "and counts: it was approved" if record.approved else "and does not count"
         yield f"{one.list_id}: of serial {record.serial} in force some is set aside {counts}"
         yield from _lines("set aside", record.set_aside, record.set_aside_lines)
-    if one.state.suspended and record is not None:
+    if one.state.suspended and record is not None and not record.withdrawn:
         yield f"{one.list_id}: the entries new in serial {record.serial} are suspended by the breaker"
     found = list(decisions(one.state, now))
     for each in found:
-        yield from _to_do(one.list_id, each)
+        yield from _to_do(one, each, now, path)
     if not found:
         yield f"{one.list_id}: nothing waits for a person"
-        if one.state.previous is not None and record is not None:
-            back = one.state.previous.serial
-            yield f"  to go back from serial {record.serial} to {back}: list held {one.list_id} --statement rollback"
+    if record is not None and approve.unconfirmed(one.state) is None:
+        with suppress(approve.Refused):
+            back = approve.subject(one.state, Action.ROLLBACK).serial
+            yield f"{one.list_id}: to go back from serial {record.serial} to {back}, for good; to sign:"
+            yield f"  {command(f'list held {one.list_id} --statement rollback', path)}"
+
+
+def _law(one: poll.Status, now: float, deadline: float) -> str:
+    due = state.due_at(one.state, None, deadline)
+    if not due:
+        return ""
+    return f"; by law LATE for {span(now - due)}" if due < now else f"; by law due in {span(due - now)}"
 
 
 def _lines(what: str, counts: dict[str, int], lines: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -109,16 +124,20 @@ def _lines(what: str, counts: dict[str, int], lines: dict[str, tuple[int, ...]])
             yield f"  {what}: {reason} {count}: line {', '.join(map(str, numbers[:MAX_LINES]))}{more}"
 
 
-def _to_do(list_id: str, each: Decision) -> Iterator[str]:
-    if each.action is Action.ROLLBACK:
-        yield f"{list_id}: the rollback to serial {each.about.serial} was signed by {each.signed[0]}; confirm it:"
+def _to_do(one: poll.Status, each: Decision, now: float, path: str) -> Iterator[str]:
+    list_id, waits = one.list_id, approve.unconfirmed(one.state)
+    if each.action is Action.ROLLBACK and waits is not None:
+        left = waits.at + approve.CONFIRM_S - now
+        alarm = f"alarm in {span(left)}" if left > 0 else f"ALARM for {span(-left)}"
+        by = f"was signed by {waits.principal}; {alarm}"
+        yield f"{list_id}: the rollback to serial {each.about.serial} {by}; confirm it:"
     else:
         signed = f"signed by {', '.join(each.signed)}; " if each.signed else ""
         yield f"{list_id}: {each.action.value} serial {each.about.serial}: {signed}{missing(each.missing)}; to sign:"
     file = f"{list_id}-{each.action.value}-{each.about.serial}"
-    yield f"  blocklist-resolver list held {list_id} --statement {each.action.value} > {file}"
+    yield f"  {command(f'list held {list_id} --statement {each.action.value}', path)} > {file}"
     yield f"  ssh-keygen -Y sign -n {approve.NAMESPACE} -f YOUR_KEY {file}"
-    yield f"  blocklist-resolver list {each.command.format(list_id)} --signature {file}.sig"
+    yield f"  {command(f'list {each.command.format(list_id)} --signature {file}.sig', path)}"
 
 
 def missing(count: int) -> str:

@@ -13,6 +13,7 @@ from resolver.feed.store import Store
 from tests.unit.feed.test_state import record
 from tests.unit.test_lists import FILE
 
+PATH = Path("/etc/blocklist-resolver/resolver.toml")
 NOON = 20_000 * 86400 + 43200
 SEVEN = record(7, "7", set_aside={"protected": 2}, set_aside_lines={"protected": (3, 9)})
 EIGHT = record(8, "8", generation=8, entries=30, refused={"tld": 25}, refused_lines={"tld": tuple(range(1, 26))})
@@ -37,7 +38,7 @@ def approval(action: Action, serial: int, digest: str, expiry: int = NOON + 1) -
 
 
 def test_nothing_waits(loaded: config.Config) -> None:
-    assert held.screen(loaded, "first", NOON) == "first: nothing waits for a person"
+    assert held.screen(loaded, "first", NOON, PATH) == "first: nothing waits for a person"
     assert json.loads(held.as_json(loaded, "first", NOON))["decisions"] == []
     with pytest.raises(held.NothingWaits, match="nothing is held"):
         held.statement(loaded, "first", "approve", NOON)
@@ -51,8 +52,9 @@ def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
             in_force=SEVEN, held=Held(record=EIGHT, reasons=("growth",), since=1), suspended=True, approvals=(signed,)
         ),
     )
-    told = held.screen(loaded, "first", NOON)
+    told = held.screen(loaded, "first", NOON, PATH)
     assert "first: serial 8 is held (growth); it has 30 entries, +20 against serial 7 in force" in told
+    assert f"  held for {NOON // 86400} d 11 h; by law LATE for " in told
     assert "refused: tld 25: line 1, 2, 3" in told
     assert "20, ..." in told
     assert "set aside: protected 2: line 3, 9\n" in told
@@ -69,7 +71,7 @@ def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
         ("resume", 2),
     ]
     assert found["held"]["refused_lines"]["tld"][-1] == 25
-    assert "more signatures" in held.screen(loaded, "first", NOON + 1).split("approve serial 8")[1].split("\n")[0]
+    assert "more signatures" in held.screen(loaded, "first", NOON + 1, PATH).split("approve serial 8")[1].split("\n")[0]
     assert held.statement(loaded, "first", "approve", NOON).startswith(
         b'{"action":"approve","list":"first","serial":8,'
     )
@@ -77,12 +79,30 @@ def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
 
 def test_a_way_back_and_a_rollback_to_confirm(loaded: config.Config) -> None:
     write(loaded, State(in_force=EIGHT, previous=SEVEN), EIGHT)
-    assert "to go back from serial 8 to 7: list held first --statement rollback" in held.screen(loaded, "first", NOON)
-    back = State(
-        in_force=SEVEN, gone_back_to=SEVEN.identity, approvals=(approval(Action.ROLLBACK, 7, EIGHT.digest),)
-    )
+    told = held.screen(loaded, "first", NOON, PATH).splitlines()
+    assert told[-2:] == [
+        "first: to go back from serial 8 to 7, for good; to sign:",
+        "  blocklist-resolver list held first --statement rollback",
+    ]
+    back = State(in_force=SEVEN, gone_back_to=SEVEN.identity, approvals=(approval(Action.ROLLBACK, 7, EIGHT.digest),))
     write(loaded, back, EIGHT)
-    told = held.screen(loaded, "first", NOON + 5)
-    assert "the rollback to serial 7 was signed by anna; confirm it:" in told
+    told = held.screen(loaded, "first", NOON + 5, PATH)
+    assert "the rollback to serial 7 was signed by anna; alarm in 23 h 59 min; confirm it:" in told
+    assert "to go back" not in told
+    assert "signed by anna; ALARM for 1 h 0 min; confirm" in held.screen(loaded, "first", NOON + 90_000, PATH)
     assert "list rollback first 7 --signature first-rollback-7.sig" in told
     assert EIGHT.digest.encode() in held.statement(loaded, "first", "rollback", NOON)
+
+
+def test_commands_name_the_configuration_and_the_way_back_is_always_told(loaded: config.Config) -> None:
+    write(loaded, State(in_force=EIGHT, previous=SEVEN, suspended=True), EIGHT)
+    told = held.screen(loaded, "first", NOON, Path("x.toml"))
+    assert "  blocklist-resolver list held first --statement resume --config x.toml > first-resume-8\n" in told
+    assert "  blocklist-resolver list resume first 8 --signature first-resume-8.sig --config x.toml\n" in told
+    assert told.endswith("  blocklist-resolver list held first --statement rollback --config x.toml")
+
+
+def test_of_a_withdrawn_list_nothing_is_suspended(loaded: config.Config) -> None:
+    gone = record(8, "8", generation=8, withdrawn=True, image="")
+    write(loaded, State(in_force=gone, suspended=True), gone)
+    assert held.screen(loaded, "first", NOON, PATH) == "first: nothing waits for a person"

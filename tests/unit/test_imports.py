@@ -87,7 +87,7 @@ TABLE: dict[str, set[str]] = {
     "terminal": {"advice", "control"},
     "list_desk": {"control", "feed"},
     "decision_verbs": {"config", "held", "lists", "terminal"},
-    "held": {"config", "feed", "lists"},
+    "held": {"advice", "config", "feed", "lists"},
     "audit_verbs": {"config", "feed", "terminal"},
     "report_verbs": {"config", "count", "counting", "terminal"},
     "evidence": {"authority.statement", "config", "count", "counting", "evidence", "feed", "whole"},
