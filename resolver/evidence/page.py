@@ -20,6 +20,7 @@ _OWN: Final = """
 .figures strong { display: block; font-size: 1.45rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .sofar { border: .2rem solid #8a2b06; padding: .3rem .8rem; font-weight: 600; }
 caption { position: absolute; width: 1px; height: 1px; padding: 0; overflow: hidden; clip-path: inset(50%); }
+tbody th { white-space: nowrap; }
 .words td:last-child, .words td:nth-child(5) { white-space: normal; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .5rem 0; font-size: .93rem; }
 dt { font-weight: 600; }
@@ -86,10 +87,10 @@ def _counted(bundle: Bundle) -> Iterator[str]:
     yield from _table("Enforcement, by list", words.ENFORCED, words.enforced(bundle), numbers=range(1, 6))
     yield from _paragraphs(words.gaps(bundle))
     used = ", ".join(told.used) or "none: nothing was counted"
-    yield f'<h2>How it is counted</h2><div class="small"><p>Definition in use: {escape(used)}.</p>'
-    yield from _paragraphs(*told.text)
+    yield '<h2>How it is counted</h2><div class="small">'
+    yield from _paragraphs(" ".join((f"Definition in use: {used}.", *told.text[:1])), *told.text[1:])
     yield '</div><h2>What this does not prove</h2><ul class="small">'
-    yield from (f"<li>{escape(said)}</li>" for said in bundle.caveats)
+    yield from (f"<li>{escape(said)}</li>" for said in bundle.caveats if said != told.caveat)
     yield "</ul>"
 
 
@@ -125,8 +126,8 @@ def _sealed(bundle: Bundle, sha256: str, fingerprint: str) -> Iterator[str]:
         yield f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
     yield "</dl>"
     yield (
-        "<p>Verify the bundle, not this print: <code>blocklist-resolver evidence --verify FILE --host-key host.pem "
-        "--previous FILE</code></p>"
+        "<p>Verify the bundle, not this print: "
+        "<code>blocklist-resolver evidence --verify FILE --host-key PEM</code></p>"
     )
     yield '<p class="seen"><span>Looked through by</span><span>Date, signature</span></p>'
 

@@ -19,8 +19,8 @@ from resolver.evidence.words import MOST_LISTS
 WIDTH: Final = 960
 _LEFT: Final = 150
 _BARS_TOP: Final = 10
-_BARS: Final = 104
-_ROW: Final = 19
+_BARS: Final = 80
+_ROW: Final = 17
 _LABELS: Final = 15
 
 

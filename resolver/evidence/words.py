@@ -8,7 +8,7 @@ Rules:
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final
 
 from resolver.count.report_text import UNKNOWN, number, share, times
@@ -37,11 +37,14 @@ MONTHS: Final = (
     "November",
     "December",
 )
-MOST_LISTS: Final = 6
+MOST_LISTS: Final = 4
 MOST_SERIALS: Final = 6
-MOST_SPANS: Final = 8
-MOST_EVENTS: Final = 9
-MOST_LETTERS: Final = 190
+MOST_ROWS: Final = 10
+"""So many rows are shared by lists and by their serials."""
+MOST_LINES: Final = 13
+"""So many lines there are for what happened besides; one holds LINE letters less those of the longest list's name."""
+LINE: Final = 90
+MOST_LETTERS: Final = 180
 MOST_KEY: Final = 15
 
 COUNTED: Final = ("List", "Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Capped", "Comparable")
@@ -157,7 +160,8 @@ def spans(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
         ((span.since, one.list, _span(one, span)) for one in bundle.lists for span in one.course.spans),
         key=lambda told: told[:2],
     )
-    rows = tuple((name, *row) for _, name, row in found[-MOST_SPANS:])
+    room = MOST_ROWS - min(len(bundle.lists), MOST_LISTS)
+    rows = tuple((name, *row) for _, name, row in found[-room:])
     return rows, len(found) - len(rows)
 
 
@@ -191,8 +195,12 @@ def _sums(lists: tuple[ListEvidence, ...]) -> Row:
 def events(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
     """What happened besides lists that came in force in time: rows by time, and how many are left out. Where there is
     no room for all, what went wrong is kept first."""
-    found = sorted({(rank, at, one.list, said) for one in bundle.lists for rank, at, said in _events(one)})
-    rows = tuple((moment(at), name, _short(said)) for _, at, name, said in sorted(found[:MOST_EVENTS], key=_by_time))
+    found = sorted({(rank, at, one.list, _short(said)) for one in bundle.lists for rank, at, said in _events(one)})
+    letters = LINE - max((len(name) for _, _, name, _ in found), default=0)
+    ends = accumulate(1 + len(said) // letters for *_, said in found)
+    spare = MOST_ROWS - min(len(bundle.lists), MOST_LISTS) - len(spans(bundle)[0])
+    kept = [one for one, end in zip(found, ends, strict=True) if end <= MOST_LINES + spare]
+    rows = tuple((moment(at), name, said) for _, at, name, said in sorted(kept, key=_by_time))
     return rows, len(found) - len(rows)
 
 
@@ -284,7 +292,8 @@ def set_aside(bundle: Bundle) -> str:
         f"{one.set_aside} set aside{' and approved' if one.set_aside and one.approved else ''}"
         for one in islice(newest.values(), MOST_LISTS)
     ]
-    return "By their last receipts: " + "; ".join(told) + "." if told else "No receipt was signed in the month."
+    said = "By their last receipts: " + "; ".join(told) + "."
+    return _short(said) if told else "No receipt was signed in the month."
 
 
 def gaps(bundle: Bundle) -> str:
@@ -305,7 +314,8 @@ def about(bundle: Bundle) -> str:
     made_up = [one.list for one in shown if one.demonstration]
     law = [f"{one.list}: {one.legal_reference}" for one in shown if one.legal_reference]
     said = [f"For demonstration, of reserved names alone: {', '.join(made_up)}."] if made_up else []
-    return " ".join((*said, f"Legal reference: {_short('; '.join(law))}.")) if law else " ".join(said)
+    said += [f"Legal reference: {'; '.join(law)}."] if law else []
+    return _short(" ".join(said))
 
 
 def incomparable(bundle: Bundle) -> str:
@@ -315,7 +325,7 @@ def incomparable(bundle: Bundle) -> str:
         if one.not_comparable:
             found.setdefault(", ".join(one.not_comparable), []).append(one.list)
     told = [f"{', '.join(lists)} ({why})" for why, lists in found.items()]
-    return _short(f"Not comparable with the weeks before: {'; '.join(told)}.", 2 * MOST_LETTERS) if told else ""
+    return _short(f"Not comparable with the weeks before: {'; '.join(told)}.") if told else ""
 
 
 def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, str], ...]:

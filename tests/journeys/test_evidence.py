@@ -2,28 +2,36 @@
 
 Lists come from a signed repository through fetch and compile processes, counts leave on beats into a ledger, persons
 decide, a self-test fails, a name is released, the host stands still for two days. The bundle is made and verified by
-command lines in processes of their own; then it is altered.
+command lines in processes of their own; then it is altered. And what a running service has written of one afternoon is
+told by the same functions.
 """
 
 import asyncio
 import json
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from resolver import config
+from resolver.authority import statement
 from resolver.count.bookkeeping import Bookkeeping, ListNow
 from resolver.count.ledger import Ledger
 from resolver.count.metrics import Labels, Series
 from resolver.count.publish import Publisher
-from resolver.feed import approve, decide
+from resolver.evidence import bundle, check, collect
+from resolver.evidence.month import Month
+from resolver.feed import approve, decide, poll
 from resolver.feed.approve import Action, Signer
 from resolver.feed.decide import Signed
 from resolver.feed.release import Covered, Releases
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer, wire
-from tests.journeys.processes import RESOLVER
+from tests.fakes.upstream import in_thread
+from tests.journeys.processes import RESOLVER, Site, asked, honest, wait_for
 from tests.journeys.running import ROOT
 from tests.unit.evidence import april
 from tests.unit.evidence.april import at
@@ -212,3 +220,30 @@ def test_a_month_is_told_as_it_was_and_what_was_altered_is_refused(month: Path) 
             refused = command("--verify", altered, "--host-key", pem)
             assert (refused.returncode, refused.stdout) == (3, "")
             assert "refused: " in refused.stderr
+
+
+def test_what_a_running_service_writes_is_evidence(tmp_path: Path) -> None:
+    with in_thread(honest) as upstream:
+        site = Site(tmp_path, [upstream.address])
+        site.publish(["blocked.test", "other.test"])
+        with site.started() as service:
+            for name in ("blocked.test", "blocked.test", "other.test"):
+                assert asked(site.dns, name) == "192.0.2.1 EDE 4"
+            wait_for(lambda: service.metric("blocked_queries_total") == 3, "the counts")
+            wait_for(lambda: service.metric("list_receipt_timestamp_seconds") != 0, "the receipt")
+    loaded = config.load(site.config)
+    # Today as if it were over: what is told does not depend on how long ago it was.
+    today = datetime.now(UTC).date()
+    begun = Month(f"{today:%Y-%m}", today.replace(day=1), today, complete=False)
+    made = collect.collect(loaded, begun, None, None, version="1", now=max(time.time(), begun.end))
+    data = statement.sign(bundle.statement_of(made), poll.host_key_of(loaded, make=False))
+    check.verified(check.opened(data), pinned=False)
+    (demo,) = made.lists
+    assert (demo.sums.attempts, demo.sums.blocked_queries, demo.sums.capped) == (2, 3, 0)
+    assert [(one.serial, one.outcome) for one in demo.course.deadlines] == [(1, "met")]
+    assert [one.serial for one in demo.course.spans] == [1]
+    assert demo.tests_passed == len(made.receipts) == 1
+    assert made.receipts[0].tested.startswith("the list's synthetic name was answered as blocked")
+    assert demo.enforced_s >= 1
+    assert made.coverage.beats >= 1
+    assert b".test" not in data

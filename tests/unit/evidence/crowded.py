@@ -3,15 +3,21 @@
 from msgspec.structs import replace
 
 from resolver.evidence import counts
-from resolver.evidence.bundle import Bundle, ListEvidence, Signature
+from resolver.evidence.bundle import Bundle, Chain, Issue, ListEvidence, Signature
 
 
 def crowded(one: Bundle) -> Bundle:
     """The same month with twelve lists to which everything has happened, by persons with the longest names."""
     lists = tuple(_list(one.lists[0], f"{number:02}-{'a-list-of-the-longest-name-':x<29}") for number in range(12))
     receipts = tuple(replace(each, list=lists[at % 12].list) for at, each in enumerate(one.receipts * 4))
+    earlier = Issue(number=17, month="2025-03", sha256="e" * 64)
+    replaced = Issue(number=16, month="2025-04", sha256="d" * 64)
+    chain = Chain(
+        number=18, before=earlier, previous_month=earlier, replaces=replaced, why="the subscribers were not right " * 6
+    )
     return replace(
         one,
+        chain=chain,
         region="A region whose name is as long as a region's name is ever going to be",
         lists=lists,
         receipts=receipts,
@@ -21,7 +27,7 @@ def crowded(one: Bundle) -> Bundle:
 
 def _list(one: ListEvidence, name: str) -> ListEvidence:
     person = "a.person.with.a.rather.long.name@department.of.the.authority.example"
-    course = one.course
+    course = replace(one.course, deadlines=(), failed=())
     signed = tuple(replace(each, principal=person) for each in course.decisions)
     holds = tuple(
         replace(
