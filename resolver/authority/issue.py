@@ -44,6 +44,8 @@ def entries_of(issue: Issue) -> int:
         )
     except read.ReadError as error:
         raise Refused(f"{issue.list_id}: {error.reason.replace('_', ' ')}") from None
+    if not found.blocks:
+        raise Refused(f"{issue.list_id}: empty: it holds exceptions alone; to end it, withdraw it")
     refused = sum(found.refused.values())
     if refused != issue.expect_refused:
         raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_told(found)}")

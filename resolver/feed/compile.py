@@ -27,14 +27,18 @@ from .messages import Compiled, CompileRequest
 def entries_of(
     request: CompileRequest, data: bytes, psl: suffixes.Suffixes, protected: Protected | None = None
 ) -> read.Entries:
-    """What stands in the list `data`; Failed with a reason where it is refused whole."""
+    """What stands in the list `data`; Failed with a reason where it is refused whole, as one without a blocking entry:
+    exceptions alone would lift the list before, which only a withdrawal does."""
     readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
     try:
-        return readers[request.format](
+        found = readers[request.format](
             data, psl, demonstration=request.demonstration, max_entries=request.max_entries, protected=protected
         )
     except read.ReadError as error:
         raise Failed(error.reason) from None
+    if not found.blocks:
+        raise Failed("empty")
+    return found
 
 
 def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> tuple[Compiled, bytearray, bytearray]:
@@ -62,6 +66,7 @@ def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> t
         refused_lines=found.refused_lines,
         set_aside=found.set_aside,
         set_aside_lines=found.set_aside_lines,
+        exceptions=found.exceptions,
     )
     return counts, made, line_of
 

@@ -3,6 +3,8 @@
 Rules:
 - A change of size is held above the configured share and above 500 names, unless the authority has
   announced the new number in the signed metadata; refused lines are allowed for.
+- A name that becomes an exception is a name that goes, and no announced number allows for it: it blocks no more, and
+  the number of names is the same.
 - The first list is held outside the expected number of entries; there is nothing to compare it with.
 - Too large a share of refused lines is held: the list is not what was meant.
 - Where the operator says so, one line set aside holds the whole list.
@@ -38,10 +40,12 @@ class Counts:
     announced: int | None
     withdrawn: bool
     set_aside: int = 0
+    exceptions: int = 0
 
 
-def holds(counts: Counts, previous: int | None, rules: Guard) -> tuple[Hold, ...]:
-    """Why the list is held, if it is; `previous` is the entries of the list in force, None for the first."""
+def holds(counts: Counts, previous: int | None, rules: Guard, exceptions: int = 0) -> tuple[Hold, ...]:
+    """Why the list is held, if it is; `previous` and `exceptions` are entries and exceptions of the list in force, None
+    for the first."""
     if counts.withdrawn:
         return (Hold.WITHDRAWN,)
     found = []
@@ -53,8 +57,10 @@ def holds(counts: Counts, previous: int | None, rules: Guard) -> tuple[Hold, ...
         least, most = rules.expect_entries
         if not least <= counts.entries <= most:
             found.append(Hold.FIRST_SIZE)
-    elif not _announced(counts):
-        change = counts.entries - previous
+    else:
+        change = exceptions - counts.exceptions
+        if not _announced(counts):
+            change += counts.entries - previous
         if change > max(SMALL_CHANGE, rules.growth * previous):
             found.append(Hold.GROWTH)
         if -change > max(SMALL_CHANGE, rules.shrink * previous):

@@ -124,13 +124,15 @@ class CompileRequest(_Message, frozen=True):
 
 
 class Compiled(_Message, frozen=True):
-    """Counts of an image; lines refused and set aside by reason, and the numbers of the first ones."""
+    """Counts of an image; lines refused and set aside by reason, and the numbers of the first ones. exceptions: of the
+    entries."""
 
     entries: int
     refused: dict[str, int]
     refused_lines: dict[str, tuple[int, ...]]
     set_aside: dict[str, int] = {}
     set_aside_lines: dict[str, tuple[int, ...]] = {}
+    exceptions: int = 0
 
 
 class Reason(StrEnum):

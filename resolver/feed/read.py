@@ -20,7 +20,8 @@ rules stand here; there stands what is surely within them.
 import ipaddress
 import re
 from array import array
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final
@@ -91,7 +92,7 @@ class ReadError(Exception):
 @dataclass(frozen=True, slots=True)
 class Entries:
     """What `read` has found: two blobs for core.image.write, the line of each name (u32, from 1) in the same order, the
-    number of accepted lines, refused ones."""
+    number of accepted lines, refused ones. exceptions: how many names are excepted; blocks: whether any is blocked."""
 
     names: bytearray
     flags: bytearray
@@ -101,6 +102,8 @@ class Entries:
     refused_lines: dict[str, tuple[int, ...]]
     set_aside: dict[str, int]
     set_aside_lines: dict[str, tuple[int, ...]]
+    exceptions: int
+    blocks: bool
 
 
 @dataclass(slots=True)
@@ -175,6 +178,7 @@ def read(
         if reader.found.lines > max_entries:
             raise ReadError("too_many_entries")
     found = reader.found
+    bits = Counter(memoryview(found.flags).cast("H")) if b"!" in data else {}
     if not found.lines:
         raise ReadError("empty")
     return Entries(
@@ -186,7 +190,15 @@ def read(
         refused_lines=_numbers(found.refused_lines),
         set_aside={str(reason): count for reason, count in found.set_aside.items()},
         set_aside_lines=_numbers(found.set_aside_lines),
+        exceptions=_exceptions(bits),
+        blocks=not bits or any(each & (BLOCK_SELF | BLOCK_BELOW) for each in bits),
     )
+
+
+def _exceptions(lines: Mapping[int, int]) -> int:
+    """How many names are excepted, by the number of lines of each bits: a zone has up to two of a name, of different
+    scope."""
+    return max(sum(count for bits, count in lines.items() if bits & scope) for scope in (EXCEPT_SELF, EXCEPT_BELOW))
 
 
 def suffixes() -> Suffixes:
@@ -287,6 +299,8 @@ class Reader:
                 line = idna.encode(line.decode("utf-8"), uts46=True).lower()
             except idna.IDNAError as error:
                 return Refusal.TOO_LONG if error.code in _TOO_LONG else Refusal.MALFORMED
+            except UnicodeDecodeError:
+                return Refusal.MALFORMED
         line = line.removesuffix(b".")
         if not _NAME.match(line):
             return _odd(line)

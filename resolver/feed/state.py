@@ -34,7 +34,9 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something written down."""
 
 
-SINCE_0_1: Final = frozenset(("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals"))
+SINCE_0_1: Final = frozenset(
+    ("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals", "exceptions")
+)
 """Keys that 0.1 does not know: they are left out where they hold nothing, so that it reads what is written."""
 
 
@@ -42,7 +44,8 @@ class Record(_Part, frozen=True):
     """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds.
 
     approved: whether the lines set aside count. confirmed: when a source that carries no dates last said that this is
-    its list. suspended: of the previous list, whether its new entries were out when it was superseded.
+    its list. suspended: of the previous list, whether its new entries were out when it was superseded. exceptions: how
+    many of the entries are.
     """
 
     serial: int
@@ -67,6 +70,7 @@ class Record(_Part, frozen=True):
     approved: bool = False
     confirmed: int = 0
     suspended: bool = False
+    exceptions: int = 0
 
     @property
     def lines(self) -> str:

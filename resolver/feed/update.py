@@ -153,6 +153,7 @@ class ListUpdate(ProvedList):
             refused_lines=compiled.refused_lines,
             set_aside=compiled.set_aside,
             set_aside_lines=compiled.set_aside_lines,
+            exceptions=compiled.exceptions,
             approved=current is not None
             and current.approved
             and current.identity == record.identity
@@ -217,9 +218,11 @@ class ListUpdate(ProvedList):
             announced=record.announced,
             withdrawn=record.withdrawn,
             set_aside=sum(record.set_aside.values()),
+            exceptions=record.exceptions,
         )
         previous = None if current is None or current.withdrawn else current.entries
-        return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard))
+        spared = current.exceptions if current is not None else 0
+        return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard, spared))
 
     def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
         self._say(Event.HELD, record, details.held(reasons, record.issued))

@@ -61,6 +61,21 @@ async def test_eight_thousand_popular_names_are_added(announced: bool, authority
         assert held.reasons == ("growth",)
 
 
+async def test_an_exporter_makes_every_entry_an_exception(authority: Authority, tmp_path: Path) -> None:
+    """As many names as before, and none of them blocked."""
+    resolver = resolver_of(authority, tmp_path)
+    await published(resolver, names(3000), 7)
+    turned = b"".join(b"!" + line for line in names(3000).splitlines(keepends=True))
+    await published(resolver, turned, 8, 3000)
+    assert (resolver.enforced, resolver.failures) == (7, {"empty": 1})
+    await published(resolver, turned + b"one.test\n", 9, 3001)
+    held = resolver.list.state.held
+    assert held is not None
+    assert held.reasons == ("shrink",)
+    assert resolver.enforced == 7
+    assert resolver.blocks("name2999.test")
+
+
 async def test_suffixes_in_a_list_of_production(authority: Authority, tmp_path: Path) -> None:
     resolver = resolver_of(authority, tmp_path, demonstration=False)
     await published(resolver, b"# salt\na.co.uk\nco.uk\ngithub.io\ncom\n.\nb.co.uk\n", 7)

@@ -51,6 +51,30 @@ def test_the_share_of_refused_lines(refused: int, held: bool) -> None:
     assert found == ((Hold.REFUSED_SHARE,) if held else ())
 
 
+@pytest.mark.parametrize(
+    ("exceptions", "before", "reasons"),
+    [
+        (2_000, 0, ()),
+        (2_001, 0, (Hold.SHRINK,)),
+        (10_000, 0, (Hold.SHRINK,)),
+        (0, 2_000, ()),
+        (0, 2_001, (Hold.GROWTH,)),
+        (9_000, 9_000, ()),
+    ],
+)
+def test_names_that_become_exceptions_are_names_that_go(
+    exceptions: int, before: int, reasons: tuple[Hold, ...]
+) -> None:
+    for announced in (None, 10_000):
+        found = Counts(entries=10_000, refused=0, announced=announced, withdrawn=False, exceptions=exceptions)
+        assert holds(found, 10_000, RULES, before) == reasons
+
+
+def test_exceptions_that_are_added_are_no_growth() -> None:
+    found = Counts(entries=15_000, refused=0, announced=None, withdrawn=False, exceptions=5_000)
+    assert holds(found, 10_000, RULES) == ()
+
+
 def test_a_withdrawal_is_always_held() -> None:
     assert holds(counts(0, withdrawn=True), 10, RULES) == (Hold.WITHDRAWN,)
 

@@ -209,6 +209,20 @@ def test_it_does_not_matter_where_a_turn_ends() -> None:
     assert read.distinct(found) == len(wanted)
 
 
+@pytest.mark.parametrize(
+    ("data", "exceptions", "blocks"),
+    [
+        (b"a.test\n=b.test\n", 0, True),
+        (b"# !\na.test\n", 0, True),
+        (b"a.test\n!b.test\n!=c.test\n", 2, True),
+        (b"!b.test\n!=c.test\n", 2, False),
+    ],
+)
+def test_exceptions_are_counted_and_block_nothing(data: bytes, exceptions: int, blocks: bool) -> None:
+    found = read.read(data, PSL, demonstration=True, max_entries=9)
+    assert (found.exceptions, found.blocks) == (exceptions, blocks)
+
+
 def test_names_that_come_twice_are_one() -> None:
     assert read.distinct(entries(b"a.test\n=A.test\nb.test\n!a.test.")) == 2
 

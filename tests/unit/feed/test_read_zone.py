@@ -68,3 +68,8 @@ def test_a_zone_without_names_is_empty_and_one_with_too_many_is_refused() -> Non
         entries("", "", "?trigger")
     with pytest.raises(read.ReadError, match="too_many_entries"):
         entries(*(f"=n{number}.test" for number in range(101)))
+
+
+def test_a_line_that_no_zone_has_is_refused_and_no_error() -> None:
+    found = entries("=a.test", "a.\u00fc.test", "ab\u00fc.test", "!\u00fc.test")
+    assert found.refused_lines == {"malformed": (2, 3, 4)}
