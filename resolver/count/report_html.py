@@ -30,12 +30,15 @@ thead th { border-bottom: 2px solid #1b2326; }
 td { white-space: nowrap; }
 .d { white-space: nowrap; }
 footer { margin-top: 2.5rem; border-top: 2px solid #1b2326; font-size: .9rem; }
-@page { size: A4; margin: 14mm; }
+@page { size: A4; margin: 14mm; @bottom-right { content: counter(page) " / " counter(pages); font: 8pt sans-serif; } }
 @media print {
   body { margin: 0; padding: 0; max-width: none; font-size: 10pt; }
+  h1 { font-size: 1.5rem; margin-top: 0; }
   h2 { margin-top: 1rem; }
+  p, ul { margin: .45rem 0; }
+  footer { margin-top: 1rem; font-size: 9pt; line-height: 1.35; }
   section + section { break-before: page; }
-  figure, table, tr, .caveat, footer { break-inside: avoid; }
+  figure, table, tr, .caveat, footer p { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
   .scroll { overflow: visible; }
   th, td { padding: .25rem .4rem; font-size: 8.5pt; }

@@ -17,6 +17,8 @@ WIDTH: Final = 120
 _NUMBERS: Final = frozenset(
     {"Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Minutes enforced", "Gaps (days)"}
 )
+_WHOLE: Final = frozenset({"Month", "Peak day", "Peak", "Comparable"})
+"""Their cells stay on one line; headings of the others may take several."""
 
 
 def as_table(report: Report, *, width: int = WIDTH, colour: bool = False) -> str:
@@ -58,7 +60,7 @@ def _table(place: PlaceFigures) -> Table:
         pad_edge=False,
     )
     for name in report_text.COLUMNS:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left")
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in _WHOLE)
     for month in place.months:
         table.add_row(*map(Text, report_text.row(month)))
     return table
