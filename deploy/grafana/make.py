@@ -41,7 +41,8 @@ NO_SERVICE: Final = "No resolver is scraped"
 
 
 class Panel(NamedTuple):
-    """What a panel shows: (expression, legend) pairs; `slow` where a count on the beat is in them."""
+    """What a panel shows: (expression, legend) pairs; `slow` where a count on the beat is in them; `from_zero` but for
+    numbers of which a step by one is what matters."""
 
     title: str
     unit: str
@@ -51,6 +52,7 @@ class Panel(NamedTuple):
     slow: bool = False
     kind: str = "lines"
     width: int = 12
+    from_zero: bool = True
 
 
 BLOCKING: Final = (
@@ -91,7 +93,7 @@ BLOCKING: Final = (
 
 LIST: Final = (
     Panel("Serial in force", "none", "Resolvers with different ones for longer than a poll block different names.",
-          NO_LIST, ((f"{P}list_serial{LISTS}", "{{instance}} {{list}}"),)),
+          NO_LIST, ((f"{P}list_serial{LISTS}", "{{instance}} {{list}}"),), from_zero=False),
     Panel("Entries in force", "short", "A list whose size moves by 20 % is no longer comparable.", NO_LIST,
           ((f"{P}list_entries{LISTS}", "{{instance}} {{list}}"),)),
     Panel("Age of the list", "s", "Since it came in force.", NO_LIST,
@@ -185,8 +187,10 @@ def panel(one: Panel) -> timeseries.Panel | stat.Panel:
     made: timeseries.Panel | stat.Panel = (
         stat.Panel().graph_mode(BigValueGraphMode.NONE)
         if number
-        else timeseries.Panel().legend(common.VizLegendOptions().show_legend(True)).min(0)
+        else timeseries.Panel().legend(common.VizLegendOptions().show_legend(True))
     )
+    if one.from_zero and not number:
+        made.min(0)
     made.title(one.title).unit(one.unit).description(one.about).no_value(one.empty).datasource(SOURCE)
     made.height(8).span(one.width)
     step = BEAT if one.slow else "1m"
