@@ -85,6 +85,9 @@ BLOCKING: Final = (
            (f"max by (list) ({P}attempts_saturated{LISTS})", "table full {{list}}")), True),
     Panel("Warning pages shown an hour", "short", "By resolver.",
           NO_COUNTS, ((f"increase({P}page_views_total{ONE}[1h])", "{{instance}}"),), True),
+    Panel("Links to help that were followed a day", "short", "From the warning page, by what they lead to; telephone "
+          "numbers are not seen.", NO_COUNTS,
+          ((f"sum by (kind) (increase({P}page_help_total{ONE}[1d]))", "{{kind}}"),), True),
     Panel("Subscribers covered", "short", "The operators' own figure, summed over the resolvers of a region.",
           "No operator has stated it",
           ((f"sum by (region) ((max by (instance) ({P}subscribers_covered) > 0)"

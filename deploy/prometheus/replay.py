@@ -188,6 +188,7 @@ def whole() -> Iterator[Row]:
         ("blocked_queries", of_list, Region.queries),
         ("attempts_capped", of_list, Region.capped),
         ("page_views", "", Region.views),
+        ("page_help", 'kind="worried"', lambda region, day: region.views(day) // 50 // BATCH * BATCH),
         ("answers", 'rcode="NOERROR"', lambda region, _: region.answers * 4 // 5),
         ("answers", 'rcode="NXDOMAIN"', lambda region, _: region.answers - region.answers * 4 // 5),
     )
