@@ -110,7 +110,9 @@ def collect(
     of_month = receipts.within(signed, month)
     configured = {one.id: one for one in config.lists}
     known = {*configured, *(entry.list for entry in log.entries if entry.list)}
-    counted = counts.read(state / LEDGER, month, known, now)
+    # A compile host need not serve: it has holds, decisions and a log, and no ledger.
+    counts_nothing = bool(config.fleet.publish) and not (state / LEDGER).exists()
+    counted = counts.silent(month, known) if counts_nothing else counts.read(state / LEDGER, month, known, now)
     lists = tuple(
         _list(list_id, configured.get(list_id), counted.lists[list_id], log, month, signed, of_month)
         for list_id in _ordered(counted.lists, config.lists)

@@ -88,6 +88,18 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
     )
 
 
+def silent(month: Month, lists: Iterable[str]) -> Counts:
+    """What is said of a month on a host that answers no queries and counts nothing: all of it is a gap."""
+    seconds = month.end - month.begin
+    gap = Gap(since=month.begin, until=month.end, enforced_s=0, why=NO_BEAT)
+    nothing = Counted(days=(), capped=None, saturated_beats=0, figures=None, enforced_s=0, gaps=(gap,))
+    return Counts(
+        lists=dict.fromkeys(sorted(lists), nothing),
+        coverage=Coverage(seconds=seconds, told_s=0, beats=0, subscribers_least=0, subscribers_most=0),
+        definitions=(),
+    )
+
+
 def summed(days: Iterable[Day], capped: int | None) -> Sums:
     """What days come to; None where no day is known."""
     found = tuple(days)

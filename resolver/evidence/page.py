@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 from resolver.count.report_html import STYLE
-from resolver.evidence import words
+from resolver.evidence import happened, words
 from resolver.evidence.bundle import Bundle
 from resolver.evidence.strip import strip
 
@@ -82,7 +82,9 @@ def _counted(bundle: Bundle) -> Iterator[str]:
     yield "<h2>What was counted</h2>"
     yield from _table("Counts of the month, by list", words.COUNTED, words.counted(bundle), numbers=range(1, 6))
     yield from _paragraphs(words.incomparable(bundle))
-    yield f"<figure>{strip(bundle)}</figure>"
+    drawn = strip(bundle)
+    if drawn:
+        yield f"<figure>{drawn}</figure>"
     yield "<h2>What was enforced</h2>"
     yield from _table("Enforcement, by list", words.ENFORCED, words.enforced(bundle), numbers=range(1, 6))
     yield from _paragraphs(words.gaps(bundle))
@@ -101,15 +103,15 @@ def _custody(bundle: Bundle) -> Iterator[str]:
         "judged. Tested on its sockets: the receipts that this host signed.",
         words.set_aside(bundle),
     )
-    rows, left = words.spans(bundle)
+    rows, left = happened.spans(bundle)
     if rows:
         yield "<h2>Serials and their times in force</h2>"
-        yield from _table("Serials by the time they came in force", words.SPANS, rows, words_in=True)
+        yield from _table("Serials by the time they came in force", happened.SPANS, rows, words_in=True)
         yield from _left(left)
     yield "<h2>What happened besides</h2>"
-    rows, left = words.events(bundle)
+    rows, left = happened.events(bundle)
     if rows:
-        yield from _table("Deadlines missed, holds, decisions and releases", words.EVENTS, rows, words_in=True)
+        yield from _table("Deadlines missed, holds, decisions and releases", happened.EVENTS, rows, words_in=True)
     else:
         yield "<p>No deadline was missed, nothing was held, taken out, suspended or released.</p>"
     yield from _left(left)

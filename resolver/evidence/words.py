@@ -6,21 +6,15 @@ Rules:
 - A number that is not known is a dash, never a zero.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Final
 
 from resolver.count.report_text import UNKNOWN, number, share, times
 from resolver.evidence.bundle import (
     Bundle,
-    Deadline,
-    Hold,
     ListEvidence,
-    Released,
-    Signature,
-    Span,
-    Suspension,
 )
 
 MONTHS: Final = (
@@ -39,17 +33,10 @@ MONTHS: Final = (
 )
 MOST_LISTS: Final = 4
 MOST_SERIALS: Final = 6
-MOST_ROWS: Final = 10
-"""So many rows are shared by lists and by their serials."""
-MOST_LINES: Final = 13
-"""So many lines there are for what happened besides; one holds LINE letters less those of the longest list's name."""
-LINE: Final = 90
 MOST_LETTERS: Final = 180
-MOST_KEY: Final = 15
 
 COUNTED: Final = ("List", "Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Capped", "Comparable")
 ENFORCED: Final = ("List", "Enforced", "Minutes", "Longest gap", "Gaps", "Saturated")
-SPANS: Final = ("List", "Serial", "Issued (UTC)", "In force from", "To", "How it ended", "Deadline")
 CUSTODY: Final = (
     "List",
     "Serials in force",
@@ -60,7 +47,6 @@ CUSTODY: Final = (
     "Held",
     "Released",
 )
-EVENTS: Final = ("When (UTC)", "List", "What the log of list operations and the receipts say")
 
 Row = tuple[str, ...]
 
@@ -96,7 +82,7 @@ def headline(bundle: Bundle) -> tuple[tuple[str, str], ...]:
     return (
         (number(bundle.totals.attempts), "attempts"),
         (number(bundle.totals.blocked_queries), "blocked queries"),
-        (percent(_enforced(bundle), bundle.coverage.seconds * len(bundle.lists)), "of the time enforced"),
+        (_share_of_month(bundle, bundle.lists), "of the time enforced"),
         (f"{outcomes.count('met')} of {judged}" if judged else UNKNOWN, "deadlines met"),
         (f"{passed} of {passed + failed}" if passed + failed else UNKNOWN, "self-tests passed"),
     )
@@ -134,14 +120,14 @@ def enforced(bundle: Bundle) -> Iterator[Row]:
         longest = max(one.gaps, key=lambda gap: gap.until - gap.since, default=None)
         yield (
             one.list,
-            percent(one.enforced_s, seconds),
-            f"{one.enforced_s // 60:,} of {seconds // 60:,}",
+            _share_of_month(bundle, (one,)),
+            f"{one.enforced_s // 60:,} of {seconds // 60:,}" if bundle.coverage.beats else UNKNOWN,
             lasting(longest.until - longest.since) if longest else "none",
             str(len(one.gaps)),
             beats(one.saturated_beats),
         )
     if len(bundle.lists) > MOST_LISTS:
-        yield (_all(bundle), percent(_enforced(bundle), seconds * len(bundle.lists)), "", "", "", "")
+        yield (_all(bundle), _share_of_month(bundle, bundle.lists), "", "", "", "")
 
 
 def custody(bundle: Bundle) -> Iterator[Row]:
@@ -152,32 +138,6 @@ def custody(bundle: Bundle) -> Iterator[Row]:
         yield (one.list, said or UNKNOWN, *_sums((one,)))
     if len(bundle.lists) != 1:
         yield (_all(bundle), "", *_sums(bundle.lists))
-
-
-def spans(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
-    """What was in force from when to when: rows by time, and how many older ones are left out."""
-    found = sorted(
-        ((span.since, one.list, _span(one, span)) for one in bundle.lists for span in one.course.spans),
-        key=lambda told: told[:2],
-    )
-    room = MOST_ROWS - min(len(bundle.lists), MOST_LISTS)
-    rows = tuple((name, *row) for _, name, row in found[-room:])
-    return rows, len(found) - len(rows)
-
-
-def _span(one: ListEvidence, span: Span) -> Row:
-    which = span.serial, span.digest, span.since
-    judged = [told for told in one.course.deadlines if (told.serial, told.digest, told.in_force) == which]
-    said = {"met": "met", "missed": f"missed by {lasting(judged[0].in_force - judged[0].due)}"} if judged else {}
-    serial = f"{span.serial}, a withdrawal" if span.withdrawn else str(span.serial)
-    return (
-        serial,
-        moment(span.issued),
-        moment(span.since),
-        moment(span.until) if span.until else "still",
-        span.ended or UNKNOWN,
-        said.get(judged[0].outcome, judged[0].outcome) if judged else UNKNOWN,
-    )
 
 
 def _sums(lists: tuple[ListEvidence, ...]) -> Row:
@@ -192,98 +152,6 @@ def _sums(lists: tuple[ListEvidence, ...]) -> Row:
     )
 
 
-def events(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
-    """What happened besides lists that came in force in time: rows by time, and how many are left out. Where there is
-    no room for all, what went wrong is kept first."""
-    found = sorted({(rank, at, one.list, _short(said)) for one in bundle.lists for rank, at, said in _events(one)})
-    letters = LINE - max((len(name) for _, _, name, _ in found), default=0)
-    ends = accumulate(1 + len(said) // letters for *_, said in found)
-    spare = MOST_ROWS - min(len(bundle.lists), MOST_LISTS) - len(spans(bundle)[0])
-    kept = [one for one, end in zip(found, ends, strict=True) if end <= MOST_LINES + spare]
-    rows = tuple((moment(at), name, said) for _, at, name, said in sorted(kept, key=_by_time))
-    return rows, len(found) - len(rows)
-
-
-def _by_time(told: tuple[int, int, str, str]) -> tuple[int, str, str]:
-    return told[1:]
-
-
-def _events(one: ListEvidence) -> Iterator[tuple[int, int, str]]:
-    """How much it matters (the less the more), when, and what."""
-    course = one.course
-    for deadline in course.deadlines:
-        if deadline.outcome == "missed":
-            yield 0, deadline.due, _missed(deadline)
-    for failed in course.failed:
-        yield 0, failed.at, f"serial {failed.serial} failed its self-test ({failed.check}) and was not left in force"
-    for span in course.spans:
-        if span.withdrawn:
-            yield 1, span.since, f"serial {span.serial} withdraws the list"
-        elif span.ended.startswith(("taken out", "lifted")):
-            yield 1, span.until, f"serial {span.serial} {span.ended}{_by(course.decisions, 'rollback', span.until)}"
-    for suspension in course.suspensions:
-        yield 1, suspension.at, _suspended(suspension, course.decisions)
-    for hold in course.holds:
-        yield 2, hold.at, _held(hold)
-    for release in course.releases:
-        yield (2 if release.confirmed else 1), release.at, _released(release)
-    for at, who in _approved_lines(course.decisions):
-        yield 2, at, who
-    if course.keys_replaced:
-        yield 1, 0, f"the authority's keys were replaced, {course.keys_replaced} times"
-
-
-def _signers(signatures: Iterable[Signature]) -> str:
-    return " and ".join(dict.fromkeys(f"{one.principal} ({_key(one.key)})" for one in signatures))
-
-
-def _by(decisions: Iterable[Signature], action: str, at: int) -> str:
-    """Who decided something that was carried out at a moment, or confirmed it afterwards."""
-    found = [one for one in decisions if one.action == action and one.at >= at]
-    return f" by {_signers(found)}" if found else ""
-
-
-def _suspended(one: Suspension, decisions: Iterable[Signature]) -> str:
-    said = f"new entries of serial {one.serial} suspended by the breaker"
-    if not one.until:
-        return f"{said}, still so at the end"
-    found = [told for told in decisions if told.action == "resume" and one.at <= told.at <= one.until]
-    return f"{said} until {moment(one.until)}" + (f"; resumed by {_signers(found)}" if found else "")
-
-
-def _approved_lines(decisions: Iterable[Signature]) -> Iterator[tuple[int, str]]:
-    """Lines that were set aside and then counted, by whom."""
-    found: dict[int, list[Signature]] = {}
-    for one in decisions:
-        if one.action == "approve-set-aside":
-            found.setdefault(one.serial, []).append(one)
-    for serial, signatures in found.items():
-        yield signatures[-1].at, f"lines set aside of serial {serial}: approval signed by {_signers(signatures)}"
-
-
-def _key(key: str) -> str:
-    return f"{key[:MOST_KEY]}…" if len(key) > MOST_KEY + 1 else key
-
-
-def _missed(one: Deadline) -> str:
-    came = f"it came {lasting(one.in_force - one.due)} later" if one.in_force else "it had not come in force by then"
-    return f"deadline of serial {one.serial} missed: {came}"
-
-
-def _held(hold: Hold) -> str:
-    why = f"serial {hold.serial} held ({', '.join(hold.reasons) or 'reason not kept'})"
-    if hold.released:
-        by = f" by {_signers(hold.signatures)}" if hold.signatures else ", by whom the log does not say"
-        return f"{why}; released {moment(hold.released)}{by}"
-    return f"{why}; {hold.ended or 'it still waits'}"
-
-
-def _released(one: Released) -> str:
-    confirmed = f"confirmed by {one.principal} ({_key(one.key)})" if one.confirmed else "not confirmed by a signature"
-    over = "; ended" if one.ended else ""
-    return f"release {one.number}: one name of serial {one.serial} lifted until {moment(one.until)}, {confirmed}{over}"
-
-
 def set_aside(bundle: Bundle) -> str:
     """What of the newest lists of the month was set aside or refused, in a sentence."""
     newest = {one.list: one for one in bundle.receipts if one.enforced}
@@ -293,12 +161,14 @@ def set_aside(bundle: Bundle) -> str:
         for one in islice(newest.values(), MOST_LISTS)
     ]
     said = "By their last receipts: " + "; ".join(told) + "."
-    return _short(said) if told else "No receipt was signed in the month."
+    return short(said) if told else "No receipt was signed in the month."
 
 
 def gaps(bundle: Bundle) -> str:
     """What the enforcement of the month lacks, in a sentence."""
     coverage = bundle.coverage
+    if not coverage.beats:
+        return "No beat tells of the month: this host counted nothing, and nothing is known of its enforcement."
     told = f"Beats tell of {percent(coverage.told_s, coverage.seconds)} of the month"
     low, high = coverage.subscribers_least, coverage.subscribers_most
     covered = "subscribers covered are not said" if not high else f"subscribers covered: {number(high)}"
@@ -315,7 +185,7 @@ def about(bundle: Bundle) -> str:
     law = [f"{one.list}: {one.legal_reference}" for one in shown if one.legal_reference]
     said = [f"For demonstration, of reserved names alone: {', '.join(made_up)}."] if made_up else []
     said += [f"Legal reference: {'; '.join(law)}."] if law else []
-    return _short(" ".join(said))
+    return short(" ".join(said))
 
 
 def incomparable(bundle: Bundle) -> str:
@@ -325,7 +195,7 @@ def incomparable(bundle: Bundle) -> str:
         if one.not_comparable:
             found.setdefault(", ".join(one.not_comparable), []).append(one.list)
     told = [f"{', '.join(lists)} ({why})" for why, lists in found.items()]
-    return _short(f"Not comparable with the weeks before: {'; '.join(told)}.") if told else ""
+    return short(f"Not comparable with the weeks before: {'; '.join(told)}.") if told else ""
 
 
 def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, str], ...]:
@@ -349,7 +219,7 @@ def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, st
     before = f"after {chain.before.month}: {chain.before.sha256}" if chain.before else "the first of this host"
     rows.append((f"Number {chain.number} in the chain", before))
     if chain.replaces is not None:
-        rows.append(("A correction", f"replaces number {chain.replaces.number} ({_short(chain.why)})"))
+        rows.append(("A correction", f"replaces number {chain.replaces.number} ({short(chain.why)})"))
     return tuple(rows)
 
 
@@ -378,8 +248,11 @@ def percent(part: int, whole: int) -> str:
     return "100 %" if part >= whole else f"{min(99.99, part * 100 / whole):.2f} %"
 
 
-def _enforced(bundle: Bundle) -> int:
-    return sum(one.enforced_s for one in bundle.lists)
+def _share_of_month(bundle: Bundle, lists: tuple[ListEvidence, ...]) -> str:
+    """For which share of the month lists were enforced, on average; a dash where no beat tells."""
+    if not bundle.coverage.beats:
+        return UNKNOWN
+    return percent(sum(one.enforced_s for one in lists), bundle.coverage.seconds * len(lists))
 
 
 def _all(bundle: Bundle) -> str:
@@ -387,5 +260,6 @@ def _all(bundle: Bundle) -> str:
     return "All lists" if left <= 0 else f"All lists ({left} more in the bundle)"
 
 
-def _short(said: str, most: int = MOST_LETTERS) -> str:
+def short(said: str, most: int = MOST_LETTERS) -> str:
+    """A text that is cut where there is no room for all of it."""
     return said if len(said) <= most else f"{said[: most - 1]}…"

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from resolver import config
-from resolver.evidence import collect, month
+from resolver.authority import statement
+from resolver.count.ledger import LedgerUnusable
+from resolver.evidence import bundle, check, collect, month, words
 from resolver.evidence.bundle import Bundle, Mark
 from resolver.evidence.collect import LogDiffers, read_log
-from resolver.feed import audit
+from resolver.feed import audit, seal
 from tests.unit.evidence import april
 
 APRIL, MAY = month.whole("2025-04"), month.whole("2025-05")
@@ -78,6 +81,23 @@ def test_a_log_whose_beginning_was_cut_goes_on_from_what_is_left(host: Path, of_
     alone = read_log(path, APRIL, None)
     assert alone.told.before.number == alone.told.first - 1
     assert alone.entries[0].at >= april.at("04-20 00:00")
+
+
+def test_a_compile_host_without_a_ledger_tells_its_log_alone(host: Path) -> None:
+    (host / "state/ledger.sqlite").unlink()
+    loaded = config.load(host / "resolver.toml")
+    with pytest.raises(LedgerUnusable, match="there is no ledger"):
+        collect.collect(loaded, APRIL, None, None, version="1", now=april.NOW)
+    published = replace(loaded, fleet=replace(loaded.fleet, publish=str(host / "published")))
+    place = bundle.Chain(number=1, before=None, previous_month=None)
+    made = collect.collect(published, APRIL, place, None, version="1", now=april.NOW)
+    assert [one.serial for one in made.lists[0].course.spans] == [10, 11, 12, 13, 12]
+    assert (made.totals.attempts, made.coverage.beats) == (None, 0)
+    signed = statement.sign(bundle.statement_of(made), seal.host_key(host / "state", make=False))
+    check.verified(check.opened(signed), pinned=True)
+    assert words.headline(made)[2] == ("-", "of the time enforced")
+    assert words.gaps(made).startswith("No beat tells of the month")
+    assert next(words.enforced(made))[1] == "-"
 
 
 def test_nothing_of_a_list_is_named_but_numbers(issued: tuple[bytes, bytes]) -> None:

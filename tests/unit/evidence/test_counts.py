@@ -89,6 +89,13 @@ def test_no_ledger_is_told_and_none_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_host_that_counts_nothing_has_one_gap() -> None:
+    found = counts.silent(APRIL, ("demo",))
+    (gap,) = found.lists["demo"].gaps
+    assert (gap.since, gap.until, gap.why) == (APRIL.begin, APRIL.end, counts.NO_BEAT)
+    assert (found.coverage.told_s, found.definitions, found.lists["demo"].capped) == (0, (), None)
+
+
 def test_what_is_not_known_is_no_zero() -> None:
     unknown = Day(day="2025-04-01", attempts=None, blocked_queries=None, answers=None, enforced_s=0, gap="x")
     known = Day(day="2025-04-02", attempts=3, blocked_queries=9, answers=1000, enforced_s=0, gap="")
