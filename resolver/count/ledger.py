@@ -12,7 +12,8 @@ One SQLite file (WAL, STRICT tables):
 Rules:
 - A beat is one transaction, on the disk before its numbers are shown: after a crash at any moment a start goes on from
   the last beat written, so that at most one beat is lost and nothing is counted twice.
-- No number of a finer grain than a beat is ever written but the rest, one for each series and without history.
+- No number of a finer grain than a beat is ever written but the rest, one for each series and without history: what it
+  was before is overwritten in the file, too.
 - Only totals are kept: a level (`cache_bytes`) says nothing of a month. Of a mark (`attempts_saturated`) the total of
   what sets it is kept: it changes on the beats that carried the mark.
 - Only series of the closed table come in; a series that is gone keeps its history.
@@ -197,6 +198,7 @@ class Ledger:
                 self._path.chmod(0o600)
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA secure_delete = ON")
                 yield database
         except sqlite3.Error as error:
             raise LedgerUnusable(f"{self._path}: {error}") from None

@@ -89,6 +89,7 @@ class Lab:
 
     running: service.Service
     upstream: Upstream
+    folder: Path
     ports: list[int]
     web: aiohttp.ClientSession
     sockets: Mapping[str, socket.socket]
@@ -173,6 +174,12 @@ def moved(before: Seen, after: Seen) -> Seen:
     return {source: between(before[source], after[source]) for source in before}
 
 
+def files_of(folder: Path) -> list[tuple[str, int, int]]:
+    """Every file below the state's folder, its size and when it was written."""
+    stats = [(path, path.stat()) for path in sorted((folder / "state").rglob("*")) if path.is_file()]
+    return [(str(path), found.st_size, found.st_mtime_ns) for path, found in stats]
+
+
 def is_settled(running: service.Service) -> bool:
     """The list is in force and proved, and nobody but the test asks."""
     facts = tuple(running._custody.feed.facts())
@@ -202,7 +209,7 @@ async def opened(folder: Path, scenario: str, patch: pytest.MonkeyPatch) -> Asyn
                 one.connect((HOST, site.dns))
             if scenario == "outage":
                 await upstream.stop()
-            yield Lab(running, upstream, site.ports, web, sockets, lambda at: now.__setitem__(0, at))
+            yield Lab(running, upstream, folder, site.ports, web, sockets, lambda at: now.__setitem__(0, at))
             running._stop.set()
             assert await serving == 0
 
@@ -222,10 +229,12 @@ async def recorded(lab: Lab, ways: tuple[str, ...]) -> Record:
         asking += [(client, BLOCKED) for client in (VISITOR, *draw.sample(CLIENTS, OTHERS_A_BEAT))]
         for client, kind in asking:
             draw.choice([queries for queries in plan if client not in queries])[client] = lab.name_of(kind)
+        files = files_of(lab.folder)
         for queries in plan:
             after = await lab.asked(queries)
             seen.append((beat, tuple(queries), moved(before, after)))
             before = after
+        assert files_of(lab.folder) == files, "what is written between two beats tells when something happened"
         if ways == (FAILED,):
             # It falls within what is recorded: the attack has what that tells, too.
             await until(lambda: not any(server.up for server in lab.running._forward.servers))

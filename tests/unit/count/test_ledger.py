@@ -52,6 +52,17 @@ def test_only_what_changed_is_written(ledger: Ledger) -> None:
     assert ledger.changes("page_views_total", NOW, NOW + 9000) == {}
 
 
+def test_a_rest_that_is_over_is_nowhere_in_the_files(ledger: Ledger, tmp_path: Path) -> None:
+    rests = [0x5A5B5C00 + number for number in range(8)]
+    for number, rest in enumerate(rests):
+        ledger.write(beat(number, 10 * number, rest))
+        assert rest.to_bytes(4, "big") in (tmp_path / "ledger.sqlite").read_bytes()
+        # A small one leaves room beside it, in which the one before would stay.
+        ledger.leave({QUERIES: Total(10 * number, 3)})
+    octets = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not any(rest.to_bytes(4, "big") in octets for rest in rests)
+
+
 def test_rests_alone_are_left_at_a_stop(ledger: Ledger) -> None:
     ledger.write(beat(1, 10, 3))
     ledger.leave({QUERIES: Total(10, 7)})
