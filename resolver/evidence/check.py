@@ -315,6 +315,8 @@ def _not_proved(one: Opened, *, pinned: bool) -> Iterator[str]:
     unknown = sum(_is_unknown(receipt, one.bundle) for receipt in one.bundle.receipts)
     if unknown:
         yield f"that {unknown} lists of its receipts were in force: the log of list operations does not say so"
+    if one.bundle.receipts_passed_over:
+        yield f"what {one.bundle.receipts_passed_over} files among its receipts say: no key has signed them"
     if any(receipt.key != hash_of(one.key) for receipt in one.bundle.receipts):
         yield "whose all of the receipts are: some are signed by another key than the bundle"
 

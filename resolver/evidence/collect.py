@@ -106,7 +106,7 @@ def collect(
     """The bundle of a month; LedgerUnusable, LogDiffers or OSError where it cannot be made."""
     state = Path(config.state.directory)
     log = read_log(poll.audit_path(config), month, since)
-    signed, _ = receipts.read(state / receipts.FOLDER)
+    signed, passed_over = receipts.read(state / receipts.FOLDER)
     of_month = receipts.within(signed, month)
     configured = {one.id: one for one in config.lists}
     known = {*configured, *(entry.list for entry in log.entries if entry.list)}
@@ -138,6 +138,7 @@ def collect(
         totals=counts.together(one.sums for one in lists),
         lists=lists,
         receipts=of_month,
+        receipts_passed_over=passed_over,
         audit=log.told,
         caveats=CAVEATS,
     )

@@ -211,15 +211,15 @@ def test_a_month_is_told_as_it_was_and_what_was_altered_is_refused(month: Path) 
     for before, after in (
         (b'attempts\\":', b'attempts\\":1'),
         (b"anna", b"emma"),
-        (b'missed\\"', b'met\\"'),
-        (b"}", b" }"),
+        (b'outcome\\":\\"met', b'outcome\\":\\"missed'),
+        (b'"}', b'" }'),
     ):
         data = out.read_bytes().replace(before, after)
-        if data != out.read_bytes():
-            altered.write_bytes(data)
-            refused = command("--verify", altered, "--host-key", pem)
-            assert (refused.returncode, refused.stdout) == (3, "")
-            assert "refused: " in refused.stderr
+        assert data != out.read_bytes()
+        altered.write_bytes(data)
+        refused = command("--verify", altered, "--host-key", pem)
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert "refused: " in refused.stderr
 
 
 def test_what_a_running_service_writes_is_evidence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from resolver.authority import statement
 from resolver.evidence import bundle, check, counts
-from resolver.evidence.bundle import Bundle, Issue, Sums
+from resolver.evidence.bundle import Bundle, Issue, Receipt, Sums
 from resolver.evidence.check import Refused
 from resolver.feed import audit
 
@@ -36,6 +36,24 @@ def test_what_holds_is_told_and_what_it_does_not_prove(issued: tuple[bytes, byte
     assert any("give --previous" in one for one in holds(issued[1])[1])
     opened = check.opened(issued[0])
     assert not any("host-key" in one for one in check.verified(opened, pinned=True)[1])
+
+
+def test_what_is_doubtful_is_told(of_april: Bundle, signed_again: Again) -> None:
+    receipt = of_april.receipts[0]
+    doubtful = {
+        "no key has signed them": replace(of_april, receipts_passed_over=2),
+        "another key than the bundle": with_receipt(of_april, replace(receipt, key="a" * 64)),
+        "does not say so": with_receipt(of_april, replace(receipt, serial=99)),
+        "this build does not know": replace(of_april, definition=replace(of_april.definition, version="v9")),
+    }
+    before = holds(signed_again(of_april))[1]
+    for said, one in doubtful.items():
+        assert not any(said in told for told in before)
+        assert any(said in told for told in holds(signed_again(one))[1])
+
+
+def with_receipt(one: Bundle, receipt: Receipt) -> Bundle:
+    return replace(one, receipts=(receipt, *one.receipts[1:]))
 
 
 def test_the_pinned_key_alone_will_do(issued: tuple[bytes, bytes]) -> None:
@@ -142,6 +160,7 @@ SAYS_ALONE = {
     "receipts.serial",
     "receipts.set_aside",
     "receipts.tested",
+    "receipts_passed_over",
     "region",
     "version",
 }
