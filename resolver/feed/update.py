@@ -157,7 +157,8 @@ class ListUpdate(ProvedList):
             approved=current is not None
             and current.approved
             and current.identity == record.identity
-            and current.set_aside_lines == compiled.set_aside_lines,
+            # The numbers of lines are the first ones alone: how many there are is part of what was approved.
+            and (current.set_aside, current.set_aside_lines) == (compiled.set_aside, compiled.set_aside_lines),
         )
 
     def _open_image(self) -> int:

@@ -138,6 +138,17 @@ async def test_a_renewal_of_an_approved_list_stays_approved(resolver: Enforcer) 
     assert (resolver.enforced, resolver.approved) == (8, False)
 
 
+async def test_a_renewal_that_sets_another_number_of_lines_aside_is_approved_no_more(resolver: Enforcer) -> None:
+    """Of many lines the first numbers alone are kept: they may be the same where a later line is not."""
+    await resolver.list.poll()
+    one = resolver.list
+    one._write(replace(one.state, in_force=replace(one.state.in_force, approved=True, set_aside={"protected": 101})))
+    resolver.authority.publish(names(1000), 7, expires=2**33)
+    await resolver.list.poll()
+    assert resolver.list.state.in_force.expires == 2**33
+    assert not resolver.approved
+
+
 async def test_suspended_entries_count_again_after_two_signatures(resolver: Enforcer) -> None:
     await resolver.list.poll()
     one = resolver.list
