@@ -19,7 +19,7 @@ from resolver.count.publish import Published
 from tests.unit.count.labels import LABELS
 
 CONFIG = """
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
   - job_name: resolver
     static_configs: [{{targets: ['{target}']}}]
@@ -57,7 +57,7 @@ class Scraped:
 
 @asynccontextmanager
 async def prometheus(path: str, folder: Path, target: str) -> AsyncIterator[str]:
-    """The address of a running Prometheus that scrapes the target each second."""
+    """The address of a running Prometheus that scrapes the target five times a second."""
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(target=target))
     process = await asyncio.create_subprocess_exec(
@@ -92,7 +92,7 @@ async def ask(session: aiohttp.ClientSession, address: str, query: str) -> list[
     return result
 
 
-@pytest.mark.asyncio
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # test_exporter.py serves on both
 async def test_prometheus_takes_every_sample(program: Callable[[str], str], tmp_path: Path) -> None:
     path, scraped = program("prometheus"), Scraped()
     server = await quiet_http.serve(scraped.answer, [("127.0.0.1", 0)], quiet_http.METRICS)

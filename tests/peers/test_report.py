@@ -11,7 +11,7 @@ from tests.peers.test_page_chromium import chromium
 from tests.unit.count import spring
 
 
-@pytest.mark.asyncio
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # nothing of ours runs on it
 async def test_a_browser_shows_the_page_and_prints_it(program: Callable[[str], str], tmp_path: Path) -> None:
     path, page = program("chromium"), tmp_path / "report.html"
     made = replace(spring.told(), source="a made-up spring")
