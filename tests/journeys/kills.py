@@ -32,6 +32,7 @@ SERIES = "blocked_queries_total"
 SEED = 17
 MOST_ANSWERS = 400
 PAUSE_S = 0.002
+TRIES = 20
 
 
 @dataclass
@@ -77,6 +78,19 @@ def total(service: Service) -> int:
     return int(service.metric(SERIES) or 0)
 
 
+def started(site: Site) -> Service:
+    """The service, ready; anew where somebody's connection has taken one of its ports meanwhile."""
+    for left in reversed(range(TRIES)):
+        service = site.launch()
+        try:
+            service.until("/readyz")
+            break
+        except AssertionError:
+            if left == 0 or service.process.poll() != 2 or not service.said.endswith("Address already in use\n"):
+                raise
+    return service
+
+
 def kill(service: Service, enough: int) -> tuple[list[float], int, float, float]:
     """Kill it after so many answers: when they came, the total shown last, when its beat and when the kill was."""
     with asking(service.dns) as answered:
@@ -92,12 +106,10 @@ def kill(service: Service, enough: int) -> tuple[list[float], int, float, float]
 def toll(site: Site, kills: int, draw: random.Random) -> Toll:
     """Kill it so often; AssertionError where a rule does not hold."""
     found, base = Toll(), 0
-    service = site.launch()
-    service.until("/readyz")
+    service = started(site)
     for _ in range(kills):
         answered, shown, beat, killed = kill(service, draw.randrange(20, MOST_ANSWERS))
-        service = site.launch()
-        service.until("/readyz")
+        service = started(site)
         before, base = base, total(service)
         assert base >= shown, "a total fell"
         # One query may have been counted whose answer the kill took away.
