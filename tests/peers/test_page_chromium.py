@@ -37,7 +37,10 @@ PAGES = {
             contact="https://isp.example/" + "a-long-address-without-a-place-to-break-it-" * 3,
             authority="Example Police",
             law="Example Act, section 4",
-            help=(config.Help(text="Example line", phone="+00 555 0100"),),
+            help=(
+                config.Help(text="Example line", phone="+00 555 0100"),
+                config.Help(text="Example hotline", url="http://help.example/", kind="report"),
+            ),
         ),
         demonstration=False,
     ),
@@ -152,7 +155,20 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
         assert all("status of 451" in text for text in said)  # The browser names any status above 399.
         assert asked == ["/some/path?q=1"]
         await fits_and_follows(browser)
+        if rendered.help:
+            await goes_to_help(browser, page)
     await server.stop()
+
+
+async def goes_to_help(browser: Browser, page: Page) -> None:
+    """A link to help leads there, is counted once, and tells nothing of where it was."""
+    browser.told.clear()
+    await browser.do("Runtime.evaluate", expression="""document.querySelector('a[href^="/"]').click()""")
+    await browser.until("Page.loadEventFired")
+    asked = [one["request"] for one in browser.events("Network.requestWillBeSent")]
+    assert [one["url"] for one in asked] == ["http://blocked.example/blocklist-resolver-help/1", "http://help.example/"]
+    assert not any("Referer" in one["headers"] for one in asked)
+    assert page.followed == {"worried": 0, "young": 0, "report": 1, "other": 0}
 
 
 async def fits_and_follows(browser: Browser) -> None:
