@@ -41,7 +41,9 @@ cdef int _mark_exceptions(
     uint64_t[::1] out,
 ) except -1 nogil
 
-@cython.locals(at=Py_ssize_t, bits=uint64_t, before=uint64_t, aside=bint)
+@cython.locals(
+    at=Py_ssize_t, stop=Py_ssize_t, turn=Py_ssize_t, bits=uint64_t, before=uint64_t, aside=bint,
+)
 cdef int _mark_new(
     uint64_t[::1] words, Py_ssize_t slots, const uint64_t[::1] previous, bint keep_new, bint approved,
     uint64_t[::1] out,

@@ -250,11 +250,20 @@ def _mark_new(words, slots, previous, keep_new, approved, out):
     """Mark each entry that the previous image does not enforce (or, with keep_new, has as new)."""
     at = 0
     while at < slots:
-        bits = entry(words, at, out)
-        if bits & _SCOPE_BITS and bits & _SELFTEST == 0:
-            before = find(previous, out[0], out[1])
-            aside = before & _SET_ASIDE and bits & _SET_ASIDE == 0 and not approved
-            if before == 0 or aside or (keep_new and before & _NEW):
-                set_bits(words, at, bits | _NEW)
-        at += 1
+        stop = at
+        turn = 4
+        while stop < slots and turn + 2 <= out.shape[0]:
+            if entry(words, stop, out):
+                out[turn] = out[0]
+                turn += 2
+            stop += 1
+        touch(previous, out, 4, turn)
+        while at < stop:
+            bits = entry(words, at, out)
+            if bits & _SCOPE_BITS and bits & _SELFTEST == 0:
+                before = find(previous, out[0], out[1])
+                aside = before & _SET_ASIDE and bits & _SET_ASIDE == 0 and not approved
+                if before == 0 or aside or (keep_new and before & _NEW):
+                    set_bits(words, at, bits | _NEW)
+            at += 1
     return 0
