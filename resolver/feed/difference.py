@@ -123,6 +123,8 @@ class Answer:
         if line != self._first:
             raise NotATransfer
         self.closed = True
+        whole, self._whole = b"".join(self._whole), []
+        self._entries = list(once(whole))
 
     def _is_there(self, entry: bytes) -> bool:
         said = self._there.get(entry)
@@ -135,8 +137,7 @@ class Answer:
     def result(self) -> list[bytes]:
         """The zone's entries after a closed answer, sorted, each once."""
         if self._form is Form.WHOLE:
-            whole, self._whole = b"".join(self._whole), []
-            return list(once(whole))
+            return list(self._entries)
         comes = [entry for entry, there in self._there.items() if there and not self._is_ours(entry)]
         gone = {entry for entry, there in self._there.items() if not there}
         found = [entry for entry in self._entries if entry not in gone] if gone else list(self._entries)

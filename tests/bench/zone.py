@@ -63,7 +63,7 @@ def _sent(serving: primaries.Primary) -> str:
 
 async def compare(serving: primaries.Primary, records: Sequence[str], rounds: int) -> None:
     """Print what a difference of twenty records costs against the whole zone."""
-    watch, key = Watch(), processes.memory_file("key", os.urandom(32))
+    watch, key = Watch((_FETCH,)), processes.memory_file("key", os.urandom(32))
     copy = processes.memory_file("copy")
     plain = FetchRequest(
         parent=os.getpid(),

@@ -68,6 +68,7 @@ def answered(*messages: Sequence[bytes], ours: int | None = 7) -> Answer:
 def test_what_is_left(records: list[bytes], left: list[bytes], whole: bool) -> None:
     found = answered(records)
     assert (found.closed, found.result(), found.is_whole) == (True, left, whole)
+    assert found.result() == left
     assert found.serial == int(records[0][1:9], 16)
     if len(records) > 1:
         split = answered(*[[one] for one in records])
