@@ -8,9 +8,11 @@ import os
 import shlex
 import shutil
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 from Cython.Build import cythonize
+from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
@@ -40,7 +42,8 @@ class BuildCore(build_ext):
             extension.extra_compile_args = [*extension.extra_compile_args, *COMPILER_OPTIONS]
             extension.extra_link_args = [*extension.extra_link_args, *LINKER_OPTIONS]
         # Cython is not made for threads, compilers are processes of their own: first all C, then one compiler a core.
-        for extension, translated in zip(self.extensions, cythonize(self.extensions, quiet=True), strict=True):
+        translate: Callable[..., list[Extension]] = cythonize
+        for extension, translated in zip(self.extensions, translate(self.extensions, quiet=True), strict=True):
             extension.sources = translated.sources
         self.parallel = self.parallel or len(os.sched_getaffinity(0))
         try:
