@@ -10,6 +10,7 @@ Rules:
   first line tells whether there are any; the log is read and verified while others append to it.
 """
 
+import errno
 import hashlib
 import os
 import threading
@@ -123,8 +124,15 @@ class Audit:
         line = line_of(entry)
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(handle, line + b"\n")
-            os.fsync(handle)
+            before = os.fstat(handle).st_size
+            try:
+                if os.write(handle, line + b"\n") <= len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(handle)
+            except OSError:
+                # What is not for certain on the disk was not written: the next entry has its number.
+                os.ftruncate(handle, before)
+                raise
         finally:
             os.close(handle)
         self._head = Head(entry.number, _hash(line))

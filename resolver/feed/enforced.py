@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -78,6 +78,9 @@ class EnforcedList:
         self._changing = threading.RLock()
         self._alarmed = 0
         self._alarmed_rollback = 0
+        self._identity: tuple[int, str] | None = None
+        # Whether the service may enforce something else than the state says, since neither could be changed.
+        self._apart = False
 
     # At start.
 
@@ -160,9 +163,10 @@ class EnforcedList:
         self._swap(view)
         await asyncio.to_thread(self.store.clean, self.state, self.floor)
 
-    def take_in(self, record: Record) -> None:
-        """Put in force, before anything is served, a list whose image is in the store."""
+    def take_in(self, record: Record, *, suspended: bool) -> None:
+        """Put in force, before anything is served, the first list, whose image is in the store."""
         view = self._tested(record)
+        self.state = replace(self.state, suspended=suspended)
         self._write_down(record)
         self._swap(view)
 
@@ -192,11 +196,13 @@ class EnforcedList:
         if self.floor is not None and self.floor.record.targets_keys != record.targets_keys:
             self._say(Event.FLOOR_RESET, record, "targets keys replaced")
         self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record, details.issued(record.issued))
-        floor = Floor(record=record)
-        self.store.write_floor(floor)
-        self.floor = floor
+        self._raise_floor(Floor(record=record))
         with self._changing:
-            self._write(state.put_in_force(self.state, record))
+            self._write(self._with(record))
+
+    def _with(self, record: Record) -> State:
+        """The state in which `record` is in force."""
+        return state.put_in_force(self.state, record)
 
     def _swap(self, view: memoryview | None) -> None:
         """Have the service enforce the list in force as its dates allow; one it cannot take is taken out."""
@@ -206,45 +212,67 @@ class EnforcedList:
         if view is None or self._lifted(record):
             self._lift(record)
             return
+        self._apart = True
+        if not self._put_in_force(view, record):
+            if not self.enforces(record):
+                self._go_back("swap")
+            raise UpdateFailed(Reason.SWAP)
+        self.enforced, self._identity, self._apart = record.generation, record.identity, False
+
+    def enforces(self, record: Record) -> bool:
+        """Whether this very list has its say now, be it with other dates or without its new entries: of that nothing
+        is taken out because a change fails, and what failed is tried again."""
+        return bool(self.enforced) and self._identity == record.identity
+
+    def _put_in_force(self, view: memoryview, record: Record) -> bool:
+        """Have the service enforce an image as the state says; whether it could."""
         try:
             self._hooks.put_in_force(self.list.id, view, record, suspended=self.state.suspended)
-        except Exception as error:  # noqa: BLE001 - whatever the service could not do, the previous list comes back
+        except Exception as error:  # noqa: BLE001 - whatever the service could not do, a list that it can comes back
             _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
-            self._go_back("swap")
-            raise UpdateFailed(Reason.SWAP) from None
-        self.enforced = record.generation
+            return False
+        return True
 
     def _go_back(self, why: str) -> None:
         record = self.state.in_force
         if record is None:
             return
         self._say(Event.QUARANTINED, record, why)
-        self._write(state.go_back(self.state))
+        with self._changing:
+            self._write(state.go_back(self.state))
         self.enforced = None
         back = self.state.in_force
-        if back is not None:
-            self._say(Event.GONE_BACK, back)
-            self._enforce()
-        if self.enforced is None:
-            self._hooks.take_out(self.list.id)
+        self._apart = back is not None
+        try:
+            if back is not None:
+                self._say(Event.GONE_BACK, back)
+                self._enforce()
+        except UpdateFailed:
+            self._apart = False  # of what cannot be used nothing is better another time
+            raise
+        finally:
+            if self.enforced is None:
+                self._hooks.take_out(self.list.id)
 
     def look_at_dates(self) -> None:
-        """Enforce, lift or put back the list in force where its dates now say otherwise."""
+        """Enforce, lift or put back the list in force where its dates, or what failed before, say otherwise."""
         record = self.state.in_force
         waits = approve.unconfirmed(self.state)
         if waits and self._now() >= waits.at + approve.CONFIRM_S and self._alarmed_rollback != waits.at:
             self._alarmed_rollback = waits.at
             _log.warning("list %s: nobody has confirmed the rollback to serial %d", self.list.id, waits.serial)
-        if record is not None and not record.withdrawn:
-            late = self._now() >= self.deadline(record)
-            if late and self._alarmed != record.generation:
-                self._alarmed = record.generation
-                kept = "lifted" if self._lifted(record) else "stays in force"
-                _log.warning(
-                    "list %s: serial %d is past its hard limit and %s", self.list.id, record.serial, kept
-                )
-            if self._lifted(record) is not (self.enforced == 0):
-                self._enforce()
+        if record is None:
+            if self._apart:
+                self._hooks.take_out(self.list.id)
+                self.enforced, self._apart = None, False
+            return
+        late = not record.withdrawn and self._now() >= self.deadline(record)
+        if late and self._alarmed != record.generation:
+            self._alarmed = record.generation
+            kept = "lifted" if self._lifted(record) else "stays in force"
+            _log.warning("list %s: serial %d is past its hard limit and %s", self.list.id, record.serial, kept)
+        if self._apart or (record.withdrawn or self._lifted(record)) is not (self.enforced == 0):
+            self._enforce()
 
     def _enforce(self) -> None:
         """Bring about what the state says, from the saved image."""
@@ -263,11 +291,12 @@ class EnforcedList:
         self._swap(view)
 
     def _lift(self, record: Record) -> None:
-        if self.enforced != 0:
+        if self.enforced != 0 or self._apart:
             if not record.withdrawn:
                 self._say(Event.LIFTED, record, "hard limit")
+            self._apart = True
             self._hooks.lift(self.list.id)
-            self.enforced = 0
+            self.enforced, self._apart = 0, False
 
     def deadline(self, record: Record) -> float:
         """When the right of `record` to be in force ends, in unix seconds."""
@@ -280,14 +309,28 @@ class EnforcedList:
 
     def _write(self, new: State) -> None:
         new = approve.kept(new, self._now())
-        self.store.write_state(new)
+        try:
+            self.store.write_state(new)
+        except OSError:
+            # The file may have its name all the same: then this is what a start goes on from.
+            with suppress(OSError, StateUnreadable):
+                if self.store.read_state() == new:
+                    self.state, self._apart = new, True
+            raise
         self.state = new
+
+    def _raise_floor(self, floor: Floor) -> None:
+        try:
+            self.store.write_floor(floor)
+        except OSError:
+            with suppress(OSError, StateUnreadable):
+                self.floor = self.store.read_floor()
+            raise
+        self.floor = floor
 
     def _say(self, event: Event, record: Record, detail: str = "") -> None:
         one = self.list.id
-        self._audit.append(
-            event, self._now(), list_id=one, serial=record.serial, digest=record.digest, detail=detail
-        )
+        self._audit.append(event, self._now(), list_id=one, serial=record.serial, digest=record.digest, detail=detail)
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -306,8 +349,6 @@ class EnforcedList:
         self.failures[reason.value] = self.failures.get(reason.value, 0) + 1
         kept = self.state.in_force
         stays = (
-            f"serial {kept.serial} stays"
-            if kept is not None and self.enforced is not None
-            else "no list is in force"
+            f"serial {kept.serial} stays" if kept is not None and self.enforced is not None else "no list is in force"
         )
         _log.warning("list %s: update failed: %s; %s", self.list.id, reason.value, stays)

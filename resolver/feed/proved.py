@@ -3,10 +3,11 @@
 Rules:
 - Whatever came in force is unproved until every socket has answered as the list answers; a receipt comes after that.
 - A wrong answer to a list that has just come in force takes it back at once, and quarantines it. One that a start has
-  recovered, or that was gone back to, is not taken out for it: nothing better is left.
+  recovered, that was gone back to or only renewed is not taken out for it: nothing better is left.
 - An answer that does not come in time takes nothing back: it is asked for again.
 - What a start recovers has its receipt from before, unless a crash came between.
-- Suspended entries stay suspended until a person resumes them: it is written before it is done.
+- Suspended entries stay suspended until a person resumes them: it is written before it is done. A list that was made
+  before that, and knows nothing of it, is made anew.
 """
 
 import asyncio
@@ -29,9 +30,14 @@ PAUSE_S: Final = 5.0
 _log: Final = logging.getLogger("resolver.feed")
 
 
+class Overtaken(Exception):
+    """The breaker has suspended entries while a list was on its way that does not know of it."""
+
+
 class ProvedList(EnforcedList):
     """One list and what of it is in force, held against what the sockets say."""
 
+    _overtaken = False
     unproved = False
     receipt_at = 0
     breaker_open = False
@@ -52,11 +58,22 @@ class ProvedList(EnforcedList):
         if record is not None:
             self.receipt_at = self.outbox.written_at(receipt.name_of(self.list.id, record))
 
+    async def release_held(self) -> None:
+        """As of EnforcedList; approve.Refused where entries are suspended meanwhile, since then nothing is held."""
+        self._overtaken = False
+        try:
+            await super().release_held()
+        except Overtaken:
+            raise approve.Refused(
+                "entries were suspended meanwhile: the list is compiled anew, and decided anew"
+            ) from None
+
     async def activate(self, record: Record) -> None:
         self._recovered = False
         self._was_wrong = False
+        fresh = not self.enforces(record)
         await super().activate(record)
-        await self._prove(fresh=True)
+        await self._prove(fresh=fresh)
 
     async def prove(self) -> None:
         """Prove what came in force and is not proved yet, where it is its turn."""
@@ -147,7 +164,9 @@ class ProvedList(EnforcedList):
         record, guard = self.state.in_force, self.list.guard
         if record is None or self.state.suspended:
             return
-        soaks = self._now() < record.since + guard.soak and not approve.resumed(self.state)
+        # Between writing down and swap what surged is the list before.
+        soaks = self._now() < record.since + guard.soak and self.enforced == record.generation
+        soaks = soaks and not approve.resumed(self.state)
         suspends = counted and soaks and guard.breaker == "suspend-new"
         done = "they are suspended until somebody resumes them" if suspends else "they stay in force"
         _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)
@@ -156,18 +175,31 @@ class ProvedList(EnforcedList):
                 self.suspend()
 
     def suspend(self) -> None:
-        """Take the entries out that are new in the list in force, and write it down first; may raise OSError."""
-        record, view = self.state.in_force, self.view
-        if record is None or view is None or self.state.suspended:
+        """Take the entries out that are new in the list in force, and write it down first; where the service cannot,
+        they stay, as the state then says. May raise OSError, UpdateFailed."""
+        record, view, before = self.state.in_force, self.view, self.state
+        if record is None or view is None or before.suspended or self.enforced != record.generation:
             return
         with self._changing:
             self._say(Event.SUSPENDED, record)
-            # What is held was compiled against all of the list in force: there its new entries would count again. The
-            # next poll compiles it anew.
-            held = self.state.held if self.state.held is not None and self.state.held.record.withdrawn else None
-            self._write(replace(self.state, suspended=True, held=held))
-        self._hooks.put_in_force(self.list.id, view, record, suspended=True)
-        self.unproved = True
+            self._write(state.suspend(before, self.floor))
+            self._overtaken = self._apart = True
+            if not self._put_in_force(view, record):
+                self._say(Event.RESUMED, record, "could not be suspended")
+                self._write(replace(self.state, suspended=False))
+                self._apart = False
+                raise UpdateFailed(Reason.SWAP)
+        self.unproved, self._apart = True, False
+
+    def _write_down(self, record: Record) -> None:
+        with self._changing:
+            self._not_overtaken(record)
+            super()._write_down(record)
+
+    def _not_overtaken(self, record: Record) -> None:
+        """Overtaken where entries were suspended while `record` was made: in it they would count again."""
+        if self._overtaken and not record.withdrawn:
+            raise Overtaken
 
     def _swap(self, view: memoryview | None) -> None:
         super()._swap(view)

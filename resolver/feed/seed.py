@@ -48,7 +48,7 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
         raise UpdateFailed(Reason.IMAGE_UNUSABLE)
     one.keep_image(sealed, record.image)
     one.fresh_until = said.fresh_until
-    one.take_in(record)
+    one.take_in(record, suspended=said.made.suspended)
 
 
 def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:

@@ -35,7 +35,7 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 SINCE_0_1: Final = frozenset(
-    ("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals", "exceptions")
+    ("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals", "exceptions", "told")
 )
 """Keys that 0.1 does not know: they are left out where they hold nothing, so that it reads what is written."""
 
@@ -74,8 +74,9 @@ class Record(_Part, frozen=True):
 
     @property
     def lines(self) -> str:
-        """The name of the file that knows the line of each entry, where this host has compiled the list."""
-        return self.image and f"{self.generation}.lines"
+        """The name of the file that knows the line of each entry, where this host has compiled the list: beside its
+        image, so that it is never another image's."""
+        return self.image and f"{self.image.removesuffix('.image')}.lines"
 
     @property
     def copy(self) -> str:
@@ -120,7 +121,8 @@ class Floor(_Part, frozen=True):
 class State(_Part, frozen=True):
     """Where a list stands; replaced whole.
 
-    suspended: whether the breaker has taken the new entries out. approvals: signatures that wait for more.
+    suspended: whether the breaker has taken the new entries out. approvals: signatures that wait for more. told: what
+    the compile host of a fleet's node last said of the new entries, "" where there is none.
     """
 
     format: Literal[1] = FORMAT
@@ -132,6 +134,7 @@ class State(_Part, frozen=True):
     quarantined: tuple[tuple[int, str], ...] = ()
     suspended: bool = False
     approvals: tuple[Approval, ...] = ()
+    told: Literal["", "suspended", "all"] = ""
 
 
 def refusal(
@@ -233,6 +236,41 @@ def go_back(state: State) -> State:
     )
 
 
+def suspend(state: State, floor: Floor | None) -> State:
+    """The state in which the new entries of the list in force are out.
+
+    What is held was compiled against all of that list: there they would count again, so that it has to be compiled
+    anew; a withdrawal holds none. So would they in a list of the floor that the state does not speak of: the generation
+    says that this was written after it.
+    """
+    held = state.held if state.held is not None and state.held.record.withdrawn else None
+    newest = max(state.generation, floor.record.generation if floor else 0)
+    return replace(state, suspended=True, held=held, generation=newest + 1)
+
+
+def follow(state: State, record: Record, *, suspended: bool) -> State:
+    """The state in which a fleet's node has in force what its compile host has: `record`, its new entries suspended or
+    not. A node's own suspension outlasts whatever the host says, until it says otherwise than it did."""
+    current, before = state.in_force, state.previous
+    told: Literal["suspended", "all"] = "suspended" if suspended else "all"
+    if taken_back(state, record) and current is not None:
+        # It is not what to fall back to here. Of what comes back the new entries are as they were.
+        state = quarantine(state, current)
+        own = before is not None and before.identity == record.identity and before.suspended
+        out = suspended or own
+    elif told == state.told and current is not None and current.identity == record.identity:
+        out = state.suspended
+    else:
+        out = suspended or (state.suspended and state.told in ("", told))
+    return replace(put_in_force(state, record), suspended=out and not record.withdrawn, told=told)
+
+
+def taken_back(state: State, record: Record) -> bool:
+    """Whether `record`, which a compile host has in force, is older than what is in force here."""
+    current = state.in_force
+    return current is not None and record.serial < current.serial and current.targets_keys == record.targets_keys
+
+
 def at_start(state: State, floor: Floor | None) -> State:
     """The state a start goes on from: the floor's list in force, or exactly what the state went back to."""
     if floor is None:
@@ -241,6 +279,8 @@ def at_start(state: State, floor: Floor | None) -> State:
     kept = state.in_force
     if kept is not None and (state.gone_back_to == kept.identity or kept.generation == floor.record.generation):
         return state
+    if kept is not None and state.suspended and state.generation > floor.record.generation:
+        return state  # what `suspend` says of a floor like that
     if floor.record.identity in state.quarantined:
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     return put_in_force(state, floor.record)

@@ -87,6 +87,10 @@ class Store:
         """Write the state."""
         self._write(_STATE, state)
 
+    def drop_lines(self, image: str) -> None:
+        """Forget the lines that an earlier image of this name had."""
+        (self.folder / image).with_suffix(".lines").unlink(missing_ok=True)
+
     def line(self, record: Record, slot: int, slots: int) -> int | None:
         """The line of the list that put its entry into a slot of the record's image of `slots`; None where none is
         kept."""

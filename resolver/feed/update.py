@@ -18,7 +18,7 @@ from . import details, guard, state
 from .audit import Event
 from .messages import Facts, Reason
 from .processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
-from .proved import ProvedList
+from .proved import Overtaken, ProvedList
 from .state import Record
 
 CONFIRM_SECONDS: Final = 3600
@@ -35,7 +35,7 @@ class ListUpdate(ProvedList):
         async with self.one_at_a_time:
             before, good = dict(self.failures), False
             with self.counted():
-                await self.update()
+                await self._updated()
                 self.last_success, good = int(self._now()), True
             self._note_poll(before, good=good)
             with self.counted():
@@ -51,6 +51,15 @@ class ListUpdate(ProvedList):
         self.failing = {
             reason: count for reason, added in new.items() if (count := self.failing.get(reason, 0) + added)
         }
+
+    async def _updated(self) -> None:
+        """Update, and anew where entries were suspended meanwhile."""
+        while True:
+            self._overtaken = False
+            try:
+                return await self.update()
+            except Overtaken:
+                continue
 
     async def update(self) -> None:
         """Fetch, judge, compile, guard and put in force what is due; UpdateFailed where a step says no."""
@@ -115,11 +124,13 @@ class ListUpdate(ProvedList):
 
     def _confirm(self, facts: Facts) -> None:
         """Note that a source without dates has said again that this is its list: its hard limit counts from there."""
-        record, now = self.state.in_force, int(self._now())
-        if self.list.source.kind != "zone" or record is None or record.identity != (facts.custom.serial, facts.digest):
-            return
-        if now - max(record.confirmed, record.issued) >= min(CONFIRM_SECONDS, self.list.limit / 4):
-            self._write(replace(self.state, in_force=replace(record, confirmed=now)))
+        now, said = int(self._now()), (facts.custom.serial, facts.digest)
+        with self._changing:
+            record = self.state.in_force
+            if self.list.source.kind != "zone" or record is None or record.identity != said:
+                return
+            if now - max(record.confirmed, record.issued) >= min(CONFIRM_SECONDS, self.list.limit / 4):
+                self._write(replace(self.state, in_force=replace(record, confirmed=now)))
 
     async def _compile(self, facts: Facts, handle: int) -> Record:
         record = self._withdrawal(facts)
@@ -162,9 +173,9 @@ class ListUpdate(ProvedList):
         )
 
     def _open_image(self) -> int:
-        """A descriptor of the image in force, against which new names are marked; -1 where there is none."""
+        """A descriptor of the image in force or lifted, against which new names are marked; -1 for none."""
         record = self.state.in_force
-        if record is None or not record.image or not self.enforced:
+        if record is None or not record.image or not self.made_here(record):
             return -1
         try:
             return os.open(self.store.folder / record.image, os.O_RDONLY)
@@ -172,11 +183,12 @@ class ListUpdate(ProvedList):
             return -1
 
     def keep_image(self, sealed: bytes, name: str) -> None:
-        """Keep an image that was sealed elsewhere, as it came."""
+        """Keep an image that was sealed elsewhere, as it came: without lines, since they are known there."""
         output, part = self.store.open_part()
         try:
             with os.fdopen(output, "wb") as file:
                 file.write(sealed)
+            self.store.drop_lines(name)
             self._keep_files((part,), (name,))
         finally:
             part.unlink(missing_ok=True)
@@ -226,8 +238,9 @@ class ListUpdate(ProvedList):
         return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard, spared))
 
     def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
-        self._say(Event.HELD, record, details.held(reasons, record.issued))
         with self._changing:
+            self._not_overtaken(record)
+            self._say(Event.HELD, record, details.held(reasons, record.issued))
             self._write(state.hold(self.state, record, reasons, int(self._now())))
         self.store.clean(self.state, self.floor)
         _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(reasons))

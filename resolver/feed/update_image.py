@@ -16,9 +16,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from . import manifest, state
+from .audit import Event
 from .messages import Facts, Made, Reason
 from .processes import Known, UpdateFailed, fetch_list, memory_file
-from .state import Record
+from .state import Record, State
 from .update import ListUpdate
 
 Follow = Callable[[str, Iterable[tuple[int, bytes]]], None]
@@ -29,7 +30,7 @@ class ImageUpdate(ListUpdate):
     """The life of a list that another host compiles. `follow` is called with what it releases."""
 
     follow: Follow | None = None
-    _told_suspended: bool | None = None
+    _said_suspended = False
 
     def recover(self) -> None:
         """As for every list; and what was released stays released."""
@@ -53,6 +54,11 @@ class ImageUpdate(ListUpdate):
             os.close(handle)
         if made.complaint:
             raise UpdateFailed(Reason(made.complaint))
+
+    def take_in(self, record: Record, *, suspended: bool) -> None:
+        """As for every list; what the compile host said then is what it said last."""
+        self._said_suspended = suspended
+        super().take_in(record, suspended=suspended)
 
     async def _pull(self, handle: int) -> tuple[Facts, bool]:
         refused: list[Reason | None] = []
@@ -99,8 +105,8 @@ class ImageUpdate(ListUpdate):
         record = self.state.in_force
         if record is None or not self._here(facts):
             return True
-        follows = made.suspended is self.state.suspended or made.suspended is self._told_suspended
-        return (record.approved, record.confirmed) != (made.approved, made.confirmed) or not follows
+        told = "suspended" if made.suspended else "all"
+        return (record.approved, record.confirmed) != (made.approved, made.confirmed) or told != self.state.told
 
     async def _take(self, facts: Facts, made: Made, handle: int) -> None:
         record, current = manifest.record_of(facts), self.state.in_force
@@ -112,10 +118,7 @@ class ImageUpdate(ListUpdate):
                 file.seek(0)
                 sealed = await asyncio.to_thread(file.read)
             await asyncio.to_thread(self.keep_image, sealed, record.image)
-        if current is not None and record.serial < current.serial and current.targets_keys == record.targets_keys:
-            # Taken back where it was compiled: it is not what to fall back to here.
-            self._write(state.quarantine(self.state, current))
-        self._told_suspended = made.suspended
+        self._said_suspended = made.suspended
         await self.activate(record)
 
     def _free(self, number: int) -> str:
@@ -127,10 +130,13 @@ class ImageUpdate(ListUpdate):
         return f"{number}.image"
 
     def _write_down(self, record: Record) -> None:
+        current = self.state.in_force
+        if current is not None and state.taken_back(self.state, record):
+            self._say(Event.QUARANTINED, current, "taken back by the compile host")
         super()._write_down(record)
-        suspended = self._told_suspended and not record.withdrawn
-        if suspended is not None and self.state.suspended is not suspended:
-            self._write(replace(self.state, suspended=suspended))
+
+    def _with(self, record: Record) -> State:
+        return state.follow(self.state, record, suspended=self._said_suspended)
 
     def _follow(self) -> None:
         """Hand over what the newest statement that verified says is released."""

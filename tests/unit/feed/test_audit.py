@@ -195,3 +195,25 @@ def test_a_part_of_a_log_follows_the_entry_before_it(tmp_path: Path) -> None:
     for wrong in (audit.Head(1, hashes[2]), audit.Head(2, hashes[1])):
         with pytest.raises(audit.ChainBroken, match="line 1"):
             audit.chained(lines[2:], wrong)
+
+
+@pytest.mark.parametrize("fault", ["short", "fsync"])
+def test_an_entry_that_is_not_for_certain_on_the_disk_was_not_written(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.log"
+    log = written(path, 2)
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        if fault == "fsync":
+            patch.setattr(os, "fsync", fail)
+        else:
+            patch.setattr(os, "write", lambda handle, data, real=os.write: real(handle, data[:9]))
+        with pytest.raises(OSError, match=r"Input/output|No space"):
+            log.append(audit.Event.HELD, 1010.0, list_id="demo", serial=3, digest="cd")
+    assert len(audit.verify(path)[0]) == 2
+    log.append(audit.Event.HELD, 1010.0, list_id="demo", serial=3, digest="cd")
+    assert [entry.number for entry in audit.verify(path)[0]] == [1, 2, 3]

@@ -1,15 +1,19 @@
 """What came in force is proved, then receipted; a wrong answer takes it back, a missing one does not."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resolver.authority import statement
+from resolver.core import codes, image, siphash
 from resolver.feed import audit
+from resolver.feed.approve import Refused
+from resolver.feed.processes import UpdateFailed
 from tests.fakes.authority import Authority, names
-from tests.fakes.enforcer import Enforcer
+from tests.fakes.enforcer import Enforcer, wire
 
 pytestmark = pytest.mark.asyncio
 
@@ -244,3 +248,124 @@ async def test_what_is_held_is_compiled_anew_once_entries_are_suspended(
     await resolver.list.poll()
     assert resolver.list.state.held.record.identity == stale.record.identity
     assert resolver.list.state.held.record.generation > stale.record.generation
+
+
+def blocked(resolver: Enforcer, name: str) -> bool:
+    """Whether a name is blocked by the list as it is enforced."""
+    low, high = siphash.digest_of(resolver.keys.digest, wire(name))
+    bits = image.find(resolver.view, low, high)
+    return bool(bits) and not (resolver.suspended and bits & codes.NEW)
+
+
+@pytest.mark.parametrize("count", [5, 2000], ids=["in_force", "held"])
+@pytest.mark.parametrize("when", ["_open_image", "_keep_files", "_write_down"])
+async def test_what_is_suspended_while_a_list_is_on_its_way_stays_out_of_it(
+    count: int, when: str, resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    authority.publish(names(count), 9)
+    real, left = getattr(resolver.list, when), [1]
+
+    def step(*args: Any) -> Any:
+        # Of what is held nothing is written down until it is approved.
+        if left and left.pop():
+            resolver.list.suspend()
+        return real(*args)
+
+    monkeypatch.setattr(resolver.list, when, step)
+    await resolver.list.poll()
+    if resolver.list.state.held is not None:
+        with suppress(Refused):
+            await resolver.list.release_held()
+    if left or (resolver.list.state.held is None and resolver.list.state.in_force.serial == 8):
+        await resolver.list.poll()
+    assert resolver.suspended
+    assert not blocked(resolver, "name3.test")
+    assert blocked(resolver, "name2.test")
+    assert resolver.failures == {}
+
+
+async def test_a_suspension_that_the_service_cannot_bring_about_is_not_written_as_one(
+    resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    resolver.fail_swaps = 1
+    resolver.list.surged()
+    assert resolver.failures == {"swap": 1}
+    assert (resolver.suspended, resolver.list.state.suspended, resolver.enforced) == (False, False, 8)
+    assert not resolver.list.store.read_state().suspended
+    resolver.list.surged()
+    assert (resolver.suspended, resolver.list.state.suspended) == (True, True)
+
+
+async def test_what_neither_disk_nor_service_takes_is_brought_together_by_the_next_poll(
+    resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    real, left = resolver.list.store.write_state, [1]
+
+    def full(new: Any) -> None:
+        if not left:
+            raise OSError(28, "No space left on device")
+        left.pop()
+        real(new)
+
+    resolver.fail_swaps = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(resolver.list.store, "write_state", full)
+        resolver.list.surged()
+    assert (resolver.suspended, resolver.list.state.suspended) == (False, True)
+    await resolver.list.poll()
+    assert (resolver.suspended, resolver.list.state.suspended) == (True, True)
+
+
+@pytest.mark.parametrize("fault", ["swap", "sockets"])
+async def test_a_renewal_that_fails_takes_nothing_out(fault: str, resolver: Enforcer, authority: Authority) -> None:
+    await resolver.list.poll()
+    authority.publish(names(3), 7, expires=2**33)
+    resolver.fail_swaps, resolver.wrong = (1, 0) if fault == "swap" else (0, 1)
+    await resolver.list.poll()
+    resolver.wrong = 0
+    assert (resolver.enforced, resolver.list.state.quarantined) == (7, ())
+    assert resolver.failures == {"swap" if fault == "swap" else "selftest": 1}
+    await resolver.list.poll()
+    assert resolver.list.enforced == resolver.list.state.in_force.generation
+    resolver.restarted()
+    assert resolver.enforced == 7
+
+
+async def test_a_list_is_taken_out_also_where_the_one_before_is_damaged(
+    resolver: Enforcer, authority: Authority
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    (resolver.list.store.folder / resolver.list.state.previous.image).write_bytes(b"x")
+    with pytest.raises(UpdateFailed, match="image_unusable"):
+        await resolver.list.go_back()
+    assert (resolver.enforced, resolver.view) == ("no list", None)
+
+
+async def test_a_list_that_was_lifted_comes_back_without_what_was_suspended(
+    authority: Authority, tmp_path: Path
+) -> None:
+    resolver = Enforcer(authority, tmp_path / "state", 'expire = "lift"\nhard_limit = "1h"\n')
+    resolver.feed.recover()
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    resolver.list.suspend()
+    issued = resolver.list.state.in_force.issued
+    resolver.now = lambda: issued + 3600.0
+    await resolver.list.poll()
+    assert resolver.enforced == "lifted"
+    authority.publish(names(5), 9, issued=issued + 3600)
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.suspended) == (9, True)
+    assert not blocked(resolver, "name3.test")

@@ -29,9 +29,7 @@ def record(serial: int = 7, digest: str = "7", **changes: object) -> Record:
     return replace(made, **changes)
 
 
-def facts(
-    serial: int = 8, digest: str = "8", keys: str = "keys", issued: int = 1000, **changes: object
-) -> Facts:
+def facts(serial: int = 8, digest: str = "8", keys: str = "keys", issued: int = 1000, **changes: object) -> Facts:
     custom = Custom(list="demo", serial=serial, issued=issued, expires=None, withdrawn=False)
     return Facts(
         digest=digest * 64,
@@ -212,3 +210,50 @@ def test_the_laws_time_runs_for_the_newest_list_that_is_not_in_force(
     held: Held | None, newest: tuple[int, tuple[int, str]] | None, due: int
 ) -> None:
     assert state.due_at(replace(IN_FORCE, held=held), newest, 60.9) == due
+
+
+def test_lines_are_named_as_the_image_they_belong_to() -> None:
+    assert record(image="9.image", generation=7).lines == "9.lines"
+    assert record(image="").lines == ""
+
+
+def test_to_suspend_drops_what_is_held_and_is_newer_than_a_floor_the_state_does_not_speak_of() -> None:
+    held = state.hold(IN_FORCE, record(9, "9"), ("growth",), 1)
+    assert state.suspend(held, FLOOR).held is None
+    gone = state.hold(IN_FORCE, record(9, "9", withdrawn=True), ("withdrawn",), 1)
+    assert state.suspend(gone, FLOOR).held is not None
+    # A list of the floor was compiled when nothing was suspended: in it all would count.
+    raised = Floor(record=record(8, "8"))
+    assert state.at_start(state.suspend(IN_FORCE, raised), raised).in_force == record()
+    after = Floor(record=record(8, "8", generation=9))
+    assert state.at_start(state.suspend(IN_FORCE, FLOOR), after).in_force == after.record
+
+
+@pytest.mark.parametrize(
+    ("told", "own", "said", "serial", "then"),
+    [
+        ("", False, False, 8, False),
+        ("", False, True, 8, True),
+        ("", True, False, 8, True),
+        ("all", True, False, 7, True),
+        ("all", True, False, 8, True),
+        ("all", False, True, 7, True),
+        ("suspended", True, False, 7, False),
+        ("suspended", False, True, 7, False),
+        ("suspended", False, True, 8, True),
+    ],
+)
+def test_a_node_follows_what_its_compile_host_changes_of_what_is_suspended(
+    told: str, own: bool, said: bool, serial: int, then: bool
+) -> None:
+    before = replace(IN_FORCE, told=told, suspended=own)
+    found = state.follow(before, record(serial, str(serial)), suspended=said)
+    assert (found.suspended, found.told) == (then, "suspended" if said else "all")
+
+
+def test_a_node_goes_back_with_its_compile_host_as_far_as_that_and_no_further() -> None:
+    before = replace(IN_FORCE, suspended=True, told="all", previous=record(6, "6", suspended=True))
+    found = state.follow(before, record(6, "6"), suspended=False)
+    assert (found.in_force.serial, found.suspended) == (6, True)
+    assert found.quarantined == (record().identity,)
+    assert state.follow(replace(before, previous=None), record(6, "6"), suspended=False).suspended is False

@@ -49,9 +49,7 @@ async def test_a_node_enforces_the_image_as_it_came(both: tuple[CompileHost, Nod
     assert node.failures == {}
 
 
-async def test_it_follows_forward_back_and_a_withdrawal(
-    both: tuple[CompileHost, Node], authority: Authority
-) -> None:
+async def test_it_follows_forward_back_and_a_withdrawal(both: tuple[CompileHost, Node], authority: Authority) -> None:
     host, node = both
     authority.publish(names(1001), 8)
     await host.publish()
@@ -123,14 +121,22 @@ async def test_approval_and_suspension_are_followed_without_a_new_image(both: tu
 async def test_what_this_node_suspended_stays_until_its_compile_host_says_otherwise(
     both: tuple[CompileHost, Node],
 ) -> None:
-    from msgspec.structs import replace
-
     host, node = both
-    await node.list.poll()
-    node.list.state = replace(node.list.state, suspended=True)
+    node.list.suspend()
     host.publisher.publish()
     await node.list.poll()
-    assert node.list.state.suspended
+    assert (node.list.state.suspended, node.suspended) == (True, True)
+    node.restarted()
+    host.publisher.publish()
+    await node.list.poll()
+    assert (node.list.state.suspended, node.suspended) == (True, True), "over a restart too"
+    said = host.said()
+    for suspended in (True, False):
+        said["sequence"] += 1
+        said["made"]["suspended"] = suspended
+        host.say(said)
+        await node.list.poll()
+        assert node.suspended is suspended
 
 
 async def test_a_statement_that_gets_old_is_a_failure_and_keeps_the_list(both: tuple[CompileHost, Node]) -> None:
@@ -400,3 +406,49 @@ async def test_numbers_that_begin_anew_take_no_image_away(
     assert (node.enforced, node.list.state.in_force.generation) == (8, first.generation)
     await node.list.go_back()
     assert node.enforced == 7
+
+
+async def test_what_is_taken_back_stays_where_the_older_list_fails_its_self_test(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    host, node = both
+    await newer(host, authority)
+    await node.list.poll()
+    await host.list.go_back()
+    host.publisher.publish()
+    node.judged_wrong = True
+    await node.list.poll()
+    assert (node.enforced, node.failures) == (8, {"selftest": 1})
+    assert [serial for serial, _ in node.list.state.quarantined] == [7]
+    node.judged_wrong = False
+    node.restarted()
+    assert node.enforced == 8
+
+
+async def test_the_state_is_written_once_for_a_list_that_comes(
+    both: tuple[CompileHost, Node], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, node = both
+    await newer(host, authority)
+    said = host.said()
+    said["made"]["suspended"] = True
+    said["sequence"] += 1
+    host.say(said)
+    real, written = node.list.store.write_state, []
+    monkeypatch.setattr(node.list.store, "write_state", lambda new: (written.append(new), real(new)))
+    await node.list.poll()
+    assert [(one.in_force.serial, one.suspended) for one in written] == [(8, True)]
+    assert node.suspended
+
+
+async def test_lines_of_an_image_compiled_here_are_not_told_of_one_that_came(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    """Where a host compiled itself before, its lines lie under the numbers that its compile host gives."""
+    host, node = both
+    said = await newer(host, authority)
+    (node.list.store.folder / f"{said['made']['generation']}.lines").write_bytes(b"\1\0\0\0" * 1400)
+    await node.list.poll()
+    record = node.list.state.in_force
+    assert record.serial == 8
+    assert not (node.list.store.folder / record.lines).exists()
