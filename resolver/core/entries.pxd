@@ -25,14 +25,6 @@ cdef Py_ssize_t _fill(
 @cython.locals(bits=uint64_t)
 cdef uint64_t _together(uint64_t one, uint64_t other) except? 0xFFFF nogil
 
-@cython.locals(used=Py_ssize_t, at=Py_ssize_t, slot=Py_ssize_t, bits=uint64_t)
-cdef Py_ssize_t _add_all(
-    uint64_t[::1] words, const uint64_t[::1] other, Py_ssize_t slots, uint64_t[::1] out,
-) except -1 nogil
-
-@cython.locals(at=Py_ssize_t, found=uint64_t, bits=uint64_t)
-cdef int _mark_all_above(uint64_t[::1] words, Py_ssize_t slots) except -1 nogil
-
 @cython.locals(
     at=Py_ssize_t, number=Py_ssize_t, last=Py_ssize_t, end=Py_ssize_t, parent=Py_ssize_t, slot=Py_ssize_t,
 )

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The entries of a list into an image: `write` from names, `join` from other images.
+"""The entries of a list into an image, from names.
 
 Rules:
 - One slot a name: of a name that comes twice the bits go together, whichever line came first.
@@ -100,33 +100,10 @@ def write(
     return image
 
 
-def join(views, *, list_id, serial, issued, expires, generation, selftest, key):
-    """Return one image, a bytearray, of all that several images of one digest key hold; `view` has accepted each.
-
-    Of a slot in two of them the bits are one name's that comes twice. Their synthetic names are left out, one with
-    the label `selftest` is added. Digests do not tell which entry is above an exception: where any is, all are taken
-    to be.
-    """
-    headers = [header(one) for one in views]
-    image = empty(
-        sum(one.entries for one in headers) + 1,
-        list_id=list_id,
-        serial=serial,
-        issued=issued,
-        expires=expires,
-        generation=generation,
-        selftest=selftest,
-    )
+def mark_new(image, previous, *, approved):
+    """Mark in `image`, a bytearray that was written elsewhere, what `write` marks with `previous` and `keep_new`."""
     words = memoryview(image).cast("Q")
-    out = memoryview(bytearray(8 * _ROOM)).cast("Q")
-    used = _add_synthetic(words, selftest, memoryview(bytes(key)).cast("Q"), out)
-    for one, said in zip(views, headers, strict=True):
-        used += _add_all(words, one, said.slots, out)
-        deepen(words, said.depths[0], said.depths[1])
-    if len(views) > 1:
-        _mark_all_above(words, header(words).slots)
-    close(words, used)
-    return image
+    _mark_new(words, header(words).slots, previous, True, approved, memoryview(bytearray(8 * _ROOM)).cast("Q"))
 
 
 def _add_synthetic(words, selftest, key, out):
@@ -186,39 +163,6 @@ def _together(one, other):
     if bits & (_BLOCK_SELF | _BLOCK_BELOW) == 0:
         bits = bits & ~_SET_ASIDE
     return bits
-
-
-def _add_all(words, other, slots, out):
-    """Put every entry of another image, of so many slots, into its slot; return the slots that came into use."""
-    used = 0
-    at = 0
-    while at < slots:
-        bits = entry(other, at, out)
-        if bits & _SCOPE_BITS and bits & _SELFTEST == 0:
-            slot = add(words, out[0], out[1], _together(bits, 0))
-            if slot >= 0:
-                used += 1
-            else:
-                slot = -1 - slot
-                set_bits(words, slot, _together(bits, bits_of(words, slot)))
-        at += 1
-    return used
-
-
-def _mark_all_above(words, slots):
-    """Mark every block as above an exception, where there is an exception at all."""
-    found = 0
-    at = 0
-    while at < slots:
-        found = found | (bits_of(words, at) & (_EXCEPT_SELF | _EXCEPT_BELOW))
-        at += 1
-    at = 0
-    while found and at < slots:
-        bits = bits_of(words, at)
-        if bits & (_BLOCK_SELF | _BLOCK_BELOW) and bits & _SELFTEST == 0:
-            set_bits(words, at, bits | _EXCEPTION_BELOW)
-        at += 1
-    return 0
 
 
 def _mark_exceptions(words, names, flags, key, out):

@@ -6,6 +6,8 @@ Rules:
 - The image must be made with the fleet's digest key, and sealed with the fleet's seal key.
 - It is tested and put in force as any list, with a renewal of its dates or a change of what counts in it alike.
 - What is released in the fleet is followed with every poll.
+- Entries that this node has suspended stay new in every image that comes until somebody resumes them: the compile host
+  marks what is new to it, and knows nothing of them.
 """
 
 import asyncio
@@ -15,7 +17,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from . import manifest, state
+from resolver.core import entries, image
+
+from . import manifest, seal, state
 from .audit import Event
 from .messages import Facts, Made, Reason
 from .processes import Known, UpdateFailed, fetch_list, memory_file
@@ -117,9 +121,21 @@ class ImageUpdate(ListUpdate):
             with os.fdopen(handle, "rb", closefd=False) as file:
                 file.seek(0)
                 sealed = await asyncio.to_thread(file.read)
+            if self.state.suspended and self.view is not None and current is not None:
+                sealed = await asyncio.to_thread(self._marked, sealed, self.view, approved=current.approved)
             await asyncio.to_thread(self.keep_image, sealed, record.image)
         self._said_suspended = made.suspended
         await self.activate(record)
+
+    def _marked(self, sealed: bytes, enforced: memoryview, *, approved: bool) -> bytes:
+        """The sealed image with what is new beside the view `enforced` marked, sealed again."""
+        try:
+            made = bytearray(seal.unseal(sealed, self._keys.seal))
+            image.view(made)
+        except (seal.SealBroken, image.ImageMalformed):
+            return sealed  # Refused by the self-test, where all images are.
+        entries.mark_new(made, enforced, approved=approved)
+        return bytes(made) + seal.seal_of(made, self._keys.seal)
 
     def _free(self, number: int) -> str:
         """A name for an image that takes no other's place: another compile host's numbers may begin anew."""

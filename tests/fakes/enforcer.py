@@ -115,6 +115,11 @@ class Enforcer:
         """Whether the image in force blocks a name."""
         return self.view is not None and self.judge(self.view)(wire(name), 1) == codes.BLOCK
 
+    def enforces(self, name: str) -> bool:
+        """Whether an entry of just this name is in force: not while it is new and new entries are suspended."""
+        bits = image.find(self.view, *siphash.digest_of(self.keys.digest, wire(name)))
+        return bool(bits) and not (self.suspended and bits & codes.NEW)
+
     def judge(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Judge by the entries on the way up, independently of core.policy."""
 

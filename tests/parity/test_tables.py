@@ -19,10 +19,6 @@ def image_of(core: cases.Core, made: wires.Lists, probes: list[tuple[int, int]])
     kept = [image.digests(one, 100) for one in views]
     found = [image.find(view, low, high) for view in views for low, high in probes]
     hits = [image.find(view, low, high) for view, all_of in zip(views, kept, strict=True) for low, high, _ in all_of]
-    stated = {"list_id": "all", "serial": 1, "issued": 1, "expires": 0, "generation": 1, "selftest": wires.SELFTEST}
-    joined = bytes(core("entries").join(views, key=wires.KEY, **stated))
-    images = [*images, joined]
-    assert image.view(joined)
     return images, kept, found, hits, [image.occupied(one) for one in views], [vars_of(image.header(v)) for v in views]
 
 

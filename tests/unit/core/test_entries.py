@@ -52,6 +52,17 @@ def test_new_is_what_the_image_in_force_lacks(core: Core) -> None:
     assert not bits(core, kept, SELFTEST.decode() + ".selftest.invalid") & codes.NEW
 
 
+def test_an_image_written_elsewhere_is_marked_as_one_written_here(core: Core) -> None:
+    view = core("image").view
+    first = image(core, entries("a.test"))
+    second = image(core, entries("a.test", "b.test"), previous=view(first))
+    third = entries("a.test", "b.test", "c.test")
+    elsewhere = bytearray(image(core, third))
+    core("entries").mark_new(elsewhere, view(second), approved=False)
+    assert bytes(elsewhere) == bytes(image(core, third, previous=view(second), keep_new=True))
+    assert [bool(bits(core, bytes(elsewhere), f"{one}.test") & codes.NEW) for one in "abc"] == [False, True, True]
+
+
 @pytest.mark.parametrize(
     ("names", "flags"),
     [
@@ -78,53 +89,19 @@ def test_a_name_without_end_is_no_list(core: Core, names: bytes) -> None:
         write(names, b"\3\0", KEY, list_id="one", serial=1, issued=1, expires=0, generation=1, selftest=SELFTEST)
 
 
-def join(core: Core, *images: bytes, serial: int = 4) -> bytes:
-    views = [core("image").view(one) for one in images]
-    stated = {"list_id": "all", "issued": 8, "expires": 9, "generation": 10, "selftest": b"z" * 26, "key": KEY}
-    return bytes(core("entries").join(views, serial=serial, **stated))
-
-
-def test_what_several_images_hold_is_found_in_the_one_they_make(core: Core) -> None:
-    parts = [image(core, entries(f"n{number}.test"), selftest=b"a%d" % number) for number in range(50)]
-    joined = join(core, *parts, image(core, entries(".".join("a" * 127), "n3.test")))
-    header = core("image").header(core("image").view(joined))
-    assert (header.list_id, header.serial, header.issued, header.expires, header.generation) == ("all", 4, 8, 9, 10)
-    assert (header.entries, header.selftest, header.depths) == (51, b"z" * 26, (1 << 2 | 1 << 3, 1 << 63))
-    assert all(bits(core, joined, f"n{number}.test") == 3 for number in range(50))
-    assert not any(bits(core, joined, f"x{number}.test") for number in range(50))
-    assert not bits(core, joined, "a0.selftest.invalid")
-    assert bits(core, joined, "z" * 26 + ".selftest.invalid") == 3 | codes.SELFTEST
-
-
-def test_images_joined_twice_are_those_joined_once(core: Core) -> None:
-    one, two = image(core, entries("a.test", "!b.test")), image(core, entries("=c.test", "b.test"))
-    assert join(core, join(core, one), two, two) == join(core, one, two, two)
-    assert core("image").header(core("image").view(join(core))).entries == 0
-
-
-def test_an_exception_of_one_image_beats_the_block_of_another(core: Core) -> None:
-    for order in (("!a.test", "a.test"), ("a.test", "!a.test")):
-        joined = join(core, *(image(core, entries(one)) for one in order))
-        assert bits(core, joined, "a.test") == codes.EXCEPT_SELF | codes.EXCEPT_BELOW
-
-
-def test_joined_blocks_are_taken_to_be_above_any_exception_there_is(core: Core) -> None:
-    joined = join(core, image(core, entries("a.test")), image(core, entries("!b.a.test")))
-    assert bits(core, joined, "a.test") == 3 | codes.EXCEPTION_BELOW
-    assert bits(core, join(core, image(core, entries("a.test")), image(core, entries("b.test"))), "a.test") == 3
-
-
 @pytest.mark.parametrize("order", [(3, 3 | codes.SET_ASIDE), (3 | codes.SET_ASIDE, 3)])
 def test_what_one_line_sets_aside_no_other_puts_in_force(core: Core, order: tuple[int, int]) -> None:
     flags = b"".join(one.to_bytes(2, "little") for one in order)
     stated = {"list_id": "one", "serial": 1, "issued": 1, "expires": 0, "generation": 1, "selftest": SELFTEST}
     octets = bytes(core("entries").write(2 * wire("a.test"), flags, KEY, **stated))
     assert bits(core, octets, "a.test") == 3 | codes.SET_ASIDE
-    assert bits(core, join(core, *(image(core, {"a.test": one}) for one in order)), "a.test") == 3 | codes.SET_ASIDE
 
 
 def test_where_no_block_is_left_nothing_is_set_aside(core: Core) -> None:
-    octets = join(core, image(core, {"a.test": 3 | codes.SET_ASIDE}), image(core, entries("!a.test")))
+    names = 2 * wire("a.test")
+    flags = b"".join(one.to_bytes(2, "little") for one in (3 | codes.SET_ASIDE, 12))
+    stated = {"list_id": "one", "serial": 1, "issued": 1, "expires": 0, "generation": 1, "selftest": SELFTEST}
+    octets = bytes(core("entries").write(names, flags, KEY, **stated))
     assert bits(core, octets, "a.test") == codes.EXCEPT_SELF | codes.EXCEPT_BELOW
 
 

@@ -118,6 +118,27 @@ async def test_approval_and_suspension_are_followed_without_a_new_image(both: tu
     assert node.failures == {}
 
 
+async def test_what_this_node_suspended_stays_out_of_the_images_that_follow(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    host, node = both
+    authority.publish(names(1100), 8)
+    await host.publish()
+    await node.list.poll()
+    node.list.suspend()
+    assert [node.enforces(f"name{number}.test") for number in (999, 1099)] == [True, False]
+    for serial, count in ((9, 1110), (10, 1120)):
+        authority.publish(names(count), serial)
+        await host.publish()
+        await node.list.poll()
+        assert (node.enforced, node.suspended) == (serial, True)
+        listed = (999, 1099, 1109, 1119)
+        assert [node.enforces(f"name{number}.test") for number in listed] == [True, False, False, False]
+    node.restarted()
+    assert not node.enforces("name1099.test")
+    assert node.failures == {}
+
+
 async def test_what_this_node_suspended_stays_until_its_compile_host_says_otherwise(
     both: tuple[CompileHost, Node],
 ) -> None:
