@@ -11,8 +11,8 @@ PORT_METRICS ?= 9153
 PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
 	openssh-client openssl prometheus python3-seccomp systemd tinycdb unbound
 
-# A file of tests stays with one process: what it sets up once is set up once.
-SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile
+# A file of tests stays with one process: what it sets up once is set up once. In the order of names the long ones come first.
+SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN = .venv/bin
 BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)

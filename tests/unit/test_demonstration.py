@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,13 @@ from tests.journeys.running import HOST, PAGE_V4, ROOT, free_ports, stop
 NOBODY = f"{HOST}:9"
 CODE = "from tests.unit.test_demonstration import demonstrate; demonstrate('{upstream}')"
 ROW = re.compile(r"^  (\S.*?) {2,}(.*?) +(yes|NO)$", re.MULTILINE)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder with a short path: the demonstration's control socket stands three folders below it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def demonstrate(upstream: str) -> None:
