@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_SENDS = 6
+LAST_S = 0.005
+"""Nobody is asked anew with less time left: no reply could come, and uvloop's timers go off up to a millisecond early."""
 
 _HEADER = 12
 _NO_EDNS = (codes.FORMERR, codes.NOTIMP)
@@ -172,13 +174,14 @@ class Exchange:
         """After an outright failure: a server not asked yet, else whoever still may answer, else the end."""
         asked = {one.server for one in self._tries}
         fresh = [one for one in self._upstreams.candidates() if one not in asked]
-        if now >= self._deadline or self.sends >= MAX_SENDS:
+        late = now >= self._deadline - LAST_S
+        if late or self.sends >= MAX_SENDS:
             fresh = []
         if fresh:
             self._ask(min(fresh, key=load), self._query, now)
         elif any(one.pending for one in self._tries):
             return
-        elif len(self._tries) == 1 and self._worst is None and now < self._deadline:
+        elif len(self._tries) == 1 and self._worst is None and not late:
             self._ask(failed, self._query, now)
         else:
             self._give_up()
