@@ -14,6 +14,7 @@ from resolver.count import report_text
 from resolver.count.report_figures import PlaceFigures, Report
 
 WIDTH: Final = 120
+_WIDEST: Final = 1_000
 _NUMBERS: Final = frozenset(
     {"Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Minutes enforced", "Gaps (days)"}
 )
@@ -22,29 +23,34 @@ _WHOLE: Final = frozenset({"Month", "Peak day", "Peak", "Comparable"})
 
 
 def as_table(report: Report, *, width: int = WIDTH, colour: bool = False) -> str:
-    """The whole report as text of `width` columns; `colour`: with the terminal's sequences."""
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=colour,
-        no_color=not colour or bool(os.environ.get("NO_COLOR")),
-        highlight=False,
-        markup=False,
-        emoji=False,
+    """The whole report as text of `width` columns, wider where a table needs it; `colour`: with terminal sequences."""
+    out = io.StringIO()
+    # Rich cuts at the width of its console whatever a table needs.
+    console, wide = (
+        Console(
+            file=out,
+            width=columns,
+            force_terminal=colour,
+            no_color=not colour or bool(os.environ.get("NO_COLOR")),
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        for columns in (width, _WIDEST)
     )
-    with console.capture() as said:
-        console.print(Text(report_text.title(report), style="bold"))
-        _lines(console, report_text.preface(report))
-        for place in report.places:
-            console.print()
-            console.print(_table(place))
-            _lines(console, report_text.surges(place))
-            _lines(console, (report_text.in_force(place),))
-            _lines(console, report_text.incomparable(place.months))
-            _lines(console, (f"Gap: {gap}" for gap in report_text.gaps(place.months)))
+    console.print(Text(report_text.title(report), style="bold"))
+    _lines(console, report_text.preface(report))
+    for place in report.places:
         console.print()
-        _lines(console, report_text.explained(report))
-    return "".join(f"{line.rstrip()}\n" for line in said.get().splitlines())
+        table = _table(place)
+        wide.print(table, width=max(width, wide.measure(table).minimum))
+        _lines(console, report_text.surges(place))
+        _lines(console, (report_text.in_force(place),))
+        _lines(console, report_text.incomparable(place.months))
+        _lines(console, (f"Gap: {gap}" for gap in report_text.gaps(place.months)))
+    console.print()
+    _lines(console, report_text.explained(report))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _lines(console: Console, lines: Iterable[str]) -> None:
@@ -59,8 +65,12 @@ def _table(place: PlaceFigures) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for name in report_text.COLUMNS:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in _WHOLE)
-    for month in place.months:
-        table.add_row(*map(Text, report_text.row(month)))
+    rows = [report_text.row(month) for month in place.months]
+    for at, name in enumerate(report_text.COLUMNS):
+        # However narrow the terminal: a number that is cut reads as another number.
+        cells = [row[at] for row in rows] if name in _WHOLE or name in _NUMBERS else []
+        least = max(map(len, [*name.split(), *cells]))
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in _WHOLE, min_width=least)
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table

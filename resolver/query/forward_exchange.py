@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_SENDS = 6
 LAST_S = 0.005
-"""Nobody is asked anew with less time left: no reply could come, and uvloop's timers go off up to a millisecond early."""
+"""With less time left nobody is asked anew: no reply could come, and uvloop's timers go off a millisecond early."""
 
 _HEADER = 12
 _NO_EDNS = (codes.FORMERR, codes.NOTIMP)

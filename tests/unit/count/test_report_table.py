@@ -3,7 +3,9 @@
 from dataclasses import replace
 from datetime import date
 
-from resolver.count import definition
+import pytest
+
+from resolver.count import definition, report_text
 from resolver.count.report_days import FELL, Days, Place
 from resolver.count.report_table import WIDTH, as_table
 from tests.unit.count.spring import EREWHON, FIRST, RURITANIA, facts, told
@@ -38,6 +40,17 @@ def test_it_shows_months_surges_gaps_and_reasons() -> None:
     ):
         assert text in said
     assert definition.ATTEMPT.split() == said[said.index("An attempt is") :].split()[: len(definition.ATTEMPT.split())]
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 120, 200])
+def test_no_number_is_cut_however_narrow_the_terminal(width: int) -> None:
+    made = told()
+    said = as_table(made, width=width)
+    assert "…" not in said
+    cells = said.split()
+    for place in made.places:
+        for month in place.months:
+            assert all(word in cells for cell in report_text.row(month) for word in cell.split())
 
 
 def test_names_are_no_markup() -> None:
