@@ -15,14 +15,14 @@ PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg ipr
 SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN = .venv/bin
-BUILT_FROM = pyproject.toml resolver/install.py $(wildcard resolver/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
+BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/service/host/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 
 .PHONY: run test test-peers check bench peers
 
 run: $(RUN_SET_UP)
-	@$(BIN)/python -m resolver.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
+	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
 
 test: .venv/.developer
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

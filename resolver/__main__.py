@@ -2,7 +2,7 @@
 
 import sys
 
-from resolver.cli import main
+from resolver.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

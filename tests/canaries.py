@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import idna
 
-from resolver.lists import wire
+from resolver.cli.list_lookup import wire
 
 _random = random.SystemRandom()
 _GREEK = "αβγδεζηθικλμνξοπρστυφχψω"

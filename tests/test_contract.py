@@ -12,29 +12,17 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
-from resolver import cli, config
-from resolver.authority import recipients, shapes, statement
+from resolver.authority import recipients
+from resolver.cli import main
+from resolver.config import config
 from resolver.core import codes, transfer
 from resolver.count.metrics import METRICS
-from resolver.feed import (
-    fleet_receipt,
-    guard,
-    guard_lines,
-    heading,
-    notify,
-    outbox,
-    poll,
-    processes,
-    read,
-    read_csv,
-    read_zone,
-    receipt,
-    release,
-    source_file,
-    source_zone,
-    suffixes,
-)
+from resolver.feed import fleet_receipts, guard, notify, outbox, poll, processes, receipt, release
+from resolver.feed.fetch import file as source_file
+from resolver.feed.fetch import zone as source_zone
 from resolver.feed.messages import FetchRequest, Reason
+from resolver.feed.names import guard_lines, read, read_csv, read_zone, suffixes
+from resolver.signed import header, metadata, statement
 from tests.fakes.primary import Record, message
 from tests.unit.feed.test_state import record
 
@@ -85,7 +73,7 @@ WHOLE, ALONE = codes.BLOCK_SELF | codes.BLOCK_BELOW, codes.BLOCK_SELF
 
 def test_the_plain_list() -> None:
     data = example("plain").encode()
-    said = heading.of_plain(data)
+    said = header.of_plain(data)
     assert (said.serial, said.issued) == (412, ISSUED)
     found = read.read(data, PSL, demonstration=True, max_entries=99)
     assert scopes(found) == {
@@ -101,7 +89,7 @@ def test_the_plain_list() -> None:
 
 def test_the_csv() -> None:
     data = example("csv").encode()
-    said = heading.of_csv(data)
+    said = header.of_csv(data)
     assert (said.serial, said.issued, said.withdrawn) == (412, ISSUED, False)
     found = read_csv.read_csv(data, PSL, demonstration=True, max_entries=99)
     names = ("name.example", "other.example", "xn--bcher-kva.example", "quoted.example")
@@ -135,10 +123,10 @@ def test_the_minisign_signature() -> None:
 
 
 def test_the_custom_of_a_target() -> None:
-    custom = shapes.custom_of(json.loads(example("custom").replace('"ID"', '"court"')))
+    custom = metadata.custom_of(json.loads(example("custom").replace('"ID"', '"court"')))
     assert (custom.serial, custom.withdrawn, custom.entries) == (42, False, 1234)
     named = {word for row in rows(section("## How it is signed")) for word in row}
-    assert named >= set(shapes.Custom.__struct_fields__)
+    assert named >= set(metadata.Custom.__struct_fields__)
 
 
 def zone_records() -> list[Record]:
@@ -197,7 +185,7 @@ def test_the_other_statements() -> None:
     one = release.Release(number=1, covered=(about,), uid=0, reason="", at=0, until=0, image="", digest_key="")
     told = release.Releases._statement(_Host(), one, about)  # type: ignore[arg-type]  # all that it asks of its host
     assert keys_of(text.partition('{"kind": "release"')[2].partition("}")[0]) == list(told)[1:]
-    made = fleet_receipt.made(record(7), fleet_receipt.Reports({"a": 1}, 1), list_id="x", host="x", at=0)
+    made = fleet_receipts.made(record(7), fleet_receipts.Reports({"a": 1}, 1), list_id="x", host="x", at=0)
     assert (
         keys_of(text.partition('{"kind": "fleet receipt"')[2].partition("}")[0] + '}, "tested": "caveat":')
         == (list(made)[1:])
@@ -229,9 +217,9 @@ def test_the_limits_are_those_of_the_code() -> None:
 
     mib = 2**20
     told(config.MAX_TARGET_BYTES / mib, config.MAX_ENTRIES, read._MAX_LINE_BYTES, read.MAX_LINE_NUMBERS)
-    told(config.MAX_TARGET_BYTES * 3 / 2 / mib, heading.MAX_FIRST_LINE, source_file.MAX_SIGNATURE_BYTES / 1024)
-    told(shapes.MAX_ROOT_BYTES, shapes.MAX_TARGETS_BYTES, shapes.MAX_SNAPSHOT_BYTES, shapes.MAX_TIMESTAMP_BYTES)
-    told(shapes.MAX_ROOT_ROTATIONS, recipients.MAX_RECIPIENTS, recipients.MAX_TARGET_LETTERS, codes.MAX_LISTS)
+    told(config.MAX_TARGET_BYTES * 3 / 2 / mib, header.MAX_FIRST_LINE, source_file.MAX_SIGNATURE_BYTES / 1024)
+    told(metadata.MAX_ROOT_BYTES, metadata.MAX_TARGETS_BYTES, metadata.MAX_SNAPSHOT_BYTES, metadata.MAX_TIMESTAMP_BYTES)
+    told(metadata.MAX_ROOT_ROTATIONS, recipients.MAX_RECIPIENTS, recipients.MAX_TARGET_LETTERS, codes.MAX_LISTS)
     told(processes.FETCH_SECONDS, processes.COMPILE_SECONDS, notify.MAX_NOTICE_OCTETS, release.MAX_RELEASES)
     told(statement.MAX_STATEMENT_BYTES / mib, release.LEAST_S / 3600, release.MOST_S / 86400)
     assert f"within {poll.POST_SECONDS:.0f} seconds" in README
@@ -266,7 +254,7 @@ def test_the_terms_name_keys_that_are_there() -> None:
 )
 def test_a_command_is_one(line: str) -> None:
     words = shlex.split(line)[1:]
-    assert cli._parser(authority=True).parse_args(words).step == words[1]
+    assert main._parser(authority=True).parse_args(words).step == words[1]
 
 
 def test_every_link_leads_somewhere() -> None:

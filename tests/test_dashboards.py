@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from resolver.count.metrics import EXCHANGE, METRICS, PREFIX, Labels
-from resolver.feed.guard_lines import SetAside
 from resolver.feed.messages import Reason
-from resolver.feed.read import Refusal
+from resolver.feed.names.guard_lines import SetAside
+from resolver.feed.names.read import Refusal
 from resolver.query.forward import FAILURE_REASONS
 from tests.unit.count import spring
 

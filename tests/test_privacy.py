@@ -58,12 +58,13 @@ SHARED = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 
 def serve_with_faults() -> None:
     """Be the service, with parts that raise what they know; core dumps are allowed as far as it is up to us."""
-    from resolver import cli, service
+    from resolver.cli import main
     from resolver.page.show import Page
     from resolver.query.accept_connection import Connection
     from resolver.query.block import Block
     from resolver.query.cache import Cache
     from resolver.query.forward import Forward
+    from resolver.service import service
 
     dumpable = Path("dumpable")
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
@@ -107,7 +108,7 @@ def serve_with_faults() -> None:
     Connection._take = take_or_fail  # type: ignore[method-assign]
     Page.answer = show_or_fail  # type: ignore[method-assign]
     service.Service.run = run_and_tell  # type: ignore[method-assign]
-    sys.exit(cli.main(sys.argv[1:]))
+    sys.exit(main.main(sys.argv[1:]))
 
 
 class Watch:
@@ -288,7 +289,7 @@ def test_nothing_of_a_name_or_a_client_leaves(world: World) -> None:
         finally:
             service.process.kill()
 
-    for module in (b"resolver.feed.source_tuf", b"resolver.feed.compile"):
+    for module in (b"resolver.feed.fetch.tuf", b"resolver.feed.names.compile"):
         assert any(module in command for command in watch.commands), f"{module!r} was never seen"
     assert found == {}
     assert memory == []

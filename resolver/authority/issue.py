@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES
-from resolver.feed import read
-
-from .repository import Refused
+from resolver.authority.repository import Refused
+from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES
+from resolver.feed.names import read
 
 _SAMPLE_BYTES: Final = 65_536
 

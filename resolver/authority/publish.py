@@ -25,12 +25,11 @@ from msgspec.structs import replace
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from resolver import whole
-
-from . import recipients
-from .issue import Issue as Issue
-from .issue import entries_of
-from .repository import (
+from resolver import atomic_file
+from resolver.authority import recipients
+from resolver.authority.issue import Issue as Issue
+from resolver.authority.issue import entries_of
+from resolver.authority.repository import (
     STAGED_LIST,
     STAGED_ROOT,
     STAGED_TARGETS,
@@ -39,7 +38,7 @@ from .repository import (
     Repository,
     read_key,
 )
-from .shapes import Custom, CustomMalformed, custom_of, to_json
+from resolver.signed.metadata import Custom, CustomMalformed, custom_of, to_json
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
 MAX_KEYS: Final = 10
@@ -258,7 +257,7 @@ def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], 
         digest = hashlib.sha256(data).hexdigest()
         if path not in targets.signed.targets or targets.signed.targets[path].hashes["sha256"] != digest:
             raise Refused(f"{path}: the list that waits is not the one that was signed; publish it again")
-        whole.write(repository.targets / f"{digest}.{path}", data, 0o640)
+        atomic_file.write(repository.targets / f"{digest}.{path}", data, 0o640)
     old = repository.current_targets().signed
     versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
     _serve(repository, root, targets, versions=versions, now=now, seconds=FRESH_SECONDS)

@@ -14,7 +14,7 @@ from typing import Final
 
 import pyrage
 
-from .repository import AuthorityError
+from resolver.authority.repository import AuthorityError
 
 ENCRYPTION: Final = "age"
 MAX_TARGET_LETTERS: Final = 64

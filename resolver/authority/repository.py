@@ -23,7 +23,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 
-from resolver import whole
+from resolver import atomic_file
 
 _T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
 STAGED_ROOT: Final = "root.json"
@@ -71,7 +71,7 @@ class Repository:
         with open(self.folder / ".lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for folder in (self.folder, self.metadata, self.targets, self.keys, self.staged):
-                whole.drop_parts(folder)
+                atomic_file.drop_parts(folder)
             yield
 
     # What is published.
@@ -129,7 +129,7 @@ class Repository:
                 (self.keys / "retired").mkdir(mode=0o700, exist_ok=True)
                 old = read_key(path).public_key.keyid[:16]
                 path.replace(self.keys / "retired" / f"{role}-{old}.pem")
-            whole.write(path, signer.private_bytes, 0o600)
+            atomic_file.write(path, signer.private_bytes, 0o600)
             made.append(signer)
         return made
 
@@ -139,13 +139,13 @@ class Repository:
         """Put signed metadata where it is served; that of a timestamp takes effect at once."""
         signed: Signed = metadata.signed
         name = "timestamp.json" if signed.type == Timestamp.type else f"{signed.version}.{signed.type}.json"
-        whole.write(self.metadata / name, metadata.to_bytes(), 0o644)
+        atomic_file.write(self.metadata / name, metadata.to_bytes(), 0o644)
         if signed.type == Root.type:
-            whole.write(self.folder / "root.json", metadata.to_bytes(), 0o644)
+            atomic_file.write(self.folder / "root.json", metadata.to_bytes(), 0o644)
 
     def stage(self, name: str, data: bytes) -> None:
         """Keep what waits for signatures."""
-        whole.write(self.staged / name, data, 0o600)
+        atomic_file.write(self.staged / name, data, 0o600)
 
     def staged_lists(self) -> dict[str, Path]:
         """The lists that wait with the targets, by target path."""

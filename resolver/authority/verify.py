@@ -19,9 +19,9 @@ from msgspec import Struct
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
-from . import statement
-from .repository import Refused, Repository
-from .shapes import CustomMalformed, custom_of
+from resolver.authority.repository import Refused, Repository
+from resolver.signed import statement
+from resolver.signed.metadata import CustomMalformed, custom_of
 
 KIND: Final = "receipt"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, NamedTuple
 
-from resolver.config import HELP_KINDS
+from resolver.config.config import HELP_KINDS
 from resolver.core import codes
 from resolver.count import definition
 

@@ -21,7 +21,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from resolver import whole
+from resolver import atomic_file
 from resolver.evidence import month
 from resolver.evidence.bundle import Chain, Issue, hash_of
 
@@ -89,7 +89,7 @@ class Bundles:
 
     def keep(self, chain: Chain, name: str, data: bytes) -> None:
         """Keep a bundle, and then write that it is issued; OSError."""
-        whole.write(self._path(chain.number, name), data)
+        atomic_file.write(self._path(chain.number, name), data)
         one = _Issued(
             number=chain.number,
             month=name,
@@ -97,7 +97,9 @@ class Bundles:
             replaces=chain.replaces.number if chain.replaces else 0,
         )
         issued = (*self._issued, one)
-        whole.write(self._folder / _FILE, msgspec.json.format(msgspec.json.encode(_Written(issued=issued)), indent=1))
+        atomic_file.write(
+            self._folder / _FILE, msgspec.json.format(msgspec.json.encode(_Written(issued=issued)), indent=1)
+        )
         self._issued = issued
 
     def _read(self) -> tuple[_Issued, ...]:
@@ -126,7 +128,7 @@ def alone(state: Path) -> Iterator[Bundles]:
     handle = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        whole.drop_parts(folder)
+        atomic_file.drop_parts(folder)
         yield Bundles(state)
     finally:
         os.close(handle)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from resolver.authority import statement
-from resolver.authority.statement import StatementBroken
 from resolver.count import definition
-from resolver.count.report_days import DAY
+from resolver.count.report.days import DAY
 from resolver.evidence import counts, month, receipts
 from resolver.evidence.bundle import (
     MAX_BUNDLE_BYTES,
@@ -28,9 +26,11 @@ from resolver.evidence.bundle import (
     bundle_of,
     hash_of,
 )
-from resolver.evidence.course import course
+from resolver.evidence.history import course
 from resolver.evidence.month import Month, NotAMonth
 from resolver.feed import audit
+from resolver.signed import statement
+from resolver.signed.statement import StatementBroken
 
 FINGERPRINT_HEX: Final = 16
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from resolver.config import Config
-from resolver.config import List as Configured
+from resolver.config.config import Config
+from resolver.config.config import List as Configured
 from resolver.count import definition
-from resolver.counting import LEDGER
 from resolver.evidence import counts, receipts
 from resolver.evidence.bundle import (
     Audit,
@@ -27,10 +26,11 @@ from resolver.evidence.bundle import (
     Receipt,
     Standing,
 )
-from resolver.evidence.course import course
+from resolver.evidence.history import course
 from resolver.evidence.month import Month
 from resolver.feed import audit, poll
 from resolver.feed.audit import Entry
+from resolver.service.counting import LEDGER
 
 NOWHERE: Final = Mark(number=0, hash="0" * 64)
 

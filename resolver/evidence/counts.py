@@ -11,11 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from resolver.count import definition, report
+from resolver.count import definition
 from resolver.count.ledger import Ledger, ListBeat
-from resolver.count.report_days import ENFORCED_LEAST, day_of
-from resolver.count.report_figures import Month as MonthFigures
-from resolver.count.report_figures import PlaceFigures, known_sum, rate_per_100k
+from resolver.count.report import report
+from resolver.count.report.days import ENFORCED_LEAST, day_of
+from resolver.count.report.figures import Month as MonthFigures
+from resolver.count.report.figures import PlaceFigures, known_sum, rate_per_100k
 from resolver.evidence.bundle import Coverage, Day, Gap, Sums
 from resolver.evidence.month import Month
 

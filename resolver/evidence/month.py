@@ -9,7 +9,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
-from resolver.count.report_days import DAY, midnight
+from resolver.count.report.days import DAY, midnight
 
 SETTLED_S: Final = 900
 """So long after the end of a month its last beat is surely written."""

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from resolver.authority import statement
 from resolver.evidence.bundle import Receipt
 from resolver.evidence.month import Month
 from resolver.feed import receipt
+from resolver.signed import statement
 
 FOLDER: Final = "receipts"
 

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from resolver.core import codes, image
-
-from . import synthetic
-from .receipt import Proof, Tested
-from .seal import Keys, SealBroken, unseal
-from .state import Record
+from resolver.feed import synthetic
+from resolver.feed.receipt import Proof, Tested
+from resolver.feed.seal import Keys, SealBroken, unseal
+from resolver.feed.state import Record
 
 Judge = Callable[[memoryview], Callable[[bytes, int], int]]
 """Makes from an image the function that gives (name in wire format, qtype) a verdict of core.codes."""

@@ -27,8 +27,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from .processes import memory_file
-from .state import Approval, State
+from resolver.feed.processes import memory_file
+from resolver.feed.state import Approval, State
 
 NAMESPACE: Final = "blocklist-resolver"
 MAX_SIGNATURE_BYTES: Final = 6144

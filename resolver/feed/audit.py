@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from resolver import whole
+from resolver import atomic_file
 
 _FIRST: Final = "0" * 64
 MAX_LINE_BYTES: Final = 4096
@@ -86,7 +86,7 @@ class Audit:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
-        whole.drop_parts(path.parent)
+        atomic_file.drop_parts(path.parent)
         kept = _kept_head(path)
         lines, torn = _lines(path)
         self.broken = ""
@@ -136,7 +136,7 @@ class Audit:
         finally:
             os.close(handle)
         self._head = Head(entry.number, _hash(line))
-        whole.write(_head_path(self._path), f"{self._head.number} {self._head.hash}\n".encode())
+        atomic_file.write(_head_path(self._path), f"{self._head.number} {self._head.hash}\n".encode())
 
     def trim(self, before: float, now: float) -> int:
         """Cut the entries from before a time (unix seconds) from the front; returns how many. OSError where the disk
@@ -155,7 +155,7 @@ class Audit:
             self._append(Event.TRIMMED, now, list_id="", serial=0, digest="", detail=detail)
             with open(self._path, "rb") as file:
                 file.seek(sum(len(line) + 1 for line in lines))
-                whole.write(self._path, kept + file.read())
+                atomic_file.write(self._path, kept + file.read())
         return cut
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 
-from resolver.config import Source
+from resolver.config.config import Source
 
 
 class End(NamedTuple):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from . import approve, details
-from .approve import Action, Refused, Subject
-from .audit import Event
-from .enforced import EnforcedList
-from .state import Record
+from resolver.feed import approve, audit_details
+from resolver.feed.approve import Action, Refused, Subject
+from resolver.feed.audit import Event
+from resolver.feed.enforced import EnforcedList
+from resolver.feed.state import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ async def _decide(one: EnforcedList, signed: Signed, approvers: Path, now: Calla
         new = approve.add(approve.kept(one.state, at), action, about, signer, at)
         if new != one.state:
             event = Event.ROLLBACK_CONFIRMED if confirms else Event.APPROVED
-            detail = details.approved(action.value, signer.principal, signer.key, signed.uid)
+            detail = audit_details.approved(action.value, signer.principal, signer.key, signed.uid)
             one.note(event, _named(one, about), detail, new)
         missing = approve.missing(one.state, action, about)
         done = missing == 0 and not confirms

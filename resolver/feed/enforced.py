@@ -18,17 +18,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from resolver import config
-
-from . import activate, approve, details, state
-from .audit import Audit, Event
-from .messages import Reason
-from .outbox import Outbox
-from .processes import UpdateFailed
-from .receipt import Tested
-from .seal import Keys
-from .state import Floor, Record, State
-from .store import StateUnreadable, Store
+from resolver.config import config
+from resolver.feed import activate, approve, audit_details, state
+from resolver.feed.audit import Audit, Event
+from resolver.feed.messages import Reason
+from resolver.feed.outbox import Outbox
+from resolver.feed.processes import UpdateFailed
+from resolver.feed.receipt import Tested
+from resolver.feed.seal import Keys
+from resolver.feed.state import Floor, Record, State
+from resolver.feed.store import StateUnreadable, Store
 
 _log: Final = logging.getLogger("resolver.feed")
 
@@ -195,7 +194,7 @@ class EnforcedList:
         record = replace(record, since=current.since if current and renewal else int(self._now()))
         if self.floor is not None and self.floor.record.targets_keys != record.targets_keys:
             self._say(Event.FLOOR_RESET, record, "targets keys replaced")
-        self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record, details.issued(record.issued))
+        self._say(Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE, record, audit_details.issued(record.issued))
         self._raise_floor(Floor(record=record))
         with self._changing:
             self._write(self._with(record))

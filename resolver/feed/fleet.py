@@ -19,13 +19,12 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver import whole
-from resolver.authority import statement
-
-from . import manifest
-from .enforced import EnforcedList
-from .manifest import Manifest, ManifestBroken, Released, ReleasesSaid
-from .release import Releases
+from resolver import atomic_file
+from resolver.feed import manifest
+from resolver.feed.enforced import EnforcedList
+from resolver.feed.manifest import Manifest, ManifestBroken, Released, ReleasesSaid
+from resolver.feed.release import Releases
+from resolver.signed import statement
 
 KEEP_S: Final = 600
 PATIENCE_BEATS: Final = 3
@@ -88,7 +87,7 @@ class Publisher:
     def publish(self) -> None:
         """Write what is in force now; OSError where the folder cannot be written."""
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        whole.drop_parts(self._folder)
+        atomic_file.drop_parts(self._folder)
         released = [
             Released(number=one.number, until=one.until, image=base64.b64encode(sealed).decode())
             for one, sealed in self._releases.sealed()
@@ -155,4 +154,4 @@ class Publisher:
                 path.unlink()
 
     def _write(self, name: str, data: bytes) -> None:
-        whole.write(self._folder / name, data, READABLE)
+        atomic_file.write(self._folder / name, data, READABLE)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from resolver.config import Guard
+from resolver.config.config import Guard
 
 SMALL_CHANGE: Final = 500
 

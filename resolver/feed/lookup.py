@@ -20,7 +20,7 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 
-from resolver.values import endpoint
+from resolver.config.values import endpoint
 
 TRY_SECONDS: Final = 3.0
 _KINDS: Final = ("AAAA", "A")

@@ -20,12 +20,11 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from resolver.authority import statement
-from resolver.authority.shapes import Custom
-
-from .messages import Facts, Made
-from .release import MAX_RELEASES
-from .state import Record
+from resolver.feed.messages import Facts, Made
+from resolver.feed.release import MAX_RELEASES
+from resolver.feed.state import Record
+from resolver.signed import statement
+from resolver.signed.metadata import Custom
 
 RELEASES: Final = "releases"
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from resolver.authority.shapes import Custom
+from resolver.signed.metadata import Custom
 
 
 class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

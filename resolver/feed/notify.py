@@ -24,10 +24,9 @@ import dns.message
 import dns.name
 import dns.opcode
 
-from resolver.config import List
-
-from . import lookup, tsig
-from .transfer_stream import zone_of
+from resolver.config.config import List
+from resolver.feed import lookup, tsig
+from resolver.feed.fetch.zone_stream import zone_of
 
 MAX_NOTICE_OCTETS: Final = 1024
 MOST_READ_A_SECOND: Final = 5

@@ -17,11 +17,10 @@ from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver import whole
-from resolver.authority import statement
-from resolver.config import Source
-
-from .transport import NotFetched
+from resolver import atomic_file
+from resolver.config.config import Source
+from resolver.feed.transport import NotFetched
+from resolver.signed import statement
 
 FIRST_PAUSE_S: Final = 10
 LONGEST_PAUSE_S: Final = 900
@@ -68,7 +67,7 @@ class Outbox:
     def prepare(self) -> None:
         """Make the folder and drop what a crash left half written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        whole.drop_parts(self._folder)
+        atomic_file.drop_parts(self._folder)
         for mark in self._folder.glob(f"*{_DUE}"):
             if not mark.with_suffix(_SUFFIX).exists():
                 mark.unlink()
@@ -85,8 +84,8 @@ class Outbox:
             path = self._path(f"{name}-{number}")
         source = self._sources.get(list_id)
         if source is not None and source.receipt:
-            whole.write(path.with_suffix(_DUE), list_id.encode())
-        whole.write(path, statement.sign(said, self._key))
+            atomic_file.write(path.with_suffix(_DUE), list_id.encode())
+        atomic_file.write(path, statement.sign(said, self._key))
         return path
 
     def has(self, name: str) -> bool:
@@ -144,7 +143,7 @@ class Outbox:
         if source is not None and source.receipt and path.exists():
             name, data = f"{self.host}-{path.name}", path.read_bytes()
             if source.receipt.startswith("/"):
-                whole.write(Path(source.receipt) / name, data, 0o640)
+                atomic_file.write(Path(source.receipt) / name, data, 0o640)
             else:
                 self._send(source, data)
         mark.unlink()

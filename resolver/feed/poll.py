@@ -21,18 +21,17 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from resolver.config import Config, List, Source, protected_names
-
-from . import activate, approve, seed, state
-from .audit import Audit, Event
-from .outbox import Outbox
-from .seal import Keys, host_key, load_keys
-from .state import Record, State
-from .store import Store
-from .transport import Access, Transport
-from .update import ListUpdate
-from .update_image import ImageUpdate
-from .update_zone import ZoneUpdate, forget_copies
+from resolver.config.config import Config, List, Source, protected_names
+from resolver.feed import activate, approve, seed, state
+from resolver.feed.audit import Audit, Event
+from resolver.feed.outbox import Outbox
+from resolver.feed.seal import Keys, host_key, load_keys
+from resolver.feed.state import Record, State
+from resolver.feed.store import Store
+from resolver.feed.transport import Access, Transport
+from resolver.feed.update import ListUpdate
+from resolver.feed.update_image import ImageUpdate
+from resolver.feed.update_zone import ZoneUpdate, forget_copies
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0

@@ -17,11 +17,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from resolver.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
-
-from .confine import MAX_REPLY_BYTES
-from .messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
-from .seal import Keys
+from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
+from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
+from resolver.feed.sandbox import MAX_REPLY_BYTES
+from resolver.feed.seal import Keys
 
 _T = TypeVar("_T")
 
@@ -96,7 +95,7 @@ async def fetch_list(one: List, known: Known, handle: int, wanted: Callable[[Fac
         copy_key=known.copy_key,
         copy_output=known.copy_output,
     )
-    return await fetch(f"resolver.feed.source_{source.kind}", request, wanted)
+    return await fetch(f"resolver.feed.fetch.{source.kind}", request, wanted)
 
 
 def _absolute(path: str) -> str:
@@ -149,7 +148,7 @@ async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bo
 async def compile_list(request: CompileRequest, seconds: float = COMPILE_SECONDS) -> Compiled:
     """Counts of the image that now is in `request.output`; UpdateFailed otherwise."""
     handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
-    async with _child("resolver.feed.compile", tuple(fd for fd in handles if fd >= 0), seconds) as child:
+    async with _child("resolver.feed.names.compile", tuple(fd for fd in handles if fd >= 0), seconds) as child:
         return _part(await _ask(child, msgspec.json.encode(request)), "compiled", Compiled)
 
 

@@ -9,7 +9,7 @@ Rules:
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .state import Record
+from resolver.feed.state import Record
 
 KIND: Final = "receipt"
 CAVEAT: Final = (

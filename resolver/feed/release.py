@@ -25,12 +25,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resolver import whole
+from resolver import atomic_file
 from resolver.core import codes, entries, image
-
-from . import approve, details, synthetic
-from .audit import Audit, Event
-from .seal import Keys, SealBroken, seal_of, unseal
+from resolver.feed import approve, audit_details, synthetic
+from resolver.feed.audit import Audit, Event
+from resolver.feed.seal import Keys, SealBroken, seal_of, unseal
 
 MAX_RELEASES: Final = 64
 LEAST_S: Final = 3600
@@ -158,7 +157,7 @@ class Releases:
     def recover(self) -> None:
         """Enforce what is written down and not over; OSError where the folder cannot be used."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        whole.drop_parts(self._folder)
+        atomic_file.drop_parts(self._folder)
         try:
             self.written = read(self._folder)
         except ReleasesUnreadable:
@@ -194,8 +193,8 @@ class Releases:
             image=hashlib.sha256(sealed).hexdigest(),
             digest_key=self._keys.digest_id,
         )
-        whole.write(self._folder / f"{number}.image", sealed)
-        self._say(Event.RELEASED_NAME, one, details.released(one.until, uid))
+        atomic_file.write(self._folder / f"{number}.image", sealed)
+        self._say(Event.RELEASED_NAME, one, audit_details.released(one.until, uid))
         self._keep(replace(self.written, last=number, releases=(*self.written.releases, one)))
         self._take(one, sealed)
         self._put()
@@ -219,7 +218,7 @@ class Releases:
     def confirm(self, number: int, signer: str, key: str) -> Release:
         """Note who has signed for a release; NotReleased where there is no such release."""
         one = replace(self.of(number), signer=signer, key=key)
-        self._say(Event.RELEASE_CONFIRMED, one, details.confirmed(signer, key))
+        self._say(Event.RELEASE_CONFIRMED, one, audit_details.confirmed(signer, key))
         self._keep(replace(self.written, releases=tuple(one if other.number == number else other for other in self)))
         return one
 
@@ -310,7 +309,7 @@ class Releases:
 
     def _keep(self, written: Written) -> None:
         said = msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
-        whole.write(self._folder / _FILE, said)
+        atomic_file.write(self._folder / _FILE, said)
         self.written = written
 
     def _clean(self) -> None:
@@ -321,7 +320,7 @@ class Releases:
 
     def _say(self, event: Event, one: Release, detail: str) -> None:
         for about in one.covered:
-            said = details.of_release(one.number, about.line, detail)
+            said = audit_details.of_release(one.number, about.line, detail)
             self._audit.append(
                 event, self._now(), list_id=about.list, serial=about.serial, digest=about.digest, detail=said
             )

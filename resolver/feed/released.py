@@ -11,12 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from resolver.config import List
+from resolver.config.config import List
 from resolver.core import image
-
-from . import manifest, release
-from .seal import Keys, SealBroken, unseal
-from .store import Store
+from resolver.feed import manifest, release
+from resolver.feed.seal import Keys, SealBroken, unseal
+from resolver.feed.store import Store
 
 
 @dataclass(frozen=True, slots=True)

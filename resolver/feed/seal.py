@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver import whole
+from resolver import atomic_file
 
 DIGEST_KEY_BYTES: Final = 16
 SEAL_KEY_BYTES: Final = 32
@@ -77,10 +77,10 @@ def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
     if not any((state / name).exists() for name in _NAMES):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The seal key is written last: where the first write was cut short there is no image yet to lose.
-        whole.write(state / _NAMES[0], secrets.token_bytes(DIGEST_KEY_BYTES))
-        whole.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
+        atomic_file.write(state / _NAMES[0], secrets.token_bytes(DIGEST_KEY_BYTES))
+        atomic_file.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
     elif not (state / _NAMES[1]).exists():
-        whole.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
+        atomic_file.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
     return _read(state, state)
 
 
@@ -94,7 +94,7 @@ def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool
     found = next((place for place in places if (place / HOST_KEY).exists()), state)
     if found == state and make and not (state / HOST_KEY).exists():
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        whole.write(state / HOST_KEY, secrets.token_bytes(HOST_KEY_BYTES))
+        atomic_file.write(state / HOST_KEY, secrets.token_bytes(HOST_KEY_BYTES))
     return Ed25519PrivateKey.from_private_bytes(_read_one(found / HOST_KEY, HOST_KEY_BYTES))
 
 

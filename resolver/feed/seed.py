@@ -11,14 +11,13 @@ Rules:
 import hashlib
 from pathlib import Path
 
-from resolver.authority import statement
-
-from . import manifest, state
-from .manifest import Manifest, ManifestBroken
-from .messages import Reason
-from .processes import UpdateFailed
-from .seal import Keys
-from .update import ListUpdate
+from resolver.feed import manifest, state
+from resolver.feed.manifest import Manifest, ManifestBroken
+from resolver.feed.messages import Reason
+from resolver.feed.processes import UpdateFailed
+from resolver.feed.seal import Keys
+from resolver.feed.update import ListUpdate
+from resolver.signed import statement
 
 
 def plant(one: ListUpdate, keys: Keys, now: float) -> None:

@@ -23,7 +23,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from .messages import Facts, Reason
+from resolver.feed.messages import Facts, Reason
 
 FORMAT: Final = 1
 

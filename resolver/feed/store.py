@@ -15,9 +15,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from resolver import whole
-
-from .state import SINCE_0_1, Floor, Record, State
+from resolver import atomic_file
+from resolver.feed.state import SINCE_0_1, Floor, Record, State
 
 _STATE: Final = "state.json"
 _FLOOR: Final = "floor.json"
@@ -45,8 +44,8 @@ class Store:
         """Make the folder and drop what a crash left half written."""
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        whole.drop_parts(self.folder)
-        whole.drop_parts(self.metadata)
+        atomic_file.drop_parts(self.folder)
+        atomic_file.drop_parts(self.metadata)
 
     def read_state(self) -> State:
         """The state as last written, a new one where there is none; StateUnreadable where it is damaged."""
@@ -58,18 +57,18 @@ class Store:
 
     def open_part(self) -> tuple[int, Path]:
         """A new file to write an image to: its descriptor and its path."""
-        handle, path = tempfile.mkstemp(suffix=whole.PART, dir=self.folder)
+        handle, path = tempfile.mkstemp(suffix=atomic_file.PART, dir=self.folder)
         return handle, Path(path)
 
     def keep_copy(self, part: Path, name: str) -> None:
         """Have the copy of a zone on the disk, and give it its name."""
-        whole.fsync(part)
+        atomic_file.fsync(part)
         part.replace(self.folder / name)
         self.fsync_folder()
 
     def fsync_image(self, part: Path) -> None:
         """Have the image's bytes on the disk."""
-        whole.fsync(part)
+        atomic_file.fsync(part)
 
     def rename_image(self, part: Path, name: str) -> None:
         """Give the image its name."""
@@ -77,7 +76,7 @@ class Store:
 
     def fsync_folder(self) -> None:
         """Have the names in the folder on the disk."""
-        whole.fsync(self.folder)
+        atomic_file.fsync(self.folder)
 
     def write_floor(self, floor: Floor) -> None:
         """Raise the floor."""
@@ -125,7 +124,7 @@ class Store:
 
     def _write(self, name: str, value: State | Floor) -> None:
         known = _known(msgspec.to_builtins(value))
-        whole.write(self.folder / name, msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n")
+        atomic_file.write(self.folder / name, msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n")
 
 
 def _known(value: Any) -> Any:

@@ -183,7 +183,7 @@ class _Connection(http.client.HTTPSConnection):
     def connect(self) -> None:
         """Connect to the first address that takes it; OSError where none does."""
         # A source that is a file, which asks nobody, is spared what this takes to load.
-        from . import lookup
+        from resolver.feed import lookup
 
         for address in lookup.addresses(self.host, self._resolvers, self._rest()):
             try:

@@ -14,12 +14,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from . import details, guard, state
-from .audit import Event
-from .messages import Facts, Reason
-from .processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
-from .proved import Overtaken, ProvedList
-from .state import Record
+from resolver.feed import audit_details, guard, state
+from resolver.feed.audit import Event
+from resolver.feed.messages import Facts, Reason
+from resolver.feed.processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
+from resolver.feed.proof import Overtaken, ProvedList
+from resolver.feed.state import Record
 
 CONFIRM_SECONDS: Final = 3600
 """How often, at the most, the state is written because a source without dates confirms its list."""
@@ -240,7 +240,7 @@ class ListUpdate(ProvedList):
     def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
         with self._changing:
             self._not_overtaken(record)
-            self._say(Event.HELD, record, details.held(reasons, record.issued))
+            self._say(Event.HELD, record, audit_details.held(reasons, record.issued))
             self._write(state.hold(self.state, record, reasons, int(self._now())))
         self.store.clean(self.state, self.floor)
         _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(reasons))

@@ -18,13 +18,12 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from resolver.core import entries, image
-
-from . import manifest, seal, state
-from .audit import Event
-from .messages import Facts, Made, Reason
-from .processes import Known, UpdateFailed, fetch_list, memory_file
-from .state import Record, State
-from .update import ListUpdate
+from resolver.feed import manifest, seal, state
+from resolver.feed.audit import Event
+from resolver.feed.messages import Facts, Made, Reason
+from resolver.feed.processes import Known, UpdateFailed, fetch_list, memory_file
+from resolver.feed.state import Record, State
+from resolver.feed.update import ListUpdate
 
 Follow = Callable[[str, Iterable[tuple[int, bytes]]], None]
 """Takes a list's id, and of each name that its compile host has released when that ends and the sealed image."""

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from . import zone_copy
-from .messages import Facts
-from .processes import Known, memory_file
-from .update import ListUpdate
+from resolver.feed.fetch import zone_copy
+from resolver.feed.messages import Facts
+from resolver.feed.processes import Known, memory_file
+from resolver.feed.update import ListUpdate
 
 _HEAD: Final = 64
 

@@ -21,7 +21,7 @@ from importlib import resources
 from string import Template
 from typing import Final
 
-from resolver import config
+from resolver.config import config
 
 LANGUAGE: Final = "en"
 FOLLOW: Final = "/blocklist-resolver-help/"

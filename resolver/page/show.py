@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from resolver.config import HELP_KINDS
+from resolver.config.config import HELP_KINDS
 from resolver.page.render import Rendered
 
 STATUS: Final = 451

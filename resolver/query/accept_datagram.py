@@ -12,10 +12,10 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from resolver.config.values import Endpoint
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
-from resolver.values import Endpoint
 
 BATCH = 64
 LARGEST = 65535

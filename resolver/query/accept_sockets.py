@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
-from resolver.values import Endpoint
+from resolver.config.values import Endpoint
 
 DATAGRAM_OCTETS: Final = 4 * 2**20
 STREAM_OCTETS: Final = 2**16

@@ -20,12 +20,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
+from resolver.config.values import Endpoint
 from resolver.core.proxy import Proxied
 from resolver.query import accept_sockets
 from resolver.query.accept_connection import Connection
 from resolver.query.accept_datagram import Answering, client_octets
-from resolver.query.accept_places import Bounds, Places
-from resolver.values import Endpoint
+from resolver.query.accept_limits import Bounds, Places
 
 QUERIES_A_TURN = 64
 QUERIES_A_SHARE = 8

@@ -16,14 +16,14 @@ from functools import partial
 
 from resolver.core import codes
 from resolver.core.admit import Access, admit, scope
+from resolver.core.crash_shape import Shape, read
+from resolver.core.crash_shape import reply as note_reply
 from resolver.core.image import SELFTEST_ZONE
-from resolver.core.local import Zones
-from resolver.core.local import find as find_local
+from resolver.core.local_zones import Zones
+from resolver.core.local_zones import find as find_local
 from resolver.core.policy import Generation
 from resolver.core.question import Question
 from resolver.core.reply import limit_of
-from resolver.core.shape import Shape, read
-from resolver.core.shape import reply as note_reply
 from resolver.query.accept_stream import IDLE_S
 from resolver.query.block import Block
 from resolver.query.cache import NOTHING, STALE, Cache, ede_option

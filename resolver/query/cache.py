@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resolver.core import codes, forget, store
+from resolver.core import codes, flush, store
 from resolver.core.message import Message
 from resolver.core.name import Name, unfold
 from resolver.core.store import FRESH, NOTHING, STALE, Kept, Store
@@ -131,8 +131,8 @@ class Cache:
         wanted = Name()
         if not unfold(name, 0, len(name), wanted):
             raise ValueError("not a name in wire format")
-        search = forget.Search(wanted, subtree)
-        while forget.forget(self.memory, search, STEPS_A_TURN):
+        search = flush.Search(wanted, subtree)
+        while flush.forget(self.memory, search, STEPS_A_TURN):
             await pause()
         forgotten: int = search.forgotten
         return forgotten

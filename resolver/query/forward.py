@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resolver.config.values import Endpoint
 from resolver.core import codes
 from resolver.core.question import Question
 from resolver.core.reply import MAX_UDP_OCTETS
@@ -29,7 +30,6 @@ from resolver.query.forward_exchange import Exchange, Outcome, Unanswered, give_
 from resolver.query.forward_health import Health, Probes
 from resolver.query.forward_server import FAILURE_REASONS, Server
 from resolver.query.forward_wheel import Wheel
-from resolver.values import Endpoint
 
 __all__ = ["FAILURE_REASONS", "Forward", "Outcome", "Overloaded", "Server", "Unanswered", "build_query", "local_loops"]
 

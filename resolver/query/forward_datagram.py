@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from resolver.config.values import Endpoint
 from resolver.core.question import Question, matches, parse
-from resolver.values import Endpoint
 
 SOCKETS = 128
 QUERIES_A_SOCKET = 2000

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from resolver.config.values import Endpoint
 from resolver.core import codes
 from resolver.core.message import Message, read
 from resolver.core.question import Question, matches, parse
@@ -26,7 +27,6 @@ from resolver.core.reply import MAX_UDP_OCTETS
 from resolver.query.forward_datagram import Datagrams, Line, Refused, draw
 from resolver.query.forward_stream import ask_by_stream
 from resolver.query.forward_wheel import Wheel
-from resolver.values import Endpoint
 
 FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop")
 """refused, network: by the host or on the way; error: REFUSED, NOTIMP or FORMERR; loop: it led back to us."""

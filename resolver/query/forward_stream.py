@@ -2,7 +2,7 @@
 
 import asyncio
 
-from resolver.values import Endpoint
+from resolver.config.values import Endpoint
 
 
 async def ask_by_stream(endpoint: Endpoint, query: bytes) -> bytes:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from resolver.core import codes, store, tally
 from resolver.core.admit import exempts
+from resolver.core.crash_shape import NUMBERS, Shape
 from resolver.core.policy import Generation, Verdict
 from resolver.core.question import Question
-from resolver.core.shape import NUMBERS, Shape
 from resolver.query.answer import Answer, Query, Tables
 from resolver.query.block import Block
 from resolver.query.cache import FRESH, NOTHING, Cache

@@ -31,13 +31,13 @@ from types import ModuleType
 
 from setuptools import Distribution, Extension
 
+from resolver.build_core import BuildCore
 from resolver.core import codes, tally
-from resolver.core.local import Zones
-from resolver.install import BuildCore
+from resolver.core.local_zones import Zones
 from resolver.query import block
 from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Tables
-from resolver.service import TALLY_OCTETS
+from resolver.service.service import TALLY_OCTETS
 from tests.bench import names
 from tests.bench.subjects import tell
 from tests.journeys.processes import query_for

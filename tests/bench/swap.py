@@ -26,10 +26,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resolver import service
-from resolver.config import load
+from resolver.config.config import load
 from resolver.core import codes, entries, image
 from resolver.feed import poll
+from resolver.service import service
 from tests.fakes.upstream import in_thread
 from tests.journeys.processes import Site, came, exchange, honest, query_for, wait_for
 from tests.journeys.running import PAGE_V4, ROOT

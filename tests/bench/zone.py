@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from resolver.config_list import MAX_ENTRIES, MAX_TARGET_BYTES
+from resolver.config.lists import MAX_ENTRIES, MAX_TARGET_BYTES
 from resolver.feed import processes
 from resolver.feed.messages import CompileRequest, Facts, FetchRequest
 from tests.bench import names
@@ -43,7 +43,7 @@ async def fetched(request: FetchRequest, watch: Watch) -> tuple[Facts, Measured]
     """The facts of the zone, which then is in `request.output`, and what that took."""
     began = time.monotonic()
     with watch.over():
-        facts, _ = await processes.fetch("resolver.feed.source_zone", request, lambda facts: True)
+        facts, _ = await processes.fetch("resolver.feed.fetch.zone", request, lambda facts: True)
     return facts, Measured(time.monotonic() - began, watch.cpu_s[_FETCH], watch.peaks[_FETCH])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resolver import config
+from resolver.config import config
 from resolver.core import codes, image, siphash
 from resolver.feed import activate, poll
 from resolver.feed.receipt import Proof

@@ -8,11 +8,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from resolver import config
-from resolver.authority import statement
+from resolver.config import config
 from resolver.feed import poll
 from resolver.feed.fleet import Publisher
 from resolver.feed.release import Covered, Release, Releases
+from resolver.signed import statement
 
 from .enforcer import Enforcer, wire
 

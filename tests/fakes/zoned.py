@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import cast
 
-from resolver import config
+from resolver.config import config
 
 from .authority import Authority
 from .enforcer import Enforcer

@@ -53,8 +53,8 @@ def test_the_sdist_holds_both_halves_of_the_core(sdist: Path) -> None:
         for path in (ROOT / "resolver/core").glob(f"*.{kind}")
     }
     assert core <= names
-    assert {"pyproject.toml", "LICENSE", "README.md", "resolver/py.typed", "resolver/install.py"} <= names
-    assert "resolver/_crash.c" in names
+    assert {"pyproject.toml", "LICENSE", "README.md", "resolver/py.typed", "resolver/build_core.py"} <= names
+    assert "resolver/service/host/_crash.c" in names
 
 
 def test_an_install_from_the_sdist_runs_the_compiled_core(
@@ -65,7 +65,7 @@ def test_an_install_from_the_sdist_runs_the_compiled_core(
     compiled = sorted(path.stem for path in (ROOT / "resolver/core").glob("*.pxd"))
     script = f"""
 import importlib
-for name in [*("core." + name for name in {compiled!r}), "_crash"]:
+for name in [*("core." + name for name in {compiled!r}), "service.host._crash"]:
     print(importlib.import_module("resolver." + name).__file__)
 """
     done = run(environment, "-c", script, cwd=tmp_path)

@@ -24,7 +24,7 @@ def open_folder() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("only root can become another account")
     as_nobody = ("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups")
-    look = (sys.executable, "-c", "import sys, resolver.service; print(sys.base_prefix, resolver.service.__file__)")
+    look = (sys.executable, "-c", "import sys, resolver.service.service; print(sys.base_prefix, resolver.__file__)")
     ours = subprocess.run(look, cwd=ROOT, capture_output=True, check=True).stdout
     if subprocess.run([*as_nobody, *look], cwd=ROOT, capture_output=True, check=False).stdout != ours:
         pytest.skip("this Python or this folder is closed to other accounts")

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from resolver.core import codes, forget, store
+from resolver.config.values import Endpoint
+from resolver.core import codes, flush, store
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.query import answer, forward
-from resolver.query.accept_places import Bounds
+from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.query.cache import STEPS_A_TURN
-from resolver.values import Endpoint
 from tests.fakes import upstream
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
@@ -169,8 +169,8 @@ def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
     unfold(b"\5other\4test\0", 0, 12, wanted)
     for number in range(1, 31):
         store.keep(memory, number, number, 0, 300, 1, 0, store.POSITIVE, body, len(body), b"\0", 0)
-    search, turns = forget.Search(wanted, False), 1
-    while forget.forget(memory, search, STEPS_A_TURN):
+    search, turns = flush.Search(wanted, False), 1
+    while flush.forget(memory, search, STEPS_A_TURN):
         turns += 1
     assert 5 <= turns <= 30
 

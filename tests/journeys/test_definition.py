@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from resolver.core import codes, policy
-from resolver.core.local import Zones
+from resolver.core.local_zones import Zones
 from resolver.count import definition as printed
 from resolver.query import block
 from resolver.query.accept_datagram import client_octets

@@ -26,10 +26,11 @@ import dns.message
 import dns.rcode
 import pytest
 
-from resolver import config, service
+from resolver.config import config
 from resolver.count.metrics import EXCHANGE, EXCHANGE_SUM, METRICS
-from resolver.counting import Counting
 from resolver.query import forward_server
+from resolver.service import service
+from resolver.service.counting import Counting
 from tests.fakes.upstream import Upstream, serve
 from tests.journeys.differencing import BLOCKED, Interval, between, candidates
 from tests.journeys.processes import Site, query_for

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from resolver import config
-from resolver.authority import statement
+from resolver.config import config
 from resolver.count.bookkeeping import Bookkeeping, ListNow
 from resolver.count.ledger import Ledger
 from resolver.count.metrics import Labels, Series
@@ -28,6 +27,7 @@ from resolver.feed import approve, decide, poll
 from resolver.feed.approve import Action, Signer
 from resolver.feed.decide import Signed
 from resolver.feed.release import Covered, Releases
+from resolver.signed import statement
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer, wire
 from tests.fakes.upstream import in_thread

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from resolver.authority import statement
+from resolver.signed import statement
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys.processes import REAL, RESOLVER, Site, asked, honest, wait_for
 from tests.journeys.running import HOST, PAGE_V4, ROOT
@@ -86,7 +86,7 @@ class Fleet:
 
 def public_of(site: Site) -> bytes:
     """The public key that a host shows, made here where it has none yet."""
-    from resolver import config
+    from resolver.config import config
     from resolver.feed import poll
 
     return statement.pem_of(statement.public_of(poll.host_key_of(config.load(site.config), make=True)))

@@ -38,7 +38,7 @@ ENOUGH = 20
 
 def kill_at(step: str, when: str) -> None:
     """Be the service, but with no process any more before or after one step of an update."""
-    from resolver import cli
+    from resolver.cli import main
 
     recover = poll.Feed.recover
     where, method, _ = STEPS[step]
@@ -48,7 +48,7 @@ def kill_at(step: str, when: str) -> None:
         setattr(where, method, killed(getattr(where, method), when))
 
     poll.Feed.recover = recovered  # type: ignore[method-assign]  # what this launcher is for
-    sys.exit(cli.main(sys.argv[1:]))
+    sys.exit(main.main(sys.argv[1:]))
 
 
 def launcher(step: str, when: str) -> Sequence[str]:
@@ -154,7 +154,7 @@ def test_killed_at_a_step_of_an_update(step: str, when: str, good: int, site: Si
     goes_on(site)
 
 
-@pytest.mark.parametrize("module", ["resolver.feed.source_tuf", "resolver.feed.compile"])
+@pytest.mark.parametrize("module", ["resolver.feed.fetch.tuf", "resolver.feed.names.compile"])
 def test_killed_while_a_child_works(module: str, site: Site) -> None:
     service = site.launch()
     child_of(service, module)
@@ -164,7 +164,7 @@ def test_killed_while_a_child_works(module: str, site: Site) -> None:
     goes_on(site)
 
 
-@pytest.mark.parametrize("module", ["resolver.feed.source_tuf", "resolver.feed.compile"])
+@pytest.mark.parametrize("module", ["resolver.feed.fetch.tuf", "resolver.feed.names.compile"])
 def test_a_child_that_is_killed_costs_one_update(module: str, site: Site) -> None:
     with site.started(until="") as service:
         os.kill(child_of(service, module), signal.SIGKILL)

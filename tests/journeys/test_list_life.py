@@ -23,14 +23,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from resolver.authority.shapes import Custom
 from resolver.core import codes, image, siphash
-from resolver.feed import activate, approve, audit, decide, guard, seal, suffixes, update
-from resolver.feed import compile as compiling
+from resolver.feed import activate, approve, audit, decide, guard, seal, update
 from resolver.feed.approve import Action, Refused, Signer
-from resolver.feed.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.messages import Compiled, CompileRequest, Facts
+from resolver.feed.names import compile as compiling
+from resolver.feed.names import suffixes
+from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.processes import Handles, Known, UpdateFailed
+from resolver.signed.metadata import Custom
 from tests.fakes.enforcer import Enforcer, wire
 
 BEGINS = 1_700_000_000

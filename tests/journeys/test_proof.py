@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from resolver.authority import statement
 from resolver.feed import audit
+from resolver.signed import statement
 from tests.journeys.processes import Site, asked, hang_up, list_of, wait_for
 from tests.journeys.running import LIST_ID, PAGE_V4
 
@@ -19,7 +19,7 @@ BLOCKED = f"{PAGE_V4} EDE 4"
 
 def serve_a_liar() -> None:
     """Be the service; while a file `lie` is in its folder it answers synthetic names over TCP with SERVFAIL."""
-    from resolver import cli
+    from resolver.cli import main
     from resolver.query.answer import Answer
 
     answer = Answer.answer
@@ -30,7 +30,7 @@ def serve_a_liar() -> None:
         return answer(self, packet, client, stream)
 
     Answer.answer = answer_or_lie  # type: ignore[method-assign]  # what this launcher is for
-    sys.exit(cli.main(sys.argv[1:]))
+    sys.exit(main.main(sys.argv[1:]))
 
 
 def receipt_of(site: Site, serial: int) -> dict[str, Any]:

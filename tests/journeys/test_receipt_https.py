@@ -9,8 +9,9 @@ import dns.rrset
 import pytest
 import trustme
 
-from resolver.authority import publish, statement, verify
+from resolver.authority import publish, verify
 from resolver.feed import audit
+from resolver.signed import statement
 from tests.fakes.https import Server
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys.processes import REAL, Site, asked, hang_up, honest, list_of, wait_for

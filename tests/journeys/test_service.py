@@ -140,7 +140,7 @@ def test_a_stop_while_a_list_is_fetched(moment: str, site: Site) -> None:
         elif moment == "a child":
             wait_for(lambda: descendants(service.process.pid), "a child")
         else:
-            child_of(service, {"fetch": "resolver.feed.source_tuf", "compile": "resolver.feed.compile"}[moment])
+            child_of(service, {"fetch": "resolver.feed.fetch.tuf", "compile": "resolver.feed.names.compile"}[moment])
         below = descendants(service.process.pid)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(5) == 0

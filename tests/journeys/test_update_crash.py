@@ -151,7 +151,7 @@ def test_a_process_of_an_update_dies_with_the_service(world: Authority, tmp_path
 import asyncio
 from resolver.feed import processes
 async def main():
-    async with processes._child("resolver.feed.compile", (), 60.0) as child:
+    async with processes._child("resolver.feed.names.compile", (), 60.0) as child:
         print(child.pid, flush=True)
         await asyncio.Event().wait()
 asyncio.run(main())

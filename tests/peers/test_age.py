@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from resolver.authority import publish, recipients
-from resolver.feed import age
+from resolver.feed.fetch import age
 from tests.fakes.enforcer import Enforcer
 
 DATA = b"a.test\n=b.test\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from resolver.authority import statement
-from resolver.evidence import bundle, page
+from resolver.evidence import bundle, summary
 from resolver.evidence.bundle import Bundle
+from resolver.signed import statement
 from tests.peers.test_page_chromium import chromium
 from tests.unit.evidence import april
 from tests.unit.evidence.conftest import issued, of_april, written
@@ -63,7 +63,7 @@ async def test_a_browser_prints_two_pages(
         "quiet": bundle.bundle_of(bundle.statement_of(of_april) | {"lists": (), "receipts": ()}),
     }[kind]
     path, file = program("chromium"), tmp_path / "evidence.html"
-    file.write_text(page.as_html(told, "c" * 64, "ab12" * 4))
+    file.write_text(summary.as_html(told, "c" * 64, "ab12" * 4))
     async with chromium(path, tmp_path / "profile", 9) as browser:
         for part in ("Network", "Runtime", "Log", "Page"):
             await browser.do(f"{part}.enable")

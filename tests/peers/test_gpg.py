@@ -13,10 +13,10 @@ import msgspec
 import pytest
 import trustme
 
-from resolver.feed.confine import Failed
-from resolver.feed.gpg import Gpg
+from resolver.feed.fetch.gpg import Gpg
 from resolver.feed.messages import FetchRequest, Reason
 from resolver.feed.processes import FETCH_MEMORY_BYTES, memory_file
+from resolver.feed.sandbox import Failed
 from tests import canaries
 from tests.fakes.enforcer import Enforcer, all_bytes_below
 from tests.fakes.https import Server
@@ -338,8 +338,8 @@ def test_it_works_under_what_the_unit_asks_of_the_kernel(program: Program, us: P
         )  # fmt: skip
         sandbox = ("/usr/bin/python3", Path(__file__).with_name("sandbox.py"), SERVICE, sys.executable)
         ended = subprocess.run(
-            [*map(str, sandbox), "-c", "from resolver.feed import child, confine, source_openpgp as it; "
-             "confine.run(lambda: child.work(it.fetch))"],
+            [*map(str, sandbox), "-c", "from resolver.feed import sandbox; "
+             "from resolver.feed.fetch import child, openpgp as it; sandbox.run(lambda: child.work(it.fetch))"],
             input=msgspec.json.encode(request) + b"\ngo\n", capture_output=True, pass_fds=(output,), cwd=ROOT,
             check=False,
         )  # fmt: skip

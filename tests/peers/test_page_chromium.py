@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from resolver import config, quiet_http
+from resolver import quiet_http
+from resolver.config import config
 from resolver.page.render import render
 from resolver.page.show import Page
 

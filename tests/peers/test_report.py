@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resolver.count import report
+from resolver.count.report import report
 from tests.peers.test_page_chromium import chromium
 from tests.unit.count import spring
 

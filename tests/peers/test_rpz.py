@@ -10,10 +10,11 @@ import pytest
 import trustme
 from msgspec.structs import replace
 
-from resolver.feed import processes, source_zone
-from resolver.feed.confine import Failed
+from resolver.feed import processes
+from resolver.feed.fetch import zone as source_zone
+from resolver.feed.fetch.zone_stream import Connection
 from resolver.feed.messages import Facts, FetchRequest, Reason
-from resolver.feed.transfer_stream import Connection
+from resolver.feed.sandbox import Failed
 from tests import canaries
 from tests.fakes.enforcer import all_bytes_below
 from tests.fakes.primary import key_file

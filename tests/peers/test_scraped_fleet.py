@@ -25,9 +25,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from resolver import cli, report_verbs
-from resolver.count.report_days import DAY, DAY_S, midnight
-from resolver.count.report_prometheus import AFTER_S, Server
+from resolver.cli import main, verbs_report
+from resolver.count.report.days import DAY, DAY_S, midnight
+from resolver.count.report.prometheus import AFTER_S, Server
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys.processes import REAL, Site, asked, hang_up, honest, wait_for
 from tests.journeys.running import HOST, PAGE_V4, Service, stop
@@ -207,14 +207,14 @@ def over(monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> Iterator[tup
 
     with monkeypatch.context() as patched:
         patched.setattr(Server, "ask", at_its_bounds)
-        patched.setattr(report_verbs.time, "time", lambda: end + 2 * AFTER_S)
+        patched.setattr(verbs_report.time, "time", lambda: end + 2 * AFTER_S)
         yield days[0], days[1]
 
 
 def reported(capsys: pytest.CaptureFixture[str], site: Site, days: tuple[date, date], *more: str) -> Told:
     """What `report` says of these days."""
     words = ["report", "--config", str(site.config), "--from", str(days[0]), "--to", str(days[1]), "--by", "region"]
-    assert cli.main([*words, "--format", "json", *more]) == 0
+    assert main.main([*words, "--format", "json", *more]) == 0
     found = {}
     for one in json.loads(capsys.readouterr().out)["places"]:
         counts = [(month["attempts"] or 0, month["blocked_queries"] or 0) for month in one["months"]]

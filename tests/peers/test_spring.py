@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import pytest
 
-from resolver.count import report
-from resolver.count.report_prometheus import Server
+from resolver.count.report import report
+from resolver.count.report.prometheus import Server
 from tests.unit.count import spring
 
 pytestmark = pytest.mark.timeout(300)  # The first one fills the Prometheus of all.

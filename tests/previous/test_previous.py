@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from resolver import config
-from resolver.authority.shapes import Custom
+from resolver.config import config
 from resolver.core import codes
 from resolver.feed import audit, state
 from resolver.feed.messages import Facts, Reason
 from resolver.feed.seal import load_keys
 from resolver.feed.store import Store
+from resolver.signed.metadata import Custom
 from tests.journeys.processes import Site, asked
 from tests.journeys.running import HOST, free_ports
 from tests.previous import make, reading

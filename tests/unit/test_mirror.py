@@ -52,8 +52,8 @@ def test_no_file_is_too_long_to_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
-# What a signal handler runs can be no Python; resolver/crash.py is its face, and has the test.
-IN_C = {"resolver._crash": "resolver/_crash.c"}
+# What a signal handler runs can be no Python; resolver/service/host/crash.py is its face, and has the test.
+IN_C = {"resolver.service.host._crash": "resolver/service/host/_crash.c"}
 
 
 def test_every_typed_module_of_core_is_compiled_and_none_is_optional() -> None:

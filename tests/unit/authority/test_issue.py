@@ -4,7 +4,7 @@ import pytest
 
 from resolver.authority.issue import Issue, entries_of
 from resolver.authority.repository import Refused
-from resolver.config import MAX_TARGET_BYTES
+from resolver.config.config import MAX_TARGET_BYTES
 
 
 def issue(data: bytes = b"a.test\n=b.test\n", **changes: object) -> Issue:

@@ -9,13 +9,14 @@ import pyrage
 import pytest
 from msgspec.structs import replace
 
-from resolver import whole
+from resolver import atomic_file
 from resolver.authority import publish
 from resolver.authority.publish import Issue
 from resolver.authority.repository import AuthorityError, Refused, Repository
-from resolver.feed import processes, source_tuf
-from resolver.feed.confine import Failed
+from resolver.feed import processes
+from resolver.feed.fetch import tuf as source_tuf
 from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.sandbox import Failed
 
 NOW = float(int(time.time()))
 DATA = b"a.test\n=b.test\n"
@@ -268,7 +269,7 @@ def test_a_publish_that_is_cut_short_is_seen_whole_or_not_at_all(
 ) -> None:
     publish.publish(folder, issue(), now=NOW)
     left = [number]
-    real = whole.write
+    real = atomic_file.write
 
     def failing(path: Path, data: bytes, mode: int) -> None:
         left[0] -= 1
@@ -277,7 +278,7 @@ def test_a_publish_that_is_cut_short_is_seen_whole_or_not_at_all(
         real(path, data, mode)
 
     with monkeypatch.context() as patch:
-        patch.setattr(whole, "write", failing)
+        patch.setattr(atomic_file, "write", failing)
         with pytest.raises(OSError, match="No space"):
             publish.publish(folder, issue(2, b"c.test"), now=NOW)
     assert fetched(folder)[1] == DATA

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 from tuf.api.metadata import Metadata, Root, Targets
 
-from resolver.authority import publish, statement, verify
+from resolver.authority import publish, verify
 from resolver.authority.publish import Issue
 from resolver.authority.repository import Refused, Repository
 from resolver.feed import receipt
 from resolver.feed.state import Record
+from resolver.signed import statement
 
 NOW = float(int(time.time()))
 DATA = b"a.test\n=b.test\n"

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from resolver.count import report
 from resolver.count.ledger import Beat, Ledger, ListBeat, Total
 from resolver.count.metrics import Series
-from resolver.count.report_days import DAY, DayFacts, Days, Place, from_ledger
-from resolver.count.report_figures import Report
+from resolver.count.report import report
+from resolver.count.report.days import DAY, DayFacts, Days, Place, from_ledger
+from resolver.count.report.figures import Report
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 BEAT_S = 86400

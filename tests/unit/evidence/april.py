@@ -8,16 +8,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from resolver import config
-from resolver.authority import statement
+from resolver.config import config
 from resolver.count.ledger import Beat, Ledger, ListBeat, Total
 from resolver.count.metrics import Series
-from resolver.count.report_days import DAY, midnight
-from resolver.feed import details, receipt, seal
+from resolver.count.report.days import DAY, midnight
+from resolver.feed import audit_details, receipt, seal
 from resolver.feed.audit import Audit, Event
 from resolver.feed.outbox import Outbox
 from resolver.feed.receipt import Proof, Tested
 from resolver.feed.state import Record
+from resolver.signed import statement
 
 FIRST, LAST = date(2025, 3, 25), date(2025, 5, 31)
 NOW = float(midnight(date(2025, 6, 2)))
@@ -125,38 +125,53 @@ def write_log(log: Audit) -> None:
         log.append(event, at(when), list_id=list_id, serial=serial, digest=digest(serial), detail=detail)
 
     def signed(action: str, person: tuple[str, str]) -> str:
-        return details.approved(action, *person, 1000)
+        return audit_details.approved(action, *person, 1000)
 
-    say("03-20 12:00", Event.IN_FORCE, 10, details.issued(at("03-20 11:00")))
-    say("03-21 12:00", Event.IN_FORCE, 4, details.issued(at("03-21 11:00")), "second")
-    say("03-30 09:00", Event.RELEASED_NAME, 10, details.of_release(1, 1733, details.released(at("04-06 09:00"), 1000)))
-    say("04-02 10:00", Event.IN_FORCE, 11, details.issued(at("04-02 06:00")))
-    say("04-03 10:00", Event.IN_FORCE, 11, details.issued(at("04-02 06:00")))
-    say("04-06 09:00", Event.RELEASE_ENDED, 10, details.of_release(1, 1733, "its time is over"))
-    say("04-09 08:00", Event.IN_FORCE, 12, details.issued(at("04-07 08:00")))
-    say("04-12 09:00", Event.HELD, 13, details.held(("growth", "refused"), at("04-12 08:00")))
+    say("03-20 12:00", Event.IN_FORCE, 10, audit_details.issued(at("03-20 11:00")))
+    say("03-21 12:00", Event.IN_FORCE, 4, audit_details.issued(at("03-21 11:00")), "second")
+    say(
+        "03-30 09:00",
+        Event.RELEASED_NAME,
+        10,
+        audit_details.of_release(1, 1733, audit_details.released(at("04-06 09:00"), 1000)),
+    )
+    say("04-02 10:00", Event.IN_FORCE, 11, audit_details.issued(at("04-02 06:00")))
+    say("04-03 10:00", Event.IN_FORCE, 11, audit_details.issued(at("04-02 06:00")))
+    say("04-06 09:00", Event.RELEASE_ENDED, 10, audit_details.of_release(1, 1733, "its time is over"))
+    say("04-09 08:00", Event.IN_FORCE, 12, audit_details.issued(at("04-07 08:00")))
+    say("04-12 09:00", Event.HELD, 13, audit_details.held(("growth", "refused"), at("04-12 08:00")))
     say("04-12 21:00", Event.APPROVED, 13, signed("approve", ANNA))
     say("04-13 07:00", Event.APPROVED, 13, signed("approve", BEN))
     say("04-13 07:00", Event.RELEASED, 13)
-    say("04-13 07:00", Event.IN_FORCE, 13, details.issued(at("04-12 08:00")))
+    say("04-13 07:00", Event.IN_FORCE, 13, audit_details.issued(at("04-12 08:00")))
     say("04-13 20:00", Event.SUSPENDED, 13)
     say("04-14 09:00", Event.APPROVED, 13, signed("resume", ANNA))
     say("04-14 09:10", Event.APPROVED, 13, signed("resume", BEN))
     say("04-14 09:10", Event.RESUMED, 13)
     say("04-15 06:00", Event.QUARANTINED, 14, "digests")
-    say("04-20 09:00", Event.RELEASED_NAME, 13, details.of_release(2, 17, details.released(at("05-20 09:00"), 1000)))
-    say("04-20 15:00", Event.RELEASE_CONFIRMED, 13, details.of_release(2, 17, details.confirmed(*BEN)))
-    say("04-22 09:00", Event.RELEASED_NAME, 13, details.of_release(3, None, details.released(at("05-22 09:00"), 1000)))
+    say(
+        "04-20 09:00",
+        Event.RELEASED_NAME,
+        13,
+        audit_details.of_release(2, 17, audit_details.released(at("05-20 09:00"), 1000)),
+    )
+    say("04-20 15:00", Event.RELEASE_CONFIRMED, 13, audit_details.of_release(2, 17, audit_details.confirmed(*BEN)))
+    say(
+        "04-22 09:00",
+        Event.RELEASED_NAME,
+        13,
+        audit_details.of_release(3, None, audit_details.released(at("05-22 09:00"), 1000)),
+    )
     say("04-25 10:00", Event.APPROVED, 12, signed("rollback", ANNA))
     say("04-25 10:00", Event.QUARANTINED, 13, "taken out")
     say("04-25 10:00", Event.GONE_BACK, 12)
     say("04-25 18:00", Event.ROLLBACK_CONFIRMED, 12, signed("rollback", BEN))
-    say("04-28 09:00", Event.HELD, 5, details.held(("shrink",), at("04-28 08:00")), "second")
-    say("04-30 20:00", Event.HELD, 15, details.held(("growth",), at("04-30 19:00")))
+    say("04-28 09:00", Event.HELD, 5, audit_details.held(("shrink",), at("04-28 08:00")), "second")
+    say("04-30 20:00", Event.HELD, 15, audit_details.held(("growth",), at("04-30 19:00")))
     say("05-01 08:00", Event.RELEASED, 15)
-    say("05-01 08:00", Event.IN_FORCE, 15, details.issued(at("04-30 19:00")))
+    say("05-01 08:00", Event.IN_FORCE, 15, audit_details.issued(at("04-30 19:00")))
     say("05-02 08:00", Event.RELEASED, 5, "", "second")
-    say("05-02 08:00", Event.IN_FORCE, 5, details.issued(at("04-28 08:00")), "second")
+    say("05-02 08:00", Event.IN_FORCE, 5, audit_details.issued(at("04-28 08:00")), "second")
 
 
 def write_receipts(state: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from resolver import config
-from resolver.authority import statement
+from resolver.config import config
 from resolver.evidence import bundle, chain, collect, month
 from resolver.evidence.bundle import Bundle
 from resolver.feed import seal
+from resolver.signed import statement
 from tests.unit.evidence import april
 
 Change = Callable[[Bundle], Bundle]

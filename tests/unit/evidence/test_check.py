@@ -9,11 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from resolver.authority import statement
 from resolver.evidence import bundle, check, counts
 from resolver.evidence.bundle import Bundle, Issue, Receipt, Sums
 from resolver.evidence.check import Refused
 from resolver.feed import audit
+from resolver.signed import statement
 
 Said = dict[str, Any]
 Again = Callable[[Bundle], bytes]

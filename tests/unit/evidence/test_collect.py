@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from resolver import config
-from resolver.authority import statement
+from resolver.config import config
 from resolver.count.ledger import LedgerUnusable
-from resolver.evidence import bundle, check, collect, month, words
+from resolver.evidence import bundle, check, collect, month, summary_rows
 from resolver.evidence.bundle import Bundle, Mark
 from resolver.evidence.collect import LogDiffers, read_log
 from resolver.feed import audit, seal
+from resolver.signed import statement
 from tests.unit.evidence import april
 
 APRIL, MAY = month.whole("2025-04"), month.whole("2025-05")
@@ -95,9 +95,9 @@ def test_a_compile_host_without_a_ledger_tells_its_log_alone(host: Path) -> None
     assert (made.totals.attempts, made.coverage.beats) == (None, 0)
     signed = statement.sign(bundle.statement_of(made), seal.host_key(host / "state", make=False))
     check.verified(check.opened(signed), pinned=True)
-    assert words.headline(made)[2] == ("-", "of the time enforced")
-    assert words.gaps(made).startswith("No beat tells of the month")
-    assert next(words.enforced(made))[1] == "-"
+    assert summary_rows.headline(made)[2] == ("-", "of the time enforced")
+    assert summary_rows.gaps(made).startswith("No beat tells of the month")
+    assert next(summary_rows.enforced(made))[1] == "-"
 
 
 def test_nothing_of_a_list_is_named_but_numbers(issued: tuple[bytes, bytes]) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from resolver.count import definition, report
+from resolver.count import definition
 from resolver.count.ledger import Beat, Ledger, LedgerUnusable, ListBeat, Total
 from resolver.count.metrics import Series
+from resolver.count.report import report
 from resolver.evidence import counts, month
 from resolver.evidence.bundle import Day, Sums
 from tests.unit.evidence import april

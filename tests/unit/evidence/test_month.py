@@ -2,7 +2,7 @@
 
 import pytest
 
-from resolver.count.report_days import midnight
+from resolver.count.report.days import midnight
 from resolver.evidence import month
 from resolver.evidence.month import NotAMonth
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from resolver.authority import statement
 from resolver.evidence import month, receipts
 from resolver.feed import seal
+from resolver.signed import statement
 from tests.unit.evidence import april
 
 FOLDER = Path("state/receipts")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trustme
 
-from resolver.config import Source
+from resolver.config.config import Source
 from resolver.feed.certificates import End, ends, first_end
 
 

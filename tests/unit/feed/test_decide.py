@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from resolver.feed import approve, audit, decide, details
+from resolver.feed import approve, audit, audit_details, decide
 from resolver.feed.approve import Action, Refused, Signer
 from resolver.feed.decide import Decided, Signed
 from tests.fakes.authority import Authority, names
@@ -73,7 +73,7 @@ async def test_what_is_held_takes_two_persons_and_outlives_a_restart(resolver: E
     ]
     record = resolver.list.state.in_force
     assert record is not None
-    assert said(resolver)[-1] == ("in_force", 8, details.issued(record.issued))
+    assert said(resolver)[-1] == ("in_force", 8, audit_details.issued(record.issued))
     with pytest.raises(Refused, match="nothing is held"):
         await sign(resolver, Action.APPROVE, 8, "carl")
 

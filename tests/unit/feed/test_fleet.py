@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from resolver.authority import statement
 from resolver.feed import manifest
 from resolver.feed.manifest import Manifest
+from resolver.signed import statement
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import all_bytes_below
 from tests.fakes.fleet import CompileHost, pair

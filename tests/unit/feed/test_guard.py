@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from resolver.config import Guard
+from resolver.config.config import Guard
 from resolver.feed.guard import Counts, Hold, holds
 
 RULES = Guard(growth=0.2, shrink=0.2, expect_entries=(10, 100), refused=0.05)

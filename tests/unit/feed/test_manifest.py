@@ -3,9 +3,9 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver.authority import statement
 from resolver.feed import manifest
 from resolver.feed.manifest import Manifest, ManifestBroken, Released, ReleasesSaid
+from resolver.signed import statement
 from tests.unit.feed.test_state import record
 
 KEY = Ed25519PrivateKey.generate()

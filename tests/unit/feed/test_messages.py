@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from resolver.authority.shapes import Custom
-from resolver.feed import guard, messages, read
+from resolver.feed import guard, messages
+from resolver.feed.names import read
+from resolver.signed.metadata import Custom
 
 FACTS = messages.Facts(
     digest="a" * 64,

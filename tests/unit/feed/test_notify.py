@@ -12,7 +12,7 @@ import dns.opcode
 import dns.tsig
 import pytest
 
-from resolver import config
+from resolver.config import config
 from resolver.feed import notify
 from tests.fakes.primary import KEY, OTHER, ZONE, key_file
 from tests.unit.query.parts import until

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver.authority import statement
-from resolver.config import Source
+from resolver.config.config import Source
 from resolver.feed.outbox import Outbox
 from resolver.feed.transport import NotFetched
+from resolver.signed import statement
 
 KEY = Ed25519PrivateKey.generate()
 SAID = {"kind": "receipt", "list": "demo"}

@@ -87,7 +87,7 @@ async def test_a_process_has_an_empty_environment_and_no_name_in_its_arguments(
     does(stand_in, f'env > {tmp_path}/env; echo "$@" > {tmp_path}/args')
     assert await failing() is Reason.PROCESS
     assert "a.test" not in (tmp_path / "env").read_text()
-    assert (tmp_path / "args").read_text() == "-I -m resolver.feed.compile\n"
+    assert (tmp_path / "args").read_text() == "-I -m resolver.feed.names.compile\n"
 
 
 async def test_a_memory_file_is_read_from_its_start() -> None:

@@ -2,8 +2,8 @@
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver.authority import statement
 from resolver.feed import receipt
+from resolver.signed import statement
 from tests.unit.feed.test_state import record
 
 TESTED = receipt.Tested(digests=1000, unlisted=1000)

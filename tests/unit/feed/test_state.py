@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from resolver.authority.shapes import Custom
 from resolver.feed import state
 from resolver.feed.messages import Facts, Reason
 from resolver.feed.state import Floor, Held, Record, State
+from resolver.signed.metadata import Custom
 
 
 def record(serial: int = 7, digest: str = "7", **changes: object) -> Record:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver import config
+from resolver.config import config
 from resolver.page import render as render_module
 from resolver.page.render import (
     MAX_BYTES,

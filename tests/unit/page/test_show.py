@@ -5,7 +5,8 @@ import logging
 import aiohttp
 import pytest
 
-from resolver import config, quiet_http
+from resolver import quiet_http
+from resolver.config import config
 from resolver.page.render import render
 from resolver.page.show import Page
 from tests.unit.wire import exchange

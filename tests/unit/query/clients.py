@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from resolver.query.accept_places import Bounds
+from resolver.config.values import Endpoint
+from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
-from resolver.values import Endpoint
 from tests.unit.query.parts import until
 from tests.unit.query.senders import Answers, framed, quiet
 

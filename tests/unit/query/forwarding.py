@@ -8,9 +8,9 @@ from typing import Any
 
 import dns.message
 
+from resolver.config.values import Endpoint
 from resolver.core.question import Question, parse
 from resolver.query.forward import Forward, Unanswered
-from resolver.values import Endpoint
 from tests.fakes.upstream import HOST, Upstream, records
 from tests.unit.query.parts import Message, open_sockets, until
 

@@ -20,19 +20,19 @@ import dns.name
 import dns.rcode
 import dns.rrset
 
+from resolver.config.values import prefixes
 from resolver.core import admit, codes, entries, image, policy, store, tally
-from resolver.core.local import Zones
+from resolver.core.crash_shape import Shape
+from resolver.core.local_zones import Zones
 from resolver.core.question import Question
 from resolver.core.reply import Replies
-from resolver.core.shape import Shape
 from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Answer, Tables
 from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Outcome, Unanswered, build_query
 from resolver.query.respond import Respond
-from resolver.tables import ranges
-from resolver.values import prefixes
+from resolver.service.in_force import ranges
 
 KEY = bytes(range(16))
 CLIENT = client_octets("192.0.2.10")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.config.values import Endpoint
 from resolver.query import accept_datagram
 from resolver.query.accept_datagram import Datagrams, client_octets
-from resolver.values import Endpoint
 from tests.parity.cases import of
 from tests.unit.query.parts import until
 from tests.unit.query.senders import Answers, asks, quiet

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from resolver.config.values import Endpoint
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Everywhere, datagrams, streams
-from resolver.values import Endpoint
 from tests.unit.query.parts import open_sockets
 
 BOTH = [Endpoint("127.0.0.1", 0), Endpoint("::1", 0)]

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.config.values import Endpoint
 from resolver.query import accept_connection, accept_sockets, accept_stream
 from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_stream import Streams
-from resolver.values import Endpoint
 from tests.parity.cases import of
 from tests.unit.query.clients import LOOPBACK, bounds, listening
 from tests.unit.query.parts import House, query, reply_of, tables, until

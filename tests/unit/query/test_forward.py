@@ -10,10 +10,10 @@ import dns.message
 import dns.rdatatype
 import pytest
 
+from resolver.config.values import Endpoint
 from resolver.core import codes
 from resolver.query import forward, forward_exchange
 from resolver.query.forward import Forward, Overloaded, Unanswered, build_query, local_loops
-from resolver.values import Endpoint
 from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
 from tests.unit.query.parts import query, until

@@ -7,9 +7,9 @@ import time
 import dns.message
 import pytest
 
+from resolver.config.values import Endpoint
 from resolver.query import forward_datagram
 from resolver.query.forward_datagram import Datagrams, Refused
-from resolver.values import Endpoint
 from tests.fakes.upstream import HOST, Upstream, Way, records, serve
 from tests.unit.query.parts import open_sockets, query, until
 

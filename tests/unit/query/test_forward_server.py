@@ -11,11 +11,11 @@ from statistics import mean
 
 import pytest
 
+from resolver.config.values import Endpoint
 from resolver.query import forward_server
 from resolver.query.forward import Unanswered
 from resolver.query.forward_server import LEAST_FOR_QUANTILES, USUAL_FOR_QUANTILES, Server
 from resolver.query.forward_wheel import Wheel
-from resolver.values import Endpoint
 from tests.fakes.upstream import HOST, Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, exchange, parsed
 from tests.unit.query.parts import query, until

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from resolver.config.values import Endpoint
 from resolver.query.forward_stream import ask_by_stream
-from resolver.values import Endpoint
 from tests.unit.query.parts import open_sockets, query, reply_of, until
 
 ASKED = query("open.test")

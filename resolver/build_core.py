@@ -1,0 +1,54 @@
+"""Building the compiled core: setuptools' step, which tells what to install where the compiler fails.
+
+Used by pyproject.toml while a package is built; nothing at run time imports it. A module that does not
+compile stops the install: there is no silent fall-back to Python.
+"""
+
+import os
+import shlex
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
+
+
+def advice(compiler: str, include: Path) -> str:
+    """One line that names the Debian packages to install after `compiler` failed with `include`."""
+    if shutil.which(compiler) is None:
+        return f"no C compiler ({compiler} not found); on Debian: apt-get install gcc libc6-dev"
+    if not (include / "Python.h").is_file():
+        return f"no Python.h in {include}; on Debian: apt-get install python3-dev"
+    return f"the C compiler {compiler} failed; on Debian: apt-get install gcc libc6-dev python3-dev"
+
+
+# GCC 12.2 (Debian 12) gets `bits & FLAG` wrong in its peephole2 pass, from -O2 on: listed names passed.
+# Other compilers pass over the option or warn of it; it costs nothing that can be measured.
+# Lines without variables (-g1) are all that addr2line needs; what Python's -g writes costs a third of the time.
+COMPILER_OPTIONS = ["-fno-peephole2", "-g1"]
+# Debian's compiler does so by itself, others may not; a crash report tells which build it was by it.
+LINKER_OPTIONS = ["-Wl,--build-id"]
+
+
+class BuildCore(build_ext):
+    """Compiles core and _crash.c; on failure the last line says which Debian package is missing."""
+
+    def build_extensions(self) -> None:
+        for extension in self.extensions:
+            extension.extra_compile_args = [*extension.extra_compile_args, *COMPILER_OPTIONS]
+            extension.extra_link_args = [*extension.extra_link_args, *LINKER_OPTIONS]
+        # Cython is not made for threads, compilers are processes of their own: first all C, then one compiler a core.
+        translate: Callable[..., list[Extension]] = cythonize
+        for extension, translated in zip(self.extensions, translate(self.extensions, quiet=True), strict=True):
+            extension.sources = translated.sources
+        self.parallel = self.parallel or len(os.sched_getaffinity(0))
+        try:
+            super().build_extensions()
+        except (CompileError, ExecError, LinkError, PlatformError) as error:
+            command = getattr(self.compiler, "compiler_so", None) or ["cc"]
+            line = advice(shlex.split(command[0])[0], Path(sysconfig.get_paths()["include"]))
+            raise SystemExit(f"{error}\nblocklist-resolver: the core was not compiled: {line}") from error

@@ -1,0 +1,1 @@
+"""What is typed: verbs, screens and the terminal."""

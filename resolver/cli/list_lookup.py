@@ -1,0 +1,215 @@
+"""What is written of the lists on this host, for `list check` and its siblings; no service need run.
+
+Rules:
+1. A name is judged by core.policy and by the saved images, as the service would judge it.
+2. What is said of a name is the list, the serial and how it is covered; the name itself is never repeated.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import idna
+
+from resolver.config.config import Config
+from resolver.core import codes, image, policy
+from resolver.core.name import Name, unfold
+from resolver.feed import poll, release, released
+from resolver.feed.activate import ImageUnusable
+from resolver.feed.names.suffixes import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
+from resolver.feed.released import Free
+from resolver.feed.seal import KeyUnusable
+from resolver.feed.state import Record
+from resolver.feed.store import StateUnreadable, Store
+from resolver.signed import statement
+
+
+class ListUnreadable(Exception):
+    """What is written of a list cannot be used; says which list and why."""
+
+
+class NotAName(Exception):
+    """The text is no domain name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """That a list in force speaks of a name: itself, by an entry above it (subtree), or as an exception.
+
+    line: of the list, None where it is not known. but: why it is not blocked all the same, "" where it is.
+    """
+
+    list_id: str
+    serial: int
+    how: str
+    line: int | None = None
+    but: str = ""
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f", line {self.line}"
+        but = f", but {self.but}: not blocked" if self.but else ""
+        return f"listed by {self.list_id} serial {self.serial}{line} ({self.how}){but}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    list_id: str
+    record: Record
+    view: memoryview
+    key: bytes
+    store: Store
+    suspended: bool
+    lifted: bool
+
+    def find(self, name: Name) -> Finding | None:
+        """What the list says of a name; an entry that does not count is told where none does."""
+        approved, suspended = self.record.approved, self.suspended
+        found = self._find(name, approved=approved, suspended=suspended)
+        if found is not None:
+            return replace(found, but="lifted") if self.lifted and found.how != "exception" else found
+        new = self._find(name, approved=approved, suspended=False)
+        if new is not None:
+            return replace(new, but="suspended")
+        waits = self._find(name, approved=True, suspended=False)
+        return None if waits is None else replace(waits, but=f"set aside{self._reason(waits.line)}")
+
+    def _reason(self, line: int | None) -> str:
+        """Why a line is set aside, in brackets, where it is among the first ones whose reason is kept."""
+        reasons = [reason for reason, lines in self.record.set_aside_lines.items() if line in lines]
+        return f" ({reasons[0]})" if reasons else ""
+
+    def _find(self, name: Name, *, approved: bool, suspended: bool) -> Finding | None:
+        # As a member that releases, a list tells an exception from a name it says nothing of.
+        member = policy.Member(self.view, None, slot=0, release=True, approved=approved, suspended=suspended)
+        verdict = policy.Verdict()
+        said = policy.decide(policy.Generation(self.record.generation, self.key, (member,)), name, 1, verdict)
+        if said == codes.ASK:
+            raise ListUnreadable("a saved image cannot be searched")
+        if verdict.released:
+            return Finding(self.list_id, self.record.serial, "exception")
+        if said == codes.PASS:
+            return None
+        slot = image.slot_of(self.view, verdict.low, verdict.high)
+        line = self.store.line(self.record, slot, image.header(self.view).slots)
+        how = "itself" if verdict.depth == name.labels else "subtree"
+        return Finding(self.list_id, self.record.serial, how, line)
+
+
+def wire(text: str) -> bytes:
+    """The wire format of a name as a person writes it (UTS 46 beyond ASCII); NotAName otherwise."""
+    try:
+        plain = text.encode("ascii") if text.isascii() else idna.encode(text, uts46=True)
+    except idna.IDNAError:
+        raise NotAName("not a domain name") from None
+    labels = plain.removesuffix(b".").split(b".")
+    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > 254:
+        raise NotAName("not a domain name")
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def is_reserved(text: str) -> bool:
+    """Whether the name is one of those that nobody owns (RFC 2606), and so no secret."""
+    name = b"." + text.encode("ascii", "replace").lower().removesuffix(b".")
+    return name.endswith(tuple(b"." + one for one in (*DOCUMENTATION_TLDS, *DOCUMENTATION_NAMES)))
+
+
+class Lists:
+    """The saved images of the lists in force, and what is released at `now` (unix seconds); ListUnreadable where one
+    cannot be used."""
+
+    def __init__(self, config: Config, now: float) -> None:
+        self._saved = tuple(_saved(config, now))
+        self._free = tuple(_free(config, now)) if self._saved else ()
+
+    def look_up(self, text: str) -> tuple[Finding, ...]:
+        """What each list says of a name, in configured order; NotAName where it is none."""
+        octets = wire(text)
+        name = Name()
+        if not unfold(octets, 0, len(octets), name):
+            raise NotAName("not a domain name")
+        found = [one for saved in self._saved if (one := saved.find(name)) is not None]
+        free = next((one for one in self._free if self._is_free(name, one)), None)
+        if free is not None:
+            until = datetime.fromtimestamp(free.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            but = f"released until {until} (release {free.number})"
+            found = [one if one.but or one.how == "exception" else replace(one, but=but) for one in found]
+        return tuple(found)
+
+    def _is_free(self, name: Name, one: Free) -> bool:
+        verdict, member = policy.Verdict(), policy.Member(one.view, None, slot=-1, release=True)
+        policy.decide(policy.Generation(0, self._saved[0].key, (member,)), name, 1, verdict)
+        return bool(verdict.released)
+
+    def describe(self, text: str) -> str:
+        """The same in one line that a person reads."""
+        try:
+            return "; ".join(map(str, self.look_up(text))) or "not listed"
+        except NotAName as error:
+            return str(error)
+
+
+def public_key(config: Config) -> str:
+    """The public half of what this host signs with, as PEM; ListUnreadable where there is none yet."""
+    try:
+        return statement.pem_of(statement.public_of(poll.host_key_of(config, make=False))).decode()
+    except KeyUnusable as error:
+        raise ListUnreadable(f"{error}; the service makes it at its first start") from None
+
+
+def _saved(config: Config, now: float) -> Iterator[_Saved]:
+    for one, configured in zip(every_status(config), config.lists, strict=True):
+        if one.in_force is None or one.in_force.withdrawn:
+            continue
+        try:
+            keys = poll.keys_of(config)
+            view = poll.saved_image(config, one.list_id, keys)
+        except (ImageUnusable, KeyUnusable, OSError) as error:
+            raise ListUnreadable(f"{one.list_id}: its saved image cannot be used: {error}") from None
+        if view is not None:
+            store = Store(poll.folder_of(config, one.list_id))
+            lifted = configured.expire == "lift" and now >= one.expiry
+            yield _Saved(one.list_id, one.in_force, view, keys.digest, store, one.state.suspended, lifted)
+
+
+def _free(config: Config, now: float) -> Iterator[Free]:
+    try:
+        keys = poll.keys_of(config)
+        yield from released.of_host(Path(config.state.directory) / "releases", keys, now)
+    except (KeyUnusable, release.ReleasesUnreadable, OSError) as error:
+        raise ListUnreadable(f"what is released cannot be read: {_why(error)}") from None
+    stores = [(one, Store(poll.folder_of(config, one.id))) for one in config.lists]
+    yield from released.of_compile_hosts(stores, keys, now)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+
+
+def releases(config: Config) -> tuple[release.Release, ...]:
+    """What is written of the names that are released on this host; ListUnreadable where that cannot be read."""
+    folder = Path(config.state.directory) / "releases"
+    try:
+        return release.read(folder).releases
+    except (release.ReleasesUnreadable, OSError) as error:
+        said = _why(error)
+        raise ListUnreadable(f"what is released below {config.state.directory} cannot be read: {said}") from None
+
+
+def every_status(config: Config) -> list[poll.Status]:
+    """What is written of each list; ListUnreadable where that cannot be read."""
+    try:
+        return poll.read_status(config)
+    except PermissionError:
+        said = "is not yours to read: run this as root or as the service's account"
+        raise ListUnreadable(f"the state below {config.state.directory} {said}") from None
+    except (StateUnreadable, OSError) as error:
+        raise ListUnreadable(f"the state below {config.state.directory} cannot be read: {error}") from None
+
+
+def status_of(config: Config, list_id: str) -> poll.Status:
+    """What is written of one list; ListUnreadable where there is none of that id."""
+    for one in every_status(config):
+        if one.list_id == list_id:
+            return one
+    raise ListUnreadable("no such list is configured")

@@ -1,0 +1,183 @@
+"""The verbs of `authority`: words of a command line to one call, and what came of it in a line or two."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from resolver.authority import publish, recipients, verify
+from resolver.authority.repository import AuthorityError, Refused
+from resolver.config.config import MAX_TARGET_BYTES
+from resolver.config.values import seconds
+from resolver.signed import statement
+
+DONE: Final = 0
+FAILED: Final = 1
+REFUSED: Final = 3
+_PEM_BYTES: Final = 2**16
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add init, publish, refresh, withdraw, rotate, sign and verify."""
+    init = _verb(verbs, "init", "make a repository without lists, and its keys")
+    init.add_argument(
+        "--threshold", type=int, default=1, metavar="T", help="signatures that root and targets take"
+    )
+    init.add_argument(
+        "--keys", type=int, metavar="N", help="keys of root and of targets; default: the threshold"
+    )
+    issue = _verb(verbs, "publish", "check, sign and publish a list")
+    issue.add_argument("--id", required=True)
+    issue.add_argument("--list", required=True, type=Path, metavar="FILE")
+    issue.add_argument("--serial", required=True, type=int, metavar="N")
+    issue.add_argument(
+        "--expires", type=_duration, metavar="14d", help="the list's own hard limit; default: none"
+    )
+    issue.add_argument(
+        "--expect-entries", type=int, metavar="N", help="announces this number of different names"
+    )
+    issue.add_argument(
+        "--expect-refused", type=int, default=0, metavar="N", help="refused lines to put up with"
+    )
+    issue.add_argument(
+        "--recipient",
+        action="append",
+        default=[],
+        metavar="NAME=KEY",
+        help="encrypt a copy with age, target ID-NAME; KEY is age1… or @FILE; repeatable",
+    )
+    issue.add_argument("--recipients", type=Path, metavar="FILE", help="the same from a file: NAME KEY a line")
+    issue.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="a recipient that gets no copy any more"
+    )
+    refresh = _verb(verbs, "refresh", "sign snapshot and timestamp anew")
+    refresh.add_argument(
+        "--expires", type=_duration, default=publish.FRESH_SECONDS, metavar="48h", help="default: 48h"
+    )
+    end = _verb(verbs, "withdraw", "publish that a list is withdrawn")
+    end.add_argument("--id", required=True)
+    end.add_argument("--serial", required=True, type=int, metavar="N")
+    rotate = _verb(verbs, "rotate", "replace all keys of a role")
+    rotate.add_argument("--role", required=True, choices=publish.ROLES)
+    rotate.add_argument(
+        "--drop-lists", action="store_true", help="after a theft: no list until the next publish"
+    )
+    sign = _verb(verbs, "sign", "add one person's signature to what waits")
+    sign.add_argument("--key", required=True, type=Path, metavar="FILE")
+    sign.add_argument("--list", type=Path, metavar="FILE", help="sign only if this very list is what waits")
+    proof = _verb(verbs, "verify", "prove what was in force: a list, the receipts of hosts, and what was signed here")
+    proof.add_argument("--list", required=True, type=Path, metavar="FILE")
+    proof.add_argument("--receipt", required=True, action="append", type=Path, metavar="FILE", help="repeatable")
+    proof.add_argument(
+        "--host-key", action="append", default=[], type=Path, metavar="PEM", help="whose receipts count; repeatable"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the verb; return the exit status."""
+    try:
+        sys.stdout.write(_STEPS[arguments.step](arguments, time.time()) + "\n")
+    except Refused as error:
+        return _complain(f"refused: {error}", REFUSED)
+    except AuthorityError as error:
+        return _complain(str(error), FAILED)
+    return DONE
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=text, allow_abbrev=False)
+    parser.add_argument("dir", type=Path, metavar="DIR")
+    parser.set_defaults(step=name)
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _init(arguments: argparse.Namespace, now: float) -> str:
+    keys = arguments.threshold if arguments.keys is None else arguments.keys
+    publish.init(arguments.dir, threshold=arguments.threshold, keys=keys, now=now)
+    pin, keys = arguments.dir / "root.json", arguments.dir / "keys"
+    return f"{arguments.dir}: ready; resolvers pin {pin}; keep {keys} secret"
+
+
+def _publish(arguments: argparse.Namespace, now: float) -> str:
+    data = _read(arguments.list, MAX_TARGET_BYTES)
+    issue = publish.Issue(
+        list_id=arguments.id,
+        data=data,
+        serial=arguments.serial,
+        expires_s=arguments.expires,
+        expect_entries=arguments.expect_entries,
+        expect_refused=arguments.expect_refused,
+        recipients=recipients.typed(arguments.recipient, arguments.recipients),
+        drop=tuple(arguments.drop),
+    )
+    done = publish.publish(arguments.dir, issue, now=now)
+    return f"{arguments.id}: serial {arguments.serial}, {done.entries} entries: {_state(done)}"
+
+
+def _refresh(arguments: argparse.Namespace, now: float) -> str:
+    publish.refresh(arguments.dir, now=now, seconds=arguments.expires)
+    return f"{arguments.dir}: fresh for {int(arguments.expires)} s"
+
+
+def _withdraw(arguments: argparse.Namespace, now: float) -> str:
+    done = publish.withdraw(arguments.dir, list_id=arguments.id, serial=arguments.serial, now=now)
+    return f"{arguments.id}: serial {arguments.serial}, withdrawn: {_state(done)}"
+
+
+def _rotate(arguments: argparse.Namespace, now: float) -> str:
+    done = publish.rotate(arguments.dir, role=arguments.role, now=now, drop_lists=arguments.drop_lists)
+    return f"{arguments.role}: new keys: {_state(done)}"
+
+
+def _sign(arguments: argparse.Namespace, now: float) -> str:
+    data = None if arguments.list is None else _read(arguments.list, MAX_TARGET_BYTES)
+    done = publish.sign(arguments.dir, key=arguments.key, now=now, data=data)
+    return f"{arguments.dir}: {done.what}: {_state(done)}"
+
+
+def _verify(arguments: argparse.Namespace, now: float) -> str:
+    try:
+        pinned = [statement.pinned_of(_read(path, _PEM_BYTES)) for path in arguments.host_key]
+    except statement.StatementBroken as error:
+        raise AuthorityError(f"--host-key: {error}") from None
+    receipts = {str(path): _read(path, statement.MAX_STATEMENT_BYTES) for path in arguments.receipt}
+    return "\n".join(verify.verified(arguments.dir, _read(arguments.list, MAX_TARGET_BYTES), receipts, pinned))
+
+
+def _read(path: Path, most: int) -> bytes:
+    """The bytes of a file, one more than `most` where there are more; AuthorityError where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise AuthorityError(f"{path}: {error.strerror}") from None
+
+
+def _state(done: publish.Done) -> str:
+    return "published" if done.published else f"waits for {done.missing} more signatures (`authority sign`)"
+
+
+def _complain(text: str, status: int) -> int:
+    sys.stderr.write(f"blocklist-resolver: {text}\n")
+    return status
+
+
+_STEPS: Final = {
+    "init": _init,
+    "publish": _publish,
+    "refresh": _refresh,
+    "withdraw": _withdraw,
+    "rotate": _rotate,
+    "sign": _sign,
+    "verify": _verify,
+}

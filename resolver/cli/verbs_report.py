@@ -1,0 +1,91 @@
+"""The verb `report`: what was blocked, by month, with what it means."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from resolver.cli.terminal import DONE, FAILED, UsageError, add_config, complain
+
+FORMATS: Final = ("table", "csv", "json", "html", "svg")
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
+    """Add `report`."""
+    report = verbs.add_parser("report", help="what was blocked, by month: counts, ratios, peaks, and what they mean")
+    add_config(report)
+    report.add_argument("--from", dest="first", type=_day, metavar="DAY", help="YYYY-MM-DD; default: the last month")
+    report.add_argument("--to", dest="last", type=_day, metavar="DAY", help="that day included; days are UTC")
+    report.add_argument("--prometheus", metavar="URL", help="of a fleet, from a server that speaks Prometheus' API")
+    report.add_argument("--by", choices=("region",), help="each region by itself; default: all as one")
+    report.add_argument("--noise", action="store_true", help="add noise, for figures that are given away")
+    report.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
+    report.add_argument("--out", type=Path, metavar="FILE", help="default: stdout")
+    report.set_defaults(verb=_report)
+
+
+def _day(text: str) -> date:
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from resolver.config import config
+    from resolver.count.ledger import LedgerUnusable
+    from resolver.count.report import report
+    from resolver.count.report.prometheus import PrometheusUnusable, Server
+
+    loaded = config.load(arguments.config)
+    now = time.time()
+    try:
+        first, last = report.span(arguments.first, arguments.last, datetime.fromtimestamp(now, UTC).date())
+        if arguments.prometheus:
+            source, facts = report.OF_FLEET, report.of_fleet(Server(arguments.prometheus).ask, first, last, _shown)
+        else:
+            from resolver.service.counting import LEDGER
+
+            path = Path(loaded.state.directory) / LEDGER
+            source, facts = report.OF_LEDGER, report.of_ledger(path, first, last, now)
+        found = report.made(
+            facts, first, last, source=source, now=now, by_region=bool(arguments.by), noise=arguments.noise
+        )
+    except report.NotADayRange as error:
+        raise UsageError(str(error)) from None
+    except (report.NoFigures, LedgerUnusable, PrometheusUnusable) as error:
+        return complain(str(error), FAILED)
+    return _out(_rendered(found, arguments), arguments.out)
+
+
+def _rendered(found: Any, arguments: argparse.Namespace) -> str:
+    from resolver.count.report import report
+
+    if arguments.format == "table" and arguments.out is None and sys.stdout.isatty():
+        from shutil import get_terminal_size
+
+        from resolver.count.report.as_table import WIDTH, as_table
+
+        return as_table(found, width=get_terminal_size((WIDTH, 0)).columns, colour=True)
+    return report.FORMATS[arguments.format](found)
+
+
+def _out(text: str, path: Path | None) -> int:
+    if path is None:
+        sys.stdout.write(text)
+        return DONE
+    try:
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        return complain(f"{path}: {error.strerror}", FAILED)
+    return DONE
+
+
+def _shown(steps: list[Any]) -> Iterator[Any]:
+    """The steps of a long work, with a bar where somebody watches."""
+    if not sys.stderr.isatty():
+        return iter(steps)
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(steps, "asking Prometheus", console=Console(stderr=True), transient=True))

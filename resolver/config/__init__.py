@@ -1,0 +1,1 @@
+"""What is set: the configuration as frozen structs."""

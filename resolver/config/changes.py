@@ -1,0 +1,83 @@
+"""What a new configuration changes, by key, and what of that only a restart can.
+
+Rules:
+- What is not named as fixed here is replaced while serving; service does so in one place.
+- The upstreams keep their sockets, their health and their labels in /metrics until a restart.
+- A list keeps its place, its source and its guard until a restart: its counters and its state go by them.
+- Keys are told, values are not: whatever was pasted into one stays where it was pasted.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from resolver.config.config import Config, List
+
+_FIXED = frozenset(
+    (
+        "listen.dns",
+        "listen.user",
+        "upstream.servers",
+        "cache.size",
+        "page.listen",
+        "metrics.listen",
+        "count.publish_every",
+        "count.batch",
+        "count.region",
+        "count.keep",
+        "state.directory",
+        "state.keys",
+        "state.audit_keep",
+        "control.socket",
+        "control.group",
+        "fleet.host",
+        "fleet.publish",
+        "fleet.receipts",
+        "fleet.nodes",
+        "list",
+    )
+)
+_FIXED_OF_LIST = frozenset(("source", "guard", "demonstration", "hard_limit", "expire", "deadline", "alarm_age"))
+
+
+def changed(old: Config, new: Config) -> tuple[str, ...]:
+    """Return the keys whose values differ, in the order of the file; "list" where lists came, went or moved."""
+    return tuple(_changed(old, new))
+
+
+def needing_restart(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `keys` that cannot be replaced while serving."""
+    return tuple(key for key in keys if key in _FIXED or _is_fixed_of_list(key))
+
+
+def _is_fixed_of_list(key: str) -> bool:
+    words = key.split(".")
+    return len(words) > 2 and words[0] == "list" and words[2] in _FIXED_OF_LIST
+
+
+def _changed(old: Config, new: Config) -> Iterator[str]:
+    for section in old.__struct_fields__:
+        before, after = getattr(old, section), getattr(new, section)
+        if section == "lists":
+            yield from _changed_lists(before, after)
+        else:
+            yield from _changed_keys(before, after, section)
+
+
+def _changed_lists(old: tuple[List, ...], new: tuple[List, ...]) -> Iterator[str]:
+    if [one.id for one in old] != [one.id for one in new]:
+        yield "list"
+        return
+    for before, after in zip(old, new, strict=True):
+        yield from _changed_keys(before, after, f"list.{before.id}")
+
+
+def _changed_keys(old: Struct, new: Struct, at: str) -> Iterator[str]:
+    for key in old.__struct_fields__:
+        before, after = getattr(old, key), getattr(new, key)
+        if before == after:
+            continue
+        if isinstance(before, Struct) and isinstance(after, Struct) and key in ("source", "guard"):
+            yield from _changed_keys(before, after, f"{at}.{key}")
+        else:
+            yield f"{at}.{key}"

@@ -1,0 +1,1 @@
+"""What the counts come to: days, figures, and one file a format."""

@@ -1,0 +1,218 @@
+"""The figures of a report: months, ratios to the baseline, peaks, returns to normal, gaps, and what cannot be compared.
+
+Rules:
+- Ratios, surges and their ends are those of `baseline`, over the days before the report as well, for as
+  far as HISTORY goes; a gap has no ratio.
+- A month's ratio is its attempts on days with a baseline to the sum of those baselines; its peak is the day with the
+  highest ratio, or with the most attempts where there is no baseline.
+- A month is not comparable where, from the eight weeks before it (before the surge that it is part of) to its end,
+  the definition changed, the list's size moved by 20 % or the subscribers covered by 5 %, or where its baseline is
+  under 100 a day. It says each reason; its figures are shown all the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from statistics import median
+from typing import Final
+
+from resolver.count.report import baseline
+from resolver.count.report.baseline import DayFigure, Surge
+from resolver.count.report.days import DAY, NO_FIGURES, DayFacts, Days, Place, together
+
+HISTORY: Final = timedelta(weeks=53)
+ENTRIES_MOVED: Final = 0.20
+SUBSCRIBERS_MOVED: Final = 0.05
+ALL_REGIONS: Final = "all"
+MINUTES_OF_A_DAY: Final = 1440
+
+DEFINITION_CHANGED: Final = "the definition changed"
+LIST_MOVED: Final = "the list's size moved by 20 % or more"
+COVERAGE_MOVED: Final = "the subscribers covered moved by 5 % or more"
+SMALL: Final = f"the baseline is under {baseline.LEAST_BASE} a day"
+NO_BASELINE: Final = "fewer than eight weeks before, so no baseline"
+
+_NOTHING: Final = DayFacts(
+    attempts=None,
+    queries=None,
+    answers=None,
+    enforced=0.0,
+    entries=None,
+    serial=None,
+    subscribers=0,
+    definitions=frozenset(),
+    gap=NO_FIGURES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Days in a row that are not whole, both included, and why."""
+
+    first: date
+    last: date
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day: what was counted, and how it compares."""
+
+    facts: DayFacts
+    figure: DayFigure
+
+    @property
+    def day(self) -> date:
+        return self.figure.day
+
+    @property
+    def per_100k(self) -> float | None:
+        """Blocked queries per 100,000 answers."""
+        return rate_per_100k(self.facts.queries, self.facts.answers)
+
+    @property
+    def enforced_minutes(self) -> int:
+        """Minutes for which the list was enforced."""
+        return round(self.facts.enforced * MINUTES_OF_A_DAY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """The part of a month that is reported on, minutes of enforcement among them; None: not known."""
+
+    name: str
+    first: date
+    last: date
+    attempts: int | None
+    queries: int | None
+    per_100k: float | None
+    ratio: float | None
+    peak: Day | None
+    enforced_minutes: int
+    gaps: tuple[Gap, ...]
+    not_comparable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFigures:
+    """All of one region and list."""
+
+    place: Place
+    months: tuple[Month, ...]
+    days: tuple[Day, ...]
+    surges: tuple[Surge, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What every format shows: days (both included), where from, when made, the sentence on noise ("": none)."""
+
+    first: date
+    last: date
+    source: str
+    made: date
+    noise: str
+    places: tuple[PlaceFigures, ...]
+
+
+def figures(facts: Mapping[Place, Days], first: date, last: date) -> tuple[PlaceFigures, ...]:
+    """Figures of the days from `first` to `last`; `facts` hold what is before as well."""
+    return tuple(_of_place(place, facts[place], first, last) for place in sorted(facts))
+
+
+def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
+    """The places of each list as one; a single region keeps its name."""
+    regions = {place.region for place in facts}
+    name = regions.pop() if len(regions) == 1 else ALL_REGIONS
+    lists = {place.list_id for place in facts}
+    return {
+        Place(name, one): together([days for place, days in facts.items() if place.list_id == one]) for one in lists
+    }
+
+
+def _of_place(place: Place, facts: Days, first: date, last: date) -> PlaceFigures:
+    before = min(*facts, first)
+    known = {day: facts.get(day, _NOTHING) for day in _days(before, last)}
+    course = baseline.course({day: None if one.gap else one.attempts for day, one in known.items()})
+    days = [Day(known[figure.day], figure) for figure in course]
+    surges = baseline.surges(course)
+    shown = tuple(day for day in days if day.day >= first)
+    months = tuple(
+        _month(list(part), known, surges) for _, part in groupby(shown, key=lambda one: (one.day.year, one.day.month))
+    )
+    return PlaceFigures(
+        place, months, shown, tuple(one for one in surges if one.first <= last and (not one.back or one.back >= first))
+    )
+
+
+def _month(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable[Surge]) -> Month:
+    first, last = days[0].day, days[-1].day
+    queries = [one for one in days if one.facts.queries is not None and one.facts.answers]
+    compared = [one for one in days if one.figure.ratio is not None]
+    usual = sum(one.figure.base or 0 for one in compared)
+    counted = [one for one in days if one.facts.attempts is not None]
+    peak = max(compared or counted, key=lambda one: (one.figure.ratio or 0, one.facts.attempts or 0), default=None)
+    return Month(
+        name=f"{first:%Y-%m}",
+        first=first,
+        last=last,
+        attempts=sum(one.facts.attempts or 0 for one in counted) if counted else None,
+        queries=known_sum(one.facts.queries for one in days),
+        per_100k=rate_per_100k(
+            known_sum(one.facts.queries for one in queries), known_sum(one.facts.answers for one in queries)
+        ),
+        ratio=sum(one.figure.count or 0 for one in compared) / usual if usual else None,
+        peak=peak,
+        enforced_minutes=sum(one.enforced_minutes for one in days),
+        gaps=tuple(_gaps(days)),
+        not_comparable=tuple(_not_comparable(days, known, surges)),
+    )
+
+
+def _gaps(days: Iterable[Day]) -> Iterator[Gap]:
+    """Days in a row with the same reason as one."""
+    for why, part in groupby(days, key=lambda one: one.facts.gap):
+        if why:
+            row = [one.day for one in part]
+            yield Gap(row[0], row[-1], why)
+
+
+def _not_comparable(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable[Surge]) -> Iterator[str]:
+    first, last = days[0].day, days[-1].day
+    since = min([first, *(one.first for one in surges if one.first <= last and (not one.back or one.back > first))])
+    window = [facts for day, facts in known.items() if since - baseline.WEEKS * 7 * DAY <= day <= last]
+    if len({name for facts in window for name in facts.definitions}) > 1:
+        yield DEFINITION_CHANGED
+    if _moved(window, lambda facts: facts.entries, ENTRIES_MOVED):
+        yield LIST_MOVED
+    if _moved(window, lambda facts: facts.subscribers, SUBSCRIBERS_MOVED):
+        yield COVERAGE_MOVED
+    bases = [one.figure.base for one in days if one.figure.base is not None]
+    if not bases:
+        yield NO_BASELINE
+    elif median(bases) < baseline.LEAST_BASE:
+        yield SMALL
+
+
+def _moved(facts: Iterable[DayFacts], read: Callable[[DayFacts], int | None], share: float) -> bool:
+    """Whether a number moved by this share of its least; one that is not said is left out."""
+    found = [number for number in map(read, facts) if number]
+    return bool(found) and max(found) >= min(found) * (1 + share)
+
+
+def rate_per_100k(queries: int | None, answers: int | None) -> float | None:
+    """Blocked queries in 100,000 answers; None where either is not known."""
+    return queries * 100_000 / answers if queries is not None and answers else None
+
+
+def known_sum(counts: Iterable[int | None]) -> int | None:
+    """The sum of the counts that are known; None where none is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    while first <= last:
+        yield first
+        first += DAY

@@ -1,0 +1,206 @@
+"""The days of a fleet, read from any server that speaks Prometheus' API (Prometheus, Thanos, Mimir).
+
+Rules:
+- A total at a midnight is the last value known ten minutes after it: the beat of that midnight is shown and scraped by
+  then, and the next is not before a quarter past. Differences of such values are what the ledgers say too; increase()
+  extrapolates, and is not used.
+- Differences are those of one resolver (one instance), summed by region afterwards. Where a value at a midnight is
+  missing, what happened counts on the day that ends with the next value, and both days are gaps.
+- Region and definition are labels of build_info.
+- The share of a day for which a list was enforced is that of `list_enforced`, looked at every 15 minutes; where a
+  resolver's release does not tell it, that of `enforcing`, which speaks of all its lists.
+- Errors are one line; nothing of an answer but the server's own error text is repeated, cut short.
+"""
+
+import json
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any, Final
+
+from resolver.count.metrics import PREFIX
+from resolver.count.report.days import (
+    ANSWERS,
+    ATTEMPTS,
+    DAY,
+    DAY_S,
+    QUERIES,
+    SILENT,
+    DayFacts,
+    Days,
+    Place,
+    difference,
+    gap_of,
+    midnight,
+    together,
+)
+
+AFTER_S: Final = 600
+TIMEOUT_S: Final = 60.0
+LARGEST: Final = 64 * 1024 * 1024
+CHUNK: Final = timedelta(days=92)
+
+# Labels that tell series of one instance apart, or that change with its release.
+_NOT_OF_AN_INSTANCE: Final = frozenset({"__name__", "list", "rcode", "version", "engine", "definition", "region"})
+_SAID: Final = 200
+
+_QUERIES: Final = {
+    ATTEMPTS: f"last_over_time({PREFIX}{ATTEMPTS}[1h])",
+    QUERIES: f"last_over_time({PREFIX}{QUERIES}[1h])",
+    ANSWERS: f"sum without(rcode) (last_over_time({PREFIX}{ANSWERS}[1h]))",
+    "list_entries": f"last_over_time({PREFIX}list_entries[1h])",
+    "list_serial": f"last_over_time({PREFIX}list_serial[1h])",
+    "subscribers_covered": f"last_over_time({PREFIX}subscribers_covered[1h])",
+    "build_info": f"last_over_time({PREFIX}build_info[1h])",
+    "enforcing": f"sum_over_time({PREFIX}enforcing[{DAY_S - 1}s:900s]) / {DAY_S // 900}",
+    "list_enforced": f"sum_over_time({PREFIX}list_enforced[{DAY_S - 1}s:900s]) / {DAY_S // 900}",
+}
+
+Instance = tuple[tuple[str, str], ...]
+Ask = Callable[[str, int, int], Any]
+"""An expression, first and last moment (unix seconds, a day apart each) to the `result` of the API."""
+
+
+class PrometheusUnusable(Exception):
+    """The server gave no figures; says why, in one line."""
+
+
+class Server:
+    """A server at `url` (http or https, with a path prefix where it has one), e.g. https://mimir.example/prometheus."""
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise PrometheusUnusable("not the address of a server: expected such as https://prometheus.example/prefix")
+        self._url = url.rstrip("/")
+        self._context = ssl.create_default_context() if parts.scheme == "https" else None
+
+    def ask(self, query: str, first: int, last: int) -> Any:
+        """As `Ask` says."""
+        words = urllib.parse.urlencode({"query": query, "start": first, "end": last, "step": DAY_S})
+        request = urllib.request.Request(f"{self._url}/api/v1/query_range?{words}")  # noqa: S310 - http or https, held above
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as reply:  # noqa: S310 - as above
+                body = reply.read(LARGEST + 1)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = _said(error.read(LARGEST))
+            raise PrometheusUnusable(f"{self._url}: status {error.code}{said}") from None
+        except urllib.error.URLError as error:
+            raise PrometheusUnusable(f"{self._url}: {error.reason}") from None
+        except (OSError, ValueError) as error:
+            raise PrometheusUnusable(f"{self._url}: {str(error) or type(error).__name__}") from None
+        if len(body) > LARGEST:
+            raise PrometheusUnusable(f"{self._url}: an answer of more than {LARGEST} octets")
+        try:
+            told = json.loads(body)
+            if told["status"] != "success" or told["data"]["resultType"] != "matrix":
+                raise PrometheusUnusable(f"{self._url}: no figures{_said(body)}")
+            return told["data"]["result"]
+        except (ValueError, KeyError, TypeError):
+            raise PrometheusUnusable(f"{self._url}: its answer is not that of Prometheus' API") from None
+
+
+def from_prometheus(
+    ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter
+) -> dict[Place, Days]:
+    """The days from `first` to `last` by region and list. `walk` goes through the steps of work, and may show them."""
+    read: dict[str, dict[tuple[Instance, str], dict[int, Any]]] = {name: {} for name in _QUERIES}
+    for name, start, end in walk(list(_steps(first, last + DAY))):
+        for series in ask(_QUERIES[name], midnight(start) + AFTER_S, midnight(end) + AFTER_S):
+            _take(read[name], name, series)
+    return _by_region(read, first, last)
+
+
+def _steps(first: date, end: date) -> Iterator[tuple[str, date, date]]:
+    """(query, first and last midnight) so that no question is about more than a quarter."""
+    while first <= end:
+        until = min(end, first + CHUNK)
+        yield from ((name, first, until) for name in _QUERIES)
+        first = until + DAY
+
+
+def _take(into: dict[tuple[Instance, str], dict[int, Any]], name: str, series: Any) -> None:
+    """Add one series of an answer: by instance and list, the value at each midnight; of build_info its labels."""
+    try:
+        labels: dict[str, str] = dict(series["metric"])
+        instance = tuple(sorted((key, value) for key, value in labels.items() if key not in _NOT_OF_AN_INSTANCE))
+        values = into.setdefault((instance, labels.get("list", "")), {})
+        for moment, value in series["values"]:
+            at = round(float(moment)) - AFTER_S
+            if name == "build_info":
+                values.setdefault(at, []).append((labels.get("region", ""), labels.get("definition", "")))
+            else:
+                values[at] = float(value)
+    except (KeyError, TypeError, ValueError):
+        raise PrometheusUnusable("the server's answer is not that of Prometheus' API") from None
+
+
+def _by_region(
+    read: Mapping[str, Mapping[tuple[Instance, str], Mapping[int, Any]]], first: date, last: date
+) -> dict[Place, Days]:
+    parts: dict[Place, list[Days]] = {}
+    for (instance, list_id), totals in read[ATTEMPTS].items():
+        courses = {
+            ATTEMPTS: totals,
+            QUERIES: read[QUERIES].get((instance, list_id), {}),
+            ANSWERS: read[ANSWERS].get((instance, ""), {}),
+        }
+        info = read["build_info"].get((instance, ""), {})
+        by_region: dict[str, Days] = {}
+        region = ""
+        grown = {metric: _grown(course, first, last) for metric, course in courses.items()}
+        for day in sorted(set(grown[ATTEMPTS]) & set(grown[QUERIES]) & set(grown[ANSWERS])):
+            start, end = midnight(day), midnight(day + DAY)
+            region = next((name for at in (end, start) for name, _ in info.get(at, ())), region)
+            of_all = read["enforcing"].get((instance, ""), {}).get(end, 0.0)
+            enforced = min(1.0, read["list_enforced"].get((instance, list_id), {}).get(end, of_all))
+            counted = [grown[metric][day] for metric in (ATTEMPTS, QUERIES, ANSWERS)]
+            entries = read["list_entries"].get((instance, list_id), {}).get(end)
+            serial = read["list_serial"].get((instance, list_id), {}).get(end)
+            missing = any(at not in course for at in (start, end) for course in courses.values())
+            by_region.setdefault(region, {})[day] = DayFacts(
+                attempts=counted[0],
+                queries=counted[1],
+                answers=counted[2],
+                enforced=enforced,
+                entries=None if entries is None else round(entries),
+                serial=None if serial is None else round(serial),
+                subscribers=round(read["subscribers_covered"].get((instance, ""), {}).get(end, 0)),
+                definitions=frozenset(name for at in (start, end) for _, name in info.get(at, ()) if name),
+                gap=SILENT if missing else gap_of(counted, enforced),
+            )
+        for name, days in by_region.items():
+            parts.setdefault(Place(name, list_id), []).append(days)
+    return {place: together(courses) for place, courses in parts.items()}
+
+
+def _grown(course: Mapping[int, float], first: date, last: date) -> dict[date, int | None]:
+    """What a total grew by on each day from the first with a value at either midnight to the last; None where it fell
+    or cannot be known."""
+    found: dict[date, int | None] = {}
+    before: float | None = course.get(midnight(first))
+    seen = before is not None
+    final = max(course, default=0)
+    day = first
+    while day <= last and midnight(day) <= final:
+        after = course.get(midnight(day + DAY))
+        if after is not None:
+            found[day] = None if before is None else difference(before, after)
+            before, seen = after, True
+        elif seen:
+            found[day] = None
+        day += DAY
+    return found
+
+
+def _said(body: bytes) -> str:
+    """The error text of an answer, where it has one."""
+    try:
+        said = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return ": " + "".join(one if one.isprintable() else " " for one in said)[:_SAID]

@@ -1,0 +1,100 @@
+"""The report: how the figures of some days come together, from a ledger or a fleet, and leave in a format.
+
+Rules:
+- Only days that are over are reported on; without a choice it is the last whole month.
+- Noise comes before everything that is worked out from the counts, and after regions are summed: one draw a day.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from resolver.count.ledger import Ledger, LedgerUnusable
+from resolver.count.report import noise as noises
+from resolver.count.report.as_csv import as_csv
+from resolver.count.report.as_html import as_html
+from resolver.count.report.as_json import as_json
+from resolver.count.report.as_svg import as_svg
+from resolver.count.report.as_table import as_table
+from resolver.count.report.days import DAY, Days, Place, from_ledger
+from resolver.count.report.figures import HISTORY, Report, figures, summed
+from resolver.count.report.noise import Below
+from resolver.count.report.prometheus import Ask, from_prometheus
+
+FORMATS: Final[dict[str, Callable[[Report], str]]] = {
+    "table": as_table,
+    "csv": as_csv,
+    "json": as_json,
+    "html": as_html,
+    "svg": as_svg,
+}
+EARLIEST: Final = date(2000, 1, 1)
+
+OF_LEDGER: Final = "the ledger of one resolver"
+OF_FLEET: Final = "the figures of all resolvers in Prometheus"
+
+Facts = dict[Place, Days]
+
+
+class NotADayRange(Exception):
+    """The days cannot be reported on; says why."""
+
+
+class NoFigures(Exception):
+    """Nothing is known of the days asked for."""
+
+
+def span(first: date | None, last: date | None, today: date) -> tuple[date, date]:
+    """The days to report on, both included; without a choice the last month that is over."""
+    yesterday = today - DAY
+    if last is None:
+        last = yesterday if first else today.replace(day=1) - DAY
+    if first is None:
+        first = last.replace(day=1)
+    if last > yesterday:
+        raise NotADayRange("--to: that day is not over (days are UTC)")
+    if not EARLIEST <= first <= last:
+        raise NotADayRange(f"--from: expected a day from {EARLIEST} to that of --to")
+    return first, last
+
+
+def of_ledger(path: Path, first: date, last: date, now: float) -> Facts:
+    """What the ledger at `path` knows of these days and of those before them; LedgerUnusable where there is none."""
+    if not path.is_file():
+        raise LedgerUnusable(f"{path}: there is no ledger: has the service run?")
+    return from_ledger(Ledger(path, now), first - HISTORY, last)
+
+
+def of_fleet(ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter) -> Facts:
+    """What a Prometheus knows of these days and of those before them."""
+    return from_prometheus(ask, first - HISTORY, last, walk)
+
+
+def made(
+    facts: Facts,
+    first: date,
+    last: date,
+    *,
+    source: str,
+    now: float,
+    by_region: bool = False,
+    noise: bool = False,
+    below: Below = secrets.randbelow,
+) -> Report:
+    """The report; NoFigures where nothing is known."""
+    if not any(first <= day <= last for days in facts.values() for day in days):
+        raise NoFigures(f"no figures from {first} to {last}")
+    if not by_region:
+        facts = summed(facts)
+    if noise:
+        facts = noises.noisy(facts, below)
+    return Report(
+        first=first,
+        last=last,
+        source=source,
+        made=datetime.fromtimestamp(now, UTC).date(),
+        noise=noises.SAID if noise else "",
+        places=figures(facts, first, last),
+    )

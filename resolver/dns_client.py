@@ -1,0 +1,209 @@
+"""One DNS client: for the verb `ask`, the demonstration and the tests; it asks as a person would and tells what came.
+
+Rules:
+- A reply counts only if core.question says that it answers the query and core.message reads it to its end; only then
+  dnslib sees it, which bounds nothing itself.
+- Nothing is written anywhere but to the caller.
+"""
+
+import json
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dnslib
+from dnslib import QTYPE, RCODE, buffer
+from dnslib.label import DNSLabelError
+
+from resolver.config.values import Endpoint
+from resolver.core.message import Message, read
+from resolver.core.question import Question, matches, parse
+
+PAYLOAD = 1232
+_EDE = 15
+_EDE_NAMES = {
+    0: "Other Error",
+    3: "Stale Answer",
+    4: "Forged Answer",
+    14: "Not Ready",
+    15: "Blocked",
+    16: "Censored",
+    17: "Filtered",
+    18: "Prohibited",
+    19: "Stale NXDOMAIN Answer",
+    20: "Not Authoritative",
+    22: "No Reachable Authority",
+    23: "Network Error",
+}
+
+
+class AskError(Exception):
+    """There is no reply to show; the text says why, without the name."""
+
+
+class NotAQuestion(AskError):
+    """Name or type cannot be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered: octets, and what they say in words; seconds it took."""
+
+    octets: bytes
+    rcode: str
+    flags: tuple[str, ...]
+    answers: tuple[str, ...]
+    authorities: tuple[str, ...]
+    additionals: tuple[str, ...]
+    errors: tuple[tuple[int, str], ...]
+    seconds: float
+
+
+def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **flags: bool) -> Reply:
+    """Ask `server` for `name` and `qtype` over "udp" or "tcp"; flags: rd, cd, do, edns. AskError without a reply."""
+    query = build_query(name, qtype, **flags)
+    started = time.monotonic()
+    try:
+        octets = _by_datagram(query, server, timeout_s) if over == "udp" else _by_stream(query, server, timeout_s)
+    except TimeoutError:
+        raise AskError(f"no reply from {server} within {timeout_s:g} s") from None
+    except OSError as error:
+        raise AskError(f"{server}: {error.strerror or type(error).__name__}") from None
+    return understand(octets, query, time.monotonic() - started)
+
+
+def build_query(
+    name: str, qtype: str, *, rd: bool = True, cd: bool = False, do: bool = False, edns: bool = True
+) -> bytes:
+    """Return a query's octets; NotAQuestion where name or type cannot be asked for."""
+    kind = _type_number(qtype.upper())
+    try:
+        label = dnslib.DNSLabel(name.encode("ascii").decode())
+    except (UnicodeError, DNSLabelError):
+        raise NotAQuestion("not a name that can be asked for; write an international one as xn--") from None
+    header = dnslib.DNSHeader(id=secrets.randbits(16), rd=int(rd), cd=int(cd))
+    record = dnslib.DNSRecord(header, q=dnslib.DNSQuestion(label, kind))
+    if edns:
+        record.add_ar(dnslib.EDNS0(flags="do" if do else "", udp_len=PAYLOAD))
+    try:
+        return bytes(record.pack())
+    except (dnslib.DNSError, DNSLabelError, ValueError):
+        raise NotAQuestion("not a name that can be asked for") from None
+
+
+def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
+    """Return what the reply says; AskError where it does not answer the query or does not parse to its end."""
+    question, message = Question(), Message()
+    parse(query, len(query), question)
+    if matches(octets, len(octets), query, question) == 0:
+        raise AskError("what came back does not answer the query")
+    if len(octets) > 12 and not read(octets, len(octets), message):
+        raise AskError("what came back does not parse to its end")
+    try:
+        return _in_words(octets, message, seconds)
+    except (dnslib.DNSError, buffer.BufferError, UnicodeError):
+        raise AskError("what came back cannot be shown as text") from None
+
+
+def _in_words(octets: bytes, message: Message, seconds: float) -> Reply:
+    """Return the reply; whatever dnslib raises of records that it reads or, some only then, shows."""
+    record = dnslib.DNSRecord.parse(octets)
+    header = record.header
+    flags = tuple(flag for flag in ("aa", "tc", "rd", "ra", "ad", "cd") if getattr(header, flag))
+    return Reply(
+        octets=octets,
+        rcode=str(RCODE.get(message.rcode or header.rcode)),
+        flags=flags,
+        answers=tuple(map(_line, record.rr)),
+        authorities=tuple(map(_line, record.auth)),
+        additionals=tuple(_line(one) for one in record.ar if one.rtype != QTYPE.OPT),
+        errors=tuple(_errors(record)),
+        seconds=seconds,
+    )
+
+
+def render(reply: Reply) -> str:
+    """Return the reply as a person reads it."""
+    lines = [f"{reply.rcode}  flags {' '.join(reply.flags) or 'none'}  {reply.seconds * 1000:.1f} ms"]
+    lines += [f"extended error {code} ({words})" for code, words in reply.errors]
+    for title, section in (
+        ("answer", reply.answers),
+        ("authority", reply.authorities),
+        ("additional", reply.additionals),
+    ):
+        lines += [f"{title:<11}{line}" for line in section]
+    return "\n".join(lines)
+
+
+def as_json(reply: Reply) -> str:
+    """Return the reply as one JSON object."""
+    return json.dumps(_facts(reply))
+
+
+def render_walk(steps: Sequence[tuple[str, str, float]], reply: Reply | None) -> str:
+    """Return the steps of a query's way (what, what was found there, seconds) and the reply, as a person reads it."""
+    lines = [f"{step:<11}{said:<60}{seconds * 1000:>9.2f} ms" for step, said, seconds in steps]
+    return "\n".join([*lines, "", render(reply) if reply else "no answer is sent"])
+
+
+def walk_as_json(steps: Sequence[tuple[str, str, float]], reply: Reply | None) -> str:
+    """Return the same as one JSON object; `reply` is null where no answer is sent."""
+    walked = [{"step": step, "said": said, "milliseconds": round(seconds * 1000, 3)} for step, said, seconds in steps]
+    return json.dumps({"steps": walked, "reply": _facts(reply) if reply else None})
+
+
+def _facts(reply: Reply) -> dict[str, object]:
+    return {
+        "rcode": reply.rcode,
+        "flags": reply.flags,
+        "extended_errors": [{"code": code, "name": words} for code, words in reply.errors],
+        "answer": reply.answers,
+        "authority": reply.authorities,
+        "additional": reply.additionals,
+        "milliseconds": round(reply.seconds * 1000, 1),
+    }
+
+
+def _type_number(text: str) -> int:
+    if text.startswith("TYPE") and text[4:].isdigit() and int(text[4:]) < 65536:
+        return int(text[4:])
+    known = QTYPE.reverse.get(text)
+    if known is None:
+        raise NotAQuestion("not a type that is known; write it as TYPE and its number")
+    return int(known)
+
+
+def _line(record: Any) -> str:
+    return f"{record.rname} {record.ttl} {QTYPE.get(record.rtype)} {record.rdata}"
+
+
+def _errors(record: Any) -> list[tuple[int, str]]:
+    found = []
+    for one in record.ar:
+        for option in one.rdata if one.rtype == QTYPE.OPT else ():
+            if option.code == _EDE and len(option.data) >= 2:
+                code = int.from_bytes(option.data[:2], "big")
+                found.append((code, _EDE_NAMES.get(code, "see RFC 8914")))
+    return found
+
+
+def _by_datagram(query: bytes, server: Endpoint, timeout_s: float) -> bytes:
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.settimeout(timeout_s)
+        one.connect(server)
+        one.send(query)
+        return one.recv(65535)
+
+
+def _by_stream(query: bytes, server: Endpoint, timeout_s: float) -> bytes:
+    with socket.create_connection(server, timeout_s) as one, one.makefile("rb") as stream:
+        one.sendall(len(query).to_bytes(2, "big") + query)
+        head = stream.read(2)
+        octets = stream.read(int.from_bytes(head, "big"))
+        if len(head) < 2 or len(octets) < int.from_bytes(head, "big"):
+            raise ConnectionAbortedError
+        return octets

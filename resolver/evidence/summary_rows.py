@@ -1,0 +1,262 @@
+"""The words of the printable summary: rows and sentences from a bundle, for `page`.
+
+Rules:
+- An attempt is called what the definition calls it; a self-test is "tested on its sockets".
+- What is left out for want of room is counted, and is in the bundle.
+- A number that is not known is a dash, never a zero.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+
+from resolver.count.report.text import UNKNOWN, number, share, times
+from resolver.evidence.bundle import Bundle, ListEvidence
+
+MONTHS: Final = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+MOST_LISTS: Final = 4
+MOST_SERIALS: Final = 6
+MOST_LETTERS: Final = 180
+
+COUNTED: Final = ("List", "Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Capped", "Comparable")
+ENFORCED: Final = ("List", "Enforced", "Minutes", "Longest gap", "Gaps", "Saturated")
+CUSTODY: Final = (
+    "List",
+    "Serials in force",
+    "Deadline met",
+    "Missed",
+    "Tested on its sockets",
+    "Failed",
+    "Held",
+    "Released",
+)
+
+Row = tuple[str, ...]
+
+
+def title(bundle: Bundle) -> str:
+    """One line: what, of which month."""
+    return f"Evidence of enforcement, {_month(bundle)}"
+
+
+def custody_title(bundle: Bundle) -> str:
+    """The second page's one line."""
+    return f"Custody of the lists, {_month(bundle)}"
+
+
+def _month(bundle: Bundle) -> str:
+    name = f"{MONTHS[int(bundle.month[5:]) - 1]} {bundle.month[:4]}"
+    return name if bundle.complete else f"{name}, so far (to {bundle.through})"
+
+
+def told_of(bundle: Bundle, sha256: str) -> str:
+    """Whose figures, by what they were made, and of which bundle: told on both pages."""
+    region = f", region {bundle.region}" if bundle.region else ""
+    made = f"Made {moment(bundle.made)} UTC by blocklist-resolver {bundle.version}"
+    return f"Host {bundle.host}{region}. {made} from the bundle {sha256[:16]}."
+
+
+def headline(bundle: Bundle) -> tuple[tuple[str, str], ...]:
+    """The few figures at the top: number, and what it is."""
+    outcomes = [one.outcome for each in bundle.lists for one in each.course.deadlines]
+    judged = outcomes.count("met") + outcomes.count("missed")
+    passed = sum(one.tests_passed for one in bundle.lists)
+    failed = sum(len(one.course.failed) for one in bundle.lists)
+    return (
+        (number(bundle.totals.attempts), "attempts"),
+        (number(bundle.totals.blocked_queries), "blocked queries"),
+        (_share_of_month(bundle, bundle.lists), "of the time enforced"),
+        (f"{outcomes.count('met')} of {judged}" if judged else UNKNOWN, "deadlines met"),
+        (f"{passed} of {passed + failed}" if passed + failed else UNKNOWN, "self-tests passed"),
+    )
+
+
+def counted(bundle: Bundle) -> Iterator[Row]:
+    """A row for each list, and one for the others together."""
+    for one in bundle.lists[:MOST_LISTS]:
+        yield (
+            one.list,
+            number(one.sums.attempts),
+            number(one.sums.blocked_queries),
+            share(one.per_100k),
+            times(one.ratio),
+            number(one.sums.capped),
+            "no" if one.not_comparable else "yes" if one.days else UNKNOWN,
+        )
+    if len(bundle.lists) != 1:
+        totals = bundle.totals
+        yield (
+            _all(bundle),
+            number(totals.attempts),
+            number(totals.blocked_queries),
+            "",
+            "",
+            number(totals.capped),
+            "",
+        )
+
+
+def enforced(bundle: Bundle) -> Iterator[Row]:
+    """A row for each list."""
+    seconds = bundle.coverage.seconds
+    for one in bundle.lists[:MOST_LISTS]:
+        longest = max(one.gaps, key=lambda gap: gap.until - gap.since, default=None)
+        yield (
+            one.list,
+            _share_of_month(bundle, (one,)),
+            f"{one.enforced_s // 60:,} of {seconds // 60:,}" if bundle.coverage.beats else UNKNOWN,
+            lasting(longest.until - longest.since) if longest else "none",
+            str(len(one.gaps)),
+            beats(one.saturated_beats),
+        )
+    if len(bundle.lists) > MOST_LISTS:
+        yield (_all(bundle), _share_of_month(bundle, bundle.lists), "", "", "", "")
+
+
+def custody(bundle: Bundle) -> Iterator[Row]:
+    """A row for each list, and one for all where there are several."""
+    for one in bundle.lists[:MOST_LISTS]:
+        serials = [str(span.serial) for span in one.course.spans if not span.withdrawn]
+        said = f"{serials[0]} to {serials[-1]} ({len(serials)})" if len(serials) > MOST_SERIALS else ", ".join(serials)
+        yield (one.list, said or UNKNOWN, *_sums((one,)))
+    if len(bundle.lists) != 1:
+        yield (_all(bundle), "", *_sums(bundle.lists))
+
+
+def _sums(lists: tuple[ListEvidence, ...]) -> Row:
+    outcomes = [one.outcome for each in lists for one in each.course.deadlines]
+    return (
+        str(outcomes.count("met")),
+        str(outcomes.count("missed")),
+        str(sum(one.tests_passed for one in lists)),
+        str(sum(len(one.course.failed) for one in lists)),
+        str(sum(len(one.course.holds) for one in lists)),
+        str(len({(release.number, release.at) for one in lists for release in one.course.releases})),
+    )
+
+
+def set_aside(bundle: Bundle) -> str:
+    """What of the newest lists of the month was set aside or refused, in a sentence."""
+    newest = {one.list: one for one in bundle.receipts if one.enforced}
+    told = [
+        f"{one.list} serial {one.serial}: {number(one.entries)} entries, {one.refused} lines refused, "
+        f"{one.set_aside} set aside{' and approved' if one.set_aside and one.approved else ''}"
+        for one in islice(newest.values(), MOST_LISTS)
+    ]
+    said = "By their last receipts: " + "; ".join(told) + "."
+    return short(said) if told else "No receipt was signed in the month."
+
+
+def gaps(bundle: Bundle) -> str:
+    """What the enforcement of the month lacks, in a sentence."""
+    coverage = bundle.coverage
+    if not coverage.beats:
+        return "No beat tells of the month: this host counted nothing, and nothing is known of its enforcement."
+    told = f"Beats tell of {percent(coverage.told_s, coverage.seconds)} of the month"
+    low, high = coverage.subscribers_least, coverage.subscribers_most
+    covered = "subscribers covered are not said" if not high else f"subscribers covered: {number(high)}"
+    if low != high:
+        covered = f"subscribers covered: {number(low)} to {number(high)}"
+    why = sorted({gap.why for one in bundle.lists for gap in one.gaps})
+    return f"{told}; {covered}. " + (f"Why there are gaps: {'; '.join(why)}." if why else "There is no gap.")
+
+
+def about(bundle: Bundle) -> str:
+    """What kind of lists these are, in a sentence; "" where there is nothing to say."""
+    shown = bundle.lists[:MOST_LISTS]
+    made_up = [one.list for one in shown if one.demonstration]
+    law = [f"{one.list}: {one.legal_reference}" for one in shown if one.legal_reference]
+    said = [f"For demonstration, of reserved names alone: {', '.join(made_up)}."] if made_up else []
+    said += [f"Legal reference: {'; '.join(law)}."] if law else []
+    return short(" ".join(said))
+
+
+def incomparable(bundle: Bundle) -> str:
+    """Which lists are not to be compared with the months before, and why."""
+    found: dict[str, list[str]] = {}
+    for one in bundle.lists[:MOST_LISTS]:
+        if one.not_comparable:
+            found.setdefault(", ".join(one.not_comparable), []).append(one.list)
+    told = [f"{', '.join(lists)} ({why})" for why, lists in found.items()]
+    return short(f"Not comparable with the weeks before: {'; '.join(told)}.") if told else ""
+
+
+def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, str], ...]:
+    """What ties the print to the bundle, and the bundle to those before it: name and value."""
+    audit, chain = bundle.audit, bundle.chain
+    log = (
+        f"did not hold when this was made: {audit.broken}"
+        if audit.broken
+        else f"{audit.verified:,} entries verified; this month {audit.before.number + 1} to {audit.end.number}"
+        if audit.lines
+        else f"{audit.verified:,} entries verified; none in this month"
+    )
+    rows = [
+        ("This bundle, SHA-256", sha256),
+        ("Signed by the host's key", f"{fingerprint} (beginning of its SHA-256)"),
+        ("Log of list operations", log),
+        ("Log at the month's end", f"entry {audit.end.number}: {audit.end.hash}"),
+    ]
+    if chain is None:
+        return (*rows, ("Place in the chain", "none: the month is not over, and this is no evidence of it"))
+    before = f"after {chain.before.month}: {chain.before.sha256}" if chain.before else "the first of this host"
+    rows.append((f"Number {chain.number} in the chain", before))
+    if chain.replaces is not None:
+        rows.append(("A correction", f"replaces number {chain.replaces.number} ({short(chain.why)})"))
+    return tuple(rows)
+
+
+def beats(count: int) -> str:
+    """How many beats."""
+    return f"{count} beat{'s' * (count != 1)}" if count else "none"
+
+
+def moment(at: int) -> str:
+    """A time to the minute."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}" if at else UNKNOWN
+
+
+def lasting(seconds: int) -> str:
+    """How long, in the largest unit that tells it."""
+    for name, unit in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds} s"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share, never rounded up to the whole."""
+    if not whole:
+        return UNKNOWN
+    return "100 %" if part >= whole else f"{min(99.99, part * 100 / whole):.2f} %"
+
+
+def _share_of_month(bundle: Bundle, lists: tuple[ListEvidence, ...]) -> str:
+    """For which share of the month lists were enforced, on average; a dash where no beat tells."""
+    if not bundle.coverage.beats:
+        return UNKNOWN
+    return percent(sum(one.enforced_s for one in lists), bundle.coverage.seconds * len(lists))
+
+
+def _all(bundle: Bundle) -> str:
+    left = len(bundle.lists) - MOST_LISTS
+    return "All lists" if left <= 0 else f"All lists ({left} more in the bundle)"
+
+
+def short(said: str, most: int = MOST_LETTERS) -> str:
+    """A text that is cut where there is no room for all of it."""
+    return said if len(said) <= most else f"{said[: most - 1]}…"

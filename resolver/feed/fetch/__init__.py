@@ -1,0 +1,1 @@
+"""Process 1 of a list: it has the network and sees names."""

@@ -1,0 +1,106 @@
+"""The fetch process: a list and its minisign signature to verified facts and, when told to, the list's bytes.
+
+Runs as its own process (`python -I -m resolver.feed.fetch.file`), see child.
+
+Rules:
+- The signature stands beside the list, at its url with `.minisig` behind it, and must be the pinned key's, over the
+  file and over its trusted comment.
+- Only signatures over the file's hash count (minisign's default): nothing signed says which of the two forms a
+  signature has, so that one could else be passed off as the other.
+- The trusted comment carries serial and not-after; past not-after the list is refused.
+- A CSV says its serial a second time, in its first row: both must agree.
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from minisign import Error, ParseError, PublicKey, Signature
+
+from resolver.feed.fetch.child import Wanted, not_there, put, work
+from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.sandbox import Failed, run
+from resolver.feed.transport import Access, NotFetched, Transport
+from resolver.signed import header
+
+MAX_SIGNATURE_BYTES: Final = 16_384
+SUFFIX: Final = ".minisig"
+
+
+def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time.time) -> bool:
+    """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    key = _pinned(request.root)
+    access = Access(
+        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
+    )
+    transport = Transport(access, request.seconds)
+    try:
+        data = transport.read(request.url, request.max_bytes)
+        signature = _signature(transport, request.url + SUFFIX)
+    except NotFetched as error:
+        raise not_there(error) from None
+    finally:
+        transport.close()
+    facts = facts_of(request, key, data, signature)
+    if facts.custom.expires is None or facts.custom.expires <= now():
+        raise Failed(Reason.EXPIRED)
+    if not wanted(facts):
+        return False
+    put(request.output, data)
+    return True
+
+
+def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) -> Facts:
+    """The facts of a list that verifies; Failed otherwise."""
+    try:
+        signature = Signature.from_bytes(signed)
+    except Error:
+        raise Failed(Reason.MALFORMED) from None
+    if not signature.is_prehashed():
+        raise Failed(Reason.MALFORMED)
+    try:
+        key.verify(data, signature)
+    except Error:
+        raise Failed(Reason.TAMPERED) from None
+    try:
+        said = header.of_words(signature.trusted_comment)
+        custom = header.custom_of(said, request.list_id)
+        agree = request.format != "csv" or said.withdrawn or header.of_csv(data).serial == said.serial
+    except header.HeadingMalformed:
+        raise Failed(Reason.MALFORMED) from None
+    if said.not_after is None or not agree:
+        raise Failed(Reason.MALFORMED)
+    pinned = hashlib.sha256(key.to_base64()).hexdigest()
+    return Facts(
+        digest=hashlib.sha256(data).hexdigest(),
+        length=len(data),
+        custom=custom,
+        targets_keys=pinned[:32],
+        root_version=1,
+        pinned=pinned,
+        fresh_until=said.not_after,
+        format=request.format,
+    )
+
+
+def _pinned(path: str) -> PublicKey:
+    try:
+        return PublicKey.from_bytes(Path(path).read_bytes())
+    except (OSError, ParseError):
+        raise Failed(Reason.ROOT_UNUSABLE) from None
+
+
+def _signature(transport: Transport, url: str) -> bytes:
+    try:
+        return transport.read(url, MAX_SIGNATURE_BYTES)
+    except NotFetched as error:
+        if error.status == 404:
+            raise Failed(Reason.NOT_SIGNED) from None
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: work(fetch)))

@@ -1,0 +1,136 @@
+"""The fetch process: a compile host's manifest to verified facts and, when told to, the sealed image's bytes.
+
+Runs as its own process (`python -I -m resolver.feed.fetch.image`), see child; the format is manifest's.
+
+Rules:
+- The pinned root is the compile host's public key; nothing else of the folder is believed.
+- What verified is kept in the metadata folder: no statement with a lower number is taken again, and of one number no
+  second one. Another pinned key begins anew.
+- A statement past its date is taken all the same, for it is the newest there is, and told as what it is (frozen).
+- The releases of the same folder come with every list. Where they fail the list is still taken, and the failure told:
+  what was released stays so until its own end.
+- The image is held against the manifest's size and SHA-256 before it is handed over; nothing is spooled to a disk.
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from resolver import atomic_file
+from resolver.feed import manifest
+from resolver.feed.fetch.child import Wanted, not_there, put, work
+from resolver.feed.manifest import Manifest, ManifestBroken, ReleasesSaid
+from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.sandbox import Failed, run
+from resolver.feed.transport import Access, NotFetched, Transport
+from resolver.signed import statement
+
+MAX_IMAGE_BYTES: Final = 128 * 2**20
+_T = TypeVar("_T", Manifest, ReleasesSaid)
+
+
+def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time.time) -> bool:
+    """Verify, and write the image to the output where `wanted` says so; return whether it was written."""
+    try:
+        root = Path(request.root).read_bytes()
+        pinned = statement.pinned_of(root)
+    except (OSError, statement.StatementBroken):
+        raise Failed(Reason.ROOT_UNUSABLE) from None
+    access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
+    folder = Folder(request, Transport(access, request.seconds), pinned)
+    try:
+        try:
+            complaint = folder.said(manifest.RELEASES, ReleasesSaid).fresh_until < now() and Reason.FROZEN.value
+        except Failed as failed:
+            complaint = failed.reason
+        said = folder.said(request.target, Manifest)
+        if said.fresh_until < now():
+            complaint = Reason.FROZEN.value
+        if said.size > MAX_IMAGE_BYTES:
+            raise Failed(Reason.OVERSIZED)
+        if not wanted(facts_of(said, pinned, complaint or "")):
+            return False
+        put(request.output, folder.image(said))
+    finally:
+        folder.close()
+    return True
+
+
+class Folder:
+    """What a compile host publishes, and what of it was seen before."""
+
+    def __init__(self, request: FetchRequest, transport: Transport, pinned: bytes) -> None:
+        self._url = request.url.rstrip("/")
+        self._kept = Path(request.metadata)
+        self._transport = transport
+        self._pinned = pinned
+
+    def said(self, name: str, kind: type[_T]) -> _T:
+        """The statement of this name, once it has verified and is not older than the one kept; it is kept now."""
+        try:
+            data = self._transport.read(f"{self._url}/{name}.json", statement.MAX_STATEMENT_BYTES)
+        except NotFetched as error:
+            raise not_there(error) from None
+        try:
+            said = manifest.read(data, self._pinned, kind)
+        except ManifestBroken as broken:
+            raise Failed(Reason.MALFORMED if str(broken) == "not a manifest" else Reason.TAMPERED) from None
+        before = self._before(name, kind)
+        if before is not None and said.sequence < before.sequence:
+            raise Failed(Reason.ROLLED_BACK)
+        if before is not None and said.sequence == before.sequence and said != before:
+            raise Failed(Reason.SERIAL_REUSED)
+        if said != before:
+            self._keep(name, data)
+        return said
+
+    def image(self, said: Manifest) -> bytes:
+        """The sealed image that the manifest speaks of."""
+        try:
+            data = self._transport.read(f"{self._url}/{said.image}.image", said.size)
+        except NotFetched as error:
+            raise not_there(error) from None
+        if len(data) != said.size or hashlib.sha256(data).hexdigest() != said.image:
+            raise Failed(Reason.TAMPERED)
+        return data
+
+    def close(self) -> None:
+        """End the connection."""
+        self._transport.close()
+
+    def _before(self, name: str, kind: type[_T]) -> _T | None:
+        try:
+            return manifest.read((self._kept / f"{name}.json").read_bytes(), self._pinned, kind)
+        except (OSError, ManifestBroken):
+            return None
+
+    def _keep(self, name: str, data: bytes) -> None:
+        try:
+            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic_file.write(self._kept / f"{name}.json", data)
+        except OSError:
+            raise Failed(Reason.STATE_NOT_WRITTEN) from None
+
+
+def facts_of(said: Manifest, pinned: bytes, complaint: str) -> Facts:
+    """The facts of a list that a compile host has in force; its key stands for the keys of the targets."""
+    targets_keys, root, version = manifest.keys_of(pinned)
+    return Facts(
+        digest=said.digest,
+        length=said.size,
+        custom=said.custom,
+        targets_keys=targets_keys,
+        root_version=version,
+        fresh_until=said.fresh_until,
+        pinned=root,
+        made=msgspec.structs.replace(said.made, complaint=complaint),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: work(fetch)))

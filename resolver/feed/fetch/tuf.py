@@ -1,0 +1,231 @@
+"""The fetch process: an authority's TUF repository to verified facts and, when told to, the list's bytes.
+
+Runs as its own process (`python -I -m resolver.feed.fetch.tuf`) and speaks lines of JSON: a request comes
+in, the verified facts go out; a line `go` comes in, the list is written to the inherited memfd, `done` goes
+out.
+
+Rules:
+- The pinned root of each request is the only start of trust; what the metadata folder remembers is verified
+  anew.
+- The target stands in the top-level targets role: delegations are not followed, so that the set of targets
+  keys is the one that answers for the list.
+- Nothing is spooled to a disk; only what verified is kept (metadata in its folder, the list in the memfd).
+- An encrypted list is opened after its ciphertext has verified, and is what the signed digest of its clear text says.
+  Where an identity is set, a list in clear is refused; a withdrawal has nothing to hide.
+- Metadata that is no longer fresh will do for a host that has no list at all, where everything else verifies. The
+  root's own end is never passed over.
+"""
+
+import hashlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pyrage.x25519 import Identity
+from tuf.api import exceptions as tuf
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.ngclient import Updater, UpdaterConfig
+from tuf.ngclient.fetcher import FetcherInterface
+
+from resolver.feed.fetch import age
+from resolver.feed.fetch.child import work
+from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.sandbox import Failed, run
+from resolver.feed.transport import Access, NotFetched, TooLarge, TooSlow, Transport
+from resolver.signed import metadata
+
+_SIGNED: Final = re.compile(r"was signed by (\d+)/")
+_LATE: Final = re.compile(r"(timestamp|snapshot)\.json is expired")
+_MIXED: Final = re.compile(r"Expected (targets v|snapshot version )\d")
+
+
+class Fetcher(FetcherInterface):
+    """Hands downloads to the TUF client."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @contextmanager
+    def download_file(self, url: str, max_length: int) -> Iterator[io.BytesIO]:
+        """Yield the bytes at `url`; DownloadError where there are none, too many or not in time."""
+        try:
+            kept = io.BytesIO(self._transport.read(url, max_length))
+        except TooLarge:
+            raise tuf.DownloadLengthMismatchError("length") from None
+        except TooSlow:
+            raise tuf.SlowRetrievalError("time") from None
+        except NotFetched as error:
+            if error.status:
+                raise tuf.DownloadHTTPError("status", error.status) from None
+            raise tuf.DownloadError("download") from None
+        yield kept
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        return self._transport.chunks(url)
+
+
+def reason_of(error: Exception) -> Reason:
+    """The reason behind an error of the TUF client; its text is looked at, never passed on."""
+    text = str(error)
+    match error:
+        case tuf.DownloadLengthMismatchError():
+            return Reason.OVERSIZED
+        case tuf.DownloadError():
+            return Reason.UNREACHABLE
+        case tuf.ExpiredMetadataError():
+            # Someone who holds back new timestamps and an authority that has stopped look alike: frozen.
+            return Reason.FROZEN if _LATE.search(text) else Reason.EXPIRED
+        case tuf.UnsignedMetadataError():
+            signed = _SIGNED.search(text)
+            return Reason.TOO_FEW_SIGNATURES if signed and int(signed[1]) else Reason.TAMPERED
+        case tuf.BadVersionNumberError():
+            return Reason.MIXED if _MIXED.match(text) else Reason.ROLLED_BACK
+        case tuf.LengthOrHashMismatchError():
+            return Reason.TAMPERED
+        case tuf.RepositoryError():
+            return Reason.MALFORMED
+        case OSError():
+            return Reason.STATE_NOT_WRITTEN
+    return Reason.INTERNAL
+
+
+def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
+    """A TUF client for one request; Failed where the pinned root is of no use."""
+    config = UpdaterConfig(
+        max_root_rotations=metadata.MAX_ROOT_ROTATIONS,
+        max_delegations=0,
+        root_max_length=metadata.MAX_ROOT_BYTES,
+        timestamp_max_length=metadata.MAX_TIMESTAMP_BYTES,
+        snapshot_max_length=metadata.MAX_SNAPSHOT_BYTES,
+        targets_max_length=metadata.MAX_TARGETS_BYTES,
+    )
+    try:
+        pinned = Path(request.root).read_bytes()
+    except OSError:
+        raise Failed(Reason.ROOT_UNUSABLE) from None
+    url = request.url.rstrip("/")
+    try:
+        Path(request.metadata).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Updater(
+            metadata_dir=request.metadata,
+            metadata_base_url=f"{url}/metadata/",
+            target_base_url=f"{url}/targets/",
+            fetcher=fetcher,
+            config=config,
+            bootstrap=pinned,
+        )
+    except tuf.RepositoryError:
+        raise Failed(Reason.ROOT_UNUSABLE) from None
+    except OSError:
+        raise Failed(Reason.STATE_NOT_WRITTEN) from None
+
+
+def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
+    """The verified facts of `target`; the metadata files read here are those that have just verified."""
+    folder = Path(request.metadata)
+    root = Metadata[Root].from_bytes((folder / "root.json").read_bytes()).signed
+    dated = (
+        Metadata[Timestamp].from_bytes((folder / "timestamp.json").read_bytes()).signed,
+        Metadata[Snapshot].from_bytes((folder / "snapshot.json").read_bytes()).signed,
+        Metadata[Targets].from_bytes((folder / "targets.json").read_bytes()).signed,
+    )
+    keys = sorted(
+        f"{key.keytype} {key.scheme} {key.keyval.get('public')}"
+        for key in (root.keys[keyid] for keyid in root.roles["targets"].keyids)
+    )
+    if "sha256" not in target.hashes:
+        raise Failed(Reason.MALFORMED)
+    try:
+        custom = metadata.custom_of(target.custom)
+    except metadata.CustomMalformed:
+        raise Failed(Reason.MALFORMED) from None
+    if target.length > request.max_bytes + (age.MAX_OVERHEAD_BYTES if custom.encryption else 0):
+        raise Failed(Reason.OVERSIZED)
+    if custom.encryption and not request.identity:
+        raise Failed(Reason.IDENTITY_UNUSABLE)
+    if request.identity and not custom.encryption and not custom.withdrawn:
+        raise Failed(Reason.NOT_ENCRYPTED)
+    return Facts(
+        digest=custom.plain or target.hashes["sha256"],
+        length=target.length,
+        custom=custom,
+        targets_keys=hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32],
+        root_version=root.version,
+        pinned=hashlib.sha256(Path(request.root).read_bytes()).hexdigest(),
+        fresh_until=int(min(one.expires for one in dated).timestamp()),
+    )
+
+
+def refreshed(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
+    """A TUF client whose metadata has verified; an error of the client otherwise."""
+    updater = updater_of(request, fetcher)
+    try:
+        updater.refresh()
+    except tuf.ExpiredMetadataError:
+        if not request.stale:
+            raise
+        # Once more, as at a time when nothing had ended: the client has no clock to be set. The root has to stand now.
+        updater = updater_of(request, fetcher)
+        updater._trusted_set.reference_time = datetime.fromtimestamp(0, UTC)
+        updater.refresh()
+        if updater._trusted_set.root.is_expired(datetime.now(UTC)):
+            raise Failed(Reason.EXPIRED) from None
+    return updater
+
+
+def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
+    """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    access = Access(
+        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
+    )
+    transport = Transport(access, request.seconds)
+    try:
+        identities = age.identities_of(Path(request.identity)) if request.identity else []
+        updater = refreshed(request, Fetcher(transport))
+        target = updater.get_targetinfo(request.target)
+        if target is None:
+            raise Failed(Reason.UNKNOWN_TARGET)
+        facts = facts_of(request, target)
+        if not wanted(facts):
+            return False
+        if facts.custom.encryption:
+            _download_encrypted(updater, target, facts, identities, request)
+        else:
+            updater.download_target(target, filepath=f"/proc/self/fd/{request.output}")
+    except Failed:
+        raise
+    except age.IdentityUnusable:
+        raise Failed(Reason.IDENTITY_UNUSABLE) from None
+    except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may tell what was read
+        raise Failed(reason_of(error)) from None
+    finally:
+        transport.close()
+    return True
+
+
+def _download_encrypted(
+    updater: Updater, target: TargetFile, facts: Facts, identities: list[Identity], request: FetchRequest
+) -> None:
+    """Write the list in clear to the output, once ciphertext and clear text are what was signed."""
+    with open(os.memfd_create("encrypted"), "w+b") as file:
+        updater.download_target(target, filepath=f"/proc/self/fd/{file.fileno()}")
+        try:
+            plain = age.opened(file.read(), identities)
+        except age.NotOpened:
+            raise Failed(Reason.TAMPERED) from None
+    if len(plain) > request.max_bytes:
+        raise Failed(Reason.OVERSIZED)
+    if hashlib.sha256(plain).hexdigest() != facts.digest:
+        raise Failed(Reason.TAMPERED)
+    with open(request.output, "wb", closefd=False) as output:
+        output.write(plain)
+
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: work(fetch)))

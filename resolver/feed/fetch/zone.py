@@ -1,0 +1,239 @@
+"""The fetch process: a response policy zone, transferred from its primary and signed with TSIG, to lines for `read`.
+
+Runs as its own process (`python -I -m resolver.feed.fetch.zone`) as `source_tuf` does.
+
+Rules:
+- The key in the pinned file signs what is asked and verifies every answer; nothing counts before the last message has.
+- The SOA is asked for first. A serial that is that of the list we have confirms it, without a transfer; one that is
+  behind it (RFC 1982) is rolled back.
+- Serials go on in 63 bits where the zone's 32 bits wrap around, so that a list's serials only grow.
+- A zone has no date: it is issued when this host first sees its serial. The digest is that of its lines, in order of
+  their octets and each once, so that every primary of a zone gives the same.
+- The whole zone is asked for (AXFR). Where the source is incremental, this process is handed a sealed copy of the zone
+  and asks for what has changed since (IXFR); whatever is wrong with that answer, nothing of it is taken, and the whole
+  zone is asked for at once. The whole is asked for once a week as well, so that no error in a difference stays.
+- An incremental source's list is its sorted lines, the same whichever way they came; the new copy goes, sealed, to the
+  descriptor that is handed over for it, when and only when the list goes to its own.
+"""
+
+import hashlib
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import dns.name
+import dns.tsig
+from msgspec.structs import replace
+
+from resolver.feed import tsig
+from resolver.feed.fetch import zone_copy, zone_difference
+from resolver.feed.fetch.child import Wanted, contents, put, work
+from resolver.feed.fetch.zone_copy import Copy
+from resolver.feed.fetch.zone_difference import Answer
+from resolver.feed.fetch.zone_primary import Primary
+from resolver.feed.fetch.zone_stream import Connection, Cut, TooMuch, Unreachable, zone_of
+from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.sandbox import Failed, run
+from resolver.feed.transport import Access
+from resolver.signed import metadata
+
+WHOLE_AGAIN_S: Final = 7 * 86400
+DIFFERENCE_SHARE: Final = 0.25
+"""Of the time of a fetch, at the most, for a difference: what is left is for the whole zone."""
+
+_HALF: Final = 2**31
+_WRAP: Final = 2**32
+
+
+def serial_after(known: int, soa: int) -> int | None:
+    """The serial that a zone's 32 bits stand for, `known` being the last one (0 for none); None where it is behind."""
+    if known == 0:
+        return soa or _WRAP
+    ahead = (soa - known) % _WRAP
+    return known + ahead if ahead < _HALF and known + ahead <= metadata.MAX_SERIAL else None
+
+
+def digest_of(zone: dns.name.Name, data: bytes) -> str:
+    """SHA-256, in hex, of a zone's lines sorted by their octets, each once, below the zone's name."""
+    hashed = hashlib.sha256(b"rpz " + zone.to_digestable() + b"\n")
+    once = zone_difference.once(data)
+    while part := list(itertools.islice(once, 4096)):
+        hashed.update(b"\n".join(part) + b"\n")
+    return hashed.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What a request pins: the zone's name, the key, and the SHA-256 of the key's file in hex."""
+
+    zone: dns.name.Name
+    key: dns.tsig.Key
+    file: str
+
+
+def pinned_by(request: FetchRequest) -> Pinned:
+    """What `request` pins; Failed where its key or its zone's name is of no use."""
+    try:
+        key, file = tsig.read_key(request.root), Path(request.root).read_bytes()
+    except (tsig.KeyUnusable, OSError):
+        raise Failed(Reason.ROOT_UNUSABLE) from None
+    zone = zone_of(request.url)
+    if zone is None:
+        raise Failed(Reason.UNKNOWN_TARGET)
+    return Pinned(zone, key, hashlib.sha256(file).hexdigest())
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn what ends a transfer into its reason."""
+    try:
+        yield
+    except Unreachable:
+        raise Failed(Reason.UNREACHABLE) from None
+    except Cut:
+        raise Failed(Reason.TRANSFER) from None
+    except TooMuch:
+        raise Failed(Reason.OVERSIZED) from None
+    except tsig.NotVerified as error:
+        raise Failed(Reason.TAMPERED if error.forged else Reason.TRANSFER) from None
+
+
+Connect = Callable[[float], Primary]
+"""Connects to the primary for a share of a fetch's time; the connection before ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone that was transferred: its 32-bit serial, its lines, and what is kept of it where it is incremental."""
+
+    serial: int
+    data: bytes
+    copy: Copy | None = None
+    difference: bool = False
+
+
+def fetch(request: FetchRequest, wanted: Wanted, clock: Callable[[], float] = time.time) -> bool:
+    """Ask, verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    pinned = pinned_by(request)
+    access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
+    with _reasons(), ExitStack() as opened:
+
+        def connect(share: float) -> Primary:
+            opened.close()
+            connection = opened.enter_context(closing(Connection(request.url, access, request.seconds * share)))
+            return Primary(connection, pinned.zone, pinned.key, clock)
+
+        found = _wanted_zone(request, pinned, connect, wanted, clock)
+    if found is None:
+        return False
+    zone, bound = found
+    put(request.output, zone.data)
+    if zone.copy is not None:
+        for part in zone_copy.seal(zone.copy, contents(request.copy_key), request.url, bound):
+            put(request.copy_output, part)
+    return True
+
+
+def _wanted_zone(
+    request: FetchRequest, pinned: Pinned, connect: Connect, wanted: Wanted, clock: Callable[[], float]
+) -> tuple[Zone, bytes] | None:
+    """The zone, and what its copy is bound to, where `wanted` says so, else None."""
+    signer = tsig.fingerprint(pinned.key)
+    # A list that another key has signed says nothing of this key's serials.
+    known = request.serial if request.targets_keys == signer else 0
+    incremental = known > 0 and min(request.copy, request.copy_key) >= 0
+    primary = connect(DIFFERENCE_SHARE if incremental else 1.0)
+    soa = primary.soa()
+    facts = Facts(
+        digest=request.digest or "0" * 64,
+        length=0,
+        custom=metadata.Custom(
+            list=request.list_id, serial=known or 1, issued=request.issued, expires=None, withdrawn=False
+        ),
+        targets_keys=signer,
+        root_version=0,
+        pinned=pinned.file,
+        fresh_until=int(clock()) + soa.expire,
+        format="rpz",
+    )
+    confirmed = known > 0 and _serial(known, soa.serial) == known
+    if confirmed and not wanted(facts):
+        return None
+    ours = _kept(request, pinned, int(clock())) if incremental else None
+    zone = _changed(primary, ours, known, request.max_bytes, int(clock())) if ours else None
+    if zone is None:
+        primary = connect(1.0 - DIFFERENCE_SHARE) if incremental else primary
+        zone = _whole(primary, request.max_bytes, int(clock()), copied=request.copy_key >= 0)
+    serial, digest = _serial(known, zone.serial), digest_of(pinned.zone, zone.data)
+    found = zone, _bound(request, pinned, serial, digest)
+    if confirmed:
+        # It was said to be the list that is known, and only its image is missing here.
+        if serial != known:
+            raise Failed(Reason.TRANSFER)
+        if digest != request.digest:
+            raise Failed(Reason.SERIAL_REUSED)
+        return found
+    same = (serial, digest) == (known, request.digest)
+    custom = replace(facts.custom, serial=serial, issued=request.issued if same else int(clock()))
+    facts = replace(facts, digest=digest, length=len(zone.data), custom=custom, difference=zone.difference)
+    return found if wanted(facts) else None
+
+
+def _changed(primary: Primary, ours: Copy, known: int, most: int, now: int) -> Zone | None:
+    """The zone by what has changed in ours since the serial `known`; None where that does not come as it has to."""
+    answer = Answer(ours.entries, known % _WRAP)
+    try:
+        primary.marked(answer, ours.marks, most, since=known % _WRAP)
+    except (Failed, Cut, TooMuch, Unreachable, tsig.NotVerified):
+        return None
+    whole_at = now if answer.is_whole else ours.whole_at
+    return _zone_of(answer, ours.marks, whole_at, most)
+
+
+def _whole(primary: Primary, most: int, now: int, *, copied: bool) -> Zone:
+    """The whole zone, with what is kept of it where it is to be `copied`."""
+    if not copied:
+        return Zone(*primary.zone(most))
+    answer, marks = Answer(), os.urandom(zone_copy.MARKS_OCTETS)
+    primary.marked(answer, marks, most)
+    return _zone_of(answer, marks, now, most)
+
+
+def _zone_of(answer: Answer, marks: bytes, whole_at: int, most: int) -> Zone:
+    entries = answer.result()
+    data = zone_difference.lines_of(entries)
+    if len(data) > most:
+        raise Failed(Reason.OVERSIZED)
+    return Zone(answer.serial, data, Copy(marks, whole_at, entries), not answer.is_whole)
+
+
+def _kept(request: FetchRequest, pinned: Pinned, now: int) -> Copy | None:
+    """The copy of the zone that is known, None where there is none that opens, or where the whole is due."""
+    bound = _bound(request, pinned, request.serial, request.digest)
+    try:
+        ours = zone_copy.unseal(contents(request.copy), contents(request.copy_key), request.url, bound)
+    except zone_copy.CopyUnusable:
+        return None
+    return ours if 0 <= now - ours.whole_at < WHOLE_AGAIN_S else None
+
+
+def _bound(request: FetchRequest, pinned: Pinned, serial: int, digest: str) -> bytes:
+    return zone_copy.binding(list_id=request.list_id, zone=pinned.zone.to_digestable(), serial=serial, digest=digest)
+
+
+def _serial(known: int, soa: int) -> int:
+    serial = serial_after(known, soa)
+    if serial is None:
+        raise Failed(Reason.ROLLED_BACK)
+    return serial
+
+
+if __name__ == "__main__":
+    sys.exit(run(partial(work, fetch)))

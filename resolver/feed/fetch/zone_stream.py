@@ -1,0 +1,127 @@
+"""A connection to a zone's primary: questions there, messages back, over TCP or TLS.
+
+Rules:
+- Over TLS the primary is verified and spoken to by ALPN `dot` (RFC 9103 9.3.1); TLS 1.3 or nothing (7.1).
+- The primary's addresses come from the upstreams, never from ourselves.
+- What comes is bounded in octets and in time; each wait for a part of it is, too.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import dns.exception
+import dns.name
+
+from resolver.feed import lookup
+from resolver.feed.transport import Access
+
+STEP_SECONDS: Final = 10.0
+_PORTS: Final = {"dns": 53, "tls": 853}
+_BUFFER: Final = 2**18
+
+
+class Unreachable(Exception):
+    """No primary answers at the url."""
+
+
+class Cut(Exception):
+    """The stream ended, or was too slow, within a message or before one that was due."""
+
+
+class TooMuch(Exception):
+    """The stream is longer than allowed."""
+
+
+def zone_of(url: str) -> dns.name.Name | None:
+    """The zone in the url of a source, None where it is no name."""
+    try:
+        return dns.name.from_text(unquote(urlsplit(url).path).strip("/").lower())
+    except dns.exception.DNSException:
+        return None
+
+
+class Connection:
+    """One connection, to be closed by whoever opened it."""
+
+    def __init__(self, url: str, access: Access, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._deadline = clock() + seconds
+        self._socket = self._connected(url, access)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+    def send(self, message: bytes) -> None:
+        """Send one message; Unreachable where the primary takes none."""
+        try:
+            self._socket.settimeout(self._rest())
+            self._socket.sendall(len(message).to_bytes(2, "big") + message)
+        except OSError:
+            raise Unreachable from None
+
+    def messages(self, most: int) -> Iterator[bytes]:
+        """The messages that come, without end; Cut where the stream ends, TooMuch above `most` octets in all.
+
+        What came behind the last message that is taken is lost: ask again only after an answer that was complete.
+        """
+        buffer, start, end, taken = bytearray(_BUFFER), 0, 0, 0
+        view = memoryview(buffer)
+        while True:
+            while end - start >= 2 and end - start >= 2 + (size := buffer[start] << 8 | buffer[start + 1]):
+                yield bytes(view[start + 2 : start + 2 + size])
+                start += 2 + size
+            view[: end - start] = view[start:end]
+            start, end = 0, end - start
+            got = self._into(view[end:])
+            end += got
+            taken += got
+            if taken > most:
+                raise TooMuch
+
+    def _into(self, room: memoryview) -> int:
+        try:
+            self._socket.settimeout(self._rest())
+            got = self._socket.recv_into(room)
+        except OSError:
+            raise Cut from None
+        if not got:
+            raise Cut
+        return got
+
+    def _rest(self) -> float:
+        rest = min(STEP_SECONDS, self._deadline - self._clock())
+        if rest <= 0:
+            raise Cut
+        return rest
+
+    def _connected(self, url: str, access: Access) -> socket.socket:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        context = _context(access) if parts.scheme == "tls" else None
+        for address in lookup.addresses(host, access.resolvers, STEP_SECONDS, self._clock):
+            plain: socket.socket | None = None
+            try:
+                plain = socket.create_connection((address, port), self._rest())
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return plain if context is None else context.wrap_socket(plain, server_hostname=host)
+            except (OSError, ValueError):
+                if plain is not None:
+                    plain.close()
+        raise Unreachable
+
+
+def _context(access: Access) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=access.ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.set_alpn_protocols(["dot"])
+        if access.certificate:
+            context.load_cert_chain(access.certificate, access.key)
+    except OSError:
+        raise Unreachable from None
+    return context

@@ -1,0 +1,129 @@
+"""The compile process: list bytes to one sealed image; the only place that sees names.
+
+Runs as its own process (`python -I -m resolver.feed.names.compile`): one line of JSON without names comes in, one
+line of counts goes out. The list, the keys, the previous image and the output are inherited descriptors.
+
+Rules:
+- Before the first byte of the list is read this process can open nothing, is not dumpable and bounded in
+  memory.
+- The synthetic name is drawn anew for each image, so that a self-test cannot pass by an older one.
+- The image is complete, sealed and on the disk, or the process has failed.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from resolver.core import entries, image
+from resolver.feed import seal, synthetic
+from resolver.feed.messages import Compiled, CompileRequest
+from resolver.feed.names import read, read_csv, read_zone, suffixes
+from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected, popular_names
+from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
+
+
+def entries_of(
+    request: CompileRequest, data: bytes, psl: suffixes.Suffixes, protected: Protected | None = None
+) -> read.Entries:
+    """What stands in the list `data`; Failed with a reason where it is refused whole, as one without a blocking entry:
+    exceptions alone would lift the list before, which only a withdrawal does."""
+    readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
+    try:
+        found = readers[request.format](
+            data, psl, demonstration=request.demonstration, max_entries=request.max_entries, protected=protected
+        )
+    except read.ReadError as error:
+        raise Failed(error.reason) from None
+    if not found.blocks:
+        raise Failed("empty")
+    return found
+
+
+def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> tuple[Compiled, bytearray, bytearray]:
+    """Counts, image and line of each slot (core.image) of what was found in a list."""
+    line_of = bytearray()
+    made = entries.write(
+        found.names,
+        found.flags,
+        keys.digest,
+        list_id=request.list_id,
+        serial=request.serial,
+        issued=request.issued,
+        expires=request.expires,
+        generation=request.generation,
+        selftest=synthetic.label(),
+        previous=_previous(request.previous, keys),
+        keep_new=request.keep_new,
+        approved=request.approved,
+        lines=found.numbers if request.lines >= 0 else None,
+        line_of=line_of,
+    )
+    counts = Compiled(
+        entries=image.header(image.view(made)).entries,
+        refused=found.refused,
+        refused_lines=found.refused_lines,
+        set_aside=found.set_aside,
+        set_aside_lines=found.set_aside_lines,
+        exceptions=found.exceptions,
+    )
+    return counts, made, line_of
+
+
+def _protected(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
+    """What lines are set aside for; Failed where the operator's file cannot be read or holds what is no name."""
+    try:
+        popular = popular_names(Path(request.popular)) if request.popular else ""
+        return Protected(request.protected, INFRASTRUCTURE.read_text("ascii"), popular, psl)
+    except (OSError, ValueError):
+        raise Failed("protected_unreadable") from None
+
+
+def _contents(handle: int) -> bytes:
+    with os.fdopen(handle, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
+
+
+def _previous(handle: int, keys: seal.Keys) -> memoryview | None:
+    """The view of the image in force; None where there is none of ours, and then no name counts as new."""
+    if handle < 0:
+        return None
+    try:
+        view: memoryview = image.view(seal.unseal(_contents(handle), keys.seal))
+        return view
+    except (seal.SealBroken, image.ImageMalformed):
+        return None
+
+
+def _write(handle: int, data: bytes | bytearray) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _work() -> None:
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
+    psl = suffixes.load()
+    protected = _protected(request, psl)
+    handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
+    confine(request.parent, request.memory_bytes, *handles)
+    open_nothing()
+    both = os.read(request.keys, seal.DIGEST_KEY_BYTES + seal.SEAL_KEY_BYTES)
+    keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
+    if os.fstat(request.list_fd).st_size == 0:
+        raise Failed("empty")
+    # Nothing here holds the list any longer than it is read.
+    found = entries_of(request, _contents(request.list_fd), psl, protected)
+    counts, made, line_of = compiled(request, found, keys)
+    _write(request.output, made)
+    _write(request.output, seal.seal_of(made, keys.seal))
+    if request.lines >= 0:
+        _write(request.lines, line_of)
+    os.fsync(request.output)
+    say({"compiled": msgspec.to_builtins(counts)})
+
+
+if __name__ == "__main__":
+    sys.exit(run(_work))

@@ -1,0 +1,1 @@
+"""What runs: the parts joined, started, swapped and stopped."""

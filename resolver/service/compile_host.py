@@ -1,0 +1,97 @@
+"""`compile`: a fleet's compile host that serves no DNS, once: take each list, test it, publish what is in force.
+
+Rules:
+- It is the life of a list as in a service, without sockets: the same guard, holds, self-test, state and audit log.
+- It never runs beside a service on the same state: that one compiles and publishes by itself.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from resolver.config.config import Config, ConfigError
+from resolver.control import server
+from resolver.feed import poll, sandbox
+from resolver.feed.messages import Reason
+from resolver.feed.seal import KeyUnusable
+from resolver.feed.update import ListUpdate
+from resolver.service.enforcement import Custody
+from resolver.service.in_force import InForce
+
+_LOOK_S: Final = 5.0
+_OF_THIS_HOST: Final = frozenset(
+    (
+        Reason.UNREACHABLE,
+        Reason.TIMED_OUT,
+        Reason.OUT_OF_MEMORY,
+        Reason.STATE_NOT_WRITTEN,
+        Reason.STATE_UNREADABLE,
+        Reason.PROCESS,
+        Reason.INTERNAL,
+    )
+)
+
+
+class NotCompiled(Exception):
+    """Nothing could be done; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What is said of the lists, one line each; whether one is held or refused, and whether something failed here."""
+
+    lines: tuple[str, ...]
+    refused: bool
+    failed: bool
+
+
+def compile_once(path: Path, config: Config) -> Compiled:
+    """Take, test and publish every list of the configuration at `path` once; ConfigError, NotCompiled."""
+    if not config.fleet.publish:
+        raise ConfigError(str(path), "fleet.publish", "names no folder: nothing would be published")
+    if config.control.socket:
+        with contextlib.suppress(server.Unreachable):
+            server.call(config.control, {"verb": "status"}, answer_s=_LOOK_S)
+            raise NotCompiled("a service runs on this state: it compiles and publishes by itself; see `list status`")
+    sandbox.leave_no_dump()
+    try:
+        keys = poll.keys_of(config)
+        in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda _: None)
+        custody = Custody(config, keys, in_force, places=tuple, counters=())
+        custody.recover()
+        asyncio.run(_taken(custody))
+        if custody.fleet is not None:
+            custody.fleet.publish()
+        custody.feed.outbox.deliver()
+    except KeyUnusable as error:
+        raise NotCompiled(str(error)) from None
+    except OSError as error:
+        raise NotCompiled(f"a folder of state or fleet cannot be used: {error.strerror}") from None
+    reasons = {Reason(reason) for one in custody.feed for reason in one.failures}
+    return Compiled(
+        tuple(line for one in custody.feed for line in _said(one)),
+        refused=bool(reasons - _OF_THIS_HOST) or any(one.state.held is not None for one in custody.feed),
+        failed=bool(reasons & _OF_THIS_HOST),
+    )
+
+
+async def _taken(custody: Custody) -> None:
+    await asyncio.gather(*(one.poll() for one in custody.feed))
+
+
+def _said(one: ListUpdate) -> Iterator[str]:
+    record, held, name = one.state.in_force, one.state.held, one.list.id
+    if record is None or one.enforced is None:
+        yield f"{name}: no list is in force, nothing is published"
+    elif record.withdrawn or one.enforced == 0:
+        yield f"{name}: serial {record.serial} is in force and blocks nothing (withdrawn, or past its hard limit)"
+    else:
+        yield f"{name}: serial {record.serial} in force and published, {record.entries} entries"
+    if held is not None:
+        yield f"  held: serial {held.record.serial} ({', '.join(held.reasons)})"
+    if one.failures:
+        yield f"  failed: {', '.join(sorted(one.failures))}; what is in force stays"

@@ -1,0 +1,113 @@
+"""The counts within the service: the readings joined with the beat, the ledger and the exporter.
+
+Rules:
+- Parts meet here that never import each other: what the feed enforces reaches the ledger as a call.
+- Totals go on where the ledger left them, and begin anew where it is damaged.
+- At an orderly stop the rests are written last, when nothing counts any more.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from resolver.config.config import Config
+from resolver.count.bookkeeping import Bookkeeping, ListNow
+from resolver.count.exporter import Exporter
+from resolver.count.ledger import Ledger, LedgerUnusable
+from resolver.count.publish import Published, Publisher
+from resolver.feed.poll import Feed
+from resolver.service.readings import Readings, labels_of
+
+LEDGER = "ledger.sqlite"
+
+_log = logging.getLogger("resolver.count")
+
+
+class Counting:
+    """What is counted, from the readings to what leaves; OSError where the ledger cannot be used.
+
+    subscribers: the operator's figure, which a reload may change.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        readings: Readings,
+        feed: Feed,
+        *,
+        subscribers: Callable[[], int],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._readings = readings
+        self._now = now
+        self._labels = labels_of(config)
+        folder = Path(config.state.directory)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ledger = _opened(folder / LEDGER, now())
+        self._books = Bookkeeping(
+            self._ledger,
+            every_s=int(config.count.publish_every),
+            region=config.count.region,
+            subscribers=subscribers,
+            lists=lambda: _in_force(feed),
+            keep_s=config.count.keep,
+            now=now(),
+        )
+        self.publisher = Publisher(
+            readings.exact,
+            self._labels,
+            every_s=int(config.count.publish_every),
+            batch=config.count.batch,
+            phases=secrets.randbelow,
+            now=now(),
+            start=self._ledger.totals(),
+            books=self._books,
+        )
+
+    def published(self) -> Published:
+        """What may be known now."""
+        return self.publisher.published
+
+    def exporter(self, ready: Callable[[], bool]) -> Exporter:
+        """What answers Prometheus; `ready` says whether the service does all that it is configured to."""
+        return Exporter(
+            self._labels,
+            published=self.published,
+            read_live=self._readings.live,
+            ready=ready,
+            began=self._ledger.began,
+        )
+
+    async def run(self) -> None:
+        """Publish on every beat until cancelled."""
+        await self.publisher.run(self._now, asyncio.sleep)
+
+    def leave(self) -> None:
+        """Write what has happened since the last beat."""
+        self._books.leave(self.publisher.totals())
+
+
+def _opened(path: Path, now: float) -> Ledger:
+    """The ledger; one that is damaged is put beside and a new one begun, for to enforce comes before to count."""
+    try:
+        ledger = Ledger(path, now)
+        ledger.totals()
+        return ledger
+    except LedgerUnusable as error:
+        beside = path.with_name(f"{path.name}.unusable-{int(now)}")
+        _log.error("%s; it is put beside as %s, and the totals begin anew", error, beside.name)
+    try:
+        path.replace(beside)
+        for rest in ("-wal", "-shm"):
+            path.with_name(path.name + rest).unlink(missing_ok=True)
+        return Ledger(path, now)
+    except LedgerUnusable as error:
+        raise ValueError(str(error)) from None
+
+
+def _in_force(feed: Feed) -> Iterator[ListNow]:
+    for facts in feed.facts():
+        yield ListNow(facts.list_id, facts.serial, facts.entries, facts.enforced)

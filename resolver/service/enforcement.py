@@ -1,0 +1,156 @@
+"""The lists within the service: their feed joined with what is in force.
+
+Rules:
+- Parts meet here that never import each other: what the feed decides reaches the tables as a call.
+- What was saved is in force before the first socket opens (`recover`); what polls and watches runs after (`tasks`).
+- What came in force is proved on the sockets that are open: before they are, nothing is.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from resolver.config.config import Config
+from resolver.control import server
+from resolver.core import codes, image
+from resolver.feed import activate, notify, poll, release
+from resolver.feed.breaker import Breaker, Seen
+from resolver.feed.fleet_receipts import Reports
+from resolver.feed.receipt import Proof
+from resolver.feed.seal import Keys
+from resolver.feed.state import Record
+from resolver.feed.update_image import ImageUpdate
+from resolver.service import fleet_host, selftest, verbs_list, verbs_release
+from resolver.service.in_force import InForce
+
+LOOK_S: Final = 1.0
+
+
+class Custody:
+    """Every list of a configuration, from its source to what is enforced.
+
+    places: the sockets that queries come in by, none before they are open. counters: the table of core.codes.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        keys: Keys,
+        in_force: InForce,
+        *,
+        places: Callable[[], Sequence[selftest.Place]],
+        counters: Any,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._in_force = in_force
+        self._places = places
+        self.fleet: fleet_host.FleetHost | None = None
+        self._counters = counters
+        self._seen = Seen()
+        self._breakers = {one.id: Breaker() for one in config.lists}
+        self._approvers = Path(config.control.approvers)
+        self._now = now
+        hooks = activate.Hooks(
+            judge=in_force.judge_of,
+            put_in_force=self._put_in_force,
+            lift=self._lift,
+            take_out=self._take_out,
+            prove=self._prove,
+        )
+        self.feed = poll.Feed(config, keys, hooks, now)
+        self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
+        self.releases = release.Releases(
+            Path(config.state.directory) / "releases",
+            keys,
+            self.feed.audit,
+            now=now,
+            enforce=self._release,
+            report=self._report,
+            host=poll.host_of(config),
+        )
+        for one in self.feed:
+            if isinstance(one, ImageUpdate):
+                one.follow = self.releases.follow
+        if config.fleet.publish:
+            self.fleet = fleet_host.FleetHost(config, keys, self.feed, self.releases, now)
+
+    def recover(self) -> None:
+        """Put in force every list that is saved here; OSError where the state folder cannot be used."""
+        self.feed.recover()
+        self.releases.recover()
+
+    def reports(self, list_id: str, record: Record) -> Reports | None:
+        """Which nodes of a fleet have reported a list's record in force; None where this host does not ask. OSError."""
+        return None if self.fleet is None else self.fleet.reports(list_id, record)
+
+    def verbs(self) -> Mapping[str, server.Verb]:
+        """What can be asked of it over the control socket."""
+        releases = verbs_release.ReleaseDesk(self.releases, self.feed, self._in_force, self._approvers, self._now)
+        return {**verbs_list.ListDesk(self.feed, self._approvers, self._now).verbs(), **releases.verbs()}
+
+    def notified(self, packet: bytes, client: bytes) -> bytes | None:
+        """The answer to a NOTIFY from the primary of a list's zone; None for any other packet."""
+        return self._notices.take(packet, client)
+
+    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What has to run while serving, by name; none of it ends by itself."""
+        work = {
+            "feed": self.feed.run(),
+            "releases": self.releases.run(),
+            "notices": self._notices.run(),
+            "breaker": self._watch(),
+        }
+        return work if self.fleet is None else {**work, "fleet": self.fleet.run()}
+
+    # What is enforced, and then published.
+
+    def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
+        self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)
+        self._changed()
+
+    def _lift(self, list_id: str) -> None:
+        self._in_force.lift(list_id)
+        self._changed()
+
+    def _take_out(self, list_id: str) -> None:
+        self._in_force.take_out(list_id)
+        self._changed()
+
+    def _release(self, views: Sequence[memoryview]) -> None:
+        self._in_force.release(views)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.fleet is not None:
+            self.fleet.wake()
+
+    def _report(self, name: str, list_id: str, said: Mapping[str, Any]) -> None:
+        self.feed.outbox.put(name, list_id, said)
+        self.feed.outbox.wake()
+
+    async def _watch(self) -> None:
+        while True:
+            self.look(time.monotonic())
+            await asyncio.sleep(LOOK_S)
+
+    def look(self, now_s: float) -> None:
+        """Look at what new entries block in the running minute of a monotonic clock."""
+        access, minute = self._in_force.tables.access, int(now_s) // 60
+        seen = self._seen.count(access, minute, access.prefixes if access.minute == minute else 0)
+        for one in self.feed:
+            total = self._counters[codes.list_counter(self._in_force.slot(one.list.id), codes.NEW_PREFIXES)]
+            breaker = self._breakers[one.list.id]
+            if breaker.look(total, seen, now_s):
+                one.surged(counted=access.rate > 0)
+            one.breaker_open = breaker.open
+
+    async def _prove(self, list_id: str, view: memoryview) -> Proof:
+        said = await selftest.prove(
+            self._places(),
+            image.header(view).selftest,
+            self._in_force.answer_of(list_id, view),
+            self._in_force.trusts,
+        )
+        return Proof(sockets=said.sockets, questions=said.questions, wrong=said.wrong, silent=said.silent)

@@ -1,0 +1,1 @@
+"""What the service needs of this host: accounts, systemd, crash reports."""

@@ -1,0 +1,184 @@
+"""From root to an account without privileges: only the sockets are opened as root.
+
+Rules:
+- Started as root with `[listen] user`: every file is read and written as that account from the start, root is
+  borrowed for as long as sockets are bound, and then given up for good: ids, groups, capabilities, what an exec could
+  give back (no_new_privs). What the kernel then says of every thread is held against that; else the start fails.
+- Started as another account (as systemd does it): nothing to become, but capabilities go just the same.
+- Started as root without `[listen] user`: one warning, and nothing changes.
+- A change of ids makes a process dumpable again; each one here is followed by taking that back.
+"""
+
+import ctypes
+import logging
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from resolver.config.config import Config, ConfigError
+from resolver.feed import sandbox
+
+_KEY: Final = "listen.user"
+_OF_SOURCE: Final = ("root", "ca", "certificate", "key")
+_PR_CAPBSET_READ: Final = 23
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_MOST_CAPABILITIES: Final = 64
+_GONE: Final = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0, "NoNewPrivs": 1}
+
+_log: Final = logging.getLogger("resolver")
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class Privileges:
+    """What this process may do, and how it gives that up; ConfigError where `config` asks for what cannot be.
+
+    `path` is the configuration's.
+    """
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self._path = path
+        self._state = config.state
+        self._lists = config.lists
+        self._root = os.geteuid() == 0
+        self._account: pwd.struct_passwd | None = None
+        user = config.listen.user
+        if self._root and user:
+            self._account = self._found(user)
+        elif user and user != _own_name():
+            raise self._fault(_KEY, 'only root can become another account: start as root, or leave it ""')
+
+    def _fault(self, key: str, reason: str) -> ConfigError:
+        return ConfigError(str(self._path), key, reason)
+
+    def _found(self, user: str) -> pwd.struct_passwd:
+        try:
+            account = pwd.getpwnam(user)
+        except KeyError:
+            advice = f"useradd --system --no-create-home --shell /usr/sbin/nologin {user}"
+            raise self._fault(_KEY, f"no such account: {advice}") from None
+        if account.pw_uid == 0:
+            raise self._fault(_KEY, "is root: name an account of its own")
+        return account
+
+    def step_down(self) -> None:
+        """Do all that follows as the account; ConfigError where it may not use what it needs."""
+        if self._account is not None:
+            os.setgroups(os.getgrouplist(self._account.pw_name, self._account.pw_gid))
+            os.setegid(self._account.pw_gid)
+            os.seteuid(self._account.pw_uid)
+            sandbox.leave_no_dump()
+        elif self._root:
+            _log.warning("running as root: set %s to an account without privileges", _KEY)
+        self._look()
+
+    def _look(self) -> None:
+        """Look at every file that is read or written later, so that what will be refused is named now."""
+        name = _own_name()
+        if not _usable(self._path, os.R_OK):
+            raise self._fault("", f"{name} cannot read it again at a reload: chgrp it to a group of {name}, chmod g+r")
+        keys = Path(self._state.keys) if self._state.keys else None
+        for path in [keys, *keys.glob("*.key")] if keys and _exists(keys) else ():
+            if not _usable(path, os.R_OK):
+                raise self._fault("state.keys", f"{name} cannot read {path}: chown -R {name} {keys}")
+        state = Path(self._state.directory)
+        if not _exists(state) and not _usable(_nearest(state), os.W_OK):
+            raise self._fault("state.directory", f"{name} may not make it: install -d -o {name} -m 700 {state}")
+        for path in [state, *state.rglob("*")] if _exists(state) else ():
+            if not _usable(path, os.R_OK | os.W_OK):
+                raise self._fault("state.directory", f"{name} may not use {path}: chown -R {name} {state}")
+        for one in self._lists:
+            for key in _OF_SOURCE:
+                path = Path(getattr(one.source, key))
+                # No end of the start: what is saved of the list is enforced without its feed.
+                if path.is_absolute() and _exists(path) and not _usable(path, os.R_OK):
+                    where = f"list.{one.id}.source.{key}"
+                    _log.warning("%s: %s cannot read %s, its feed will fail: chgrp, chmod g+r", where, name, path)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Be what the process was started as, to bind sockets."""
+        if self._account is None:
+            yield
+            return
+        os.seteuid(0)
+        try:
+            yield
+        finally:
+            os.seteuid(self._account.pw_uid)
+            sandbox.leave_no_dump()
+
+    def give_up(self) -> None:
+        """Keep nothing of what the process was started with; ConfigError where the kernel says otherwise."""
+        if self._account is None and self._root:
+            return
+        if self._account is not None:
+            os.seteuid(0)
+            _empty_bounding_set()
+            os.setresgid(*[self._account.pw_gid] * 3)
+            os.setresuid(*[self._account.pw_uid] * 3)
+        _empty_capabilities()
+        sandbox.leave_no_dump()
+        kept = _kept(os.geteuid(), os.getegid(), bounded=self._account is not None)
+        if kept:
+            raise self._fault(_KEY, f"the kernel left us what had to go ({kept}); nothing is answered")
+
+
+def _own_name() -> str:
+    """The account this process acts as, or its number where it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a folder; one that may not even be asked for is one that may not be used."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
+def _nearest(path: Path) -> Path:
+    """The folder above `path` that is there."""
+    return next(above for above in path.absolute().parents if _exists(above))
+
+
+def _usable(path: Path, mode: int) -> bool:
+    """Whether this process may read or write a file, or go through a folder besides."""
+    return os.access(path, mode | (os.X_OK if os.path.isdir(path) else 0), effective_ids=True)
+
+
+def _empty_bounding_set() -> None:
+    for capability in range(_MOST_CAPABILITIES):
+        if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def _empty_capabilities() -> None:
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _libc.capset((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _kept(uid: int, gid: int, *, bounded: bool) -> str:
+    """What the kernel holds of any thread that it should not: the field of /proc/PID/status, "" for nothing."""
+    expected = {**_GONE, **({"CapBnd": 0} if bounded else {})}
+    for thread in os.listdir("/proc/self/task"):
+        lines = Path("/proc/self/task", thread, "status").read_text().splitlines()
+        fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+        for name, value in expected.items():
+            # An older kernel has no such line where it has no such thing.
+            if name in fields and int(fields[name][0], 16) != value:
+                return name
+        for name, number in (("Uid", uid), ("Gid", gid)):
+            if set(fields[name]) != {str(number)}:
+                return name
+    return ""

@@ -1,0 +1,241 @@
+"""What is in force: the generation of images and replies, who is a client, and whether all lists are there.
+
+Rules:
+- Every change makes a new Tables and replaces the old one whole; a query sees one or the other, never half.
+- A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
+  `without_list = "forward"`. A list that was withdrawn or lifted is there, with nothing to say.
+- A name that was released is judged so by every generation; while there is one, no list answers NXDOMAIN, which would
+  deny the names below too (RFC 8020).
+- A name that is answered here comes after the lists: a list may block below a local zone, as the self-test does.
+- Slots go by the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
+"""
+
+import ipaddress
+import mmap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from resolver.config.config import Config, List
+from resolver.config.values import Address, Prefix
+from resolver.core import admit, codes, image, policy
+from resolver.core.local_zones import Zones
+from resolver.core.name import Name, unfold
+from resolver.core.question import Question, parse
+from resolver.core.reply import Replies, limit_of
+from resolver.query.answer import Tables
+from resolver.service.selftest import own_address
+
+BUCKETS = 65536
+
+_ANSWERS = {"page": codes.ANSWER_PAGE, "nodata": codes.ANSWER_NODATA, "nxdomain": codes.ANSWER_NXDOMAIN}
+_ALL_LISTS = 0xFFFF
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+
+def octets(address: Address) -> bytes:
+    """Return an address in 16 octets, IPv4 mapped."""
+    return _MAPPED + address.packed if address.version == 4 else address.packed
+
+
+def ranges(prefixes: Iterable[Prefix]) -> bytes:
+    """Return sorted, merged pairs of first and last address, as core.admit takes them."""
+    prefixes = tuple(prefixes)
+    v4 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv4Network))
+    v6 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv6Network))
+    pairs = [octets(one.network_address) + octets(one.broadcast_address) for one in v4]
+    pairs += [octets(one.network_address) + octets(one.broadcast_address) for one in v6]
+    pairs.sort()
+    return b"".join(pairs)
+
+
+def replies_of(one: List, config: Config, *, deny: bool = True) -> Replies:
+    """Return the records of a list's blocked answers; without `deny` NODATA stands for NXDOMAIN."""
+    addresses = one.addresses or config.page.addresses
+    return Replies(
+        _ANSWERS["nodata" if one.answer == "nxdomain" and not deny else one.answer],
+        statute=one.basis == "statute",
+        v4=[address.packed for address in addresses if address.version == 4],
+        v6=[address.packed for address in addresses if address.version == 6],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A list's image (a view of u64), whether its lines set aside count, and whether its new entries do not."""
+
+    view: memoryview
+    approved: bool
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """That a list in force blocks a name: its id, the digest of the entry that does, its slot and their number."""
+
+    list_id: str
+    low: int
+    high: int
+    slot: int
+    slots: int
+
+
+class InForce:
+    """The lists' images and the tables made of them. `swap` is called with each new Tables."""
+
+    def __init__(self, config: Config, digest_key: bytes, bucket_key: bytes, swap: Callable[[Tables], None]) -> None:
+        self.config = config
+        self._digest_key = digest_key
+        self._bucket_key = bucket_key
+        self._swap = swap
+        self._slots = {one.id: slot for slot, one in enumerate(config.lists)}
+        self._images: dict[str, _Image] = {}
+        self._silent: set[str] = set()
+        self._released: tuple[memoryview, ...] = ()
+        self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
+        self._number = 0
+        # Not replaced by `configure`: where a service listens, only a restart changes.
+        self._own = frozenset(octets(ipaddress.ip_address(own_address(one.host))) for one in config.listen.dns)
+        self._access = self._access_of(config)
+        self._zones = Zones(config.upstream.forward_zones)
+        self.tables = self._build()
+
+    def slot(self, list_id: str) -> int:
+        """Return the list's slot in the table of counters."""
+        return self._slots[list_id]
+
+    def put_in_force(
+        self, list_id: str, view: memoryview, *, approved: bool = False, suspended: bool = False
+    ) -> None:
+        """Enforce this image of a list from the next query on: with what was set aside, without its new entries."""
+        self._images = {**self._images, list_id: _Image(view, approved, suspended)}
+        self._silent = self._silent - {list_id}
+        self._replace()
+
+    def lift(self, list_id: str) -> None:
+        """Let the list have no say: withdrawn, or past its hard limit."""
+        self._images = {key: one for key, one in self._images.items() if key != list_id}
+        self._silent = self._silent | {list_id}
+        self._replace()
+
+    def take_out(self, list_id: str) -> None:
+        """Be without this list."""
+        self._images = {key: one for key, one in self._images.items() if key != list_id}
+        self._silent = self._silent - {list_id}
+        self._replace()
+
+    def release(self, views: Iterable[memoryview]) -> None:
+        """Enforce these images of exceptions against all lists, in place of those before."""
+        self._released = tuple(views)
+        self._replace()
+
+    def listed(self, wire: bytes) -> tuple[Listed, ...]:
+        """Return which lists block a name in wire format, in configured order, whether it was released or not."""
+        name, verdict, found = Name(), policy.Verdict(), []
+        if unfold(wire, 0, len(wire), name) != len(wire):
+            return ()
+        for one in self.config.lists:
+            if one.id in self._images:
+                generation = policy.Generation(0, self._digest_key, (self._member(one, self._images[one.id]),))
+                said = policy.decide(generation, name, _ALL_LISTS, verdict)
+                if said == codes.BLOCK and not verdict.bits & codes.SELFTEST:
+                    view = self._images[one.id].view
+                    slot = image.slot_of(view, verdict.low, verdict.high)
+                    found.append(Listed(one.id, verdict.low, verdict.high, slot, image.header(view).slots))
+        return tuple(found)
+
+    def configure(self, config: Config) -> None:
+        """Take a new configuration of the same lists: addresses, answers, clients, limits."""
+        self._access = self._access_of(config)
+        self._zones = Zones(config.upstream.forward_zones)
+        self.config = config
+        self._replace()
+
+    def enforced(self) -> bool:
+        """Tell whether every configured list is in force or has been lifted."""
+        return all(one.id in self._images or one.id in self._silent for one in self.config.lists)
+
+    def copied(self) -> Tables:
+        """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
+        return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets)))
+
+    def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, bool], bytes]:
+        """Return what the list answers by this image alone: (query, whether by stream) to octets, or b"".
+
+        As it is configured when it is called.
+        """
+        verdict, question, out = policy.Verdict(), Question(), memoryview(bytearray(4096))
+
+        def answer(packet: bytes, stream: bool) -> bytes:
+            one = next(one for one in self.config.lists if one.id == list_id)
+            member = policy.Member(view, replies_of(one, self.config, deny=not self._released), slot=0)
+            generation = policy.Generation(0, self._digest_key, (member,))
+            if parse(packet, len(packet), question) != codes.WELL_FORMED:
+                return b""
+            if policy.decide(generation, question.name, 1, verdict) != codes.BLOCK:
+                return b""
+            length = policy.answer(generation, verdict, out, packet, question, limit_of(question, stream))
+            return bytes(out[:length])
+
+        return answer
+
+    def trusts(self, host: str) -> bool:
+        """Tell whether a PROXY header is due in what comes from this address."""
+        return bool(admit.trusts(self.tables.access, octets(ipaddress.ip_address(host))))
+
+    def spares(self, client: bytes) -> bool:
+        """Tell whether a client (16 octets) is never limited: exempt, or this host itself."""
+        return client in self._own or bool(admit.exempts(self.tables.access, client))
+
+    def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
+        """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""
+        member = policy.Member(view, None, slot=0)
+        generation = policy.Generation(0, self._digest_key, (member,))
+        name, verdict = Name(), policy.Verdict()
+
+        def judge(wire: bytes, qtype: int) -> int:
+            """The verdict does not depend on the type; the type is named so that a test asks for each."""
+            del qtype
+            if not unfold(wire, 0, len(wire), name):
+                return codes.ASK
+            said: int = policy.decide(generation, name, 1, verdict)
+            return said
+
+        return judge
+
+    def _replace(self) -> None:
+        self.tables = self._build()
+        self._swap(self.tables)
+
+    def _build(self) -> Tables:
+        self._number += 1
+        members = [self._member(one, self._images[one.id]) for one in self.config.lists if one.id in self._images]
+        members += [policy.Member(view, None, slot=-1, release=True) for view in self._released]
+        complete = self.enforced() or self.config.state.without_list == "forward"
+        generation = policy.Generation(self._number, self._digest_key, members)
+        return Tables(generation, self._access, complete, self._zones, self._own)
+
+    def _member(self, one: List, kept: _Image) -> policy.Member:
+        return policy.Member(
+            kept.view,
+            replies_of(one, self.config, deny=not self._released),
+            slot=self._slots[one.id],
+            approved=kept.approved,
+            suspended=kept.suspended,
+        )
+
+    def _access_of(self, config: Config, buckets: bytearray | None = None) -> admit.Access:
+        clients = [b""] * codes.MAX_LISTS
+        exempt = [b""] * codes.MAX_LISTS
+        for one in config.lists:
+            clients[self._slots[one.id]] = ranges(one.clients)
+            exempt[self._slots[one.id]] = ranges(one.exempt)
+        return admit.Access(
+            ranges(config.listen.allow),
+            ranges(config.limits.exempt),
+            clients,
+            exempt,
+            config.limits.queries_per_second,
+            self._buckets if buckets is None else buckets,
+            self._bucket_key,
+            ranges(config.listen.proxy_from),
+        )

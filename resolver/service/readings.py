@@ -1,0 +1,152 @@
+"""The numbers that leave the house, read from the parts that hold them: exact for the beat, or live."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from resolver import __version__
+from resolver.config.config import Config
+from resolver.core import codes
+from resolver.count.metrics import (
+    EXCHANGE,
+    EXCHANGE_BUCKETS,
+    EXCHANGE_SUM,
+    LATENCY_QUANTILES,
+    Labels,
+    Sample,
+    Series,
+)
+from resolver.feed.certificates import first_end
+from resolver.feed.messages import Reason
+from resolver.feed.names.guard_lines import SetAside
+from resolver.feed.names.read import Refusal
+from resolver.feed.poll import Feed
+from resolver.query.accept_stream import Streams
+from resolver.query.answer import Answer
+from resolver.query.cache import Cache
+from resolver.query.forward import FAILURE_REASONS, Forward
+from resolver.service.in_force import InForce
+
+_ON_THE_BEAT = ("answers_total", "cache_answers_total", "failed_answers_total")
+_LIST_SERIES = {
+    "blocked_queries_total": codes.BLOCKED_QUERIES,
+    "blocked_attempts_total": codes.ATTEMPTS,
+    "attempts_capped_total": codes.ATTEMPTS_CAPPED,
+    "attempts_saturated": codes.ATTEMPTS_SATURATED,
+}
+
+
+def labels_of(config: Config) -> Labels:
+    """Return all values that labels can take with this configuration."""
+    return Labels(
+        version=__version__,
+        engine="python",
+        region=config.count.region,
+        lists=tuple(one.id for one in config.lists),
+        upstreams=tuple(dict.fromkeys(map(str, config.upstream.servers))),
+        feed_failures=tuple(Reason),
+        entries_refused=tuple(Refusal),
+        entries_set_aside=tuple(SetAside),
+        upstream_failures=FAILURE_REASONS,
+    )
+
+
+class Readings:
+    """Reads the counters' table and the parts. `views` gives pages shown, `followed` links to help
+    by kind, `reloaded` whether the last reload worked."""
+
+    def __init__(
+        self,
+        counters: Any,
+        *,
+        in_force: InForce,
+        answer: Answer,
+        cache: Cache,
+        forward: Forward,
+        streams: Streams,
+        feed: Feed,
+        views: Callable[[], int],
+        followed: Callable[[], Mapping[str, int]],
+        reloaded: Callable[[], bool],
+        release_end: Callable[[str], int],
+    ) -> None:
+        self._release_end = release_end
+        self._counters = counters
+        self._in_force = in_force
+        self._answer = answer
+        self._cache = cache
+        self._forward = forward
+        self._streams = streams
+        self._feed = feed
+        self._views = views
+        self._followed = followed
+        self._reloaded = reloaded
+
+    def enforcing(self) -> bool:
+        """Tell whether every list is enforced and no verdict has failed since the start."""
+        return self._in_force.enforced() and self._answer.errors() == 0
+
+    def exact(self) -> Mapping[Series, int]:
+        """Return every number that leaves on the beat, as it stands."""
+        found: dict[Series, int] = {}
+        for index, (metric, label) in enumerate(codes.COUNTERS):
+            if metric in _ON_THE_BEAT:
+                found[Series(metric, (label,))] = self._counters[index]
+        for one in self._in_force.config.lists:
+            slot = self._in_force.slot(one.id)
+            for metric, number in _LIST_SERIES.items():
+                found[Series(metric, (one.id,))] = self._counters[codes.list_counter(slot, number)]
+        for bucket, count in zip(EXCHANGE_BUCKETS, self._forward.buckets, strict=True):
+            found[Series(EXCHANGE, (bucket,))] = count
+        found[Series(EXCHANGE_SUM)] = self._forward.sum_us
+        found[Series("cache_bytes")] = self._cache.used_bytes()
+        found[Series("page_views_total")] = self._views()
+        for kind, count in self._followed().items():
+            found[Series("page_help_total", (kind,))] = count
+        found[Series("queries_in_flight")] = self._answer.in_flight
+        for server in self._forward.servers:
+            for reason, count in server.failures.items():
+                found[Series("upstream_failures_total", (str(server.endpoint), reason))] = count
+        return found
+
+    def live(self) -> Iterator[Sample]:
+        """Return every number that no visit to a listed name moves by itself."""
+        for index, (metric, label) in enumerate(codes.COUNTERS):
+            if metric not in _ON_THE_BEAT:
+                yield Sample(metric, (label,), self._counters[index])
+        yield Sample("connections", ("tcp",), len(self._streams.connections))
+        yield Sample("enforcing", (), int(self.enforcing()))
+        yield Sample("config_reload_success", (), int(self._reloaded()))
+        yield Sample("subscribers_covered", (), self._in_force.config.count.subscribers)
+        for server in self._forward.servers:
+            upstream = str(server.endpoint)
+            yield Sample("upstream_up", (upstream,), server.up)
+            for quantile in LATENCY_QUANTILES:
+                seconds = server.latency(float(quantile))
+                if seconds is not None:
+                    yield Sample("upstream_latency_seconds", (upstream, quantile), seconds)
+        end = first_end(one.list.source for one in self._feed)
+        if end is not None:
+            yield Sample("certificate_expiry_timestamp_seconds", ("feed",), end)
+        yield from self._lists()
+
+    def _lists(self) -> Iterator[Sample]:
+        for facts in self._feed.facts():
+            label = (facts.list_id,)
+            yield Sample("list_serial", label, facts.serial)
+            yield Sample("list_entries", label, facts.entries)
+            yield Sample("list_in_force_timestamp_seconds", label, facts.in_force_since)
+            yield Sample("list_expiry_timestamp_seconds", label, facts.expiry)
+            yield Sample("list_enforced", label, int(facts.enforced))
+            yield Sample("list_held", label, int(facts.held))
+            yield Sample("feed_last_success_timestamp_seconds", label, facts.last_success)
+            yield Sample("selftest_success", label, int(facts.selftest_passed))
+            for reason, count in facts.failures.items():
+                yield Sample("feed_failures_total", (facts.list_id, reason), count)
+            yield Sample("breaker_open", label, int(facts.breaker_open))
+            yield Sample("list_deadline_timestamp_seconds", label, facts.deadline)
+            yield Sample("list_receipt_timestamp_seconds", label, facts.receipt_at)
+            yield Sample("list_release_expiry_timestamp_seconds", label, self._release_end(facts.list_id))
+            for reason, count in facts.set_aside.items():
+                yield Sample("list_set_aside", (facts.list_id, reason), count)
+            for reason, count in facts.refused.items():
+                yield Sample("feed_entries_refused", (facts.list_id, reason), count)

@@ -1,0 +1,126 @@
+"""The proof on the real sockets: what is asked there for a list's synthetic name is answered as the list answers.
+
+Rules:
+- Every socket is asked for A, AAAA and HTTPS; one on a wildcard address is asked on loopback.
+- An answer counts when it is the list's, octet for octet. Another one is asked for once more before it is wrong, for a
+  new configuration may have come between.
+- No answer in time is no proof, and no wrong answer: under load packets are lost, and that says nothing of a list.
+- A socket that takes its own address for a load balancer's is asked behind a PROXY header that says LOCAL.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from resolver.config.values import Endpoint
+from resolver.core.proxy import SIGNATURE
+from resolver.dns_client import build_query
+
+SECONDS: Final = 1.0
+"""For all questions together."""
+TYPES: Final = ("A", "AAAA", "HTTPS")
+ZONE: Final = "selftest.invalid"
+LOCAL_HEADER: Final = SIGNATURE + b"\x20\x00\x00\x00"
+_PATIENCE_S: Final = 0.2
+_LARGEST: Final = 65535
+_LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+
+Expected = Callable[[bytes, bool], bytes]
+"""(query, whether by stream) to the octets that have to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A socket that queries come in by: where it is bound, and whether it is TCP's."""
+
+    bound: Endpoint
+    stream: bool
+
+    @property
+    def asked(self) -> Endpoint:
+        """Where this host asks it."""
+        return Endpoint(own_address(self.bound.host), self.bound.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many sockets were asked how many questions, and how many were answered wrongly or not in time."""
+
+    sockets: int
+    questions: int
+    wrong: int
+    silent: int
+
+
+def own_address(host: str) -> str:
+    """The address from which this host asks a socket bound to `host`, and at which it asks it."""
+    address = ipaddress.ip_address(host)
+    return _LOOPBACK[address.version] if address.is_unspecified else host
+
+
+async def prove(
+    places: Sequence[Place],
+    label: bytes,
+    expected: Expected,
+    trusted: Callable[[str], bool],
+    seconds: float = SECONDS,
+) -> Outcome:
+    """Ask every socket for the synthetic name of this label.
+
+    trusted: whether a query from this address of ours comes behind a PROXY header.
+    """
+    name = f"{label.decode()}.{ZONE}"
+    asking = [_Question(place, build_query(name, qtype), expected, trusted) for place in places for qtype in TYPES]
+    tasks = [asyncio.ensure_future(one.is_right()) for one in asking]
+    done, late = await asyncio.wait(tasks, timeout=seconds) if tasks else (set(), set())
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    said = [task.result() for task in done]
+    return Outcome(len(places), len(asking), said.count(False), len(late) + said.count(None))
+
+
+class _Question:
+    """One question to one socket."""
+
+    def __init__(self, place: Place, packet: bytes, expected: Expected, trusted: Callable[[str], bool]) -> None:
+        self._place = place
+        self._packet = packet
+        self._expected = expected
+        self._header = LOCAL_HEADER if trusted(place.asked.host) else b""
+
+    async def is_right(self) -> bool | None:
+        """Whether the list's answer comes back; None where the socket cannot be reached."""
+        try:
+            return await self._once() or await self._once()
+        except (OSError, EOFError):
+            return None
+
+    async def _once(self) -> bool:
+        reply = await (self._by_stream() if self._place.stream else self._by_datagram())
+        return reply == self._expected(self._packet, self._place.stream)
+
+    async def _by_datagram(self) -> bytes:
+        loop, (host, port) = asyncio.get_running_loop(), self._place.asked
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.setblocking(False)
+            one.connect((host, port))
+            while True:
+                one.send(self._header + self._packet)
+                try:
+                    async with asyncio.timeout(_PATIENCE_S):
+                        return await loop.sock_recv(one, _LARGEST)
+                except TimeoutError:
+                    continue
+
+    async def _by_stream(self) -> bytes:
+        reader, writer = await asyncio.open_connection(*self._place.asked)
+        try:
+            writer.write(self._header + len(self._packet).to_bytes(2, "big") + self._packet)
+            await writer.drain()
+            return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        finally:
+            writer.close()

@@ -1,0 +1,112 @@
+"""What waits for a person, read from the disk: counts, line numbers and commands, never a name."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.test_lists import FILE
+
+from resolver.cli import list_held
+from resolver.config import config
+from resolver.feed import poll
+from resolver.feed.approve import Action
+from resolver.feed.state import Approval, Floor, Held, Record, State
+from resolver.feed.store import Store
+from tests.unit.feed.test_state import record
+
+PATH = Path("/etc/blocklist-resolver/resolver.toml")
+NOON = 20_000 * 86400 + 43200
+SEVEN = record(7, "7", set_aside={"protected": 2}, set_aside_lines={"protected": (3, 9)})
+EIGHT = record(8, "8", generation=8, entries=30, refused={"tld": 25}, refused_lines={"tld": tuple(range(1, 26))})
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> config.Config:
+    return config.parse(FILE.format(folder=tmp_path / "state"), "resolver.toml")
+
+
+def write(loaded: config.Config, state: State, floor: Record = SEVEN) -> None:
+    store = Store(poll.folder_of(loaded, "first"))
+    store.prepare()
+    store.write_floor(Floor(record=floor))
+    store.write_state(state)
+
+
+def approval(action: Action, serial: int, digest: str, expiry: int = NOON + 1) -> Approval:
+    return Approval(
+        action=action.value, serial=serial, digest=digest, principal="anna", key="SHA256:a", at=NOON, expiry=expiry
+    )
+
+
+def test_nothing_waits(loaded: config.Config) -> None:
+    assert list_held.screen(loaded, "first", NOON, PATH) == "first: nothing waits for a person"
+    assert json.loads(list_held.as_json(loaded, "first", NOON))["decisions"] == []
+    with pytest.raises(list_held.NothingWaits, match="nothing is held"):
+        list_held.statement(loaded, "first", "approve", NOON)
+
+
+def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
+    signed = approval(Action.APPROVE, 8, EIGHT.digest)
+    write(
+        loaded,
+        State(
+            in_force=SEVEN, held=Held(record=EIGHT, reasons=("growth",), since=1), suspended=True, approvals=(signed,)
+        ),
+    )
+    told = list_held.screen(loaded, "first", NOON, PATH)
+    assert "first: serial 8 is held (growth); it has 30 entries, +20 against serial 7 in force" in told
+    assert f"  held for {NOON // 86400} d 11 h; by law LATE for " in told
+    assert "refused: tld 25: line 1, 2, 3" in told
+    assert "20, ..." in told
+    assert "set aside: protected 2: line 3, 9\n" in told
+    assert "first: approve serial 8: signed by anna; 1 more signature needed, of another person each" in told
+    assert "list held first --statement approve > first-approve-8" in told
+    assert "list approve first 8 --signature first-approve-8.sig" in told
+    assert "list approve first 7 --set-aside --signature" in told
+    assert "list resume first 7 --signature" in told
+    assert "2 more signatures needed" in told
+    found = json.loads(list_held.as_json(loaded, "first", NOON))
+    assert [(one["action"], one["missing"]) for one in found["decisions"]] == [
+        ("approve", 1),
+        ("approve-set-aside", 2),
+        ("resume", 2),
+    ]
+    assert found["held"]["refused_lines"]["tld"][-1] == 25
+    assert (
+        "more signatures"
+        in list_held.screen(loaded, "first", NOON + 1, PATH).split("approve serial 8")[1].split("\n")[0]
+    )
+    assert list_held.statement(loaded, "first", "approve", NOON).startswith(
+        b'{"action":"approve","list":"first","serial":8,'
+    )
+
+
+def test_a_way_back_and_a_rollback_to_confirm(loaded: config.Config) -> None:
+    write(loaded, State(in_force=EIGHT, previous=SEVEN), EIGHT)
+    told = list_held.screen(loaded, "first", NOON, PATH).splitlines()
+    assert told[-2:] == [
+        "first: to go back from serial 8 to 7, for good; to sign:",
+        "  blocklist-resolver list held first --statement rollback",
+    ]
+    back = State(in_force=SEVEN, gone_back_to=SEVEN.identity, approvals=(approval(Action.ROLLBACK, 7, EIGHT.digest),))
+    write(loaded, back, EIGHT)
+    told = list_held.screen(loaded, "first", NOON + 5, PATH)
+    assert "the rollback to serial 7 was signed by anna; alarm in 23 h 59 min; confirm it:" in told
+    assert "to go back" not in told
+    assert "signed by anna; ALARM for 1 h 0 min; confirm" in list_held.screen(loaded, "first", NOON + 90_000, PATH)
+    assert "list rollback first 7 --signature first-rollback-7.sig" in told
+    assert EIGHT.digest.encode() in list_held.statement(loaded, "first", "rollback", NOON)
+
+
+def test_commands_name_the_configuration_and_the_way_back_is_always_told(loaded: config.Config) -> None:
+    write(loaded, State(in_force=EIGHT, previous=SEVEN, suspended=True), EIGHT)
+    told = list_held.screen(loaded, "first", NOON, Path("x.toml"))
+    assert "  blocklist-resolver list held first --statement resume --config x.toml > first-resume-8\n" in told
+    assert "  blocklist-resolver list resume first 8 --signature first-resume-8.sig --config x.toml\n" in told
+    assert told.endswith("  blocklist-resolver list held first --statement rollback --config x.toml")
+
+
+def test_of_a_withdrawn_list_nothing_is_suspended(loaded: config.Config) -> None:
+    gone = record(8, "8", generation=8, withdrawn=True, image="")
+    write(loaded, State(in_force=gone, suspended=True), gone)
+    assert list_held.screen(loaded, "first", NOON, PATH) == "first: nothing waits for a person"

@@ -1,0 +1,178 @@
+"""The screen an operator reads at night: every fact in its place, and a line for whatever is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from resolver.cli import screen_service
+from resolver.cli.screen_list import ListHealth
+from resolver.cli.screen_service import Health, Reloaded, UpstreamHealth
+
+NOW = 1_800_000_000.0
+LIST = ListHealth(
+    list_id="demo",
+    enforced=True,
+    lifted=False,
+    serial=7,
+    entries=102_331,
+    issued=int(NOW) - 7200,
+    in_force_since=int(NOW) - 7000,
+    expiry=int(NOW) + 13 * 86400,
+    last_success=int(NOW) - 240,
+    poll_s=900.0,
+    failures={"timeout": 0, "tampered": 0},
+    held_serial=0,
+    held_for=(),
+    selftest_passed=True,
+)
+UPSTREAM = UpstreamHealth(upstream="192.0.2.53:53", up=True, p50_s=0.012, p99_s=0.08, failures={"timeout": 3})
+GOOD = Health(
+    version="0.0.1",
+    config="/etc/resolver.toml",
+    started=int(NOW) - 3 * 86400 - 4 * 3600,
+    ready=True,
+    enforcing=True,
+    lists=(LIST,),
+    upstreams=(UPSTREAM,),
+    cache_size=64 * 2**20,
+    cache_used=41 * 2**20,
+    beat=1_799_999_100,
+    in_flight=12,
+    connections=40,
+    connections_bound=10_000,
+    dropped={"rate_limit": 12, "short": 0},
+    failed={"upstream": 0},
+    reload=None,
+    warnings=(),
+)
+
+
+def changed(**facts: Any) -> Health:
+    """GOOD with other facts: of the service, or with `one_` in front of the list, `up_` of the upstream."""
+    one = {key.removeprefix("one_"): value for key, value in facts.items() if key.startswith("one_")}
+    server = {key.removeprefix("up_"): value for key, value in facts.items() if key.startswith("up_")}
+    own = {key: value for key, value in facts.items() if not key.startswith(("one_", "up_"))}
+    return replace(GOOD, lists=(replace(LIST, **one),), upstreams=(replace(UPSTREAM, **server),), **own)
+
+
+def test_one_screen_says_all_and_nothing_to_do() -> None:
+    assert screen_service.screen(GOOD, NOW).splitlines() == [
+        "service    ready, enforcing; version 0.0.1, up 3 d 4 h",
+        "from       /etc/resolver.toml",
+        "list       demo: serial 7 in force, 102331 entries",
+        "  dates    issued 2 h 0 min ago, in force for 1 h 56 min, ends in 13 d 0 h",
+        "  feed     last good 4 min ago, failures: none; self-test passed",
+        "upstream   192.0.2.53:53 up, p50 12.0 ms, p99 80.0 ms, failures: timeout 3",
+        "cache      64.0 MiB, 41.0 MiB of it used at 07:45:00Z",
+        "load       12 queries in flight, 40 of 10000 connections",
+        "dropped    rate_limit 12",
+        "failed     none",
+        "reload     none since the start",
+        "next: nothing to do",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "row"),
+    [
+        ({"ready": False}, "service    NOT READY, enforcing; "),
+        ({"enforcing": False}, "service    ready, NOT ENFORCING; "),
+        ({"up_up": False}, "192.0.2.53:53 DOWN, "),
+        ({"up_p50_s": None, "up_p99_s": None}, "192.0.2.53:53 up, too few exchanges for a latency, "),
+        ({"beat": 0}, "cache      64.0 MiB, use is told from the next beat on"),
+        ({"reload": Reloaded(at=int(NOW) - 50, good=True)}, "reload     done 50 s ago"),
+        (
+            {"reload": Reloaded(at=int(NOW) - 50, good=False, where="/etc/resolver.toml: page.listen")},
+            "reload     REFUSED 50 s ago: /etc/resolver.toml: page.listen",
+        ),
+        ({"dropped": {"proxy": 2, "connection_limit": 1}}, "dropped    connection_limit 1, proxy 2"),
+    ],
+)
+def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
+    assert row in screen_service.screen(changed(**facts), NOW)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"one_enforced": False, "enforcing": False}, "demo is NOT IN FORCE: look at its source"),
+        ({"one_expiry": int(NOW)}, "demo is past its hard limit, and stays in force: have the authority issue a new"),
+        ({"one_selftest_passed": False}, "demo: its self-test did not pass"),
+        ({"enforcing": False}, "a verdict failed since the start"),
+        ({"ready": False}, "the service is stopping"),
+        ({"up_up": False}, "NO upstream answers"),
+        ({"up_up": False}, "is down (timeout 3): blocklist-resolver ask example.com --server 192.0.2.53:53"),
+        (
+            {"reload": Reloaded(at=1, good=False)},
+            "the last reload was refused, correct the file: blocklist-resolver check-config /etc/resolver.toml",
+        ),
+        (
+            {"reload": Reloaded(at=1, good=False, where="restart to change: cache.size", restart=True)},
+            "the file is not taken before a restart (restart to change: cache.size): restart, or take that back",
+        ),
+        ({"connections": 9_000}, "TCP connections are near their bound"),
+        ({"warnings": ("listen.allow is a handful",)}, "listen.allow is a handful"),
+    ],
+)
+def test_what_is_wrong_says_what_to_do(facts: dict[str, Any], words: str) -> None:
+    found = changed(**facts)
+    (line,) = (one.text for one in screen_service.advice(found, NOW) if words in one.text)
+    assert f"next: {line}" in " ".join(screen_service.screen(found, NOW).split())
+    assert "nothing to do" not in screen_service.screen(found, NOW)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"connections": 8_999},
+        {"reload": Reloaded(at=1, good=True)},
+    ],
+)
+def test_what_is_well_says_nothing(facts: dict[str, Any]) -> None:
+    assert screen_service.advice(changed(**facts), NOW) == ()
+
+
+def test_the_worst_comes_first() -> None:
+    found = changed(one_enforced=False, enforcing=False, up_up=False, reload=Reloaded(at=1, good=False))
+    starts = [one.text.split()[0:2] for one in screen_service.advice(found, NOW)]
+    assert starts == [["demo", "is"], ["NO", "upstream"], ["upstream", "192.0.2.53:53"], ["the", "last"]]
+
+
+def test_one_of_two_upstreams_that_is_down_is_not_all() -> None:
+    found = replace(GOOD, upstreams=(UPSTREAM, replace(UPSTREAM, upstream="192.0.2.54:53", up=False)))
+    (line,) = screen_service.advice(found, NOW)
+    assert line.text.startswith("upstream 192.0.2.54:53 is down")
+
+
+def test_facts_travel_as_json() -> None:
+    assert screen_service.read(json.loads(json.dumps(screen_service.told(GOOD)))) == GOOD
+    shown = json.loads(screen_service.as_json(changed(one_held_serial=8, one_selftest_passed=False), NOW))
+    assert shown["lists"][0]["held_serial"] == 8
+    assert shown["next"] == ["demo: its self-test did not pass: see journalctl -u blocklist-resolver"]
+
+
+def test_a_release_before_tells_fewer_facts_and_is_read() -> None:
+    told = screen_service.told(GOOD)
+    for key in ("releases", "decisions", "failing", "set_aside", "due_at"):
+        del told["lists"][0][key]
+    assert screen_service.read(told) == GOOD
+
+
+def test_every_line_fits_a_screen_and_colour_is_for_terminals() -> None:
+    found = replace(
+        changed(up_up=False, enforcing=False, warnings=("word " * 60,)),
+        dropped={f"reason_{number}": number for number in range(1, 30)},
+        config="/etc/blocklist-resolver/resolver.toml",
+    )
+    assert max(map(len, screen_service.screen(found, NOW).splitlines())) <= 100
+    assert "\x1b" not in screen_service.screen(found, NOW)
+    coloured = screen_service.screen(found, NOW, colour=True).splitlines()
+    assert coloured[0].startswith("\x1b[1;31mservice    ready, NOT ENFORCING")
+
+
+@pytest.mark.parametrize("told", [None, {}, [], {"version": 7}, {**screen_service.told(GOOD), "lists": [{}]}])
+def test_facts_of_another_version_are_told_apart(told: object) -> None:
+    with pytest.raises(screen_service.NotHealth):
+        screen_service.read(told)

@@ -1,0 +1,120 @@
+"""Durations, sizes, addresses with ports: what is read, and what is refused with a reason."""
+
+import ipaddress
+
+import pytest
+
+from resolver.config.values import (
+    Address,
+    Endpoint,
+    Prefix,
+    Seconds,
+    Size,
+    decode,
+    endpoint,
+    nameservers,
+    prefixes,
+    seconds,
+    size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("10s", 10), ("15m", 900), ("48h", 172800), ("14d", 1209600), ("0", 0)]
+)
+def test_durations_are_seconds(text: str, expected: int) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "s", "-1s", "1.5s", "1w", " 1s", "1s ", "1s\n", "\u0661s", "1000000000s", "1h30m"]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a duration such as 10s"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("512KiB", 2**19), ("64MiB", 2**26), ("1GiB", 2**30)])
+def test_sizes_are_bytes(text: str, expected: int) -> None:
+    assert size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "64", "64MB", "64mib", "-1MiB", "1.5MiB", "1TiB", "64MiB\n"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a size such as 512KiB"):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:5300", "127.0.0.1", 5300),
+        ("[::1]:5300", "::1", 5300),
+        ("192.0.2.1:0", "192.0.2.1", 0),
+        ("[2001:DB8::0]:65535", "2001:db8::", 65535),
+    ],
+)
+def test_endpoints_are_an_address_and_a_port(text: str, host: str, port: int) -> None:
+    found = endpoint(text)
+    assert (found.host, found.port) == (host, port) == tuple(found)
+    assert endpoint(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "127.0.0.1",
+        "127.0.0.1:",
+        ":53",
+        "127.0.0.1:65536",
+        "::1:53",
+        "[::1]",
+        "[127.0.0.1]:53",
+        "localhost:53",
+        "127.0.0.1:-1",
+        "127.0.0.1:53\n",
+        "[::1:53",
+        "127.0.0.1:\u0665\u0663",
+    ],
+)
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected ADDRESS:PORT"):
+        endpoint(text)
+
+
+def test_an_endpoint_prints_as_it_is_written() -> None:
+    assert [str(Endpoint("127.0.0.1", 53)), str(Endpoint("::1", 53))] == ["127.0.0.1:53", "[::1]:53"]
+
+
+def test_prefixes_are_networks_without_host_bits() -> None:
+    assert prefixes("192.0.2.0/24", "2001:db8::/32")[1] == ipaddress.ip_network("2001:db8::/32")
+    for text in ("192.0.2.1/24", "192.0.2.0/33", "x"):
+        with pytest.raises(ValueError, match="expected a prefix without host bits"):
+            prefixes(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        (Seconds, "1m", 60),
+        (Size, "1KiB", 1024),
+        (Endpoint, "127.0.0.1:53", ("127.0.0.1", 53)),
+        (Address, "2001:db8::1", ipaddress.ip_address("2001:db8::1")),
+        (Prefix, "192.0.2.0/24", ipaddress.ip_network("192.0.2.0/24")),
+    ],
+)
+def test_every_kind_is_decoded_from_text_only(kind: type, text: str, expected: object) -> None:
+    assert decode(kind, text) == expected
+    with pytest.raises(ValueError, match="expected text in quotes"):
+        decode(kind, 5)
+
+
+def test_what_is_no_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected an address such as"):
+        decode(Address, "isp.example")
+
+
+def test_nameservers_that_can_be_read_are_taken_in_order() -> None:
+    text = "# a comment\nsearch test\nnameserver 192.0.2.53\nnameserver\nnameserver x\nnameserver 2001:db8::53 # us\n"
+    assert nameservers(text) == (Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 53))

@@ -1,0 +1,124 @@
+"""The receipt of a fleet: made when all pinned nodes have signed, of nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from resolver.feed import fleet_receipts
+from resolver.feed.fleet_receipts import Collector
+from resolver.signed import statement
+from tests.unit.feed.test_state import record
+
+KEYS = {name: Ed25519PrivateKey.generate() for name in ("one", "two")}
+RECORD = record(7)
+
+
+class World:
+    """Two pinned nodes and what they deliver."""
+
+    def __init__(self, folder: Path) -> None:
+        self.receipts, self.nodes = folder / "receipts", folder / "nodes"
+        self.receipts.mkdir()
+        self.nodes.mkdir()
+        for name, key in KEYS.items():
+            (self.nodes / f"{name}.pub").write_bytes(statement.pem_of(statement.public_of(key)))
+        self.collector = Collector(self.receipts, self.nodes)
+        self.written: dict[str, Mapping[str, Any]] = {}
+
+    def report(self, host: str, since: int = 100, key: str = "", **other: Any) -> None:
+        said = {
+            "kind": "receipt",
+            "host": host,
+            "list": "demo",
+            "serial": RECORD.serial,
+            "digest": RECORD.digest,
+            "in_force_since": since,
+            **other,
+        }
+        name = f"{host}-{len(list(self.receipts.iterdir()))}.json"
+        (self.receipts / name).write_bytes(statement.sign(said, KEYS[key or host]))
+
+    def look(self) -> dict[str, Mapping[str, Any]]:
+        one: Any = SimpleNamespace(list=SimpleNamespace(id="demo"), state=SimpleNamespace(in_force=RECORD))
+        fleet_receipts.look(
+            self.collector,
+            [one],
+            host="compile",
+            now=1000.0,
+            has=self.written.__contains__,
+            put=lambda name, list_id, said: self.written.update({name: said}),
+        )
+        return self.written
+
+    def reported(self) -> Mapping[str, int]:
+        return self.collector.reports("demo", RECORD).since
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_it_is_made_when_all_have_reported_and_once(world: World) -> None:
+    assert world.look() == {}
+    world.report("one", 150)
+    assert world.look() == {}
+    world.report("two", 100)
+    ((name, said),) = world.look().items()
+    assert name == f"fleet-demo-7-{RECORD.generation}"
+    assert (said["kind"], said["hosts"], said["reported"]) == ("fleet receipt", 2, 2)
+    assert (said["first"], said["last"]) == (100, 150)
+    assert said["since"] == {"one": 150, "two": 100}
+    assert said["tested"].startswith("serial 7 is reported in force by 2 of 2 hosts")
+    assert "blocked" not in str(said)
+    world.report("two", 99)
+    assert len(world.look()) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"key": "one"},
+        {"serial": 8},
+        {"digest": "ff" * 32},
+        {"list": "other"},
+        {"kind": "release"},
+        {"in_force_since": "now"},
+        {"host": "three", "key": "two"},
+    ],
+)
+def test_what_does_not_count(world: World, other: dict[str, Any]) -> None:
+    world.report("one")
+    world.report(**{"host": "two", **other})
+    assert dict(world.reported()) == {"one": 100}
+    assert world.look() == {}
+
+
+def test_files_that_are_none_are_passed_over(world: World) -> None:
+    world.report("one")
+    world.report("two")
+    (world.receipts / "a.json").write_bytes(b"{")
+    (world.receipts / "b.json").write_bytes(b"x" * 2_000_000)
+    (world.receipts / "c.json").mkdir()
+    assert set(world.reported()) == {"one", "two"}
+
+
+def test_a_key_that_is_none_keeps_the_receipt_back(world: World) -> None:
+    world.report("one")
+    world.report("two")
+    (world.nodes / "two.pub").write_bytes(b"no key")
+    assert world.look() == {}
+    (world.nodes / "two.pub").unlink()
+    world.collector = Collector(world.receipts, world.nodes)
+    assert len(world.look()) == 1
+
+
+def test_without_nodes_nothing_is_complete(world: World) -> None:
+    for path in world.nodes.iterdir():
+        path.unlink()
+    assert not world.collector.reports("demo", RECORD).complete
+    assert world.look() == {}

@@ -1,0 +1,90 @@
+"""What of a configuration shows only on this host and in the parts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resolver.config.config import ConfigError, parse
+from resolver.query import forward
+from resolver.service.checks import check, check_files
+
+FILE = """
+[listen]
+dns = ["127.0.0.1:5300"]
+[upstream]
+servers = ["192.0.2.53:53", "127.0.0.1:5301"]
+[page]
+addresses = ["192.0.2.1"]
+[[list]]
+id = "demo"
+demonstration = true
+source = { kind = "tuf", url = "file:///srv/a", root = "/srv/root.json" }
+"""
+PATH = Path("/etc/resolver.toml")
+
+
+def checked(old: str = "", new: str = "") -> bytes | None:
+    assert old in FILE
+    page = check(PATH, parse(FILE.replace(old, new), str(PATH)))
+    return page.body if page else None
+
+
+def test_what_is_well_gives_the_page_or_none() -> None:
+    assert b"Another" in (checked("[page]", '[page]\noperator = "Another"') or b"")
+    assert checked("[page]", "[page]\nlisten = []") is None
+
+
+def test_a_page_that_cannot_be_made_is_named_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"^/etc/resolver\.toml: page: the texts make a page of more than"):
+        checked("[page]", f'[page]\noperator = "{"x" * 40_000}"')
+
+
+def test_an_upstream_that_is_this_host_is_named_by_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    # That an address is this host's only the host knows; 192.0.2.53 stands for one here.
+    monkeypatch.setattr(forward, "_is_ours", lambda host: host == "192.0.2.53")
+    with pytest.raises(ConfigError, match=r"^/etc/resolver\.toml: upstream\.servers\[0\]: is this host"):
+        checked('"127.0.0.1:5300"', '"0.0.0.0:53"')
+    assert checked('"127.0.0.1:5300"', '"0.0.0.0:54"')
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "two words", "https://shop.test/", "*.shop.test", "a..test", "x" * 64 + ".test", "ab\u2028c.test"]
+)
+def test_a_protected_name_that_is_none_is_named_by_its_key(name: str) -> None:
+    guard = f'guard = {{ protected = ["bank.test", {json.dumps(name)}] }}\nsource ='
+    with pytest.raises(ConfigError, match=r"^/etc/resolver\.toml: list\[0\]\.guard\.protected\[1\]: not a domain"):
+        checked("source =", guard)
+
+
+def test_a_protected_name_may_be_written_as_people_do() -> None:
+    assert checked("source =", 'guard = { protected = ["Bücher.test", "a_b.test.", "com"] }\nsource =')
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"good.test\n\xff\n", "not UTF-8"),
+        ("# a comment\ngood.test\n\u00fc..test\n".encode(), "line 3 holds what is no domain name"),
+    ],
+)
+def test_a_file_of_popular_names_is_looked_at(data: bytes | None, said: str, tmp_path: Path) -> None:
+    popular = tmp_path / "popular.csv"
+    if data is not None:
+        popular.write_bytes(data)
+    loaded = parse(FILE.replace("source =", f'guard = {{ popular = "{popular}" }}\nsource ='), str(PATH))
+    with pytest.raises(ConfigError) as caught:
+        check_files(PATH, loaded)
+    assert str(caught.value) == f"/etc/resolver.toml: list[0].guard.popular: {said}"
+    popular.write_bytes(b"# rank,name\n1,good.test\n\nother.test # why\n")
+    check_files(PATH, loaded)
+    # At a start it keeps nothing out of force.
+    popular.unlink()
+    assert check(PATH, loaded)
+
+
+def test_a_folder_is_no_file_of_popular_names(tmp_path: Path) -> None:
+    loaded = parse(FILE.replace("source =", f'guard = {{ popular = "{tmp_path}" }}\nsource ='), str(PATH))
+    with pytest.raises(ConfigError, match=r"popular: not a file$"):
+        check_files(PATH, loaded)

@@ -1,0 +1,80 @@
+"""The lists within the service: what the feed decides reaches the tables."""
+
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from resolver.core import codes
+from resolver.feed import poll
+from resolver.query.answer import Tables
+from resolver.service.enforcement import Custody
+from resolver.service.in_force import InForce
+from tests.fakes.authority import Authority, names
+from tests.fakes.enforcer import Enforcer, wire
+
+
+async def _polled(enforcer: Enforcer) -> None:
+    await enforcer.list.poll()
+
+
+def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
+    import asyncio
+
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(3), 7)
+    before = Enforcer(authority, tmp_path / "state")
+    before.feed.recover()
+    asyncio.run(_polled(before))
+
+    swapped: list[Tables] = []
+    keys = poll.keys_of(before.config)
+    in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), swapped.append)
+    custody = Custody(before.config, keys, in_force, places=list, counters=[0] * codes.COUNTERS_SIZE, now=time.time)
+    assert not in_force.enforced()
+    custody.recover()
+    assert in_force.enforced()
+    assert len(swapped) == 1
+    view = in_force._images["demo"].view
+    assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
+    work = custody.tasks()
+    assert list(work) == ["feed", "releases", "notices", "breaker"]
+    for one in work.values():
+        one.close()
+
+
+def test_a_surge_of_new_entries_is_seen_in_the_counters_and_told_to_its_list(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    before = Enforcer(authority, tmp_path / "state")
+    keys = poll.keys_of(before.config)
+    in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), lambda tables: None)
+    counters = [0] * codes.COUNTERS_SIZE
+    custody = Custody(before.config, keys, in_force, places=list, counters=counters, now=time.time)
+    custody.look(60.0)
+    counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
+    custody.look(61.0)
+    assert custody.feed.facts()[0].breaker_open
+
+
+def test_where_no_prefixes_are_counted_a_surge_takes_nothing_out(tmp_path: Path) -> None:
+    import asyncio
+
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(3), 7)
+    before = Enforcer(authority, tmp_path / "state")
+    before.feed.recover()
+    asyncio.run(_polled(before))
+    keys = poll.keys_of(before.config)
+    for rate, suspended in ((0, False), (200, True)):
+        limits = msgspec.structs.replace(before.config.limits, queries_per_second=rate)
+        config = msgspec.structs.replace(before.config, limits=limits)
+        in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda tables: None)
+        counters = [0] * codes.COUNTERS_SIZE
+        custody = Custody(config, keys, in_force, places=list, counters=counters, now=time.time)
+        custody.recover()
+        custody.look(60.0)
+        counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
+        custody.look(61.0)
+        assert custody.feed["demo"].state.suspended is suspended
+        assert custody.feed.facts()[0].breaker_open

@@ -1,0 +1,211 @@
+"""What is in force: who is a client, which lists judge whom, and whether all lists are there."""
+
+import ipaddress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resolver.config.config import Config, parse
+from resolver.config.values import prefixes
+from resolver.core import admit, codes, entries, image, policy
+from resolver.core.name import Name, unfold
+from resolver.query.accept_datagram import client_octets
+from resolver.query.answer import Tables
+from resolver.service.in_force import InForce, octets, ranges, replies_of
+from tests.parity.cases import of
+from tests.unit.query.parts import KEY, image_of, octets_of
+
+LIST = """
+[[list]]
+id = "{id}"
+demonstration = true
+source = {{ kind = "tuf", url = "file:///srv/authority", root = "/srv/root.json" }}
+{more}
+"""
+
+
+def config(*lists: str, more: str = "") -> Config:
+    """A configuration of these lists, each its keys in TOML."""
+    head = f'[page]\naddresses = ["192.0.2.1", "2001:db8::1"]\nlisten = []\n{more}\n'
+    return parse(head + "".join(LIST.format(id=f"list-{n}", more=one) for n, one in enumerate(lists)), "resolver.toml")
+
+
+class Swapped(list[Tables]):
+    """Every set of tables that was put in force."""
+
+
+def in_force(*lists: str, more: str = "") -> tuple[InForce, Swapped]:
+    swapped = Swapped()
+    return InForce(config(*lists, more=more), KEY, KEY, swapped.append), swapped
+
+
+def verdict_of(tables: Tables, name: str, scope: int = 0xFFFF) -> tuple[int, int]:
+    """The verdict on a name, and the slot of the list that gave it."""
+    unfolded, verdict = Name(), policy.Verdict()
+    wire = octets_of(name)
+    assert unfold(wire, 0, len(wire), unfolded)
+    return policy.decide(tables.generation, unfolded, scope, verdict), verdict.slot
+
+
+ADDRESSES = st.one_of(st.ip_addresses(v=4, network="192.0.2.0/26"), st.ip_addresses(v=6, network="2001:db8::/122"))
+NETWORKS = st.builds(
+    lambda address, bits: ipaddress.ip_network((address, (32 if address.version == 4 else 128) - bits), strict=False),
+    ADDRESSES,
+    st.integers(0, 5),
+)
+
+
+@of(0.05)
+@given(networks=st.lists(NETWORKS, max_size=8), addresses=st.lists(ADDRESSES, min_size=1, max_size=8))
+def test_ranges_hold_what_the_prefixes_hold(networks, addresses) -> None:
+    access = admit.Access(ranges(networks), b"", [b""] * 16, [b""] * 16, 0, bytearray(128), KEY)
+    for address in addresses:
+        held = any(address in network for network in networks if network.version == address.version)
+        expected = codes.ADMITTED if held else codes.NOT_A_CLIENT
+        assert admit.admit(access, octets(address), 0) == expected
+
+
+def test_ranges_are_sorted_merged_and_of_both_families() -> None:
+    made = ranges(prefixes("2001:db8::/33", "192.0.2.128/25", "2001:db8:8000::/33", "192.0.2.0/25", "10.0.0.0/8"))
+    found = [made[at : at + 16] for at in range(0, len(made), 16)]
+    assert found == sorted(found)
+    assert len(found) == 6
+    assert found[2:4] == [client_octets("192.0.2.0"), client_octets("192.0.2.255")]
+    assert found[4:] == [client_octets("2001:db8::"), client_octets("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")]
+    assert ranges([]) == b""
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::1"])
+def test_an_address_has_the_same_octets_as_a_client_of_it(address: str) -> None:
+    assert octets(ipaddress.ip_address(address)) == client_octets(address)
+
+
+def test_replies_are_the_lists_own_addresses_or_the_pages() -> None:
+    one, two, three = config("", 'addresses = ["192.0.2.7"]', 'answer = "nodata"\nbasis = "contract"').lists
+    whole = config("")
+    assert bytes(replies_of(one, whole).v4)[-4:] == bytes([192, 0, 2, 1])
+    assert bytes(replies_of(one, whole).v6)[-16:] == ipaddress.ip_address("2001:db8::1").packed
+    own = replies_of(two, whole)
+    assert bytes(own.v4)[-4:] == bytes([192, 0, 2, 7])
+    assert own.v6_count == 0, "a list's own addresses stand in place of all of the page's"
+    assert replies_of(three, whole).v4_count == 0
+    assert [replies_of(each, whole).ede for each in (one, three)] == [codes.EDE_FORGED_ANSWER, codes.EDE_BLOCKED]
+
+
+def test_unlisted_names_wait_until_every_list_is_in_force_or_lifted() -> None:
+    one, swapped = in_force("", "", "")
+    assert not one.tables.complete
+    assert not one.enforced()
+    one.put_in_force("list-1", image_of(["b.test"]))
+    one.put_in_force("list-0", image_of(["a.test"]))
+    assert not swapped[-1].complete
+    one.lift("list-2")
+    assert swapped[-1].complete
+    assert one.enforced()
+    one.take_out("list-1")
+    assert not swapped[-1].complete
+    assert not one.enforced()
+    one.put_in_force("list-1", image_of(["b.test"]))
+    one.take_out("list-2")
+    assert not swapped[-1].complete, "what was lifted and then taken out is missing"
+    assert swapped[-1] is one.tables
+
+
+def test_without_a_list_the_operator_may_have_chosen_to_forward() -> None:
+    one, _ = in_force("", more='[state]\nwithout_list = "forward"')
+    assert one.tables.complete
+    assert not one.enforced(), "and it is told as what it is"
+
+
+def test_every_change_is_a_new_generation_and_the_old_one_stays_as_it_was() -> None:
+    one, swapped = in_force("", "")
+    first = one.tables
+    one.put_in_force("list-0", image_of(["a.test"]))
+    one.put_in_force("list-0", image_of(["b.test"], 2))
+    one.lift("list-0")
+    one.configure(one.config)
+    numbers = [first.generation.number, *(tables.generation.number for tables in swapped)]
+    assert numbers == sorted(set(numbers))
+    assert [verdict_of(tables, "a.test")[0] for tables in [first, *swapped]] == [1, 2, 1, 1, 1]
+    assert [verdict_of(tables, "b.test")[0] for tables in [first, *swapped]] == [1, 1, 2, 1, 1]
+
+
+def test_a_list_keeps_its_slot_whoever_comes_and_goes_and_order_picks_the_answer() -> None:
+    one, _ = in_force("", "", "")
+    assert [one.slot(f"list-{n}") for n in range(3)] == [0, 1, 2]
+    one.put_in_force("list-2", image_of(["a.test"]))
+    assert verdict_of(one.tables, "a.test") == (codes.BLOCK, 2)
+    one.put_in_force("list-1", image_of(["a.test"]))
+    assert verdict_of(one.tables, "a.test") == (codes.BLOCK, 1)
+    one.put_in_force("list-0", image_of(["test"]))
+    assert verdict_of(one.tables, "a.test") == (codes.BLOCK, 1), "the most specific entry first"
+    one.lift("list-1")
+    assert verdict_of(one.tables, "a.test") == (codes.BLOCK, 2)
+
+
+def test_lists_of_some_clients_and_lists_that_spare_some() -> None:
+    one, _ = in_force('clients = ["192.0.2.0/25"]', 'exempt = ["192.0.2.64/26", "2001:db8::/48"]')
+    access = one.tables.access
+    scopes = {
+        "192.0.2.1": 0b11,
+        "192.0.2.64": 0b01,
+        "192.0.2.128": 0b10,
+        "2001:db8::1": 0b00,
+        "2001:db8:1::1": 0b10,
+    }
+    for client, scope in scopes.items():
+        assert admit.scope(access, client_octets(client)) & 0b11 == scope
+
+
+def test_a_new_configuration_changes_clients_and_answers_and_keeps_the_lists() -> None:
+    one, swapped = in_force("", more='[listen]\nallow = ["192.0.2.0/24"]')
+    one.put_in_force("list-0", image_of(["a.test"]))
+    changed = config('answer = "nodata"', more='[listen]\nallow = ["198.51.100.0/24"]')
+    one.configure(changed)
+    tables = swapped[-1]
+    assert verdict_of(tables, "a.test")[0] == codes.BLOCK
+    assert tables.generation.members[0].replies.answer == codes.ANSWER_NODATA
+    assert admit.admit(tables.access, client_octets("192.0.2.1"), 0) == codes.NOT_A_CLIENT
+    assert admit.admit(tables.access, client_octets("198.51.100.1"), 0) == codes.ADMITTED
+    assert one.config is changed
+    before = swapped[-2]
+    assert admit.admit(before.access, client_octets("192.0.2.1"), 0) == codes.ADMITTED
+
+
+def test_new_entries_are_suspended_and_lines_set_aside_approved_through_every_rebuild() -> None:
+    one, _ = in_force("")
+    names = octets_of("old.test") + octets_of("new.test") + octets_of("aside.test")
+    bits = [codes.BLOCK_SELF, codes.BLOCK_SELF, codes.BLOCK_SELF | codes.SET_ASIDE]
+    flags = b"".join(one.to_bytes(2, "little") for one in bits)
+    header = {"list_id": "one", "serial": 2, "issued": 1, "expires": 0, "generation": 2, "selftest": b"s" * 26}
+    view = image.view(entries.write(names, flags, KEY, previous=image_of(["old.test", "aside.test"]), **header))
+    for approved, suspended in ((False, False), (False, True), (True, False), (True, True)):
+        one.put_in_force("list-0", view, approved=approved, suspended=suspended)
+        one.configure(one.config)
+        said = [verdict_of(one.tables, name)[0] == codes.BLOCK for name in ("old.test", "new.test", "aside.test")]
+        assert said == [True, not suspended, approved]
+
+
+def test_a_limit_lasts_over_a_swap() -> None:
+    """The buckets are one table: a new set of tables does not fill them again."""
+    one, _ = in_force("", more='[listen]\nallow = ["192.0.2.0/24"]\n[limits]\nqueries_per_second = 2')
+    client = client_octets("192.0.2.1")
+    assert [admit.admit(one.tables.access, client, 5) for _ in range(3)] != [codes.ADMITTED] * 3
+    one.configure(msgspec.structs.replace(one.config))
+    assert admit.admit(one.tables.access, client, 5) != codes.ADMITTED
+    assert admit.admit(one.tables.access, client, 1005) == codes.ADMITTED
+
+
+def test_the_judgement_of_one_image_alone() -> None:
+    one, _ = in_force("")
+    one.put_in_force("list-0", image_of(["other.test"]))
+    judge = one.judge_of(image_of(["a.test", "!free.a.test"]))
+    for qtype in (1, 28, 65, 255):
+        assert judge(octets_of("x.a.test"), qtype) == codes.BLOCK
+        assert judge(octets_of("free.a.test"), qtype) == codes.PASS
+        assert judge(octets_of("other.test"), qtype) == codes.PASS
+    for broken in (b"", b"\3ab", b"\xc0\x00", b"\1a"):
+        assert judge(broken, 1) == codes.ASK
+    assert one.judge_of(image_of(["a.test"])[:24])(octets_of("a.test"), 1) == codes.ASK

@@ -1,0 +1,247 @@
+"""What the composition root decides by itself: what a reload may change, and what happens when a part ends."""
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+
+from resolver.config.config import Config, ConfigError, parse
+from resolver.service import service
+from resolver.service.host import systemd
+from resolver.service.verbs import Refused
+from tests.journeys.processes import Site, asked
+from tests.journeys.running import HOST
+from tests.unit.query.parts import until
+
+CANARY = "canary-7f3a.test"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.write()
+    return site
+
+
+def built(site: Site) -> service.Service:
+    return service.Service(site.config, loaded(site))
+
+
+def loaded(site: Site) -> Config:
+    return parse(site.config.read_text(), str(site.config))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("part", ["feed", "counting", "_turn_every_hour"])
+async def test_a_part_that_ends_stops_the_service_in_order(
+    part: str, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.change("state", without_list="forward")
+    running = built(site)
+    ready: list[bool] = []
+
+    async def fail(*_: object) -> None:
+        ready.append(running._ready())
+        raise RuntimeError(CANARY)
+
+    if part.startswith("_turn"):
+        monkeypatch.setattr(running, part, fail)
+    else:
+        monkeypatch.setattr(running._custody.feed if part == "feed" else running._counting, "run", fail)
+    with caplog.at_level(logging.DEBUG, "resolver"):
+        assert await running.run() == 1
+    assert ready == [True]
+    assert not running._ready()
+    assert sum("RuntimeError" in line and "stopping" in line for line in caplog.messages) == 1
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_stop_ends_every_part_and_frees_every_port(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    running = built(site)
+    assert not running._ready()
+    running._stop.set()
+    assert await running.run() == 0
+    assert all(task.cancelled() for task in running._tasks)
+    assert not caplog.messages
+    for port in site.ports:
+        server = await asyncio.start_server(lambda *_: None, HOST, port)
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_port_that_is_taken_is_named(site: Site) -> None:
+    taken = await asyncio.start_server(lambda *_: None, HOST, site.ports[2])
+    try:
+        with pytest.raises(ConfigError, match=r"metrics\.listen: cannot listen there: Address already in use"):
+            await built(site).run()
+    finally:
+        taken.close()
+        await taken.wait_closed()
+
+
+def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    running = built(site)
+    before = running._in_force.tables
+    site.change("limits", queries_per_second=9)
+    with caplog.at_level(logging.INFO, "resolver"):
+        assert running.reload() == ("limits.queries_per_second",)
+    assert running._is_as_written()
+    assert running._in_force.tables is not before
+    assert running._answer.tables is running._in_force.tables
+    assert running._config.limits.queries_per_second == 9
+    assert caplog.messages == ["configuration read again"]
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        ("state", {"without_list": CANARY}, "state.without_list"),
+        ("page", {"addresses": [CANARY]}, "page.addresses[0]"),
+        ("limits", {"queries_per_second": 0}, "limits.queries_per_second"),
+        ("page", {"operator": CANARY * 2000}, ": page"),
+        ("cache", {"size": "1MiB"}, "restart to change: cache.size"),
+    ],
+)
+def test_a_reload_that_is_refused_changes_nothing(
+    section: str, values: dict[str, object], said: str, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = built(site)
+    before, config = running._in_force.tables, running._config
+    site.change(section, **values)
+    with pytest.raises(Refused) as refused:
+        running.reload()
+    assert str(refused.value).startswith(f"{site.config}: ")
+    assert said.rpartition(" ")[2] in str(refused.value)
+    assert not running._is_as_written()
+    assert running._in_force.tables is before
+    assert running._config is config
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].endswith(said)
+    assert CANARY not in caplog.text
+
+
+def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
+    running = built(site)
+    site.config.unlink()
+    running._hang_up()
+    assert not running._is_as_written()
+
+
+def test_a_key_that_cannot_be_used_is_a_fault_of_the_configuration(site: Site) -> None:
+    state = site.folder / "state"
+    state.mkdir()
+    (state / "digest.key").write_bytes(b"short")
+    (state / "seal.key").write_bytes(b"short")
+    with pytest.raises(ConfigError, match="expected 16 octets"):
+        asyncio.run(service._serve(site.config, loaded(site)))
+
+
+def test_what_fails_in_the_loop_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
+    with asyncio.Runner() as runner:
+        service._say_what_failed(runner.get_loop(), {"message": CANARY, "exception": ValueError(CANARY)})
+    assert caplog.messages == ["in the event loop: ValueError"]
+
+
+class Told(systemd.Notify):
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def _send(self, message: str) -> None:
+        self.messages.append(message.partition("\nMONOTONIC_USEC=")[0])
+
+
+@pytest.mark.asyncio
+async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site: Site) -> None:
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=60.0))
+    told = running._notify = Told()
+    running._in_force.lift("demo")
+    assert told.messages == []
+    running._in_force.take_out("demo")
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "WATCHDOG=1" in told.messages)
+    assert told.messages == ["STATUS=answering; not every list is enforced", "READY=1", "WATCHDOG=1"]
+    told.messages.clear()
+    running._in_force.lift("demo")
+    running.reload()
+    assert told.messages == ["STATUS=answering; every list is enforced", "RELOADING=1", "READY=1"]
+    told.messages.clear()
+    site.change("cache", size="2MiB")
+    running._hang_up()
+    refused = "STATUS=answering; every list is enforced; the last reload was refused"
+    assert told.messages == ["RELOADING=1", refused, "READY=1"]
+    running._stop.set()
+    assert await serving == 0
+    assert told.messages[3:] == ["STOPPING=1"]
+
+
+@pytest.mark.asyncio
+async def test_systemd_is_told_of_a_verdict_that_failed(site: Site) -> None:
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.03))
+    told = running._notify = Told()
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "WATCHDOG=1" in told.messages)
+    running._in_force.lift("demo")
+    assert told.messages[-1] == "STATUS=answering; every list is enforced"
+    running._answer._block.verdict.errors = 1
+    await until(lambda: told.messages[-2:] == ["STATUS=answering; not every list is enforced", "WATCHDOG=1"])
+    running._stop.set()
+    assert await serving == 0
+
+
+@pytest.mark.asyncio
+async def test_the_watchdog_hears_nothing_of_a_service_that_does_not_answer(site: Site) -> None:
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.01))
+    told = running._notify = Told()
+    running._answer.answer = lambda *_: b""  # type: ignore[method-assign] # an answer that is none
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    running._stop.set()
+    assert await serving == 0
+    assert "WATCHDOG=1" not in told.messages
+
+
+def bound(port: int, kind: socket.SocketKind) -> socket.socket:
+    """A socket as systemd hands it over."""
+    one = socket.socket(type=kind)
+    one.bind((HOST, port))
+    if kind is socket.SOCK_STREAM:
+        one.listen()
+    one.setblocking(False)
+    return one
+
+
+@pytest.mark.asyncio
+async def test_sockets_that_were_handed_over_are_listened_on(site: Site) -> None:
+    sockets = tuple(bound(site.dns, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+    told = Told()
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(sockets=sockets))
+    running._notify = told
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+    try:
+        for over in ("udp", "tcp"):
+            # No list is there yet: an answer nevertheless.
+            said = await asyncio.to_thread(asked, site.dns, "free.test", over=over)
+            assert said.startswith("SERVFAIL"), said
+    finally:
+        running._stop.set()
+        assert await serving == 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+async def test_a_socket_that_listen_dns_does_not_name_is_an_error(kind: socket.SocketKind, site: Site) -> None:
+    with bound(0, kind) as other:
+        running = service.Service(site.config, loaded(site), handed=systemd.Handed(sockets=(other,)))
+        address = f"{HOST}:{other.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"listen\.dns: a socket for {address} was handed over"):
+            await running.run()

@@ -1,0 +1,297 @@
+"""What the control socket's verbs do: what they may tell, and that nothing of a request comes back out."""
+
+import ipaddress
+from collections.abc import Awaitable, Iterator
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from resolver.cli.list_lookup import wire
+from resolver.cli.screen_list import DecisionHealth, ListHealth, ReleaseHealth
+from resolver.cli.screen_service import Reloaded, UpstreamHealth, read
+from resolver.config.config import parse
+from resolver.control import server
+from resolver.core import codes
+from resolver.count.metrics import Sample, Series
+from resolver.count.publish import Published
+from resolver.feed.fleet_receipts import Reports
+from resolver.feed.poll import ListFacts
+from resolver.feed.release import Covered, Release
+from resolver.feed.state import Held, Record, State
+from resolver.service.verbs import Desk, Parts, Refused
+from tests.unit.feed.test_state import record
+
+CANARY = "canary-7f3a.test"
+CONFIG = """
+[upstream]
+servers = ["192.0.2.53:53"]
+[page]
+addresses = ["192.0.2.1"]
+[control]
+group = ""
+[[list]]
+id = "demo"
+demonstration = true
+source = { kind = "tuf", url = "file:///srv/a", root = "/srv/root.json", poll = "15m" }
+"""
+
+
+class Feed:
+    """A feed of one list."""
+
+    def __init__(self) -> None:
+        config = parse(CONFIG, "resolver.toml")
+        kept = record(7, "7", issued=1_700_000_000, since=1_700_000_060, entries=100, set_aside={"popular": 2})
+        held = Held(record=record(8, "8", issued=1_700_000_400), reasons=("growth",), since=1_700_000_500)
+        self.one = SimpleNamespace(
+            list=config.lists[0],
+            state=State(in_force=kept, held=held, suspended=True),
+            failing_since=1_700_000_200,
+            failing={"timeout": 1},
+            fresh_until=1_700_000_300,
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.one
+
+    def facts(self) -> tuple[ListFacts, ...]:
+        one = ListFacts(
+            list_id="demo",
+            serial=7,
+            entries=100,
+            in_force_since=1_700_000_060,
+            expiry=1_900_000_000,
+            last_success=1_700_000_100,
+            held=True,
+            enforced=True,
+            lifted=False,
+            selftest_passed=True,
+            demonstration=True,
+            failures={"timeout": 2},
+            refused={},
+            breaker_open=True,
+            deadline=1_700_086_800,
+        )
+        return (one,)
+
+
+RELEASE = Release(
+    number=3,
+    covered=(Covered(list="demo", serial=7, digest="7", line=5),),
+    uid=1,
+    reason="a school",
+    at=1_700_000_000,
+    until=1_700_600_000,
+    image="",
+    digest_key="",
+)
+
+
+PUBLISHED = MappingProxyType(
+    {
+        Series("cache_bytes"): 2048,
+        Series("queries_in_flight"): 3,
+        Series("upstream_failures_total", ("192.0.2.53:53", "timeout")): 7,
+        **{Series("failed_answers_total", (reason,)): 6 for reason in codes.FAILED_REASONS},
+    }
+)
+
+
+class World:
+    """Parts that note what they are asked to do."""
+
+    def __init__(self) -> None:
+        self.flushed: list[tuple[bytes, bool]] = []
+        self.walked: list[tuple[bytes, bytes]] = []
+        self.refused: Refused | None = None
+        self.reply: bytes | None = b"\0\1"
+        self.unreadable = False
+        self.desk = Desk(
+            Parts(
+                path=Path("/etc/resolver.toml"),
+                started=1_699_999_000.9,
+                config=lambda: parse(CONFIG, "resolver.toml"),
+                ready=lambda: True,
+                live=self.live,
+                published=lambda: Published(900, PUBLISHED),
+                releases=[RELEASE],
+                reports=self.reports,
+                feed=Feed(),  # type: ignore[arg-type]  # a made-up one
+                last_reload=lambda: Reloaded(at=5, good=True),
+                reload=self.reload,
+                flush=self.flush,
+                walk=self.walk,
+            )
+        )
+
+    def live(self) -> Iterator[Sample]:
+        yield Sample("enforcing", (), 1)
+        yield Sample("connections", ("tcp",), 4)
+        for reason in codes.DROP_REASONS:
+            yield Sample("packets_dropped_total", (reason,), 5)
+        yield Sample("upstream_up", ("192.0.2.53:53",), 1)
+        yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.5"), 0.01)
+        yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.99"), 0.09)
+
+    def reports(self, list_id: str, one: Record) -> Reports:
+        if self.unreadable:
+            raise PermissionError
+        return Reports({"one": one.issued}, 2, ("two",))
+
+    def reload(self) -> tuple[str, ...]:
+        if self.refused:
+            raise self.refused
+        return ("page.addresses",)
+
+    async def flush(self, name: bytes, *, subtree: bool) -> int:
+        self.flushed.append((name, subtree))
+        return 4
+
+    async def walk(self, packet: bytes, client: bytes) -> Any:
+        self.walked.append((packet, client))
+        return SimpleNamespace(steps=(("client", "is one", 0.001),), reply=self.reply)
+
+    async def ask(self, verb: str, **asked: object) -> server.Answer:
+        answer = self.desk.verbs()[verb](asked)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.asyncio
+async def test_status_tells_what_is_known(world: World) -> None:
+    answer = await world.ask("status")
+    assert answer["outcome"] == "done"
+    health = read(answer["health"])
+    assert (health.config, health.started, health.ready, health.enforcing) == (
+        "/etc/resolver.toml",
+        1_699_999_000,
+        True,
+        True,
+    )
+    assert (health.in_flight, health.connections, health.connections_bound) == (3, 4, 10_000)
+    assert (health.cache_size, health.cache_used, health.beat) == (64 * 2**20, 2048, 900)
+    assert health.dropped == dict.fromkeys(codes.DROP_REASONS, 5)
+    assert health.failed == dict.fromkeys(codes.FAILED_REASONS, 6)
+    assert health.reload == Reloaded(at=5, good=True)
+    assert health.upstreams == (
+        UpstreamHealth(upstream="192.0.2.53:53", up=True, p50_s=0.01, p99_s=0.09, failures={"timeout": 7}),
+    )
+    assert health.lists == (
+        ListHealth(
+            list_id="demo",
+            enforced=True,
+            lifted=False,
+            serial=7,
+            entries=100,
+            issued=1_700_000_000,
+            in_force_since=1_700_000_060,
+            expiry=1_700_000_000 + 14 * 86400,
+            last_success=1_700_000_100,
+            poll_s=900,
+            failures={"timeout": 2},
+            held_serial=8,
+            held_for=("growth",),
+            selftest_passed=True,
+            held_since=1_700_000_500,
+            decisions=(
+                DecisionHealth(action="approve", serial=8, command="approve demo 8", signed=(), missing=2),
+                DecisionHealth(
+                    action="approve-set-aside", serial=7, command="approve demo 7 --set-aside", signed=(), missing=2
+                ),
+                DecisionHealth(action="resume", serial=7, command="resume demo 7", signed=(), missing=2),
+            ),
+            set_aside={"popular": 2},
+            suspended=True,
+            breaker_open=True,
+            due_at=1_700_086_800,
+            failing_since=1_700_000_200,
+            failing={"timeout": 1},
+            fresh_until=1_700_000_300,
+            releases=(
+                ReleaseHealth(
+                    number=3, serial=7, line=5, at=1_700_000_000, until=1_700_600_000, alarm_at=1_700_086_400
+                ),
+            ),
+            fleet_hosts=2,
+            fleet_missing=("two",),
+        ),
+    )
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_read_is_left_out(world: World) -> None:
+    world.unreadable = True
+    (one,) = read((await world.ask("status"))["health"]).lists
+    assert (one.serial, one.fleet_hosts, one.fleet_missing) == (7, 0, ())
+
+
+@pytest.mark.asyncio
+async def test_a_reload_tells_the_keys_that_changed_or_why_it_was_refused(world: World) -> None:
+    assert await world.ask("reload") == {
+        "outcome": "done",
+        "file": "/etc/resolver.toml",
+        "changed": ("page.addresses",),
+        "warnings": (),
+    }
+    world.refused = Refused("resolver.toml: page.listen: why", "resolver.toml: page.listen")
+    assert await world.ask("reload") == {"outcome": "refused", "said": "resolver.toml: page.listen: why"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "subtree", "told"),
+    [
+        ("www.shop.test", False, 4),
+        ("shop.test", True, 4),
+        ("test", False, 4),
+        ("test", True, None),
+        (".", True, None),
+        (".", False, 4),
+    ],
+)
+async def test_a_flush_tells_no_number_of_what_is_wide(
+    name: str, subtree: bool, told: int | None, world: World
+) -> None:
+    octets = b"\0" if name == "." else wire(name)
+    answer = await world.ask("flush", name=octets.hex(), subtree=subtree)
+    assert answer == {"outcome": "done", "forgotten": told}
+    assert world.flushed == [(octets, subtree)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "name",
+    [None, 7, CANARY, "", "0", "zz", "c00c", "03777777", "00" * 256, wire("a.test").hex() + "00", ["00"]],
+)
+async def test_a_flush_of_what_is_no_name_does_nothing(name: object, world: World) -> None:
+    assert await world.ask("flush", name=name) == {"outcome": "failed", "said": "not a domain name"}
+    assert world.flushed == []
+
+
+@pytest.mark.asyncio
+async def test_a_walk_tells_its_steps_and_the_reply(world: World) -> None:
+    answer = await world.ask("ask", packet="00ff", **{"as": "192.0.2.7"})
+    assert answer.pop("seconds") >= 0
+    assert answer == {"outcome": "done", "steps": (("client", "is one", 0.001),), "reply": "0001"}
+    world.reply = None
+    assert (await world.ask("ask", packet="00ff", **{"as": "2001:db8::7"}))["reply"] is None
+    mapped = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 7])
+    assert world.walked == [(b"\0\xff", mapped), (b"\0\xff", ipaddress.ip_address("2001:db8::7").packed)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("packet", "client"),
+    [("00ff", CANARY), ("00ff", None), ("00ff", 7.5), (CANARY, "192.0.2.7"), (None, "192.0.2.7"), ("00" * 4097, "::1")],
+)
+async def test_a_walk_of_what_is_no_query_does_nothing(packet: object, client: object, world: World) -> None:
+    answer = await world.ask("ask", packet=packet, **{"as": client})
+    assert answer["outcome"] == "failed"
+    assert CANARY not in str(answer)
+    assert world.walked == []
