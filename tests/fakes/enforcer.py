@@ -11,8 +11,7 @@ from resolver.feed import activate, poll
 from resolver.feed.receipt import Proof
 from resolver.feed.state import Record
 from resolver.feed.update import ListUpdate
-
-from .authority import Authority
+from tests.fakes.authority import Authority
 
 
 def wire(name: str) -> bytes:

@@ -13,8 +13,7 @@ from resolver.feed import poll
 from resolver.feed.fleet import Publisher
 from resolver.feed.release import Covered, Release, Releases
 from resolver.signed import statement
-
-from .enforcer import Enforcer, wire
+from tests.fakes.enforcer import Enforcer, wire
 
 
 def make_keys(folder: Path) -> Path:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import cast
 
 from resolver.config import config
-
-from .authority import Authority
-from .enforcer import Enforcer
-from .primary import Primary, Record
+from tests.fakes.authority import Authority
+from tests.fakes.enforcer import Enforcer
+from tests.fakes.primary import Primary, Record
 
 
 def blocks(*names: str) -> list[Record]:

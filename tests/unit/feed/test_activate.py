@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from resolver.core import codes, image
 from resolver.feed import activate, seal
 from resolver.feed.state import Record
-
-from .test_compile import KEYS, made_of
-from .test_state import record
+from tests.unit.feed.names.test_compile import KEYS, made_of
+from tests.unit.feed.test_state import record
 
 
 @pytest.fixture

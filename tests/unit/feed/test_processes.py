@@ -9,8 +9,7 @@ import pytest
 
 from resolver.feed import processes
 from resolver.feed.messages import CompileRequest, Reason
-
-from .test_compile import request
+from tests.unit.feed.names.test_compile import request
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from resolver.feed.state import Floor, State
 from resolver.feed.store import StateUnreadable, Store
-
-from .test_state import IN_FORCE, record
+from tests.unit.feed.test_state import IN_FORCE, record
 
 
 @pytest.fixture
