@@ -128,12 +128,14 @@ class Site:
         )
 
     @contextmanager
-    def started(self, launcher: Sequence[str] = RESOLVER, *, until: str = "/readyz") -> Iterator[Service]:
-        """A service that answers `until`; it ends with the block, and has to end with 0."""
+    def started(
+        self, launcher: Sequence[str] = RESOLVER, *, until: str = "/readyz", seconds: float = START_S
+    ) -> Iterator[Service]:
+        """A service that answers `until` within `seconds`; it ends with the block, and has to end with 0."""
         service = self.launch(launcher)
         try:
             if until:
-                service.until(until)
+                service.until(until, seconds=seconds)
             yield service
         finally:
             status = stop(service.process)

@@ -18,6 +18,9 @@ from resolver.config import config
 from resolver.page.render import render
 from resolver.page.show import Page
 
+pytestmark = pytest.mark.timeout(240)  # A visit takes 3 seconds; a busy machine takes what it takes.
+
+EMPTY = "about:blank"
 URL = "http://blocked.example/some/path?q=1"
 FLAGS = (
     "--headless",
@@ -81,6 +84,25 @@ class Browser:
         while not any(told.get("method") == event for told in self.told):
             self.told.append(await self._socket.receive_json())
 
+    async def load(self, method: str, **parameters: object) -> None:
+        """Navigate by `method`, and wait until the document that it brings has loaded.
+
+        The empty tab's own load event may be late: it is not the one waited for.
+        """
+        self.told.clear()
+        await self.do(method, **parameters)
+        while not self._loaded():
+            self.told.append(await self._socket.receive_json())
+
+    def _loaded(self) -> bool:
+        shown = False
+        for told in self.told:
+            if told.get("method") == "Page.frameNavigated":
+                shown = told["params"]["frame"]["url"] != EMPTY
+            elif told.get("method") == "Page.loadEventFired" and shown:
+                return True
+        return False
+
     def events(self, name: str) -> list[dict[str, Any]]:
         return [told["params"] for told in self.told if told.get("method") == name]
 
@@ -94,7 +116,14 @@ class Browser:
 async def chromium(path: str, folder: Path, port: int) -> AsyncIterator[Browser]:
     """A browser with a profile of its own, to which every name is at this port of loopback."""
     own = [f"--user-data-dir={folder}", f"--host-resolver-rules=MAP * 127.0.0.1:{port}"]
-    with start([path, *FLAGS, *own]) as process:
+    async with opened([path, *FLAGS, *own]) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def opened(command: list[str]) -> AsyncIterator[Browser]:
+    """Start a browser and yield its tab; the browser ends with the block."""
+    with start(command) as process:
         try:
             address = await asyncio.to_thread(debugging_address, process)
             async with aiohttp.ClientSession() as session:
@@ -109,7 +138,7 @@ async def chromium(path: str, folder: Path, port: int) -> AsyncIterator[Browser]
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
     """The browser with an empty tab; on a plain pipe: uvloop complains of a killed one."""
-    return subprocess.Popen([*command, "about:blank"], stderr=subprocess.PIPE)
+    return subprocess.Popen([*command, EMPTY], stderr=subprocess.PIPE)
 
 
 def debugging_address(process: subprocess.Popen[bytes]) -> str:
@@ -139,8 +168,7 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
     async with chromium(path, tmp_path, server.addresses[0][1]) as browser:
         for part in ("Network", "Runtime", "Log", "Page"):
             await browser.do(f"{part}.enable")
-        await browser.do("Page.navigate", url=URL)
-        await browser.until("Page.loadEventFired")
+        await browser.load("Page.navigate", url=URL)
         await browser.until("Network.loadingFinished")
 
         shown = await browser.measure()
