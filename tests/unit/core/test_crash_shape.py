@@ -22,7 +22,7 @@ def numbers() -> memoryview:
 @pytest.fixture
 def parts(core: Callable[[str], ModuleType], numbers: memoryview) -> tuple[ModuleType, Any, Any]:
     """The module, a Shape over `numbers`, a Question."""
-    module = core("shape")
+    module = core("crash_shape")
     return module, module.Shape(numbers), core("question").Question()
 
 
@@ -75,4 +75,4 @@ def test_while_a_packet_is_read_only_its_size_is_known(
 
 def test_memory_of_another_size_is_refused(core: Callable[[str], ModuleType]) -> None:
     with pytest.raises(ValueError, match="memory"):
-        core("shape").Shape(memoryview(bytearray(56)).cast("q"))
+        core("crash_shape").Shape(memoryview(bytearray(56)).cast("q"))

@@ -41,12 +41,12 @@ class Kept:
         return bool(self.core("store").peek(self.store, *self.store.digest, NOW, self.found))
 
     def search(self, text: str, *, subtree: bool = False) -> Any:
-        return self.core("forget").Search(name(self.core, wire(text)), subtree)
+        return self.core("flush").Search(name(self.core, wire(text)), subtree)
 
     def forget(self, text: str, *, subtree: bool = False, steps: int = STEPS) -> tuple[int, int]:
         """How many were forgotten, and in how many turns."""
         search, turns = self.search(text, subtree=subtree), 1
-        while self.core("forget").forget(self.store, search, steps):
+        while self.core("flush").forget(self.store, search, steps):
             turns += 1
         return search.forgotten, turns
 
@@ -104,7 +104,7 @@ def test_it_goes_on_where_it_was_and_is_done_while_the_ring_moves(core: Core) ->
         kept.keep(f"n{number}.open.test", f"n{number}.open.test")
     assert kept.forget("open.test", subtree=True, steps=4)[0] == 60
     search, turns = kept.search("open.test", subtree=True), 0
-    while core("forget").forget(kept.store, search, 4):
+    while core("flush").forget(kept.store, search, 4):
         kept.keep(f"m{turns}.example", f"m{turns}.example")
         turns += 1
         assert turns < 1000

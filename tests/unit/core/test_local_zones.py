@@ -61,7 +61,7 @@ NAMES = [
 
 def found(core: Core, text: str, kind: int, forwarded: tuple[str, ...] = ()) -> tuple[int, int]:
     """What the name is, and the offset of its zone within it."""
-    said: int = core("local").find(core("local").Zones(forwarded), name(core, wire(text)), kind)
+    said: int = core("local_zones").find(core("local_zones").Zones(forwarded), name(core, wire(text)), kind)
     return said % 256, said // 256
 
 
@@ -111,7 +111,7 @@ def answer(core: Core, text: str, kind: int) -> dns.message.Message:
     """The answer to a query with EDNS for a local name."""
     packet, out = query(text, kind, edns=True), bytearray(1500)
     asked = question(core, packet)
-    said = core("local").find(core("local").Zones(), asked.name, kind)
+    said = core("local_zones").find(core("local_zones").Zones(), asked.name, kind)
     length = core("reply").local(out, packet, asked, said, 1232)
     assert length > 0
     return dns.message.from_wire(bytes(out[:length]))
