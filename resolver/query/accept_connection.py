@@ -15,6 +15,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.core.proxy import SIGNATURE, read
+from resolver.query.transport import Transport
 
 if TYPE_CHECKING:
     from resolver.query.accept_datagram import Reply
@@ -181,7 +182,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _answer(self, packet: bytes) -> None:
-        reply = self._streams.answer(packet, self._client, True)
+        reply = self._streams.answer(packet, self._client, Transport.TCP)
         if isinstance(reply, bytes):
             self._send(reply)
         elif reply is not None:

@@ -30,6 +30,7 @@ from resolver.query.cache import NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
 from resolver.query.recheck import ALL_LISTS, Recheck
 from resolver.query.respond import Respond
+from resolver.query.transport import Transport
 
 Reply = bytes | None
 """What to send, or silence."""
@@ -64,7 +65,7 @@ class Query:
     packet: bytes
     question: Question
     client: bytes
-    stream: bool
+    transport: Transport
     scope: int
     limit: int
 
@@ -109,11 +110,11 @@ class Answer:
         """Return how many verdicts failed since the start: above 0, this process does not enforce for sure."""
         return self._block.verdict.errors + self._recheck.verdict.errors
 
-    def answer(self, packet: bytes, client: bytes, stream: bool) -> Reply | Awaitable[Reply]:
+    def answer(self, packet: bytes, client: bytes, transport: Transport) -> Reply | Awaitable[Reply]:
         """Return the reply to a query from `client` (16 octets), None for silence, or either to be awaited."""
-        self._respond.received(stream)
+        self._respond.received(transport)
         question = self._spare.pop() if self._spare else Question()
-        query = Query(packet, question, client, stream, 0, 0)
+        query = Query(packet, question, client, transport, 0, 0)
         try:
             result = self._steps(query)
         except Exception:  # noqa: BLE001 - whatever a packet does to us, its sender gets one answer and no more
@@ -125,12 +126,13 @@ class Answer:
     def _steps(self, query: Query) -> Reply | Awaitable[Reply]:
         tables, respond, question = self.tables, self._respond, query.question
         now = self._clock()
-        problem = read(self._shape, query.packet, len(query.packet), query.stream, question)
+        transport = query.transport
+        problem = read(self._shape, query.packet, len(query.packet), transport.is_stream, question)
         if problem in (codes.SILENT_SHORT, codes.SILENT_RESPONSE):
             respond.silence(problem)
             return None
-        query.limit = limit_of(question, query.stream)
-        if question.keepalive and query.stream:
+        query.limit = limit_of(question, transport.least, transport.most)
+        if question.keepalive and transport.keepalive:
             question.keepalive_ds = int(IDLE_S * 10)
         admitted = admit(tables.access, query.client, int(now * 1000))
         if admitted != codes.ADMITTED and not (problem == codes.WELL_FORMED and _is_proof(query, tables)):
