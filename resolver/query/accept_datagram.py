@@ -16,14 +16,11 @@ from resolver.config.values import Endpoint
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
+from resolver.query.query import Answering, Reply
 from resolver.query.transport import Transport
 
 BATCH = 64
 LARGEST = 65535
-
-Reply = bytes | None
-Answering = Callable[[bytes, bytes, Transport], Reply | Awaitable[Reply]]
-"""(query, client in 16 octets, transport) to a reply, None for silence, or either to be awaited."""
 
 MAPPED = b"\0" * 10 + b"\xff\xff"
 

@@ -1,17 +1,13 @@
 """Fits the reply to the client: id, EDNS, extended errors, size, truncation; the bytes are core.reply's."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resolver.core import codes
+from resolver.core.message import Message
 from resolver.core.reply import empty, hinfo, local, relay
-
-if TYPE_CHECKING:
-    from resolver.core.message import Message
-    from resolver.query.answer import Query
-    from resolver.query.cache import Cache
-    from resolver.query.transport import Transport
+from resolver.query.cache import Cache
+from resolver.query.query import Query
+from resolver.query.transport import Transport
 
 FRESH = -1
 MAX_TTL_S = 86400

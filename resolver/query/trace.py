@@ -19,10 +19,11 @@ from resolver.core.admit import exempts
 from resolver.core.crash_shape import NUMBERS, Shape
 from resolver.core.policy import Generation, Verdict
 from resolver.core.question import Question
-from resolver.query.answer import Answer, Query, Tables
+from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import FRESH, NOTHING, Cache
 from resolver.query.forward import Forward, Outcome, Overloaded, Unanswered
+from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 

@@ -22,7 +22,7 @@ from resolver.core.local_zones import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.core.reply import Replies, limit_of
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from resolver.service.selftest import own_address
 

@@ -40,10 +40,11 @@ from resolver.page.show import Page
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
-from resolver.query.answer import Answer, Tables
+from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Forward
+from resolver.query.query import Tables
 from resolver.query.respond import Respond
 from resolver.query.trace import Trace
 from resolver.query.transport import Transport

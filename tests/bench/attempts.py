@@ -36,7 +36,7 @@ from resolver.core import codes, tally
 from resolver.core.local_zones import Zones
 from resolver.query import block
 from resolver.query.accept_datagram import client_octets
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from resolver.service.service import TALLY_OCTETS
 from tests.bench import names

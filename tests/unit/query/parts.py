@@ -27,10 +27,11 @@ from resolver.core.local_zones import Zones
 from resolver.core.question import Question
 from resolver.core.reply import Replies
 from resolver.query.accept_datagram import client_octets
-from resolver.query.answer import Answer, Tables
+from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Outcome, Unanswered, build_query
+from resolver.query.query import Tables
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 from resolver.service.in_force import ranges

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes, policy
-from resolver.query.answer import Tables
 from resolver.query.forward import Overloaded, Unanswered
+from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.parts import (

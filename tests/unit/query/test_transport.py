@@ -7,13 +7,13 @@ from resolver.query.transport import Transport
 
 
 @pytest.mark.parametrize(
-    ("transport", "is_stream", "is_encrypted", "sizes", "keepalive", "padding"),
+    ("transport", "is_stream", "is_encrypted", "sizes", "keepalive_ds", "padding"),
     [
-        (Transport.UDP, False, False, (512, 1232), False, 0),
-        (Transport.TCP, True, False, (65535, 65535), True, 0),
-        (Transport.DOT, True, True, (65535, 65535), True, 468),
-        (Transport.DOH, True, True, (65535, 65535), False, 468),
-        (Transport.DOQ, True, True, (65535, 65535), False, 468),
+        (Transport.UDP, False, False, (512, 1232), -1, 0),
+        (Transport.TCP, True, False, (65535, 65535), 100, 0),
+        (Transport.DOT, True, True, (65535, 65535), 100, 468),
+        (Transport.DOH, True, True, (65535, 65535), -1, 468),
+        (Transport.DOQ, True, True, (65535, 65535), -1, 468),
     ],
 )
 def test_what_a_transport_allows(
@@ -21,13 +21,13 @@ def test_what_a_transport_allows(
     is_stream: bool,
     is_encrypted: bool,
     sizes: tuple[int, int],
-    keepalive: bool,
+    keepalive_ds: int,
     padding: int,
 ) -> None:
     assert transport.is_stream is is_stream
     assert transport.is_encrypted is is_encrypted
     assert (transport.least, transport.most) == sizes
-    assert transport.keepalive is keepalive
+    assert transport.keepalive_ds == keepalive_ds
     assert transport.padding == padding
 
 
