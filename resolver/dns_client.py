@@ -10,7 +10,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **
     query = build_query(name, qtype, **flags)
     started = time.monotonic()
     try:
-        octets = _by_datagram(query, server, timeout_s) if over == "udp" else _by_stream(query, server, timeout_s)
+        octets = _WAYS[over](query, server, timeout_s)
     except TimeoutError:
         raise AskError(f"no reply from {server} within {timeout_s:g} s") from None
     except OSError as error:
@@ -207,3 +207,6 @@ def _by_stream(query: bytes, server: Endpoint, timeout_s: float) -> bytes:
         if len(head) < 2 or len(octets) < int.from_bytes(head, "big"):
             raise ConnectionAbortedError
         return octets
+
+
+_WAYS: dict[str, Callable[[bytes, Endpoint, float], bytes]] = {"udp": _by_datagram, "tcp": _by_stream}

@@ -36,6 +36,8 @@ from .name import Name
 if not cython.compiled:
     from .name import skip, unfold
 
+MIN_UDP_OCTETS = 512
+
 _WELL_FORMED = WELL_FORMED
 _SILENT_SHORT = SILENT_SHORT
 _SILENT_RESPONSE = SILENT_RESPONSE
@@ -55,7 +57,7 @@ _IXFR = TYPE_IXFR
 _MAILA = TYPE_MAILA
 _SIG = 24
 _HEADER = 12
-_SMALLEST_PAYLOAD = 512
+_SMALLEST_PAYLOAD = MIN_UDP_OCTETS
 _KEEPALIVE = 11
 
 

@@ -5,7 +5,6 @@ from .message cimport age
 from .question cimport Question
 
 cdef int _MAX_UDP_OCTETS
-cdef int _MAX_STREAM_OCTETS
 cdef int _HEADER
 cdef int _A
 cdef int _AAAA
@@ -43,7 +42,7 @@ cdef class Replies:
     cdef readonly int v6_count
     cdef readonly const unsigned char[::1] soa
 
-cpdef int limit_of(Question question, bint stream) except -1 nogil
+cpdef int limit_of(Question question, int least, int most) except -1 nogil
 
 @cython.locals(at=Py_ssize_t, start=Py_ssize_t, count=int)
 cpdef Py_ssize_t blocked(

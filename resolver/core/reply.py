@@ -49,11 +49,9 @@ if not cython.compiled:
 
 BLOCKED_TTL_S = 60
 MAX_UDP_OCTETS = 1232
-MAX_STREAM_OCTETS = 65535
 MAX_ADDRESSES = 8
 
 _MAX_UDP_OCTETS = MAX_UDP_OCTETS
-_MAX_STREAM_OCTETS = MAX_STREAM_OCTETS
 _HEADER = 12
 _A = TYPE_A
 _AAAA = TYPE_AAAA
@@ -130,12 +128,12 @@ _LOCAL_SOA = memoryview(
 )
 
 
-def limit_of(question, stream):
-    """Return the largest reply in octets that this query's sender takes over UDP, or over a stream."""
-    if stream:
-        return _MAX_STREAM_OCTETS
-    if question.payload > _MAX_UDP_OCTETS:
-        return _MAX_UDP_OCTETS
+def limit_of(question, least, most):
+    """Return the largest reply in octets that the client takes: its EDNS payload, but within the transport's bounds."""
+    if question.payload > most:
+        return most
+    if question.payload < least:
+        return least
     return question.payload
 
 

@@ -11,20 +11,39 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
 
-from resolver.core.proxy import SIGNATURE, read
-
-if TYPE_CHECKING:
-    from resolver.query.accept_datagram import Reply
-    from resolver.query.accept_stream import Streams
+from resolver.core.proxy import SIGNATURE, Proxied, read
+from resolver.query.accept_limits import Places
+from resolver.query.query import Answering, Reply
+from resolver.query.transport import Transport
 
 MAX_IN_FLIGHT = 128
 UNSENT_OCTETS = 2**18
 UNSENT_MOST = 2**20
 
 _HEADER: Final = 12
+
+
+class Shared(Protocol):
+    """What all connections of a listening side share.
+
+    dropped: called with the reason (core.codes) of each connection that is refused. trusted: whether an address (16
+    octets) is a load balancer's; None if there are none.
+    """
+
+    answer: Answering
+    dropped: Callable[[str], None]
+    trusted: Callable[[bytes], bool] | None
+    proxied: Proxied
+    places: Places
+
+    def admits(self, connection: Connection, taken: int) -> bool:
+        """Return whether one more query may be taken now, after `taken`; else `called` follows soon."""
+
+    def moved(self, octets: int) -> None:
+        """Count octets that were received or sent."""
 
 
 class Connection(asyncio.Protocol):
@@ -36,7 +55,7 @@ class Connection(asyncio.Protocol):
         "_gone",
         "_opening",
         "_queued",
-        "_streams",
+        "_shared",
         "_transport",
         "_unread",
         "_writable",
@@ -45,12 +64,12 @@ class Connection(asyncio.Protocol):
         "waiting",
     )
 
-    def __init__(self, streams: Streams, client: bytes) -> None:
+    def __init__(self, shared: Shared, client: bytes) -> None:
         """`by_proxy`: the other side is a load balancer; `counted`: the prefix that this counts for (accept_places)."""
-        self.by_proxy = streams.trusted is not None and streams.trusted(client)
+        self.by_proxy = shared.trusted is not None and shared.trusted(client)
         self.counted = b""
         self.waiting: set[asyncio.Task[None]] = set()
-        self._streams = streams
+        self._shared = shared
         self._transport: Any = None
         self._client = client
         self._unread = bytearray()
@@ -68,12 +87,12 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=UNSENT_OCTETS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._streams.places.leave(self)
+        self._shared.places.leave(self)
         self._unread.clear()
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        self._streams.moved(len(data))
+        self._shared.moved(len(data))
         self._take()
 
     def eof_received(self) -> bool:
@@ -116,7 +135,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, reason: str) -> None:
         """Be gone for a reason that is counted."""
-        self._streams.dropped(reason)
+        self._shared.dropped(reason)
         self.abort()
 
     def held(self) -> int:
@@ -145,7 +164,7 @@ class Connection(asyncio.Protocol):
                 return
             if len(unread) - at - 2 < size:
                 break
-            if not self._streams.admits(self, taken):
+            if not self._shared.admits(self, taken):
                 self._queued = True
                 break
             packet = bytes(unread[at + 2 : at + 2 + size])
@@ -159,13 +178,13 @@ class Connection(asyncio.Protocol):
 
     def _opened(self) -> bool:
         """Read what stands before the first query; tell whether that has been read."""
-        unread, streams = self._unread, self._streams
+        unread, shared = self._unread, self._shared
         if not self.by_proxy:
             if unread.startswith(SIGNATURE):
                 self.refuse("proxy")
             self._opening = SIGNATURE.startswith(unread[: len(SIGNATURE)])
             return not self._opening
-        size = read(unread, len(unread), streams.proxied)
+        size = read(unread, len(unread), shared.proxied)
         if size < 0:
             return False
         if size == 0:
@@ -173,15 +192,15 @@ class Connection(asyncio.Protocol):
             return False
         del unread[:size]
         self._opening = False
-        if not streams.proxied.local:
-            self._client = bytes(streams.proxied.client)
-            if not streams.places.claim(self, self._client):
+        if not shared.proxied.local:
+            self._client = bytes(shared.proxied.client)
+            if not shared.places.claim(self, self._client):
                 self.refuse("connection_limit")
                 return False
         return True
 
     def _answer(self, packet: bytes) -> None:
-        reply = self._streams.answer(packet, self._client, True)
+        reply = self._shared.answer(packet, self._client, Transport.TCP)
         if isinstance(reply, bytes):
             self._send(reply)
         elif reply is not None:
@@ -209,7 +228,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._transport.write(len(reply).to_bytes(2, "big") + reply)
-        self._streams.moved(len(reply))
+        self._shared.moved(len(reply))
         if not self._writable and self._transport.get_write_buffer_size() > UNSENT_MOST:
             self.refuse("connection_limit")
 
@@ -218,14 +237,14 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Say whether a query is on its way."""
-        places = self._streams.places
+        places = self._shared.places
         if self.waiting:
             places.busy(self)
         else:
             places.idle(self, asyncio.get_running_loop().time())
 
     def _end(self) -> None:
-        self._streams.places.ending(self, asyncio.get_running_loop().time())
+        self._shared.places.ending(self, asyncio.get_running_loop().time())
 
     def _pace(self) -> None:
         """Read on only while there is room; a closing transport has nothing to pause."""

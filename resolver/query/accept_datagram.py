@@ -16,13 +16,11 @@ from resolver.config.values import Endpoint
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
+from resolver.query.query import Answering, Reply
+from resolver.query.transport import Transport
 
 BATCH = 64
 LARGEST = 65535
-
-Reply = bytes | None
-Answering = Callable[[bytes, bytes, bool], Reply | Awaitable[Reply]]
-"""(query, client in 16 octets, whether by stream) to a reply, None for silence, or either to be awaited."""
 
 MAPPED = b"\0" * 10 + b"\xff\xff"
 
@@ -103,7 +101,7 @@ class Datagrams:
                 packet = packet[size:]
                 if not self._proxied.local:
                     client = bytes(self._proxied.client)
-            reply = self._answer(packet, client, False)
+            reply = self._answer(packet, client, Transport.UDP)
             if isinstance(reply, bytes):
                 _send(one, reply, peer)
             elif reply is not None:

@@ -24,14 +24,14 @@ from resolver.config.values import Endpoint
 from resolver.core.proxy import Proxied
 from resolver.query import accept_sockets
 from resolver.query.accept_connection import Connection
-from resolver.query.accept_datagram import Answering, client_octets
+from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_limits import Bounds, Places
+from resolver.query.query import Answering
+from resolver.query.transport import IDLE_S
 
 QUERIES_A_TURN = 64
 QUERIES_A_SHARE = 8
 ACCEPTED_A_TURN = 64
-IDLE_S: Final = 10.0
-"""How long a connection may go without a query; what the keepalive option promises (RFC 7828)."""
 LIFE_S = 300.0
 LOOK_S = 1.0
 PAUSE_S = 0.1

@@ -11,62 +11,29 @@ Rules:
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 from resolver.core import codes
-from resolver.core.admit import Access, admit, scope
+from resolver.core.admit import admit, scope
 from resolver.core.crash_shape import Shape, read
 from resolver.core.crash_shape import reply as note_reply
 from resolver.core.image import SELFTEST_ZONE
-from resolver.core.local_zones import Zones
 from resolver.core.local_zones import find as find_local
-from resolver.core.policy import Generation
 from resolver.core.question import Question
 from resolver.core.reply import limit_of
-from resolver.query.accept_stream import IDLE_S
 from resolver.query.block import Block
 from resolver.query.cache import NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
+from resolver.query.query import Query, Reply, Tables
 from resolver.query.recheck import ALL_LISTS, Recheck
 from resolver.query.respond import Respond
-
-Reply = bytes | None
-"""What to send, or silence."""
+from resolver.query.transport import Transport
 
 PATIENCE_S = 1.8
 """How long upstream may take before an answer past its time is given instead (RFC 8767 5)."""
 
 SPARE_QUESTIONS = 1024
 """How many are kept for later queries, about 5 kB each: not as many as once waited for an upstream that was silent."""
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What is in force for the queries of this moment; replaced whole.
-
-    complete: whether every configured list is in force. Until then a name that no list blocks is not answered.
-    zones: the names that are answered here. own: the addresses (16 octets) from which this host asks its own sockets: a
-    synthetic name that comes from one of them is answered whoever the clients are, and judged by every list.
-    """
-
-    generation: Generation
-    access: Access
-    complete: bool
-    zones: Zones
-    own: frozenset[bytes] = frozenset()
-
-
-@dataclass(slots=True)
-class Query:
-    """One query on its way: its octets, what core read from them, and who asked (16 octets) over what."""
-
-    packet: bytes
-    question: Question
-    client: bytes
-    stream: bool
-    scope: int
-    limit: int
 
 
 def _is_proof(query: Query, tables: Tables) -> bool:
@@ -109,11 +76,11 @@ class Answer:
         """Return how many verdicts failed since the start: above 0, this process does not enforce for sure."""
         return self._block.verdict.errors + self._recheck.verdict.errors
 
-    def answer(self, packet: bytes, client: bytes, stream: bool) -> Reply | Awaitable[Reply]:
+    def answer(self, packet: bytes, client: bytes, transport: Transport) -> Reply | Awaitable[Reply]:
         """Return the reply to a query from `client` (16 octets), None for silence, or either to be awaited."""
-        self._respond.received(stream)
+        self._respond.received(transport)
         question = self._spare.pop() if self._spare else Question()
-        query = Query(packet, question, client, stream, 0, 0)
+        query = Query(packet, question, client, transport)
         try:
             result = self._steps(query)
         except Exception:  # noqa: BLE001 - whatever a packet does to us, its sender gets one answer and no more
@@ -125,13 +92,14 @@ class Answer:
     def _steps(self, query: Query) -> Reply | Awaitable[Reply]:
         tables, respond, question = self.tables, self._respond, query.question
         now = self._clock()
-        problem = read(self._shape, query.packet, len(query.packet), query.stream, question)
+        transport = query.transport
+        problem = read(self._shape, query.packet, len(query.packet), transport.is_stream, question)
         if problem in (codes.SILENT_SHORT, codes.SILENT_RESPONSE):
             respond.silence(problem)
             return None
-        query.limit = limit_of(question, query.stream)
-        if question.keepalive and query.stream:
-            question.keepalive_ds = int(IDLE_S * 10)
+        query.limit = limit_of(question, transport.least, transport.most)
+        if question.keepalive:
+            question.keepalive_ds = transport.keepalive_ds
         admitted = admit(tables.access, query.client, int(now * 1000))
         if admitted != codes.ADMITTED and not (problem == codes.WELL_FORMED and _is_proof(query, tables)):
             return self._notice(query, problem) or respond.turned_away(query, admitted)

@@ -1,14 +1,10 @@
 """Asks core.policy about the name with the generation in force, and counts what it blocks: always before the cache."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resolver.core import codes, policy, tally
-
-if TYPE_CHECKING:
-    from resolver.query.answer import Query
-    from resolver.query.respond import Respond
+from resolver.query.query import Query
+from resolver.query.respond import Respond
 
 
 class Block:

@@ -7,17 +7,13 @@ Rules:
 - Every other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resolver.core import codes, flush, store
 from resolver.core.message import Message
 from resolver.core.name import Name, unfold
 from resolver.core.store import FRESH, NOTHING, STALE, Kept, Store
-
-if TYPE_CHECKING:
-    from resolver.query.answer import Query
+from resolver.query.query import Query
 
 __all__ = ["FRESH", "NOTHING", "STALE", "Cache", "key_bits"]
 

@@ -1,16 +1,13 @@
 """Fits the reply to the client: id, EDNS, extended errors, size, truncation; the bytes are core.reply's."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resolver.core import codes
+from resolver.core.message import Message
 from resolver.core.reply import empty, hinfo, local, relay
-
-if TYPE_CHECKING:
-    from resolver.core.message import Message
-    from resolver.query.answer import Query
-    from resolver.query.cache import Cache
+from resolver.query.cache import Cache
+from resolver.query.query import Query
+from resolver.query.transport import Transport
 
 FRESH = -1
 MAX_TTL_S = 86400
@@ -34,11 +31,11 @@ class Respond:
         self._other = codes.counter("answers_total", "other")
         self._failed = {reason: codes.counter("failed_answers_total", reason) for reason in codes.FAILED_REASONS}
         self._dropped = {reason: codes.counter("packets_dropped_total", reason) for reason in codes.DROP_REASONS}
-        self._received = tuple(codes.counter("queries_total", transport) for transport in codes.TRANSPORTS)
+        self._received = {label: codes.counter("queries_total", label) for label in codes.TRANSPORTS}
 
-    def received(self, stream: bool) -> None:
+    def received(self, transport: Transport) -> None:
         """Count a query by transport, before anything is known of it."""
-        self._counters[self._received[stream]] += 1
+        self._counters[self._received[transport.label]] += 1
 
     def dropped(self, reason: str) -> None:
         """Count a packet that is not answered."""
@@ -53,7 +50,7 @@ class Respond:
         if admitted == codes.NOT_A_CLIENT:
             limit = min(query.limit, max(len(query.packet), 12))
             return self._empty(query, codes.REFUSED, codes.EDE_PROHIBITED, limit=limit)
-        if admitted == codes.SLIP and not query.stream:
+        if admitted == codes.SLIP and not query.transport.is_stream:
             return self._empty(query, codes.NOERROR, codes.EDE_NONE, truncated=True)
         self.dropped("rate_limit")
         return None

@@ -19,11 +19,13 @@ from resolver.core.admit import exempts
 from resolver.core.crash_shape import NUMBERS, Shape
 from resolver.core.policy import Generation, Verdict
 from resolver.core.question import Question
-from resolver.query.answer import Answer, Query, Tables
+from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import FRESH, NOTHING, Cache
 from resolver.query.forward import Forward, Outcome, Overloaded, Unanswered
+from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
+from resolver.query.transport import Transport
 
 _TALLY_OCTETS = 3 * 2**12
 _NO_KEY = bytes(16)
@@ -77,7 +79,7 @@ class Trace:
             clock=self._clock,
             shape=Shape(array("q", [0] * len(NUMBERS))),
         )
-        reply = answer.answer(packet, client, False)
+        reply = answer.answer(packet, client, Transport.UDP)
         if reply is not None and not isinstance(reply, bytes):
             reply = await reply
         return Walked(tuple(said.steps), reply)

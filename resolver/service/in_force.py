@@ -22,7 +22,8 @@ from resolver.core.local_zones import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.core.reply import Replies, limit_of
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
+from resolver.query.transport import Transport
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
@@ -158,14 +159,14 @@ class InForce:
         """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
         return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets)))
 
-    def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, bool], bytes]:
-        """Return what the list answers by this image alone: (query, whether by stream) to octets, or b"".
+    def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, Transport], bytes]:
+        """Return what the list answers by this image alone: (query, transport) to octets, or b"".
 
         As it is configured when it is called.
         """
         verdict, question, out = policy.Verdict(), Question(), memoryview(bytearray(4096))
 
-        def answer(packet: bytes, stream: bool) -> bytes:
+        def answer(packet: bytes, transport: Transport) -> bytes:
             one = next(one for one in self.config.lists if one.id == list_id)
             member = policy.Member(view, replies_of(one, self.config, deny=not self._released), slot=0)
             generation = policy.Generation(0, self._digest_key, (member,))
@@ -173,7 +174,8 @@ class InForce:
                 return b""
             if policy.decide(generation, question.name, 1, verdict) != codes.BLOCK:
                 return b""
-            length = policy.answer(generation, verdict, out, packet, question, limit_of(question, stream))
+            limit = limit_of(question, transport.least, transport.most)
+            length = policy.answer(generation, verdict, out, packet, question, limit)
             return bytes(out[:length])
 
         return answer

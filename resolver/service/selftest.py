@@ -18,6 +18,7 @@ from typing import Final
 from resolver.config.values import Endpoint
 from resolver.core.proxy import SIGNATURE
 from resolver.dns_client import build_query
+from resolver.query.transport import Transport
 
 SECONDS: Final = 1.0
 """For all questions together."""
@@ -28,16 +29,16 @@ _PATIENCE_S: Final = 0.2
 _LARGEST: Final = 65535
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 
-Expected = Callable[[bytes, bool], bytes]
-"""(query, whether by stream) to the octets that have to come back."""
+Expected = Callable[[bytes, Transport], bytes]
+"""(query, transport) to the octets that have to come back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A socket that queries come in by: where it is bound, and whether it is TCP's."""
+    """A socket that takes queries: where it is bound, and its transport."""
 
     bound: Endpoint
-    stream: bool
+    transport: Transport
 
     @property
     def asked(self) -> Endpoint:
@@ -100,8 +101,8 @@ class _Question:
             return None
 
     async def _once(self) -> bool:
-        reply = await (self._by_stream() if self._place.stream else self._by_datagram())
-        return reply == self._expected(self._packet, self._place.stream)
+        reply = await (self._by_stream() if self._place.transport.is_stream else self._by_datagram())
+        return reply == self._expected(self._packet, self._place.transport)
 
     async def _by_datagram(self) -> bytes:
         loop, (host, port) = asyncio.get_running_loop(), self._place.asked

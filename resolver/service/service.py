@@ -40,12 +40,14 @@ from resolver.page.show import Page
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
-from resolver.query.answer import Answer, Tables
+from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Forward
+from resolver.query.query import Tables
 from resolver.query.respond import Respond
 from resolver.query.trace import Trace
+from resolver.query.transport import Transport
 from resolver.service.checks import check
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Custody
@@ -248,8 +250,8 @@ class Service:
 
     def _places(self) -> list[Place]:
         """The sockets that queries come in by."""
-        datagrams = [Place(one, False) for one in self._datagrams.addresses]
-        return [*datagrams, *(Place(one, True) for one in self._streams.addresses)]
+        datagrams = [Place(one, Transport.UDP) for one in self._datagrams.addresses]
+        return [*datagrams, *(Place(one, Transport.TCP) for one in self._streams.addresses)]
 
     def _trust_by(self, config: Config) -> None:
         """Say from whom a PROXY header names the client; without load balancers nothing is asked of a query."""
@@ -277,7 +279,7 @@ class Service:
     def _is_alive(self) -> bool:
         """Tell whether a query is answered; and how we are, for a verdict may have failed since the last change."""
         self._tell()
-        return systemd.answers(self._answer.answer)
+        return systemd.answers(lambda packet, client: self._answer.answer(packet, client, Transport.UDP))
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""

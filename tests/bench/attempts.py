@@ -36,7 +36,8 @@ from resolver.core import codes, tally
 from resolver.core.local_zones import Zones
 from resolver.query import block
 from resolver.query.accept_datagram import client_octets
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
+from resolver.query.transport import Transport
 from resolver.service.service import TALLY_OCTETS
 from tests.bench import names
 from tests.bench.subjects import tell
@@ -111,7 +112,7 @@ class Way:
         block.tally = self._build  # type: ignore[attr-defined]  # the bench's other build, in no product
         start = time.process_time()
         for packet, client in queries:
-            answer(packet, client, False)
+            answer(packet, client, Transport.UDP)
         spent = time.process_time() - start
         assert self.house.blocked() - before == len(queries)
         self.house.now += WINDOW_S

@@ -45,7 +45,7 @@ def _asker(module: Callable[[str], ModuleType], data: bytes) -> Callable[[Sequen
         for query in queries:
             parse(query, len(query), asked)
             if decide(generation, asked.name, 1, verdict) == block:
-                blocked += answer(generation, verdict, out, query, asked, limit_of(asked, False)) > 0
+                blocked += answer(generation, verdict, out, query, asked, limit_of(asked, 512, 1232)) > 0
         return blocked
 
     return ask

@@ -19,6 +19,7 @@ from resolver.query import answer, forward
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.query.cache import STEPS_A_TURN
+from resolver.query.transport import Transport
 from tests.fakes import upstream
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
@@ -38,7 +39,7 @@ async def test_a_flood_over_one_connection_leaves_the_loop_to_others() -> None:
     answered = 0
     most_in_a_turn = 0
 
-    def answer(packet: bytes, client: bytes, stream: bool) -> bytes:
+    def answer(packet: bytes, client: bytes, transport: Transport) -> bytes:
         nonlocal answered
         answered += 1
         return packet
@@ -82,7 +83,7 @@ async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
     """The queries before the broken one stay answered, and counted, once."""
     waiting: list[asyncio.Future[bytes | None]] = []
 
-    def answer(packet: bytes, client: bytes, stream: bool) -> Awaitable[bytes | None]:
+    def answer(packet: bytes, client: bytes, transport: Transport) -> Awaitable[bytes | None]:
         waiting.append(asyncio.get_running_loop().create_future())
         return waiting[-1]
 

@@ -15,7 +15,7 @@ from resolver.core.local_zones import Zones
 from resolver.count import definition as printed
 from resolver.query import block
 from resolver.query.accept_datagram import client_octets
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
 from tests.fakes.upstream import in_thread
 from tests.journeys.cases import definition
 from tests.journeys.cases.definition import ROWS, Ask, Row

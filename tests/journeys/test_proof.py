@@ -24,10 +24,10 @@ def serve_a_liar() -> None:
 
     answer = Answer.answer
 
-    def answer_or_lie(self: Any, packet: bytes, client: bytes, stream: bool) -> Any:
-        if stream and b"\x08selftest\x07invalid\x00" in packet and Path("lie").exists():
+    def answer_or_lie(self: Any, packet: bytes, client: bytes, transport: Any) -> Any:
+        if transport.is_stream and b"\x08selftest\x07invalid\x00" in packet and Path("lie").exists():
             return packet[:2] + b"\x81\x82" + packet[4:]
-        return answer(self, packet, client, stream)
+        return answer(self, packet, client, transport)
 
     Answer.answer = answer_or_lie  # type: ignore[method-assign]  # what this launcher is for
     sys.exit(main.main(sys.argv[1:]))

@@ -119,7 +119,7 @@ def test_a_blocked_answer_reads_as_what_it_is(core: cases.Core) -> None:
         generation, verdict = wires.generation(core, made), policy.Verdict()
         if policy.decide(generation, question.name, 0xFFFF, verdict) != codes.BLOCK:
             return
-        limit = core("reply").limit_of(question, 0)
+        limit = core("reply").limit_of(question, 512, 1232)
         octets = bytes(out[: policy.answer(generation, verdict, out, packet, question, limit)])
         answer, statute, v4, v6 = made.answers[verdict.slot]
         theirs = dns.message.from_wire(octets)
@@ -238,7 +238,8 @@ def test_a_relayed_reply_keeps_its_records(core: cases.Core) -> None:
         assert core("message").read(body, len(body), message) == 1
         assert core("question").matches(body, len(body), packet, question) == 1
         end = core("message").trim(body, message)
-        seconds, limit = r.choice((-1, 0, 30, 200)), core("reply").limit_of(question, r.randrange(2))
+        limit = core("reply").limit_of(question, *r.choice(((512, 1232), (65535, 65535))))
+        seconds = r.choice((-1, 0, 30, 200))
         floor = r.choice((0, 0, 30))
         length = core("reply").relay(
             out, packet, question, body, 0, end, message.rcode, message.errors, message.errors_size,

@@ -135,7 +135,7 @@ def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, sc
     said = policy.decide(generation, question.name, scope, verdict)
     found = verdict_of(verdict)
     out = bytearray(66000)
-    limit = reply.limit_of(question, 0)
+    limit = reply.limit_of(question, 512, 1232)
     written = b""
     if said == codes.BLOCK:
         written = bytes(out[: policy.answer(generation, verdict, out, packet, question, limit)])

@@ -20,9 +20,6 @@ from typing import Final, NoReturn
 FIRST_FD: Final = 3
 PINGS_A_PERIOD: Final = 3
 
-Answering = Callable[[bytes, bytes, bool], bytes | Awaitable[bytes | None] | None]
-"""(query, client in 16 octets, whether by stream) to a reply, None for silence, or either to be awaited."""
-
 # Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
 # RD=0, and below .invalid: refused where that address is no client, judged and answered here where it is one; never
@@ -127,9 +124,12 @@ class Notify:
             return
 
 
-def answers(answer: Answering) -> bool:
-    """Ask once as a client would; tell whether a reply came, or the limiter's silence."""
-    reply = answer(QUESTION, ASKER, False)
+def answers(answer: Callable[[bytes, bytes], object]) -> bool:
+    """Ask once as a client would; return whether a reply came, or the limiter's silence (None).
+
+    answer: (query, client in 16 octets) to what becomes of it.
+    """
+    reply = answer(QUESTION, ASKER)
     if reply is None:
         return True
     return isinstance(reply, bytes) and reply[:2] == QUESTION[:2] and bool(reply[2] & 0x80)

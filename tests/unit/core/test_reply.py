@@ -249,9 +249,20 @@ def test_without_room_in_memory_nothing_is_written(core: Core) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "stream", "limit"), [(0, 0, 512), (512, 0, 512), (1000, 0, 1000), (4096, 0, 1232), (512, 1, 65535)]
+    ("payload", "least", "most", "limit"),
+    [
+        (0, 512, 1232, 512),
+        (512, 512, 1232, 512),
+        (513, 512, 1232, 513),
+        (1000, 512, 1232, 1000),
+        (1232, 512, 1232, 1232),
+        (1233, 512, 1232, 1232),
+        (4096, 512, 1232, 1232),
+        (512, 65535, 65535, 65535),
+        (65535, 65535, 65535, 65535),
+    ],
 )
-def test_limit(core: Core, payload: int, stream: int, limit: int) -> None:
+def test_limit(core: Core, payload: int, least: int, most: int, limit: int) -> None:
     packet = bytearray(query("a.test", edns=True))
     packet[-8:-6] = payload.to_bytes(2, "big")
-    assert core("reply").limit_of(question(core, bytes(packet)), stream) == limit
+    assert core("reply").limit_of(question(core, bytes(packet)), least, most) == limit

@@ -27,11 +27,13 @@ from resolver.core.local_zones import Zones
 from resolver.core.question import Question
 from resolver.core.reply import Replies
 from resolver.query.accept_datagram import client_octets
-from resolver.query.answer import Answer, Tables
+from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Outcome, Unanswered, build_query
+from resolver.query.query import Tables
 from resolver.query.respond import Respond
+from resolver.query.transport import Transport
 from resolver.service.in_force import ranges
 
 KEY = bytes(range(16))
@@ -185,14 +187,14 @@ class House:
         """Put other tables in force."""
         self.answer.tables = in_force
 
-    async def send(self, packet: bytes, client: bytes = CLIENT, *, stream: bool = False) -> bytes | None:
+    async def send(self, packet: bytes, client: bytes = CLIENT, *, over: Transport = Transport.UDP) -> bytes | None:
         """The reply to these octets."""
-        said = self.answer.answer(packet, client, stream)
+        said = self.answer.answer(packet, client, over)
         return said if said is None or isinstance(said, bytes) else await said
 
-    async def ask(self, query: Message, client: bytes = CLIENT, *, stream: bool = False) -> Message:
+    async def ask(self, query: Message, client: bytes = CLIENT, *, over: Transport = Transport.UDP) -> Message:
         """The reply to a query; there must be one, and it must be the query's."""
-        octets = await self.send(query.to_wire(), client, stream=stream)
+        octets = await self.send(query.to_wire(), client, over=over)
         assert octets is not None
         reply = dns.message.from_wire(octets)
         assert reply.id == query.id

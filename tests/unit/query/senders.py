@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from resolver.query.transport import Transport
 from tests.unit.query.parts import open_sockets, until
 
 LARGE = 65535
@@ -27,15 +28,15 @@ def framed(packet: bytes) -> bytes:
 
 
 class Answers:
-    """Answers, and remembers what it saw: (query, client, whether by stream)."""
+    """Answers, and remembers what it saw: (query, client, transport)."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[bytes, bytes, bool]] = []
+        self.seen: list[tuple[bytes, bytes, Transport]] = []
         self._gates: dict[int, asyncio.Event] = {}
         self._open = False
 
-    def __call__(self, packet: bytes, client: bytes, stream: bool) -> bytes | Awaitable[bytes | None] | None:
-        self.seen.append((packet, client, stream))
+    def __call__(self, packet: bytes, client: bytes, transport: Transport) -> bytes | Awaitable[bytes | None] | None:
+        self.seen.append((packet, client, transport))
         kind = packet[12:]
         if kind == b"never":
             return None

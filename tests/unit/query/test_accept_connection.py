@@ -8,6 +8,7 @@ import pytest
 
 from resolver.query import accept_connection
 from resolver.query.accept_datagram import client_octets
+from resolver.query.transport import Transport
 from tests.unit.query.clients import bounds, listening
 from tests.unit.query.parts import until
 from tests.unit.query.senders import LARGE, asks, framed
@@ -138,7 +139,7 @@ async def test_replies_without_an_end_to_one_who_does_not_read_end_the_connectio
         answer = side.streams.answer
 
         async def much(packet: bytes) -> bytes:
-            side.answers.seen.append((packet, b"", True))
+            side.answers.seen.append((packet, b"", Transport.TCP))
             await gate.wait()
             return packet[:2] + bytes(LARGE - 2)
 

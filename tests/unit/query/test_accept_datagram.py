@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from resolver.config.values import Endpoint
 from resolver.query import accept_datagram
 from resolver.query.accept_datagram import Datagrams, client_octets
+from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.parts import until
 from tests.unit.query.senders import Answers, asks, quiet
@@ -61,7 +62,7 @@ async def test_replies_come_at_once_later_or_never() -> None:
         assert await side.reply() == asks(1, b"later")
         side.client.send(asks(6))
         assert await side.reply() == asks(6)
-        assert {stream for _, _, stream in side.answers.seen} == {False}
+        assert {over for _, _, over in side.answers.seen} == {Transport.UDP}
 
 
 @pytest.mark.asyncio
@@ -92,7 +93,7 @@ async def test_the_client_is_who_sent_it_in_16_octets(endpoint: Endpoint, client
     async with listening(endpoint) as side:
         side.client.send(asks(1))
         assert await side.reply() == asks(1)
-        assert side.answers.seen == [(asks(1), client_octets(client), False)]
+        assert side.answers.seen == [(asks(1), client_octets(client), Transport.UDP)]
         assert len(side.answers.seen[0][1]) == 16
 
 
@@ -193,7 +194,7 @@ def drained(*waiting: tuple[bytes, tuple[str, int]], trusts: bool = True) -> tup
 def test_a_load_balancer_names_the_client_and_gets_the_reply(header: bytes, client: str) -> None:
     peer = (BALANCER, 5353)
     answers, dropped, one = drained((header + asks(1), peer))
-    assert answers.seen == [(asks(1), client_octets(client), False)]
+    assert answers.seen == [(asks(1), client_octets(client), Transport.UDP)]
     assert one.sent == [(asks(1), peer)]
     assert dropped == []
 

@@ -19,6 +19,7 @@ from resolver.config.values import Endpoint
 from resolver.query import accept_connection, accept_sockets, accept_stream
 from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_stream import Streams
+from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.clients import LOOPBACK, bounds, listening
 from tests.unit.query.parts import House, query, reply_of, tables, until
@@ -38,7 +39,7 @@ async def test_answers_come_as_they_are_ready() -> None:
         assert await client.reply() == asks(1, b"later")
         client.send(asks(7))
         assert await client.reply() == asks(7)
-        assert {stream for _, _, stream in side.answers.seen} == {True}
+        assert {over for _, _, over in side.answers.seen} == {Transport.TCP}
 
 
 @pytest.mark.asyncio
@@ -48,7 +49,7 @@ async def test_the_client_is_who_connected(host: str) -> None:
         client = await side.connect()
         client.send(asks(1))
         await client.reply()
-        assert side.answers.seen == [(asks(1), client_octets(host), True)]
+        assert side.answers.seen == [(asks(1), client_octets(host), Transport.TCP)]
 
 
 class Wire(asyncio.Transport):

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes, policy
-from resolver.query.answer import Tables
 from resolver.query.forward import Overloaded, Unanswered
+from resolver.query.query import Tables
+from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.parts import (
     CLIENT,
@@ -292,8 +293,8 @@ async def test_who_is_no_client_is_refused_before_the_verdict_and_no_larger_than
     for edns in (False, True):
         for name in ("listed.test", "open.test"):
             packet = query(name, edns=edns).to_wire()
-            for stream in (False, True):
-                reply = await house.send(packet, STRANGER, stream=stream)
+            for over in (Transport.UDP, Transport.TCP):
+                reply = await house.send(packet, STRANGER, over=over)
                 assert reply is not None
                 assert len(reply) <= len(packet)
                 assert reply[3] & 15 == dns.rcode.REFUSED
@@ -404,12 +405,16 @@ DAMAGED = st.builds(
 
 
 @of(0.05)
-@given(packet=st.one_of(st.binary(max_size=600), HEADS, DAMAGED), stream=st.booleans(), ours=st.booleans())
-def test_any_octets_get_at_most_one_answer_no_larger_than_allowed(packet: bytes, stream: bool, ours: bool) -> None:
+@given(
+    packet=st.one_of(st.binary(max_size=600), HEADS, DAMAGED),
+    over=st.sampled_from((Transport.UDP, Transport.TCP)),
+    ours=st.booleans(),
+)
+def test_any_octets_get_at_most_one_answer_no_larger_than_allowed(packet: bytes, over: Transport, ours: bool) -> None:
     async def story() -> None:
         house = House(any_reply, tables(1, LISTED))
         try:
-            reply = await house.send(packet, CLIENT if ours else STRANGER, stream=stream)
+            reply = await house.send(packet, CLIENT if ours else STRANGER, over=over)
         finally:
             assert house.count("failed_answers_total", "internal") == 0
         if len(packet) < 12 or packet[2] & 0x80:
@@ -418,7 +423,7 @@ def test_any_octets_get_at_most_one_answer_no_larger_than_allowed(packet: bytes,
         assert reply is not None
         assert reply[:2] == packet[:2]
         assert reply[2] & 0x80
-        assert stream or len(reply) <= 1232
+        assert over.is_stream or len(reply) <= 1232
         assert ours or len(reply) <= max(12, len(packet))
         if reply[5]:
             end = 12 + packet[12:].index(0) + 5

@@ -8,10 +8,11 @@ import pytest
 
 from resolver.core import codes, policy
 from resolver.core.question import Question, parse
-from resolver.query.answer import Query
 from resolver.query.block import Block
+from resolver.query.query import Query
 from resolver.query.recheck import ALL_LISTS
 from resolver.query.respond import Respond
+from resolver.query.transport import Transport
 from tests.unit.query.parts import (
     CLIENT,
     EXEMPT,
@@ -131,7 +132,7 @@ def test_a_block_that_cannot_be_written_is_servfail_and_not_counted() -> None:
     question = Question()
     parse(packet, len(packet), question)
     block = Block(house.tally, house.counters)
-    asked = Query(packet, question, CLIENT, False, ALL_LISTS, 1232)
+    asked = Query(packet, question, CLIENT, Transport.UDP, ALL_LISTS, 1232)
     octets = block.answer(generation(1, LIST), asked, policy.Verdict(), 0.0, Respond(house.counters))
     assert octets is not None
     assert dns.message.from_wire(octets).rcode() == dns.rcode.SERVFAIL

@@ -9,6 +9,7 @@ import dns.rrset
 import pytest
 
 from resolver.core import codes
+from resolver.query.transport import Transport
 from tests.unit.query.parts import CLIENT, STRANGER, House, Message, errors, query, reply_of, says, tables
 
 A = "open.test. 300 A 198.51.100.7"
@@ -91,7 +92,7 @@ async def test_over_udp_an_answer_fits_or_says_so(payload: int | None, octets: i
         assert octets_sent is not None
         assert len(octets_sent) <= limit
         reply = dns.message.from_wire(octets_sent)
-        whole = await house.send(packet, stream=True)
+        whole = await house.send(packet, over=Transport.TCP)
         assert whole is not None
         assert bool(reply.flags & dns.flags.TC) == (len(whole) > limit)
         assert (reply.edns == 0) == (payload is not None)
@@ -129,8 +130,8 @@ async def test_an_rcode_that_needs_edns_goes_only_to_who_has_it(edns: bool) -> N
     assert reply.rcode() == (dns.rcode.BADCOOKIE if edns else dns.rcode.SERVFAIL)
 
 
-async def told(house: House, packet: bytes, client: bytes = CLIENT, *, stream: bool = False) -> Message:
-    octets = await house.send(packet, client, stream=stream)
+async def told(house: House, packet: bytes, client: bytes = CLIENT, *, over: Transport = Transport.UDP) -> Message:
+    octets = await house.send(packet, client, over=over)
     assert octets is not None
     assert octets[:2] == packet[:2]
     return dns.message.from_wire(octets)
@@ -149,9 +150,9 @@ async def told(house: House, packet: bytes, client: bytes = CLIENT, *, stream: b
     ],
 )
 async def test_what_has_no_question_is_answered_by_a_header(name: str, octets: bytes, rcode: int) -> None:
-    for stream in (False, True):
+    for over in (Transport.UDP, Transport.TCP):
         house = house_of()
-        reply = await house.send(octets, stream=stream)
+        reply = await house.send(octets, over=over)
         assert reply is not None
         assert len(reply) == 12
         assert reply[:2] == octets[:2]
@@ -265,7 +266,7 @@ async def test_queries_are_counted_by_transport_before_anything_is_known_of_them
     house = house_of()
     for packet in (b"", query("open.test").to_wire(), query("listed.test").to_wire()):
         await house.send(packet)
-        await house.send(packet, STRANGER, stream=True)
+        await house.send(packet, STRANGER, over=Transport.TCP)
     assert house.count("queries_total", "udp") == 3
     assert house.count("queries_total", "tcp") == 3
 
@@ -283,10 +284,10 @@ async def test_an_answer_that_does_not_fit_any_reply_is_servfail() -> None:
         return bytes(head) + b"\xc0\x0c\0\x10\0\1\0\0\x01\x2c" + size.to_bytes(2, "big") + bytes(size)
 
     house = house_of(full)
-    octets = await house.send(query("open.test", "TXT").to_wire(), stream=True)
+    octets = await house.send(query("open.test", "TXT").to_wire(), over=Transport.TCP)
     assert octets is not None
     assert len(octets) <= 65535
     assert octets[2] & 2
-    octets = await house.send(query("open.test", "TXT", edns=False).to_wire(), stream=True)
+    octets = await house.send(query("open.test", "TXT", edns=False).to_wire(), over=Transport.TCP)
     assert octets is not None
     assert len(octets) == 65535

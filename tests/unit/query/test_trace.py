@@ -7,8 +7,8 @@ import pytest
 
 from resolver.core import admit, codes
 from resolver.core.reply import MAX_UDP_OCTETS
-from resolver.query.answer import Tables
 from resolver.query.forward import Overloaded, Unanswered
+from resolver.query.query import Tables
 from resolver.query.trace import Trace, Walked
 from tests.unit.query.parts import CLIENT, EXEMPT, PAGE_V4, STRANGER, House, access, query, reply_of, says, tables
 

@@ -8,7 +8,7 @@ import msgspec
 
 from resolver.core import codes
 from resolver.feed import poll
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
 from resolver.service.enforcement import Custody
 from resolver.service.in_force import InForce
 from tests.fakes.authority import Authority, names

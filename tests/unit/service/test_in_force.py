@@ -12,7 +12,7 @@ from resolver.config.values import prefixes
 from resolver.core import admit, codes, entries, image, policy
 from resolver.core.name import Name, unfold
 from resolver.query.accept_datagram import client_octets
-from resolver.query.answer import Tables
+from resolver.query.query import Tables
 from resolver.service.in_force import InForce, octets, ranges, replies_of
 from tests.parity.cases import of
 from tests.unit.query.parts import KEY, image_of, octets_of

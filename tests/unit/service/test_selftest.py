@@ -10,19 +10,22 @@ from contextlib import contextmanager
 import pytest
 
 from resolver.config.values import Endpoint
+from resolver.query.transport import Transport
 from resolver.service import selftest
 
 pytestmark = pytest.mark.asyncio
 LABEL = b"a" * 26
 
 
-def echoed(packet: bytes, stream: bool) -> bytes:
+def echoed(packet: bytes, over: Transport) -> bytes:
     """What the list answers here: the question with a tail, by transport."""
-    return packet + (b"tcp" if stream else b"udp")
+    return packet + over.label.encode()
 
 
 @contextmanager
-def served(answer: Callable[[bytes, bool], bytes | None], host: str = "127.0.0.1") -> Iterator[list[selftest.Place]]:
+def served(
+    answer: Callable[[bytes, Transport], bytes | None], host: str = "127.0.0.1"
+) -> Iterator[list[selftest.Place]]:
     """Two sockets at one port that answer what `answer` says, None for silence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     stream, datagram = socket.socket(family), socket.socket(family, socket.SOCK_DGRAM)
@@ -45,7 +48,7 @@ def served(answer: Callable[[bytes, bool], bytes | None], host: str = "127.0.0.1
                     file.read(14)
                     begun = file.read(2)
                 packet = file.read(struct.unpack("!H", begun)[0])
-                said = answer(packet, True)
+                said = answer(packet, Transport.TCP)
                 if said is not None:
                     file.write(len(said).to_bytes(2, "big") + said)
                 else:
@@ -54,7 +57,7 @@ def served(answer: Callable[[bytes, bool], bytes | None], host: str = "127.0.0.1
     def by_datagram() -> None:
         while not ended.is_set():
             packet, peer = datagram.recvfrom(65535)
-            said = answer(packet.removeprefix(selftest.LOCAL_HEADER), False) if packet else None
+            said = answer(packet.removeprefix(selftest.LOCAL_HEADER), Transport.UDP) if packet else None
             if said is not None:
                 datagram.sendto(said, peer)
 
@@ -62,7 +65,7 @@ def served(answer: Callable[[bytes, bool], bytes | None], host: str = "127.0.0.1
     for thread in threads:
         thread.start()
     try:
-        yield [selftest.Place(Endpoint(host, port), stream) for stream in (False, True)]
+        yield [selftest.Place(Endpoint(host, port), over) for over in (Transport.UDP, Transport.TCP)]
     finally:
         ended.set()
         stream.shutdown(socket.SHUT_RDWR)
@@ -82,9 +85,9 @@ async def outcome(places: list[selftest.Place], seconds: float = 5.0, trusted: b
 async def test_every_socket_is_asked_for_every_type(host: str) -> None:
     asked: list[bytes] = []
 
-    def answer(packet: bytes, stream: bool) -> bytes:
+    def answer(packet: bytes, over: Transport) -> bytes:
         asked.append(packet[12:-11])
-        return echoed(packet, stream)
+        return echoed(packet, over)
 
     with served(answer, host) as places:
         assert await outcome(places) == selftest.Outcome(2, 6, 0, 0)
@@ -93,7 +96,7 @@ async def test_every_socket_is_asked_for_every_type(host: str) -> None:
 
 
 async def test_an_answer_that_differs_in_an_octet_is_wrong() -> None:
-    with served(lambda packet, stream: packet + b"tcq" if stream else echoed(packet, stream)) as places:
+    with served(lambda packet, over: packet + b"tcq" if over.is_stream else echoed(packet, over)) as places:
         assert await outcome(places) == selftest.Outcome(2, 6, 3, 0)
 
 
@@ -101,27 +104,27 @@ async def test_what_is_wrong_once_is_asked_for_once_more() -> None:
     """The configuration may have been replaced between the answer and what is held against it."""
     met: set[bytes] = set()
 
-    def answer(packet: bytes, stream: bool) -> bytes:
+    def answer(packet: bytes, over: Transport) -> bytes:
         first = packet not in met
         met.add(packet)
-        return b"other" if first else echoed(packet, stream)
+        return b"other" if first else echoed(packet, over)
 
     with served(answer) as places:
         assert await outcome(places) == selftest.Outcome(2, 6, 0, 0)
 
 
 async def test_silence_is_no_wrong_answer_and_ends_in_time() -> None:
-    with served(lambda packet, stream: None if stream else echoed(packet, stream)) as places:
+    with served(lambda packet, over: None if over.is_stream else echoed(packet, over)) as places:
         assert await outcome(places[:1] + places[1:], 0.3) == selftest.Outcome(2, 6, 0, 3)
 
 
 async def test_a_datagram_that_was_lost_is_sent_again() -> None:
     seen: set[bytes] = set()
 
-    def answer(packet: bytes, stream: bool) -> bytes | None:
+    def answer(packet: bytes, over: Transport) -> bytes | None:
         lost = packet not in seen
         seen.add(packet)
-        return None if lost else echoed(packet, stream)
+        return None if lost else echoed(packet, over)
 
     with served(answer) as places:
         assert await outcome(places[:1]) == selftest.Outcome(1, 3, 0, 0)
@@ -130,7 +133,7 @@ async def test_a_datagram_that_was_lost_is_sent_again() -> None:
 async def test_a_socket_that_is_not_there_is_silent() -> None:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        place = selftest.Place(Endpoint(*one.getsockname()), True)
+        place = selftest.Place(Endpoint(*one.getsockname()), Transport.TCP)
         assert await outcome([place]) == selftest.Outcome(1, 3, 0, 3)
 
 
@@ -148,4 +151,4 @@ async def test_without_a_socket_nothing_is_asked() -> None:
 )
 async def test_a_wildcard_is_asked_on_loopback(bound: str, asked: str) -> None:
     await asyncio.sleep(0)
-    assert selftest.Place(Endpoint(bound, 53), False).asked == Endpoint(asked, 53)
+    assert selftest.Place(Endpoint(bound, 53), Transport.UDP).asked == Endpoint(asked, 53)

@@ -15,6 +15,7 @@ import pytest
 
 from resolver.core import codes
 from resolver.core.question import Question, parse
+from resolver.query.transport import Transport
 from resolver.service.host import systemd
 from tests.unit.query import parts
 
@@ -204,7 +205,11 @@ def test_the_question_is_well_formed_and_never_forwarded() -> None:
 def test_our_own_query_goes_the_way_of_all_and_never_upstream(allow: str, complete: bool) -> None:
     in_force = parts.tables(1, [["watchdog.test"]], complete=complete)
     house = parts.House(parts.says(), replace(in_force, access=parts.access(allow=[allow], rate=1)))
-    assert all(systemd.answers(house.answer.answer) for _ in range(5))
+
+    def answer(packet: bytes, client: bytes) -> object:
+        return house.answer.answer(packet, client, Transport.UDP)
+
+    assert all(systemd.answers(answer) for _ in range(5))
     assert house.upstream.asked == []
     assert house.count("queries_total", "udp") == 5
 
@@ -219,14 +224,14 @@ def test_our_own_query_goes_the_way_of_all_and_never_upstream(allow: str, comple
     ],
 )
 def test_we_live_while_a_reply_comes(reply: bytes | None, lives: bool) -> None:
-    asked: list[tuple[bytes, bytes, bool]] = []
+    asked: list[tuple[bytes, bytes]] = []
 
-    def answer(packet: bytes, client: bytes, stream: bool) -> bytes | None:
-        asked.append((packet, client, stream))
+    def answer(packet: bytes, client: bytes) -> bytes | None:
+        asked.append((packet, client))
         return reply
 
     assert systemd.answers(answer) is lives
-    assert asked == [(systemd.QUESTION, systemd.ASKER, False)]
+    assert asked == [(systemd.QUESTION, systemd.ASKER)]
 
 
 class Enough(BaseException):
