@@ -19,6 +19,7 @@ from resolver.cli.list_lookup import ListUnreadable, every_status, releases
 from resolver.cli.screen_list import ListHealth
 from resolver.config.config import Config
 from resolver.feed import facts, fleet_receipts, poll
+from resolver.feed.places import Places
 
 
 def screen(config: Config, path: Path, now: float, *, colour: bool = False) -> str:
@@ -36,7 +37,7 @@ def as_json(config: Config, now: float) -> str:
 
 def _found(config: Config, now: float) -> Iterator[tuple[poll.Status, ListHealth, fleet_receipts.Reports | None]]:
     released = releases(config)
-    receipts = Path(config.state.directory) / "receipts"
+    receipts = Places(config.state.directory).receipts
     for one, status in zip(config.lists, every_status(config), strict=True):
         health = facts.with_releases(facts.of_state(one, status.state, now), released)
         try:

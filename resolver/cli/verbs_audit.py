@@ -25,9 +25,10 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from resolver.config import config
-    from resolver.feed import audit, poll
+    from resolver.feed import audit
+    from resolver.feed.places import Places
 
-    path = poll.audit_path(config.load(arguments.config))
+    path = Places(config.load(arguments.config).state.directory).audit_log
     try:
         entries, hashes = audit.verified(path)
     except audit.ChainBroken as broken:
