@@ -7,11 +7,11 @@ Rules:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import idna
 
 from resolver.config.config import Config
+from resolver.config.values import utc_text
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
 from resolver.feed import poll, release, released
@@ -131,8 +131,7 @@ class Lists:
         found = [one for saved in self._saved if (one := saved.find(name)) is not None]
         free = next((one for one in self._free if self._is_free(name, one)), None)
         if free is not None:
-            until = datetime.fromtimestamp(free.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            but = f"released until {until} (release {free.number})"
+            but = f"released until {utc_text(free.until)} (release {free.number})"
             found = [one if one.but or one.how == "exception" else replace(one, but=but) for one in found]
         return tuple(found)
 

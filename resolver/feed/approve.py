@@ -19,7 +19,6 @@ import shutil
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +26,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from resolver.config.values import utc_text
 from resolver.feed.processes import memory_file
 from resolver.feed.state import Approval, State
 
@@ -98,7 +98,7 @@ def statement(action: Action, list_id: str, subject: Subject, expiry: int) -> by
                 "list": list_id,
                 "serial": subject.serial,
                 "digest": subject.digest,
-                "expiry": datetime.fromtimestamp(expiry, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "expiry": utc_text(expiry),
             }
         )
         + b"\n"
