@@ -7,7 +7,7 @@ import pytest
 
 from resolver.cli import list_held
 from resolver.config import config
-from resolver.feed.approve import Action
+from resolver.feed.actions import Action
 from resolver.feed.places import Places
 from resolver.feed.state import Approval, Floor, Held, Record, State
 from resolver.feed.store import Store
