@@ -15,7 +15,7 @@ from resolver.cli.list_lookup import status_of
 from resolver.cli.screen import command, span
 from resolver.config.config import Config
 from resolver.feed import approve, poll, state
-from resolver.feed.approve import Action
+from resolver.feed.actions import Action
 from resolver.feed.decisions import Decision, decisions
 from resolver.feed.state import Record
 
@@ -134,10 +134,11 @@ def _to_do(one: poll.Status, each: Decision, now: float, path: str) -> Iterator[
     else:
         signed = f"signed by {', '.join(each.signed)}; " if each.signed else ""
         yield f"{list_id}: {each.action.value} serial {each.about.serial}: {signed}{missing(each.missing)}; to sign:"
+    decided = each.action.command(list_id, each.about.serial)
     file = f"{list_id}-{each.action.value}-{each.about.serial}"
     yield f"  {command(f'list held {list_id} --statement {each.action.value}', path)} > {file}"
     yield f"  ssh-keygen -Y sign -n {approve.NAMESPACE} -f YOUR_KEY {file}"
-    yield f"  {command(f'list {each.command.format(list_id)} --signature {file}.sig', path)}"
+    yield f"  {command(f'list {decided} --signature {file}.sig', path)}"
 
 
 def missing(count: int) -> str:

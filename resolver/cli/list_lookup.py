@@ -7,17 +7,17 @@ Rules:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 import idna
 
 from resolver.config.config import Config
+from resolver.config.values import utc_text
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
 from resolver.feed import poll, release, released
 from resolver.feed.activate import ImageUnusable
 from resolver.feed.names.suffixes import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
+from resolver.feed.places import Places
 from resolver.feed.released import Free
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.state import Record
@@ -131,8 +131,7 @@ class Lists:
         found = [one for saved in self._saved if (one := saved.find(name)) is not None]
         free = next((one for one in self._free if self._is_free(name, one)), None)
         if free is not None:
-            until = datetime.fromtimestamp(free.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            but = f"released until {until} (release {free.number})"
+            but = f"released until {utc_text(free.until)} (release {free.number})"
             found = [one if one.but or one.how == "exception" else replace(one, but=but) for one in found]
         return tuple(found)
 
@@ -158,6 +157,7 @@ def public_key(config: Config) -> str:
 
 
 def _saved(config: Config, now: float) -> Iterator[_Saved]:
+    places = Places(config.state.directory)
     for one, configured in zip(every_status(config), config.lists, strict=True):
         if one.in_force is None or one.in_force.withdrawn:
             continue
@@ -167,18 +167,19 @@ def _saved(config: Config, now: float) -> Iterator[_Saved]:
         except (ImageUnusable, KeyUnusable, OSError) as error:
             raise ListUnreadable(f"{one.list_id}: its saved image cannot be used: {error}") from None
         if view is not None:
-            store = Store(poll.folder_of(config, one.list_id))
+            store = Store(places.list(one.list_id))
             lifted = configured.expire == "lift" and now >= one.expiry
             yield _Saved(one.list_id, one.in_force, view, keys.digest, store, one.state.suspended, lifted)
 
 
 def _free(config: Config, now: float) -> Iterator[Free]:
+    places = Places(config.state.directory)
     try:
         keys = poll.keys_of(config)
-        yield from released.of_host(Path(config.state.directory) / "releases", keys, now)
+        yield from released.of_host(places.releases, keys, now)
     except (KeyUnusable, release.ReleasesUnreadable, OSError) as error:
         raise ListUnreadable(f"what is released cannot be read: {_why(error)}") from None
-    stores = [(one, Store(poll.folder_of(config, one.id))) for one in config.lists]
+    stores = [(one, Store(places.list(one.id))) for one in config.lists]
     yield from released.of_compile_hosts(stores, keys, now)
 
 
@@ -188,9 +189,8 @@ def _why(error: Exception) -> str:
 
 def releases(config: Config) -> tuple[release.Release, ...]:
     """What is written of the names that are released on this host; ListUnreadable where that cannot be read."""
-    folder = Path(config.state.directory) / "releases"
     try:
-        return release.read(folder).releases
+        return release.read(Places(config.state.directory).releases).releases
     except (release.ReleasesUnreadable, OSError) as error:
         said = _why(error)
         raise ListUnreadable(f"what is released below {config.state.directory} cannot be read: {said}") from None

@@ -7,7 +7,6 @@ Rules:
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ from resolver.cli import screen_list
 from resolver.cli.list_lookup import ListUnreadable, every_status, releases
 from resolver.cli.screen_list import ListHealth
 from resolver.config.config import Config
+from resolver.config.values import utc_text
 from resolver.feed import facts, fleet_receipts, poll
+from resolver.feed.places import Places
 
 
 def screen(config: Config, path: Path, now: float, *, colour: bool = False) -> str:
@@ -36,7 +37,7 @@ def as_json(config: Config, now: float) -> str:
 
 def _found(config: Config, now: float) -> Iterator[tuple[poll.Status, ListHealth, fleet_receipts.Reports | None]]:
     released = releases(config)
-    receipts = Path(config.state.directory) / "receipts"
+    receipts = Places(config.state.directory).receipts
     for one, status in zip(config.lists, every_status(config), strict=True):
         health = facts.with_releases(facts.of_state(one, status.state, now), released)
         try:
@@ -123,4 +124,4 @@ def _reported(found: fleet_receipts.Reports | None) -> dict[str, object] | None:
 
 
 def _date(seconds: int | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None
+    return utc_text(seconds) if seconds else None

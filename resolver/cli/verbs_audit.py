@@ -7,10 +7,10 @@ Rules:
 
 import argparse
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from resolver.cli.terminal import DONE, FAILED, REFUSED, add_config, complain
+from resolver.config.values import utc_text
 
 
 def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
@@ -25,9 +25,10 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 
 def _audit(arguments: argparse.Namespace) -> int:
     from resolver.config import config
-    from resolver.feed import audit, poll
+    from resolver.feed import audit
+    from resolver.feed.places import Places
 
-    path = poll.audit_path(config.load(arguments.config))
+    path = Places(config.load(arguments.config).state.directory).audit_log
     try:
         entries, hashes = audit.verified(path)
     except audit.ChainBroken as broken:
@@ -53,7 +54,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 def _told(one: Any) -> dict[str, Any]:
     return {
         "number": one.number,
-        "at": datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "at": utc_text(one.at),
         "event": one.event.value,
         "list": one.list,
         "serial": one.serial,

@@ -97,14 +97,15 @@ def _bundle(loaded: "Config", arguments: argparse.Namespace, now: float) -> tupl
     """The bundle that was asked for, and what it is."""
     from resolver.evidence import month
     from resolver.evidence.chain import NotIssued, alone
+    from resolver.feed.places import Places
 
-    state, name = Path(loaded.state.directory), arguments.month
+    name = arguments.month
     if arguments.so_far:
         return _signed(loaded, month.so_far(name, now), None, None, now), f"{name} so far, not in the chain"
     whole = month.whole(name)
     if not month.is_over(whole, now):
         raise NotIssued(f"{name} is not over (months are UTC): wait, or take --so-far, which is no evidence of it")
-    with alone(state) as bundles:
+    with alone(Places(loaded.state.directory).evidence) as bundles:
         issued = bundles.of(name)
         if issued is not None and arguments.correct is None:
             return bundles.data_of(issued), f"{name}, issued before as number {issued.number}, octet for octet"

@@ -8,12 +8,12 @@ Rules:
 import argparse
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from resolver.cli import verbs_decision
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, called, complain, name_of
+from resolver.config.values import utc_text
 
 
 def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
@@ -57,7 +57,7 @@ def _release(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     asked = {"verb": "release", "name": wire.hex(), "reason": arguments.reason, "for_s": float(for_s)}
     one = called(arguments, asked)["release"]
-    print(f"released now: release {one['number']}; {_where(one)}; it ends by itself at {_date(one['until'])}")
+    print(f"released now: release {one['number']}; {_where(one)}; it ends by itself at {utc_text(one['until'])}")
     print(f"have another person confirm it within 24 hours: list release {one['number']} --signature FILE")
     return DONE
 
@@ -106,7 +106,8 @@ def _releases(arguments: argparse.Namespace) -> int:
         return DONE
     for one in found:
         confirmed = f"confirmed by {one['confirmed_by']}" if one["confirmed_by"] else "NOT CONFIRMED"
-        print(f"release {one['number']}: {_where(one)}; until {_date(one['until'])}; {confirmed}; by uid {one['uid']}")
+        until = utc_text(one["until"])
+        print(f"release {one['number']}: {_where(one)}; until {until}; {confirmed}; by uid {one['uid']}")
         print(f"  reason: {one['reason']}")
     if not found:
         print("nothing is released")
@@ -119,7 +120,3 @@ def _where(one: dict[str, Any]) -> str:
         line = "" if about["line"] is None else f", line {about['line']}"
         said.append(f"list {about['list']}, serial {about['serial']}{line}")
     return "; ".join(said)
-
-
-def _date(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

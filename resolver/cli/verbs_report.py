@@ -44,10 +44,10 @@ def _report(arguments: argparse.Namespace) -> int:
         if arguments.prometheus:
             source, facts = report.OF_FLEET, report.of_fleet(Server(arguments.prometheus).ask, first, last, _shown)
         else:
-            from resolver.service.counting import LEDGER
+            from resolver.feed.places import Places
 
-            path = Path(loaded.state.directory) / LEDGER
-            source, facts = report.OF_LEDGER, report.of_ledger(path, first, last, now)
+            ledger = Places(loaded.state.directory).ledger
+            source, facts = report.OF_LEDGER, report.of_ledger(ledger, first, last, now)
         found = report.made(
             facts, first, last, source=source, now=now, by_region=bool(arguments.by), noise=arguments.noise
         )

@@ -1,15 +1,17 @@
-"""Values as the configuration writes them, and what they are in the house: typed, with their units."""
+"""Values as the configuration writes them, typed and with their units; and the one form of a date in text."""
 
 import ipaddress
 import re
 from abc import ABC
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
 _SIZES: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION: Final = re.compile(r"(\d{1,9})([smhdy])\Z", re.ASCII)
 _SIZE: Final = re.compile(r"(\d{1,9})(KiB|MiB|GiB)\Z", re.ASCII)
+_DATE: Final = "%Y-%m-%dT%H:%M:%SZ"
 _ENDPOINT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
 
 
@@ -121,6 +123,16 @@ def decode(kind: type, value: object) -> object:
 def prefixes(*texts: str) -> tuple[Prefix, ...]:
     """The networks that `texts` name."""
     return tuple(map(_prefix, texts))
+
+
+def utc_text(at: float) -> str:
+    """Return a moment (unix seconds) as `2026-04-01T00:00:00Z`, in UTC and whole seconds (RFC 3339)."""
+    return datetime.fromtimestamp(at, UTC).strftime(_DATE)
+
+
+def utc_seconds(text: str) -> int:
+    """Return the unix seconds of a date that `utc_text` has written; ValueError otherwise."""
+    return int(datetime.strptime(text, _DATE).replace(tzinfo=UTC).timestamp())
 
 
 def nameservers(text: str) -> tuple[Endpoint, ...]:

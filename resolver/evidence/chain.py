@@ -25,7 +25,6 @@ from resolver import atomic_file
 from resolver.evidence import month
 from resolver.evidence.bundle import Chain, Issue, hash_of
 
-FOLDER: Final = "evidence"
 _FILE: Final = "issued.json"
 _LOCK: Final = ".lock"
 
@@ -47,10 +46,10 @@ class _Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Bundles:
-    """The issued bundles of one host, below its state folder."""
+    """The issued bundles of one host, in their folder."""
 
-    def __init__(self, state: Path) -> None:
-        self._folder = state / FOLDER
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._issued = self._read()
 
     def of(self, name: str) -> Issue | None:
@@ -121,15 +120,14 @@ class Bundles:
 
 
 @contextmanager
-def alone(state: Path) -> Iterator[Bundles]:
-    """The bundles, while nobody else issues one; OSError where the folder cannot be used."""
-    folder = state / FOLDER
+def alone(folder: Path) -> Iterator[Bundles]:
+    """Yield the bundles in `folder`, locked against a second process that issues one; OSError if it cannot be used."""
     folder.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         atomic_file.drop_parts(folder)
-        yield Bundles(state)
+        yield Bundles(folder)
     finally:
         os.close(handle)
 

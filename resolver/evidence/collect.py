@@ -30,7 +30,7 @@ from resolver.evidence.history import course
 from resolver.evidence.month import Month
 from resolver.feed import audit, poll
 from resolver.feed.audit import Entry
-from resolver.service.counting import LEDGER
+from resolver.feed.places import Places
 
 NOWHERE: Final = Mark(number=0, hash="0" * 64)
 
@@ -104,15 +104,15 @@ def collect(
     config: Config, month: Month, chain: Chain | None, since: Mark | None, *, version: str, now: float
 ) -> Bundle:
     """The bundle of a month; LedgerUnusable, LogDiffers or OSError where it cannot be made."""
-    state = Path(config.state.directory)
-    log = read_log(poll.audit_path(config), month, since)
-    signed, passed_over = receipts.read(state / receipts.FOLDER)
+    places = Places(config.state.directory)
+    log = read_log(places.audit_log, month, since)
+    signed, passed_over = receipts.read(places.receipts)
     of_month = receipts.within(signed, month)
     configured = {one.id: one for one in config.lists}
     known = {*configured, *(entry.list for entry in log.entries if entry.list)}
     # A compile host need not serve: it has holds, decisions and a log, and no ledger.
-    counts_nothing = bool(config.fleet.publish) and not (state / LEDGER).exists()
-    counted = counts.silent(month, known) if counts_nothing else counts.read(state / LEDGER, month, known, now)
+    counts_nothing = bool(config.fleet.publish) and not places.ledger.exists()
+    counted = counts.silent(month, known) if counts_nothing else counts.read(places.ledger, month, known, now)
     lists = tuple(
         _list(list_id, configured.get(list_id), counted.lists[list_id], log, month, signed, of_month)
         for list_id in _ordered(counted.lists, config.lists)

@@ -9,7 +9,6 @@ Rules:
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -18,8 +17,6 @@ from resolver.evidence.bundle import Receipt
 from resolver.evidence.month import Month
 from resolver.feed import receipt
 from resolver.signed import statement
-
-FOLDER: Final = "receipts"
 
 
 class _Said(Struct, frozen=True, kw_only=True):

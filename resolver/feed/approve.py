@@ -19,20 +19,18 @@ import shutil
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
+from resolver.config.values import utc_text
+from resolver.feed.actions import MAX_SIGNATURE_BYTES, NEEDED, Action
 from resolver.feed.processes import memory_file
 from resolver.feed.state import Approval, State
 
 NAMESPACE: Final = "blocklist-resolver"
-MAX_SIGNATURE_BYTES: Final = 6144
-"""An RSA key of 16,384 bits signs in less; a request over the control socket has room for one."""
 MAX_SIGNERS_BYTES: Final = 2**20
 MAX_SAID_BYTES: Final = 65536
 VERIFY_S: Final = 10.0
@@ -42,25 +40,6 @@ CONFIRM_S: Final = DAY_S
 _PROGRAMS: Final = "/usr/bin:/bin:/usr/local/bin"
 _GOOD: Final = re.compile(rb"Good \S+ signature for .+ with \S+ key (SHA256:\S+)\s*")
 _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
-
-
-class Action(StrEnum):
-    """What a person can decide."""
-
-    APPROVE = "approve"
-    APPROVE_SET_ASIDE = "approve-set-aside"
-    RESUME = "resume"
-    ROLLBACK = "rollback"
-    RELEASE = "release"
-
-
-NEEDED: Final = {
-    Action.APPROVE: 2,
-    Action.APPROVE_SET_ASIDE: 2,
-    Action.RESUME: 2,
-    Action.ROLLBACK: 1,
-    Action.RELEASE: 1,
-}
 
 
 class Refused(Exception):
@@ -98,7 +77,7 @@ def statement(action: Action, list_id: str, subject: Subject, expiry: int) -> by
                 "list": list_id,
                 "serial": subject.serial,
                 "digest": subject.digest,
-                "expiry": datetime.fromtimestamp(expiry, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "expiry": utc_text(expiry),
             }
         )
         + b"\n"

@@ -8,10 +8,10 @@ Rules:
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-_DATE: Final = "%Y-%m-%dT%H:%M:%SZ"
+from resolver.config.values import utc_seconds, utc_text
+
 _ISSUED: Final = re.compile(r"(?:([a-z_ ]+); )?issued (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _REASONS: Final = re.compile(r"([a-z_]+(?: [a-z_]+)*)(?:; issued .+)?")
 _APPROVAL: Final = re.compile(r"([a-z-]+): (\S+) (SHA256:\S+), by uid (\d+)")
@@ -39,7 +39,7 @@ class OfRelease(NamedTuple):
 
 def issued(at: int) -> str:
     """When a list was issued (unix seconds); "" where its source does not say."""
-    return f"issued {datetime.fromtimestamp(at, UTC).strftime(_DATE)}" if at > 0 else ""
+    return f"issued {utc_text(at)}" if at > 0 else ""
 
 
 def held(reasons: Iterable[str], issued_at: int) -> str:
@@ -71,7 +71,7 @@ def issued_of(detail: str) -> int:
     """When a list was issued (unix seconds), 0 where it is not said."""
     found = _ISSUED.fullmatch(detail)
     try:
-        return int(datetime.strptime(found[2], _DATE).replace(tzinfo=UTC).timestamp()) if found else 0
+        return utc_seconds(found[2]) if found else 0
     except ValueError:
         return 0
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from resolver.feed import approve, audit_details
-from resolver.feed.approve import Action, Refused, Subject
+from resolver.feed.actions import Action
+from resolver.feed.approve import Refused, Subject
 from resolver.feed.audit import Event
 from resolver.feed.enforced import EnforcedList
 from resolver.feed.state import Record

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resolver.feed import approve
-from resolver.feed.approve import Action, Subject
+from resolver.feed.actions import OF_A_LIST, Action
+from resolver.feed.approve import Subject
 from resolver.feed.state import State
 
 
@@ -22,21 +23,11 @@ class Decision:
     signed: tuple[str, ...]
     missing: int
 
-    @property
-    def command(self) -> str:
-        """The words after `list` that hand over a signature, but the list's id."""
-        return {
-            Action.APPROVE: "approve {} %d",
-            Action.APPROVE_SET_ASIDE: "approve {} %d --set-aside",
-            Action.RESUME: "resume {} %d",
-            Action.ROLLBACK: "rollback {} %d",
-        }[self.action] % self.about.serial
-
 
 def decisions(found: State, now: float) -> Iterator[Decision]:
     """What waits in a list's state at `now` (unix seconds)."""
     state = approve.kept(found, now)
-    for action in (Action.APPROVE, Action.APPROVE_SET_ASIDE, Action.RESUME, Action.ROLLBACK):
+    for action in OF_A_LIST:
         try:
             about = approve.subject(state, action)
         except approve.Refused:

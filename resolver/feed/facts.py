@@ -91,7 +91,7 @@ def _decisions(list_id: str, found: State, now: float) -> Iterable[DecisionHealt
         yield DecisionHealth(
             action=each.action.value,
             serial=each.about.serial,
-            command=each.command.format(list_id),
+            command=each.action.command(list_id, each.about.serial),
             signed=each.signed,
             missing=each.missing,
         )

@@ -25,6 +25,7 @@ from resolver.config.config import Config, List, Source, protected_names
 from resolver.feed import activate, approve, seed, state
 from resolver.feed.audit import Audit, Event
 from resolver.feed.outbox import Outbox
+from resolver.feed.places import Places
 from resolver.feed.seal import Keys, host_key, load_keys
 from resolver.feed.state import Record, State
 from resolver.feed.store import Store
@@ -81,11 +82,6 @@ class Status:
     state: State = field(default_factory=State)
 
 
-def folder_of(config: Config, list_id: str) -> Path:
-    """Where the files of a list are."""
-    return Path(config.state.directory) / "lists" / list_id
-
-
 def keys_of(config: Config) -> Keys:
     """The keys of this host; KeyUnusable where they cannot be had."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
@@ -108,14 +104,9 @@ def host_of(config: Config) -> str:
     return config.fleet.host or socket.gethostname()
 
 
-def audit_path(config: Config) -> Path:
-    """Where the log of list operations is."""
-    return Path(config.state.directory) / "audit.log"
-
-
 def _audit_of(config: Config, now: float) -> Audit:
     """The log, told of what was found wrong with it, without what is older than it is kept."""
-    audit = Audit(audit_path(config))
+    audit = Audit(Places(config.state.directory).audit_log)
     if audit.torn:
         audit.append(Event.TORN, now, list_id="", serial=0, digest="")
     if audit.broken:
@@ -143,8 +134,9 @@ class Feed:
         self._audit_keep = float(config.state.audit_keep)
         self._next_trim = now() + TRIM_EVERY_S
         resolvers = tuple(map(str, config.upstream.servers))
+        places = Places(config.state.directory)
         self.outbox = Outbox(
-            Path(config.state.directory) / "receipts",
+            places.receipts,
             host_key_of(config, make=True),
             host_of(config),
             {one.id: one.source for one in config.lists},
@@ -155,7 +147,7 @@ class Feed:
         self._lists = {
             one.id: _UPDATES.get(one.source.kind, ListUpdate)(
                 one,
-                Store(folder_of(config, one.id), copies=one.source.incremental and keys.apart),
+                Store(places.list(one.id), copies=one.source.incremental and keys.apart),
                 keys,
                 audit,
                 hooks,
@@ -165,7 +157,7 @@ class Feed:
             )
             for one in (_guarded(config, each) for each in config.lists)
         }
-        self._folders = Path(config.state.directory) / "lists"
+        self._folders = places.lists
         self._wake: dict[str, asyncio.Event] = {}
 
     def __iter__(self) -> Iterator[ListUpdate]:
@@ -269,7 +261,7 @@ def read_status(config: Config) -> list[Status]:
 
 
 def _status_of(config: Config, one: List) -> Status:
-    store = Store(folder_of(config, one.id))
+    store = Store(Places(config.state.directory).list(one.id))
     found = state.at_start(store.read_state(), store.read_floor())
     return Status(
         list_id=one.id,
@@ -285,7 +277,7 @@ def _status_of(config: Config, one: List) -> Status:
 def saved_image(config: Config, list_id: str, keys: Keys) -> memoryview | None:
     """The view of the saved image of a list in force, or None; ImageUnusable where it is damaged."""
     one = next(one for one in config.lists if one.id == list_id)
-    store = Store(folder_of(config, list_id))
+    store = Store(Places(config.state.directory).list(list_id))
     record = state.at_start(store.read_state(), store.read_floor()).in_force
     if record is None or record.withdrawn:
         return None

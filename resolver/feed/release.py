@@ -28,6 +28,7 @@ from msgspec.structs import replace
 from resolver import atomic_file
 from resolver.core import codes, entries, image
 from resolver.feed import approve, audit_details, synthetic
+from resolver.feed.actions import Action
 from resolver.feed.audit import Audit, Event
 from resolver.feed.seal import Keys, SealBroken, seal_of, unseal
 
@@ -94,7 +95,7 @@ class Release(_Part, frozen=True):
     def statements(self, now: float) -> dict[int, bytes]:
         """What a signature may be under now, by when each expires: the number stands for a serial."""
         about = approve.Subject(self.number, self.digest)
-        return approve.statements(approve.Action.RELEASE, self.covered[0].list, about, now)
+        return approve.statements(Action.RELEASE, self.covered[0].list, about, now)
 
     def told(self) -> dict[str, Any]:
         """What may be known of it, as JSON carries it."""

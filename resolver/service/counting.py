@@ -18,10 +18,9 @@ from resolver.count.bookkeeping import Bookkeeping, ListNow
 from resolver.count.exporter import Exporter
 from resolver.count.ledger import Ledger, LedgerUnusable
 from resolver.count.publish import Published, Publisher
+from resolver.feed.places import Places
 from resolver.feed.poll import Feed
 from resolver.service.readings import Readings, labels_of
-
-LEDGER = "ledger.sqlite"
 
 _log = logging.getLogger("resolver.count")
 
@@ -44,9 +43,9 @@ class Counting:
         self._readings = readings
         self._now = now
         self._labels = labels_of(config)
-        folder = Path(config.state.directory)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._ledger = _opened(folder / LEDGER, now())
+        places = Places(config.state.directory)
+        places.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ledger = _opened(places.ledger, now())
         self._books = Bookkeeping(
             self._ledger,
             every_s=int(config.count.publish_every),

@@ -18,6 +18,7 @@ from resolver.core import codes, image
 from resolver.feed import activate, notify, poll, release
 from resolver.feed.breaker import Breaker, Seen
 from resolver.feed.fleet_receipts import Reports
+from resolver.feed.places import Places
 from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
@@ -62,7 +63,7 @@ class Custody:
         self.feed = poll.Feed(config, keys, hooks, now)
         self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
         self.releases = release.Releases(
-            Path(config.state.directory) / "releases",
+            Places(config.state.directory).releases,
             keys,
             self.feed.audit,
             now=now,

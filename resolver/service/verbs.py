@@ -31,6 +31,7 @@ from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
 from resolver.feed import facts
 from resolver.feed.fleet_receipts import Reports as FleetReports
+from resolver.feed.places import Places
 from resolver.feed.poll import Feed
 from resolver.feed.release import Release
 from resolver.feed.state import Record, State
@@ -107,7 +108,7 @@ class Desk:
 
     def _with_files(self, lists: Iterable[ListHealth], states: Iterable[tuple[List, State]]) -> tuple[ListHealth, ...]:
         """The lists with what only the disk knows; what cannot be read is left out, the log tells of it."""
-        receipts = Path(self._parts.config().state.directory) / "receipts"
+        receipts = Places(self._parts.config().state.directory).receipts
         both = zip(lists, states, strict=True)
         return tuple(self._with_files_of(health, one, state, receipts) for health, (one, state) in both)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from resolver.control import server
 from resolver.feed import approve, decide
-from resolver.feed.approve import Action
+from resolver.feed.actions import Action
 from resolver.feed.poll import Feed
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.update import ListUpdate

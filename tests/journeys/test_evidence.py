@@ -24,7 +24,8 @@ from resolver.count.publish import Publisher
 from resolver.evidence import bundle, check, collect
 from resolver.evidence.month import Month
 from resolver.feed import approve, decide, poll
-from resolver.feed.approve import Action, Signer
+from resolver.feed.actions import Action
+from resolver.feed.approve import Signer
 from resolver.feed.decide import Signed
 from resolver.feed.release import Covered, Releases
 from resolver.signed import statement

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from resolver.feed import approve, decide
-from resolver.feed.approve import Action, Signer
+from resolver.feed.actions import Action
+from resolver.feed.approve import Signer
 from resolver.feed.decide import Decided, Signed
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer

@@ -25,7 +25,8 @@ from msgspec.structs import replace
 
 from resolver.core import codes, image, siphash
 from resolver.feed import activate, approve, audit, decide, guard, seal, update
-from resolver.feed.approve import Action, Refused, Signer
+from resolver.feed.actions import OF_A_LIST, Action
+from resolver.feed.approve import Refused, Signer
 from resolver.feed.messages import Compiled, CompileRequest, Facts
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import suffixes
@@ -418,7 +419,7 @@ class Life(RuleBasedStateMachine):
     def sign(self, persons: list[str], which: int, many: int) -> None:
         """One or two persons sign for one of the things that wait."""
         waits = []
-        for action in list(Action)[:-1]:
+        for action in OF_A_LIST:
             try:
                 approve.subject(self.one.state, action)
             except Refused:

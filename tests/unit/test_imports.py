@@ -29,7 +29,6 @@ ON_THE_WAY = {
         "resolver.feed.names.suffixes.DOCUMENTATION_NAMES",
         "resolver.feed.names.suffixes.DOCUMENTATION_TLDS",
     },
-    "resolver.evidence.collect": {"resolver.service.counting.LEDGER"},
     "resolver.feed.facts": {
         f"resolver.cli.screen_list.{name}Health" for name in ("Certificate", "Decision", "List", "Release")
     },

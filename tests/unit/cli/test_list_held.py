@@ -7,8 +7,8 @@ import pytest
 
 from resolver.cli import list_held
 from resolver.config import config
-from resolver.feed import poll
-from resolver.feed.approve import Action
+from resolver.feed.actions import Action
+from resolver.feed.places import Places
 from resolver.feed.state import Approval, Floor, Held, Record, State
 from resolver.feed.store import Store
 from tests.unit.cli.test_list_lookup import FILE
@@ -26,7 +26,7 @@ def loaded(tmp_path: Path) -> config.Config:
 
 
 def write(loaded: config.Config, state: State, floor: Record = SEVEN) -> None:
-    store = Store(poll.folder_of(loaded, "first"))
+    store = Store(Places(loaded.state.directory).list("first"))
     store.prepare()
     store.write_floor(Floor(record=floor))
     store.write_state(state)

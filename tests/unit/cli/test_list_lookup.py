@@ -11,6 +11,7 @@ from resolver.config import config
 from resolver.core import codes, entries
 from resolver.feed import poll
 from resolver.feed.audit import Audit
+from resolver.feed.places import Places
 from resolver.feed.release import Covered, Releases
 from resolver.feed.seal import seal_of
 from resolver.feed.state import Floor, Held, Record, State, put_in_force
@@ -75,7 +76,7 @@ def save(
 ) -> Path:
     """Writes image, floor and state of a list as an update does; returns the image's path."""
     keys = poll.keys_of(loaded)
-    store = Store(poll.folder_of(loaded, list_id))
+    store = Store(Places(loaded.state.directory).list(list_id))
     store.prepare()
     bits = b"".join(flags.to_bytes(2, "little") for flags in ENTRIES.values())
     written = entries.write(
@@ -255,7 +256,7 @@ def test_a_damaged_image_is_told_by_its_list(loaded: config.Config) -> None:
 
 def test_a_damaged_state_is_told(loaded: config.Config) -> None:
     save(loaded, "first", record(loaded))
-    (poll.folder_of(loaded, "first") / "state.json").write_text("{" + CANARY)
+    (Places(loaded.state.directory).list("first") / "state.json").write_text("{" + CANARY)
     with pytest.raises(list_lookup.ListUnreadable) as caught:
         list_lookup.every_status(loaded)
     assert CANARY not in str(caught.value)

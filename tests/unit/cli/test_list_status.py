@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from resolver.cli import list_lookup, list_status
 from resolver.config import config
 from resolver.config.config import Fleet
-from resolver.feed import poll
+from resolver.feed.places import Places
 from resolver.feed.release import Covered, Release, Written
 from resolver.feed.state import Approval, Held, State
 from resolver.feed.store import Store
@@ -39,7 +39,7 @@ def waits(loaded: config.Config) -> None:
     signed = Approval(
         action="resume", serial=7, digest=kept.digest, principal="anna", key="k", at=5, expiry=int(NOW) + 9
     )
-    Store(poll.folder_of(loaded, "first")).write_state(
+    Store(Places(loaded.state.directory).list("first")).write_state(
         State(
             generation=2,
             in_force=kept,

@@ -16,6 +16,8 @@ from resolver.config.values import (
     prefixes,
     seconds,
     size,
+    utc_seconds,
+    utc_text,
 )
 
 
@@ -113,6 +115,14 @@ def test_every_kind_is_decoded_from_text_only(kind: type, text: str, expected: o
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match="expected an address such as"):
         decode(Address, "isp.example")
+
+
+def test_a_date_is_utc_in_whole_seconds_and_reads_back() -> None:
+    assert utc_text(1_800_000_000.9) == "2027-01-15T08:00:00Z"
+    assert utc_seconds("2027-01-15T08:00:00Z") == 1_800_000_000
+    for text in ("2027-01-15", "2027-02-30T08:00:00Z", "2027-01-15T08:00:00+00:00"):
+        with pytest.raises(ValueError, match=r"data|range"):
+            utc_seconds(text)
 
 
 def test_nameservers_that_can_be_read_are_taken_in_order() -> None:

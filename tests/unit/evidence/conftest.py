@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resolver.config import config
-from resolver.evidence import bundle, chain, collect, month
+from resolver.evidence import bundle, collect, month
 from resolver.evidence.bundle import Bundle
 from resolver.feed import seal
 from resolver.signed import statement
@@ -55,7 +55,7 @@ def issued(written: Path) -> tuple[bytes, bytes]:
         version="1.2.3",
         now=april.NOW,
     )
-    assert chain.FOLDER not in {path.name for path in (written / "state").iterdir()}
+    assert not (written / "state/evidence").exists()
     return signed, statement.sign(bundle.statement_of(second), key)
 
 

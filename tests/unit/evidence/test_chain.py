@@ -29,7 +29,7 @@ def test_months_follow_each_other_and_name_the_one_before(tmp_path: Path) -> Non
                 bundles.next(name)
         with pytest.raises(NotIssued, match="issued already"):
             bundles.next("2025-01")
-    assert [path.stat().st_mode & 0o777 for path in sorted((tmp_path / "evidence").iterdir())] == [0o600] * 4
+    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [0o600] * 4
 
 
 def test_a_correction_has_a_number_of_its_own_and_says_what_it_replaces(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_correction_has_a_number_of_its_own_and_says_what_it_replaces(tmp_path
 
 def test_what_was_changed_or_lost_is_told(tmp_path: Path) -> None:
     december = issue(tmp_path, "2024-12", b"one")
-    kept = tmp_path / "evidence/0001-2024-12.json"
+    kept = tmp_path / "0001-2024-12.json"
     kept.write_bytes(b"One")
     with pytest.raises(NotIssued, match="was changed since"):
         Bundles(tmp_path).data_of(december)
@@ -64,7 +64,7 @@ def test_what_was_changed_or_lost_is_told(tmp_path: Path) -> None:
 )
 def test_a_list_of_bundles_that_is_damaged_or_gone_begins_no_new_chain(tmp_path: Path, text: str | None) -> None:
     issue(tmp_path, "2024-12", b"one")
-    path = tmp_path / "evidence/issued.json"
+    path = tmp_path / "issued.json"
     if text is None:
         path.unlink()
     else:
@@ -76,8 +76,8 @@ def test_a_list_of_bundles_that_is_damaged_or_gone_begins_no_new_chain(tmp_path:
 def test_a_crash_before_the_list_names_a_bundle_leaves_the_month_to_be_issued(tmp_path: Path) -> None:
     with alone(tmp_path) as bundles:
         bundles.keep(bundles.next("2024-12"), "2024-12", b"one")
-    whole = (tmp_path / "evidence/issued.json").read_bytes()
+    whole = (tmp_path / "issued.json").read_bytes()
     issue(tmp_path, "2025-01", b"half")
-    (tmp_path / "evidence/issued.json").write_bytes(whole)
+    (tmp_path / "issued.json").write_bytes(whole)
     assert issue(tmp_path, "2025-01", b"two").number == 2
-    assert (tmp_path / "evidence/0002-2025-01.json").read_bytes() == b"two"
+    assert (tmp_path / "0002-2025-01.json").read_bytes() == b"two"

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.feed import approve
-from resolver.feed.approve import Action, Refused, Signer, Subject
+from resolver.feed.actions import MAX_SIGNATURE_BYTES, Action
+from resolver.feed.approve import Refused, Signer, Subject
 from resolver.feed.processes import memory_file
 from resolver.feed.state import Held, State
 from tests.unit.feed.test_state import record
@@ -131,7 +132,7 @@ def test_a_rollback_waits_for_another_person_until_a_new_list_is_in_force() -> N
     assert approve.kept(replace(confirmed, in_force=record(9, "9"), gone_back_to=None), NOON).approvals == ()
 
 
-@pytest.mark.parametrize("signature", [b"", b"name0.test", SIGNATURE + b"x" * approve.MAX_SIGNATURE_BYTES])
+@pytest.mark.parametrize("signature", [b"", b"name0.test", SIGNATURE + b"x" * MAX_SIGNATURE_BYTES])
 @pytest.mark.asyncio
 async def test_what_is_no_signature_reaches_no_program(signature: bytes, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="not a signature"):

@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.feed import approve, audit, audit_details, decide
-from resolver.feed.approve import Action, Refused, Signer
+from resolver.feed.actions import Action
+from resolver.feed.approve import Refused, Signer
 from resolver.feed.decide import Decided, Signed
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer

@@ -3,7 +3,6 @@
 from msgspec.structs import replace
 
 from resolver.feed import decisions
-from resolver.feed.approve import Action, Subject
 from resolver.feed.state import Approval, Held, State
 from tests.unit.feed.test_state import record
 
@@ -38,11 +37,3 @@ def test_one_may_go_back_and_only_then_it_waits() -> None:
     gone = State(in_force=SEVEN, gone_back_to=SEVEN.identity, approvals=(signed("rollback", "anna", 7, "9"),))
     assert told(gone)[-1] == ("rollback", 7, ("anna",), 1)
     assert not any(action == "rollback" for action, *_ in told(ALL))
-
-
-def test_the_words_of_each_command() -> None:
-    words = {
-        action: decisions.Decision(action=action, about=Subject(7, "7"), signed=(), missing=1).command.format("demo")
-        for action in (Action.APPROVE, Action.APPROVE_SET_ASIDE, Action.RESUME, Action.ROLLBACK)
-    }
-    assert list(words.values()) == ["approve demo 7", "approve demo 7 --set-aside", "resume demo 7", "rollback demo 7"]
