@@ -23,7 +23,7 @@ from tests.journeys.processes import asked, honest, wait_for
 from tests.journeys.running import HOST, PAGE_V4, ROOT, free_ports, stop
 
 NOBODY = f"{HOST}:9"
-CODE = "from tests.unit.test_demonstration import demonstrate; demonstrate('{upstream}')"
+CODE = "from tests.unit.cli.test_demonstration import demonstrate; demonstrate('{upstream}')"
 ROW = re.compile(r"^  (\S.*?) {2,}(.*?) +(yes|NO)$", re.MULTILINE)
 
 

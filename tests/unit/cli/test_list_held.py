@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.test_lists import FILE
 
 from resolver.cli import list_held
 from resolver.config import config
@@ -12,6 +11,7 @@ from resolver.feed import poll
 from resolver.feed.approve import Action
 from resolver.feed.state import Approval, Floor, Held, Record, State
 from resolver.feed.store import Store
+from tests.unit.cli.test_list_lookup import FILE
 from tests.unit.feed.test_state import record
 
 PATH = Path("/etc/blocklist-resolver/resolver.toml")

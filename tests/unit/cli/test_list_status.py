@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.test_lists import FILE, record, save
 
 from resolver.cli import list_lookup, list_status
 from resolver.config import config
@@ -15,6 +14,7 @@ from resolver.feed import poll
 from resolver.feed.release import Covered, Release, Written
 from resolver.feed.state import Approval, Held, State
 from resolver.feed.store import Store
+from tests.unit.cli.test_list_lookup import FILE, record, save
 
 NOW = 1_700_100_000.0
 PATH = Path("/etc/blocklist-resolver/resolver.toml")

@@ -5,16 +5,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from tests.unit.test_health import GOOD
 
-import resolver
+from resolver import __version__
 from resolver.cli import main, screen_service, terminal
 from resolver.config.config import Control
 from resolver.control import server
+from tests.unit.cli.test_screen_service import GOOD
 
 CANARY = "canary-7f3a.example"
 
@@ -52,8 +53,9 @@ def replace(monkeypatch: pytest.MonkeyPatch) -> Replace:
         module = ModuleType(f"resolver.{name}")
         for key, value in members.items():
             setattr(module, key, value)
-        monkeypatch.setitem(sys.modules, f"resolver.{name}", module)
-        monkeypatch.setattr(resolver, name, module, raising=False)
+        package, _, last = module.__name__.rpartition(".")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(import_module(package), last, module, raising=False)
         return module
 
     return put
@@ -85,7 +87,7 @@ def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "resolver", "--version"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, f"blocklist-resolver {resolver.__version__}\n")
+    assert (done.returncode, done.stdout) == (0, f"blocklist-resolver {__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_what_was_typed_is_not_repeated(words: tuple[str, ...], capsys: pytest.C
 
 def test_run_serves_the_file_and_hands_back_its_status(replace: Replace, tmp_path: Path) -> None:
     served: list[Path] = []
-    replace("service", serve=lambda path: served.append(path) or 0)
+    replace("service.service", serve=lambda path: served.append(path) or 0)
     assert status_of("run", "--config", "x.toml") == 0
     assert status_of("run") == 0
     assert served == [Path("x.toml"), Path("/etc/blocklist-resolver/resolver.toml")]
@@ -207,7 +209,7 @@ def asking(replace: Replace, answer: object = "reply") -> list[tuple[object, ...
         return answer
 
     replace(
-        "ask",
+        "dns_client",
         ask=ask,
         render=lambda reply: f"read {reply}",
         as_json=lambda reply: '{"x": 1}',
@@ -416,7 +418,7 @@ def test_no_error_shows_a_traceback_or_a_name(
         raise error
 
     monkeypatch.setattr(sys, "stdout", sys.stdout)
-    replace("service", serve=serve)
+    replace("service.service", serve=serve)
     assert status_of("run") == status
     assert capsys.readouterr().err == (f"blocklist-resolver: {said}\n" if said else "")
 
@@ -431,7 +433,6 @@ def test_authority_is_handed_to_its_own_verbs(replace: Replace) -> None:
         seen.append(arguments.directory)
         return 3
 
-    package = replace("authority")
-    package.verbs = replace("authority.verbs", add_verbs=add_verbs, run=run)  # type: ignore[attr-defined]  # a made-up module
+    replace("cli.verbs_authority", add_verbs=add_verbs, run=run)
     assert status_of("authority", "init", "somewhere") == 3
     assert seen == ["somewhere"]

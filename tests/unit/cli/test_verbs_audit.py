@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.test_list_verbs import config, status_of
 
 from resolver.feed.audit import Audit, Event
+from tests.unit.cli.test_verbs_list import config, status_of
 
 __all__ = ["config"]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.test_list_verbs import config, status_of
 
 from resolver.control import server
+from tests.unit.cli.test_verbs_list import config, status_of
 
 __all__ = ["config"]
 SIGNATURE = "-----BEGIN SSH SIGNATURE-----\nAAAA\n"

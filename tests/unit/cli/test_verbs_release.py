@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.test_list_verbs import config as config
-from tests.unit.test_list_verbs import status_of
 
 from resolver.cli import terminal
 from resolver.feed import audit
 from resolver.feed.release import Covered, Releases
 from resolver.feed.seal import Keys
 from tests.fakes.enforcer import wire
+from tests.unit.cli.test_verbs_list import config as config
+from tests.unit.cli.test_verbs_list import status_of
 
 RELEASE = {
     "number": 3,

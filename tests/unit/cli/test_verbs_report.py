@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.unit.test_cli import FILE
 
 from resolver.cli import main
 from resolver.count.ledger import Ledger
+from tests.unit.cli.test_main import FILE
 from tests.unit.count import spring
 
 

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.test_tables import in_force, verdict_of
 
 from resolver.core import codes, entries, image
 from resolver.feed import approve, audit
@@ -15,6 +14,7 @@ from resolver.feed.seal import Keys
 from resolver.feed.store import Store
 from resolver.service.verbs_release import ReleaseDesk
 from tests.unit.query.parts import KEY, image_of, octets_of
+from tests.unit.service.test_in_force import in_force, verdict_of
 
 HEADER = {"list_id": "one", "serial": 2, "issued": 1, "expires": 0, "generation": 2, "selftest": b"s" * 26}
 
