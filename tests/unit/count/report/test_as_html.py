@@ -2,11 +2,10 @@
 
 from html.parser import HTMLParser
 
-from tests.unit.count.test_report_table import broken
-
 from resolver.count import definition
 from resolver.count.report.as_html import as_html
 from resolver.count.report.days import Place
+from tests.unit.count.report.test_as_table import broken
 from tests.unit.count.spring import RURITANIA, facts, told
 
 VOID = {"meta"}

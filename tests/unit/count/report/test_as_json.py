@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from tests.unit.count.test_report_table import broken
 
 from resolver.count import definition
 from resolver.count.report.as_json import as_json
+from tests.unit.count.report.test_as_table import broken
 from tests.unit.count.spring import RURITANIA, told
 
 

@@ -4,11 +4,11 @@ from datetime import timedelta
 from xml.etree import ElementTree
 
 import pytest
-from tests.unit.count.test_report_table import broken
 
 from resolver.count.report.chart import HATCH, SURGE, Event, chart, events, ticks
 from resolver.count.report.days import Place
 from resolver.count.report.figures import LIST_MOVED
+from tests.unit.count.report.test_as_table import broken
 from tests.unit.count.spring import FIRST, RURITANIA, facts, told
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from tests.unit.count.test_report_days import FACTS
 
 from resolver.count.report.days import DAY, FELL, NOT_ENFORCED, DayFacts, Days, Place
 from resolver.count.report.figures import (
@@ -20,6 +19,7 @@ from resolver.count.report.figures import (
     figures,
     summed,
 )
+from tests.unit.count.report.test_days import FACTS
 from tests.unit.count.spring import EREWHON, FIRST, LAST, RURITANIA, facts
 
 UK = Place("UK", "demo")

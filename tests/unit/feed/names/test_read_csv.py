@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from tests.unit.feed.test_read import PSL, WHOLE, pairs
 
 from resolver.feed.names import read, read_csv
+from tests.unit.feed.names.test_read import PSL, WHOLE, pairs
 
 HEADING = b"7;2026-11-25T12:00:00Z\n"
 
