@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from resolver.feed import processes
 from resolver.feed.fetch import zone as source_zone
 from resolver.feed.fetch.zone_stream import Connection
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from tests import canaries
 from tests.fakes.enforcer import all_bytes_below
