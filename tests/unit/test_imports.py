@@ -29,8 +29,6 @@ ON_THE_WAY = {
     "resolver.feed.facts": {
         f"resolver.cli.screen_list.{name}Health" for name in ("Certificate", "Decision", "List", "Release")
     },
-    "resolver.feed.notify": {"resolver.feed.fetch.zone_stream.zone_of"},
-    "resolver.feed.update_zone": {"resolver.feed.fetch.zone_copy"},
     "resolver.service.service": {"resolver.cli.screen_service.Reloaded"},
     "resolver.service.verbs": {
         "resolver.cli.screen_list.ListHealth",
