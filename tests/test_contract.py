@@ -20,8 +20,9 @@ from resolver.count.metrics import METRICS
 from resolver.feed import fleet_receipts, guard, notify, outbox, poll, processes, receipt, release
 from resolver.feed.fetch import file as source_file
 from resolver.feed.fetch import zone as source_zone
-from resolver.feed.messages import FetchRequest, Reason
-from resolver.feed.names import guard_lines, read, read_csv, read_zone, suffixes
+from resolver.feed.messages import FetchRequest
+from resolver.feed.names import read, read_csv, read_zone, suffixes
+from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.signed import header, metadata, statement
 from tests.fakes.primary import Record, message
 from tests.unit.feed.test_state import record
@@ -200,8 +201,8 @@ class _Host:
 
 def test_every_reason_is_told() -> None:
     refused = {word for row in rows(section("### Lines that are refused")) for word in row}
-    assert refused == set(read.Refusal)
-    assert {word for row in rows(section("### Lines that are set aside")) for word in row} == set(guard_lines.SetAside)
+    assert refused == set(Refusal)
+    assert {word for row in rows(section("### Lines that are set aside")) for word in row} == set(SetAside)
     does = section("## What a resolver does with it")
     assert {word for row in rows("| reason |" + does.partition("| reason |")[2]) for word in row} == set(Reason)
     held = " ".join(line for line in does.splitlines() if "| holds it (" in line)

@@ -14,9 +14,7 @@ import pytest
 import yaml
 
 from resolver.count.metrics import EXCHANGE, METRICS, PREFIX, Labels
-from resolver.feed.messages import Reason
-from resolver.feed.names.guard_lines import SetAside
-from resolver.feed.names.read import Refusal
+from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.query.forward import FAILURE_REASONS
 from tests.unit.count import spring
 

@@ -9,7 +9,7 @@ import yaml
 
 from resolver.core import codes
 from resolver.count.metrics import METRICS, PREFIX
-from resolver.feed.messages import Reason
+from resolver.feed.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -12,6 +12,7 @@ from typing import Final
 from resolver.authority.repository import Refused
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES
 from resolver.feed.names import read
+from resolver.feed.reasons import Refusal
 
 _SAMPLE_BYTES: Final = 65_536
 
@@ -61,7 +62,7 @@ def _is_demonstration(data: bytes) -> bool:
         found = read.read(start, read.suffixes(), demonstration=True, max_entries=MAX_ENTRIES)
     except read.ReadError:
         return False
-    return found.lines > found.refused.get(read.Refusal.NOT_RESERVED, 0)
+    return found.lines > found.refused.get(Refusal.NOT_RESERVED, 0)
 
 
 def _told(found: read.Entries) -> str:

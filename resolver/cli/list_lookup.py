@@ -16,9 +16,9 @@ from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
 from resolver.feed import poll, release, released
 from resolver.feed.activate import ImageUnusable
-from resolver.feed.names.suffixes import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
 from resolver.feed.places import Places
 from resolver.feed.released import Free
+from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.state import Record
 from resolver.feed.store import StateUnreadable, Store

@@ -21,9 +21,9 @@ from msgspec.structs import replace
 from resolver.config import config
 from resolver.feed import activate, approve, audit_details, state
 from resolver.feed.audit import Audit, Event
-from resolver.feed.messages import Reason
 from resolver.feed.outbox import Outbox
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.reasons import Reason
 from resolver.feed.receipt import Tested
 from resolver.feed.seal import Keys
 from resolver.feed.state import Floor, Record, State

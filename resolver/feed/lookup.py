@@ -1,9 +1,9 @@
-"""Addresses of the host of a source or of an authority's receipts, asked of the upstreams.
+"""Find what the url of a source names: the addresses of its host, asked of the upstreams, and its zone.
 
 Rules:
-- The upstreams are asked, each at its own port, and never the system, which may be we ourselves: a list that blocks the
-  host of its own feed could else never be replaced.
-- What is no answer (silence, a failure, no address) makes the next one be asked; all within one bounded time.
+- The upstreams are asked, each at its own port, and never the system's resolver, which may be this service: otherwise a
+  list that blocks the host of its own feed could never be replaced.
+- An upstream that does not answer, fails or knows no address is followed by the next one, all within one bounded time.
 - Only the host's own addresses and those at the end of its aliases count.
 """
 
@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import dns.exception
 import dns.message
@@ -26,8 +27,16 @@ TRY_SECONDS: Final = 3.0
 _KINDS: Final = ("AAAA", "A")
 
 
+def zone_of(url: str) -> dns.name.Name | None:
+    """Return the zone that the path of a source's url names; None if it is no name."""
+    try:
+        return dns.name.from_text(unquote(urlsplit(url).path).strip("/").lower())
+    except dns.exception.DNSException:
+        return None
+
+
 def is_address(host: str) -> bool:
-    """Whether the host is written as an IP address."""
+    """Return whether the host is written as an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -38,8 +47,10 @@ def is_address(host: str) -> bool:
 def addresses(
     host: str, resolvers: tuple[str, ...], seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> tuple[str, ...]:
-    """IP addresses of `host`, none twice, () where nobody says any within `seconds`; `resolvers` are ADDRESS:PORT, and
-    only where there are none the system is asked."""
+    """Return the IP addresses of `host`, none twice; () if no resolver knows one within `seconds`.
+
+    resolvers: ADDRESS:PORT; the system is asked only if there are none.
+    """
     if is_address(host):
         return (host,)
     if not resolvers:

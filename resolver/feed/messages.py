@@ -1,6 +1,5 @@
 """What the service, the fetch and the compile process say to each other: numbers and paths, never a name."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -133,44 +132,3 @@ class Compiled(_Message, frozen=True):
     set_aside: dict[str, int] = {}
     set_aside_lines: dict[str, tuple[int, ...]] = {}
     exceptions: int = 0
-
-
-class Reason(StrEnum):
-    """One reason; its value is a metric's label, so add and never rename."""
-
-    # The source.
-    UNREACHABLE = "unreachable"
-    TAMPERED = "tampered"
-    MALFORMED = "malformed"
-    EXPIRED = "expired"
-    FROZEN = "frozen"
-    ROLLED_BACK = "rolled_back"
-    MIXED = "mixed"
-    TOO_FEW_SIGNATURES = "too_few_signatures"
-    OVERSIZED = "oversized"
-    UNKNOWN_TARGET = "unknown_target"
-    WRONG_LIST = "wrong_list"
-    ROOT_UNUSABLE = "root_unusable"
-    NOT_SIGNED = "not_signed"
-    NOT_ENCRYPTED = "not_encrypted"
-    IDENTITY_UNUSABLE = "identity_unusable"
-    TOO_OLD = "too_old"
-    TRANSFER = "transfer"
-    # The list.
-    NOT_UTF8 = "not_utf8"
-    EMPTY = "empty"
-    TOO_MANY_ENTRIES = "too_many_entries"
-    SERIAL_REUSED = "serial_reused"
-    QUARANTINED = "quarantined"
-    CLOCK_BEHIND = "clock_behind"
-    SELFTEST = "selftest"
-    SWAP = "swap"
-    # This host.
-    TIMED_OUT = "timed_out"
-    OUT_OF_MEMORY = "out_of_memory"
-    STATE_NOT_WRITTEN = "state_not_written"
-    STATE_UNREADABLE = "state_unreadable"
-    IMAGE_UNUSABLE = "image_unusable"
-    PROCESS = "process"
-    PROTECTED_UNREADABLE = "protected_unreadable"
-    INTERNAL = "internal"

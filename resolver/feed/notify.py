@@ -26,7 +26,7 @@ import dns.opcode
 
 from resolver.config.config import List
 from resolver.feed import lookup, tsig
-from resolver.feed.fetch.zone_stream import zone_of
+from resolver.feed.lookup import zone_of
 
 MAX_NOTICE_OCTETS: Final = 1024
 MOST_READ_A_SECOND: Final = 5

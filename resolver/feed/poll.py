@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from resolver.config.config import Config, List, Source, protected_names
-from resolver.feed import activate, approve, seed, state
+from resolver.feed import activate, approve, copies, seed, state
 from resolver.feed.audit import Audit, Event
 from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
@@ -32,7 +32,7 @@ from resolver.feed.store import Store
 from resolver.feed.transport import Access, Transport
 from resolver.feed.update import ListUpdate
 from resolver.feed.update_image import ImageUpdate
-from resolver.feed.update_zone import ZoneUpdate, forget_copies
+from resolver.feed.update_zone import ZoneUpdate
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0
@@ -169,7 +169,7 @@ class Feed:
     def recover(self) -> None:
         """Put in force every list that is saved here; OSError where the state folder cannot be used."""
         self.outbox.prepare()
-        forget_copies(self._folders, frozenset(self._lists))
+        copies.forget_lists(self._folders, frozenset(self._lists))
         for one in self:
             one.recover()
             if one.list.source.seed and one.floor is None:

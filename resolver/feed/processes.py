@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
-from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
+from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import MAX_REPLY_BYTES
 from resolver.feed.seal import Keys
 

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from resolver.feed import approve, receipt, state
 from resolver.feed.audit import Event
 from resolver.feed.enforced import EnforcedList
-from resolver.feed.messages import Reason
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.reasons import Reason
 from resolver.feed.receipt import Proof
 from resolver.feed.state import Record
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from resolver.feed import manifest, state
 from resolver.feed.manifest import Manifest, ManifestBroken
-from resolver.feed.messages import Reason
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.reasons import Reason
 from resolver.feed.seal import Keys
 from resolver.feed.update import ListUpdate
 from resolver.signed import statement

@@ -23,7 +23,8 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from resolver.feed.messages import Facts, Reason
+from resolver.feed.messages import Facts
+from resolver.feed.reasons import Reason
 
 FORMAT: Final = 1
 

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from resolver.feed import audit_details, guard, state
 from resolver.feed.audit import Event
-from resolver.feed.messages import Facts, Reason
+from resolver.feed.messages import Facts
 from resolver.feed.processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
 from resolver.feed.proof import Overtaken, ProvedList
+from resolver.feed.reasons import Reason
 from resolver.feed.state import Record
 
 CONFIRM_SECONDS: Final = 3600

@@ -20,8 +20,9 @@ from msgspec.structs import replace
 from resolver.core import entries, image
 from resolver.feed import manifest, seal, state
 from resolver.feed.audit import Event
-from resolver.feed.messages import Facts, Made, Reason
+from resolver.feed.messages import Facts, Made
 from resolver.feed.processes import Known, UpdateFailed, fetch_list, memory_file
+from resolver.feed.reasons import Reason
 from resolver.feed.state import Record, State
 from resolver.feed.update import ListUpdate
 

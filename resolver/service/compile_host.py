@@ -16,24 +16,13 @@ from typing import Final
 from resolver.config.config import Config, ConfigError
 from resolver.control import server
 from resolver.feed import poll, sandbox
-from resolver.feed.messages import Reason
+from resolver.feed.reasons import Reason, Whose
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.update import ListUpdate
 from resolver.service.enforcement import Custody
 from resolver.service.in_force import InForce
 
 _LOOK_S: Final = 5.0
-_OF_THIS_HOST: Final = frozenset(
-    (
-        Reason.UNREACHABLE,
-        Reason.TIMED_OUT,
-        Reason.OUT_OF_MEMORY,
-        Reason.STATE_NOT_WRITTEN,
-        Reason.STATE_UNREADABLE,
-        Reason.PROCESS,
-        Reason.INTERNAL,
-    )
-)
 
 
 class NotCompiled(Exception):
@@ -71,11 +60,11 @@ def compile_once(path: Path, config: Config) -> Compiled:
         raise NotCompiled(str(error)) from None
     except OSError as error:
         raise NotCompiled(f"a folder of state or fleet cannot be used: {error.strerror}") from None
-    reasons = {Reason(reason) for one in custody.feed for reason in one.failures}
+    whose = {Reason(reason).whose for one in custody.feed for reason in one.failures}
     return Compiled(
         tuple(line for one in custody.feed for line in _said(one)),
-        refused=bool(reasons - _OF_THIS_HOST) or any(one.state.held is not None for one in custody.feed),
-        failed=bool(reasons & _OF_THIS_HOST),
+        refused=bool(whose - {Whose.HOST}) or any(one.state.held is not None for one in custody.feed),
+        failed=Whose.HOST in whose,
     )
 
 

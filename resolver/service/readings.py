@@ -16,10 +16,8 @@ from resolver.count.metrics import (
     Series,
 )
 from resolver.feed.certificates import first_end
-from resolver.feed.messages import Reason
-from resolver.feed.names.guard_lines import SetAside
-from resolver.feed.names.read import Refusal
 from resolver.feed.poll import Feed
+from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.cache import Cache

@@ -18,12 +18,13 @@ from typing import Final
 from resolver.config.values import Endpoint
 from resolver.core.proxy import SIGNATURE
 from resolver.dns_client import build_query
+from resolver.feed.reserved import SELFTEST_NAME
 from resolver.query.transport import Transport
 
 SECONDS: Final = 1.0
 """For all questions together."""
 TYPES: Final = ("A", "AAAA", "HTTPS")
-ZONE: Final = "selftest.invalid"
+ZONE: Final = SELFTEST_NAME.decode()
 LOCAL_HEADER: Final = SIGNATURE + b"\x20\x00\x00\x00"
 _PATIENCE_S: Final = 0.2
 _LARGEST: Final = 65535

@@ -14,8 +14,9 @@ import pytest
 import trustme
 
 from resolver.feed.fetch.gpg import Gpg
-from resolver.feed.messages import FetchRequest, Reason
+from resolver.feed.messages import FetchRequest
 from resolver.feed.processes import FETCH_MEMORY_BYTES, memory_file
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from tests import canaries
 from tests.fakes.enforcer import Enforcer, all_bytes_below

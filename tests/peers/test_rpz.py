@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from resolver.feed import processes
 from resolver.feed.fetch import zone as source_zone
 from resolver.feed.fetch.zone_stream import Connection
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from tests import canaries
 from tests.fakes.enforcer import all_bytes_below
@@ -162,7 +163,7 @@ def test_of_a_large_zone_what_has_changed_is_asked_for(
             service.until_serial(3)
             assert dug(dig, service, "local.test") == REAL
             assert dug(dig, service, f"x.{names[7]}") == PAGE_V4
-            assert [f"serial {serial} came as what has changed" in service.said for serial in (1, 2, 3)] == [
+            assert [f"serial {serial} received as a difference (IXFR)" in service.said for serial in (1, 2, 3)] == [
                 False,
                 True,
                 True,

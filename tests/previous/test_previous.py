@@ -13,7 +13,8 @@ import pytest
 from resolver.config import config
 from resolver.core import codes
 from resolver.feed import audit, state
-from resolver.feed.messages import Facts, Reason
+from resolver.feed.messages import Facts
+from resolver.feed.reasons import Reason
 from resolver.feed.seal import load_keys
 from resolver.feed.store import Store
 from resolver.signed.metadata import Custom

@@ -25,19 +25,8 @@ READS_ITS_OWN_LIST = "authority"
 
 # Imports against the table that the next steps of the redesign remove.
 ON_THE_WAY = {
-    "resolver.cli.list_lookup": {
-        "resolver.feed.names.suffixes.DOCUMENTATION_NAMES",
-        "resolver.feed.names.suffixes.DOCUMENTATION_TLDS",
-    },
     "resolver.feed.facts": {
         f"resolver.cli.screen_list.{name}Health" for name in ("Certificate", "Decision", "List", "Release")
-    },
-    "resolver.feed.notify": {"resolver.feed.fetch.zone_stream.zone_of"},
-    "resolver.feed.update_zone": {"resolver.feed.fetch.zone_copy"},
-    "resolver.service.checks": {"resolver.feed.names.guard_lines"},
-    "resolver.service.readings": {
-        "resolver.feed.names.guard_lines.SetAside",
-        "resolver.feed.names.read.Refusal",
     },
     "resolver.service.service": {"resolver.cli.screen_service.Reloaded"},
     "resolver.service.verbs": {
@@ -67,7 +56,7 @@ OUTSIDE = {
     "cryptography": {"authority", "feed", "feed.fetch", "signed"},
     "dns": {"feed", "feed.fetch"},
     "dnslib": {"dns_client"},
-    "idna": {"cli", "feed.names"},
+    "idna": {"cli", "feed", "feed.names"},
     "minisign": {"feed.fetch"},
     "msgspec": {
         "authority",

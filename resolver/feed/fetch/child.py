@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, confine, say
 from resolver.feed.transport import NotFetched, TooLarge
 

@@ -21,7 +21,8 @@ from typing import Final
 from minisign import Error, ParseError, PublicKey, Signature
 
 from resolver.feed.fetch.child import Wanted, not_there, put, work
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access, NotFetched, Transport
 from resolver.signed import header

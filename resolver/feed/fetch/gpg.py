@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from resolver.feed.messages import Reason
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 MAX_STATUS_BYTES: Final = 2**16

@@ -25,7 +25,8 @@ from resolver import atomic_file
 from resolver.feed import manifest
 from resolver.feed.fetch.child import Wanted, not_there, put, work
 from resolver.feed.manifest import Manifest, ManifestBroken, ReleasesSaid
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access, NotFetched, Transport
 from resolver.signed import statement

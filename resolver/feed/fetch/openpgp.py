@@ -23,7 +23,8 @@ from urllib.parse import unquote, urlsplit
 
 from resolver.feed.fetch.child import Wanted, not_there, put, work
 from resolver.feed.fetch.gpg import Gpg
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access, NotFetched, Transport
 from resolver.signed import header

@@ -35,7 +35,8 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from resolver.feed.fetch import age
 from resolver.feed.fetch.child import work
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access, NotFetched, TooLarge, TooSlow, Transport
 from resolver.signed import metadata

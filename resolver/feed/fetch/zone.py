@@ -38,8 +38,10 @@ from resolver.feed.fetch.child import Wanted, contents, put, work
 from resolver.feed.fetch.zone_copy import Copy
 from resolver.feed.fetch.zone_difference import Answer
 from resolver.feed.fetch.zone_primary import Primary
-from resolver.feed.fetch.zone_stream import Connection, Cut, TooMuch, Unreachable, zone_of
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.fetch.zone_stream import Connection, Cut, TooMuch, Unreachable
+from resolver.feed.lookup import zone_of
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access
 from resolver.signed import metadata

@@ -1,19 +1,17 @@
-"""The copy of a zone that differences are applied to, sealed so that the disk has no name of it.
+"""Seal and open the copy of a zone that differences are applied to, so that the disk has no name of it.
 
-    octets  0  8   "BLRZONE1"
-            8 16   what tells one source from another
+    octets  0 24   which source it is of (feed.copies)
            24 12   nonce
            36 ..   AES-256-GCM of lines: the key of the marks, in hex, a space, and when the whole zone last came, in
-                   unix seconds; an entry each (feed.difference); empty ones up to a multiple of 65,536 octets
+                   unix seconds; an entry each (fetch.zone_difference); empty ones up to a multiple of 65,536 octets
 
 Rules:
 - Its key is made from the host's seal key for this purpose and this list alone (`seal.Keys.copy_key`).
 - Bound to it are the list, the source, the zone, the serial and the digest: a copy of anything else does not open.
-- It is opened and sealed in the fetch process only. What does not open is as if it were not there.
-- Its size tells what the entries come to in steps of 64 KiB; their number the state says as well.
+- Only the fetch process opens and seals it. A copy that does not open counts as missing.
+- Its size shows the size of the entries in steps of 64 KiB; the state shows their number, too.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -22,15 +20,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from resolver.core import transfer
+from resolver.feed.copies import HEAD_OCTETS, head_of, is_of
 
-MAGIC: Final = b"BLRZONE1"
-SOURCE_OCTETS: Final = 16
 NONCE_OCTETS: Final = 12
 PAD_OCTETS: Final = 65_536
 MARKS_OCTETS: Final = transfer.KEY_OCTETS
-
-_HEAD: Final = len(MAGIC) + SOURCE_OCTETS
-_PERSON: Final = b"zone source"
 
 
 class CopyUnusable(Exception):
@@ -46,24 +40,14 @@ class Copy:
     entries: list[bytes]
 
 
-def source_of(url: str) -> bytes:
-    """What tells the source at a url from any other."""
-    return hashlib.blake2b(url.encode(), digest_size=SOURCE_OCTETS, person=_PERSON).digest()
-
-
-def is_of(head: bytes, url: str) -> bool:
-    """Whether a copy that begins with `head` is of the source at `url`."""
-    return head[:_HEAD] == MAGIC + source_of(url)
-
-
 def binding(*, list_id: str, zone: bytes, serial: int, digest: str) -> bytes:
-    """What a copy is bound to besides its source; zone: the name in wire format."""
+    """Return what a copy is bound to apart from its source; zone: the name in wire format."""
     return b"\0".join((list_id.encode(), str(serial).encode(), digest.encode(), zone))
 
 
 def seal(copy: Copy, key: bytes, url: str, bound: bytes) -> tuple[bytes, bytes]:
-    """The file of a copy under a key of 32 octets, in two parts."""
-    head, nonce = MAGIC + source_of(url), os.urandom(NONCE_OCTETS)
+    """Return the file of a copy under a key of 32 octets, in two parts."""
+    head, nonce = head_of(url), os.urandom(NONCE_OCTETS)
     first = b"%s %d" % (copy.marks.hex().encode(), copy.whole_at)
     size = len(first) + sum(map(len, copy.entries)) + len(copy.entries) + 2
     said = b"\n".join((first, *copy.entries, b"", b"\n" * (-size % PAD_OCTETS)))
@@ -71,12 +55,12 @@ def seal(copy: Copy, key: bytes, url: str, bound: bytes) -> tuple[bytes, bytes]:
 
 
 def unseal(data: bytes, key: bytes, url: str, bound: bytes) -> Copy:
-    """The copy in a file's octets; CopyUnusable where it is not the one that is bound so."""
+    """Return the copy in a file's octets; CopyUnusable if it is not the one that is bound so."""
     if not is_of(data, url):
         raise CopyUnusable
-    nonce = data[_HEAD : _HEAD + NONCE_OCTETS]
+    nonce = data[HEAD_OCTETS : HEAD_OCTETS + NONCE_OCTETS]
     try:
-        said = AESGCM(key).decrypt(nonce, memoryview(data)[_HEAD + NONCE_OCTETS :], data[:_HEAD] + bound)
+        said = AESGCM(key).decrypt(nonce, memoryview(data)[HEAD_OCTETS + NONCE_OCTETS :], data[:HEAD_OCTETS] + bound)
     except (InvalidTag, ValueError):
         raise CopyUnusable from None
     lines = said.split(b"\n")

@@ -25,7 +25,7 @@ from resolver.core import transfer
 from resolver.feed import tsig
 from resolver.feed.fetch.zone_difference import Answer, NotATransfer
 from resolver.feed.fetch.zone_stream import Connection
-from resolver.feed.messages import Reason
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 WIRE_SHARE: Final = 8

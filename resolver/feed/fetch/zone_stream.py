@@ -11,10 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
-from urllib.parse import unquote, urlsplit
-
-import dns.exception
-import dns.name
+from urllib.parse import urlsplit
 
 from resolver.feed import lookup
 from resolver.feed.transport import Access
@@ -34,14 +31,6 @@ class Cut(Exception):
 
 class TooMuch(Exception):
     """The stream is longer than allowed."""
-
-
-def zone_of(url: str) -> dns.name.Name | None:
-    """The zone in the url of a source, None where it is no name."""
-    try:
-        return dns.name.from_text(unquote(urlsplit(url).path).strip("/").lower())
-    except dns.exception.DNSException:
-        return None
 
 
 class Connection:

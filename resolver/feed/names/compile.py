@@ -20,7 +20,8 @@ from resolver.core import entries, image
 from resolver.feed import seal, synthetic
 from resolver.feed.messages import Compiled, CompileRequest
 from resolver.feed.names import read, read_csv, read_zone, suffixes
-from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected, popular_names
+from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
+from resolver.feed.operator_names import popular_names
 from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
 
 

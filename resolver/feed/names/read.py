@@ -23,22 +23,16 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar, Final
 
 import idna
 
 from resolver.core import lines as core_lines
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF, SET_ASIDE
-from resolver.feed.names.guard_lines import Protected, SetAside
-from resolver.feed.names.suffixes import (
-    DOCUMENTATION_NAMES,
-    DOCUMENTATION_TLDS,
-    SELFTEST_NAME,
-    SPECIAL_TLDS,
-    Suffixes,
-    load,
-)
+from resolver.feed.names.guard_lines import Protected
+from resolver.feed.names.suffixes import Suffixes, load
+from resolver.feed.reasons import Refusal, SetAside
+from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS, SELFTEST_NAME, SPECIAL_TLDS
 
 MAX_LINE_NUMBERS: Final = 100
 """Numbers of refused lines kept for each reason; the counts go on."""
@@ -60,24 +54,6 @@ _FLAGS: Final = {
     b"*.": BLOCK_BELOW.to_bytes(2, "little"),
     b"!*.": EXCEPT_BELOW.to_bytes(2, "little"),
 }
-
-
-class Refusal(StrEnum):
-    """Why a line is refused; a metric's label."""
-
-    URL = "url"
-    ADDRESS = "address"
-    ROOT = "root"
-    TLD = "tld"
-    ICANN_SUFFIX = "icann_suffix"
-    MALFORMED = "malformed"
-    TOO_LONG = "too_long"
-    RESERVED = "reserved"
-    NOT_RESERVED = "not_reserved"
-    SELFTEST = "selftest"
-    TRIGGER = "trigger"
-    ACTION = "action"
-    DISAGREES = "disagrees"
 
 
 class ReadError(Exception):

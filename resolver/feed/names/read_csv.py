@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import idna
 
 from resolver.feed.names.guard_lines import Protected
-from resolver.feed.names.read import MAX_LINE_NUMBERS, Entries, ReadError, Refusal, read
+from resolver.feed.names.read import MAX_LINE_NUMBERS, Entries, ReadError, read
 from resolver.feed.names.suffixes import Suffixes
+from resolver.feed.reasons import Refusal
 
 _BLANKS: Final = b" \t\r"
 _MARKERS: Final = b"=!#"

@@ -9,8 +9,9 @@ Rules:
 from typing import Final
 
 from resolver.feed.names.guard_lines import Protected
-from resolver.feed.names.read import Entries, Reader, Refusal, read
+from resolver.feed.names.read import Entries, Reader, read
 from resolver.feed.names.suffixes import Suffixes
+from resolver.feed.reasons import Refusal
 
 _EQUALS: Final = ord("=")
 _STAR: Final = ord("*")

@@ -1,24 +1,15 @@
-"""Names that no list may hold: suffixes under which strangers register, and reserved names.
+"""Read the Public Suffix List: suffixes under which strangers register, and which no list may hold.
 
 Rules:
-- An ICANN suffix is a name of the ICANN section of the Public Suffix List: a rule itself, the name above a
-  wildcard, or any name directly below one that no exception rule spares. The private section is kept apart: what
-  stands there is no suffix to refuse.
-- `DOCUMENTATION` names are what a demonstration list is made of (RFC 2606, RFC 6761); a production list has
-  none.
-- `SPECIAL` top-level names never belong into a list: they are answered on the spot (RFC 6761, 6762, 7686,
-  8375, 9476).
+- An ICANN suffix is a name of the ICANN section: a rule itself, the name above a wildcard, or any name directly below
+  a wildcard that no exception rule spares.
+- Names of the private section are kept apart: a list may hold them.
 """
 
 from typing import Final, NamedTuple
 
 import idna
 import publicsuffixlist
-
-DOCUMENTATION_TLDS: Final = frozenset({b"test", b"example", b"invalid"})
-DOCUMENTATION_NAMES: Final = (b"example.com", b"example.net", b"example.org")
-SPECIAL_TLDS: Final = frozenset({b"localhost", b"local", b"onion", b"arpa", b"alt", b"internal"})
-SELFTEST_NAME: Final = b"selftest.invalid"
 
 _BEGIN: Final = "// ===BEGIN ICANN DOMAINS==="
 _END: Final = "// ===END ICANN DOMAINS==="

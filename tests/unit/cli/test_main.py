@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-import resolver
+from resolver import __version__
 from resolver.cli import main, screen_service, terminal
 from resolver.config.config import Control
 from resolver.control import server
@@ -87,7 +87,7 @@ def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "resolver", "--version"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, f"blocklist-resolver {resolver.__version__}\n")
+    assert (done.returncode, done.stdout) == (0, f"blocklist-resolver {__version__}\n")
 
 
 @pytest.mark.parametrize(

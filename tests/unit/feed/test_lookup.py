@@ -91,3 +91,8 @@ def test_without_upstreams_the_system_is_asked(monkeypatch: pytest.MonkeyPatch) 
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 0))] * 2
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert lookup.addresses(HOST, (), 9.0) == ("192.0.2.7",)
+
+
+def test_the_zone_is_the_path_of_the_url() -> None:
+    assert str(lookup.zone_of("tls://ns.example:853/RPZ.Example.")) == "rpz.example."
+    assert lookup.zone_of("dns://192.0.2.1/a..b") is None

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from resolver.feed import guard, messages
-from resolver.feed.names import read
+from resolver.feed import messages
 from resolver.signed.metadata import Custom
 
 FACTS = messages.Facts(
@@ -25,12 +24,3 @@ def test_facts_come_back_as_they_went() -> None:
 def test_facts_of_another_shape_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**msgspec.to_builtins(FACTS), **change}, messages.Facts)
-
-
-def test_every_reason_of_read_is_a_reason_of_an_update() -> None:
-    assert {"not_utf8", "empty", "too_many_entries"} <= set(messages.Reason)
-
-
-def test_labels_of_metrics_are_words() -> None:
-    for label in [*messages.Reason, *guard.Hold, *read.Refusal]:
-        assert label.replace("_", "").isalnum()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from resolver.feed import processes
-from resolver.feed.messages import CompileRequest, Reason
+from resolver.feed.messages import CompileRequest
+from resolver.feed.reasons import Reason
 from tests.unit.feed.names.test_compile import request
 
 pytestmark = pytest.mark.asyncio

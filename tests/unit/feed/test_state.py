@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.feed import state
-from resolver.feed.messages import Facts, Reason
+from resolver.feed.messages import Facts
+from resolver.feed.reasons import Reason
 from resolver.feed.state import Floor, Held, Record, State
 from resolver.signed.metadata import Custom
 

@@ -66,7 +66,7 @@ def test_a_protected_name_may_be_written_as_people_do() -> None:
     [
         (None, "cannot be read: No such file or directory"),
         (b"good.test\n\xff\n", "not UTF-8"),
-        ("# a comment\ngood.test\n\u00fc..test\n".encode(), "line 3 holds what is no domain name"),
+        ("# a comment\ngood.test\n\u00fc..test\n".encode(), "line 3 does not hold a domain name"),
     ],
 )
 def test_a_file_of_popular_names_is_looked_at(data: bytes | None, said: str, tmp_path: Path) -> None:

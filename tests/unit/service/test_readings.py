@@ -14,9 +14,7 @@ from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_BOUNDS_S, EXCHANGE_SUM, METRICS, PREFIX, Series, of_beat
 from resolver.count.publish import Publisher
 from resolver.feed import activate, poll
-from resolver.feed.messages import Reason
-from resolver.feed.names.guard_lines import SetAside
-from resolver.feed.names.read import Refusal
+from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.cache import Cache

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from resolver.feed import approve, decide
-from resolver.feed.messages import Reason
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.reasons import Reason
 from resolver.service import verbs_list
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer

@@ -10,8 +10,9 @@ import pytest
 
 from resolver.feed import sandbox
 from resolver.feed.fetch import child
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.processes import memory_file
+from resolver.feed.reasons import Reason
 from resolver.feed.transport import NotFetched, TooLarge, TooSlow
 from resolver.signed.metadata import Custom
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from resolver.feed import processes
 from resolver.feed.fetch import file as source_file
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from tests.fakes.https import Server
 

@@ -3,7 +3,7 @@
 import pytest
 
 from resolver.feed.fetch import gpg
-from resolver.feed.messages import Reason
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 KEY = "11E6EF680BF2136B8C707DD86D987CA4C8B84173"

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from resolver.feed import processes
 from resolver.feed.fetch import openpgp as source_openpgp
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 NOW = 1795608000.0

@@ -15,7 +15,8 @@ from tuf.api import exceptions as tuf
 
 from resolver.feed import processes
 from resolver.feed.fetch import tuf as source_tuf
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from resolver.feed.transport import Access, Transport
 from tests.fakes.authority import DAY, Authority, names

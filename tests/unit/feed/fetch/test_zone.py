@@ -15,7 +15,8 @@ from resolver.feed import processes
 from resolver.feed.fetch import zone as source_zone
 from resolver.feed.fetch import zone_copy
 from resolver.feed.fetch.child import contents
-from resolver.feed.messages import Facts, FetchRequest, Reason
+from resolver.feed.messages import Facts, FetchRequest
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from resolver.signed.metadata import MAX_SERIAL
 from tests.fakes.primary import KEY, OTHER, ZONE, Primary, Record, key_file, message, signed, soa

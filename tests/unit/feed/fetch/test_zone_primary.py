@@ -9,7 +9,7 @@ import pytest
 from resolver.feed.fetch.zone_difference import Answer
 from resolver.feed.fetch.zone_primary import Primary
 from resolver.feed.fetch.zone_stream import Connection
-from resolver.feed.messages import Reason
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from resolver.feed.transport import Access
 from resolver.feed.tsig import NotVerified

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from resolver.feed.fetch.zone_stream import Connection, Cut, TooMuch, Unreachable, zone_of
+from resolver.feed.fetch.zone_stream import Connection, Cut, TooMuch, Unreachable
 from resolver.feed.transport import Access
 
 Serve = Callable[[socket.socket], None]
@@ -166,8 +166,3 @@ def test_a_client_certificate_is_shown(ca: trustme.CA, tmp_path: Path) -> None:
 def test_files_that_cannot_be_read_reach_nobody(tmp_path: Path) -> None:
     with listening(sending(b"")) as port, pytest.raises(Unreachable):
         Connection(f"tls://127.0.0.1:{port}/zone", Access(ca=str(tmp_path / "none")), 10)
-
-
-def test_the_zone_is_the_path_of_the_url() -> None:
-    assert str(zone_of("tls://ns.example:853/RPZ.Example.")) == "rpz.example."
-    assert zone_of("dns://192.0.2.1/a..b") is None

@@ -12,9 +12,10 @@ import pytest
 from resolver.core import image, siphash
 from resolver.core.codes import NEW
 from resolver.feed import processes, seal
-from resolver.feed.messages import Compiled, CompileRequest, Reason
+from resolver.feed.messages import Compiled, CompileRequest
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import read
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from tests.fakes.enforcer import wire
 

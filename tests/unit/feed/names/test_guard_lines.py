@@ -5,8 +5,9 @@ import re
 import pytest
 
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, SET_ASIDE
-from resolver.feed.names import guard_lines, read, suffixes
-from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected, ascii_name, names_in
+from resolver.feed.names import read, suffixes
+from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
+from resolver.feed.operator_names import ascii_name, names_in
 
 PSL = suffixes.load()
 SHIPPED = INFRASTRUCTURE.read_text("ascii")
@@ -196,23 +197,3 @@ def test_the_shipped_list() -> None:
 )
 def test_clouds_and_delivery_networks_are_set_aside_whoever_tells_of_them(name: str) -> None:
     assert GUARD.reason(name.encode()) in ("private_suffix", "infrastructure")
-
-
-@pytest.mark.parametrize("text", ["", " ", "."])
-def test_no_name(text: str) -> None:
-    with pytest.raises(ValueError, match="no name"):
-        ascii_name(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "can"),
-    [("shop.test", True), ("Bücher.test.", True), ("com", True), ("a b.test", False), ("*.test", False), ("", False)]
-    + [(one, False) for one in ("192.0.2.53", "2001:db8::53", "https://isp.test", "=isp.test", "a..test")],
-)
-def test_only_a_name_can_be_protected(text: str, can: bool) -> None:
-    assert guard_lines.can_be_protected(text) is can
-
-
-def test_the_first_line_without_a_name_is_told() -> None:
-    assert guard_lines.fault_of_popular("# top\n1,shop.test\nother.test\n") == ""
-    assert guard_lines.fault_of_popular("shop.test\nü..test\nö..test\n") == "line 2 holds what is no domain name"
