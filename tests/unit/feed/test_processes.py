@@ -11,7 +11,7 @@ from resolver.feed import processes
 from resolver.feed.messages import CompileRequest, Reason
 from tests.unit.feed.names.test_compile import request
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.loops, pytest.mark.processes]
 
 
 @pytest.fixture

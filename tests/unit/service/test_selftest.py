@@ -12,7 +12,7 @@ import pytest
 from resolver.config.values import Endpoint
 from resolver.service import selftest
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.loops]
 LABEL = b"a" * 26
 
 
