@@ -95,7 +95,7 @@ def _write(handle: int, data: bytes | bytearray) -> None:
 
 
 def protected_of(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
-    """Return the names for which lines are set aside; Failed if the operator's file cannot be read or holds no names."""
+    """Return what lines are set aside for; Failed if the operator's file is unreadable or holds what is no name."""
     try:
         popular = popular_names(Path(request.popular)) if request.popular else ""
         return Protected(request.protected, INFRASTRUCTURE.read_text("ascii"), popular, psl)
