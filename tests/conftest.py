@@ -24,8 +24,11 @@ left_out: list[str] = []
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every asynchronous test runs on both loops that the service may run on."""
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    """Run an asynchronous test on uvloop, which the service runs on; a test about the loop also on asyncio's own, which
+    the service falls back to."""
+    if item.get_closest_marker("loops"):
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(tryfirst=True)

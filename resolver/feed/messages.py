@@ -121,6 +121,13 @@ class CompileRequest(_Message, frozen=True):
     keep_new: bool = False
     approved: bool = False
 
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """Every descriptor that is inherited."""
+        return tuple(
+            one for one in (self.list_fd, self.output, self.keys, self.previous, self.lines) if one >= 0
+        )
+
 
 class Compiled(_Message, frozen=True):
     """Counts of an image; lines refused and set aside by reason, and the numbers of the first ones. exceptions: of the

@@ -148,8 +148,7 @@ async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bo
 
 async def compile_list(request: CompileRequest, seconds: float = COMPILE_SECONDS) -> Compiled:
     """Counts of the image that now is in `request.output`; UpdateFailed otherwise."""
-    handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
-    async with _child("resolver.feed.names.compile", tuple(fd for fd in handles if fd >= 0), seconds) as child:
+    async with _child("resolver.feed.names.compile", request.handles, seconds) as child:
         return _part(await _ask(child, msgspec.json.encode(request)), "compiled", Compiled)
 
 

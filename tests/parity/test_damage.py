@@ -74,27 +74,27 @@ def test_cut_after_it_was_looked_at_no_name_passes(core: cases.Core) -> None:
     assert asked == len(words) - 9
 
 
-@pytest.mark.parametrize("word", range(24))
-def test_any_bit_of_the_header_changed_it_is_refused(core: cases.Core, word: int) -> None:
-    for bit in range(64):
+def test_any_bit_of_the_header_changed_it_is_refused(core: cases.Core) -> None:
+    for bit in range(8 * HEADER):
         octets = bytearray(IMAGE)
-        octets[8 * word + bit // 8] ^= 1 << bit % 8
+        octets[bit // 8] ^= 1 << bit % 8
         with pytest.raises(core("image").ImageMalformed):
             core("image").view(octets)
 
 
-@pytest.mark.parametrize("word", range(24))
-def test_a_header_changed_after_it_was_looked_at_lets_no_name_pass(core: cases.Core, word: int) -> None:
-    octets = bytearray(IMAGE)
-    words = core("image").view(octets)
+def test_a_header_changed_after_it_was_looked_at_lets_no_name_pass(core: cases.Core) -> None:
     policy, name, verdict = core("policy"), core("name").Name(), core("policy").Verdict()
     replies = core("reply").Replies(codes.ANSWER_NODATA, statute=True)
-    generation = policy.Generation(1, wires.KEY, [policy.Member(words, replies, slot=0)])
-    for value in (0, 1, words[word] ^ 1, words[word] ^ 1 << 63, (1 << 64) - 1):
-        memoryview(octets).cast("Q")[word] = value
-        for listed in NAMES[::20]:
-            core("name").unfold(listed, 0, len(listed), name)
-            assert policy.decide(generation, name, 1, verdict) == (codes.ASK if word == 1 else codes.BLOCK)
+    for word in range(HEADER // 8):
+        octets = bytearray(IMAGE)
+        words = core("image").view(octets)
+        generation = policy.Generation(1, wires.KEY, [policy.Member(words, replies, slot=0)])
+        for value in (0, 1, words[word] ^ 1, words[word] ^ 1 << 63, (1 << 64) - 1):
+            memoryview(octets).cast("Q")[word] = value
+            for listed in NAMES[::20]:
+                core("name").unfold(listed, 0, len(listed), name)
+                said = policy.decide(generation, name, 1, verdict)
+                assert said == (codes.ASK if word == 1 else codes.BLOCK), (word, value)
 
 
 @pytest.mark.parametrize("start", range(0, len(IMAGE) - HEADER, (len(IMAGE) - HEADER) // 8))

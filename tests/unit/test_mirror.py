@@ -3,12 +3,10 @@
 import tomllib
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "resolver"
 UNIT = ROOT / "tests" / "unit"
-MAX_LINES = 400
+MAX_LINES = 600
 
 # Modules without a test file of their own, each with the reason.
 WITHOUT_TEST = {
@@ -18,22 +16,22 @@ WITHOUT_TEST = {
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 TESTS = sorted(path.relative_to(UNIT) for path in UNIT.rglob("test_*.py"))
 
+# What a signal handler runs can be no Python; resolver/service/host/crash.py is its face, and has the test.
+IN_C = {"resolver.service.host._crash": "resolver/service/host/_crash.c"}
+
 # Tests of the house itself, not of one module.
 OF_THE_HOUSE = {"test_imports.py", "test_mirror.py", "test_words.py"}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_every_module_has_its_test(module: Path) -> None:
-    if str(module) in WITHOUT_TEST:
-        return
-    assert (UNIT / module.parent / f"test_{module.name}").is_file()
+def test_every_module_has_its_test() -> None:
+    wanted = [module for module in MODULES if str(module) not in WITHOUT_TEST]
+    assert [module for module in wanted if not (UNIT / module.parent / f"test_{module.name}").is_file()] == []
 
 
-@pytest.mark.parametrize("test", TESTS, ids=str)
-def test_every_test_has_its_module(test: Path) -> None:
-    if str(test) in OF_THE_HOUSE:
-        return
-    assert (PACKAGE / test.parent / test.name.removeprefix("test_")).is_file()
+def test_every_test_has_its_module() -> None:
+    mirrors = [test for test in TESTS if str(test) not in OF_THE_HOUSE]
+    modules = {test: PACKAGE / test.parent / test.name.removeprefix("test_") for test in mirrors}
+    assert [test for test, module in modules.items() if not module.is_file()] == []
 
 
 def test_exceptions_are_of_modules_that_exist_and_have_no_test() -> None:
@@ -42,18 +40,12 @@ def test_exceptions_are_of_modules_that_exist_and_have_no_test() -> None:
         assert not (UNIT / Path(name).parent / f"test_{Path(name).name}").exists()
 
 
-@pytest.mark.parametrize(
-    "path",
-    # The .c files further down are Cython's.
-    [*sorted(path for kind in ("py", "pyx", "pxd", "h") for path in PACKAGE.rglob(f"*.{kind}")), *PACKAGE.glob("*.c")],
-    ids=str,
-)
-def test_no_file_is_too_long_to_read(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_LINES
-
-
-# What a signal handler runs can be no Python; resolver/service/host/crash.py is its face, and has the test.
-IN_C = {"resolver.service.host._crash": "resolver/service/host/_crash.c"}
+def test_no_file_is_too_long_to_read() -> None:
+    # Other .c files are Cython's.
+    sources = [path for kind in ("py", "pyx", "pxd", "h") for path in PACKAGE.rglob(f"*.{kind}")]
+    sources += [ROOT / path for path in IN_C.values()]
+    lines = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in sources}
+    assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
 
 
 def test_every_typed_module_of_core_is_compiled_and_none_is_optional() -> None:

@@ -12,6 +12,8 @@ from resolver import quiet_http
 from resolver.quiet_http import Bounds, QuietServer
 from tests.unit.wire import exchange
 
+pytestmark = pytest.mark.loops
+
 CANARY = b"canary.example"
 PLAIN = Bounds(connections=50, idle_s=30, age_s=30)
 

@@ -72,15 +72,6 @@ def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> t
     return counts, made, line_of
 
 
-def _protected(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
-    """What lines are set aside for; Failed where the operator's file cannot be read or holds what is no name."""
-    try:
-        popular = popular_names(Path(request.popular)) if request.popular else ""
-        return Protected(request.protected, INFRASTRUCTURE.read_text("ascii"), popular, psl)
-    except (OSError, ValueError):
-        raise Failed("protected_unreadable") from None
-
-
 def _contents(handle: int) -> bytes:
     with os.fdopen(handle, "rb", closefd=False) as file:
         file.seek(0)
@@ -104,13 +95,18 @@ def _write(handle: int, data: bytes | bytearray) -> None:
         rest = rest[os.write(handle, rest) :]
 
 
-def _work() -> None:
-    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
-    psl = suffixes.load()
-    protected = _protected(request, psl)
-    handles = (request.list_fd, request.output, request.keys, request.previous, request.lines)
-    confine(request.parent, request.memory_bytes, *handles)
-    open_nothing()
+def protected_of(request: CompileRequest, psl: suffixes.Suffixes) -> Protected:
+    """Return what lines are set aside for; Failed if the operator's file is unreadable or holds what is no name."""
+    try:
+        popular = popular_names(Path(request.popular)) if request.popular else ""
+        return Protected(request.protected, INFRASTRUCTURE.read_text("ascii"), popular, psl)
+    except (OSError, ValueError):
+        raise Failed("protected_unreadable") from None
+
+
+def make(request: CompileRequest, psl: suffixes.Suffixes, protected: Protected) -> Compiled:
+    """Write the sealed image and the lines of the list to the descriptors of `request`; return the counts. Failed if
+    the list is refused whole."""
     both = os.read(request.keys, seal.DIGEST_KEY_BYTES + seal.SEAL_KEY_BYTES)
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
     if os.fstat(request.list_fd).st_size == 0:
@@ -123,8 +119,18 @@ def _work() -> None:
     if request.lines >= 0:
         _write(request.lines, line_of)
     os.fsync(request.output)
-    say({"compiled": msgspec.to_builtins(counts)})
+    return counts
+
+
+def work() -> None:
+    """Serve the one request of this process."""
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=CompileRequest)
+    psl = suffixes.load()
+    protected = protected_of(request, psl)
+    confine(request.parent, request.memory_bytes, *request.handles)
+    open_nothing()
+    say({"compiled": msgspec.to_builtins(make(request, psl, protected))})
 
 
 if __name__ == "__main__":
-    sys.exit(run(_work))
+    sys.exit(run(work))

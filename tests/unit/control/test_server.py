@@ -17,6 +17,8 @@ import pytest
 from resolver.config.config import ConfigError, Control
 from resolver.control import server as control
 
+pytestmark = pytest.mark.loops
+
 CANARY = "canary-7f3a.test"
 NO_GROUP = "no-such-group"
 

@@ -29,10 +29,10 @@ def test_reference(core: Core, length: int) -> None:
     assert digest(core, bytes(range(length))) == VECTORS[length]
 
 
-@pytest.mark.parametrize("length", range(40))
-def test_a_range_hashes_like_a_copy_of_it(core: Core, length: int) -> None:
+def test_a_range_hashes_like_a_copy_of_it(core: Core) -> None:
     data = bytes(range(100, 160))
-    assert digest(core, data, 7, 7 + length) == digest(core, data[7 : 7 + length])
+    for length in range(40):
+        assert digest(core, data, 7, 7 + length) == digest(core, data[7 : 7 + length]), length
 
 
 def test_nothing_after_the_end_is_hashed(core: Core) -> None:

@@ -12,7 +12,7 @@ from resolver.feed.messages import CompileRequest
 from resolver.feed.reasons import Reason
 from tests.unit.feed.names.test_compile import request
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.loops, pytest.mark.processes]
 
 
 @pytest.fixture

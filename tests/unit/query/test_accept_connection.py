@@ -13,6 +13,8 @@ from tests.unit.query.clients import bounds, listening
 from tests.unit.query.parts import until
 from tests.unit.query.senders import LARGE, asks, framed
 
+pytestmark = pytest.mark.loops
+
 SELF = client_octets("127.0.0.1")
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 NAMED = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([198, 51, 100, 7]) + bytes(4) + b"\0\0\0\x35"

@@ -17,6 +17,8 @@ from tests.parity.cases import of
 from tests.unit.query.parts import until
 from tests.unit.query.senders import Answers, asks, quiet
 
+pytestmark = pytest.mark.loops
+
 LOOPBACK = Endpoint("127.0.0.1", 0)
 LOOPBACK_V6 = Endpoint("::1", 0)
 

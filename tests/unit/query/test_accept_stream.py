@@ -25,6 +25,8 @@ from tests.unit.query.clients import LOOPBACK, bounds, listening
 from tests.unit.query.parts import House, query, reply_of, tables, until
 from tests.unit.query.senders import LARGE, Answers, asks, framed, quiet
 
+pytestmark = pytest.mark.loops
+
 
 @pytest.mark.asyncio
 async def test_answers_come_as_they_are_ready() -> None:

@@ -13,6 +13,8 @@ from resolver.query.forward_datagram import Datagrams, Refused
 from tests.fakes.upstream import HOST, Upstream, Way, records, serve
 from tests.unit.query.parts import open_sockets, query, until
 
+pytestmark = pytest.mark.loops
+
 TABLE = records({("open.test", "A"): ["198.51.100.7"]})
 
 

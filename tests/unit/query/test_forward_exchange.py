@@ -16,6 +16,8 @@ from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
 from tests.unit.query.parts import query, reply_of, until
 
+pytestmark = pytest.mark.loops
+
 
 @pytest.mark.asyncio
 async def test_what_is_lost_is_sent_again_from_another_port_and_under_another_id() -> None:

@@ -19,6 +19,8 @@ from tests.fakes.upstream import Upstream, Way, serve
 from tests.unit.query.forwarding import TABLE, asking, at, closed_port, exchange, parsed
 from tests.unit.query.parts import query, until
 
+pytestmark = pytest.mark.loops
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:

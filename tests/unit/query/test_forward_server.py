@@ -20,6 +20,8 @@ from tests.fakes.upstream import HOST, Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, exchange, parsed
 from tests.unit.query.parts import query, until
 
+pytestmark = pytest.mark.loops
+
 
 def one_server(timeout_s: float = 2) -> Server:
     return Server(Endpoint("192.0.2.1", 53), Wheel(), timeout_s)

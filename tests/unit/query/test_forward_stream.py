@@ -9,6 +9,8 @@ from resolver.config.values import Endpoint
 from resolver.query.forward_stream import ask_by_stream
 from tests.unit.query.parts import open_sockets, query, reply_of, until
 
+pytestmark = pytest.mark.loops
+
 ASKED = query("open.test")
 REPLY = reply_of(ASKED, ["open.test. 300 A 198.51.100.7"]).to_wire()
 FRAMED = len(REPLY).to_bytes(2, "big") + REPLY

@@ -8,6 +8,8 @@ import pytest
 from resolver.query.forward_wheel import TICK_S, Wheel
 from tests.unit.query.parts import until
 
+pytestmark = pytest.mark.loops
+
 
 class Sleeper:
     """Notes when it is woken."""

@@ -48,12 +48,12 @@ def test_the_verdict_tells_which_list_answers() -> None:
         assert recheck.verdict.slot == slot
 
 
-@pytest.mark.parametrize("cut", range(1, 60))
-def test_a_reply_that_does_not_end_where_it_should_asks(cut: int) -> None:
+def test_a_reply_that_does_not_end_where_it_should_asks() -> None:
     octets = reply_of(query("open.test", edns=False), ["open.test." + A, "open.test." + A[:-1] + "8"]).to_wire()
-    recheck = Recheck()
-    assert recheck.judge(generation(1, LISTS), bytearray(octets[:-cut]), ALL_LISTS) == Judged(codes.ASK, codes.ASK)
-    assert recheck.judge(generation(1, LISTS), bytearray(octets) + b"\0" * cut, ALL_LISTS).for_all == codes.ASK
+    for count in range(1, 60):
+        cut, more = Recheck(), Recheck()
+        assert cut.judge(generation(1, LISTS), bytearray(octets[:-count]), ALL_LISTS) == Judged(codes.ASK, codes.ASK)
+        assert more.judge(generation(1, LISTS), bytearray(octets) + b"\0" * count, ALL_LISTS).for_all == codes.ASK
 
 
 @pytest.mark.parametrize("scope", [0, 1, ALL_LISTS])

@@ -13,7 +13,7 @@ from resolver.config.values import Endpoint
 from resolver.query.transport import Transport
 from resolver.service import selftest
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.loops]
 LABEL = b"a" * 26
 
 

@@ -15,6 +15,8 @@ from tests.journeys.processes import Site, asked
 from tests.journeys.running import HOST
 from tests.unit.query.parts import until
 
+pytestmark = pytest.mark.loops
+
 CANARY = "canary-7f3a.test"
 
 

@@ -163,7 +163,7 @@ from resolver.feed.names import compile as compiling, read
 from resolver.feed import sandbox
 def read_(*a, **k): raise ValueError({CANARY.decode()!r})
 read.read = read_
-sys.exit(sandbox.run(compiling._work))
+sys.exit(sandbox.run(compiling.work))
 """
     handle, keys = (
         processes.memory_file("list", CANARY + b".test"),
