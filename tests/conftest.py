@@ -12,6 +12,8 @@ import hypothesis
 import pytest
 import uvloop
 
+from tests.own_coverage import OwnCoverage
+
 PEERS_DIRECTORY = "tests/peers/"
 
 hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
@@ -19,6 +21,17 @@ hypothesis.settings.register_profile("deep", max_examples=100_000, deadline=None
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 left_out: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test` gives it."""
+    parser.addoption("--own-coverage", action="store_true", help="fail where a unit test does not cover its own module")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure coverage only where it is wanted: it needs whole files of tests, and takes time."""
+    if config.getoption("--own-coverage"):
+        config.pluginmanager.register(OwnCoverage(), "own_coverage")
 
 
 def pytest_asyncio_loop_factories(

@@ -184,19 +184,13 @@ def test_the_other_statements() -> None:
     text = section("## What the operator may override")
     about = release.Covered(list="x", serial=1, digest="")
     one = release.Release(number=1, covered=(about,), uid=0, reason="", at=0, until=0, image="", digest_key="")
-    told = release.Releases._statement(_Host(), one, about)  # type: ignore[arg-type]  # all that it asks of its host
+    told = release.statement_of("x", one, about)
     assert keys_of(text.partition('{"kind": "release"')[2].partition("}")[0]) == list(told)[1:]
     made = fleet_receipts.made(record(7), fleet_receipts.Reports({"a": 1}, 1), list_id="x", host="x", at=0)
     assert (
         keys_of(text.partition('{"kind": "fleet receipt"')[2].partition("}")[0] + '}, "tested": "caveat":')
         == (list(made)[1:])
     )
-
-
-class _Host:
-    """A host of releases by its name."""
-
-    _host = "x"
 
 
 def test_every_reason_is_told() -> None:
@@ -217,7 +211,7 @@ def test_the_limits_are_those_of_the_code() -> None:
             assert f"{number:,g}" in text or f"{int(number):,}" in text, number
 
     mib = 2**20
-    told(config.MAX_TARGET_BYTES / mib, config.MAX_ENTRIES, read._MAX_LINE_BYTES, read.MAX_LINE_NUMBERS)
+    told(config.MAX_TARGET_BYTES / mib, config.MAX_ENTRIES, read.MAX_LINE_BYTES, read.MAX_LINE_NUMBERS)
     told(config.MAX_TARGET_BYTES * 3 / 2 / mib, header.MAX_FIRST_LINE, source_file.MAX_SIGNATURE_BYTES / 1024)
     told(metadata.MAX_ROOT_BYTES, metadata.MAX_TARGETS_BYTES, metadata.MAX_SNAPSHOT_BYTES, metadata.MAX_TIMESTAMP_BYTES)
     told(metadata.MAX_ROOT_ROTATIONS, recipients.MAX_RECIPIENTS, recipients.MAX_TARGET_LETTERS, codes.MAX_LISTS)
@@ -255,7 +249,7 @@ def test_the_terms_name_keys_that_are_there() -> None:
 )
 def test_a_command_is_one(line: str) -> None:
     words = shlex.split(line)[1:]
-    assert main._parser(authority=True).parse_args(words).step == words[1]
+    assert main.parser_of(authority=True).parse_args(words).step == words[1]
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -124,6 +124,6 @@ def test_the_replay_is_synthetic_throughout_and_tells_nothing_but_what_is_export
     rows = [*replay.whole(), *replay.lists(), *replay.service(), *live]
     assert {(name, kind, label) for name, kind, label, _ in rows} <= exported
     assert all("made-up" in region.name for region in replay.REGIONS)
-    head = io.StringIO()
-    replay._head(head, "x", "gauge")
-    assert head.getvalue().startswith("# HELP blocklist_resolver_x SYNTHETIC: made up")
+    written = io.StringIO()
+    replay.head(written, "x", "gauge")
+    assert written.getvalue().startswith("# HELP blocklist_resolver_x SYNTHETIC: made up")

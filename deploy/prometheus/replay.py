@@ -292,7 +292,7 @@ def write(out: TextIO) -> None:
     _families(out, whole(), range(begin, end + 1, BEAT_S))
     _families(out, (*lists(), *service()), range(week, end + 1, BEAT_S))
     _families(out, ((name, "counter", label, value) for name, label, value in LIVE), range(week, end + 1, FINE_S))
-    _head(out, "upstream_exchange_seconds", "histogram")
+    head(out, "upstream_exchange_seconds", "histogram")
     count = steady(EXCHANGES)
     for region, instance in _instances():
         for at in range(week, end + 1, BEAT_S):
@@ -304,7 +304,7 @@ def write(out: TextIO) -> None:
                 )
             out.write(f"blocklist_resolver_upstream_exchange_seconds_count{{{instance}}} {total} {at}\n")
             out.write(f"blocklist_resolver_upstream_exchange_seconds_sum{{{instance}}} {total // 100} {at}\n")
-    _head(out, "build_info", "gauge")
+    head(out, "build_info", "gauge")
     for region, instance in _instances():
         label = f'version="0",engine="replay",definition="v1",region="{region.name}",{instance}'
         for at in range(begin, end + 1, BEAT_S):
@@ -316,7 +316,7 @@ def _families(out: TextIO, rows: Iterable[Row], moments: range) -> None:
     headed = ""
     for name, kind, label, value in rows:
         if name != headed:
-            _head(out, name, kind)
+            head(out, name, kind)
             headed = name
         suffix = "_total" if kind == "counter" else ""
         for region, instance in _instances():
@@ -329,7 +329,7 @@ def _instances() -> Iterator[tuple[Region, str]]:
         yield region, f'instance="synthetic-{number}",job="synthetic"'
 
 
-def _head(out: TextIO, name: str, kind: str) -> None:
+def head(out: TextIO, name: str, kind: str) -> None:
     out.write(f"# HELP blocklist_resolver_{name} SYNTHETIC: made up for demonstrations, nothing was counted.\n")
     out.write(f"# TYPE blocklist_resolver_{name} {kind}\n")
 
@@ -355,13 +355,13 @@ def serving(data: Path, prometheus: str = "prometheus") -> Iterator[str]:
             text=True,
         )
         try:
-            yield _address(process)
+            yield address(process)
         finally:
             process.terminate()
             process.communicate()
 
 
-def _address(process: "subprocess.Popen[str]") -> str:
+def address(process: "subprocess.Popen[str]") -> str:
     """Where a Prometheus listens, once it answers."""
     address = ""
     for line in process.stderr or ():

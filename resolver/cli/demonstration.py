@@ -134,10 +134,10 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: P
     server = Endpoint("127.0.0.1", ports.dns_port)
     print(f"blocklist-resolver {__version__}: demonstration on loopback, ready in {time.monotonic() - started:.1f} s\n")
     print(f"  {'question':<44}{'what came':<34}ok")
-    outcomes = list(_outcomes(server, ports))
-    for question, came, good in outcomes:
+    rows = list(outcomes(server, ports))
+    for question, came, good in rows:
         print(f"  {question:<44}{came:<34}{'yes' if good else 'NO'}")
-    good = all(good for *_, good in outcomes)
+    good = all(good for *_, good in rows)
     print(f"\n{'All as it should be.' if good else 'NOT as it should be: please report it.'}\n")
     print(
         f"Try:  dig @127.0.0.1 -p {ports.dns_port} blocked.test\n"
@@ -156,13 +156,13 @@ def _wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < until:
         if service.poll() is not None:
             raise Failed("The service did not start:")
-        if _http(f"http://127.0.0.1:{port}/readyz")[0] == 200:
+        if fetched(f"http://127.0.0.1:{port}/readyz")[0] == 200:
             return
         time.sleep(0.05)  # between two looks: the service is another process and tells nobody
     raise Failed(f"The service was not ready within {START_S:g} s:")
 
 
-def _http(url: str) -> tuple[int, str]:
+def fetched(url: str) -> tuple[int, str]:
     """Return status and text; status 0 where nobody answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -174,7 +174,7 @@ def _http(url: str) -> tuple[int, str]:
         return 0, ""
 
 
-def _outcomes(server: Endpoint, ports: argparse.Namespace) -> Iterator[tuple[str, str, bool]]:
+def outcomes(server: Endpoint, ports: argparse.Namespace) -> Iterator[tuple[str, str, bool]]:
     """Ask what a visitor's device would ask; yield question, what came, and whether it is right."""
     blocked = (
         ("blocked.test", "A", "udp", PAGE),
@@ -187,9 +187,9 @@ def _outcomes(server: Endpoint, ports: argparse.Namespace) -> Iterator[tuple[str
         yield f"blocked: {name} {qtype} over {over}", *_blocked(name, qtype, over, address, server)
     yield _allowed("allowed: example.com A", "example.com", server)
     yield _allowed("allowed by exception: open.shop.example A", "open.shop.example", server)
-    status, text = _http(f"http://127.0.0.1:{ports.page_port}/")
+    status, text = fetched(f"http://127.0.0.1:{ports.page_port}/")
     yield "the page", f"HTTP {status}, {len(text)} characters", status == 451 and "<h1" in text
-    yield _counted(ports.metrics_port)
+    yield counted(ports.metrics_port)
 
 
 def _blocked(name: str, qtype: str, over: str, address: str, server: Endpoint) -> tuple[str, bool]:
@@ -212,13 +212,13 @@ def _allowed(question: str, name: str, server: Endpoint) -> tuple[str, str, bool
     return question, f"{reply.rcode} from upstream", PAGE not in "".join(reply.answers)
 
 
-def _counted(port: int) -> tuple[str, str, bool]:
+def counted(port: int) -> tuple[str, str, bool]:
     """Wait for the beat: the counters show nothing before it."""
     wanted = 'blocklist_resolver_blocked_queries_total{list="demo"} 5.0'
     until = time.monotonic() + 6.0
     found: list[str] = []
     while time.monotonic() < until:
-        lines = _http(f"http://127.0.0.1:{port}/metrics")[1].splitlines()
+        lines = fetched(f"http://127.0.0.1:{port}/metrics")[1].splitlines()
         found = [line for line in lines if line.startswith("blocklist_resolver_blocked_queries_total{")]
         if wanted in found:
             break

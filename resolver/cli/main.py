@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {said}; see {self.prog} --help\n")
 
 
-def _parser(*, authority: bool) -> argparse.ArgumentParser:
+def parser_of(*, authority: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="blocklist-resolver",
         description="A DNS forwarder that enforces an authority's signed blocklist.",
@@ -248,7 +248,7 @@ def _cache_flush(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Carries out one command line (default: the process's own); returns its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
-    arguments = _parser(authority="authority" in words[:1]).parse_args(words)
+    arguments = parser_of(authority="authority" in words[:1]).parse_args(words)
     from resolver.config.config import ConfigError
 
     try:

@@ -33,7 +33,7 @@ class PutInForce(Protocol):
 
 SAMPLES: Final = 1000
 # At the load of 0.75 that an image has, so many slots hold the wanted number of entries.
-_SAMPLED_SLOTS: Final = 1400
+SAMPLED_SLOTS: Final = 1400
 _TYPE_TXT: Final = 16
 _TYPES: Final = (codes.TYPE_A, codes.TYPE_AAAA, codes.TYPE_HTTPS, _TYPE_TXT)
 _UNLISTED_ZONE: Final = b"\x07invalid\x00"
@@ -69,7 +69,7 @@ def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstratio
     if record.demonstration is not demonstration:
         raise ImageUnusable("made under other rules for reserved names")
     try:
-        view: memoryview = image.view(unseal(_read(folder / record.image), keys.seal))
+        view: memoryview = image.view(unseal(read(folder / record.image), keys.seal))
     except OSError as error:
         raise ImageUnusable(error.strerror or "not readable") from None
     except (SealBroken, image.ImageMalformed) as error:
@@ -88,7 +88,7 @@ def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstratio
     return view
 
 
-def _read(path: Path) -> memoryview:
+def read(path: Path) -> memoryview:
     """The octets of a file in memory of their own, which no dump holds; OSError where they cannot be read."""
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
@@ -107,7 +107,7 @@ def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) ->
     blocked = bytes([len(label)]) + label + image.SELFTEST_ZONE
     if any(verdict(blocked, qtype) != codes.BLOCK for qtype in _TYPES):
         raise SelfTestFailed("synthetic name")
-    found = image.digests(view, _SAMPLED_SLOTS)
+    found = image.digests(view, SAMPLED_SLOTS)
     if not found or any(image.find(view, low, high) != bits for low, high, bits in found):
         raise SelfTestFailed("digests")
     # Nothing of a list can cover a random name right below a reserved top-level name, which no list may hold.

@@ -41,7 +41,10 @@ class Seen:
 
 
 class Breaker:
-    """One list's minutes."""
+    """One list's minutes.
+
+    usual: the median of what new entries block in a minute, over a week; None until a week is known.
+    """
 
     def __init__(self) -> None:
         self.open = False
@@ -52,7 +55,7 @@ class Breaker:
         self._calm = 0
         self._week = array("I")
         self._next = 0
-        self._median: float | None = None
+        self.usual: float | None = None
 
     def look(self, total: int, seen: int, now_s: float) -> bool:
         """Whether the running minute is past its bounds, for the first time.
@@ -72,7 +75,7 @@ class Breaker:
         return True
 
     def _bound(self, seen: int) -> float:
-        return max(FLOOR, SHARE * seen, TIMES * (self._median or 0))
+        return max(FLOOR, SHARE * seen, TIMES * (self.usual or 0))
 
     def _turn(self, minute: int) -> None:
         """Note the minute that ended, and those in which nobody looked."""
@@ -84,7 +87,7 @@ class Breaker:
         for _ in range(min(minute - self._minute - 1, WEEK_MINUTES)):
             self._note(0)
         if len(self._week) == WEEK_MINUTES:
-            self._median = median(self._week)
+            self.usual = median(self._week)
 
     def _note(self, blocked: int) -> None:
         if len(self._week) < WEEK_MINUTES:

@@ -201,7 +201,7 @@ class Releases:
         self._put()
         for about in one.covered:
             try:
-                self._report(f"release-{number}-{about.list}", about.list, self._statement(one, about))
+                self._report(f"release-{number}-{about.list}", about.list, statement_of(self._host, one, about))
             except OSError:
                 _log.error("release %d: what its authority is told could not be written", number)
         return one
@@ -326,19 +326,21 @@ class Releases:
                 event, self._now(), list_id=about.list, serial=about.serial, digest=about.digest, detail=said
             )
 
-    def _statement(self, one: Release, about: Covered) -> dict[str, Any]:
-        return {
-            "kind": KIND,
-            "host": self._host,
-            "release": one.number,
-            "list": about.list,
-            "serial": about.serial,
-            "digest": about.digest,
-            "line": about.line,
-            "reason": one.reason,
-            "at": one.at,
-            "until": one.until,
-        }
+
+def statement_of(host: str, one: Release, about: Covered) -> dict[str, Any]:
+    """Return what this host reports of a release to the authority of one of the lists that it covers."""
+    return {
+        "kind": KIND,
+        "host": host,
+        "release": one.number,
+        "list": about.list,
+        "serial": about.serial,
+        "digest": about.digest,
+        "line": about.line,
+        "reason": one.reason,
+        "at": one.at,
+        "until": one.until,
+    }
 
 
 class ReleasesUnreadable(Exception):

@@ -77,8 +77,8 @@ class Rendered:
 def render(page: config.Page, *, demonstration: bool) -> Rendered:
     """Body and headers for these settings (RFC 7725); PageError where they make no page."""
     texts = {key: _text(key, getattr(page, key), demonstration) for key in _TEXTS}
-    style = _resource("stop.css")
-    html = Template(_resource(f"stop.{LANGUAGE}.html")).substitute(
+    style = resource("stop.css")
+    html = Template(resource(f"stop.{LANGUAGE}.html")).substitute(
         texts,
         style=style,
         demonstration=_DEMONSTRATION if demonstration else "",
@@ -93,7 +93,7 @@ def render(page: config.Page, *, demonstration: bool) -> Rendered:
 
 
 @cache
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
     """A file of this package, as it was at the start: a reload after an upgrade on the disk finds what it knows."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
 

@@ -89,8 +89,18 @@ class Forward:
         self._hopes = 0
         self._started = False
         self._probes = Probes()
-        self._health = tuple(Health(server, self._probes, self._choose) for server in self.servers)
+        self.health = tuple(Health(server, self._probes, self.choose) for server in self.servers)
         self._up = self.servers
+
+    @property
+    def in_flight(self) -> int:
+        """The number of exchanges that have not ended."""
+        return len(self._shared)
+
+    @property
+    def waiting(self) -> int:
+        """The number of queries that wait for them."""
+        return self._waiting
 
     def exchange(
         self,
@@ -128,7 +138,7 @@ class Forward:
 
     async def close(self) -> None:
         """End what is in flight, cancel who waits and close all sockets."""
-        for health in self._health:
+        for health in self.health:
             await health.close()
         for exchange in self._shared.values():
             exchange.cancel()
@@ -184,7 +194,7 @@ class Forward:
             self._hopes += 1
         if not self._started:
             self._started = True
-            for health in self._health:
+            for health in self.health:
                 health.start()
         exchange.start(up[0] if len(up) == 1 else min(up or self.servers, key=load))
 
@@ -196,7 +206,8 @@ class Forward:
             self._wheel.at(now + patience_s, _Patience(waiter))
         return waiter
 
-    def _choose(self) -> None:
+    def choose(self) -> None:
+        """See again which servers are up."""
         self._up = tuple(server for server in self.servers if server.up)
 
 
@@ -215,12 +226,12 @@ def local_loops(endpoints: Sequence[Endpoint], listen: Sequence[Endpoint]) -> En
     for upstream in endpoints:
         for ours in listen:
             same = upstream.port == ours.port and (":" in upstream.host) == (":" in ours.host)
-            if same and ipaddress.ip_address(ours.host).is_unspecified and _is_ours(upstream.host):
+            if same and ipaddress.ip_address(ours.host).is_unspecified and is_ours(upstream.host):
                 return upstream
     return None
 
 
-def _is_ours(host: str) -> bool:
+def is_ours(host: str) -> bool:
     """Tell whether an address is one of this host's: a socket can be bound to it.
 
     Where the system lets anybody bind any address, that tells nothing: then it is found out by the probes.

@@ -172,6 +172,11 @@ class Datagrams:
         self._mismatched = mismatched
         self._lines: list[Line | None] = [None] * SOCKETS
 
+    @property
+    def in_flight(self) -> int:
+        """The number of queries that are still known on any socket."""
+        return sum(len(line.flights) for line in self._lines if line is not None)
+
     def send(self, asking: Asking, now: float) -> tuple[Line, int]:
         """Send the query on a random socket and return where it waits; `now` is monotonic. Refused or OSError."""
         line = self._line(draw() % SOCKETS, now)

@@ -88,7 +88,10 @@ class _Probe:
 
 
 class Health:
-    """Watches one server; `changed` is called when it comes or goes."""
+    """Watches one server; `changed` is called when it comes or goes.
+
+    back_off_s: the pause before the next probe of a server that is out.
+    """
 
     def __init__(self, server: Server, probes: Probes, changed: Callable[[], None]) -> None:
         self._server = server
@@ -100,10 +103,15 @@ class Health:
         self._loops = False
         self._looped_now = False
         self._up_since = self._cleared_at = float("-inf")
-        self._back_off_s = FIRST_BACK_OFF_S
+        self.back_off_s = FIRST_BACK_OFF_S
         self._watch: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
         server.noted = self._note
+
+    @property
+    def watching(self) -> bool:
+        """True while the server is probed: it is suspected, or out."""
+        return self._watch is not None
 
     def start(self) -> None:
         """Look from now on from time to time whether the server is idle."""
@@ -116,7 +124,7 @@ class Health:
         if not self._loops:
             self._loops = True
             _log.error("upstream %s leads back to us and is not asked until it does not", self._server.endpoint)
-            self._take_out()
+            self.take_out()
 
     async def close(self) -> None:
         """End what watches."""
@@ -135,12 +143,12 @@ class Health:
             self._answered += 1
             if not self._server.up and not self._loops:
                 self._stop_watching()
-                self._bring_back()
+                self.bring_back()
             return
         self._failed += 1
         bad = len(sample) >= LEAST and self._failed >= SHARE * len(sample)
         if bad and self._server.up and time.monotonic() - self._cleared_at >= LULL_S:
-            self._look()
+            self.look()
 
     def _next_look(self, answered: int) -> None:
         delay = IDLE_S * random.uniform(0.75, 1.25)  # noqa: S311 - only keeps the probes of many processes apart
@@ -148,10 +156,11 @@ class Health:
 
     def _look_when_idle(self, answered: int) -> None:
         if self._answered == answered:
-            self._look()
+            self.look()
         self._next_look(self._answered)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Probe the server, unless it is being probed."""
         if self._watch is None:
             self._watch = asyncio.get_running_loop().create_task(self._watching())
 
@@ -170,12 +179,12 @@ class Health:
             bad += 1
             if bad == PROBES and self._server.up:
                 _log.warning("upstream %s does not answer and is taken out", self._server.endpoint)
-                self._take_out()
+                self.take_out()
         while not self._server.up:
-            await asyncio.sleep(self._back_off_s)
-            self._back_off_s = min(2 * self._back_off_s, LAST_BACK_OFF_S)
+            await asyncio.sleep(self.back_off_s)
+            self.back_off_s = min(2 * self.back_off_s, LAST_BACK_OFF_S)
             if await self._probe():
-                self._bring_back()
+                self.bring_back()
         self._watch = None
 
     async def _probe(self) -> bool:
@@ -200,13 +209,15 @@ class Health:
         await asyncio.sleep(max(0.0, started + PAUSE_S - time.monotonic()))
         return False
 
-    def _take_out(self) -> None:
+    def take_out(self) -> None:
+        """Ask the server no more, but for probes."""
         self._server.up = 0
         if time.monotonic() - self._up_since >= STEADY_S:
-            self._back_off_s = FIRST_BACK_OFF_S
+            self.back_off_s = FIRST_BACK_OFF_S
         self._changed()
 
-    def _bring_back(self) -> None:
+    def bring_back(self) -> None:
+        """Ask the server again."""
         self._server.up = 1
         self._loops = False
         self._up_since = time.monotonic()

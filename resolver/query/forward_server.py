@@ -67,7 +67,7 @@ class Server:
         self.noted: Callable[[bool], None] = _nobody
         self._window: deque[float] = deque(maxlen=WINDOW)
         self._told: list[float] = []
-        self._untold = _drawn()
+        self._untold = exchanges_till_told()
 
     def latency(self, quantile: float) -> float | None:
         """Return this quantile in seconds, of exchanges up to some time ago; None while they were few."""
@@ -86,7 +86,7 @@ class Server:
         self._window.append(seconds)
         self._untold -= 1
         if self._untold == 0:
-            self._untold = _drawn()
+            self._untold = exchanges_till_told()
             self._told = sorted(self._window)
         if not sure:
             return
@@ -101,12 +101,12 @@ class Server:
         self.failures["mismatch"] += 1
 
 
-def _drawn() -> int:
-    """Return after how many exchanges the quantiles are told anew."""
+def exchanges_till_told() -> int:
+    """Draw the number of exchanges after which the quantiles change."""
     while True:
-        drawn = USUAL_FOR_QUANTILES + _runs() - _runs()
-        if drawn >= LEAST_FOR_QUANTILES:
-            return drawn
+        number = USUAL_FOR_QUANTILES + _runs() - _runs()
+        if number >= LEAST_FOR_QUANTILES:
+            return number
 
 
 def _runs() -> int:

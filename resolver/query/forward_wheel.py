@@ -27,6 +27,11 @@ class Wheel:
         self._next = 0
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def turning(self) -> bool:
+        """True while somebody waits."""
+        return self._timer is not None
+
     def at(self, when: float, one: Waking) -> None:
         """Wake `one` at `when` (monotonic s), or at the next tick where that is past."""
         number = int(when / TICK_S) + 1

@@ -149,6 +149,11 @@ class Upstream:
             return
         raise OSError("no port is free for both transports")
 
+    @property
+    def connections(self) -> int:
+        """The number of open TCP connections."""
+        return len(self._streams)
+
     async def stop(self) -> None:
         """Close what is open and end what still waits."""
         if not (self._udp and self._elsewhere and self._tcp):

@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 Core = Literal["compiled", "plain"]
 _LAUNCHERS = {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}
 
-_CONFIGURATION = """
+CONFIGURATION = """
 [listen]
 dns = ["{host}:{dns}"]
 [upstream]
@@ -175,7 +175,7 @@ def configure(
     dns, page, metrics = ports
     path = folder / "resolver.toml"
     path.write_text(
-        _CONFIGURATION.format(
+        CONFIGURATION.format(
             host=HOST,
             dns=dns,
             page=page,

@@ -21,26 +21,26 @@ class SourceFinder(importlib.abc.MetaPathFinder):
     """Finds the modules of package `name` among the .py files of `folder`, whatever else lies there."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._name = name
+        self.name = name
         self._folder = folder
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The module's spec, None where it is none of the package's."""
-        if fullname == self._name:
+        if fullname == self.name:
             return importlib.util.spec_from_file_location(
                 fullname, self._folder / "__init__.py", submodule_search_locations=[str(self._folder)]
             )
         parent, _, name = fullname.rpartition(".")
-        if parent != self._name:
+        if parent != self.name:
             return None
         return importlib.util.spec_from_file_location(fullname, self._folder / f"{name}.py")
 
 
 def load(name: str) -> ModuleType:
     """The plain build of resolver.core.<name>."""
-    if not any(isinstance(one, SourceFinder) and one._name == PLAIN for one in sys.meta_path):
+    if not any(isinstance(one, SourceFinder) and one.name == PLAIN for one in sys.meta_path):
         sys.meta_path.insert(0, SourceFinder(PLAIN, CORE))
     return importlib.import_module(f"{PLAIN}.{name}")
 

@@ -95,9 +95,9 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
     """The control section of the configuration names its file."""
     from tests.journeys import running
 
-    text = running._CONFIGURATION.replace("growth = 100.0", "growth = 0.2")
+    text = running.CONFIGURATION.replace("growth = 100.0", "growth = 0.2")
     text = text.replace('group = ""', f'group = ""\napprovers = "{tmp_path}/office/allowed_signers"')
-    monkeypatch.setattr(running, "_CONFIGURATION", text)
+    monkeypatch.setattr(running, "CONFIGURATION", text)
     return Office(tmp_path)
 
 

@@ -123,7 +123,7 @@ def scraping(program: str, folder: Path, targets: list[str]) -> Iterator[Prometh
         text=True,
     )
     try:
-        yield Prometheus(spring.replay._address(process))
+        yield Prometheus(spring.replay.address(process))
     finally:
         process.terminate()
         process.communicate()

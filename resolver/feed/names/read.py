@@ -40,7 +40,7 @@ MAX_LINE_NUMBERS: Final = 100
 MAX_NAME_OCTETS: Final = 253
 MAX_LABEL_OCTETS: Final = 63
 
-_MAX_LINE_BYTES: Final = 4096
+MAX_LINE_BYTES: Final = 4096
 _NAME: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")
 _NUMERIC: Final = re.compile(rb"(?:[0-9]+|0x[0-9a-f]*)\Z")
 _MARK: Final = b"\xef\xbb\xbf"
@@ -263,7 +263,7 @@ class Reader:
 
     def _judge(self, line: bytes) -> bytes | Refusal:
         """The name of a line in ASCII, or why it is refused."""
-        if len(line) > _MAX_LINE_BYTES:
+        if len(line) > MAX_LINE_BYTES:
             return Refusal.TOO_LONG
         if line == b".":
             return Refusal.ROOT

@@ -125,7 +125,7 @@ class Privileges:
             os.setresuid(*[self._account.pw_uid] * 3)
         _empty_capabilities()
         sandbox.leave_no_dump()
-        kept = _kept(os.geteuid(), os.getegid(), bounded=self._account is not None)
+        kept = still_held(os.geteuid(), os.getegid(), bounded=self._account is not None)
         if kept:
             raise self._fault(_KEY, f"the kernel left us what had to go ({kept}); nothing is answered")
 
@@ -168,7 +168,7 @@ def _empty_capabilities() -> None:
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _kept(uid: int, gid: int, *, bounded: bool) -> str:
+def still_held(uid: int, gid: int, *, bounded: bool) -> str:
     """What the kernel holds of any thread that it should not: the field of /proc/PID/status, "" for nothing."""
     expected = {**_GONE, **({"CapBnd": 0} if bounded else {})}
     for thread in os.listdir("/proc/self/task"):

@@ -145,10 +145,10 @@ def test_an_answer_that_does_not_come_is_a_row_and_not_a_crash(monkeypatch: pyte
         raise dns_client.AskError("no reply")
 
     monkeypatch.setattr(dns_client, "ask", silence)
-    monkeypatch.setattr(demonstration, "_http", lambda url: (0, ""))
-    monkeypatch.setattr(demonstration, "_counted", lambda port: ("the counter", "missing", False))
+    monkeypatch.setattr(demonstration, "fetched", lambda url: (0, ""))
+    monkeypatch.setattr(demonstration, "counted", lambda port: ("the counter", "missing", False))
     ports = SimpleNamespace(dns_port=1, page_port=2, metrics_port=3)
-    rows = list(demonstration._outcomes(Endpoint(HOST, 1), ports))  # type: ignore[arg-type]  # the ports it reads
+    rows = list(demonstration.outcomes(Endpoint(HOST, 1), ports))  # type: ignore[arg-type]  # the ports it reads
     assert len(rows) == 9
     assert not any(good for *_, good in rows)
     assert rows[0][1] == "no reply"

@@ -109,14 +109,14 @@ def test_an_image_that_does_not_find_its_own_digests_fails_it(
 
 
 def test_a_large_list_is_sampled_a_thousand_times(saved: Record, tmp_path: Path) -> None:
-    assert len(image.digests(load(tmp_path, saved), activate._SAMPLED_SLOTS)) >= activate.SAMPLES
+    assert len(image.digests(load(tmp_path, saved), activate.SAMPLED_SLOTS)) >= activate.SAMPLES
 
 
 def test_an_image_is_read_into_memory_that_no_dump_holds(tmp_path: Path) -> None:
     """The kernel marks such memory `dd` (proc_pid_smaps(5))."""
     octets = bytes(range(256)) * 4096
     (tmp_path / "1.image").write_bytes(octets)
-    view = activate._read(tmp_path / "1.image")
+    view = activate.read(tmp_path / "1.image")
     (tmp_path / "1.image").write_bytes(b"other")
     assert bytes(view) == octets
     assert view.readonly
@@ -128,4 +128,4 @@ def test_an_image_is_read_into_memory_that_no_dump_holds(tmp_path: Path) -> None
 
 def test_an_empty_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "1.image").write_bytes(b"")
-    assert bytes(activate._read(tmp_path / "1.image")) == b""
+    assert bytes(activate.read(tmp_path / "1.image")) == b""

@@ -34,7 +34,7 @@ def test_after_a_week_ten_times_its_median_minute_is_allowed() -> None:
     for minute in range(WEEK_MINUTES - 1):
         one.look(minute * 5, 0, minute * 60)
         one.look(minute * 5 + 5, 0, minute * 60 + 59)
-    assert one._median is None
+    assert one.usual is None
     now, total = (WEEK_MINUTES - 1) * 60, (WEEK_MINUTES - 1) * 5
     one.look(total + 5, 0, now)
     now, total = now + 60, total + 5
@@ -60,8 +60,7 @@ def test_minutes_in_which_nobody_looked_blocked_nobody() -> None:
     one.look(0, 0, 0)
     one.look(10, 0, 1)
     one.look(10, 0, 3 * WEEK_MINUTES * 60)
-    assert len(one._week) == WEEK_MINUTES
-    assert one._median == 0
+    assert one.usual == 0
 
 
 def test_those_seen_are_counted_over_tables_that_are_replaced() -> None:

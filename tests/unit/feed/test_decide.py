@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from resolver.feed.approve import Refused, Signer
 from resolver.feed.decide import Decided, Signed
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
+from tests.unit.query.parts import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -36,6 +38,12 @@ def resolver(tmp_path: Path) -> Enforcer:
     resolver = Enforcer(authority, tmp_path / "state")
     resolver.feed.recover()
     return resolver
+
+
+def restarted_with(resolver: Enforcer, **changes: Any) -> None:
+    """Write another state, and start again from it."""
+    resolver.list.store.write_state(replace(resolver.list.state, **changes))
+    resolver.restarted()
 
 
 async def sign(resolver: Enforcer, action: Action, serial: int, person: str) -> Decided:
@@ -114,7 +122,7 @@ async def test_lines_set_aside_count_once_approved_and_over_a_renewal(resolver: 
     await resolver.list.poll()
     one = resolver.list
     record = replace(one.state.in_force, set_aside={"protected": 1}, set_aside_lines={"protected": (3,)})
-    one._write(replace(one.state, in_force=record))
+    restarted_with(resolver, in_force=record)
     await sign(resolver, Action.APPROVE_SET_ASIDE, 7, "anna")
     assert not resolver.approved
     assert (await sign(resolver, Action.APPROVE_SET_ASIDE, 7, "ben")).done
@@ -131,7 +139,7 @@ async def test_lines_set_aside_count_once_approved_and_over_a_renewal(resolver: 
 async def test_a_renewal_of_an_approved_list_stays_approved(resolver: Enforcer) -> None:
     await resolver.list.poll()
     one = resolver.list
-    one._write(replace(one.state, in_force=replace(one.state.in_force, approved=True)))
+    restarted_with(resolver, in_force=replace(one.state.in_force, approved=True))
     resolver.authority.publish(names(1000), 7, expires=2**33)
     await resolver.list.poll()
     assert resolver.approved
@@ -143,7 +151,7 @@ async def test_a_renewal_that_sets_another_number_of_lines_aside_is_approved_no_
     """Of many lines the first numbers alone are kept: they may be the same where a later line is not."""
     await resolver.list.poll()
     one = resolver.list
-    one._write(replace(one.state, in_force=replace(one.state.in_force, approved=True, set_aside={"protected": 101})))
+    restarted_with(resolver, in_force=replace(one.state.in_force, approved=True, set_aside={"protected": 101}))
     resolver.authority.publish(names(1000), 7, expires=2**33)
     await resolver.list.poll()
     assert resolver.list.state.in_force.expires == 2**33
@@ -152,9 +160,7 @@ async def test_a_renewal_that_sets_another_number_of_lines_aside_is_approved_no_
 
 async def test_suspended_entries_count_again_after_two_signatures(resolver: Enforcer) -> None:
     await resolver.list.poll()
-    one = resolver.list
-    one._write(replace(one.state, suspended=True))
-    resolver.restarted()
+    restarted_with(resolver, suspended=True)
     assert resolver.suspended
     await sign(resolver, Action.RESUME, 7, "anna")
     assert resolver.suspended
@@ -165,7 +171,7 @@ async def test_suspended_entries_count_again_after_two_signatures(resolver: Enfo
     resolver.list.surged()
     assert not resolver.list.state.suspended
     assert [event for event, _, _ in said(resolver)][-3:] == ["approved", "approved", "resumed"]
-    resolver.list._write(replace(resolver.list.state, suspended=True))
+    restarted_with(resolver, suspended=True)
     with pytest.raises(Refused, match="carried out already"):
         await sign(resolver, Action.RESUME, 7, "ben")
 
@@ -203,5 +209,4 @@ async def test_a_decision_goes_on_when_whoever_asked_has_left(resolver: Enforcer
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    await asyncio.gather(*decide._UNDER_WAY)
-    assert resolver.enforced == 7
+    await until(lambda: resolver.enforced == 7)

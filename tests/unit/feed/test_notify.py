@@ -225,7 +225,7 @@ def test_a_flood_in_the_primarys_name_is_not_read(notices: notify.Notices, monke
     loop = Loop()
     read: list[bytes] = []
     monkeypatch.setattr("asyncio.get_running_loop", lambda: loop)
-    monkeypatch.setattr(notify, "_notice", lambda packet, _: read.append(packet))
+    monkeypatch.setattr(dns.message, "from_wire", lambda packet, **_: read.append(packet))
     for _ in range(100):
         assert notices.take(notice(key=OTHER).to_wire(), PRIMARY) is None
     assert len(read) == notify.MOST_READ_A_SECOND

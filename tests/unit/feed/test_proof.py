@@ -10,6 +10,7 @@ import pytest
 from resolver.feed import audit
 from resolver.feed.approve import Refused
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.proof import PAUSE_S
 from resolver.signed import statement
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
@@ -50,7 +51,8 @@ async def test_a_receipt_comes_after_the_proof(resolver: Enforcer) -> None:
     resolver.silent = 0
     await resolver.list.prove()
     assert receipts(resolver) == {}, "not before its turn"
-    resolver.list._next_proof = 0.0
+    later = resolver.now() + PAUSE_S
+    resolver.now = lambda: later
     await resolver.list.prove()
     said = receipts(resolver)["demo-7-1"]
     assert (said["serial"], said["entries"], said["enforced"]) == (7, 3, True)

@@ -289,7 +289,7 @@ async def test_an_unforeseen_error_is_counted_and_not_told(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     resolver = begun(authority, tmp_path)
-    monkeypatch.setattr(resolver.list, "_due", lambda facts: {}["name0.test"])
+    monkeypatch.setattr("resolver.feed.state.due", lambda *_: {}["name0.test"])
     with caplog.at_level(logging.DEBUG):
         await resolver.list.poll()
     assert resolver.failures == {"internal": 1}

@@ -291,7 +291,7 @@ def test_no_text_becomes_markup_or_a_header(text: str) -> None:
 def test_both_files_are_found_beside_the_module() -> None:
     assert render_module.LANGUAGE == "en"
     for name in ("stop.css", "stop.en.html"):
-        assert render_module._resource(name).endswith("\n")
+        assert render_module.resource(name).endswith("\n")
 
 
 def test_a_page_is_made_again_when_the_package_has_gone_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,11 +95,11 @@ async def test_one_that_is_out_is_not_asked_and_where_all_are_only_a_few_try(mon
     monkeypatch.setattr(forward, "LAST_HOPES", 2)
     async with serve(TABLE) as first, serve(TABLE) as second, asking(at(first), at(second), timeout_s=SHORT_S) as one:
         one.servers[0].up = 0
-        one._choose()
+        one.choose()
         await asyncio.gather(*(exchange(one, query("open.test")) for _ in range(5)))
         assert (first.exchanges["udp"], second.exchanges["udp"]) == (0, 5)
         one.servers[1].up = 0
-        one._choose()
+        one.choose()
         first.otherwise = second.otherwise = (Way.SILENT,)
         waiting = [asyncio.ensure_future(exchange(one, query("open.test"))) for _ in range(2)]
         await until(lambda: first.exchanges["udp"] + second.exchanges["udp"] >= 7)
@@ -109,7 +109,7 @@ async def test_one_that_is_out_is_not_asked_and_where_all_are_only_a_few_try(mon
             one.exchange(packet, parsed(packet), (5, 5), told.append)
         assert failure.value.ede == codes.EDE_NO_REACHABLE_AUTHORITY
         one.refresh(packet, parsed(packet), (5, 5), told.append)
-        assert len(one._shared) == 2
+        assert one.in_flight == 2
         for task in waiting:
             with pytest.raises(Unanswered) as failure:
                 await task
@@ -206,7 +206,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_nobodys() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await until(lambda: one.servers[0].failures["refused"] == 2)
-        await until(lambda: not one._shared)
+        await until(lambda: not one.in_flight)
 
 
 @pytest.mark.asyncio
@@ -250,7 +250,7 @@ async def test_exchanges_are_counted_by_duration_and_failures_are_not() -> None:
         assert len(one.buckets) == 3
         assert 0 < one.sum_us < 3_000_000
         assert [server.outstanding for server in one.servers] == [0, 0]
-        assert one._waiting == 0
+        assert one.waiting == 0
     async with asking(closed_port()) as one:
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))

@@ -275,10 +275,11 @@ async def test_a_socket_at_which_somebody_guesses_goes_and_who_waits_is_told(mon
     monkeypatch.setattr(forward_datagram, "SOCKETS", 1)
     async with serve(TABLE) as upstream:
         before = open_sockets()
-        lines = lines_to(upstream)
+        strange: list[int] = []
+        lines = Datagrams(Endpoint(HOST, upstream.port), lambda: strange.append(1))
         upstream.script.append((Way.WRONG_ID,) * (forward_datagram.STRANGE - 1))
         first = send(lines)
-        await until(lambda: lines._lines[0] and lines._lines[0].strange == forward_datagram.STRANGE - 1)
+        await until(lambda: len(strange) == forward_datagram.STRANGE - 1)
         assert not first.guessed
         upstream.script.append((Way.WRONG_ID,))
         second = send(lines)

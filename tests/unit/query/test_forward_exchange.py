@@ -42,7 +42,7 @@ async def test_a_late_reply_to_what_was_sent_first_counts_and_the_others_are_no_
         for _ in range(30):
             await exchange(one, query("open.test"))
         assert one.servers[0].failures["mismatch"] == 0
-        await until(lambda: not any(line and line.flights for line in one.servers[0].datagrams._lines))
+        await until(lambda: not one.servers[0].datagrams.in_flight)
 
 
 @pytest.mark.asyncio

@@ -77,18 +77,18 @@ async def test_a_good_probe_clears_a_server_for_a_while() -> None:
         # Every query fails, but one who asks for the probe's name is told that it is not there.
         upstream.otherwise = (Way.SERVFAIL,)
         seen = upstream.answer
-        server, health = one.servers[0], one._health[0]
+        server, health = one.servers[0], one.health[0]
         await ask(one, LEAST - 1)
-        assert health._watch is None
+        assert not health.watching
         upstream.answer = seen
         await ask(one, 1)
-        assert health._watch is not None
+        assert health.watching
         upstream.otherwise = (Way.HONEST,)
-        await until(lambda: health._watch is None)
+        await until(lambda: not health.watching)
         assert server.up == 1
         upstream.otherwise = (Way.SERVFAIL,)
         await ask(one, 3 * LEAST)
-        assert health._watch is None, "not again so soon"
+        assert not health.watching, "not again so soon"
 
 
 @pytest.mark.asyncio
@@ -97,9 +97,9 @@ async def test_few_failures_among_many_answers_are_no_reason() -> None:
         await ask(one, SAMPLE - 15)
         upstream.otherwise = (Way.SERVFAIL,)
         await ask(one, 15)
-        assert one._health[0]._watch is None
+        assert not one.health[0].watching
         await ask(one, 5)
-        assert one._health[0]._watch is not None
+        assert one.health[0].watching
 
 
 @pytest.mark.asyncio
@@ -108,9 +108,9 @@ async def test_an_error_is_an_answer_of_one_that_lives(way: Way) -> None:
     async with serve(TABLE) as upstream, asking(at(upstream)) as one:
         upstream.otherwise = (way,)
         await ask(one, 2 * LEAST)
-        assert one._health[0]._watch is None
-        one._health[0]._look()
-        await until(lambda: one._health[0]._watch is None)
+        assert not one.health[0].watching
+        one.health[0].look()
+        await until(lambda: not one.health[0].watching)
         assert one.servers[0].up == 1
 
 
@@ -124,23 +124,23 @@ async def test_an_answered_query_brings_a_server_back_without_a_probe(monkeypatc
         upstream.otherwise = (Way.HONEST,)
         assert await ask(one, 1) == 1
         assert one.servers[0].up == 1
-        assert one._up == one.servers
+        assert one.any_up()
 
 
 @pytest.mark.asyncio
-async def test_one_that_comes_and_goes_is_asked_ever_more_rarely() -> None:
+async def test_one_that_comes_and_goes_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asking(closed_port()) as one:
-        health = one._health[0]
+        health = one.health[0]
         back_offs = []
         for _ in range(4):
-            health._take_out()
-            back_offs.append(health._back_off_s)
-            health._back_off_s = min(2 * health._back_off_s, forward_health.LAST_BACK_OFF_S)
-            health._bring_back()
+            health.take_out()
+            back_offs.append(health.back_off_s)
+            health.back_off_s = min(2 * health.back_off_s, forward_health.LAST_BACK_OFF_S)
+            health.bring_back()
         assert back_offs == pytest.approx([0.05, 0.1, 0.2, 0.2])
-        health._up_since -= forward_health.STEADY_S
-        health._take_out()
-        assert health._back_off_s == pytest.approx(0.05), "after a steady time it starts anew"
+        monkeypatch.setattr(forward_health, "STEADY_S", 0.0)
+        health.take_out()
+        assert health.back_off_s == pytest.approx(0.05), "after a steady time it starts anew"
 
 
 @pytest.mark.asyncio
@@ -148,7 +148,7 @@ async def test_the_back_off_doubles_to_its_bound(monkeypatch: pytest.MonkeyPatch
     async with asking(closed_port(), timeout_s=0.2) as one:
         await ask(one, LEAST)
         await until(lambda: not one.servers[0].up)
-        await until(lambda: one._health[0]._back_off_s == forward_health.LAST_BACK_OFF_S)
+        await until(lambda: one.health[0].back_off_s == forward_health.LAST_BACK_OFF_S)
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))
 
@@ -167,7 +167,7 @@ async def test_one_that_leads_back_to_us_is_out_until_it_does_not(caplog: pytest
                 return honest(asked)
 
             upstream.answer = answer
-            one._health[0]._look()
+            one.health[0].look()
             await until(lambda: one.servers[0].failures["loop"] == 3)
             assert one.servers[0].up == 0
             assert await ask(one, 1) == 1
@@ -183,8 +183,8 @@ async def test_one_that_leads_back_to_us_is_out_until_it_does_not(caplog: pytest
 @pytest.mark.asyncio
 async def test_only_a_probe_on_its_way_is_a_probe() -> None:
     async with serve(TABLE) as upstream, asking(at(upstream)) as one:
-        one._health[0]._look()
-        await until(lambda: one._health[0]._watch is None)
+        one.health[0].look()
+        await until(lambda: not one.health[0].watching)
         (name,) = probes_of(upstream)
         for other in (name, "open.test", f"{'a' * 26}.example"):
             assert not one.is_probe(parsed(query(other).to_wire()))

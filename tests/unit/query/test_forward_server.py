@@ -94,7 +94,7 @@ async def test_no_more_connections_than_so_many(monkeypatch: pytest.MonkeyPatch)
         most = 0
         waiting = [asyncio.ensure_future(exchange(one, query("open.test"))) for _ in range(20)]
         while not all(task.done() for task in waiting):
-            most = max(most, len(upstream._streams))
+            most = max(most, upstream.connections)
             await asyncio.sleep(0)
         assert all(task.result().answer for task in waiting)
         assert 0 < most <= 4, "two, and those that the other side has not seen end"
@@ -170,7 +170,7 @@ def test_no_single_exchange_is_seen_in_the_quantiles() -> None:
 def test_one_exchange_more_is_nearly_as_likely_between_two_changes_as_one_less(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = random.Random(7)
     monkeypatch.setattr(forward_server, "draw", lambda: draws.getrandbits(16))
-    drawn = Counter(forward_server._drawn() for _ in range(10_000))
+    drawn = Counter(forward_server.exchanges_till_told() for _ in range(10_000))
     for least in range(200, 400, 10):
         some, next_ones = (sum(drawn[start + number] for number in range(10)) for start in (least, least + 10))
         assert 0.5 < some / next_ones < 2, "ten more: e to the power of ten 32ths, and chance"

@@ -46,8 +46,7 @@ async def test_nobody_is_woken_early_and_all_are_woken_once() -> None:
     assert [len(one.woken) for one in sleepers] == [1] * len(sleepers)
     for one in sleepers:
         assert one.woken[0] >= one.due
-    assert wheel._timer is None
-    assert wheel._slots == {}
+    assert not wheel.turning
 
 
 @pytest.mark.asyncio
@@ -57,7 +56,7 @@ async def test_whoever_is_woken_may_ask_again_and_is_woken_in_a_later_tick() -> 
     wheel.at(time.monotonic(), one)
     await until(lambda: len(one.woken) == 4)
     assert one.woken[-1] - one.woken[0] >= 2 * TICK_S
-    await until(lambda: wheel._timer is None)
+    await until(lambda: not wheel.turning)
 
 
 @pytest.mark.asyncio

@@ -42,7 +42,7 @@ def test_a_page_that_cannot_be_made_is_named_by_its_key() -> None:
 
 def test_an_upstream_that_is_this_host_is_named_by_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     # That an address is this host's only the host knows; 192.0.2.53 stands for one here.
-    monkeypatch.setattr(forward, "_is_ours", lambda host: host == "192.0.2.53")
+    monkeypatch.setattr(forward, "is_ours", lambda host: host == "192.0.2.53")
     with pytest.raises(ConfigError, match=r"^/etc/resolver\.toml: upstream\.servers\[0\]: is this host"):
         checked('"127.0.0.1:5300"', '"0.0.0.0:53"')
     assert checked('"127.0.0.1:5300"', '"0.0.0.0:54"')

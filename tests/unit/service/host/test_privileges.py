@@ -235,7 +235,7 @@ def test_what_the_kernel_kept_is_told(line: str, kept: str, monkeypatch: pytest.
     fine = ["CapPrm: 0", "CapEff: 0", "NoNewPrivs: 1", "Uid: 7 7 7 7", "Gid: 8 8 8 8"]
     lines = [line if one.split(":")[0] == line.split(":")[0] else one for one in fine]
     monkeypatch.setattr(Path, "read_text", lambda _: "\n".join(lines))
-    assert privileges._kept(7, 8, bounded=False) == kept
+    assert privileges.still_held(7, 8, bounded=False) == kept
 
 
 def test_nothing_is_said_of_a_start_without_root(
