@@ -70,7 +70,7 @@ def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) 
         said = header.of_words(signature.trusted_comment)
         custom = header.custom_of(said, request.list_id)
         agree = request.format != "csv" or said.withdrawn or header.of_csv(data).serial == said.serial
-    except header.HeadingMalformed:
+    except header.HeaderMalformed:
         raise Failed(Reason.MALFORMED) from None
     if said.not_after is None or not agree:
         raise Failed(Reason.MALFORMED)

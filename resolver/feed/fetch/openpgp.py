@@ -65,7 +65,7 @@ def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Fact
     try:
         said = header.of_csv(text) if request.format == "csv" else header.of_plain(text)
         custom = header.custom_of(said, request.list_id)
-    except header.HeadingMalformed:
+    except header.HeaderMalformed:
         raise Failed(Reason.MALFORMED) from None
     if not said.issued:
         raise Failed(Reason.MALFORMED)

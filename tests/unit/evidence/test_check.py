@@ -319,7 +319,7 @@ def test_a_key_in_another_writing_is_refused(issued: tuple[bytes, bytes]) -> Non
     for other in (signed | {"key": spare}, signed | {"note": "x"}):
         data = json.dumps(other, separators=(",", ":")).encode() + b"\n"
         statement.claimed(data)
-        with pytest.raises(Refused, match="not as it was written"):
+        with pytest.raises(Refused, match="changed since it was written"):
             check.opened(data)
 
 
