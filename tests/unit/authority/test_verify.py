@@ -89,7 +89,8 @@ def test_a_fleet_is_a_sentence_each(folder: Path) -> None:
 
 
 def test_without_a_pinned_key_that_much_less_is_proved(folder: Path) -> None:
-    assert "Not proved: which hosts own the keys of the receipts (give --host-key), " in proved(folder, signed(), pinned=())
+    said = proved(folder, signed(), pinned=())
+    assert "Not proved: which hosts own the keys of the receipts (give --host-key), " in said
 
 
 def test_what_was_not_enforced_is_told(folder: Path) -> None:
