@@ -1,11 +1,11 @@
-"""A file that is written whole or not at all; whoever keeps one that must outlive a crash writes it here.
+"""Writes a file whole or not at all, and waits until it is on the disk; for every file that must outlive a crash.
 
 Rules:
-- It is written beside its place, fsynced, renamed into it, and the folder fsynced: a crash leaves the old file or the
-  new one, and at the most a part beside it.
-- A part has a name of its own, begins with a dot and ends in PART: two writers never meet in one, and `drop_parts`
-  removes what a crash left.
-- A file is for its owner alone where nothing else is said.
+- A new file is written beside its place, fsynced, renamed into it, and the folder is fsynced: a crash leaves the old
+  file or the new one, and at most a partial file beside it.
+- A partial file has a unique name, begins with a dot and ends in PART: two writers never share one, and `drop_parts`
+  removes those that a crash left.
+- Only the owner may read a file, unless `mode` says otherwise.
 """
 
 import os
@@ -18,7 +18,7 @@ PART: Final = ".part"
 
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Have `data` on the disk as the whole of `path`; OSError where that fails, and then the old file stands."""
+    """Replace the content of `path` by `data`, on the disk; on OSError the old file is unchanged."""
     handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -35,7 +35,7 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Have a file's bytes, or the names in a folder, on the disk; OSError where that fails."""
+    """Flush a file's content, or the names in a folder, to the disk; OSError if that fails."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -44,6 +44,6 @@ def fsync(path: Path) -> None:
 
 
 def drop_parts(folder: Path) -> None:
-    """Remove what a crash left half written; nobody else may write in `folder` meanwhile."""
+    """Remove the partial files that a crash left; no other process may write in `folder` meanwhile."""
     for part in folder.glob(f"*{PART}"):
         part.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Building the compiled core: setuptools' step, which tells what to install where the compiler fails.
+"""Compiles the core while the package is built, or names the missing Debian package.
 
-Used by pyproject.toml while a package is built; nothing at run time imports it. A module that does not
-compile stops the install: there is no silent fall-back to Python.
+pyproject.toml uses it as setuptools' step; nothing at run time imports it. A module that does not compile stops the
+install: there is no silent fall-back to Python.
 """
 
 import os
@@ -18,7 +18,7 @@ from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
 
 def advice(compiler: str, include: Path) -> str:
-    """One line that names the Debian packages to install after `compiler` failed with `include`."""
+    """Return one line that names the Debian packages to install, after `compiler` failed with headers in `include`."""
     if shutil.which(compiler) is None:
         return f"no C compiler ({compiler} not found); on Debian: apt-get install gcc libc6-dev"
     if not (include / "Python.h").is_file():
@@ -27,21 +27,21 @@ def advice(compiler: str, include: Path) -> str:
 
 
 # GCC 12.2 (Debian 12) gets `bits & FLAG` wrong in its peephole2 pass, from -O2 on: listed names passed.
-# Other compilers pass over the option or warn of it; it costs nothing that can be measured.
-# Lines without variables (-g1) are all that addr2line needs; what Python's -g writes costs a third of the time.
+# Other compilers ignore the option or warn about it; it costs nothing that can be measured.
+# addr2line needs line numbers only (-g1); Python's own -g would take a third of the build time.
 COMPILER_OPTIONS = ["-fno-peephole2", "-g1"]
-# Debian's compiler does so by itself, others may not; a crash report tells which build it was by it.
+# Debian's compiler adds a build id by default, others may not; a crash report identifies the build by it.
 LINKER_OPTIONS = ["-Wl,--build-id"]
 
 
 class BuildCore(build_ext):
-    """Compiles core and _crash.c; on failure the last line says which Debian package is missing."""
+    """Compiles the core and _crash.c; on failure the last line names the missing Debian package."""
 
     def build_extensions(self) -> None:
         for extension in self.extensions:
             extension.extra_compile_args = [*extension.extra_compile_args, *COMPILER_OPTIONS]
             extension.extra_link_args = [*extension.extra_link_args, *LINKER_OPTIONS]
-        # Cython is not made for threads, compilers are processes of their own: first all C, then one compiler a core.
+        # Cython is not thread-safe, but each compiler is a process: first translate all, then compile one per CPU core.
         translate: Callable[..., list[Extension]] = cythonize
         for extension, translated in zip(self.extensions, translate(self.extensions, quiet=True), strict=True):
             extension.sources = translated.sources

@@ -1,10 +1,10 @@
-"""An HTTP server that keeps quiet about its clients: the stop page and the metrics are served by it.
+"""Serves HTTP and keeps nothing of a request; under the stop page and the metrics.
 
 Rules:
-1. No client and nothing of a request reaches a log: no access log, no error log of aiohttp's. Of an error of
-   our own the log gets the kind and the place, never the text.
-2. No answer to a request that cannot be read repeats anything of it, and none tells what software runs.
-3. Bounded against a crowd and slow clients: so many connections, so long for a request, so long a life.
+1. No client address and nothing of a request reaches a log: no access log, and not aiohttp's error log. For an error
+   in our own code the log gets its type and place, never its text.
+2. A response to a malformed request repeats nothing of it, and no response names the HTTP library or its version.
+3. Limits hold against crowds and slow clients: on open connections, on the time for a request, on a connection's life.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 
-Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 SERVER: Final = "blocklist-resolver"
 
@@ -26,7 +26,7 @@ MAX_LINE_BYTES: Final = 8192
 MAX_FIELD_BYTES: Final = 16384
 MAX_FIELDS: Final = 100
 LINGER_S: Final = 1.0
-"""How long the body of a request, which nobody wants, is read after its answer."""
+"""Time limit for reading a request's unused body after the response, in seconds."""
 
 _TEXTS: Final = {400: "bad request\n", 500: "internal error\n", 504: "timed out\n"}
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How many connections; how long each may be idle or take for a request, and may live, in seconds."""
+    """Limits: open connections; seconds a connection may be idle or take for one request; seconds it may live."""
 
     connections: int
     idle_s: float
@@ -47,7 +47,7 @@ METRICS: Final = Bounds(connections=64, idle_s=75, age_s=3600)
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's connection without its two log lines, with an end."""
+    """aiohttp's connection with a limited life and without aiohttp's two log lines."""
 
     __slots__ = ("_end", "_server")
 
@@ -57,7 +57,7 @@ class _Connection(web.RequestHandler):
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        stream = cast(asyncio.Transport, transport)  # uvloop's are none by class.
+        stream = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from asyncio.Transport.
         self._server.open += 1
         if self._server.open > self._server.bounds.connections:
             self._server.turn_away(stream)
@@ -81,25 +81,25 @@ class _Connection(web.RequestHandler):
         if status >= 500:
             self.log_exception("", exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("part of the answer is sent already")
-        answer = web.Response(status=status, text=_TEXTS.get(status, _TEXTS[400]))
-        answer.headers[hdrs.SERVER] = SERVER
-        answer.force_close()
-        return answer
+            raise ConnectionError("part of the response has been sent already")
+        response = web.Response(status=status, text=_TEXTS.get(status, _TEXTS[400]))
+        response.headers[hdrs.SERVER] = SERVER
+        response.force_close()
+        return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         error = kw.get("exc_info")
         frames = traceback.extract_tb(error.__traceback__) if isinstance(error, BaseException) else []
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "no place known"
-        _log.error("a request was not answered: %s at %s", type(error).__name__, place)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+        _log.error("an HTTP request failed: %s at %s", type(error).__name__, place)
 
 
 class _Server(web.Server):
     """Makes the connections and counts them."""
 
-    def __init__(self, answer: Answer, bounds: Bounds) -> None:
-        super().__init__(self._answer_unsigned)
-        self._answer = answer
+    def __init__(self, respond: Respond, bounds: Bounds) -> None:
+        super().__init__(self._respond_as_server)
+        self._respond = respond
         self.bounds = bounds
         self.open = 0
         self.turned_away = 0
@@ -108,10 +108,10 @@ class _Server(web.Server):
         self.turned_away += 1
         transport.abort()
 
-    async def _answer_unsigned(self, request: web.BaseRequest) -> web.StreamResponse:
-        answer = await self._answer(request)
-        answer.headers[hdrs.SERVER] = SERVER
-        return answer
+    async def _respond_as_server(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(request)
+        response.headers[hdrs.SERVER] = SERVER
+        return response
 
     def __call__(self) -> _Connection:
         return _Connection(
@@ -128,7 +128,7 @@ class _Server(web.Server):
 
 
 class QuietServer:
-    """A running server: the addresses it is bound to, and how many connections the bound turned away."""
+    """A running server: the addresses it is bound to, and the number of connections refused at the limit."""
 
     def __init__(self, server: _Server, sockets: list[asyncio.Server]) -> None:
         self._server = server
@@ -143,20 +143,20 @@ class QuietServer:
         return self._server.turned_away
 
     async def stop(self, grace_s: float = 1.0) -> None:
-        """Stop to listen, let answers under way end within the grace, close all."""
+        """Stop listening, let pending responses finish within `grace_s`, then close all connections."""
         for listening in self._sockets:
             listening.close()
         await self._server.shutdown(grace_s)
 
 
-async def serve(answer: Answer, listen: Iterable[tuple[str, int]], bounds: Bounds) -> QuietServer:
-    """Serve `answer` on each address and port; OSError where one cannot be bound, with nothing left open."""
-    server = _Server(answer, bounds)
+async def serve(respond: Respond, listen: Iterable[tuple[str, int]], bounds: Bounds) -> QuietServer:
+    """Serve on each address and port; OSError if one cannot be bound, and then none stays open."""
+    server = _Server(respond, bounds)
     loop = asyncio.get_running_loop()
     sockets: list[asyncio.Server] = []
     try:
         for host, port in listen:
-            # Bound here: for a host uvloop starts threads, and those keep privileges that this one gives up.
+            # Bound here: to resolve a host, uvloop starts threads, which keep privileges that this thread gives up.
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
             sockets.append(await loop.create_server(server, sock=bound, backlog=BACKLOG))

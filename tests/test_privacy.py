@@ -69,7 +69,7 @@ def serve_with_faults() -> None:
     dumpable = Path("dumpable")
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    judge, forward, take, show, run = Block.judge, Forward.exchange, Connection._take, Page.answer, service.Service.run
+    judge, forward, take, show, run = Block.judge, Forward.exchange, Connection._take, Page.respond, service.Service.run
     flush = Cache.flush
 
     def judge_or_fail(self: Any, generation: Any, query: Any) -> int:
@@ -106,7 +106,7 @@ def serve_with_faults() -> None:
     Forward.exchange = forward_or_fail  # type: ignore[method-assign]
     Cache.flush = flush_or_fail  # type: ignore[method-assign]
     Connection._take = take_or_fail  # type: ignore[method-assign]
-    Page.answer = show_or_fail  # type: ignore[method-assign]
+    Page.respond = show_or_fail  # type: ignore[method-assign]
     service.Service.run = run_and_tell  # type: ignore[method-assign]
     sys.exit(main.main(sys.argv[1:]))
 

@@ -1,1 +1,1 @@
-"""The other end of the feed: what an authority runs to sign, publish, refresh, withdraw and rotate."""
+"""The authority's end of the feed: sign, publish, check, refresh, withdraw, rotate and verify."""

@@ -1,8 +1,8 @@
-"""One list to publish, and whether it may be: read by the resolver's own rules before it is signed.
+"""Checks a list by the resolver's own reading rules before the authority signs it.
 
 Rules:
-- One with refused lines is not published unless their number was typed.
-- What is told of it are numbers: of entries, of lines, of refused ones by reason.
+- A list with refused lines is not published unless the authority typed their exact number.
+- Messages hold numbers only: of entries, of lines, of refused lines by reason.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ _SAMPLE_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One list to publish; `expires_s` is counted from now, None sets no hard limit of the list's own.
+    """One list to publish; `expires_s` counts from now, None gives the list no hard limit of its own.
 
-    recipients: name to age public key, none for a list in clear. drop: who gets no copy any more.
+    recipients: name to age public key, empty for a list in clear. drop: names of recipients that get no more copies.
     """
 
     list_id: str
@@ -35,7 +35,7 @@ class Issue:
 
 
 def entries_of(issue: Issue) -> int:
-    """The number of different names of a list that may be published; Refused otherwise."""
+    """Return the number of distinct names of a list; Refused if it may not be published."""
     if len(issue.data) > MAX_TARGET_BYTES:
         raise Refused(f"{issue.list_id}: larger than {MAX_TARGET_BYTES} bytes")
     try:
@@ -45,18 +45,18 @@ def entries_of(issue: Issue) -> int:
     except read.ReadError as error:
         raise Refused(f"{issue.list_id}: {error.reason.replace('_', ' ')}") from None
     if not found.blocks:
-        raise Refused(f"{issue.list_id}: empty: it holds exceptions alone; to end it, withdraw it")
+        raise Refused(f"{issue.list_id}: empty: it holds only exceptions; to end the list, withdraw it")
     refused = sum(found.refused.values())
     if refused != issue.expect_refused:
-        raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_told(found)}")
+        raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_refused_lines(found)}")
     entries = read.distinct(found)
     if issue.expect_entries not in (None, entries):
-        raise Refused(f"{issue.list_id}: {entries} entries, not {issue.expect_entries}")
+        raise Refused(f"{issue.list_id}: it has {entries} entries, not {issue.expect_entries}")
     return entries
 
 
 def _is_demonstration(data: bytes) -> bool:
-    """Whether the list begins with reserved names, which only a demonstration list holds."""
+    """Return whether the first lines hold reserved names, which only a demonstration list may hold."""
     start = data[: data.find(b"\n", _SAMPLE_BYTES) + 1 or len(data)]
     try:
         found = read.read(start, read.suffixes(), demonstration=True, max_entries=MAX_ENTRIES)
@@ -65,8 +65,8 @@ def _is_demonstration(data: bytes) -> bool:
     return found.lines > found.refused.get(Refusal.NOT_RESERVED, 0)
 
 
-def _told(found: read.Entries) -> str:
-    """Refused lines by reason and number, the first few of each."""
+def _refused_lines(found: read.Entries) -> str:
+    """Return the refused lines by reason, with the numbers of the first few."""
     parts = []
     for reason, count in sorted(found.refused.items()):
         numbers = ", ".join(map(str, found.refused_lines[reason][:5]))

@@ -1,15 +1,13 @@
-"""What an authority does: make a repository, publish lists and withdraw them, keep it fresh, replace keys.
+"""The authority's commands: make a repository, publish and withdraw lists, keep it fresh, replace keys.
 
 Rules:
-- An empty list is never published: a list ends by being withdrawn.
-- Serials go up. The same serial comes again only with the same file, to renew its dates.
-- A list for recipients is signed as a whole: one target for each, all in one set. Who had a copy loses it only by name.
-- Where the keys at hand do not reach the threshold, the signed part waits in `staged`; each `sign` adds one
-  person's signature, and the last one needed publishes. Nothing that waits is served, and what is served then is
-  what was signed.
-- Lists are written first, then targets, snapshot, timestamp: whoever fetches meanwhile sees the old or the
-  new.
-- New keys of targets sign the lists that are published; after a theft these are dropped instead.
+- An empty list is never published: to end a list, withdraw it.
+- Serials go up. The same serial is published again only with the same file, to renew its dates.
+- All copies of a list for recipients are signed together: one target each. A recipient loses its copy only by name.
+- If the keys here do not reach the threshold, the signed metadata waits in `staged`; each `sign` adds one person's
+  signature, and the last one needed publishes. Nothing that waits is served, and exactly what was signed is published.
+- Lists are written first, then targets, snapshot, timestamp: a concurrent fetch sees the old state or the new one.
+- New targets keys sign the published lists again; after a theft the lists are dropped instead.
 """
 
 import dataclasses
@@ -46,15 +44,15 @@ ROOT_DAYS: Final = 365
 TARGETS_DAYS: Final = 90
 FRESH_SECONDS: Final = 48 * 3600
 
-# Said in the root itself, so that whoever signs it signs that too.
+# Stands in the root itself, so that each signature of the root covers it too.
 _DROP_LISTS: Final = "x-drop-lists"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a command has brought about; `missing` signatures are still needed where it is not published.
+    """The result of a command; `missing` counts the signatures still needed if it is not published yet.
 
-    what: what was signed, as a person checks it.
+    what: a description of what was signed, for a person to check.
     """
 
     published: bool
@@ -64,14 +62,14 @@ class Done:
 
 
 def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
-    """Make a repository without lists; root and targets take `threshold` of `keys` signatures."""
+    """Make a repository without lists; root and targets need `threshold` signatures of `keys` keys."""
     repository = Repository(folder)
     if not 1 <= threshold <= keys <= MAX_KEYS:
         raise AuthorityError(f"expected 1 <= threshold <= keys <= {MAX_KEYS}")
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     with repository.alone():
         if repository.exists():
-            raise Refused(f"{folder}: there is a repository already")
+            raise Refused(f"{folder}: already holds a repository")
         repository.make_folders()
         root = Metadata(Root(expires=_date(now, ROOT_DAYS * 86400), consistent_snapshot=True))
         for role in ROLES:
@@ -87,7 +85,7 @@ def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
 
 
 def publish(folder: Path, issue: Issue, *, now: float) -> Done:
-    """Publish a list, or stage it for more signatures; Refused with the reasons where it may not be."""
+    """Publish a list, or stage it for more signatures; Refused with the reasons if it may not be published."""
     entries = entries_of(issue)
     expires = None if issue.expires_s is None else int(now + issue.expires_s)
     custom = Custom(
@@ -111,12 +109,14 @@ def publish(folder: Path, issue: Issue, *, now: float) -> Done:
         targets = Repository(folder).current_targets().signed
         lost = sorted(_targets_of(targets, issue.list_id) - kept - {issue.list_id})
         if lost:
-            raise Refused(f"{issue.list_id}: published for others too, name or drop them: {', '.join(lost)}")
+            raise Refused(
+                f"{issue.list_id}: already published for other recipients; name or drop each: {', '.join(lost)}"
+            )
         return _issue(folder, custom, contents, entries, now)
 
 
 def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
-    """Publish that a list is withdrawn; its target holds a comment and no name."""
+    """Publish that a list is withdrawn; its target then holds a comment and no names."""
     custom = Custom(list=list_id, serial=serial, issued=int(now), expires=None, withdrawn=True)
     comment = f"# withdrawn, serial {serial}\n".encode()
     with Repository(folder).alone():
@@ -127,7 +127,7 @@ def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
 
 
 def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None:
-    """Sign snapshot and timestamp anew; they are good for `seconds`."""
+    """Sign snapshot and timestamp again, valid for `seconds`."""
     repository = Repository(folder)
     with repository.alone():
         root, targets = repository.root().signed, repository.current_targets()
@@ -140,7 +140,7 @@ def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None
 
 
 def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> Done:
-    """Replace all keys of `role` by new ones; `drop_lists` publishes no list until the next publish."""
+    """Replace all keys of `role`; with `drop_lists` no list is published until the next publish."""
     repository = Repository(folder)
     with repository.alone():
         old = repository.root()
@@ -161,8 +161,10 @@ def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> 
 
 
 def sign(folder: Path, *, key: Path, now: float, data: bytes | None = None) -> Done:
-    """Add one person's signature to what waits; publish it where that completes it. Refused where the list that waits
-    is not `data`."""
+    """Add one person's signature to the staged metadata, and publish it if that completes it.
+
+    Refused if `data` is given and is not the list that waits.
+    """
     repository = Repository(folder)
     signer = read_key(key)
     with repository.alone():
@@ -175,7 +177,7 @@ def sign(folder: Path, *, key: Path, now: float, data: bytes | None = None) -> D
             roles.append(staged.signed.roles["root"])
         if not any(signer.public_key.keyid in role.keyids for role in roles):
             raise Refused(f"{key}: not one of the keys of {staged.signed.type}")
-        what, digest = _told_of(repository, staged.signed)
+        what, digest = _described(repository, staged.signed)
         if data is not None and digest != hashlib.sha256(data).hexdigest():
             raise Refused(f"{what}: not the list of --list")
         staged.sign(signer, append=True)
@@ -184,8 +186,8 @@ def sign(folder: Path, *, key: Path, now: float, data: bytes | None = None) -> D
         return dataclasses.replace(_targets_signed(repository, current, staged, now), what=what)
 
 
-def _told_of(repository: Repository, signed: Root | Targets) -> tuple[str, str]:
-    """What waits, in words, and the SHA-256 of its list in clear ("" where it is no list)."""
+def _described(repository: Repository, signed: Root | Targets) -> tuple[str, str]:
+    """Return a description of what waits, and the SHA-256 of its list in clear ("" if it is not a list)."""
     if isinstance(signed, Root):
         dropped = ", no list" if signed.unrecognized_fields.get(_DROP_LISTS) else ""
         return f"root version {signed.version}{dropped}", ""
@@ -200,12 +202,12 @@ def _told_of(repository: Repository, signed: Root | Targets) -> tuple[str, str]:
 
 
 def _targets_of(targets: Targets, list_id: str) -> set[str]:
-    """The paths under which a list is published."""
+    """Return the target paths under which a list is published."""
     return {path for path, target in targets.targets.items() if custom_of(target.custom).list == list_id}
 
 
 def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries: int, now: float) -> Done:
-    """Sign the targets with all those of one list changed to `contents`; publish or stage them."""
+    """Sign the targets with all targets of one list replaced by `contents`; publish or stage them."""
     repository = Repository(folder)
     try:
         custom_of(to_json(custom))
@@ -213,13 +215,13 @@ def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries:
         raise AuthorityError("id or serial out of bounds: [a-z0-9-], at most 32; 1 to 2^63 - 1") from None
     staged = repository.staged_metadata(STAGED_TARGETS)
     if staged is not None and not repository.staged_lists().keys() <= _targets_of(staged.signed, custom.list):
-        raise Refused(f"{custom.list}: another list waits for signatures; sign that first")
+        raise Refused(f"{custom.list}: another list waits for signatures; complete that one first")
     root = repository.root().signed
     current = repository.current_targets().signed
     old = _targets_of(current, custom.list)
     for path, data in contents.items():
         if path in current.targets and path not in old:
-            raise Refused(f"{path}: the target of another list")
+            raise Refused(f"{path}: this target belongs to another list")
         for before in old:
             _forward(current.targets[before], custom, custom.plain or hashlib.sha256(data).hexdigest())
     targets = Metadata(deepcopy(current))
@@ -241,9 +243,9 @@ def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries:
 def _forward(old: TargetFile, custom: Custom, digest: str) -> None:
     before = custom_of(old.custom)
     if custom.serial < before.serial:
-        raise Refused(f"{custom.list}: serial {before.serial} is published, {custom.serial} is below it")
+        raise Refused(f"{custom.list}: serial {custom.serial} is below {before.serial}, which is published")
     if custom.serial == before.serial and digest != (before.plain or old.hashes["sha256"]):
-        raise Refused(f"{custom.list}: serial {custom.serial} is published with another content")
+        raise Refused(f"{custom.list}: serial {custom.serial} is already published with other content")
 
 
 def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], now: float) -> Done:
@@ -267,7 +269,8 @@ def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], 
 
 
 def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Done:
-    """Publish a root signed enough by the old keys and its own, and sign below it; else stage it."""
+    """Publish a root that has enough signatures by the old and the new keys, and sign what is below it; else stage it.
+    """
     old = repository.root().signed
     result = root.signed.get_root_verification_result(old, root.signed_bytes, root.signatures)
     if not result:
@@ -278,7 +281,7 @@ def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Don
     targets = Metadata(deepcopy(current.signed))
     changed = set(old.roles["targets"].keyids) != set(root.signed.roles["targets"].keyids)
     if changed:
-        # What waited for the old keys would be signed by none of the new ones.
+        # Lists staged for the old keys carry no signature of the new ones.
         repository.unstage_lists()
         targets.signed.version += 1
         targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
@@ -286,7 +289,7 @@ def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Don
             targets.signed.targets = {}
         _sign(targets, repository.signers(root.signed, "targets"))
         if not root.signed.get_verification_result("targets", targets.signed_bytes, targets.signatures):
-            raise AuthorityError(f"the new targets keys have to be in {repository.keys} until the new root is signed")
+            raise AuthorityError(f"the new targets keys must stay in {repository.keys} until the new root is signed")
     repository.write_metadata(root)
     _serve(
         repository,
@@ -309,7 +312,7 @@ def _serve(
     now: float,
     seconds: float,
 ) -> None:
-    """Write targets, snapshot and timestamp in the order in which nobody ever sees half of them."""
+    """Write targets, snapshot and timestamp, in this order: a client never sees half of them."""
     expires = _date(now, seconds)
     meta = {"targets.json": MetaFile(targets.signed.version)}
     snapshot = Metadata(Snapshot(version=versions[0], expires=expires, meta=meta))
@@ -324,7 +327,7 @@ def _serve(
 
 
 def _clean(repository: Repository, *kept: dict[str, TargetFile]) -> None:
-    """Remove lists that neither the published targets nor those before them name."""
+    """Remove lists that neither the published targets nor the targets before them name."""
     names = {f"{target.hashes['sha256']}.{path}" for targets in kept for path, target in targets.items()}
     for path in repository.targets.iterdir():
         if path.name not in names:

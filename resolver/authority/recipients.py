@@ -1,10 +1,9 @@
-"""To whom a list is encrypted: names and age public keys as they are typed or kept in a file, and the ciphertexts.
+"""Reads recipients (names and age public keys, typed or in a file) and encrypts a list to them.
 
 Rules:
-- A recipient's copy is a target of its own, `ID-NAME`: whoever fetches it learns nothing of the others' but the name.
-- Nothing of recipients is remembered here: who is named gets a copy, and nobody loses theirs by being forgotten
-  (publish refuses it).
-- A key is that of one X25519 identity (`age1…`): no passphrase, no plug-in, no key of SSH.
+- Each recipient's copy is a target of its own, `ID-NAME`: a recipient learns only the names of the others.
+- No recipients are stored here: each publish names them all, and refuses to leave one out unnoticed.
+- A key is that of one X25519 identity (`age1…`): no passphrase, no plug-in, no SSH key.
 """
 
 import re
@@ -24,7 +23,7 @@ _FILE_BYTES: Final = 2**20
 
 
 def target_of(list_id: str, name: str) -> str:
-    """The target path of a recipient's copy; AuthorityError where it would be too long."""
+    """Return the target path of a recipient's copy; AuthorityError if it would be too long."""
     path = f"{list_id}-{name}"
     if len(path) > MAX_TARGET_LETTERS:
         raise AuthorityError(f"{path}: a target has at most {MAX_TARGET_LETTERS} characters")
@@ -32,7 +31,7 @@ def target_of(list_id: str, name: str) -> str:
 
 
 def typed(words: Iterable[str], file: Path | None) -> dict[str, str]:
-    """Recipients, name to key, from NAME=KEY and NAME=@FILE as typed and from a file of lines `NAME KEY`."""
+    """Return recipients, name to key, from typed words NAME=KEY and NAME=@FILE and from a file of lines `NAME KEY`."""
     found: dict[str, str] = {}
     for word in words:
         name, _, key = word.partition("=")
@@ -49,13 +48,13 @@ def typed(words: Iterable[str], file: Path | None) -> dict[str, str]:
 
 
 def encrypted(data: bytes, key: str) -> bytes:
-    """`data` encrypted to a public key that `typed` has let through."""
+    """Return `data` encrypted to a public key that `typed` has accepted."""
     return pyrage.encrypt(data, [pyrage.x25519.Recipient.from_str(key)])
 
 
 def _add(found: dict[str, str], name: str, key: str) -> None:
     if not _NAME.match(name):
-        raise AuthorityError("a recipient is written NAME=KEY; NAME is [a-z0-9-], at most 48")
+        raise AuthorityError("a recipient is written NAME=KEY; NAME is [a-z0-9-], at most 48 characters")
     if name in found:
         raise AuthorityError(f"{name}: named twice")
     try:
@@ -66,7 +65,7 @@ def _add(found: dict[str, str], name: str, key: str) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file that are neither empty nor comments."""
+    """Return the lines of a file that are neither empty nor comments."""
     try:
         with open(path, "rb") as file:
             text = file.read(_FILE_BYTES).decode("ascii")

@@ -7,8 +7,8 @@
     DIR/staged/      never served: what waits for more signatures
 
 Rules:
-- What is published is what the timestamp leads to; files beyond it are of no effect and may be written again.
-- Every file is written whole (`whole`); lists first, the timestamp last.
+- Only what the timestamp leads to is published; any other file has no effect and may be overwritten.
+- Every file is written whole (`atomic_file`), lists first, the timestamp last.
 - One command at a time.
 """
 
@@ -32,7 +32,7 @@ STAGED_LIST: Final = "list."
 
 
 class AuthorityError(Exception):
-    """What stops a command of the authority, in one line without a name of a list."""
+    """A command of the authority cannot go on; the text is one line and holds no listed name."""
 
 
 class Refused(AuthorityError):
@@ -50,11 +50,11 @@ class Repository:
         self.staged = folder / "staged"
 
     def exists(self) -> bool:
-        """Whether there is a repository here."""
+        """Return whether the folder holds a repository."""
         return (self.metadata / "timestamp.json").exists()
 
     def make_folders(self) -> None:
-        """Make what is missing of the layout."""
+        """Make the missing folders of the layout."""
         for path, mode in (
             (self.metadata, 0o755),
             (self.targets, 0o755),
@@ -65,7 +65,7 @@ class Repository:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every other command out of the folder meanwhile."""
+        """Hold the folder's lock: one command at a time; remove what a crash left half written."""
         if not self.folder.is_dir():
             raise AuthorityError(f"{self.folder}: no such folder; make it with `authority init`")
         with open(self.folder / ".lock", "w", encoding="ascii") as lock:
@@ -74,31 +74,31 @@ class Repository:
                 atomic_file.drop_parts(folder)
             yield
 
-    # What is published.
+    # Published.
 
     def root(self) -> Metadata[Root]:
-        """The newest root."""
+        """Return the newest root."""
         versions = [int(path.name.split(".")[0]) for path in self.metadata.glob("*.root.json")]
         if not versions:
             raise AuthorityError(f"{self.folder}: no repository here; make one with `authority init`")
         return self._load(self.metadata / f"{max(versions)}.root.json", Root)
 
     def timestamp(self) -> Metadata[Timestamp]:
-        """The timestamp that is served."""
+        """Return the timestamp that is served."""
         return self._load(self.metadata / "timestamp.json", Timestamp)
 
     def snapshot(self) -> Metadata[Snapshot]:
-        """The snapshot that the timestamp names."""
+        """Return the snapshot that the timestamp names."""
         version = self.timestamp().signed.snapshot_meta.version
         return self._load(self.metadata / f"{version}.snapshot.json", Snapshot)
 
     def current_targets(self) -> Metadata[Targets]:
-        """The targets that the snapshot names."""
+        """Return the targets that the snapshot names."""
         version = self.snapshot().signed.meta["targets.json"].version
         return self._load(self.metadata / f"{version}.targets.json", Targets)
 
     def staged_metadata(self, name: str) -> Metadata[Any] | None:
-        """What waits under `name` for signatures."""
+        """Return the metadata that waits under `name` for signatures, or None."""
         path = self.staged / name
         return Metadata[Any].from_bytes(path.read_bytes()) if path.exists() else None
 
@@ -114,13 +114,13 @@ class Repository:
     # Keys.
 
     def signers(self, root: Root, role: str) -> list[CryptoSigner]:
-        """Signers for those keys of `role` that are here, retired or not: the root says which count."""
+        """Return signers for the keys of `role` that are here, retired or not: the root decides which count."""
         wanted = set(root.roles[role].keyids)
         found = (read_key(path) for path in sorted(self.keys.rglob("*.pem")))
         return [signer for signer in found if signer.public_key.keyid in wanted]
 
     def make_keys(self, role: str, count: int) -> list[CryptoSigner]:
-        """New Ed25519 keys for `role`, written 0600; older ones of the role go to keys/retired."""
+        """Make new Ed25519 keys for `role`, mode 0600; older keys of the role move to keys/retired."""
         made = []
         for number in range(1, count + 1):
             signer = CryptoSigner.generate_ed25519()
@@ -136,7 +136,7 @@ class Repository:
     # Writing.
 
     def write_metadata(self, metadata: Metadata[Any]) -> None:
-        """Put signed metadata where it is served; that of a timestamp takes effect at once."""
+        """Write signed metadata where it is served; a timestamp takes effect at once."""
         signed: Signed = metadata.signed
         name = "timestamp.json" if signed.type == Timestamp.type else f"{signed.version}.{signed.type}.json"
         atomic_file.write(self.metadata / name, metadata.to_bytes(), 0o644)
@@ -144,29 +144,29 @@ class Repository:
             atomic_file.write(self.folder / "root.json", metadata.to_bytes(), 0o644)
 
     def stage(self, name: str, data: bytes) -> None:
-        """Keep what waits for signatures."""
+        """Store a file that waits for signatures."""
         atomic_file.write(self.staged / name, data, 0o600)
 
     def staged_lists(self) -> dict[str, Path]:
-        """The lists that wait with the targets, by target path."""
+        """Return the lists that wait with the staged targets, by target path."""
         found = self.staged.glob(f"{STAGED_LIST}*")
         return {path.name.removeprefix(STAGED_LIST): path for path in sorted(found)}
 
     def unstage_lists(self) -> None:
-        """Drop the targets that wait and their lists."""
+        """Remove the staged targets and their lists."""
         self.unstage(STAGED_TARGETS, *(path.name for path in self.staged_lists().values()))
 
     def unstage(self, *names: str) -> None:
-        """Drop what no longer waits."""
+        """Remove staged files."""
         for name in names:
             (self.staged / name).unlink(missing_ok=True)
 
 
 def read_key(path: Path) -> CryptoSigner:
-    """The signer of a PEM file; AuthorityError where it holds no Ed25519 key."""
+    """Return the signer for a PEM file; AuthorityError if it holds no unencrypted private key."""
     try:
         return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
     except OSError as error:
         raise AuthorityError(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError):
-        raise AuthorityError(f"{path}: not a private key in PEM, unencrypted") from None
+        raise AuthorityError(f"{path}: not an unencrypted private key in PEM") from None

@@ -1,11 +1,11 @@
-"""What was in force on a day: a list's file, the receipts of hosts, and what this repository has signed, held together.
+"""Verifies that a list was in force: a list's file and hosts' receipts against what this repository has signed.
 
 Rules:
-- A receipt counts by its signature; whose it is, only a pinned key of the host says.
-- The list must be the very file: its SHA-256 stands in the receipt and in targets metadata that is kept here.
-- That metadata must carry enough signatures by the targets keys of a root of this repository, and the roots must lead
-  from the first one to the last, each signed by the one before.
-- What is said is what follows from that: signed statements of both sides, not what a visitor saw.
+- A receipt counts by its signature; only a pinned host key shows whose it is.
+- The file must be exact: its SHA-256 stands in the receipt and in targets metadata that is kept here.
+- That metadata must carry enough signatures by the targets keys of a root of this repository, and the roots must form
+  a chain from the first to the last, each signed as the one before it demands.
+- The result states only what follows from this: signed statements of both sides, not what a visitor saw.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ KIND: Final = "receipt"
 
 
 class _Receipt(Struct, frozen=True, kw_only=True):
-    """What counts here of a receipt."""
+    """The fields of a receipt that are verified here."""
 
     kind: str
     list: str
@@ -44,7 +44,7 @@ class _Receipt(Struct, frozen=True, kw_only=True):
 
 
 class _Signed(NamedTuple):
-    """Targets metadata that names a list, and under which versions of the root it verifies with how many keys."""
+    """Targets metadata that names a list: its version, the root versions it verifies under, and the number of keys."""
 
     version: int
     roots: tuple[int, ...]
@@ -52,15 +52,15 @@ class _Signed(NamedTuple):
 
 
 def verified(folder: Path, data: bytes, receipts: Mapping[str, bytes], pinned: Iterable[bytes] = ()) -> list[str]:
-    """A sentence for each receipt (by the name it is told under), and what none proves; Refused with what is wrong.
+    """Return a sentence for each receipt, and one on what no receipt proves; Refused with the fault found.
 
-    pinned: raw public keys of hosts; where there is none, a receipt is that of whoever holds the key named in it.
+    receipts: name in messages to content. pinned: raw public keys of hosts; if empty, any key may have signed.
     """
     roots = _roots(Repository(folder))
     keys, digest = frozenset(pinned), hashlib.sha256(data).hexdigest()
     said = [_one(name, receipt, digest, keys, roots, folder) for name, receipt in receipts.items()]
-    who = "" if keys else "whose the keys of the receipts are (give --host-key), "
-    return [*said, f"Not proved: {who}that the hosts' clocks were right, and that no visitor reached a listed name."]
+    owners = "" if keys else "which hosts own the keys of the receipts (give --host-key), "
+    return [*said, f"Not proved: {owners}that the hosts' clocks were right, and that no visitor reached a listed name."]
 
 
 def _one(name: str, data: bytes, digest: str, pinned: frozenset[bytes], roots: list[Root], folder: Path) -> str:
@@ -68,25 +68,25 @@ def _one(name: str, data: bytes, digest: str, pinned: frozenset[bytes], roots: l
         found, key = statement.claimed(data)
         receipt = msgspec.convert(found, _Receipt)
     except statement.StatementBroken as error:
-        raise Refused(f"{name}: not a receipt that its key has signed: {error}") from None
+        raise Refused(f"{name}: not a receipt signed by the key in it: {error}") from None
     except msgspec.ValidationError:
         raise Refused(f"{name}: not a receipt") from None
     if receipt.kind != KIND:
         raise Refused(f"{name}: not a receipt")
     if pinned and key not in pinned:
-        raise Refused(f"{name}: signed by another key than that of --host-key")
+        raise Refused(f"{name}: not signed by a key of --host-key")
     if receipt.withdrawn:
-        raise Refused(f"{name}: says that the list is withdrawn")
+        raise Refused(f"{name}: states that the list is withdrawn")
     if not receipt.enforced:
-        raise Refused(f"{name}: says that the list had no say on that host")
+        raise Refused(f"{name}: states that the list was not enforced on that host")
     if receipt.digest != digest:
-        raise Refused(f"{name}: speaks of another file than --list (SHA-256 {receipt.digest})")
+        raise Refused(f"{name}: is for another file than --list (SHA-256 {receipt.digest})")
     if receipt.at < receipt.issued:
         raise Refused(f"{name}: dated before the list was issued")
     signed = _signed(folder, receipt, roots)
     if signed is None:
         raise Refused(
-            f"{name}: no targets metadata here, signed as a root here demands, names {receipt.list} serial "
+            f"{name}: no targets metadata here that verifies under a root here names {receipt.list} serial "
             f"{receipt.serial} of {_day(receipt.issued)} with that SHA-256"
         )
     host = hashlib.sha256(key).hexdigest()[:16]
@@ -99,7 +99,7 @@ def _one(name: str, data: bytes, digest: str, pinned: frozenset[bytes], roots: l
 
 
 def _without(receipt: _Receipt) -> str:
-    """What of the list was not enforced, as the receipt says."""
+    """Return which part of the list was not enforced, as the receipt states; "" if none."""
     parts = []
     if receipt.suspended:
         parts.append("its new entries")
@@ -115,7 +115,7 @@ def _under(versions: tuple[int, ...], roots: list[Root]) -> str:
 
 
 def _roots(repository: Repository) -> list[Root]:
-    """All roots of the repository from the first on; Refused where one does not follow from the one before."""
+    """Return all roots of the repository in order; Refused if one does not follow from the one before."""
     newest = repository.root().signed.version
     found: list[Root] = []
     for version in range(1, newest + 1):
@@ -135,7 +135,7 @@ def _roots(repository: Repository) -> list[Root]:
 
 
 def _signed(folder: Path, receipt: _Receipt, roots: list[Root]) -> _Signed | None:
-    """The newest targets metadata that names the list of a receipt and verifies."""
+    """Return the newest targets metadata that names the receipt's list and verifies, or None."""
     paths = (folder / "metadata").glob("*.targets.json")
     for path in sorted(paths, key=lambda path: int(path.name.split(".")[0]), reverse=True):
         targets = _load(path)
@@ -171,7 +171,7 @@ def _load(path: Path) -> Metadata[Any] | None:
 
 
 def _day(at: int) -> str:
-    """A time in words; times that no calendar holds stay numbers."""
+    """Return a time as text; a number if it is out of the calendar's range."""
     try:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):

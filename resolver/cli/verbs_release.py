@@ -90,7 +90,7 @@ def _statement(arguments: argparse.Namespace, number: int) -> int:
             statements = one.statements(time.time())
             print(statements[max(statements)].decode(), end="")
             return DONE
-    return complain("no release in force has this number; see: blocklist-resolver list releases", REFUSED)
+    return complain("no release has this number; see: blocklist-resolver list releases", REFUSED)
 
 
 def _releases(arguments: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""The way of a count: tally, publish, export. What may be known afterwards."""
+"""The way of a count: tally, publish, export. Only what may be known afterwards leaves the process."""

@@ -1,9 +1,9 @@
-"""Keeps the ledger while serving: each beat before it is shown, how long each list was enforced, the rests at a stop.
+"""Keeps the ledger while the service runs: each beat before it is shown, seconds of enforcement, the rests at a stop.
 
 Rules:
-- A ledger that cannot be written is told once until it can be again, and holds up no beat.
-- Seconds of enforcement are counted by looking at least once a minute: a list counts for the time since the last look
-  where it is enforced at this one, and for no more than MOST_S of it: a process that stood still enforced nothing.
+- A ledger that cannot be written is logged once, until it can be written again; it delays no beat.
+- Seconds of enforcement are sampled at least once a minute: a list that is enforced at a sample counts for the time
+  since the last sample, but for no more than MOST_S: a process that stood still enforced nothing.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class ListNow(NamedTuple):
-    """What is in force of a list at this moment."""
+    """The list in force now, and whether it is enforced."""
 
     list_id: str
     serial: int
@@ -32,7 +32,7 @@ class ListNow(NamedTuple):
 class Bookkeeping:
     """Writes beats of `every_s` seconds to `ledger`.
 
-    lists: gives what is in force; subscribers: the operator's figure; keep_s: for how long beats are kept.
+    lists: returns the lists in force; subscribers: returns the operator's figure; keep_s: how long beats are kept.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Bookkeeping:
         self.writable = True
 
     def watch(self, now: float) -> None:
-        """Count the time since the last look for each list that is enforced at this one."""
+        """Count the time since the last sample for each list that is enforced now."""
         since = min(max(0.0, now - self._looked), MOST_S)
         self._looked = now
         for one in self._lists():
@@ -88,21 +88,24 @@ class Bookkeeping:
         await asyncio.to_thread(self._write, beat)
 
     def leave(self, totals: Mapping[Series, Total]) -> None:
-        """Write what has happened since the last beat, at an orderly stop."""
-        self._told(lambda: self._ledger.leave(totals))
+        """Write what was counted since the last beat, at an orderly stop."""
+        self._logged_once(lambda: self._ledger.leave(totals))
 
     def _write(self, beat: Beat) -> None:
-        self._told(lambda: self._ledger.write(beat))
+        self._logged_once(lambda: self._ledger.write(beat))
         if beat.at // _DAY_S != self._forgot:
             self._forgot = beat.at // _DAY_S
-            self._told(lambda: self._ledger.forget(beat.at - self._keep_s))
+            self._logged_once(lambda: self._ledger.forget(beat.at - self._keep_s))
 
-    def _told(self, work: Callable[[], None]) -> None:
+    def _logged_once(self, work: Callable[[], None]) -> None:
         try:
             work()
         except (LedgerUnusable, OSError) as error:
             if self.writable:
-                _log.error("the ledger of counts cannot be written (%s): a restart will lose what it lacks", error)
+                _log.error(
+                    "the ledger of counts cannot be written: %s; a restart loses the counts since its last beat",
+                    error,
+                )
             self.writable = False
         else:
             self.writable = True

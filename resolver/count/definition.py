@@ -1,7 +1,7 @@
-"""What is counted: the definition, its version and the caveat that goes with every number.
+"""Defines what is counted: the definition, its version, and the caveat that goes with every number.
 
 Rules:
-- A change of what is counted, of the window or of the cap is a new version; numbers of two versions are not
+- A change of what is counted, of the window or of the cap is a new version; numbers of two versions are never
   compared.
 - Wherever a count is shown, the caveat is shown with it.
 """
@@ -24,7 +24,7 @@ ATTEMPT: Final = (
 IN_PRINT: Final = (
     f"blocked look-ups, at most one a minute per client address and entry (definition {VERSION})"
 )
-"""What an attempt is called where people read it."""
+"""The words for an attempt in texts for people."""
 
 COMPLETE: Final = (
     "Numbers leave on a beat of the clock and in batches, the rest carried over: a total is never above what "
@@ -38,4 +38,4 @@ CAVEAT: Final = (
 TEXT: Final = "\n".join(
     (f"Definition {VERSION} of what is counted", BLOCKED_QUERY, ATTEMPT, COMPLETE, CAVEAT),
 )
-"""The whole, as printed."""
+"""The whole definition, as printed."""

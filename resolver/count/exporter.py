@@ -1,11 +1,12 @@
-"""Prometheus: shows the published counts and the live numbers, and the service's health.
+"""Serves /metrics (published counts and live numbers), /healthz and /readyz.
 
 Rules:
-1. Only what the closed table holds is shown; a sample outside of it is dropped and counted in `refused`, and
-   its text reaches no log.
-2. A live counter that nobody reported yet is zero; a live gauge that nobody reported is absent.
-3. Own registry: nothing of the process, the collector of garbage or the platform, which move with each visit.
-4. No answer repeats anything of the request.
+1. Only series of the closed table are shown; a sample outside of it is dropped and counted in `refused`, and its text
+   reaches no log.
+2. A live counter without a sample is zero; a live gauge without a sample is absent.
+3. The registry is our own: no metrics of the process, the garbage collector or the platform, which move with each
+   visit.
+4. No response repeats anything of the request.
 """
 
 import logging
@@ -38,10 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 class Exporter(Collector):
-    """The closed table as a collector, and the answers to /metrics, /healthz and /readyz.
+    """The closed table as a collector, and the responses to /metrics, /healthz and /readyz.
 
-    `ready` says whether each configured list is enforced (or may be missing by the operator's choice); `began` is when
-    the totals on the beat were zero (unix seconds; None: not told).
+    ready: returns whether each configured list is enforced, or may be missing by the operator's choice. began: when the
+    totals on the beat were zero (unix seconds; None: unknown).
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Exporter(Collector):
         self.registry.register(self)
 
     def collect(self) -> Iterator[Family]:
-        """Every metric of the table that has a number, in the table's order."""
+        """Yield every metric of the table that has a value, in the table's order."""
         published = self._published()
         live = self._admitted()
         live[Series("publish_timestamp_seconds")] = published.at
@@ -104,7 +105,7 @@ class Exporter(Collector):
             return _quantiles(metric, read, self._labels)
         numbers = [(values, read(Series(metric.name, values))) for values in metric.combinations(self._labels)]
         if metric.kind == "counter":
-            # A total on the beat outlives the process; a live counter begins with each process anew.
+            # A total on the beat outlives the process; a live counter starts at zero with each process.
             created = self._began if metric.leaves == "beat" else None
             counter = CounterMetricFamily(name, metric.help, labels=labels)
             for values, value in numbers:
@@ -116,8 +117,8 @@ class Exporter(Collector):
                 family.add_metric(values, value)
         return family
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The answer to one request; constant texts but for /metrics."""
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Respond to one request, with a constant text unless it is for /metrics."""
         if request.path not in _FOUND:
             return _text(404, "not found\n")
         if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
@@ -134,7 +135,8 @@ _BUILD_INFO: Final = next(metric for metric in METRICS if metric.name == "build_
 
 
 def _histogram(metric: Metric, published: Published) -> Family:
-    """Each bucket left in its own batches; summed up here, they are in order and the last is the count."""
+    """Sum up the buckets: each was published in its own batches; cumulative they are in order, the last is the count.
+    """
     total, buckets = 0, []
     for bucket in EXCHANGE_BUCKETS:
         total += published.values[Series(metric.name, (bucket,))]
@@ -145,15 +147,15 @@ def _histogram(metric: Metric, published: Published) -> Family:
 
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    """Format as prometheus_client negotiates it; plain text where the wish cannot be read."""
+    """Return encoder and content type as prometheus_client negotiates them; plain text if `accept` is malformed."""
     try:
         return choose_encoder(accept)
-    except (TypeError, ValueError):  # It compares versions that are no numbers.
+    except (TypeError, ValueError):  # It compares versions even if they are not numbers.
         return choose_encoder("")
 
 
 def _quantiles(metric: Metric, read: Callable[[Series], float | None], labels: Labels) -> Family:
-    """Quantiles alone: the sum and the count that a summary may have would leave before their beat."""
+    """Return a summary of quantiles only: its sum and count would leave before their beat."""
     family = Family(PREFIX + metric.name, metric.help, "summary")
     for values in metric.combinations(labels):
         value = read(Series(metric.name, values))

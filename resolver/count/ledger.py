@@ -1,23 +1,23 @@
-"""The ledger: what was published, on which beat, under which definition and lists; it outlives the process.
+"""The ledger: the published counts of each beat, with definition and lists; it outlives the process.
 
 One SQLite file (WAL, STRICT tables):
 
     meta     format, and when the ledger began (unix seconds)
-    series   a number for each series: metric and labels
-    totals   of each series the total published, and one rest: what happened beyond it when it was last written
+    series   an id for each series: metric and labels
+    totals   for each series the total published, and its rest: what was counted beyond it at the last write
     beats    each beat, its definition, region and the subscribers covered
-    changes  of each beat the published totals that had changed since the beat before
-    lists    of each beat and list: serial, entries, and the seconds for which it was enforced
+    changes  for each beat the published totals that had changed since the beat before
+    lists    for each beat and list: serial, entries, and the seconds for which it was enforced
 
 Rules:
-- A beat is one transaction, on the disk before its numbers are shown: after a crash at any moment a start goes on from
-  the last beat written, so that at most one beat is lost and nothing is counted twice.
-- No number of a finer grain than a beat is ever written but the rest, one for each series and without history: what it
-  was before is overwritten in the file, too.
-- Only totals are kept: a level (`cache_bytes`) says nothing of a month. Of a mark (`attempts_saturated`) the total of
-  what sets it is kept: it changes on the beats that carried the mark.
-- Only series of the closed table come in; a series that is gone keeps its history.
-- What is older than `keep` goes, whole beats at a time; totals stay.
+- A beat is one transaction, on the disk before its numbers are shown: after a crash at any moment a start continues
+  from the last beat written, so that at most one beat is lost and nothing is counted twice.
+- The rest is the only number that is finer than a beat. There is one for each series, without history: its old value
+  is overwritten in the file too.
+- Only totals are kept: a level (`cache_bytes`) means nothing over a month. For a mark (`attempts_saturated`) the total
+  of its events is kept: it changes on the beats that carried the mark.
+- Only series of the closed table are written; a series that no longer exists keeps its history.
+- Beats older than `keep` are removed whole; totals stay.
 """
 
 import json
@@ -55,12 +55,12 @@ CREATE TABLE lists (
 
 
 class LedgerUnusable(Exception):
-    """The file cannot be read or written, or is of another format; says why, in one line."""
+    """The file cannot be read or written, or has another format; the text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Of one series: what was published, and what has happened beyond that."""
+    """One series: the total published, and the rest counted beyond it."""
 
     published: int
     rest: int
@@ -68,7 +68,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListBeat:
-    """One list on one beat: serial and entries in force at its end, seconds of it for which the list was enforced."""
+    """One list on one beat: serial and entries in force at its end, and how many of its seconds it was enforced."""
 
     list_id: str
     serial: int
@@ -78,7 +78,7 @@ class ListBeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """What is written of one beat; `at` and `every_s` in seconds, totals by series."""
+    """One beat as it is written; `at` in unix seconds, `every_s` in seconds, totals by series."""
 
     at: int
     every_s: int
@@ -89,8 +89,10 @@ class Beat:
 
 
 class Ledger:
-    """The file at `path`, made where it is missing; `now` is when it then begins (unix seconds). Every call opens the
-    file anew, so that any thread may make it."""
+    """The ledger at `path`, made if it is missing; it then begins at `now` (unix seconds).
+
+    Each call opens the file by itself, so that any thread may call.
+    """
 
     def __init__(self, path: Path, now: float) -> None:
         self._path = path
@@ -101,17 +103,17 @@ class Ledger:
                 database.executemany("INSERT INTO meta VALUES (?, ?)", (("format", FORMAT), ("began", int(now))))
             found = dict(database.execute("SELECT key, value FROM meta"))
         if found.get("format") != FORMAT:
-            raise LedgerUnusable(f"{path}: written by another release")
+            raise LedgerUnusable(f"{path}: written by another release, in a format unknown to this one")
         self.began: int = found["began"]
 
     def totals(self) -> dict[Series, Total]:
-        """Where every series stands."""
+        """Return the total of every series."""
         with self._open() as database:
             rows = database.execute("SELECT metric, labels, published, rest FROM totals JOIN series ON series = id")
             return {_series(metric, labels): Total(published, rest) for metric, labels, published, rest in rows}
 
     def write(self, beat: Beat) -> None:
-        """Write one beat; a beat written before is not written again."""
+        """Write one beat, unless it is written already."""
         with self._open() as database, _all_or_nothing(database):
             made = database.execute(
                 "INSERT OR IGNORE INTO beats VALUES (?, ?, ?, ?, ?)",
@@ -134,13 +136,15 @@ class Ledger:
             _set(database, numbers, beat.totals)
 
     def leave(self, totals: Mapping[Series, Total]) -> None:
-        """Write the rests alone, at an orderly stop: nothing is lost then, and nothing is published."""
+        """Write totals and rests without a beat, at an orderly stop: nothing is lost, and nothing is published."""
         with self._open() as database, _all_or_nothing(database):
             _set(database, _numbers(database, totals), totals)
 
     def forget(self, before: float) -> None:
-        """Remove the beats before this moment (unix seconds). What a series had come to by then is kept as a change of
-        the last beat that goes, so that differences still add up."""
+        """Remove the beats before this moment (unix seconds).
+
+        The total of each series at the last removed beat is kept as a change, so that differences still add up.
+        """
         with self._open() as database, _all_or_nothing(database):
             last = database.execute("SELECT max(at) FROM beats WHERE at < ?", (int(before),)).fetchone()[0]
             if last is None:
@@ -155,7 +159,7 @@ class Ledger:
             database.execute("DELETE FROM beats WHERE at <= ?", (last,))
 
     def beats(self, first: float, last: float) -> list[tuple[int, int, str, str, int]]:
-        """(at, every_s, definition, region, subscribers) of each beat from `first` to `last`, both included."""
+        """Return (at, every_s, definition, region, subscribers) of each beat from `first` to `last`, both included."""
         with self._open() as database:
             return database.execute(
                 "SELECT at, every_s, definition, region, subscribers FROM beats WHERE at BETWEEN ? AND ? ORDER BY at",
@@ -163,7 +167,7 @@ class Ledger:
             ).fetchall()
 
     def changes(self, metric: str, first: float, last: float) -> dict[Series, list[tuple[int, int]]]:
-        """Of each series of a metric the totals as (at, total) whenever they changed, after what it had before."""
+        """Return the changes of a metric, by series, as (at, total); the first is its total before `first`, if any."""
         found: dict[Series, list[tuple[int, int]]] = {}
         with self._open() as database:
             rows = database.execute(
@@ -172,15 +176,15 @@ class Ledger:
                 (metric, int(last)),
             )
             for labels, at, total in rows:
-                course = found.setdefault(_series(metric, labels), [])
+                history = found.setdefault(_series(metric, labels), [])
                 if at < first:
-                    course[:] = [(at, total)]
+                    history[:] = [(at, total)]
                 else:
-                    course.append((at, total))
+                    history.append((at, total))
         return found
 
     def lists(self, first: float, last: float) -> list[tuple[int, ListBeat]]:
-        """(at, list) of each beat from `first` to `last`, both included."""
+        """Return (at, list) of each beat from `first` to `last`, both included."""
         with self._open() as database:
             rows = database.execute(
                 "SELECT at, list, serial, entries, enforced_s FROM lists WHERE at BETWEEN ? AND ? ORDER BY at, list",
@@ -220,7 +224,7 @@ def _series(metric: str, labels: str) -> Series:
 
 
 def _numbers(database: sqlite3.Connection, wanted: Iterable[Series]) -> dict[Series, int]:
-    """The number of each series, given to it where it had none."""
+    """Return the id of every series, after giving one to each of `wanted` that has none."""
     database.executemany(
         "INSERT OR IGNORE INTO series (metric, labels) VALUES (?, ?)",
         ((series.metric, json.dumps(series.labels)) for series in wanted),

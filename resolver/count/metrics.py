@@ -1,10 +1,10 @@
-"""The closed table of every metric, and the closed sets that its labels come from.
+"""The closed table of all metrics, and the closed sets that their labels draw from.
 
 Rules:
-1. A metric that is not in `METRICS`, or a label value that is not in `Labels`, never gets out.
-2. Every number from which a block could be worked out is on the beat; live is only what no visit moves or
-   what a neighbour's exporter shows anyway. What only a query that is not blocked can move (it waits, it fails
-   upstream) tells by its absence: that is on the beat too.
+1. A metric that is not in `METRICS`, or a label value that is not in `Labels`, is never shown.
+2. Every number from which a block could be worked out is on the beat. Live are only numbers that no visit moves, or
+   that a neighbour's exporter shows anyway. A number that only unblocked queries move (they wait, they fail upstream)
+   reveals a block by standing still: it is on the beat too.
 3. Every series of the beat exists from the start: none may appear because something happened.
 4. No label ever takes a value from a packet: no client, no name, no rule, no language.
 """
@@ -23,10 +23,10 @@ PREFIX: Final = "blocklist_resolver_"
 EXCHANGE: Final = "upstream_exchange_seconds"
 EXCHANGE_SUM: Final = f"{EXCHANGE}_sum"
 EXCHANGE_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Upper bounds of the histogram's buckets in seconds; one bucket more takes the rest."""
+"""Upper bounds of the histogram's buckets, in seconds; one more bucket takes the rest."""
 
 EXCHANGE_BUCKETS: Final = (*map(str, EXCHANGE_BOUNDS_S), "+Inf")
-"""Label `le` of each bucket. Exact numbers come one for each bucket alone, not summed up."""
+"""Label `le` of each bucket. The exact number of a bucket is its own, not cumulative."""
 
 LATENCY_QUANTILES: Final = ("0.5", "0.9", "0.99")
 
@@ -35,14 +35,14 @@ SUM_STEP_US: Final = 100_000
 
 
 class Series(NamedTuple):
-    """One number: a metric's name without the prefix, and its label values in the table's order."""
+    """One series: a metric's name without the prefix, and its label values in the table's order."""
 
     metric: str
     labels: tuple[str, ...] = ()
 
 
 class Sample(NamedTuple):
-    """One live number."""
+    """One live value."""
 
     metric: str
     labels: tuple[str, ...]
@@ -51,7 +51,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """All values that labels can take in this process."""
+    """All values that labels can have in this process."""
 
     version: str
     engine: str
@@ -64,7 +64,7 @@ class Labels:
     upstream_failures: tuple[str, ...]
 
     def values(self, source: str) -> tuple[str, ...]:
-        """The closed set that a column of the table names."""
+        """Return the closed set of a label's values, by the source that the table names."""
         if source in _FIXED:
             return _FIXED[source]
         found: str | tuple[str, ...] = getattr(self, source)
@@ -87,7 +87,7 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A row of the table: each label is its name and the closed set that it draws from."""
+    """A row of the table; a label is its name and the source of its values (see `Labels.values`)."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "summary"]
@@ -100,7 +100,7 @@ class Metric:
         return tuple(name for name, _ in self.labels)
 
     def combinations(self, labels: Labels) -> Iterator[tuple[str, ...]]:
-        """All label values this metric can carry, in order."""
+        """Return all combinations of label values that this metric can have, in order."""
         return product(*(labels.values(source) for _, source in self.labels))
 
 
@@ -133,7 +133,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "attempts_saturated",
         "gauge",
-        "1 where the table that tells attempts apart was full within the last beat.",
+        "1 if the table that tells attempts apart was full within the last beat.",
         "beat",
         (_LIST,),
     ),
@@ -186,7 +186,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "list_deadline_timestamp_seconds",
         "gauge",
-        "When a newer list that is not in force had to be; 0 where none waits.",
+        "Deadline of a newer list that is not in force; 0 if none waits.",
         "live",
         (_LIST,),
     ),
@@ -196,18 +196,18 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "list_release_expiry_timestamp_seconds",
         "gauge",
-        "When the first release that concerns the list ends; 0 where there is none.",
+        "When the first release that concerns the list ends; 0 if there is none.",
         "live",
         (_LIST,),
     ),
     Metric(
         "certificate_expiry_timestamp_seconds",
         "gauge",
-        "When the first certificate ends that the sources need.",
+        "When the first certificate that the sources need expires.",
         "live",
         (("use", "certificates"),),
     ),
-    Metric("selftest_success", "gauge", "1 where the last self-test of the list passed.", "live", (_LIST,)),
+    Metric("selftest_success", "gauge", "1 if the last self-test of the list passed.", "live", (_LIST,)),
     Metric("enforcing", "gauge", "1 while every list is enforced without an error.", "live"),
     Metric("list_enforced", "gauge", "1 while the list is enforced.", "live", (_LIST,)),
     Metric(
@@ -243,7 +243,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "upstream_latency_seconds",
         "summary",
-        "Time to the upstream's answer by quantile of its last exchanges, once there are 100.",
+        "Quantiles of the upstream's response time over its last exchanges, once there are 100.",
         "live",
         (_UPSTREAM, ("quantile", "quantiles")),
     ),
@@ -258,13 +258,13 @@ METRICS: Final[tuple[Metric, ...]] = (
         "subscribers_covered", "gauge", "Subscribers behind these resolvers, as the operator states.", "live"
     ),
     Metric(
-        "config_reload_success", "gauge", "1 where the last reload of the configuration succeeded.", "live"
+        "config_reload_success", "gauge", "1 if the last reload of the configuration succeeded.", "live"
     ),
     Metric("publish_timestamp_seconds", "gauge", "Beat on which the counts shown were published.", "live"),
     Metric(
         "build_info",
         "gauge",
-        "Always 1; its labels say what runs and by which definition it counts.",
+        "Always 1; its labels name the version, the engine, the definition of counts and the region.",
         "live",
         (("version", "version"), ("engine", "engine"), ("definition", "definition"), ("region", "region")),
     ),
@@ -272,7 +272,7 @@ METRICS: Final[tuple[Metric, ...]] = (
 
 
 def of_beat(labels: Labels) -> Iterator[Series]:
-    """Every series of the beat, as the exact numbers name them (histogram buckets each alone)."""
+    """Yield every series of the beat as the exact numbers name it (each histogram bucket is a series)."""
     for metric in METRICS:
         if metric.leaves != "beat":
             continue

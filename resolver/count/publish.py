@@ -1,17 +1,17 @@
-"""When a number may leave: on the beat and in batches.
+"""Publishes the counts: on the beat and in batches.
 
 Rules:
-1. The beat is a multiple of `every_s` in unix time; all series of a beat change together, by one new mapping.
-2. A total leaves in multiples of the batch; the rest is carried over. It never goes down and is never above
-   what happened.
-3. Each series starts its batches at a random phase below one batch, so that nobody can tell by own queries
-   how much of a batch is filled: exact - published < batch + phase.
-4. A level (`cache_bytes`, `queries_in_flight`) is rounded down the same way; a mark (`attempts_saturated`) is 1 on a
-   beat where at least one batch of its events came in. The total of those events goes into the ledger, where it tells
-   on which beats the mark stood.
-5. Before the first beat every series is there, and stands where the ledger left it. A series outside the closed set is
-   never published.
-6. What a beat shows is in the ledger first: a start after a crash never shows less than was shown before.
+1. A beat falls on a multiple of `every_s` in unix time; all series of a beat change together, by one new mapping.
+2. A published total grows in multiples of the batch; the rest is carried over. It never goes down and never exceeds
+   the exact count.
+3. Each series starts its batches at a random phase below one batch, so that nobody can find out by own queries how
+   full a batch is: exact - published < batch + phase.
+4. A level (`cache_bytes`, `queries_in_flight`) is rounded down the same way. A mark (`attempts_saturated`) is 1 on a
+   beat within which at least one batch of its events was counted; the total of those events goes into the ledger, and
+   shows on which beats the mark was 1.
+5. From the start every series exists, with the total that the ledger has. A series outside the closed set is never
+   published.
+6. The numbers of a beat are in the ledger before they are shown: a start after a crash never shows less than before.
 """
 
 import logging
@@ -24,7 +24,7 @@ from resolver.count.ledger import Total
 from resolver.count.metrics import CACHE_STEP_BYTES, EXCHANGE_SUM, SUM_STEP_US, Labels, Series, of_beat
 
 MAX_NAP_S: Final = 60.0
-"""The clock is looked at no less often, so that a step of the clock shifts one beat by no more."""
+"""The longest sleep between two looks at the clock: a step of the clock delays a beat by no more."""
 
 _STEPS: Final = {"cache_bytes": CACHE_STEP_BYTES, EXCHANGE_SUM: SUM_STEP_US}
 _LEVELS: Final = frozenset({"cache_bytes", "queries_in_flight"})
@@ -35,25 +35,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What may be known: the numbers of one beat (unix seconds; 0 before the first)."""
+    """The numbers that may be known: those of one beat; `at` in unix seconds, 0 before the first."""
 
     at: int
     values: Mapping[Series, int]
 
 
 class Books(Protocol):
-    """Keeps what leaves; see resolver.count.bookkeeping."""
+    """Writes down what is published; see resolver.count.bookkeeping."""
 
     def watch(self, now: float) -> None:
-        """See what is in force now (unix seconds); called at least once a minute."""
+        """Sample what is in force at `now` (unix seconds); called at least once a minute."""
 
     async def keep(self, at: int, totals: Mapping[Series, Total]) -> None:
-        """Have a beat written before it is shown."""
+        """Write a beat down; called before it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A beat that is about to be shown: when (unix seconds), what is shown, and where each total then stands."""
+    """A beat ready to be shown: its time (unix seconds), the values to show, and the total of each series then."""
 
     at: int
     values: Mapping[Series, int]
@@ -63,8 +63,8 @@ class Drawn:
 class Publisher:
     """Holds back exact numbers until their beat; `published` is replaced whole.
 
-    `read_exact` gives what happened since the process began, `start` what each total had come to before. `phases(n)`
-    draws a number below n (secrets.randbelow); `now` is unix time at the start.
+    read_exact: returns the counts since the process began. start: the totals before it, from the ledger. phases: draws
+    a random number below its argument (secrets.randbelow). now: unix time at the start.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class Publisher:
         return int(now // self._every_s)
 
     def due_in_s(self, now: float) -> float:
-        """Seconds from `now` to the next beat."""
+        """Return the seconds from `now` to the next beat."""
         return (self._beat_of(now) + 1) * self._every_s - now
 
     def draw(self, now: float) -> Drawn | None:
-        """What is to be shown if `now` is in another beat than the last time, else None."""
+        """Return the beat to show if `now` is in another beat than at the last call, else None."""
         beat = self._beat_of(now)
         if beat == self._beat:
             return None
@@ -112,18 +112,18 @@ class Publisher:
         return Drawn(beat * self._every_s, MappingProxyType(values), self._totals(exact))
 
     def show(self, drawn: Drawn) -> None:
-        """Let a beat be known."""
+        """Publish a drawn beat."""
         self.published = Published(drawn.at, drawn.values)
 
     def publish(self, now: float) -> bool:
-        """Publish if `now` is in another beat than the last time; says whether it did."""
+        """Publish if `now` is in another beat than at the last call; return whether it did."""
         drawn = self.draw(now)
         if drawn is not None:
             self.show(drawn)
         return drawn is not None
 
     def totals(self) -> Mapping[Series, Total]:
-        """Where each total stands now: what was shown, and what has happened beyond it."""
+        """Return each total now: the part that was published, and the rest beyond it."""
         return self._totals(self._exact())
 
     def _exact(self) -> dict[Series, int]:
@@ -164,7 +164,7 @@ class Publisher:
             await self.look(clock())
 
     async def look(self, now: float) -> None:
-        """Publish, written down first, if `now` is in another beat than the last time."""
+        """Write down and then publish, if `now` is in another beat than at the last call."""
         if self._books:
             self._books.watch(now)
         drawn = self.draw(now)

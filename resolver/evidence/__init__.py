@@ -1,1 +1,1 @@
-"""Evidence of a month: one signed bundle for an auditor, what it is made of, and how it is held against itself."""
+"""A month's signed evidence for an auditor: collecting the bundle, and verifying it."""

@@ -1,10 +1,10 @@
-"""What a bundle of evidence says: its shapes, as JSON carries them.
+"""The shapes of a bundle of evidence, as JSON carries them.
 
 Rules:
-- Times are unix seconds, 0 where there is none; days are UTC; counts are None where they are not known.
-- No grain is finer than a beat; nothing names a client or an entry of a list.
-- What follows from something else in the bundle (sums, what became of a list) is worked out by the same functions when
-  it is made and when it is verified.
+- Times are unix seconds, 0 if there is none; days are UTC; an unknown count is None.
+- Nothing is finer than a beat; nothing names a client or an entry of a list.
+- Facts that follow from others in the bundle (sums, the course of a list) are computed by the same functions when a
+  bundle is made and when it is verified. Texts that these functions write are part of the format.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 KIND: Final = "evidence"
 FORMAT: Final = 1
 MAX_BUNDLE_BYTES: Final = 32 * 2**20
-"""An update of a list takes 1,400 octets: five lists, each new every 15 minutes, take 21 MB in a month."""
+"""An update of a list takes 1,400 octets: five lists, each updated every 15 minutes, take 21 MB in a month."""
 
 _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Count = Annotated[int, Meta(ge=0)]
@@ -25,18 +25,21 @@ _Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d\Z")]
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that is said."""
+    """A part of a bundle; unknown fields are refused."""
 
 
 class Mark(_Part, frozen=True):
-    """Number and hash of an entry of the log of list operations; number 0 before the first."""
+    """Number and hash of an entry of the audit log; number 0 is before the first."""
 
     number: _Count
     hash: _Sha256
 
 
 class Span(_Part, frozen=True):
-    """A list in force, or its withdrawal, from when to when (0: still so at the end), and how it ended."""
+    """The time for which a list, or its withdrawal, was in force; until: 0 if it still was at the end of the month.
+
+    ended: how it ended. renewed: how often the same list came again with new dates.
+    """
 
     serial: _Count
     digest: str
@@ -49,7 +52,7 @@ class Span(_Part, frozen=True):
 
 
 class Signature(_Part, frozen=True):
-    """Whose signature was counted for a decision; uid: who handed it in, as the kernel says."""
+    """A signature that was counted for a decision; uid: of the process that handed it in, as the kernel reports."""
 
     action: str
     serial: _Count
@@ -60,7 +63,10 @@ class Signature(_Part, frozen=True):
 
 
 class Hold(_Part, frozen=True):
-    """A list that waited for persons; judged: whether its deadline was told to be missed while it waited."""
+    """A held list; judged: whether its missed deadline has already been reported, while it waited.
+
+    released: when approval let it come into force, 0 if it did not.
+    """
 
     serial: _Count
     digest: str
@@ -75,7 +81,7 @@ class Hold(_Part, frozen=True):
 
 
 class Deadline(_Part, frozen=True):
-    """Whether a list that was issued came in force in time. in_force: when it did, 0 where it did not."""
+    """Whether a list came into force by its deadline `due`; in_force: when it did, 0 if it did not."""
 
     serial: _Count
     digest: str
@@ -86,7 +92,7 @@ class Deadline(_Part, frozen=True):
 
 
 class Failed(_Part, frozen=True):
-    """A self-test that did not pass, and which of its checks."""
+    """A failed self-test, and which of its checks failed."""
 
     serial: _Count
     at: _Count
@@ -94,7 +100,7 @@ class Failed(_Part, frozen=True):
 
 
 class Suspension(_Part, frozen=True):
-    """New entries that the breaker took out, until persons had them count again (0: not yet)."""
+    """New entries suspended by the breaker; until: when persons resumed them, 0 if not yet."""
 
     serial: _Count
     at: _Count
@@ -102,7 +108,7 @@ class Suspension(_Part, frozen=True):
 
 
 class Released(_Part, frozen=True):
-    """One name released from a list: by number, serial and whether the line was known; never the name."""
+    """A name released from a list: its number and serial, whether its line was known, never the name."""
 
     number: _Count
     serial: _Count
@@ -117,7 +123,7 @@ class Released(_Part, frozen=True):
 
 
 class Standing(_Part, frozen=True):
-    """Where a list stood at a moment. lifted: what was in force when its hard limit came."""
+    """The state of a list at a moment. lifted: the list that was in force when its hard limit passed."""
 
     force: Span | None = None
     lifted: Span | None = None
@@ -127,7 +133,7 @@ class Standing(_Part, frozen=True):
 
 
 class Course(_Part, frozen=True):
-    """What became of a list within the month."""
+    """The course of a list within the month."""
 
     spans: tuple[Span, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
@@ -140,8 +146,10 @@ class Course(_Part, frozen=True):
 
 
 class Receipt(_Part, frozen=True):
-    """A receipt that the host signed in the month; file: SHA-256 of it, key: SHA-256 of the raw key that signed it.
-    The numbers are lines of the list, as its authority was told."""
+    """A receipt that the host signed in the month; the counts are of lines of the list, as reported to its authority.
+
+    file: SHA-256 of the receipt. key: SHA-256 of the raw key that signed it.
+    """
 
     list: str
     serial: _Count
@@ -159,7 +167,7 @@ class Receipt(_Part, frozen=True):
 
 
 class Day(_Part, frozen=True):
-    """One day of a list; gap: why it is not whole."""
+    """One day of a list; gap: why it is incomplete, "" if it is complete."""
 
     day: _Day
     attempts: _Count | None
@@ -170,7 +178,7 @@ class Day(_Part, frozen=True):
 
 
 class Gap(_Part, frozen=True):
-    """Beats in a row that are not whole, and for how long the list was enforced in them all the same."""
+    """A row of incomplete beats; enforced_s: for how long the list was enforced within them."""
 
     since: _Count
     until: _Count
@@ -179,7 +187,7 @@ class Gap(_Part, frozen=True):
 
 
 class Sums(_Part, frozen=True):
-    """What the days of a month come to."""
+    """The sums of a month's days."""
 
     attempts: _Count | None
     blocked_queries: _Count | None
@@ -187,9 +195,12 @@ class Sums(_Part, frozen=True):
 
 
 class ListEvidence(_Part, frozen=True):
-    """One list in the month. deadline_s: from issued to in force, as configured when this was made; 0 where the list is
-    no longer configured. at_begin: where it stood before. saturated_beats: those on which not all attempts could be
-    told apart."""
+    """One list in the month.
+
+    deadline_s: time from issued to the deadline, as configured when the bundle was made; 0 if the list is no longer
+    configured. at_begin: its state before the month. saturated_beats: number of beats on which not all attempts could
+    be told apart.
+    """
 
     list: str
     demonstration: bool
@@ -210,8 +221,11 @@ class ListEvidence(_Part, frozen=True):
 
 
 class Coverage(_Part, frozen=True):
-    """Of the whole host: seconds of the month, of them those that beats tell of, and subscribers (operator's figure,
-    least and most; 0: not said)."""
+    """Coverage of the month by the host's beats.
+
+    told_s: the seconds of the month that beats cover. subscribers: the operator's lowest and highest figure, 0 if not
+    stated.
+    """
 
     seconds: _Count
     told_s: _Count
@@ -221,7 +235,8 @@ class Coverage(_Part, frozen=True):
 
 
 class Definition(_Part, frozen=True):
-    """By what it was counted: versions in use in the month, and the text of the one that this build knows."""
+    """The definition of counts: `used` are the versions in use in the month; the text is that of this build's version.
+    """
 
     version: str
     used: tuple[str, ...]
@@ -231,8 +246,11 @@ class Definition(_Part, frozen=True):
 
 
 class Audit(_Part, frozen=True):
-    """The log of list operations: its lines of the month as they stand, the marks before and at the end, how many
-    entries were verified when this was made and from which on, and what did not hold ("": all of it did)."""
+    """The audit log: its lines of the month, octet for octet, and the marks before them and at their end.
+
+    verified: how many entries were verified when the bundle was made. first: the number of the first of them. broken:
+    the fault found, "" if none.
+    """
 
     before: Mark
     end: Mark
@@ -243,7 +261,7 @@ class Audit(_Part, frozen=True):
 
 
 class Issue(_Part, frozen=True):
-    """An earlier bundle: its number in the chain of this host, its month, the SHA-256 of its file."""
+    """An earlier bundle: its number in the chain of this host, its month, and the SHA-256 of its file."""
 
     number: Annotated[int, Meta(ge=1)]
     month: _Month
@@ -251,8 +269,10 @@ class Issue(_Part, frozen=True):
 
 
 class Chain(_Part, frozen=True):
-    """The place of a bundle among those of its host: what was issued last before it, the bundle of the month before,
-    and, of a correction, what it replaces and why."""
+    """The place of a bundle in its host's chain.
+
+    before: the bundle issued last before it. replaces, why: of a correction.
+    """
 
     number: Annotated[int, Meta(ge=1)]
     before: Issue | None
@@ -262,8 +282,10 @@ class Chain(_Part, frozen=True):
 
 
 class Bundle(_Part, frozen=True, kw_only=True):
-    """All of it. chain: None where the month was not over; through: the last day that is told; receipts_passed_over:
-    files among the host's receipts that no key has signed, of whatever month."""
+    """A bundle. through: the last day covered. chain: None if the month was not over.
+
+    receipts_passed_over: number of files among the host's receipts, of any month, without a valid signature.
+    """
 
     kind: Literal["evidence"] = "evidence"
     format: Literal[1] = 1
@@ -286,23 +308,23 @@ class Bundle(_Part, frozen=True, kw_only=True):
 
 
 class NotEvidence(Exception):
-    """The statement is no bundle of this format."""
+    """The statement is not a bundle of this format."""
 
 
 def bundle_of(said: dict[str, Any]) -> Bundle:
-    """The bundle in a statement; NotEvidence where it is none."""
+    """Return the bundle in a statement; NotEvidence if it is none."""
     try:
         return msgspec.convert(said, Bundle)
     except msgspec.ValidationError:
-        raise NotEvidence("it is no bundle of evidence of a format that this build knows") from None
+        raise NotEvidence("not a bundle of evidence in a format known to this release") from None
 
 
 def statement_of(bundle: Bundle) -> dict[str, Any]:
-    """The bundle as a statement, ready to be signed."""
+    """Return the bundle as a statement, ready to be signed."""
     said: dict[str, Any] = msgspec.to_builtins(bundle)
     return said
 
 
 def hash_of(data: bytes) -> str:
-    """SHA-256 of a file's octets, as the chain names it."""
+    """Return the SHA-256 of a file's octets in hex, as the chain names a bundle."""
     return hashlib.sha256(data).hexdigest()

@@ -1,14 +1,14 @@
-"""The bundles that a host has issued: kept in its state folder, each naming the one before it.
+"""Keeps the bundles that a host has issued; each names the one before it.
 
-    STATE/evidence/issued.json       of each bundle: number, month, SHA-256, what it replaces
+    STATE/evidence/issued.json       for each bundle: number, month, SHA-256, number of the bundle it replaces
     STATE/evidence/NUMBER-MONTH.json the bundle itself, as it was handed out
 
 Rules:
 - The first bundle may be of any month that is over; from then on months come in their order, without a hole.
-- A month that was issued is handed out again octet for octet. A correction is a new bundle with a number of its own,
-  which names the one it replaces, and why.
-- A bundle is on the disk before the list of issued ones names it, and in that list before it is handed out.
-- What is kept and does not have the hash that was written is told, never passed over.
+- A month that was issued is handed out again octet for octet. A correction is a new bundle with its own number; it
+  names the bundle that it replaces, and why.
+- A bundle is on the disk before issued.json names it, and there before it is handed out.
+- A kept bundle whose hash differs from the recorded one is an error, never skipped.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ _LOCK: Final = ".lock"
 
 
 class NotIssued(Exception):
-    """The month cannot be issued now; says why and what to do."""
+    """The month cannot be issued now; the text says why and what to do."""
 
 
 class _Issued(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,30 +53,33 @@ class Bundles:
         self._issued = self._read()
 
     def of(self, name: str) -> Issue | None:
-        """The newest bundle of a month."""
+        """Return the newest bundle of a month, or None."""
         return next((_issue(one) for one in reversed(self._issued) if one.month == name), None)
 
     def data_of(self, issue: Issue) -> bytes:
-        """A bundle as it was handed out; NotIssued where what is kept is not that."""
+        """Return a bundle as it was handed out; NotIssued if the kept file is missing or changed."""
         path = self._path(issue.number, issue.month)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise NotIssued(f"{path}: {error.strerror}: put it back from where it was handed out") from None
+            raise NotIssued(f"{path}: {error.strerror}: restore it from a copy that was handed out") from None
         if hash_of(data) != issue.sha256:
-            raise NotIssued(f"{path}: was changed since it was issued: put it back from where it was handed out")
+            raise NotIssued(f"{path}: changed since it was issued: restore it from a copy that was handed out")
         return data
 
     def next(self, name: str, why: str = "") -> Chain:
-        """The place of a new bundle of a month; why: what it corrects. NotIssued where it is not its turn."""
+        """Return the place of a new bundle in the chain; NotIssued if this month is not next.
+
+        why: the reason for a correction; "" for the first bundle of a month.
+        """
         last, again = (_issue(self._issued[-1]) if self._issued else None), self.of(name)
         if why and again is None:
-            raise NotIssued(f"{name} was not issued: there is nothing to correct")
+            raise NotIssued(f"{name} has not been issued: there is nothing to correct")
         if not why and again is not None:
-            raise NotIssued(f"{name} was issued already: --correct makes a new bundle that replaces it")
+            raise NotIssued(f"{name} has already been issued: --correct makes a new bundle that replaces it")
         newest = max((one.month for one in self._issued), default="")
         if newest and again is None and name != month.after(newest):
-            said = f"issue {month.after(newest)} first" if name > newest else "the chain of this host begins after it"
+            said = f"issue {month.after(newest)} first" if name > newest else "the chain of this host starts later"
             raise NotIssued(f"{name} does not follow {newest}, the newest month that was issued: {said}")
         return Chain(
             number=last.number + 1 if last else 1,
@@ -87,7 +90,7 @@ class Bundles:
         )
 
     def keep(self, chain: Chain, name: str, data: bytes) -> None:
-        """Keep a bundle, and then write that it is issued; OSError."""
+        """Store a bundle, then record it as issued; OSError."""
         atomic_file.write(self._path(chain.number, name), data)
         one = _Issued(
             number=chain.number,
@@ -107,12 +110,12 @@ class Bundles:
             found = msgspec.json.decode(path.read_bytes(), type=_Written).issued
         except FileNotFoundError:
             if any(self._folder.glob("*-*.json")):
-                raise NotIssued(f"{path}: missing, though bundles were issued: put it back from a backup") from None
+                raise NotIssued(f"{path}: missing, though bundles were issued: restore it from a backup") from None
             return ()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise NotIssued(f"{path}: damaged: put it back from a backup") from None
+            raise NotIssued(f"{path}: damaged: restore it from a backup") from None
         if [one.number for one in found] != list(range(1, len(found) + 1)):
-            raise NotIssued(f"{path}: damaged: put it back from a backup")
+            raise NotIssued(f"{path}: damaged: restore it from a backup")
         return found
 
     def _path(self, number: int, name: str) -> Path:
@@ -121,7 +124,7 @@ class Bundles:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[Bundles]:
-    """Yield the bundles in `folder`, locked against a second process that issues one; OSError if it cannot be used."""
+    """Hold the lock of `folder` and yield its bundles; OSError if the folder cannot be used."""
     folder.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(folder / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     try:

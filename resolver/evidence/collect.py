@@ -1,9 +1,9 @@
-"""A bundle from what a host has written: its ledger, its log of list operations, its receipts.
+"""Collects a bundle from a host's ledger, its audit log and its receipts.
 
 Rules:
-- The log is verified as a whole first. Where it does not hold the bundle says so, and says nothing of lists from it.
-- The lines of a month begin where those of the bundle before ended: that entry must still be there, with its hash.
-- What follows from lines and receipts is worked out by the functions that verify it (`course`, `counts`).
+- The whole log is verified first. If it is broken, the bundle says so and holds no course of any list.
+- The lines of a month start where those of the bundle before ended: that entry must still be there, with its hash.
+- The functions that verify a bundle (`history`, `counts`) also compute it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,47 +36,49 @@ NOWHERE: Final = Mark(number=0, hash="0" * 64)
 
 CAVEATS: Final = (
     definition.CAVEAT,
-    "Tested on its sockets means that this host asked its own sockets for a list's synthetic name and they answered as "
-    "the list answers. It does not mean that no visitor reached a listed name: whoever uses another resolver, an "
+    "Tested on its sockets means that this host asked its own sockets for a list's synthetic name, and they gave the "
+    "list's answer. It does not mean that no visitor reached a listed name: a visitor who uses another resolver, an "
     "address or a tunnel is not affected.",
-    "This is what one host says of itself, signed with its own key, by its own clock. What its operator could change "
-    "on it before it signed, no signature shows; what was changed afterwards, or left out between two months, the "
-    "chain shows.",
-    "A list that never reached this host is not known to it: no deadline of it is judged here.",
+    "This is what one host states about itself, signed with its own key, by its own clock. No signature shows what its "
+    "operator changed on it before it signed; the chain shows what was changed afterwards, or left out between two "
+    "months.",
+    "This host does not know of a list that never reached it: its deadline is not judged here.",
 )
 
 
 class LogDiffers(Exception):
-    """The log is not the one that the bundle before speaks of; says which entry."""
+    """The log does not continue the one of the bundle before; the text names the missing entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """The part of the log that a month tells: what was before, the lines of the month, and what it says of itself."""
+    """The audit log of a month: entries before it, its entries, and the part as the bundle holds it."""
 
-    told: Audit
+    part: Audit
     earlier: tuple[Entry, ...] = ()
     entries: tuple[Entry, ...] = ()
 
 
 def read_log(path: Path, month: Month, since: Mark | None) -> Log:
-    """The log of a month, from the entry that the bundle before ended with (None: there is none) on; LogDiffers,
-    OSError."""
+    """Return the log of a month; LogDiffers, OSError.
+
+    since: the entry with which the bundle before ended, None if there is no such bundle.
+    """
     try:
         entries, hashes = audit.verified(path)
     except audit.ChainBroken as broken:
         mark = since or NOWHERE
-        return Log(told=Audit(before=mark, end=mark, lines=(), verified=0, first=0, broken=str(broken)))
+        return Log(part=Audit(before=mark, end=mark, lines=(), verified=0, first=0, broken=str(broken)))
     first = entries[0].number if entries else 1
     begin = _cut(entries, month.begin) if since is None else since.number - first + 1
     if not 0 <= begin <= len(entries) or (since is not None and hashes[begin] != since.hash):
         number = since.number if since is not None else 0
-        raise LogDiffers(f"{path}: entry {number}, with which the bundle before ended, is not there: another log")
+        raise LogDiffers(f"{path}: entry {number}, the last of the bundle before, is missing: this is another log")
     end = max(begin, _cut(entries, month.end))
     numbers = [entry.number for entry in entries]
     lines = [audit.line_of(entry).decode() for entry in entries[begin:end]]
     return Log(
-        told=Audit(
+        part=Audit(
             before=Mark(number=numbers[begin] - 1 if begin < len(numbers) else first + begin - 1, hash=hashes[begin]),
             end=Mark(number=first + end - 1, hash=hashes[end]),
             lines=tuple(lines),
@@ -89,28 +91,28 @@ def read_log(path: Path, month: Month, since: Mark | None) -> Log:
 
 
 def _cut(entries: Iterable[Entry], at: int) -> int:
-    """How many entries there are up to the last one that is older than a moment."""
+    """Return the number of entries up to the last one that is older than `at`."""
     return max((number for number, entry in enumerate(entries, 1) if entry.at < at), default=0)
 
 
 def standing_of(
     list_id: str, earlier: Iterable[Entry], end: int, deadline_s: int, found: Iterable[Receipt]
 ) -> Standing:
-    """Where a list stood after these entries."""
+    """Return the state of a list after these entries."""
     return course(list_id, Standing(), earlier, end=end, deadline_s=deadline_s, issued=receipts.issued(found))[1]
 
 
 def collect(
     config: Config, month: Month, chain: Chain | None, since: Mark | None, *, version: str, now: float
 ) -> Bundle:
-    """The bundle of a month; LedgerUnusable, LogDiffers or OSError where it cannot be made."""
+    """Return the bundle of a month; LedgerUnusable, LogDiffers or OSError if it cannot be made."""
     places = Places(config.state.directory)
     log = read_log(places.audit_log, month, since)
     signed, passed_over = receipts.read(places.receipts)
     of_month = receipts.within(signed, month)
     configured = {one.id: one for one in config.lists}
     known = {*configured, *(entry.list for entry in log.entries if entry.list)}
-    # A compile host need not serve: it has holds, decisions and a log, and no ledger.
+    # A compile host need not serve: it then has holds, decisions and a log, but no ledger.
     counts_nothing = bool(config.fleet.publish) and not places.ledger.exists()
     counted = counts.silent(month, known) if counts_nothing else counts.read(places.ledger, month, known, now)
     lists = tuple(
@@ -139,7 +141,7 @@ def collect(
         lists=lists,
         receipts=of_month,
         receipts_passed_over=passed_over,
-        audit=log.told,
+        audit=log.part,
         caveats=CAVEATS,
     )
 
@@ -155,7 +157,7 @@ def _list(
 ) -> ListEvidence:
     deadline_s = int(configured.deadline) if configured is not None else 0
     at_begin = standing_of(list_id, log.earlier, month.begin, deadline_s, signed)
-    told, _ = course(
+    of_list, _ = course(
         list_id, at_begin, log.entries, end=month.end, deadline_s=deadline_s, issued=receipts.issued(of_month)
     )
     figures = counted.figures
@@ -174,12 +176,12 @@ def _list(
         gaps=counted.gaps,
         days=counted.days,
         at_begin=at_begin,
-        course=told if not log.told.broken else Course(),
+        course=of_list if not log.part.broken else Course(),
         tests_passed=receipts.proved(of_month, list_id),
     )
 
 
 def _ordered(found: Mapping[str, object], configured: Iterable[Configured]) -> tuple[str, ...]:
-    """Ids of lists: those configured in their order, then the others."""
+    """Return the ids of the lists: the configured ones in their order, then the others."""
     first = [one.id for one in configured]
     return (*first, *sorted(set(found) - set(first)))

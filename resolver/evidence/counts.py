@@ -1,8 +1,8 @@
-"""The counts of a month and how long each list was enforced: from the ledger, by the rules of the report.
+"""Computes the counts of a month and the time of enforcement of each list, from the ledger, by the report's rules.
 
 Rules:
-- Counts, gaps of days, ratios and what is not comparable are those of `report` for the same days.
-- A gap is told to the beat: beats that are missing, and beats in which the list was enforced for less than 95 %.
+- Counts, gaps of days, ratios and comparability are those of `report` for the same days.
+- A gap is exact to the beat: beats that are missing, and beats within which the list was enforced for less than 95 %.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ NOT_CONFIGURED: Final = "the list was not configured"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What the ledger says of one list."""
+    """The figures of one list from the ledger."""
 
     days: tuple[Day, ...]
     capped: int | None
@@ -42,7 +42,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What the ledger says of a month; definitions: those that were in use."""
+    """The figures of a month from the ledger; definitions: the versions in use."""
 
     lists: Mapping[str, Counted]
     coverage: Coverage
@@ -50,7 +50,7 @@ class Counts:
 
 
 def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
-    """What the ledger at `path` says of a month, for `lists` and those it knows besides; LedgerUnusable."""
+    """Return the figures of a month from the ledger at `path`, for `lists` and the lists in it; LedgerUnusable."""
     facts = report.of_ledger(path, month.first, month.last, now)
     ledger = Ledger(path, now)
     beats = ledger.beats(month.begin + 1, month.end)
@@ -63,7 +63,7 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
     except report.NoFigures:
         places = {}
     capped, saturated = _capped(ledger, month), _saturated(ledger, month)
-    told = [(at - every_s, at) for at, every_s, *_ in beats]
+    spans = [(at - every_s, at) for at, every_s, *_ in beats]
     every = {at: every_s for at, every_s, *_ in beats}
     subscribers = [beat[4] for beat in beats]
     return Counts(
@@ -74,13 +74,13 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
                 saturated_beats=saturated.get(list_id, 0),
                 figures=next(iter(places[list_id].months), None) if list_id in places else None,
                 enforced_s=sum(one.enforced_s for _, one in of_list),
-                gaps=tuple(_gaps(month, told, every, {at: one.enforced_s for at, one in of_list})),
+                gaps=tuple(_gaps(month, spans, every, {at: one.enforced_s for at, one in of_list})),
             )
             for list_id, of_list in sorted(rows.items())
         },
         coverage=Coverage(
             seconds=month.end - month.begin,
-            told_s=sum(until - since for since, until, _, why in _parts(month, told, every, {}) if why != NO_BEAT),
+            told_s=sum(until - since for since, until, _, why in _parts(month, spans, every, {}) if why != NO_BEAT),
             beats=len(beats),
             subscribers_least=min(subscribers, default=0),
             subscribers_most=max(subscribers, default=0),
@@ -90,7 +90,7 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
 
 
 def silent(month: Month, lists: Iterable[str]) -> Counts:
-    """What is said of a month on a host that answers no queries and counts nothing: all of it is a gap."""
+    """Return the figures of a host that serves no queries and has no ledger: the whole month is a gap."""
     seconds = month.end - month.begin
     gap = Gap(since=month.begin, until=month.end, enforced_s=0, why=NO_BEAT)
     nothing = Counted(days=(), capped=None, saturated_beats=0, figures=None, enforced_s=0, gaps=(gap,))
@@ -102,7 +102,7 @@ def silent(month: Month, lists: Iterable[str]) -> Counts:
 
 
 def summed(days: Iterable[Day], capped: int | None) -> Sums:
-    """What days come to; None where no day is known."""
+    """Return the sums of some days; a count that no day has is None."""
     found = tuple(days)
     return Sums(
         attempts=known_sum(one.attempts for one in found),
@@ -112,7 +112,7 @@ def summed(days: Iterable[Day], capped: int | None) -> Sums:
 
 
 def together(sums: Iterable[Sums]) -> Sums:
-    """What several lists come to."""
+    """Return the sums of several lists."""
     found = tuple(sums)
     return Sums(
         attempts=known_sum(one.attempts for one in found),
@@ -122,13 +122,13 @@ def together(sums: Iterable[Sums]) -> Sums:
 
 
 def per_100k(days: Iterable[Day]) -> float | None:
-    """Blocked queries in 100,000 answers, over the days of which both are known."""
+    """Return blocked queries in 100,000 answers, over the days on which both are known."""
     both = [one for one in days if one.blocked_queries is not None and one.answers]
     return rate_per_100k(known_sum(one.blocked_queries for one in both), known_sum(one.answers for one in both))
 
 
 def definition_text() -> tuple[tuple[str, ...], str, str]:
-    """The definition in full, what an attempt is in a few words, and the caveat."""
+    """Return the definition in full, the short words for an attempt, and the caveat."""
     return (definition.ATTEMPT, definition.BLOCKED_QUERY, definition.COMPLETE), definition.IN_PRINT, definition.CAVEAT
 
 
@@ -137,40 +137,40 @@ def _days(place: PlaceFigures | None, rows: Sequence[tuple[int, ListBeat]]) -> I
     for at, one in rows:
         day = day_of(at).isoformat()
         enforced[day] = enforced.get(day, 0) + one.enforced_s
-    for told in place.days if place is not None else ():
+    for figures in place.days if place is not None else ():
         yield Day(
-            day=told.day.isoformat(),
-            attempts=told.facts.attempts,
-            blocked_queries=told.facts.queries,
-            answers=told.facts.answers,
-            enforced_s=enforced.get(told.day.isoformat(), 0),
-            gap=told.facts.gap,
+            day=figures.day.isoformat(),
+            attempts=figures.facts.attempts,
+            blocked_queries=figures.facts.queries,
+            answers=figures.facts.answers,
+            enforced_s=enforced.get(figures.day.isoformat(), 0),
+            gap=figures.facts.gap,
         )
 
 
 def _capped(ledger: Ledger, month: Month) -> dict[str, int | None]:
-    """By list how many attempts were above the cap; None where the total fell."""
+    """Return the number of attempts above the cap, by list; None if the total fell."""
     found: dict[str, int | None] = {}
-    for series, course in ledger.changes(CAPPED, month.begin + 1, month.end).items():
-        before = [total for at, total in course if at <= month.begin]
-        values = [before[-1] if before else 0, *(total for at, total in course if at > month.begin)]
+    for series, changes in ledger.changes(CAPPED, month.begin + 1, month.end).items():
+        before = [total for at, total in changes if at <= month.begin]
+        values = [before[-1] if before else 0, *(total for at, total in changes if at > month.begin)]
         fell = any(after < earlier for earlier, after in pairwise(values))
         found[series.labels[0]] = None if fell else values[-1] - values[0]
     return found
 
 
 def _saturated(ledger: Ledger, month: Month) -> dict[str, int]:
-    """By list on how many beats not all attempts could be told apart."""
-    courses = ledger.changes(SATURATED, month.begin + 1, month.end)
-    return {series.labels[0]: sum(at > month.begin for at, _ in course) for series, course in courses.items()}
+    """Return the number of beats on which not all attempts could be told apart, by list."""
+    by_series = ledger.changes(SATURATED, month.begin + 1, month.end)
+    return {series.labels[0]: sum(at > month.begin for at, _ in changes) for series, changes in by_series.items()}
 
 
 def _gaps(
-    month: Month, told: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
+    month: Month, spans: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
 ) -> Iterator[Gap]:
-    """Beats in a row that are not whole for the same reason, as one."""
+    """Yield the gaps: incomplete beats in a row with the same reason are one."""
     row: Gap | None = None
-    for since, until, seconds, why in _parts(month, told, every, enforced):
+    for since, until, seconds, why in _parts(month, spans, every, enforced):
         if row is not None and (row.why, row.until) == (why, since):
             row = Gap(since=row.since, until=until, enforced_s=row.enforced_s + seconds, why=why)
             continue
@@ -182,11 +182,11 @@ def _gaps(
 
 
 def _parts(
-    month: Month, told: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
+    month: Month, spans: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
 ) -> Iterator[tuple[int, int, int, str]]:
-    """The month from its first second to its end: since, until, seconds enforced, why it is a gap ("": it is none)."""
+    """Yield the parts of the month in order: since, until, seconds enforced, why it is a gap ("" if it is none)."""
     at = month.begin
-    for begin, end in told:
+    for begin, end in spans:
         if begin > at:
             yield at, begin, 0, NO_BEAT
         seconds = enforced.get(end)

@@ -1,12 +1,12 @@
-"""What became of a list: from the lines of the log of list operations to times in force, holds, decisions, releases.
+"""Derives the course of a list from the lines of the audit log: times in force, holds, decisions, releases.
 
 Rules:
-- Pure: the same lines after the same beginning say the same, when a bundle is made and when it is verified.
-- A list is in force from the line that says so to the line that ends it. Whether the process ran all the while, the
-  log does not know: that is told by minutes of enforcement.
-- Each list that was issued is judged once by its deadline: when it comes in force, or when the deadline is over while
-  it waits. One that a newer list replaces before its deadline is over is not judged.
-- A line of an earlier release does not say when its list was issued; then the receipt of the list does.
+- Pure: the same lines after the same state give the same result, when a bundle is made and when it is verified.
+- A list is in force from the line that puts it in force to the line that ends it. The log does not know whether the
+  process ran all the time: minutes of enforcement show that.
+- Each list is judged once by its deadline: when it comes into force, or when the deadline passes while it waits. A list
+  that a newer one replaces before its deadline is not judged.
+- A log line of an earlier release does not hold the date of issue of its list; then the list's receipt gives it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,11 +37,11 @@ CHECKS: Final = {
     "digests": "digests of the list",
     "unlisted names": "names that are not listed",
 }
-"""What an entry of the log calls a check of the self-test, and how it is told."""
+"""Names of the self-test's checks in the audit log, and their names in a bundle."""
 
 
 class _Walk:
-    """A list on its way through the lines; `course` is what has been closed so far."""
+    """Walks through the log lines of one list, and collects its course."""
 
     def __init__(self, standing: Standing, deadline_s: int, issued: Mapping[Identity, int]) -> None:
         self._force = standing.force
@@ -87,7 +87,7 @@ class _Walk:
                 self._release(entry)
 
     def close(self, end: int) -> tuple[Course, Standing]:
-        """The course up to a moment, and where the list then stands."""
+        """Return the course up to a moment, and the state of the list then."""
         hold = self._hold
         if hold is not None and not hold.judged and hold.issued:
             due = hold.issued + self._deadline_s
@@ -113,7 +113,7 @@ class _Walk:
         )
         return course, standing
 
-    # What is in force.
+    # Lists in force.
 
     def _put_in_force(self, entry: Entry) -> None:
         withdrawn = entry.event is Event.WITHDRAWN
@@ -156,7 +156,7 @@ class _Walk:
         if self._hold is not None and (self._hold.serial, self._hold.digest) == (entry.serial, entry.digest):
             self._end_hold(entry.at, f"quarantined: {why}", judge=True)
 
-    # What persons decide.
+    # Decisions of persons.
 
     def _hold_back(self, entry: Entry) -> None:
         hold = self._hold
@@ -239,8 +239,10 @@ def course(
     deadline_s: int,
     issued: Mapping[tuple[str, int, str], int],
 ) -> tuple[Course, Standing]:
-    """What became of a list after `standing` up to `end`, and where it stands then. deadline_s: 0 where none is known;
-    issued: by list, serial and digest, what receipts say."""
+    """Return the course of a list from the state `standing` up to `end`, and its state then.
+
+    deadline_s: 0 if unknown. issued: dates of issue from receipts, by list, serial and digest.
+    """
     of_list = {(serial, digest): at for (one, serial, digest), at in issued.items() if one == list_id}
     walk = _Walk(standing, deadline_s, of_list)
     for entry in entries:

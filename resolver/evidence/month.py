@@ -1,8 +1,8 @@
-"""Months: their bounds, their order, and when one is over.
+"""Computes the bounds and the order of months, and when a month is over.
 
 Rules:
 - Months and days are UTC. A month is over once its last beat can be in the ledger.
-- Of a month that is not over only days that are over are told.
+- Evidence of a month that is not over covers only its days that are over.
 """
 
 import re
@@ -12,18 +12,18 @@ from typing import Final, NamedTuple
 from resolver.count.report.days import DAY, midnight
 
 SETTLED_S: Final = 900
-"""So long after the end of a month its last beat is surely written."""
+"""Time after the end of a month by which its last beat is surely written, in seconds."""
 EARLIEST: Final = 2000
 
 _MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
 class NotAMonth(Exception):
-    """The text is no month that can be told of; says why."""
+    """The text is not a month that evidence can cover; the message says why."""
 
 
 class Month(NamedTuple):
-    """A month, or what of it is over; `last` is its last day that is told."""
+    """A month, or the part of it that is over; `last` is the last day covered."""
 
     name: str
     first: date
@@ -32,17 +32,17 @@ class Month(NamedTuple):
 
     @property
     def begin(self) -> int:
-        """Its first second."""
+        """Return its first second (unix time)."""
         return midnight(self.first)
 
     @property
     def end(self) -> int:
-        """The first second after it."""
+        """Return the first second after it (unix time)."""
         return midnight(self.last + DAY)
 
 
 def whole(name: str) -> Month:
-    """The whole of a month written as YYYY-MM; NotAMonth."""
+    """Return the whole of a month written as YYYY-MM; NotAMonth."""
     found = _MONTH.fullmatch(name)
     if found is None or int(found[1]) < EARLIEST:
         raise NotAMonth("--month: expected a month as YYYY-MM")
@@ -51,28 +51,28 @@ def whole(name: str) -> Month:
 
 
 def so_far(name: str, now: float) -> Month:
-    """What of a month is over at `now` (unix seconds); NotAMonth where nothing is, or all of it."""
+    """Return the part of a month that is over at `now` (unix seconds); NotAMonth if none of it is, or all of it."""
     month = whole(name)
     if now >= month.end + SETTLED_S:
-        raise NotAMonth(f"{name} is over: leave --so-far out")
+        raise NotAMonth(f"{name} is over: leave out --so-far")
     yesterday = datetime.fromtimestamp(now, UTC).date() - DAY
     if yesterday < month.first:
-        raise NotAMonth(f"no day of {name} is over")
+        raise NotAMonth(f"no day of {name} is over yet")
     return month._replace(last=min(month.last, yesterday), complete=False)
 
 
 def is_over(month: Month, now: float) -> bool:
-    """Whether all of a month can be told at `now` (unix seconds)."""
+    """Return whether evidence of the whole month can be made at `now` (unix seconds)."""
     return now >= month.end + SETTLED_S
 
 
 def after(name: str) -> str:
-    """The month that follows."""
+    """Return the month after `name`."""
     return f"{_next(whole(name).first):%Y-%m}"
 
 
 def before(name: str) -> str:
-    """The month before."""
+    """Return the month before `name`."""
     return f"{whole(name).first - DAY:%Y-%m}"
 
 

@@ -1,9 +1,9 @@
-"""The receipts that a host has signed: read from its state folder, each held against its own signature.
+"""Reads the receipts that a host has signed from its state folder, and verifies the signature of each.
 
 Rules:
-- What is not a receipt (releases are reported the same way), or not signed by the key named in it, is passed over and
-  counted.
-- Of a receipt the bundle holds numbers and digests, and the words of what was tested.
+- A statement of another kind (releases are reported the same way) is skipped. A file that the key in it has not signed
+  is skipped and counted.
+- Of a receipt the bundle holds numbers and digests, and the text of what was tested.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from resolver.signed import statement
 
 
 class _Said(Struct, frozen=True, kw_only=True):
-    """What counts here of a receipt."""
+    """The fields of a receipt that are used here."""
 
     kind: str
     list: str
@@ -37,7 +37,7 @@ class _Said(Struct, frozen=True, kw_only=True):
 
 
 def read(folder: Path) -> tuple[tuple[Receipt, ...], int]:
-    """All receipts in a folder, oldest first, and how many files are none that a key has signed; OSError."""
+    """Return all receipts in a folder, oldest first, and the number of files without a valid signature; OSError."""
     found, broken = [], 0
     for path in sorted(folder.glob("*.json")):
         data = path.read_bytes()
@@ -52,17 +52,17 @@ def read(folder: Path) -> tuple[tuple[Receipt, ...], int]:
 
 
 def within(found: Iterable[Receipt], month: Month) -> tuple[Receipt, ...]:
-    """Those that were signed within a month."""
+    """Return the receipts that were signed within a month."""
     return tuple(one for one in found if month.begin <= one.at < month.end)
 
 
 def issued(found: Iterable[Receipt]) -> dict[tuple[str, int, str], int]:
-    """When each list was issued that a receipt speaks of, by list, serial and digest."""
+    """Return when each list with a receipt was issued, by list, serial and digest."""
     return {(one.list, one.serial, one.digest): one.issued for one in found if one.issued}
 
 
 def proved(found: Iterable[Receipt], list_id: str) -> int:
-    """How many self-tests of a list passed on the sockets: each has a receipt."""
+    """Return how many self-tests of a list passed on the sockets: each has a receipt."""
     return sum(one.list == list_id and one.enforced for one in found)
 
 

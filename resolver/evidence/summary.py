@@ -1,8 +1,8 @@
-"""The printable summary: two pages of A4 as one page of HTML; nothing is fetched, no script, readable aloud.
+"""Writes the printable summary of a bundle: two A4 pages in one HTML file, without scripts, that fetches nothing.
 
 Rules:
-- It is made from the bundle alone, so that whoever has the bundle can make it again and compare.
-- What has no room on two pages is counted and left to the bundle.
+- It is made from the bundle alone: anyone who has the bundle can make it again and compare.
+- Rows that do not fit on two pages are counted; they are in the bundle.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: any
 
 
 def as_html(bundle: Bundle, sha256: str, fingerprint: str) -> str:
-    """The summary of a bundle; sha256: of its file, fingerprint: of the key that has signed it."""
+    """Return the summary of a bundle; sha256: of its file, fingerprint: of the key that signed it."""
     return "\n".join(_page(bundle, sha256, fingerprint)) + "\n"
 
 
@@ -60,13 +60,13 @@ def _page(bundle: Bundle, sha256: str, fingerprint: str) -> Iterator[str]:
     yield f"<title>{title}</title>"
     yield f"<style>{STYLE}{_OWN}</style></head><body><main>"
     yield '<section aria-label="What was counted and enforced">'
-    yield f"<header><h1>{title}</h1><p>{escape(summary_rows.told_of(bundle, sha256))}</p></header>"
+    yield f"<header><h1>{title}</h1><p>{escape(summary_rows.origin(bundle, sha256))}</p></header>"
     if not bundle.complete:
-        yield f'<p class="sofar">Not evidence of the month: it is not over. Told to {bundle.through}.</p>'
+        yield f'<p class="sofar">Not evidence of the month: it is not over. Covered until {bundle.through}.</p>'
     yield from _counted(bundle)
     yield "</section>"
     yield '<section aria-label="Custody of the lists, and what this proves">'
-    yield f"<h2>{escape(summary_rows.custody_title(bundle))}</h2><p>{escape(summary_rows.told_of(bundle, sha256))}</p>"
+    yield f"<h2>{escape(summary_rows.custody_title(bundle))}</h2><p>{escape(summary_rows.origin(bundle, sha256))}</p>"
     yield from _custody(bundle)
     yield from _sealed(bundle, sha256, fingerprint)
     yield "</section></main></body></html>"
@@ -77,8 +77,8 @@ def _counted(bundle: Bundle) -> Iterator[str]:
         f"<li><strong>{escape(one)}</strong>{escape(what)}</li>" for one, what in summary_rows.headline(bundle)
     )
     yield f'<ul class="figures">{figures}</ul>'
-    told = bundle.definition
-    said = f"Attempts are {escape(told.attempts_are)}. <strong>{escape(told.caveat)}</strong>"
+    definition = bundle.definition
+    said = f"Attempts are {escape(definition.attempts_are)}. <strong>{escape(definition.caveat)}</strong>"
     yield f'<div class="caveat"><p>{said}</p></div>'
     yield from _paragraphs(summary_rows.about(bundle))
     yield "<h2>What was counted</h2>"
@@ -92,11 +92,11 @@ def _counted(bundle: Bundle) -> Iterator[str]:
     yield "<h2>What was enforced</h2>"
     yield from _table("Enforcement, by list", summary_rows.ENFORCED, summary_rows.enforced(bundle), numbers=range(1, 6))
     yield from _paragraphs(summary_rows.gaps(bundle))
-    used = ", ".join(told.used) or "none: nothing was counted"
+    used = ", ".join(definition.used) or "none: nothing was counted"
     yield '<h2>How it is counted</h2><div class="small">'
-    yield from _paragraphs(" ".join((f"Definition in use: {used}.", *told.text[:1])), *told.text[1:])
+    yield from _paragraphs(" ".join((f"Definition in use: {used}.", *definition.text[:1])), *definition.text[1:])
     yield '</div><h2>What this does not prove</h2><ul class="small">'
-    yield from (f"<li>{escape(said)}</li>" for said in bundle.caveats if said != told.caveat)
+    yield from (f"<li>{escape(said)}</li>" for said in bundle.caveats if said != definition.caveat)
     yield "</ul>"
 
 
@@ -105,8 +105,8 @@ def _custody(bundle: Bundle) -> Iterator[str]:
         "Lists in force, by list", summary_rows.CUSTODY, summary_rows.custody(bundle), numbers=range(2, 8)
     )
     yield from _paragraphs(
-        "Deadline: from a list's issue to its being in force, as configured; only lists that reached this host are "
-        "judged. Tested on its sockets: the receipts that this host signed.",
+        "Deadline: time from a list's issue until it must be in force, as configured; only lists that reached this "
+        "host are judged. Tested on its sockets: the receipts that this host signed.",
         summary_rows.set_aside(bundle),
     )
     rows, left = summary_events.spans(bundle)
@@ -114,7 +114,7 @@ def _custody(bundle: Bundle) -> Iterator[str]:
         yield "<h2>Serials and their times in force</h2>"
         yield from _table("Serials by the time they came in force", summary_events.SPANS, rows, words_in=True)
         yield from _left(left)
-    yield "<h2>What happened besides</h2>"
+    yield "<h2>Other events</h2>"
     rows, left = summary_events.events(bundle)
     if rows:
         yield from _table("Deadlines missed, holds, decisions and releases", summary_events.EVENTS, rows, words_in=True)
@@ -137,7 +137,7 @@ def _sealed(bundle: Bundle, sha256: str, fingerprint: str) -> Iterator[str]:
         "<p>Verify the bundle, not this print: "
         "<code>blocklist-resolver evidence --verify FILE --host-key PEM</code></p>"
     )
-    yield '<p class="seen"><span>Looked through by</span><span>Date, signature</span></p>'
+    yield '<p class="seen"><span>Reviewed by</span><span>Date, signature</span></p>'
 
 
 def _paragraphs(*said: str) -> Iterator[str]:
@@ -157,9 +157,9 @@ def _table(
     yield from (f'<th scope="col"{_class(at, numbers)}>{escape(name)}</th>' for at, name in enumerate(columns))
     yield "</tr></thead><tbody>"
     for first, *cells in rows:
-        told = "".join(f"<td{_class(at, numbers)}>{escape(cell)}</td>" for at, cell in enumerate(cells, 1))
+        rest = "".join(f"<td{_class(at, numbers)}>{escape(cell)}</td>" for at, cell in enumerate(cells, 1))
         tag = "td" if words_in else 'th scope="row"'
-        yield f"<tr><{tag}>{escape(first)}</{tag.split()[0]}>{told}</tr>"
+        yield f"<tr><{tag}>{escape(first)}</{tag.split()[0]}>{rest}</tr>"
     yield "</tbody></table></div>"
 
 

@@ -1,8 +1,8 @@
-"""One small picture for the summary: attempts of each day as bars, and below them each list's enforcement by day.
+"""Draws the chart of the summary: attempts of each day as bars, and below them each list's enforcement by day.
 
 Rules:
-- It says in words what it shows; what is not known is hatched, never drawn as nothing.
-- Light and dark tell the whole from the lacking, not hue.
+- It describes itself in words; unknown values are hatched, never drawn as zero.
+- Lightness, not hue, distinguishes enforced from missing time.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _LABELS: Final = 15
 
 
 def strip(bundle: Bundle) -> str:
-    """The picture; "" where no day is told."""
+    """Return the chart; "" if no list has days."""
     shown = [one for one in bundle.lists if one.days][:MOST_LISTS]
     if not shown:
         return ""
@@ -85,8 +85,8 @@ def _box(x: float, y: float, wide: float, tall: float, fill: str, *, cover: bool
 def _described(days: list[str], sums: list[int | None], names: list[str], lists: list[tuple[Day, ...]]) -> str:
     known = [(count, day) for count, day in zip(sums, days, strict=True) if count is not None]
     most = max(known, default=None)
-    told = [f"The most attempts were {number(most[0])} on {most[1]}." if most else "No day has figures."]
+    said = [f"The most attempts were {number(most[0])} on {most[1]}." if most else "No day has figures."]
     for name, of_list in zip(names, lists, strict=True):
         lacking = [day.day for day in of_list if day.enforced_s < ENFORCED_LEAST * DAY_S]
-        told.append(f"{name} was enforced all of the day on {len(of_list) - len(lacking)} of {len(of_list)} days.")
-    return " ".join(told)
+        said.append(f"{name} was enforced all of the day on {len(of_list) - len(lacking)} of {len(of_list)} days.")
+    return " ".join(said)

@@ -1,8 +1,8 @@
-"""What happened in a month, for the summary: serials with their times in force, and what else there is to know.
+"""Lists the events of a month for the summary: serials with their times in force, and all others.
 
 Rules:
-- Where there is no room for all, what went wrong is kept first, and the rest is counted.
-- Persons are told as the allowed signers call them, keys by the beginning of their fingerprint.
+- If not all events fit, the most severe are kept, and the others are counted.
+- Persons appear under their names in the allowed signers, keys by the beginning of their fingerprint.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,21 +14,21 @@ from resolver.evidence.bundle import Bundle, Deadline, Hold, ListEvidence, Relea
 from resolver.evidence.summary_rows import MOST_LISTS, Row, lasting, moment, short
 
 MOST_ROWS: Final = 10
-"""So many rows are shared by lists and by their serials."""
+"""Rows on the page for the lists and for their serials together."""
 MOST_LINES: Final = 13
-"""So many lines there are for what happened besides; one holds LINE letters less those of the longest list's name."""
+"""Lines on the page for other events; a line holds LINE letters less those of the longest list's name."""
 LINE: Final = 90
 MOST_KEY: Final = 15
 
 SPANS: Final = ("List", "Serial", "Issued (UTC)", "In force from", "To", "How it ended", "Deadline")
-EVENTS: Final = ("When (UTC)", "List", "What the log of list operations and the receipts say")
+EVENTS: Final = ("When (UTC)", "List", "Event, from the audit log and the receipts")
 
 
 def spans(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
-    """What was in force from when to when: rows by time, and how many older ones are left out."""
+    """Return the lists' times in force, rows in order of time, and how many older rows are left out."""
     found = sorted(
         ((span.since, one.list, _span(one, span)) for one in bundle.lists for span in one.course.spans),
-        key=lambda told: told[:2],
+        key=lambda row: row[:2],
     )
     room = MOST_ROWS - min(len(bundle.lists), MOST_LISTS)
     rows = tuple((name, *row) for _, name, row in found[-room:])
@@ -37,7 +37,7 @@ def spans(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
 
 def _span(one: ListEvidence, span: Span) -> Row:
     which = span.serial, span.digest, span.since
-    judged = [told for told in one.course.deadlines if (told.serial, told.digest, told.in_force) == which]
+    judged = [each for each in one.course.deadlines if (each.serial, each.digest, each.in_force) == which]
     said = {"met": "met", "missed": f"missed by {lasting(judged[0].in_force - judged[0].due)}"} if judged else {}
     serial = f"{span.serial}, a withdrawal" if span.withdrawn else str(span.serial)
     return (
@@ -51,8 +51,7 @@ def _span(one: ListEvidence, span: Span) -> Row:
 
 
 def events(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
-    """What happened besides lists that came in force in time: rows by time, and how many are left out. Where there is
-    no room for all, what went wrong is kept first."""
+    """Return the other events, rows in order of time, and how many are left out: the least severe."""
     found = sorted({(rank, at, one.list, short(said)) for one in bundle.lists for rank, at, said in _events(one)})
     letters = LINE - max((len(name) for _, _, name, _ in found), default=0)
     ends = accumulate(1 + len(said) // letters for *_, said in found)
@@ -62,12 +61,12 @@ def events(bundle: Bundle) -> tuple[tuple[Row, ...], int]:
     return rows, len(found) - len(rows)
 
 
-def _by_time(told: tuple[int, int, str, str]) -> tuple[int, str, str]:
-    return told[1:]
+def _by_time(event: tuple[int, int, str, str]) -> tuple[int, str, str]:
+    return event[1:]
 
 
 def _events(one: ListEvidence) -> Iterator[tuple[int, int, str]]:
-    """How much it matters (the less the more), when, and what."""
+    """Yield (severity, 0 is worst; time; text) of each event."""
     course = one.course
     for deadline in course.deadlines:
         if deadline.outcome == "missed":
@@ -85,10 +84,10 @@ def _events(one: ListEvidence) -> Iterator[tuple[int, int, str]]:
         yield 2, hold.at, _held(hold)
     for release in course.releases:
         yield (2 if release.confirmed else 1), release.at, _released(release)
-    for at, who in _approved_lines(course.decisions):
-        yield 2, at, who
+    for at, said in _approved_lines(course.decisions):
+        yield 2, at, said
     if course.keys_replaced:
-        yield 1, 0, f"the authority's keys were replaced, {course.keys_replaced} times"
+        yield 1, 0, f"the authority's keys were replaced {course.keys_replaced} time{'s' * (course.keys_replaced != 1)}"
 
 
 def _signers(signatures: Iterable[Signature]) -> str:
@@ -96,7 +95,7 @@ def _signers(signatures: Iterable[Signature]) -> str:
 
 
 def _by(decisions: Iterable[Signature], action: str, at: int) -> str:
-    """Who decided something that was carried out at a moment, or confirmed it afterwards."""
+    """Return " by ..." with the signers of an action at a moment or later (confirmations); "" if there are none."""
     found = [one for one in decisions if one.action == action and one.at >= at]
     return f" by {_signers(found)}" if found else ""
 
@@ -104,13 +103,13 @@ def _by(decisions: Iterable[Signature], action: str, at: int) -> str:
 def _suspended(one: Suspension, decisions: Iterable[Signature]) -> str:
     said = f"new entries of serial {one.serial} suspended by the breaker"
     if not one.until:
-        return f"{said}, still so at the end"
-    found = [told for told in decisions if told.action == "resume" and one.at <= told.at <= one.until]
+        return f"{said}, still suspended at the end"
+    found = [each for each in decisions if each.action == "resume" and one.at <= each.at <= one.until]
     return f"{said} until {moment(one.until)}" + (f"; resumed by {_signers(found)}" if found else "")
 
 
 def _approved_lines(decisions: Iterable[Signature]) -> Iterator[tuple[int, str]]:
-    """Lines that were set aside and then counted, by whom."""
+    """Yield (time, text) of each approval of lines that were set aside."""
     found: dict[int, list[Signature]] = {}
     for one in decisions:
         if one.action == "approve-set-aside":
@@ -124,19 +123,21 @@ def _key(key: str) -> str:
 
 
 def _missed(one: Deadline) -> str:
-    came = f"it came {lasting(one.in_force - one.due)} later" if one.in_force else "it had not come in force by then"
+    came = f"in force {lasting(one.in_force - one.due)} later" if one.in_force else "not in force by the end"
     return f"deadline of serial {one.serial} missed: {came}"
 
 
 def _held(hold: Hold) -> str:
-    why = f"serial {hold.serial} held ({', '.join(hold.reasons) or 'reason not kept'})"
+    why = f"serial {hold.serial} held ({', '.join(hold.reasons) or 'reason not recorded'})"
     if hold.released:
-        by = f" by {_signers(hold.signatures)}" if hold.signatures else ", by whom the log does not say"
-        return f"{why}; released {moment(hold.released)}{by}"
-    return f"{why}; {hold.ended or 'it still waits'}"
+        by = f" by {_signers(hold.signatures)}" if hold.signatures else ", signers not recorded"
+        return f"{why}; accepted {moment(hold.released)}{by}"
+    return f"{why}; {hold.ended or 'still held'}"
 
 
 def _released(one: Released) -> str:
     confirmed = f"confirmed by {one.principal} ({_key(one.key)})" if one.confirmed else "not confirmed by a signature"
     over = "; ended" if one.ended else ""
-    return f"release {one.number}: one name of serial {one.serial} lifted until {moment(one.until)}, {confirmed}{over}"
+    return (
+        f"release {one.number}: one name of serial {one.serial} released until {moment(one.until)}, {confirmed}{over}"
+    )

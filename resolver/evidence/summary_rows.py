@@ -1,9 +1,9 @@
-"""The words of the printable summary: rows and sentences from a bundle, for `page`.
+"""The rows and sentences of the printable summary, made from a bundle.
 
 Rules:
-- An attempt is called what the definition calls it; a self-test is "tested on its sockets".
-- What is left out for want of room is counted, and is in the bundle.
-- A number that is not known is a dash, never a zero.
+- Attempts are named as the definition names them; a passed self-test is "tested on its sockets".
+- Rows without room are counted, and are in the bundle.
+- An unknown number is a dash, never a zero.
 """
 
 from collections.abc import Iterator
@@ -49,12 +49,12 @@ Row = tuple[str, ...]
 
 
 def title(bundle: Bundle) -> str:
-    """One line: what, of which month."""
+    """Return the title, one line with the month."""
     return f"Evidence of enforcement, {_month(bundle)}"
 
 
 def custody_title(bundle: Bundle) -> str:
-    """The second page's one line."""
+    """Return the title of the second page."""
     return f"Custody of the lists, {_month(bundle)}"
 
 
@@ -63,15 +63,15 @@ def _month(bundle: Bundle) -> str:
     return name if bundle.complete else f"{name}, so far (to {bundle.through})"
 
 
-def told_of(bundle: Bundle, sha256: str) -> str:
-    """Whose figures, by what they were made, and of which bundle: told on both pages."""
+def origin(bundle: Bundle, sha256: str) -> str:
+    """Return host, region, time, version and bundle of the summary; it stands on both pages."""
     region = f", region {bundle.region}" if bundle.region else ""
     made = f"Made {moment(bundle.made)} UTC by blocklist-resolver {bundle.version}"
     return f"Host {bundle.host}{region}. {made} from the bundle {sha256[:16]}."
 
 
 def headline(bundle: Bundle) -> tuple[tuple[str, str], ...]:
-    """The few figures at the top: number, and what it is."""
+    """Return the main figures at the top: number and label."""
     outcomes = [one.outcome for each in bundle.lists for one in each.course.deadlines]
     judged = outcomes.count("met") + outcomes.count("missed")
     passed = sum(one.tests_passed for one in bundle.lists)
@@ -86,7 +86,7 @@ def headline(bundle: Bundle) -> tuple[tuple[str, str], ...]:
 
 
 def counted(bundle: Bundle) -> Iterator[Row]:
-    """A row for each list, and one for the others together."""
+    """Yield a row for each list, and one for all lists unless there is just one."""
     for one in bundle.lists[:MOST_LISTS]:
         yield (
             one.list,
@@ -111,7 +111,7 @@ def counted(bundle: Bundle) -> Iterator[Row]:
 
 
 def enforced(bundle: Bundle) -> Iterator[Row]:
-    """A row for each list."""
+    """Yield a row for each list, and one for all lists if not all have room."""
     seconds = bundle.coverage.seconds
     for one in bundle.lists[:MOST_LISTS]:
         longest = max(one.gaps, key=lambda gap: gap.until - gap.since, default=None)
@@ -128,7 +128,7 @@ def enforced(bundle: Bundle) -> Iterator[Row]:
 
 
 def custody(bundle: Bundle) -> Iterator[Row]:
-    """A row for each list, and one for all where there are several."""
+    """Yield a row for each list, and one for all lists unless there is just one."""
     for one in bundle.lists[:MOST_LISTS]:
         serials = [str(span.serial) for span in one.course.spans if not span.withdrawn]
         said = f"{serials[0]} to {serials[-1]} ({len(serials)})" if len(serials) > MOST_SERIALS else ", ".join(serials)
@@ -150,56 +150,57 @@ def _sums(lists: tuple[ListEvidence, ...]) -> Row:
 
 
 def set_aside(bundle: Bundle) -> str:
-    """What of the newest lists of the month was set aside or refused, in a sentence."""
+    """Return a sentence on the lines that were refused or set aside in the newest lists of the month."""
     newest = {one.list: one for one in bundle.receipts if one.enforced}
-    told = [
+    parts = [
         f"{one.list} serial {one.serial}: {number(one.entries)} entries, {one.refused} lines refused, "
         f"{one.set_aside} set aside{' and approved' if one.set_aside and one.approved else ''}"
         for one in islice(newest.values(), MOST_LISTS)
     ]
-    said = "By their last receipts: " + "; ".join(told) + "."
-    return short(said) if told else "No receipt was signed in the month."
+    said = "By their last receipts: " + "; ".join(parts) + "."
+    return short(said) if parts else "No receipt was signed in the month."
 
 
 def gaps(bundle: Bundle) -> str:
-    """What the enforcement of the month lacks, in a sentence."""
+    """Return a sentence on coverage, subscribers and the reasons for gaps."""
     coverage = bundle.coverage
     if not coverage.beats:
-        return "No beat tells of the month: this host counted nothing, and nothing is known of its enforcement."
-    told = f"Beats tell of {percent(coverage.told_s, coverage.seconds)} of the month"
+        return "No beat covers the month: this host counted nothing, and nothing is known about its enforcement."
+    share_of_month = percent(coverage.told_s, coverage.seconds)
     low, high = coverage.subscribers_least, coverage.subscribers_most
-    covered = "subscribers covered are not said" if not high else f"subscribers covered: {number(high)}"
+    covered = "subscribers covered: not stated" if not high else f"subscribers covered: {number(high)}"
     if low != high:
         covered = f"subscribers covered: {number(low)} to {number(high)}"
     why = sorted({gap.why for one in bundle.lists for gap in one.gaps})
-    return f"{told}; {covered}. " + (f"Why there are gaps: {'; '.join(why)}." if why else "There is no gap.")
+    reasons = f"Reasons for gaps: {'; '.join(why)}." if why else "There is no gap."
+    return f"Beats cover {share_of_month} of the month; {covered}. {reasons}"
 
 
 def about(bundle: Bundle) -> str:
-    """What kind of lists these are, in a sentence; "" where there is nothing to say."""
+    """Return a sentence on demonstration lists and legal references; "" if there are none."""
     shown = bundle.lists[:MOST_LISTS]
     made_up = [one.list for one in shown if one.demonstration]
     law = [f"{one.list}: {one.legal_reference}" for one in shown if one.legal_reference]
-    said = [f"For demonstration, of reserved names alone: {', '.join(made_up)}."] if made_up else []
+    said = [f"Demonstration lists, of reserved names only: {', '.join(made_up)}."] if made_up else []
     said += [f"Legal reference: {'; '.join(law)}."] if law else []
     return short(" ".join(said))
 
 
 def incomparable(bundle: Bundle) -> str:
-    """Which lists are not to be compared with the months before, and why."""
+    """Return a sentence on the lists that are not comparable with earlier weeks, and why; "" if there are none."""
     found: dict[str, list[str]] = {}
     for one in bundle.lists[:MOST_LISTS]:
         if one.not_comparable:
             found.setdefault(", ".join(one.not_comparable), []).append(one.list)
-    told = [f"{', '.join(lists)} ({why})" for why, lists in found.items()]
-    return short(f"Not comparable with the weeks before: {'; '.join(told)}.") if told else ""
+    parts = [f"{', '.join(lists)} ({why})" for why, lists in found.items()]
+    return short(f"Not comparable with the weeks before: {'; '.join(parts)}.") if parts else ""
 
 
 def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, str], ...]:
-    """What ties the print to the bundle, and the bundle to those before it: name and value."""
+    """Return what links the print to the bundle, and the bundle to those before it: name and value."""
     audit, chain = bundle.audit, bundle.chain
     log = (
-        f"did not hold when this was made: {audit.broken}"
+        f"broken when this was made: {audit.broken}"
         if audit.broken
         else f"{audit.verified:,} entries verified; this month {audit.before.number + 1} to {audit.end.number}"
         if audit.lines
@@ -208,11 +209,11 @@ def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, st
     rows = [
         ("This bundle, SHA-256", sha256),
         ("Signed by the host's key", f"{fingerprint} (beginning of its SHA-256)"),
-        ("Log of list operations", log),
-        ("Log at the month's end", f"entry {audit.end.number}: {audit.end.hash}"),
+        ("Audit log", log),
+        ("Audit log at the month's end", f"entry {audit.end.number}: {audit.end.hash}"),
     ]
     if chain is None:
-        return (*rows, ("Place in the chain", "none: the month is not over, and this is no evidence of it"))
+        return (*rows, ("Place in the chain", "none: the month is not over, and this is not evidence of it"))
     before = f"after {chain.before.month}: {chain.before.sha256}" if chain.before else "the first of this host"
     rows.append((f"Number {chain.number} in the chain", before))
     if chain.replaces is not None:
@@ -221,17 +222,17 @@ def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, st
 
 
 def beats(count: int) -> str:
-    """How many beats."""
+    """Return a number of beats as text."""
     return f"{count} beat{'s' * (count != 1)}" if count else "none"
 
 
 def moment(at: int) -> str:
-    """A time to the minute."""
+    """Return a time to the minute as text; a dash for 0."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}" if at else UNKNOWN
 
 
 def lasting(seconds: int) -> str:
-    """How long, in the largest unit that tells it."""
+    """Return a duration in the largest unit of which it has at least two."""
     for name, unit in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.1f} {name}"
@@ -239,14 +240,14 @@ def lasting(seconds: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share, never rounded up to the whole."""
+    """Return a share as percentage, never rounded up to 100 %."""
     if not whole:
         return UNKNOWN
     return "100 %" if part >= whole else f"{min(99.99, part * 100 / whole):.2f} %"
 
 
 def _share_of_month(bundle: Bundle, lists: tuple[ListEvidence, ...]) -> str:
-    """For which share of the month lists were enforced, on average; a dash where no beat tells."""
+    """Return the share of the month for which lists were enforced, on average; a dash if no beat covers it."""
     if not bundle.coverage.beats:
         return UNKNOWN
     return percent(sum(one.enforced_s for one in lists), bundle.coverage.seconds * len(lists))
@@ -258,5 +259,5 @@ def _all(bundle: Bundle) -> str:
 
 
 def short(said: str, most: int = MOST_LETTERS) -> str:
-    """A text that is cut where there is no room for all of it."""
+    """Return the text, cut to `most` letters."""
     return said if len(said) <= most else f"{said[: most - 1]}…"

@@ -1,13 +1,13 @@
-"""The log of list operations: one JSON line each, chained by hash, on the disk before the operation goes on.
+"""Keeps the audit log of list operations: a chain of JSON lines, each on the disk before its operation goes on.
 
 Rules:
-- A line holds the SHA-256 of the line before it: a line changed, removed or put in between breaks the chain.
-- A line says list, serial, digest and event of a closed list; never a name, never a client.
-- A line that a crash cut short is closed and counted as torn when the log is next opened; it ends no chain.
-- Number and hash of the newest entry are kept beside the log and in receipts: a log that was cut short or replaced
-  does not hold them. It is told, in the log too; the service goes on.
-- Old entries are cut from the front alone, behind an entry that names number and hash of the last one cut. The
-  first line tells whether there are any; the log is read and verified while others append to it.
+- A line holds the SHA-256 of the line before it: a line that is changed, removed or inserted breaks the chain.
+- A line holds list, serial, digest and an event of a closed set; never a name, never a client.
+- A line that a crash cut short is removed and recorded as torn when the log is next opened; the chain stays whole.
+- Number and hash of the newest entry are kept beside the log and in receipts: a log that was cut short or replaced does
+  not match them. This is reported, in the log too; the service goes on.
+- Old entries are cut only from the front, after an entry with number and hash of the last one cut. The log can be read
+  and verified while others append to it.
 """
 
 import errno
@@ -29,7 +29,7 @@ MAX_LINE_BYTES: Final = 4096
 
 
 class Event(StrEnum):
-    """What happened to a list."""
+    """An operation on a list."""
 
     IN_FORCE = "in_force"
     HELD = "held"
@@ -69,18 +69,18 @@ _DECODER: Final = msgspec.json.Decoder(Entry)
 
 
 class ChainBroken(Exception):
-    """The log does not hold together, or not what was written; says where."""
+    """The log is not one chain, or lacks an entry that was written; the text says where."""
 
 
 class Head(NamedTuple):
-    """Number and hash of an entry; that of an empty log is 0."""
+    """Number and hash of an entry; number 0 for an empty log."""
 
     number: int
     hash: str
 
 
 class Audit:
-    """The log at `path`, open for appending. `broken` says what does not hold of what was found, else ""."""
+    """The log at `path`, open for appending. broken: the fault found when it was opened, "" if none."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class Audit:
         self.broken = ""
         try:
             entries = _entries(lines)
-            self._head = _held(entries, lines, kept)
+            self._head = _newest(entries, lines, kept)
         except ChainBroken as broken:
             self.broken = str(broken)
             self._head = Head(max(len(lines), kept.number), _hash(lines[-1]) if lines else _FIRST)
@@ -101,12 +101,12 @@ class Audit:
         self.torn = torn
 
     def head(self) -> Head:
-        """The newest entry."""
+        """Return number and hash of the newest entry."""
         with self._lock:
             return self._head
 
     def append(self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str = "") -> None:
-        """Write one line and have it on the disk; OSError where it could not be."""
+        """Write one entry to the disk; OSError if that fails."""
         with self._lock:
             self._append(event, at, list_id=list_id, serial=serial, digest=digest, detail=detail)
 
@@ -130,7 +130,7 @@ class Audit:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(handle)
             except OSError:
-                # What is not for certain on the disk was not written: the next entry has its number.
+                # An entry that may not be on the disk counts as not written: the next one gets its number.
                 os.ftruncate(handle, before)
                 raise
         finally:
@@ -139,8 +139,10 @@ class Audit:
         atomic_file.write(_head_path(self._path), f"{self._head.number} {self._head.hash}\n".encode())
 
     def trim(self, before: float, now: float) -> int:
-        """Cut the entries from before a time (unix seconds) from the front; returns how many. OSError where the disk
-        does not take it; a log that does not hold is left as it is."""
+        """Cut the entries before a time (unix seconds) from the front; return how many. OSError if writing fails.
+
+        A broken log is left as it is.
+        """
         if self.broken or not _begins_before(self._path, before):
             return 0
         lines, _ = _lines(self._path)
@@ -160,7 +162,7 @@ class Audit:
 
 
 def _begins_before(path: Path, before: float) -> bool:
-    """Whether the first entry is from before a time (unix seconds)."""
+    """Return whether the first entry is from before a time (unix seconds)."""
     try:
         with open(path, "rb") as file:
             return _DECODER.decode(file.readline(MAX_LINE_BYTES)).at < before
@@ -169,34 +171,36 @@ def _begins_before(path: Path, before: float) -> bool:
 
 
 def verify(path: Path) -> tuple[list[Entry], str]:
-    """All entries and the hash of the newest; ChainBroken where the log does not hold, or lacks what was written."""
+    """Return all entries and the hash of the newest; ChainBroken if the log is broken or lacks a written entry."""
     chain, hashes = verified(path)
     return chain, hashes[-1]
 
 
 def verified(path: Path) -> tuple[list[Entry], list[str]]:
-    """All entries, and the hash before the first and of each; ChainBroken as `verify`."""
-    # The head first: an entry may be written between the two.
+    """Return all entries, and the hash before the first and of each; ChainBroken as in `verify`."""
+    # The head first: another process may append an entry between the two reads.
     kept = _kept_head(path)
     lines, torn = _lines(path)
     if torn:
         raise ChainBroken(f"line {len(lines) + 1}: cut short")
     entries = _entries(lines)
-    _held(entries, lines, kept)
-    told = next((entry for entry in entries if entry.event is Event.CHAIN_BROKEN), None)
-    if told is not None:
-        raise ChainBroken(f"entry {told.number} says that at a start the log did not hold: {told.detail}")
+    _newest(entries, lines, kept)
+    found = next((entry for entry in entries if entry.event is Event.CHAIN_BROKEN), None)
+    if found is not None:
+        raise ChainBroken(f"entry {found.number} records that the log was broken at a start: {found.detail}")
     return entries, [entries[0].previous if entries else _FIRST, *map(_hash, lines)]
 
 
 def line_of(entry: Entry) -> bytes:
-    """An entry as it stands in the log, without its end of line."""
+    """Return an entry as it is written in the log, without the end of line."""
     return msgspec.json.encode(entry)
 
 
 def chained(lines: Iterable[bytes], head: Head | None = None) -> tuple[list[Entry], Head | None]:
-    """The entries of whole lines that follow `head` (None: whatever their first one says), and the last one's number
-    and hash; ChainBroken at the first that does not follow the one before it."""
+    """Return the entries of lines that follow `head`, and the head after them; ChainBroken at the first that does not.
+
+    head: None to trust the first line for what is before it.
+    """
     entries = []
     for at, line in enumerate(lines, 1):
         try:
@@ -213,21 +217,21 @@ def chained(lines: Iterable[bytes], head: Head | None = None) -> tuple[list[Entr
 
 
 def _entries(lines: list[bytes]) -> list[Entry]:
-    """The entries of a log from its first line on; ChainBroken where it does not hold."""
+    """Return the entries of a log from its first line; ChainBroken if it is not one chain."""
     entries, _ = chained(lines)
     if entries and entries[0].number != 1:
         cut = f"{entries[0].number - 1} {entries[0].previous}"
         if not any(entry.event is Event.TRIMMED and entry.detail == cut for entry in entries):
-            raise ChainBroken(f"line 1: is entry {entries[0].number}, and no entry says that those before it were cut")
+            raise ChainBroken(f"line 1 is entry {entries[0].number}, and no entry records a cut of those before it")
     return entries
 
 
-def _held(entries: list[Entry], lines: list[bytes], kept: Head) -> Head:
-    """The newest entry; ChainBroken where the one that was last written is not there."""
+def _newest(entries: list[Entry], lines: list[bytes], kept: Head) -> Head:
+    """Return the newest entry; ChainBroken if the last one that was written is missing."""
     first = entries[0].number if entries else 1
     at = kept.number - first
     if kept.number and not (0 <= at < len(lines) and _hash(lines[at]) == kept.hash):
-        raise ChainBroken(f"entry {kept.number}, which was written, is not there: cut short, or another log")
+        raise ChainBroken(f"entry {kept.number}, which was written, is missing: cut short, or another log")
     return Head(entries[-1].number, _hash(lines[-1])) if entries else Head(0, _FIRST)
 
 
@@ -240,7 +244,7 @@ def _head_path(path: Path) -> Path:
 
 
 def _kept_head(path: Path) -> Head:
-    """The entry that was last written, as kept beside the log; number 0 where nothing is kept."""
+    """Return the last written entry, as kept beside the log; number 0 if none is kept."""
     try:
         number, _, head = _head_path(path).read_text("ascii").strip().partition(" ")
         return Head(int(number), head)
@@ -249,7 +253,7 @@ def _kept_head(path: Path) -> Head:
 
 
 def _lines(path: Path) -> tuple[list[bytes], bool]:
-    """The complete lines, and whether there is a rest without an end."""
+    """Return the complete lines, and whether an incomplete one follows."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -1,9 +1,10 @@
-"""What the detail of an audit line says: written and read in one place.
+"""Writes and parses the detail of an audit log entry.
 
 Rules:
-- A detail is read by the form that these functions write. What has another form, such as a line of an earlier release,
-  says nothing.
-- No detail names anything of a list: dates, reasons of a closed list, persons as the allowed signers call them, keys.
+- A detail is parsed by the form that these functions write. One of another form, such as that of an earlier release,
+  parses to nothing.
+- A detail holds dates, reasons of a closed set, persons by their names in the allowed signers, and keys; never a name
+  of a list.
 """
 
 import re
@@ -21,7 +22,7 @@ _SIGNED: Final = re.compile(r"by (\S+) (SHA256:\S+)")
 
 
 class Approved(NamedTuple):
-    """Who has signed for what, as the log has it; uid: the kernel's word for who handed the signature in."""
+    """A counted signature, as the log has it; uid: of the process that handed it in, as the kernel reports."""
 
     action: str
     principal: str
@@ -30,7 +31,7 @@ class Approved(NamedTuple):
 
 
 class OfRelease(NamedTuple):
-    """What happened to a release of this number; line: of the list, None where it is not known."""
+    """A detail about a release; line: of the entry in the list, None if unknown; said: the rest of the detail."""
 
     number: int
     line: int | None
@@ -38,37 +39,37 @@ class OfRelease(NamedTuple):
 
 
 def issued(at: int) -> str:
-    """When a list was issued (unix seconds); "" where its source does not say."""
+    """Write when a list was issued (unix seconds); "" if its source does not say."""
     return f"issued {utc_text(at)}" if at > 0 else ""
 
 
 def held(reasons: Iterable[str], issued_at: int) -> str:
-    """Why a list is held, and when it was issued."""
+    """Write why a list is held, and when it was issued."""
     return "; ".join(filter(None, (" ".join(reasons), issued(issued_at))))
 
 
 def approved(action: str, principal: str, key: str, uid: int) -> str:
-    """Whose signature was counted for a decision."""
+    """Write whose signature was counted for a decision."""
     return f"{action}: {principal} {key}, by uid {uid}"
 
 
 def of_release(number: int, line: int | None, said: str) -> str:
-    """What happened to a release."""
+    """Write what happened to a release."""
     return f"release {number}{'' if line is None else f' line {line}'}: {said}"
 
 
 def released(until: int, uid: int) -> str:
-    """Until when (unix seconds) a name is released, and who asked."""
+    """Write until when (unix seconds) a name is released, and which user asked."""
     return f"until {until}, by uid {uid}"
 
 
 def confirmed(principal: str, key: str) -> str:
-    """Who has signed for a release."""
+    """Write who signed for a release."""
     return f"by {principal} {key}"
 
 
 def issued_of(detail: str) -> int:
-    """When a list was issued (unix seconds), 0 where it is not said."""
+    """Parse when a list was issued (unix seconds); 0 if the detail does not say."""
     found = _ISSUED.fullmatch(detail)
     try:
         return utc_seconds(found[2]) if found else 0
@@ -77,30 +78,30 @@ def issued_of(detail: str) -> int:
 
 
 def reasons_of(detail: str) -> tuple[str, ...]:
-    """Why a list is held."""
+    """Parse why a list is held."""
     found = _REASONS.fullmatch(detail)
     return tuple(found[1].split()) if found else ()
 
 
 def approved_of(detail: str) -> Approved | None:
-    """Whose signature was counted."""
+    """Parse whose signature was counted."""
     found = _APPROVAL.fullmatch(detail)
     return Approved(found[1], found[2], found[3], int(found[4])) if found else None
 
 
 def release_of(detail: str) -> OfRelease | None:
-    """Which release a line is about."""
+    """Parse which release an entry is about."""
     found = _RELEASE.fullmatch(detail)
     return OfRelease(int(found[1]), int(found[2]) if found[2] else None, found[3]) if found else None
 
 
 def released_of(said: str) -> tuple[int, int] | None:
-    """Until when a name is released (unix seconds), and who asked."""
+    """Parse until when a name is released (unix seconds), and which user (uid) asked."""
     found = _UNTIL.fullmatch(said)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def confirmed_of(said: str) -> tuple[str, str] | None:
-    """Person and key that have signed for a release."""
+    """Parse person and key of the signature for a release."""
     found = _SIGNED.fullmatch(said)
     return (found[1], found[2]) if found else None

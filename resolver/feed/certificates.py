@@ -1,4 +1,4 @@
-"""When the certificates end by which lists are fetched: an end nobody saw coming is a feed that falls silent."""
+"""Reads when the certificates of the sources expire: one that expires unnoticed silences its feed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +10,8 @@ from resolver.config.config import Source
 
 
 class End(NamedTuple):
-    """When the first certificate of a source's file ends (unix seconds); key: `certificate` or `ca`, as configured."""
+    """When the first certificate in a source's file expires (unix seconds); key: `certificate` or `ca`, as configured.
+    """
 
     key: str
     path: str
@@ -18,15 +19,17 @@ class End(NamedTuple):
 
 
 def ends(source: Source) -> tuple[End, ...]:
-    """When what a source is fetched by ends. A file that cannot be read is passed over: the fetch that needs it fails
-    and says so."""
+    """Return when the certificates of a source expire.
+
+    A file that cannot be read is skipped: the fetch that needs it fails, and reports it.
+    """
     named = (("certificate", source.certificate), ("ca", source.ca))
     found = ((key, path, _ends(Path(path))) for key, path in named if path)
     return tuple(End(key, path, min(at)) for key, path, at in found if at)
 
 
 def first_end(sources: Iterable[Source]) -> int | None:
-    """When the first of the sources' own certificates and authorities' files ends (unix seconds); None without any."""
+    """Return when the first certificate of the sources expires (unix seconds); None if they have none."""
     return min((end.at for source in sources for end in ends(source)), default=None)
 
 

@@ -1,10 +1,10 @@
-"""Find what the url of a source names: the addresses of its host, asked of the upstreams, and its zone.
+"""Finds what the URL of a source names: the addresses of its host, looked up at the upstreams, and its zone.
 
 Rules:
-- The upstreams are asked, each at its own port, and never the system's resolver, which may be this service: otherwise a
+- The upstreams are asked, each at its own port, never the system's resolver, which may be this service: otherwise a
   list that blocks the host of its own feed could never be replaced.
-- An upstream that does not answer, fails or knows no address is followed by the next one, all within one bounded time.
-- Only the host's own addresses and those at the end of its aliases count.
+- Without a usable answer (silence, a failure, no address) the next upstream is asked; all within one time limit.
+- Only addresses of the host itself, or at the end of its CNAME chain, count.
 """
 
 import ipaddress
@@ -47,9 +47,9 @@ def is_address(host: str) -> bool:
 def addresses(
     host: str, resolvers: tuple[str, ...], seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> tuple[str, ...]:
-    """Return the IP addresses of `host`, none twice; () if no resolver knows one within `seconds`.
+    """Return the IP addresses of `host`, each once; () if no upstream gives one within `seconds`.
 
-    resolvers: ADDRESS:PORT; the system is asked only if there are none.
+    resolvers: the upstreams as ADDRESS:PORT; the system's resolver is asked only if there are none.
     """
     if is_address(host):
         return (host,)

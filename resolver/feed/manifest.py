@@ -1,14 +1,14 @@
-"""What a compile host says of its images: the format that its nodes pull, write down and hold it to.
+"""The format between a compile host and its nodes: signed manifests of images, and releases.
 
-    FOLDER/ID.json          a signed statement (authority.statement): the Manifest of list ID
-    FOLDER/SHA256.image     the sealed image it speaks of, named by the SHA-256 of the file
-    FOLDER/releases.json    a signed statement: the Releases in force, each with its sealed image
+    FOLDER/ID.json          a signed statement (signed.statement): the Manifest of list ID
+    FOLDER/SHA256.image     its sealed image, named by the SHA-256 of the file
+    FOLDER/releases.json    a signed statement: the names released in the fleet, each as a sealed image
 
 Rules:
-- Each statement has a number that only goes up: who has seen one takes no earlier one again.
-- A statement is good until `fresh_until`; the host that compiles says it anew before that, changed or not.
+- Each statement has a number that only goes up: a node that has seen one accepts no earlier one.
+- A statement is fresh until `fresh_until`; the compile host signs it again before that, changed or not.
 - Nothing here holds a name: an image is keyed digests, and its keys are not in the folder.
-- Unknown fields are passed over, so that a newer compile host feeds older nodes.
+- Unknown fields are ignored, so that a newer compile host can feed older nodes.
 """
 
 import base64
@@ -33,11 +33,11 @@ _T = TypeVar("_T", bound="_Said")
 
 
 class ManifestBroken(Exception):
-    """The pinned key has not signed it, or it is not what these rules write; says which."""
+    """The statement is malformed, or not signed by the pinned key; the text says which."""
 
 
 class _Said(Struct, frozen=True, kw_only=True):
-    """A statement; times in unix seconds. sequence: goes up with each one."""
+    """A statement; times in unix seconds. sequence: its number, which goes up with each one."""
 
     sequence: _Number
     published: _Number
@@ -45,8 +45,11 @@ class _Said(Struct, frozen=True, kw_only=True):
 
 
 class Manifest(_Said, frozen=True, kw_only=True, tag_field="kind", tag="image"):
-    """One list as it is in force on the compile host. digest: of the list in clear. image: SHA-256 of the sealed file,
-    "" for a withdrawal. targets_keys, pinned, root_version: whose list it is, as the compile host verified it."""
+    """One list as it is in force on the compile host.
+
+    digest: of the list in clear. image: SHA-256 of the sealed file, "" for a withdrawal. targets_keys, pinned,
+    root_version: the keys of its authority, as the compile host verified them.
+    """
 
     custom: Custom
     digest: _Digest
@@ -67,7 +70,7 @@ class Released(Struct, frozen=True, kw_only=True):
 
     @property
     def sealed(self) -> bytes:
-        """The octets of the sealed file; ManifestBroken where they are none."""
+        """Return the octets of the sealed file; ManifestBroken if they are not base64."""
         try:
             return base64.b64decode(self.image, validate=True)
         except (binascii.Error, ValueError):
@@ -75,7 +78,7 @@ class Released(Struct, frozen=True, kw_only=True):
 
 
 class ReleasesSaid(_Said, frozen=True, kw_only=True, tag_field="kind", tag="releases"):
-    """Every name that is released in the fleet."""
+    """All names released in the fleet."""
 
     digest_key: str
     releases: Annotated[tuple[Released, ...], Meta(max_length=MAX_RELEASES)]
@@ -84,7 +87,7 @@ class ReleasesSaid(_Said, frozen=True, kw_only=True, tag_field="kind", tag="rele
 def of_record(
     record: Record, *, list_id: str, suspended: bool, image: tuple[str, int], said: dict[str, int]
 ) -> Manifest:
-    """The manifest of a record in force; image: SHA-256 and size of the sealed file; `said` are sequence and dates."""
+    """Return the manifest of a record in force. image: SHA-256 and size of the sealed file. said: number and dates."""
     return Manifest(
         custom=Custom(
             list=list_id,
@@ -118,14 +121,16 @@ def of_record(
 
 
 def keys_of(pinned: bytes) -> tuple[str, str, int]:
-    """What stands for the keys of a list's targets, its root and the root's version, where a host's key does."""
+    """Return stand-ins for targets keys, root and root version of a list that is trusted by a host's key alone."""
     mark = hashlib.sha256(pinned).hexdigest()
     return mark[:32], mark, 1
 
 
 def record_of(said: Manifest | Facts, pinned: bytes | None = None) -> Record:
-    """The record of a list that another host has compiled; pinned: the raw key of that host where that is whose list
-    it is. ManifestBroken where `said` speaks of no image."""
+    """Return the record of a list that another host compiled; ManifestBroken if `said` is about no image.
+
+    pinned: the raw key of that host, if the list is trusted by it alone; None to keep the authority's keys.
+    """
     custom, made = said.custom, said.made
     if made is None:
         raise ManifestBroken("no image")
@@ -155,13 +160,13 @@ def record_of(said: Manifest | Facts, pinned: bytes | None = None) -> Record:
 
 
 def to_json(said: Manifest | ReleasesSaid) -> dict[str, Any]:
-    """The statement to sign."""
+    """Return the statement, ready to be signed."""
     built: dict[str, Any] = msgspec.to_builtins(said)
     return built
 
 
 def read(data: bytes, pinned: bytes, kind: type[_T]) -> _T:
-    """The statement in `data`, signed by the raw public key `pinned`; ManifestBroken otherwise."""
+    """Return the statement in `data`; ManifestBroken unless the raw public key `pinned` signed it."""
     try:
         return msgspec.convert(statement.verified(data, pinned), kind)
     except statement.StatementBroken as error:
@@ -171,8 +176,10 @@ def read(data: bytes, pinned: bytes, kind: type[_T]) -> _T:
 
 
 def released(metadata: Path, root: Path, digest_key: str) -> list[tuple[int, int, bytes]] | None:
-    """What the newest statement in the folder `metadata` that verifies by the key at `root` says is released: number,
-    end and sealed image of each; nothing where it is made with another digest key, None where there is no such one."""
+    """Return number, end and sealed image of each release in the statement in the folder `metadata`.
+
+    Empty if the releases were made with another digest key; None if no statement verifies by the key at `root`.
+    """
     try:
         pinned = statement.pinned_of(root.read_bytes())
         said = read((metadata / f"{RELEASES}.json").read_bytes(), pinned, ReleasesSaid)

@@ -1,4 +1,4 @@
-"""What the service, the fetch and the compile process say to each other: numbers and paths, never a name."""
+"""The messages between the service, the fetch process and the compile process: numbers and paths, never a name."""
 
 from typing import Annotated, Literal
 
@@ -8,17 +8,17 @@ from resolver.signed.metadata import Custom
 
 
 class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of JSON."""
+    """A message, one line of JSON."""
 
 
 class FetchRequest(_Message, frozen=True):
-    """What to fetch, and within which bounds; `output` is the inherited memfd.
+    """What to fetch, and within which limits; `output` is the inherited memfd.
 
-    What is named as in the configuration's source is taken from there. resolvers: the upstreams
-    (ADDRESS:PORT) that resolve the source's host. serial, issued, digest, targets_keys: of the newest list accepted or
-    held, 0 and "" where there is none (issued also where none is said); stale: whether metadata that is no longer fresh
-    will do, for a host without any list. copy, copy_key, copy_output: inherited descriptors of an incremental zone's
-    sealed copy, of its key and of a file for the next one; -1 stands for none.
+    Fields with names of the source's configuration are taken from there. resolvers: the upstreams (ADDRESS:PORT) that
+    resolve the source's host. serial, issued, digest, targets_keys: of the newest list accepted or held, 0 and "" if
+    there is none (issued is 0 also if unknown). stale: whether stale metadata is accepted, for a host without any list.
+    copy, copy_key, copy_output: inherited descriptors of an incremental zone's sealed copy, of its key, and of a file
+    for the next copy; -1 if there is none.
     """
 
     parent: int
@@ -49,14 +49,15 @@ class FetchRequest(_Message, frozen=True):
 
     @property
     def handles(self) -> tuple[int, ...]:
-        """Every descriptor that is inherited."""
+        """Return all inherited descriptors."""
         return tuple(one for one in (self.output, self.copy, self.copy_key, self.copy_output) if one >= 0)
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """What a compile host says of an image that it has made: counts, what of it counts, and by which key.
+    """A compile host's description of an image that it made.
 
-    complaint: what was wrong besides, a reason; the list itself verified.
+    approved: lines set aside are enforced. suspended: new entries are not. digest_key: identifies the digest key.
+    complaint: another fault found at the fetch, a reason; the list itself verified.
     """
 
     entries: int
@@ -74,11 +75,12 @@ class Made(Struct, frozen=True, kw_only=True):
 
 
 class Facts(_Message, frozen=True):
-    """What verified: digest of the list in clear (SHA-256, hex), length, signed facts, who signs, from which pinned
-    root (SHA-256, hex) on and by which version of it; `fresh_until` unix seconds, 0 where a source does not say.
+    """The verified facts of a fetched list.
 
-    format: what `read` takes the bytes for. made: where the bytes are an image, made elsewhere. difference: whether
-    only what has changed came, and was applied to the list that is known.
+    digest: SHA-256 of the list in clear, hex. custom: the signed facts. targets_keys: who signs. pinned: SHA-256 of the
+    pinned root, hex. root_version: the version of the root that was reached from it. fresh_until: unix seconds, 0 if
+    the source does not say. format: how `read` parses the bytes. made: set if the bytes are an image that another host
+    made. difference: whether only a difference was received, and applied to the known list.
     """
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -94,11 +96,11 @@ class Facts(_Message, frozen=True):
 
 
 class CompileRequest(_Message, frozen=True):
-    """What to compile and from which descriptors; -1 stands for none.
+    """What to compile, and from which descriptors; -1 if there is none.
 
-    previous: the image in force. lines: takes the line of each entry (core.image). protected: names that a line may not
-    block; popular: a file of names that nobody should block. keep_new: entries that are new in the previous image stay
-    new. approved: what the previous image has set aside is enforced.
+    previous: the image in force. lines: receives the line number of each entry (core.image). protected: names that no
+    line may block. popular: a file of names that nobody should block. keep_new: entries that are new in the previous
+    image stay new. approved: lines that the previous image set aside are enforced.
     """
 
     parent: int
@@ -123,15 +125,15 @@ class CompileRequest(_Message, frozen=True):
 
     @property
     def handles(self) -> tuple[int, ...]:
-        """Every descriptor that is inherited."""
+        """Return all inherited descriptors."""
         return tuple(
             one for one in (self.list_fd, self.output, self.keys, self.previous, self.lines) if one >= 0
         )
 
 
 class Compiled(_Message, frozen=True):
-    """Counts of an image; lines refused and set aside by reason, and the numbers of the first ones. exceptions: of the
-    entries."""
+    """Counts of an image: entries (of them exceptions), and lines refused and set aside by reason, with the numbers of
+    the first ones."""
 
     entries: int
     refused: dict[str, int]

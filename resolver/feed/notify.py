@@ -1,12 +1,14 @@
-"""NOTIFY (RFC 1996): the primary of a zone says that it has changed, and the list is polled without waiting.
+"""Takes NOTIFY (RFC 1996): when the primary announces a change of its zone, the list is polled at once.
 
 Rules:
-- Only from the address of a list's primary and for that list's zone; whoever else asks has asked nothing of ours.
-- One that is signed must be signed with the list's key, and so is its answer (RFC 8945). What it says of the zone is
-  not looked at: the poll asks.
-- Header and question tell a notice; only what may be signed is read any further, a few times a second for a list:
-  whoever sends in the primary's name costs next to nothing.
-- A list is polled at once, then a second after its last notice at the earliest; of many one waits, none is lost.
+- A NOTIFY counts only from the address of a list's primary and for that list's zone; any other packet takes the way of
+  a query.
+- A signed NOTIFY must be signed with the list's key, and then its answer is signed too (RFC 8945). Its content is
+  ignored: the poll asks for the serial.
+- Header and question identify a NOTIFY. Only one with a signature is parsed further, a few times a second for each
+  list, so that packets with the primary's forged address cost next to nothing.
+- A list is polled at once, then at the earliest one second after the poll before; of many notices in between one poll
+  follows, and none is lost.
 """
 
 import asyncio
@@ -40,14 +42,14 @@ _ANSWER: Final = b"\xa4\0\0\x01\0\0\0\0\0\0"
 
 
 def _octets(address: str) -> bytes:
-    """An address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2)."""
+    """Return an address in 16 octets; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2)."""
     packed = ipaddress.ip_address(address).packed
     return packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed
 
 
 @dataclass(slots=True)
 class _Watched:
-    """One list whose source is a zone."""
+    """A list whose source is a zone, and the state of its notices."""
 
     list_id: str
     zone: dns.name.Name
@@ -61,7 +63,7 @@ class _Watched:
 
 
 class Notices:
-    """Takes NOTIFY for the zones of `lists`; `poll` has the list of an id polled now. Belongs to one event loop."""
+    """Takes NOTIFY for the zones of `lists`; `poll` starts a poll of the list with an id. Belongs to one event loop."""
 
     def __init__(self, lists: Sequence[List], resolvers: tuple[str, ...], poll: Callable[[str], None]) -> None:
         self._resolvers = resolvers
@@ -75,7 +77,7 @@ class Notices:
                 self._watched.append(_Watched(one.id, zone, host, one.source.root, found))
 
     async def run(self) -> None:
-        """Look up the primaries that are named by a host, now and every hour, until cancelled."""
+        """Look up the primaries that are given by host name, now and every hour, until cancelled."""
         named = [one for one in self._watched if not lookup.is_address(one.host)]
         while named:
             for one in named:
@@ -86,28 +88,31 @@ class Notices:
         await asyncio.Event().wait()
 
     def take(self, packet: bytes, client: bytes) -> bytes | None:
-        """The answer to a NOTIFY of ours from `client` (16 octets), whose list is then polled; None for all else."""
+        """Return the answer to a NOTIFY for one of our zones, and schedule the poll; None for any other packet.
+
+        client: the source address in 16 octets.
+        """
         watched = [one for one in self._watched if client in one.primaries]
-        if not watched or not _may_be_one(packet):
+        if not watched or not _may_be_notice(packet):
             return None
         for one in watched:
-            said = self._said(packet, one) if _asks_of(packet, one.zone) else None
-            if said is not None:
+            answer = self._answer(packet, one) if _is_for(packet, one.zone) else None
+            if answer is not None:
                 self._soon(one)
-                return said
+                return answer
         return None
 
-    def _said(self, packet: bytes, one: _Watched) -> bytes | None:
-        """The answer to a notice for the zone of `one`; None where it is malformed, signed wrongly or one too many."""
+    def _answer(self, packet: bytes, one: _Watched) -> bytes | None:
+        """Return the answer to a NOTIFY for the zone of `one`; None if malformed, wrongly signed or over the rate."""
         if packet[10:12] == b"\0\0":
             end = _HEADER_OCTETS + len(one.zone.to_digestable()) + len(_SOA_IN)
-            # Where there is no answer section, nothing stands behind the question.
-            is_one = packet[6:8] != b"\0\0" or len(packet) == end
-            return packet[:2] + _ANSWER + packet[_HEADER_OCTETS:end] if is_one else None
-        notice = _notice(packet, one) if self._is_due(one) else None
-        return None if notice is None else _answer(notice)
+            # Without an answer section the packet must end with the question.
+            is_whole = packet[6:8] != b"\0\0" or len(packet) == end
+            return packet[:2] + _ANSWER + packet[_HEADER_OCTETS:end] if is_whole else None
+        notice = _notice(packet, one) if self._is_within_rate(one) else None
+        return None if notice is None else _signed_answer(notice)
 
-    def _is_due(self, one: _Watched) -> bool:
+    def _is_within_rate(self, one: _Watched) -> bool:
         second = int(asyncio.get_running_loop().time())
         if one.second != second:
             one.second, one.read = second, 0
@@ -126,23 +131,23 @@ class Notices:
         self._poll(one.list_id)
 
 
-def _may_be_one(packet: bytes) -> bool:
-    """Whether a packet is a NOTIFY by its header: one question, at most an SOA, and room for EDNS and TSIG."""
+def _may_be_notice(packet: bytes) -> bool:
+    """Return whether the header is that of a NOTIFY: one question, at most one SOA, at most EDNS and TSIG."""
     if not _HEADER_OCTETS < len(packet) <= MAX_NOTICE_OCTETS or packet[2] >> 3 != dns.opcode.NOTIFY:
         return False
     questions, answers, authorities, additionals = struct.unpack_from("!4H", packet, 4)
     return bool(questions == 1 and answers <= 1 and authorities == 0 and additionals <= 2)
 
 
-def _asks_of(packet: bytes, zone: dns.name.Name) -> bool:
-    """Whether the one question is the SOA of `zone`."""
+def _is_for(packet: bytes, zone: dns.name.Name) -> bool:
+    """Return whether the question is the SOA of `zone`."""
     asked = zone.to_digestable()
     end = _HEADER_OCTETS + len(asked)
     return packet[_HEADER_OCTETS:end].lower() == asked and packet[end : end + len(_SOA_IN)] == _SOA_IN
 
 
 def _notice(packet: bytes, one: _Watched) -> dns.message.Message | None:
-    """The NOTIFY that `packet` holds; None where it is malformed or signed wrongly."""
+    """Parse a NOTIFY and verify its signature; None if it is malformed or wrongly signed."""
     try:
         key = tsig.read_key(one.key)
         return dns.message.from_wire(packet, keyring={key.name: key})
@@ -150,7 +155,7 @@ def _notice(packet: bytes, one: _Watched) -> dns.message.Message | None:
         return None
 
 
-def _answer(notice: dns.message.Message) -> bytes:
+def _signed_answer(notice: dns.message.Message) -> bytes:
     answer = dns.message.Message(id=notice.id)
     answer.flags = dns.flags.QR | dns.flags.AA
     answer.set_opcode(dns.opcode.NOTIFY)

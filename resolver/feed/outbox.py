@@ -1,12 +1,12 @@
-"""Signed statements on their way: written on this host first, then offered until they are there.
+"""Delivers signed statements: writes each to the disk first, then sends it until the authority has it.
 
     STATE/receipts/NAME.json    a statement, kept for [state] audit_keep
-    STATE/receipts/NAME.due     the list whose source has not got it yet
+    STATE/receipts/NAME.due     its mark: the id of the list to whose source it is still to be delivered
 
 Rules:
-- A statement is on the disk before it is offered, and its mark before it: a crash may repeat a delivery, not lose it.
-- One delivery at a time, the oldest first; what fails waits, and is tried again, ever more rarely.
-- A folder gets a file whole or not at all, under HOST-NAME.json.
+- The mark is on the disk before the statement, and both before delivery: a crash may repeat a delivery, never lose it.
+- One delivery at a time, the oldest first; a failed one is tried again, with growing pauses.
+- A folder receives a file whole or not at all, as HOST-NAME.json.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 class Due(NamedTuple):
-    """How many statements are not delivered yet; when the oldest was written (unix seconds), 0 where there is none."""
+    """The number of undelivered statements, and when the oldest was written (unix seconds; 0 if there is none)."""
 
     statements: int
     since: int
 
 
 Send = Callable[[Source, bytes], None]
-"""Posts a statement to a source's `receipt` url; OSError or NotFetched where it was not taken."""
+"""Posts a statement to a source's `receipt` URL; OSError or NotFetched if it was not accepted."""
 
 
 class Outbox:
-    """The statements of one host. `now` returns unix seconds; sources: of each list that has one."""
+    """The statements of one host. now: returns unix seconds. sources: the source of each list, by id."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Outbox:
         self._wake = asyncio.Event()
 
     def prepare(self) -> None:
-        """Make the folder and drop what a crash left half written."""
+        """Make the folder, and remove what a crash left half written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_file.drop_parts(self._folder)
         for mark in self._folder.glob(f"*{_DUE}"):
@@ -73,9 +73,9 @@ class Outbox:
                 mark.unlink()
 
     def put(self, name: str, list_id: str, said: Mapping[str, Any]) -> Path:
-        """Sign what is said and write it as `name`, or as `name` with a number where that is taken; then it is due.
+        """Sign a statement, write it for delivery, and return its path; OSError if it cannot be written.
 
-        The path it has; OSError where it could not be written. May run in another thread than `run`.
+        The file is called `name`, with a number if that is taken. May run in another thread than `run`.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path, number = self._path(name), 1
@@ -89,27 +89,27 @@ class Outbox:
         return path
 
     def has(self, name: str) -> bool:
-        """Whether a statement of this name was written."""
+        """Return whether a statement of this name was written."""
         return self._path(name).exists()
 
     def written_at(self, name: str) -> int:
-        """When a statement of this name was written (unix seconds), 0 where it was not."""
+        """Return when a statement of this name was written (unix seconds); 0 if it was not."""
         return written_at(self._folder, name)
 
     def waiting(self, list_id: str) -> int:
-        """How many statements of a list are not delivered yet."""
+        """Return the number of undelivered statements of a list."""
         return self.due(list_id).statements
 
     def due(self, list_id: str) -> Due:
-        """The statements of a list that are not delivered yet."""
+        """Return number and age of the undelivered statements of a list."""
         return due(self._folder, list_id)
 
     def wake(self) -> None:
-        """Have what is due delivered now."""
+        """Start a delivery now."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver statements until cancelled."""
         pause = FIRST_PAUSE_S
         while True:
             self._wake.clear()
@@ -122,7 +122,7 @@ class Outbox:
                 continue
 
     def deliver(self) -> bool:
-        """Offer what is due, oldest first, and forget what was kept long enough; whether nothing is left."""
+        """Deliver what is due, oldest first; remove statements kept long enough. Return whether all were delivered."""
         failed = set()
         for mark in _marks(self._folder):
             list_id = _text(mark)
@@ -133,7 +133,7 @@ class Outbox:
             except (OSError, NotFetched):
                 failed.add(list_id)
         for list_id in sorted(failed):
-            _log.warning("list %s: a receipt is not delivered yet; it stays and is tried again", list_id)
+            _log.warning("list %s: a receipt could not be delivered; it is kept and will be sent again", list_id)
         self._forget()
         return not failed
 
@@ -159,7 +159,7 @@ class Outbox:
 
 
 def written_at(folder: Path, name: str) -> int:
-    """When a statement of this name was written in `folder` (unix seconds), 0 where it was not."""
+    """Return when a statement of this name was written in `folder` (unix seconds); 0 if it was not."""
     try:
         return int((folder / f"{name}{_SUFFIX}").stat().st_mtime)
     except FileNotFoundError:
@@ -167,7 +167,7 @@ def written_at(folder: Path, name: str) -> int:
 
 
 def due(folder: Path, list_id: str) -> Due:
-    """The statements of a list in `folder` that are not delivered yet."""
+    """Return number and age of the undelivered statements of a list in `folder`."""
     ages = [_age(mark)[0] // 10**9 for mark in _marks(folder) if _text(mark) == list_id]
     return Due(len(ages), min(ages, default=0))
 

@@ -1,9 +1,9 @@
-"""Start, feed, bound and end the two processes that see names; nothing they read ever passes through here.
+"""Runs the two processes that see names, fetch and compile; no content of a list passes through here.
 
 Rules:
 - Both are exec'd, isolated (`-I`), with an empty environment, no stderr, and only the descriptors they need.
-- They answer in lines of JSON of bounded length; anything else, a crash or silence is a reason, not a text.
-- Whoever waits longer than allowed is killed; so is whatever runs when the service stops.
+- They reply in lines of JSON of limited length; anything else, a crash or silence becomes a reason, never a text.
+- A process that exceeds its time limit is killed, and so is one that still runs when the service stops.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ COMPILE_MEMORY_BYTES: Final = 3 * 2**30
 
 
 class Handles(NamedTuple):
-    """Descriptors of a compilation: the list, its image, the image in force, the lines; -1 for none."""
+    """Descriptors of a compilation: the list, its image, the image in force, the line numbers; -1 if there is none."""
 
     list_fd: int
     output: int
@@ -43,7 +43,7 @@ class Handles(NamedTuple):
 
 
 class UpdateFailed(Exception):
-    """An update ended before its list was in force, for `reason`."""
+    """An update failed before its list was in force, for `reason`."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -52,8 +52,10 @@ class UpdateFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a fetch is told of this host: where the source keeps its metadata, who resolves its host, and what was
-    accepted last (0 where nothing was). copy, copy_key, copy_output: as of FetchRequest."""
+    """What a fetch knows of this host: the source's metadata folder, the upstreams, and the list accepted last.
+
+    serial, issued: 0 if none was accepted. copy, copy_key, copy_output: as in FetchRequest.
+    """
 
     metadata: Path
     resolvers: tuple[str, ...] = ()
@@ -67,7 +69,10 @@ class Known:
 
 
 async def fetch_list(one: List, known: Known, handle: int, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
-    """Verified facts, and whether the list is wanted and now in memfd `handle`; UpdateFailed otherwise."""
+    """Fetch a list; return its verified facts, and whether it was wanted and is now in memfd `handle`; UpdateFailed.
+
+    wanted: decides by the facts whether to download the list.
+    """
     source = one.source
     request = FetchRequest(
         parent=os.getpid(),
@@ -106,7 +111,7 @@ def _absolute(path: str) -> str:
 async def compile_image(
     facts: Facts, handles: Handles, keys: Keys, one: List, *, generation: int, keep_new: bool, approved: bool
 ) -> Compiled:
-    """Counts of the sealed image written to `handles.output` from the list; UpdateFailed otherwise."""
+    """Compile a list into a sealed image, written to `handles.output`; return its counts; UpdateFailed."""
     both = memory_file("keys", keys.digest + keys.seal)
     custom = facts.custom
     request = CompileRequest(
@@ -137,7 +142,7 @@ async def compile_image(
 
 
 async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
-    """Verified facts, and whether the list is wanted and now in `request.output`; UpdateFailed otherwise."""
+    """Run the fetch process `module`; return as `fetch_list` does; UpdateFailed."""
     async with _child(module, request.handles, request.seconds) as child:
         facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
         go = wanted(facts)
@@ -147,13 +152,13 @@ async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bo
 
 
 async def compile_list(request: CompileRequest, seconds: float = COMPILE_SECONDS) -> Compiled:
-    """Counts of the image that now is in `request.output`; UpdateFailed otherwise."""
+    """Run the compile process; return the counts of the image in `request.output`; UpdateFailed."""
     async with _child("resolver.feed.names.compile", request.handles, seconds) as child:
         return _part(await _ask(child, msgspec.json.encode(request)), "compiled", Compiled)
 
 
 def memory_file(name: str, content: bytes = b"") -> int:
-    """A descriptor of a new anonymous file that holds `content`, at its start."""
+    """Return a descriptor of a new anonymous file with `content`, positioned at its start."""
     handle = os.memfd_create(name)
     os.write(handle, content)
     os.lseek(handle, 0, os.SEEK_SET)
@@ -176,8 +181,11 @@ async def _child(module: str, handles: tuple[int, ...], seconds: float) -> Async
 
 
 async def _started(module: str, handles: tuple[int, ...]) -> asyncio.subprocess.Process:
-    """A new process; UpdateFailed where it cannot start. One that starts while this is cancelled is ended first:
-    uvloop would keep a process that nobody holds, and complain of it or wait for it when the loop closes."""
+    """Start a process; UpdateFailed if that fails.
+
+    If this is cancelled while the process starts, the process is ended first: uvloop keeps a process without an owner,
+    and warns about it or waits for it when the loop closes.
+    """
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             sys.executable,
@@ -204,7 +212,7 @@ async def _started(module: str, handles: tuple[int, ...]) -> asyncio.subprocess.
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill what still runs, and read its pipes to their end: a loop closes none that was left full."""
+    """Kill the process if it still runs, and read its pipes to the end: an event loop does not close a full one."""
     if child.returncode is None:
         with suppress(ProcessLookupError):
             child.kill()
@@ -218,22 +226,22 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 
 async def _ask(child: asyncio.subprocess.Process, line: bytes) -> dict[str, Any]:
-    """Send a line and return the answer's JSON; UpdateFailed where the process says a reason, or nothing."""
+    """Send a line and return the JSON of the reply; UpdateFailed if the process gives a reason, or no reply."""
     if child.stdin is None or child.stdout is None:
         raise UpdateFailed(Reason.PROCESS)
     try:
         child.stdin.write(line + b"\n")
         await child.stdin.drain()
-        answer = msgspec.json.decode(await child.stdout.readline(), type=dict[str, Any])
-    except (ConnectionError, ValueError, RuntimeError):  # uvloop raises the last for a pipe that has gone
+        reply = msgspec.json.decode(await child.stdout.readline(), type=dict[str, Any])
+    except (ConnectionError, ValueError, RuntimeError):  # uvloop raises the last for a closed pipe
         raise UpdateFailed(Reason.PROCESS) from None
-    if "failed" in answer:
-        raise UpdateFailed(_REASONS.get(str(answer["failed"]), Reason.PROCESS))
-    return answer
+    if "failed" in reply:
+        raise UpdateFailed(_REASONS.get(str(reply["failed"]), Reason.PROCESS))
+    return reply
 
 
-def _part(answer: dict[str, Any], name: str, kind: type[_T]) -> _T:
+def _part(reply: dict[str, Any], name: str, kind: type[_T]) -> _T:
     try:
-        return msgspec.convert(answer.get(name), kind)
+        return msgspec.convert(reply.get(name), kind)
     except msgspec.ValidationError:
         raise UpdateFailed(Reason.PROCESS) from None

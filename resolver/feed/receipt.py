@@ -1,9 +1,9 @@
-"""What a receipt says of a list: which one is in force on this host since when, and what was tested of it.
+"""Builds a receipt: which list is in force on this host, since when, and what was tested.
 
 Rules:
-- It says what was tested, in words and numbers, and never that "the list is blocked".
-- It counts lines and names none: of a list it holds serial, digest, counts and line numbers, which its authority knows.
-- It is about what is in force when it is made, so it is made after the proof on the sockets, never before.
+- It states what was tested, in words and numbers, and never that "the list is blocked".
+- It holds serial, digest, counts and line numbers of a list, which its authority knows, and no names.
+- It is about the list in force when it is made: so it is made after the proof on the sockets, never before.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CAVEAT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """How many digests of the list were found in its image, and how many names that it cannot hold passed."""
+    """The self-test in process: digests of the list found in its image, and names that it cannot hold that passed."""
 
     digests: int
     unlisted: int
@@ -28,8 +28,10 @@ class Tested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How many sockets were asked how many questions for the synthetic name, how many answers were not the list's, and
-    how many did not come in time, which says nothing of the list."""
+    """The proof on the sockets: sockets and questions asked for the synthetic name, wrong answers, and missing ones.
+
+    A missing answer (silent) says nothing about the list.
+    """
 
     sockets: int
     questions: int
@@ -38,7 +40,7 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Whether every question was answered as the list answers; without a question nothing is proved."""
+        """Return whether every question got the list's answer; without a question nothing is proved."""
         return self.questions > 0 and self.wrong == 0 and self.silent == 0
 
 
@@ -53,7 +55,7 @@ def receipt(
     tested: Tested | None,
     proof: Proof | None,
 ) -> dict[str, Any]:
-    """The statement, ready to be signed; head: number and hash of the audit log's last line. Times in unix seconds."""
+    """Return the statement, ready to be signed. head: number and hash of the audit log's last line."""
     return {
         "kind": KIND,
         "host": host,
@@ -81,12 +83,12 @@ def receipt(
 
 
 def name_of(list_id: str, record: Record) -> str:
-    """The name of the receipt's file, without a suffix."""
+    """Return the name of the receipt's file, without suffix."""
     return f"{list_id}-{record.serial}-{record.generation}"
 
 
 def words(tested: Tested | None, proof: Proof | None) -> str:
-    """What was tested, as a person reads it."""
+    """Return what was tested, in words for people."""
     said = []
     if proof is not None:
         said.append(
@@ -98,4 +100,4 @@ def words(tested: Tested | None, proof: Proof | None) -> str:
             f"{tested.digests} digests of the list were found in its image, "
             f"{tested.unlisted} names that are not listed passed"
         )
-    return "; ".join(said) or "nothing was asked: the list has no say on this host"
+    return "; ".join(said) or "nothing was asked: the list is not enforced on this host"

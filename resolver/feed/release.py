@@ -1,15 +1,15 @@
-"""Names that are released: a wrongful block lifted on this host at once, against every list.
+"""Releases names: lifts a wrongful block on this host at once, against every list.
 
-    STATE/releases/releases.json    what is told of each release: never a name
+    STATE/releases/releases.json    the facts of each release: never a name
     STATE/releases/N.image          the sealed image of release N: the keyed digest of one name, as an exception
 
 Rules:
-- A release is in force from the moment it is written down, over every restart, and ends by itself at `until`.
-- It names nothing: which list, serial and line, who asked, why in words without a name.
-- One signature within CONFIRM_S confirms it; without one it stays in force, and is alarmed once an hour.
-- At most MAX_RELEASES at once: what is wrong in so many places is the list, and a list can be rolled back.
-- What another host of the fleet has released is followed as long as it says so, and ends at `until` all the same.
-- A release whose image is not ours any more is not enforced: an error blocks, it never lets pass.
+- A release is in effect from the moment it is written, across restarts, and ends by itself at `until`.
+- It holds no name: only list, serial and line, the user who asked, and the reason in words without a name.
+- One signature within CONFIRM_S confirms it; an unconfirmed one stays in effect, with an alarm once an hour.
+- At most MAX_RELEASES at once: with so many faults the list itself is wrong, and a list can be rolled back.
+- A release of the fleet's compile host is followed as long as that host publishes it, and ends at `until` in any case.
+- A release whose image is no longer ours is not applied: an error blocks, it never lets a name pass.
 """
 
 import asyncio
@@ -57,15 +57,15 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 class NotReleased(Exception):
-    """What was asked is refused; the text says why and repeats nothing of it."""
+    """The request is refused; the text says why and repeats nothing of the request."""
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something written down."""
+    """A part of the file; unknown fields are refused."""
 
 
 class Covered(_Part, frozen=True):
-    """One list that blocks the name: what of it is in force, and the line of its entry where this host knows it."""
+    """A list that blocks the name: serial and digest in force, and the line of the entry if this host knows it."""
 
     list: str
     serial: int
@@ -74,7 +74,7 @@ class Covered(_Part, frozen=True):
 
 
 class Release(_Part, frozen=True):
-    """One name released; times in unix seconds. image: SHA-256 of the sealed file. signer, key: who confirmed it."""
+    """A released name; times in unix seconds. image: SHA-256 of the sealed file. signer, key: of the confirmation."""
 
     number: int
     covered: tuple[Covered, ...]
@@ -89,16 +89,16 @@ class Release(_Part, frozen=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what a signature confirms: all but the signature itself."""
+        """Return the SHA-256 that a signature confirms: of all fields but the signature's."""
         return hashlib.sha256(msgspec.json.encode(replace(self, signer="", key=""))).hexdigest()
 
     def statements(self, now: float) -> dict[int, bytes]:
-        """What a signature may be under now, by when each expires: the number stands for a serial."""
+        """Return the statements that a signature may be under now, by their expiry; the number stands for a serial."""
         about = approve.Subject(self.number, self.digest)
         return approve.statements(Action.RELEASE, self.covered[0].list, about, now)
 
     def told(self) -> dict[str, Any]:
-        """What may be known of it, as JSON carries it."""
+        """Return the facts that may be shown, for JSON."""
         return {
             "number": self.number,
             "lists": [{"list": about.list, "serial": about.serial, "line": about.line} for about in self.covered],
@@ -110,12 +110,12 @@ class Release(_Part, frozen=True):
         }
 
     def overdue(self, now: float) -> bool:
-        """Whether nobody has confirmed it in time."""
+        """Return whether it is unconfirmed after CONFIRM_S."""
         return not self.key and now >= self.at + CONFIRM_S
 
 
 class Written(_Part, frozen=True):
-    """The file; `last` is the highest number ever given."""
+    """The content of releases.json; `last` is the highest number ever used."""
 
     format: Literal[1] = 1
     last: int = 0
@@ -123,8 +123,11 @@ class Written(_Part, frozen=True):
 
 
 class Releases:
-    """The releases of one host. `now` returns unix seconds; `enforce` takes the images (views of u64) that are in
-    force; `report` takes a name, a list's id and what its authority is told."""
+    """The releases of one host.
+
+    now: returns unix seconds. enforce: takes the images (views of u64) in effect. report: takes a file name, a list's
+    id, and the statement to its authority.
+    """
 
     def __init__(
         self,
@@ -156,32 +159,32 @@ class Releases:
         return iter(self.written.releases)
 
     def recover(self) -> None:
-        """Enforce what is written down and not over; OSError where the folder cannot be used."""
+        """Apply the written releases that have not ended; OSError if the folder cannot be used."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_file.drop_parts(self._folder)
         try:
             self.written = read(self._folder)
         except ReleasesUnreadable:
-            _log.error("releases: %s is damaged: no name is released; make each release again", _FILE)
+            _log.error("releases: %s is damaged: no name is released now; make each release again", _FILE)
             (self._folder / _FILE).replace(self._folder / f"{_FILE}.damaged")
         for one in self:
             try:
                 self._take(one, self._file(one).read_bytes())
             except (OSError, SealBroken, image.ImageMalformed):
-                _log.error("release %d: its image cannot be used: it is not in force", one.number)
+                _log.error("release %d: its image cannot be used, so its name is blocked; make it again", one.number)
         self._clean()
         self._put()
         self.look()
 
     def add(self, name: bytes, covered: Sequence[Covered], *, uid: int, reason: str, for_s: float) -> Release:
-        """Release a lower-cased name in wire format and all below it; NotReleased where that is refused."""
+        """Release a lower-case name in wire format and all names below it; NotReleased if that is refused."""
         if not covered:
             raise NotReleased("not listed: no list in force blocks it")
         if not LEAST_S <= for_s <= MOST_S:
-            raise NotReleased("--for is out of bounds: 1h to 30d")
+            raise NotReleased("--for: expected 1h to 30d")
         check_reason(reason, name)
         if len(self.written.releases) >= MAX_RELEASES:
-            raise NotReleased(f"{MAX_RELEASES} names are released: end one, or roll the list back")
+            raise NotReleased(f"{MAX_RELEASES} names are released already: end one, or roll the list back")
         number, at = self.written.last + 1, int(self._now())
         sealed = self._made(name, number, at, at + int(for_s))
         one = Release(
@@ -203,11 +206,11 @@ class Releases:
             try:
                 self._report(f"release-{number}-{about.list}", about.list, statement_of(self._host, one, about))
             except OSError:
-                _log.error("release %d: what its authority is told could not be written", number)
+                _log.error("release %d: the report to its authority could not be written", number)
         return one
 
     def end(self, number: int, why: str) -> Release:
-        """Let the lists have their say again; NotReleased where there is no such release."""
+        """End a release, so that lists block the name again; NotReleased if there is no such release."""
         one = self.of(number)
         self._say(Event.RELEASE_ENDED, one, why)
         self._keep(replace(self.written, releases=tuple(other for other in self if other.number != number)))
@@ -217,37 +220,36 @@ class Releases:
         return one
 
     def confirm(self, number: int, signer: str, key: str) -> Release:
-        """Note who has signed for a release; NotReleased where there is no such release."""
+        """Record the confirming signature of a release; NotReleased if there is no such release."""
         one = replace(self.of(number), signer=signer, key=key)
         self._say(Event.RELEASE_CONFIRMED, one, audit_details.confirmed(signer, key))
         self._keep(replace(self.written, releases=tuple(one if other.number == number else other for other in self)))
         return one
 
     def of(self, number: int) -> Release:
-        """The release of this number; NotReleased where there is none."""
+        """Return the release with this number; NotReleased if there is none."""
         for one in self:
             if one.number == number:
                 return one
-        raise NotReleased("no release in force has this number; see: blocklist-resolver list releases")
+        raise NotReleased("no release has this number; see: blocklist-resolver list releases")
 
     def look(self) -> None:
-        """End what is over; warn of what ends within a day, and of what nobody has confirmed."""
+        """End the releases whose time is over; warn of those that end within a day or are still unconfirmed."""
         now = self._now()
         for one in self.written.releases:
             if now >= one.until:
                 self.end(one.number, "its time is over")
-                _log.warning("release %d has ended: its name is blocked again where it is listed", one.number)
+                _log.warning("release %d has ended: its name is blocked again if it is still listed", one.number)
             elif now >= one.until - WARN_S and one.until - one.at > WARN_S and one.number not in self._warned:
                 self._warned.add(one.number)
-                _log.warning("release %d ends within a day: its name will be blocked again", one.number)
+                _log.warning("release %d ends within a day: then its name is blocked again", one.number)
             if now < one.until and one.overdue(now) and now - self._alarmed.get(one.number, 0) >= ALARM_EVERY_S:
                 self._alarmed[one.number] = now
-                _log.warning("release %d was confirmed by no signature within a day: confirm it or end it", one.number)
+                _log.warning("release %d is still unconfirmed after 24 h: confirm it or end it", one.number)
         self._put()
 
     def follow(self, list_id: str, released: Iterable[tuple[int, bytes]]) -> None:
-        """Enforce what the source of a list says is released, in place of what it said before: when each ends, and the
-        sealed image."""
+        """Apply the releases (end, sealed image) of a list's compile host, in place of its earlier ones."""
         found, before = {}, self._followed.get(list_id, {})
         for until, sealed in released:
             mark = hashlib.sha256(sealed).digest()
@@ -261,25 +263,25 @@ class Releases:
         self._put()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Call `look` every few seconds, until cancelled."""
         while True:
             try:
                 self.look()
             except OSError:
-                _log.warning("releases: the state folder cannot be written; tried again")
+                _log.warning("releases: the state folder cannot be written; trying again")
             await asyncio.sleep(LOOK_S)
 
     def sealed(self) -> list[tuple[Release, bytes]]:
-        """Each release in force with its sealed file."""
+        """Return each release in effect with its sealed file."""
         sealed = self._sealed
         return [(one, sealed[one.number]) for one in self if one.number in sealed]
 
     def expiry_of(self, list_id: str) -> int:
-        """When the first release that concerns a list ends; 0 where there is none."""
+        """Return when the first release that concerns a list ends (unix seconds); 0 if there is none."""
         return min((one.until for one in self if any(about.list == list_id for about in one.covered)), default=0)
 
     def _put(self) -> None:
-        """Enforce what has to be in force now, where that has changed."""
+        """Pass the images in effect now to `enforce`, if they have changed."""
         now = self._now()
         followed = {mark: one for each in self._followed.values() for mark, one in each.items()}
         views = [*self._views.values(), *(view for until, view in followed.values() if now < until)]
@@ -344,11 +346,11 @@ def statement_of(host: str, one: Release, about: Covered) -> dict[str, Any]:
 
 
 class ReleasesUnreadable(Exception):
-    """The file is not what these rules write."""
+    """The file is damaged."""
 
 
 def read(folder: Path) -> Written:
-    """What is written of the releases in `folder`, nothing where there is none; ReleasesUnreadable, OSError."""
+    """Read the releases in `folder`, empty if there is no file; ReleasesUnreadable, OSError."""
     try:
         return msgspec.json.decode((folder / _FILE).read_bytes(), type=Written)
     except FileNotFoundError:
@@ -358,7 +360,7 @@ def read(folder: Path) -> Written:
 
 
 def opened(one: Release, sealed: bytes, keys: Keys) -> memoryview:
-    """The view of a release's sealed image; SealBroken or image.ImageMalformed where it is not ours any more."""
+    """Return the view of a release's sealed image; SealBroken or image.ImageMalformed if it is no longer ours."""
     if one.digest_key != keys.digest_id or hashlib.sha256(sealed).hexdigest() != one.image:
         raise SealBroken("image")
     view: memoryview = image.view(unseal(sealed, keys.seal))
@@ -366,19 +368,19 @@ def opened(one: Release, sealed: bytes, keys: Keys) -> memoryview:
 
 
 def check_reason(reason: str, name: bytes) -> None:
-    """NotReleased where a reason cannot be kept beside a release: it tells a name, or is none."""
+    """Check that a reason is a line of text that reveals nothing of the name; NotReleased otherwise."""
     if not reason.strip() or len(reason) > MAX_REASON_LETTERS or not reason.isprintable():
         raise NotReleased(f"--reason: expected one line of at most {MAX_REASON_LETTERS} letters")
     if _DOTTED.search(reason):
-        raise NotReleased("--reason holds what looks like a domain name: say why without it")
+        raise NotReleased("--reason holds something like a domain name: give the reason without it")
     plain = unicodedata.normalize("NFKC", reason).casefold()
     words, closed = {*_WORD.findall(plain), *_GAP.split(plain)}, _GAP.sub("", plain)
     if any(one in words or (len(part := _GAP.sub("", one)) > 5 and part in closed) for one in _labels(name)):
-        raise NotReleased("--reason repeats a part of the name: say why without it")
+        raise NotReleased("--reason repeats a part of the name: give the reason without it")
 
 
 def _labels(name: bytes) -> Iterator[str]:
-    """The labels of a name but its last, as they are and as people write them."""
+    """Yield the labels of a name without its last, as they are and decoded from Punycode."""
     at, found = 0, []
     while name[at]:
         found.append(name[at + 1 : at + 1 + name[at]].decode("ascii", "replace").casefold())

@@ -1,9 +1,8 @@
-"""What is released on this host, read from what is written: for whoever looks without the service.
+"""Reads the released names from the state folder, for commands that run without the service.
 
 Rules:
-- It is what the service enforces: the releases of this host, and those that a list's compile host says, each until its
-  own end.
-- What is not sealed with our keys is passed over, as the service does.
+- The result is what the service enforces: releases of this host and of the lists' compile hosts, each until its end.
+- An image that is not sealed with our keys is skipped, as in the service.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from resolver.feed.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """One name that is released: the number of the release, when it ends (unix seconds), the view of its image."""
+    """A released name: number of the release, its end (unix seconds), view of its image."""
 
     number: int
     until: int
@@ -28,7 +27,7 @@ class Free:
 
 
 def of_host(folder: Path, keys: Keys, now: float) -> Iterator[Free]:
-    """What this host has released; release.ReleasesUnreadable and OSError where `folder` cannot be read."""
+    """Yield the names released on this host; release.ReleasesUnreadable or OSError if `folder` cannot be read."""
     for one in release.read(folder).releases:
         if now < one.until:
             with suppress(SealBroken, image.ImageMalformed, FileNotFoundError):
@@ -37,7 +36,7 @@ def of_host(folder: Path, keys: Keys, now: float) -> Iterator[Free]:
 
 
 def of_compile_hosts(lists: Iterable[tuple[List, Store]], keys: Keys, now: float) -> Iterator[Free]:
-    """What the hosts have released that compile these lists."""
+    """Yield the names released by the compile hosts of these lists."""
     for one, store in lists:
         if one.source.kind == "image":
             said = manifest.released(store.metadata, Path(one.source.root), keys.digest_id) or ()

@@ -1,10 +1,9 @@
-"""What a fetch or compile process does to itself before it sees a list, so that nothing of it outlives it.
+"""The sandbox: limits that a fetch or compile process puts on itself before it sees names.
 
 Rules:
 - No core dump, not dumpable (so no ptrace by others and no /proc/PID/mem), killed with its parent.
-- Bounded address space; nothing inherited but what it was told of; where it needs no more files, it can open
-  none.
-- Whatever goes wrong inside, the outside learns a reason of a closed list and never a traceback.
+- Limited address space; no inherited descriptors but the given ones. A process that needs no more files can open none.
+- Of any error the parent learns only a reason of a closed set, never a traceback.
 """
 
 import ctypes
@@ -25,11 +24,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class NotConfined(Exception):
-    """The kernel did not grant a confinement; nothing may be read."""
+    """The kernel refused a limit of the sandbox; the process must not read any list."""
 
 
 class Failed(Exception):
-    """The work of this process ends with `reason`, one of a closed list."""
+    """The work of this process failed with `reason`, one of a closed set."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -42,14 +41,16 @@ def _prctl(option: int, value: int) -> None:
 
 
 def leave_no_dump() -> None:
-    """No core dump, and not dumpable: no ptrace by others and no reading of this process's memory."""
+    """Switch off core dumps and make the process not dumpable: no ptrace by others, no reading of its memory."""
     _prctl(_PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def confine(parent: int, memory_bytes: int, *descriptors: int) -> None:
-    """Bind this process to the life of process `parent`, and bound what it may use: no other open file than
-    its streams and `descriptors`."""
+    """Enter the sandbox: die with the process `parent`, use at most `memory_bytes`, and close all other descriptors.
+
+    Only the standard streams and `descriptors` stay open. NotConfined if the kernel refuses.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise NotConfined("parent")
@@ -66,7 +67,7 @@ def confine(parent: int, memory_bytes: int, *descriptors: int) -> None:
 
 
 def open_nothing() -> None:
-    """From here on no file, socket or pipe can be opened; those that are open stay."""
+    """Forbid opening files, sockets and pipes from here on; open ones stay usable."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
@@ -76,7 +77,7 @@ def say(message: dict[str, Any]) -> None:
 
 
 def run(work: Callable[[], None]) -> int:
-    """Do `work` and return the exit code; a failure leaves a reason on stdout and nothing anywhere else."""
+    """Do `work` and return the exit code; a failure writes a reason to stdout, and nothing anywhere else."""
     sys.excepthook = lambda *_: None
     try:
         work()
@@ -86,7 +87,7 @@ def run(work: Callable[[], None]) -> int:
     except MemoryError:
         say({"failed": "out_of_memory"})
         return 1
-    except Exception:  # noqa: BLE001 - the text of an unforeseen error may hold a name: only the fact leaves
+    except Exception:  # noqa: BLE001 - the text of an unforeseen error may hold a name: only the reason leaves
         say({"failed": "internal"})
         return 1
     return 0

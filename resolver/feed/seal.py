@@ -1,16 +1,15 @@
-"""The keys of a host, and the seal under which a saved image may be believed.
+"""Loads or makes the keys of a host, and seals and unseals images.
 
 Rules:
-- The digest key makes names unreadable in an image, the seal key proves that this host wrote the file;
-  neither is ever written beside an image by anyone but this module, and then 0600.
-- Keys come from the configured folder, else from the credentials folder systemd hands over, else they are
-  made in the state folder. A folder that holds only one of the two is an error: a host has both or none.
-- What opens the copy of a zone (feed.zone_copy) is made from the seal key, anew for each list, and written nowhere.
-  That copy holds names: whether the keys lie apart from the state, and so from it, is told with them.
-- The host key (Ed25519) signs what this host says of its lists. It comes from the same folders where it is there, else
-  it is made in the state folder at the first start; who may believe it pins its public half.
-- A seal is BLAKE2b-256 keyed with the seal key over the whole image; it is held against the file in
-  constant time.
+- The digest key makes names in an image unreadable; the seal key proves that this host wrote the file. Only this module
+  ever writes them beside an image, mode 0600.
+- Keys come from the configured folder, else from systemd's credentials folder, else they are made in the state folder.
+  A folder that holds only one of the two is an error: a host has both or none.
+- The key of a zone copy (feed.fetch.zone_copy) is derived from the seal key, one for each list, and never written. The
+  copy holds names: `Keys.apart` says whether the keys lie outside the state folder, and so apart from it.
+- The host key (Ed25519) signs this host's statements. It comes from the same folders, else it is made in the state
+  folder at the first start; others trust it by pinning its public half.
+- A seal is BLAKE2b-256, keyed with the seal key, over the whole image; it is compared in constant time.
 """
 
 import hashlib
@@ -39,19 +38,16 @@ _COPY_PERSON: Final = b"zone copy key"
 
 
 class KeyUnusable(Exception):
-    """A key file is missing, too short or too long; says the file, never its content."""
+    """A key file is missing, of the wrong size, or open to others; the text names the file, never its content."""
 
 
 class SealBroken(Exception):
-    """The file does not end in this host's seal over what stands before it."""
+    """The file does not end in this host's seal of its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The digest key (16 octets) and the seal key (32 octets) of this host.
-
-    apart: whether they lie outside the state folder.
-    """
+    """The digest key (16 octets) and the seal key (32 octets) of this host; apart: both lie outside the state."""
 
     digest: bytes = field(repr=False)
     seal: bytes = field(repr=False)
@@ -59,24 +55,27 @@ class Keys:
 
     @property
     def digest_id(self) -> str:
-        """Tells one digest key from another without telling the key."""
+        """Return an identifier of the digest key that does not reveal it."""
         return hashlib.blake2b(self.digest, digest_size=8, person=_KEY_ID_PERSON).hexdigest()
 
     def copy_key(self, list_id: str) -> bytes:
-        """The 32 octets that open the copy of a list's zone, and nothing else."""
+        """Return the key (32 octets) of the copy of a list's zone."""
         made = hashlib.blake2b(list_id.encode(), digest_size=COPY_KEY_BYTES, key=self.seal, person=_COPY_PERSON)
         return made.digest()
 
 
 def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
-    """Keys of `folder`, else of `credentials` where it holds them, else of `state`, made there if need be."""
+    """Load the keys from `folder`, else from `credentials` if they are there, else from `state`, made there if missing.
+
+    KeyUnusable if a key file cannot be used.
+    """
     if folder:
         return _read(Path(folder), state)
     if credentials and any((Path(credentials) / name).exists() for name in _NAMES):
         return _read(Path(credentials), state)
     if not any((state / name).exists() for name in _NAMES):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The seal key is written last: where the first write was cut short there is no image yet to lose.
+        # The seal key is written last: if a crash comes before it, there is no image yet that could be lost.
         atomic_file.write(state / _NAMES[0], secrets.token_bytes(DIGEST_KEY_BYTES))
         atomic_file.write(state / _NAMES[1], secrets.token_bytes(SEAL_KEY_BYTES))
     elif not (state / _NAMES[1]).exists():
@@ -85,9 +84,11 @@ def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
 
 
 def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool) -> "Ed25519PrivateKey":
-    """What this host signs with: of `folder`, of `credentials`, else of `state`, made there where `make` says so;
-    KeyUnusable where there is none."""
-    # The compile process seals, never signs: it is spared what this takes to load.
+    """Load the host's signing key from `folder`, `credentials` or `state`; KeyUnusable if there is none.
+
+    make: make it in `state` if it is missing.
+    """
+    # Imported here: the compile process seals, but never signs, and need not load this.
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     places = [Path(one) for one in (folder, credentials) if one]
@@ -99,12 +100,12 @@ def host_key(state: Path, folder: str = "", credentials: str = "", *, make: bool
 
 
 def seal_of(image: bytes | bytearray | memoryview, key: bytes) -> bytes:
-    """The 32 octets that seal `image` under `key`."""
+    """Return the seal (32 octets) of `image` under `key`."""
     return hashlib.blake2b(image, digest_size=SEAL_BYTES, key=key, person=_PERSON).digest()
 
 
 def unseal(data: bytes | memoryview, key: bytes) -> memoryview:
-    """The image in the file's bytes `data`, without a copy; SealBroken where its seal is not ours."""
+    """Return the image in the file content `data`, without a copy; SealBroken if its seal is not ours."""
     image = memoryview(data)[: max(0, len(data) - SEAL_BYTES)]
     if len(data) <= SEAL_BYTES or not hmac.compare_digest(seal_of(image, key), data[-SEAL_BYTES:]):
         raise SealBroken("seal")

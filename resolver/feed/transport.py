@@ -1,10 +1,9 @@
-"""Bytes of a file:// or https:// url into bounded memory, for whatever source fetches, and bytes posted to one.
+"""Reads a file:// or https:// URL into bounded memory, for all sources, and posts bytes to an https:// URL.
 
 Rules:
-- Every download is bounded in bytes before it starts and in time as it goes; nothing is spooled to a disk.
-- TLS is always verified, against the host as the url writes it; a redirect is an error.
-- A host's address comes from the upstreams, never from ourselves: `resolvers` are asked, not the system (lookup).
-  Each address is tried.
+- Every download has a limit of bytes and a limit of time; nothing is written to a disk.
+- TLS is always verified, against the host as written in the URL; a redirect is an error.
+- A host's addresses come from the upstreams in `resolvers`, never from this service (see `lookup`); each is tried.
 """
 
 import http.client
@@ -25,7 +24,7 @@ _HEADERS: Final = {"User-Agent": "blocklist-resolver"}
 
 
 class NotFetched(Exception):
-    """There are no such bytes; `status` is the server's, 0 where it said none."""
+    """The URL could not be read or posted to; `status` is that of the server's response, 0 if there was none."""
 
     def __init__(self, status: int = 0) -> None:
         super().__init__("not fetched")
@@ -33,17 +32,17 @@ class NotFetched(Exception):
 
 
 class TooLarge(NotFetched):
-    """There are more bytes than allowed."""
+    """The content is larger than allowed."""
 
 
 class TooSlow(NotFetched):
-    """The time is over."""
+    """The time limit has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How a source is reached: PEM files of its authority and of our client certificate ("" for none), and the
-    upstreams (ADDRESS:PORT) that resolve its host."""
+    """How to reach a source: PEM files of its CA and of our client certificate and key ("" for none), and the upstreams
+    (ADDRESS:PORT) that resolve its host."""
 
     ca: str = ""
     certificate: str = ""
@@ -52,7 +51,7 @@ class Access:
 
 
 class Transport:
-    """Reads urls one after the other, over one connection where it can, for `seconds` in all."""
+    """Reads URLs one after another, over one connection if possible, within `seconds` in total."""
 
     def __init__(self, access: Access, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
@@ -61,7 +60,8 @@ class Transport:
         self._connection: Any = None
 
     def read(self, url: str, most: int) -> bytes:
-        """All bytes at `url`; NotFetched where there are none, TooLarge above `most`, TooSlow past the time."""
+        """Return the content of `url`; TooLarge above `most` bytes, TooSlow after the time limit, NotFetched otherwise.
+        """
         kept = io.BytesIO()
         try:
             for chunk in self.chunks(url):
@@ -73,19 +73,19 @@ class Transport:
         except NotFetched:
             self.close()
             raise
-        except Exception:  # noqa: BLE001 - whatever a file system or a TLS stack raises means the same here
+        except Exception:  # noqa: BLE001 - any error of a file system or a TLS stack means the same here
             self.close()
             raise NotFetched from None
         return kept.getvalue()
 
     def close(self) -> None:
-        """End the connection that is kept for the next download."""
+        """Close the connection that is kept for the next download."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def chunks(self, url: str) -> Iterator[bytes]:
-        """The bytes at `url` as they come."""
+        """Yield the content of `url` as it arrives."""
         return self._of_file(url) if urlsplit(url).scheme == "file" else self._of_server(url)
 
     def _of_file(self, url: str) -> Iterator[bytes]:
@@ -100,7 +100,7 @@ class Transport:
                 yield chunk
 
     def post(self, url: str, data: bytes, kind: str = "application/json") -> None:
-        """Hand `data` over at the https:// `url`; NotFetched where the server does not say 2xx, or not in time."""
+        """Post `data` to an https:// URL; NotFetched unless the server responds 2xx in time."""
         parts = urlsplit(url)
         if parts.scheme != "https":
             raise NotFetched
@@ -114,7 +114,7 @@ class Transport:
         except Exception:  # noqa: BLE001 - as above
             raise NotFetched from None
         finally:
-            self.close()  # what the server has to say beside its status is not read
+            self.close()  # The body of the response is not read.
         if not 200 <= status < 300:
             raise NotFetched(status)
 
@@ -151,7 +151,7 @@ class Transport:
 
 
 class _Stream(ssl.SSLSocket):
-    """A TLS stream each step of which has the time that is left, so that no drip of bytes outlasts it."""
+    """A TLS stream; every step has the remaining time as timeout, so that a slow drip of bytes cannot outlast it."""
 
     rest: Callable[[], float]
 
@@ -165,7 +165,7 @@ class _Stream(ssl.SSLSocket):
 
 
 class _Connection(http.client.HTTPSConnection):
-    """HTTPS to a host whose addresses the upstreams say; `rest` is the time left for a step."""
+    """HTTPS to a host that is looked up at the upstreams; `rest` returns the timeout of a step, in seconds."""
 
     def __init__(
         self,
@@ -181,8 +181,8 @@ class _Connection(http.client.HTTPSConnection):
         self._rest = rest
 
     def connect(self) -> None:
-        """Connect to the first address that takes it; OSError where none does."""
-        # A source that is a file, which asks nobody, is spared what this takes to load.
+        """Connect to the first address that accepts; OSError if none does."""
+        # Imported here: a source of kind file looks up nothing, and need not load this.
         from resolver.feed import lookup
 
         for address in lookup.addresses(self.host, self._resolvers, self._rest()):
@@ -191,7 +191,7 @@ class _Connection(http.client.HTTPSConnection):
             except OSError:
                 continue
             return
-        raise OSError("no address of the host takes a connection")
+        raise OSError("no address of the host accepts a connection")
 
     def _stream(self, address: str) -> _Stream:
         plain = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -202,7 +202,7 @@ class _Connection(http.client.HTTPSConnection):
         except BaseException:
             plain.close()
             raise
-        assert isinstance(stream, _Stream)  # noqa: S101 - the context makes no other
+        assert isinstance(stream, _Stream)  # noqa: S101 - the context makes only these
         stream.rest = self._rest
         try:
             stream.settimeout(self._rest())

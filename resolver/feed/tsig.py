@@ -1,9 +1,9 @@
-"""A TSIG key from its file, and the signatures of a stream of messages (RFC 8945).
+"""Reads a TSIG key from its file, and verifies the signatures of a stream of messages (RFC 8945).
 
 Rules:
-- The file holds one key, as tsig-keygen or Knot's keymgr writes it; hmac-md5, hmac-sha1 and shortened ones are refused.
-- Of a stream the first and the last message are signed, and never more than 99 in a row are not (RFC 8945 5.3.1).
-- What has not been verified to its last message counts for nothing: `Stream.closed` says so, or the stream is refused.
+- The file holds one key, as tsig-keygen or Knot's keymgr writes it; hmac-md5, hmac-sha1 and truncated MACs are refused.
+- The first and the last message of a stream are signed, and at most 99 in a row are not (RFC 8945 section 5.3.1).
+- A stream counts only once its last message is verified.
 """
 
 import base64
@@ -34,11 +34,11 @@ _KNOT: Final = re.compile(
 
 
 class KeyUnusable(Exception):
-    """The file holds no TSIG key that may be used."""
+    """The file holds no usable TSIG key."""
 
 
 class NotVerified(Exception):
-    """A message, or a stream of them, is not signed as it has to be; `forged`: a signature is there and wrong."""
+    """A message or a stream is not signed as required; `forged`: it has a signature, and a wrong one."""
 
     def __init__(self, *, forged: bool = False) -> None:
         super().__init__("not verified")
@@ -46,7 +46,7 @@ class NotVerified(Exception):
 
 
 def key_of(text: str) -> dns.tsig.Key:
-    """The key in the text of a key file; KeyUnusable where there is not exactly one of a kept algorithm."""
+    """Parse the text of a key file; KeyUnusable unless it holds exactly one key of an allowed algorithm."""
     text = _COMMENT.sub(" ", text)
     bind, knot = _BIND.match(text), _KNOT.match(text)
     if bind:
@@ -70,7 +70,7 @@ def key_of(text: str) -> dns.tsig.Key:
 
 
 def read_key(path: str) -> dns.tsig.Key:
-    """The key in a file; KeyUnusable where it holds none or cannot be read."""
+    """Read the key in a file; KeyUnusable if it holds none or cannot be read."""
     try:
         with open(path, encoding="ascii") as file:
             return key_of(file.read(MAX_KEY_BYTES))
@@ -79,13 +79,13 @@ def read_key(path: str) -> dns.tsig.Key:
 
 
 def fingerprint(key: dns.tsig.Key) -> str:
-    """What tells one key from another and gives none away: of name, algorithm and secret, in hex."""
+    """Return an identifier of a key that reveals nothing of it: a hash of name, algorithm and secret, in hex."""
     parts = b" ".join((key.name.to_digestable(), key.algorithm.to_digestable(), key.secret))
     return hashlib.sha256(b"blocklist-resolver tsig\0" + parts).hexdigest()[:32]
 
 
 class Stream:
-    """Verifies the messages that answer one signed request, in their order. `mac` is the request's."""
+    """Verifies the messages that answer one signed request, in order; `mac` is that of the request."""
 
     def __init__(self, key: dns.tsig.Key, mac: bytes) -> None:
         self._key = key
@@ -94,7 +94,7 @@ class Stream:
         self._unsigned = 0
 
     def take(self, message: bytes, tsig_at: int, now: int, *, last: bool) -> None:
-        """Take the next message, whose TSIG record begins at `tsig_at` (0: it has none); NotVerified otherwise."""
+        """Verify the next message; NotVerified. tsig_at: offset of its TSIG record, 0 if it has none."""
         if tsig_at:
             self._unsigned = 0
             self._context = self._verified(message, tsig_at, now)

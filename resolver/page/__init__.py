@@ -1,1 +1,1 @@
-"""What a blocked visitor sees: static bytes, HTTP 451, nothing recorded."""
+"""The page that a blocked visitor sees: static bytes, HTTP 451, nothing recorded."""

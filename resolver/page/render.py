@@ -1,13 +1,13 @@
-"""The stop page as bytes, made once from the operator's settings.
+"""Renders the stop page to bytes, once, from the operator's settings.
 
 Rules:
-1. Nothing of a visit is in it: the same bytes for everyone; no script, no picture, nothing from elsewhere.
-2. Every setting is escaped; of an address only http, https, mailto and tel become links.
-3. An offer of help on the web is followed by way of a path of the page, so that it can be counted without a script, a
-   cookie or a word to the service; the address itself is what the visitor reads.
-4. A text that only the operator can give is never invented: outside of a demonstration a setting that still
-   holds the marker stops the start; in one it is a placeholder, and the page says so.
-5. It says only what is true of this system: such material may be illegal, and no visit is logged.
+1. Every visitor gets the same bytes: no script, no picture, nothing from another server.
+2. Every setting is escaped; only http, https, mailto and tel addresses become links.
+3. A link to help leads through a path of the page, so that it is counted without a script or a cookie, and the help
+   service does not learn where the visitor came from; the visitor reads the real address.
+4. The page never invents a text that only the operator can give: a setting that still holds the marker stops the
+   start; in a demonstration it is shown as a placeholder, and the page says so.
+5. The page states only what is true of this system: such material may be illegal, and no visit is logged.
 """
 
 import base64
@@ -25,7 +25,7 @@ from resolver.config import config
 
 LANGUAGE: Final = "en"
 FOLLOW: Final = "/blocklist-resolver-help/"
-"""Where an offer of help is followed; its place in the list comes after it."""
+"""Path prefix of a link to help; the number of the offer follows it."""
 
 MAX_BYTES: Final = 30_000
 
@@ -46,7 +46,7 @@ _DEMONSTRATION: Final = (
 
 
 class PageError(Exception):
-    """The page cannot be made from these settings; `key` is the setting's path."""
+    """No page can be rendered from these settings; `key` is the setting's path."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"{key}: {reason}")
@@ -58,7 +58,7 @@ class PageNotFilledIn(PageError):
 
 
 class PageAddressRefused(PageError):
-    """An offer of help has an address that is no web address, or a number that is no telephone number."""
+    """An offer of help has an invalid web address or telephone number."""
 
 
 class PageTooLarge(PageError):
@@ -67,7 +67,7 @@ class PageTooLarge(PageError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The body and the headers of every answer; of each path that leads to help its kind and its web address."""
+    """Body and headers of every response; `help` maps each path that leads to help to its kind and web address."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...]
@@ -75,7 +75,7 @@ class Rendered:
 
 
 def render(page: config.Page, *, demonstration: bool) -> Rendered:
-    """Body and headers for these settings (RFC 7725); PageError where they make no page."""
+    """Return the page for these settings (RFC 7725); PageError if none can be rendered."""
     texts = {key: _text(key, getattr(page, key), demonstration) for key in _TEXTS}
     style = resource("stop.css")
     html = Template(resource(f"stop.{LANGUAGE}.html")).substitute(
@@ -94,7 +94,7 @@ def render(page: config.Page, *, demonstration: bool) -> Rendered:
 
 @cache
 def resource(name: str) -> str:
-    """A file of this package, as it was at the start: a reload after an upgrade on the disk finds what it knows."""
+    """Return a file of this package as first read: a reload after an upgrade on the disk still gets the old one."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
@@ -107,7 +107,7 @@ def _text(key: str, text: str, demonstration: bool) -> str:
 
 
 def _linked(text: str) -> str:
-    """The text escaped, its web and mail addresses as links."""
+    """Return the text escaped, its web and mail addresses as links."""
     parts = _LINK.split(text)
     for number in range(1, len(parts), 2):
         address = parts[number]
@@ -122,7 +122,7 @@ def _link(target: str, text: str) -> str:
 
 
 def _help(offers: tuple[config.Help, ...], demonstration: bool) -> str:
-    """The section on help; left out where the operator names none."""
+    """Return the section on help; "" if the operator names none."""
     items = [_offer(offer, number, demonstration) for number, offer in enumerate(offers)]
     if not items and demonstration:
         items = ["<li><mark>[help lines of the country, one below the other]</mark></li>"]

@@ -1,9 +1,9 @@
-"""Shows the stop page: the same answer to every request but those that follow a link to help; kept is how often.
+"""Serves the stop page: the same response to every request, except for links to help; counts how often.
 
 Rules:
-- A view is a GET that asks for a document. Pictures and scripts that other pages take from a blocked address get the
-  same answer, and nobody sees it.
-- Who follows a link to help is sent on, and counted by the kind of help, as one who asks for a document.
+- A view is a GET that asks for a document. Pictures and scripts that other pages load from a blocked address get the
+  same response, are not seen, and are not counted.
+- A link to help is a redirect. It is counted by kind of help, and only if the request asks for a document.
 """
 
 from typing import Final
@@ -20,8 +20,10 @@ _QUIET: Final = {hdrs.CACHE_CONTROL: "no-store", "Referrer-Policy": "no-referrer
 
 
 class Page:
-    """Answers every method, host and path with the page; `views` counts how often it was shown, `followed` by kind how
-    often a link to help was followed."""
+    """Responds to every method, host and path with the page.
+
+    views: how often it was shown. followed: how often a link to help was followed, by kind.
+    """
 
     def __init__(self, rendered: Rendered) -> None:
         self.views = 0
@@ -29,21 +31,23 @@ class Page:
         self.show(rendered)
 
     def show(self, rendered: Rendered) -> None:
-        """Show this page from the next request on."""
+        """Serve this page from the next request on."""
         self._body = rendered.body
         self._headers = dict(rendered.headers)
         self._help = rendered.help
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The page, without its body for HEAD, or the way to help; the connection ends with it: a crowd cannot hold
-        slots."""
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Return the page (without its body for HEAD) or the redirect to help.
+
+        Close the connection with the response, so that a crowd cannot hold all slots.
+        """
         reading = request.method == hdrs.METH_GET and _DOCUMENT in request.headers.get(hdrs.ACCEPT, "")
         kind, url = self._help.get(request.path, (None, ""))
         if kind is None:
             self.views += reading
-            answer = web.Response(status=STATUS, reason=REASON, body=self._body, headers=self._headers)
+            response = web.Response(status=STATUS, reason=REASON, body=self._body, headers=self._headers)
         else:
             self.followed[kind] += reading
-            answer = web.Response(status=303, headers={**_QUIET, hdrs.LOCATION: url})
-        answer.force_close()
-        return answer
+            response = web.Response(status=303, headers={**_QUIET, hdrs.LOCATION: url})
+        response.force_close()
+        return response

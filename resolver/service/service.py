@@ -288,9 +288,10 @@ class Service:
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
                 with _named(path, "page.listen", taken):
-                    self._servers.append(await quiet_http.serve(self._page.answer, config.page.listen, quiet_http.PAGE))
+                    served = await quiet_http.serve(self._page.respond, config.page.listen, quiet_http.PAGE)
+                    self._servers.append(served)
             with _named(path, "metrics.listen", taken):
-                served = await quiet_http.serve(exporter.answer, [config.metrics.listen], quiet_http.METRICS)
+                served = await quiet_http.serve(exporter.respond, [config.metrics.listen], quiet_http.METRICS)
                 self._servers.append(served)
             try:
                 await self._control.open(config.control)

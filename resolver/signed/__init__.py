@@ -1,1 +1,1 @@
-"""What both ends of the feed sign."""
+"""The formats that both ends of the feed sign and verify."""

@@ -1,12 +1,12 @@
-"""What a signed file says of itself: words of a trusted comment or of a first line, or the first row of a CSV.
+"""Parses the header of a signed file: words in a trusted comment or in the first line, or the first row of a CSV.
 
     serial=412 issued=2026-11-25T06:00:00Z not-after=2026-12-09T06:00:00Z entries=5747 list=ID withdrawn
     412;2026-11-25T06:00:00Z
 
 Rules:
-- Words stand between blanks; known ones stand once, unknown ones are passed over, so that an authority may add its own.
+- Blanks separate words. A known word stands once; unknown words are ignored, so that an authority may add its own.
 - A time is whole unix seconds (9 to 11 digits) or ISO 8601 with date and time; without a zone it is UTC.
-- A date that is not said is 0 (issued) or None (not-after); whoever needs it refuses.
+- A missing date is 0 (issued) or None (not-after); a caller that needs it refuses the file.
 """
 
 import csv
@@ -26,12 +26,12 @@ _NUMBER: Final = re.compile(r"[0-9]{1,19}\Z")
 _WITHDRAWN: Final = "withdrawn"
 
 
-class HeadingMalformed(Exception):
-    """A file does not say of itself what it must."""
+class HeaderMalformed(Exception):
+    """The header of a file is malformed or lacks a word that it must have."""
 
 
-class Heading(Struct, frozen=True, kw_only=True):
-    """What is said; issued 0, others None where they are not. Times in unix seconds."""
+class Header(Struct, frozen=True, kw_only=True):
+    """The parsed header, times in unix seconds; missing is 0 for `issued`, None for the others."""
 
     serial: int
     issued: int = 0
@@ -42,29 +42,29 @@ class Heading(Struct, frozen=True, kw_only=True):
 
 
 def timestamp(text: str) -> int:
-    """Unix seconds of a time; HeadingMalformed where it is none."""
+    """Return a time in unix seconds; HeaderMalformed if `text` is no time."""
     if _UNIX.match(text):
         return int(text)
     if not _ISO.match(text):
-        raise HeadingMalformed("time")
+        raise HeaderMalformed("time")
     try:
         found = datetime.fromisoformat(text)
         return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
-        raise HeadingMalformed("time") from None
+        raise HeaderMalformed("time") from None
 
 
-def of_words(text: str) -> Heading:
-    """What the words say; HeadingMalformed where a known word stands twice or holds no value, or serial is missing."""
+def of_words(text: str) -> Header:
+    """Parse words; HeaderMalformed if a known word stands twice or has no value, or if serial is missing."""
     said: dict[str, str] = {}
     for word in text.split():
         key, equals, value = word.partition("=")
         if key in said or bool(equals) is (key == _WITHDRAWN):
             if key in _KNOWN:
-                raise HeadingMalformed("word")
+                raise HeaderMalformed("word")
             continue
         said[key] = value
-    return Heading(
+    return Header(
         serial=_number(said.get("serial", "")),
         issued=timestamp(said["issued"]) if "issued" in said else 0,
         not_after=timestamp(said["not-after"]) if "not-after" in said else None,
@@ -77,55 +77,55 @@ def of_words(text: str) -> Heading:
 _KNOWN: Final = frozenset(("serial", "issued", "not-after", "entries", "list", _WITHDRAWN))
 
 
-def of_plain(data: bytes) -> Heading:
-    """What the first line of a plain list says, a comment of words; HeadingMalformed otherwise."""
+def of_plain(data: bytes) -> Header:
+    """Parse the first line of a plain list, a comment of words; HeaderMalformed otherwise."""
     line = _first_line(data)
     if not line.startswith("#"):
-        raise HeadingMalformed("no comment")
+        raise HeaderMalformed("no comment")
     return of_words(line.removeprefix("#"))
 
 
-def of_csv(data: bytes) -> Heading:
-    """What the first row of a CSV says: serial, timestamp, and perhaps `withdrawn`; HeadingMalformed otherwise."""
+def of_csv(data: bytes) -> Header:
+    """Parse the first row of a CSV: serial, timestamp, and optionally `withdrawn`; HeaderMalformed otherwise."""
     try:
         row = [cell.strip() for cell in next(csv.reader([_first_line(data)], delimiter=";", strict=True))]
     except (csv.Error, StopIteration):
-        raise HeadingMalformed("row") from None
+        raise HeaderMalformed("row") from None
     while len(row) > 2 and not row[-1]:
         row.pop()
     if not 2 <= len(row) <= 3 or row[2:] not in ([], [_WITHDRAWN]):
-        raise HeadingMalformed("row")
-    return Heading(serial=_number(row[0]), issued=timestamp(row[1]), withdrawn=len(row) == 3)
+        raise HeaderMalformed("row")
+    return Header(serial=_number(row[0]), issued=timestamp(row[1]), withdrawn=len(row) == 3)
 
 
-def custom_of(heading: Heading, list_id: str) -> metadata.Custom:
-    """The signed facts; a file that names no list is of the list `list_id`. HeadingMalformed where out of bounds."""
+def custom_of(header: Header, list_id: str) -> metadata.Custom:
+    """Return the signed facts, of list `list_id` if the header names no list; HeaderMalformed if out of bounds."""
     try:
         return metadata.custom_of(
             {
-                "list": list_id if heading.list_id is None else heading.list_id,
-                "serial": heading.serial,
-                "issued": heading.issued,
-                "expires": heading.not_after,
-                "withdrawn": heading.withdrawn,
-                "entries": heading.entries,
+                "list": list_id if header.list_id is None else header.list_id,
+                "serial": header.serial,
+                "issued": header.issued,
+                "expires": header.not_after,
+                "withdrawn": header.withdrawn,
+                "entries": header.entries,
             }
         )
     except metadata.CustomMalformed:
-        raise HeadingMalformed("bounds") from None
+        raise HeaderMalformed("bounds") from None
 
 
 def _first_line(data: bytes) -> str:
     line, end, _ = data[: MAX_FIRST_LINE + 1].removeprefix(_BOM).partition(b"\n")
     if not end and len(data) > MAX_FIRST_LINE:
-        raise HeadingMalformed("long")
+        raise HeaderMalformed("long")
     try:
         return line.removesuffix(b"\r").decode("ascii")
     except UnicodeDecodeError:
-        raise HeadingMalformed("ascii") from None
+        raise HeaderMalformed("ascii") from None
 
 
 def _number(text: str) -> int:
     if not _NUMBER.match(text):
-        raise HeadingMalformed("number")
+        raise HeaderMalformed("number")
     return int(text)

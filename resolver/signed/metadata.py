@@ -1,12 +1,12 @@
-"""What an authority signs about a list, and the bounds of the metadata that carry it.
+"""Defines the facts that an authority signs about a list, and the size limits of the metadata that carry them.
 
 Rules:
 - The facts stand in the `custom` of the list's target, in the top-level targets role, so that the
   thresholds of the targets keys cover them; dates are whole unix seconds in UTC.
-- `entries` is there only where the authority has said the number: it announces a change of size.
-- An encrypted target says how (`encryption`) and the SHA-256 of the list in clear (`plain`), which stands for the
-  list wherever it is spoken of: each recipient has another ciphertext, and a new one every time.
-- Unknown fields are passed over, so that an authority may add its own.
+- `entries` is present only if the authority stated the number: it announces a change of size.
+- An encrypted target has `encryption` (how) and `plain`, the SHA-256 of the list in clear. `plain` identifies the list
+  everywhere: each recipient gets another ciphertext, and encrypting again gives a new one.
+- Unknown fields are ignored, so that an authority may add its own.
 """
 
 from typing import Annotated, Final, Literal
@@ -31,7 +31,7 @@ class CustomMalformed(Exception):
 
 
 class Custom(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The signed facts of one list; `expires` (the list's own hard limit) is None where none is set."""
+    """The signed facts of one list; `expires` is the list's own hard limit, None if it has none."""
 
     list: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
     serial: Annotated[int, Meta(ge=1, le=MAX_SERIAL)]
@@ -44,18 +44,18 @@ class Custom(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def custom_of(value: object) -> Custom:
-    """The facts in a target's `custom`; CustomMalformed otherwise."""
+    """Return the facts in a target's `custom`; CustomMalformed if they are not valid."""
     try:
         custom = msgspec.convert(value, Custom)
     except msgspec.ValidationError:
         raise CustomMalformed("custom") from None
     if (custom.encryption is None) is not (custom.plain is None):
-        raise CustomMalformed("encryption and plain belong together")
+        raise CustomMalformed("encryption and plain must both be present or both absent")
     return custom
 
 
 def to_json(custom: Custom) -> dict[str, object]:
-    """The value to put into a target's `custom`."""
+    """Return the facts as the value of a target's `custom`."""
     return {
         key: value
         for key, value in msgspec.structs.asdict(custom).items()

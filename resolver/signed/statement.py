@@ -1,4 +1,4 @@
-"""What a host signs for others to hold it to: receipts, manifests of images, releases, monthly evidence.
+"""Signs and verifies a host's statements: receipts, manifests of images, releases, monthly evidence.
 
 A signed statement is one JSON object, ended by a line feed:
 
@@ -8,9 +8,9 @@ TEXT is the statement as JSON, `key` the raw Ed25519 public key (32 octets), `si
 octets of TEXT.
 
 Rules:
-- What is signed is the text as it stands: nobody has to write it again in the same way to verify it.
-- The key that stands in it says who claims to sign; who may is decided by a key pinned beforehand.
-- CONTEXT keeps a signature under a statement from being one under anything else.
+- The signature covers TEXT octet for octet: a verifier never has to encode it again.
+- `key` says who claims to have signed; only a key pinned beforehand decides who may.
+- CONTEXT keeps the signature of a statement from being valid for anything else.
 """
 
 import base64
@@ -30,7 +30,7 @@ KEY_BYTES: Final = 32
 
 
 class StatementBroken(Exception):
-    """It is no statement, or the pinned key has not signed it; says which."""
+    """The data is not a statement, or the expected key has not signed it; the text says which."""
 
 
 class _Signed(Struct, frozen=True):
@@ -40,7 +40,7 @@ class _Signed(Struct, frozen=True):
 
 
 def sign(statement: Mapping[str, Any], key: Ed25519PrivateKey) -> bytes:
-    """The signed statement, ready to be written or sent."""
+    """Return the signed statement, ready to be written or sent."""
     text = msgspec.json.encode(statement)
     return _written(text, public_of(key), key.sign(CONTEXT + text))
 
@@ -55,7 +55,7 @@ def _written(text: bytes, key: bytes, signature: bytes) -> bytes:
 
 
 def verified(data: bytes, pinned: bytes) -> dict[str, Any]:
-    """The statement in `data`, signed by the raw public key `pinned`; StatementBroken otherwise."""
+    """Return the statement in `data`; StatementBroken unless the raw public key `pinned` signed it."""
     statement, key = claimed(data)
     if key != pinned:
         raise StatementBroken("signed by another key")
@@ -65,9 +65,9 @@ def verified(data: bytes, pinned: bytes) -> dict[str, Any]:
 def claimed(
     data: bytes, *, most_bytes: int = MAX_STATEMENT_BYTES, to_the_octet: bool = False
 ) -> tuple[dict[str, Any], bytes]:
-    """The statement and the raw public key that has really signed it, whoever that is; StatementBroken otherwise.
+    """Return the statement and the raw public key that signed it, whichever key that is; StatementBroken otherwise.
 
-    to_the_octet: refuse what `sign` would have written otherwise, such as other spaces around what is signed.
+    to_the_octet: refuse data that differs from what `sign` writes, such as extra spaces around the signed text.
     """
     if len(data) > most_bytes:
         raise StatementBroken("too large")
@@ -78,7 +78,7 @@ def claimed(
         text = signed.statement.encode()
         Ed25519PublicKey.from_public_bytes(key).verify(signature, CONTEXT + text)
         if to_the_octet and _written(text, key, signature) != data:
-            raise StatementBroken("not as it was written")
+            raise StatementBroken("changed since it was written")
         return msgspec.json.decode(text, type=dict[str, Any]), key
     except InvalidSignature:
         raise StatementBroken("signature") from None
@@ -87,19 +87,19 @@ def claimed(
 
 
 def public_of(key: Ed25519PrivateKey) -> bytes:
-    """The raw public key (32 octets) of a signing key."""
+    """Return the raw public key (32 octets) of a signing key."""
     return key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def pem_of(public: bytes) -> bytes:
-    """A raw public key as PEM (SubjectPublicKeyInfo), as it is handed over and pinned."""
+    """Return a raw public key as PEM (SubjectPublicKeyInfo), the form that is handed over and pinned."""
     return Ed25519PublicKey.from_public_bytes(public).public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
 
 def pinned_of(pem: bytes) -> bytes:
-    """The raw public key of a PEM file; StatementBroken where it holds no Ed25519 public key."""
+    """Return the raw public key in a PEM file; StatementBroken if it holds no Ed25519 public key."""
     try:
         key = serialization.load_pem_public_key(pem)
     except ValueError:

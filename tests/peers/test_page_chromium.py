@@ -162,7 +162,7 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         if request.host == "blocked.example":
             asked.append(request.path_qs)
-        return await page.answer(request)
+        return await page.respond(request)
 
     server = await quiet_http.serve(answer, [("127.0.0.1", 0)], quiet_http.PAGE)
     async with chromium(path, tmp_path, server.addresses[0][1]) as browser:

@@ -52,7 +52,7 @@ class Scraped:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/metrics":
             self.scrapes.release()
-        return await self.exporter.answer(request)
+        return await self.exporter.respond(request)
 
 
 @asynccontextmanager

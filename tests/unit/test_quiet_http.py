@@ -40,7 +40,7 @@ async def answer(request: web.BaseRequest) -> web.StreamResponse:
     return reply
 
 
-async def serve(bounds: Bounds = PLAIN, reply: quiet_http.Answer = answer) -> QuietServer:
+async def serve(bounds: Bounds = PLAIN, reply: quiet_http.Respond = answer) -> QuietServer:
     return await quiet_http.serve(reply, [("127.0.0.1", 0)], bounds)
 
 

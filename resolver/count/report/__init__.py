@@ -1,1 +1,1 @@
-"""What the counts come to: days, figures, and one file a format."""
+"""The transparency report: days, figures, and one file a format."""

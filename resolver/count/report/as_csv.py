@@ -1,9 +1,9 @@
-"""A report as CSV (RFC 4180), one row for each region, list and day, for spreadsheets and for scripts.
+"""Writes a report as CSV (RFC 4180), one row for each region, list and day, for spreadsheets and scripts.
 
 Rules:
-- The first row names the columns; there are no lines of comment. Definition, caveat and noise are columns, so that no
+- The first row names the columns; there are no comment lines. Definition, caveat and noise are columns, so that no
   row is copied without them.
-- A number that is not known is an empty cell. No cell begins with what a spreadsheet takes for a formula.
+- An unknown number is an empty cell. No cell begins like a spreadsheet formula.
 """
 
 import csv
@@ -42,7 +42,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_csv(report: Report) -> str:
-    """The whole report."""
+    """Return the whole report."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)

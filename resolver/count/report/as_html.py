@@ -1,4 +1,4 @@
-"""A report as one page of HTML: nothing is fetched, no script, readable aloud, on small screens and on paper."""
+"""Writes a report as one HTML page that fetches nothing and has no script, for screen readers, phones and paper."""
 
 from collections.abc import Iterable, Iterator
 from html import escape
@@ -9,7 +9,7 @@ from resolver.count.report.chart import chart
 from resolver.count.report.figures import Month, PlaceFigures, Report
 
 _NUMBERS: Final = 8
-"""So many columns behind the first hold numbers and days."""
+"""Number of columns after the first that hold numbers and days; they are aligned to the right."""
 
 STYLE: Final = """
 :root { color-scheme: light; }
@@ -47,7 +47,7 @@ footer { margin-top: 2.5rem; border-top: 2px solid #1b2326; font-size: .9rem; }
 
 
 def as_html(report: Report) -> str:
-    """The whole report."""
+    """Return the whole report."""
     return "\n".join(_page(report)) + "\n"
 
 
@@ -98,8 +98,8 @@ def _listed(heading: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _row(month: Month) -> str:
     first, *cells = map(escape, text.row(month))
-    told = "".join(f"<td{_class(column)}>{cell}</td>" for column, cell in enumerate(cells, 1))
-    return f'<tr><th scope="row" class="d">{first}</th>{told}</tr>'
+    rest = "".join(f"<td{_class(column)}>{cell}</td>" for column, cell in enumerate(cells, 1))
+    return f'<tr><th scope="row" class="d">{first}</th>{rest}</tr>'
 
 
 def _class(column: int) -> str:

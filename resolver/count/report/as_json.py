@@ -1,4 +1,4 @@
-"""A report as JSON, as report.schema.json beside this file describes it (JSON Schema 2020-12)."""
+"""Writes a report as JSON; report.schema.json in this folder describes it (JSON Schema 2020-12)."""
 
 import json
 from typing import Any, Final
@@ -11,7 +11,7 @@ FORMAT: Final = 1
 
 
 def as_json(report: Report) -> str:
-    """The whole report; null is what is not known."""
+    """Return the whole report; an unknown number is null."""
     said = {
         "format": FORMAT,
         "first": report.first.isoformat(),

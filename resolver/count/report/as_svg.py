@@ -1,4 +1,4 @@
-"""The charts of a report alone, one below another in one SVG file, with definition and caveat in print."""
+"""Writes the charts of a report into one SVG file, one below another, with definition and caveat as text."""
 
 import textwrap
 from html import escape
@@ -15,7 +15,7 @@ _HEADING: Final = 34
 
 
 def as_svg(report: Report) -> str:
-    """The whole report."""
+    """Return the whole report."""
     drawn: list[str] = [_text(text.title(report), 30, size=20)]
     y = 44
     for line in _wrapped(text.preface(report)):

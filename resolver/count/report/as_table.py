@@ -1,4 +1,4 @@
-"""A report for a terminal: a table for each region and list, what the numbers are above, what is missing below."""
+"""Writes a report for a terminal: first what the numbers are, then a table for each region and list with its gaps."""
 
 import io
 import os
@@ -19,13 +19,16 @@ _NUMBERS: Final = frozenset(
     {"Attempts", "Blocked queries", "Per 100,000", "Times the baseline", "Minutes enforced", "Gaps (days)"}
 )
 _WHOLE: Final = frozenset({"Month", "Peak day", "Peak", "Comparable"})
-"""Their cells stay on one line; headings of the others may take several."""
+"""Columns whose cells are never wrapped; the headings of the others may be."""
 
 
 def as_table(report: Report, *, width: int = WIDTH, colour: bool = False) -> str:
-    """The whole report as text of `width` columns, wider where a table needs it; `colour`: with terminal sequences."""
+    """Return the whole report as text of `width` columns, wider if a table needs it.
+
+    colour: use escape sequences of the terminal.
+    """
     out = io.StringIO()
-    # Rich cuts at the width of its console whatever a table needs.
+    # Rich cuts at the width of its console, whatever a table needs: so tables go to a wider one.
     console, wide = (
         Console(
             file=out,
@@ -67,7 +70,7 @@ def _table(place: PlaceFigures) -> Table:
     )
     rows = [text.row(month) for month in place.months]
     for at, name in enumerate(text.COLUMNS):
-        # However narrow the terminal: a number that is cut reads as another number.
+        # A number that is cut reads as another number, so its column is never narrower.
         cells = [row[at] for row in rows] if name in _WHOLE or name in _NUMBERS else []
         least = max(map(len, [*name.split(), *cells]))
         table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in _WHOLE, min_width=least)

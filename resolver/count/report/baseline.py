@@ -1,14 +1,14 @@
-"""How a day compares with what is usual: its ratio to a baseline, the surges, their peaks and their ends.
+"""Compares each day with its baseline: ratios, surges, their peaks and their ends.
 
 Rules:
-- The baseline of a day is the median of the same weekday in the eight weeks before it; a further week takes the place
-  of one that was not counted. With fewer than eight there is none, and no ratio.
-- It is frozen at the first of three days in a row with a ratio of 1.5 or more: from then on each weekday is compared
-  with its eight weeks before that day, else a surge that lasts would soon be its own baseline.
-- The surge ends with the first of seven days in a row below 1.2; that day is back to normal. Days of a surge are in no
-  later baseline: further weeks take their place.
+- The baseline of a day is the median of the same weekday in the eight weeks before it; an earlier week replaces one
+  that was not counted. With fewer than eight weeks there is no baseline and no ratio.
+- The baseline is frozen at the first of three days in a row with a ratio of 1.5 or more: from then on each weekday is
+  compared with its eight weeks before that day; otherwise a lasting surge would soon be its own baseline.
+- The surge ends with the first of seven days in a row below 1.2; that day is back to normal. Days of a surge are never
+  part of a later baseline: earlier weeks replace them.
 - A day without a count (a gap) has no ratio, and neither continues nor breaks a row.
-- A baseline under 100 a day makes no ratio that could be compared: it is marked, not hidden.
+- A ratio to a baseline under 100 a day cannot be compared: it is marked, not hidden.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class DayFigure:
-    """One day: its count (None: a gap), its baseline and ratio (None: none), and whether it is part of a surge."""
+    """One day: its count (None: a gap), its baseline and ratio (None: it has none), whether it is part of a surge."""
 
     day: date
     count: int | None
@@ -40,21 +40,21 @@ class DayFigure:
 
     @property
     def small(self) -> bool:
-        """Whether the baseline is too small to compare with."""
+        """Return whether the baseline is too small to compare with."""
         return self.base is not None and self.base < LEAST_BASE
 
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """From its first day to the day back to normal (None: not yet); the day of its highest ratio."""
+    """A surge: its first day, the day back to normal (None: not yet), and the day of its highest ratio."""
 
     first: date
     back: date | None
     peak: DayFigure
 
 
-def course(counts: Mapping[date, int | None]) -> tuple[DayFigure, ...]:
-    """Every day from the first to the last of `counts`, with its figures; days that are not in it are gaps."""
+def history(counts: Mapping[date, int | None]) -> tuple[DayFigure, ...]:
+    """Return the figures of every day from the first to the last of `counts`; days that are not in it are gaps."""
     if not counts:
         return ()
     found: list[DayFigure] = []
@@ -82,7 +82,7 @@ def course(counts: Mapping[date, int | None]) -> tuple[DayFigure, ...]:
 
 
 def surges(days: tuple[DayFigure, ...]) -> tuple[Surge, ...]:
-    """The surges of a course, in order."""
+    """Return the surges of a history, in order."""
     found: list[Surge] = []
     for number, one in enumerate(days):
         if not one.surge:
@@ -103,7 +103,7 @@ def _figure(day: date, counts: Mapping[date, int | None], taken: set[date], froz
 
 
 def _usual(day: date, counts: Mapping[date, int | None], taken: set[date], frozen: date | None) -> float | None:
-    """The median of eight days of the same weekday before `day`, or before the day at which it is frozen."""
+    """Return the median of the last eight counts of the same weekday before `day`, or before `frozen`; else None."""
     before = day if frozen is None else frozen
     found: list[int] = []
     for weeks in range(1, _LOOK_BACK_WEEKS):

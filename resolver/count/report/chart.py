@@ -1,9 +1,9 @@
-"""Charts of a report as SVG: attempts of each day as bars, times the baseline as a line, surges shaded, gaps hatched.
+"""Draws the charts of a report as SVG: attempts as bars, ratio to the baseline as a line, surges shaded, gaps hatched.
 
 Rules:
-- A chart says in words what it shows (title and desc), and its colours differ in lightness as well as in hue.
-- Nothing is drawn where nothing is known: a gap is hatched, and the line stops at it.
-- Text comes in as data and is escaped; there is no script, no style sheet and nothing is fetched.
+- A chart describes itself in words (title and desc), and its colours differ in lightness as well as in hue.
+- Unknown values are not drawn: a gap is hatched, and the line stops at it.
+- Text is escaped; there is no script and no style sheet, and nothing is fetched.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,14 +48,14 @@ _DAYS_WITH_MONTHS: Final = 800
 
 
 class Event(NamedTuple):
-    """Something to know of a day."""
+    """A remark on a day."""
 
     day: date
     said: str
 
 
 def events(place: PlaceFigures) -> tuple[Event, ...]:
-    """Peaks, returns to normal, and the days on which something moved that figures depend on."""
+    """Return peaks, returns to normal, and the days on which definition, list size or coverage changed."""
     shown = {one.day for one in place.days}
     found = []
     for surge in place.surges:
@@ -77,18 +77,18 @@ def _jumped(before: int | None, after: int | None, share: float) -> bool:
 
 
 def described(place: PlaceFigures) -> str:
-    """What a chart shows, in words."""
+    """Return a description of the chart in words."""
     days = place.days
     counted = [one for one in days if one.facts.attempts is not None]
     most = max(counted, key=lambda one: one.facts.attempts or 0, default=None)
-    told = [f"Attempts of each day from {days[0].day} to {days[-1].day}, and how many times the baseline they were."]
+    said = [f"Attempts of each day from {days[0].day} to {days[-1].day}, and how many times the baseline they were."]
     if most:
-        told.append(f"The most were {text.number(most.facts.attempts)} on {most.day}.")
-    return " ".join((*told, *text.surges(place), *(f"Gap: {gap}" for gap in text.gaps(place.months))))
+        said.append(f"The most were {text.number(most.facts.attempts)} on {most.day}.")
+    return " ".join((*said, *text.surges(place), *(f"Gap: {gap}" for gap in text.gaps(place.months))))
 
 
 def chart(place: PlaceFigures, name: str, y: int | None = None) -> str:
-    """One chart. `name` sets its ids apart from those of others on a page; `y` is where it stands within another."""
+    """Return one chart. `name` is the unique prefix of its ids on a page; `y` its position inside another SVG."""
     return "\n".join(_parts(place, name, y))
 
 
@@ -126,7 +126,7 @@ def _parts(place: PlaceFigures, name: str, y: int | None) -> Iterator[str]:
 
 
 def ticks(most: float) -> tuple[float, ...]:
-    """Round numbers from zero to at least `most`, at most six steps apart."""
+    """Return round numbers in even steps, from zero to at least `most`."""
     size = 1.0 if most >= 1 else 0.1
     while True:
         for factor in (1, 2, 5):
@@ -174,7 +174,7 @@ def _axes(days: Sequence[Day], step: float, top: Sequence[float], ratios: Sequen
 
 
 def _date(day: date, length: int) -> str:
-    """What the axis says at a day; "" for most days."""
+    """Return the label of the axis at a day; "" for most days."""
     if length <= _DAYS_WITH_WEEKS:
         return day.isoformat() if day.day in (1, 8, 15, 22) else ""
     if length <= _DAYS_WITH_MONTHS:
@@ -190,7 +190,7 @@ def _line(days: Sequence[Day], step: float, top: float) -> Iterator[str]:
         if ratio is not None:
             row.append(f"{_n(LEFT + step * (number + 0.5))} {_n(_Y1 - (_Y1 - TOP) * ratio / top)}")
         elif row:
-            # A line of one point is drawn as a dot, by its round end.
+            # A line of one point is drawn as a dot, by its round cap.
             points = "L".join(row if len(row) > 1 else row * 2)
             yield f'<path d="M{points}" fill="none" stroke="{LINE}" stroke-width="2" stroke-linecap="round"/>'
             row = []

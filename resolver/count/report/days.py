@@ -1,12 +1,12 @@
-"""What a day came to, for each region and list: read from ledgers, and put together from several resolvers.
+"""Computes the figures of each day by region and list, from a ledger, and combines those of several resolvers.
 
 Rules:
-- Days are UTC. A figure of a day is the difference of the totals at its two midnights; a total at a midnight is what
-  the beat of that midnight shows.
-- A day that is not whole says why: it is a gap. What was counted on it stays in the sums and is in no ratio.
-- A total that fell (a ledger was begun anew) makes a day without figures, told as a gap.
-- Of several resolvers put together entries and serial are the highest and the time of enforcement is the shortest; a
-  day is a gap where it is one for any of them, or where one is missing that was there before and is there again later.
+- Days are UTC. A figure of a day is the difference of the totals at its two midnights; the total at a midnight is the
+  one that the beat of that midnight shows.
+- An incomplete day is a gap and says why. Its counts stay in the sums and are in no ratio.
+- A day on which a total fell (a new ledger was started) has no figures and is a gap.
+- For several resolvers combined, entries and serial are the highest, and the time of enforcement is the shortest. A day
+  is a gap if it is one for any of them, or if one resolver has no figures for it but has some before and after it.
 """
 
 from bisect import bisect_right
@@ -33,7 +33,7 @@ ANSWERS: Final = "answers_total"
 
 
 class Place(NamedTuple):
-    """What is reported on: a region and a list."""
+    """A region and a list: figures are reported for each."""
 
     region: str
     list_id: str
@@ -41,9 +41,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayFacts:
-    """One day of a place: counts (None: not known), share of the day for which the list was enforced, entries and
-    serial at its end (None: not known), subscribers covered (0: not said), the definitions in use, why it is a gap
-    ("": none)."""
+    """One day of a place.
+
+    Counts, entries and serial (at the day's end) are None if unknown. enforced: the share of the day for which the list
+    was enforced. subscribers: 0 if not stated. definitions: the versions in use. gap: why the day is a gap, "" if not.
+    """
 
     attempts: int | None
     queries: int | None
@@ -60,24 +62,24 @@ Days = dict[date, DayFacts]
 
 
 def midnight(day: date) -> int:
-    """The beginning of a day in unix seconds."""
+    """Return the beginning of a day, in unix seconds."""
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
 def gap_of(counted: Iterable[int | None], enforced: float) -> str:
-    """Why a day with these counts is a gap; "" where it is none."""
+    """Return why a day with these counts is a gap; "" if it is none."""
     if any(count is None for count in counted):
         return FELL
     return NOT_ENFORCED if enforced < ENFORCED_LEAST else ""
 
 
 def difference(before: float, after: float) -> int | None:
-    """What a total grew by; None where it fell."""
+    """Return the growth of a total; None if it fell."""
     return round(after - before) if after >= before else None
 
 
 def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
-    """The days from `first` to `last` that have beats, by region (that of a day's last beat) and list."""
+    """Return the days from `first` to `last` that have beats, by list and by region (that of a day's last beat)."""
     begin, end = midnight(first), midnight(last + DAY)
     beats: dict[date, list[tuple[int, int, str, str, int]]] = {}
     for beat in ledger.beats(begin + 1, end):
@@ -88,16 +90,16 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
         key = day_of(at), one.list_id
         enforced[key] = enforced.get(key, 0) + one.enforced_s
         at_end[key] = one
-    courses = {metric: ledger.changes(metric, begin, end) for metric in (ATTEMPTS, QUERIES, ANSWERS)}
+    totals = {metric: ledger.changes(metric, begin, end) for metric in (ATTEMPTS, QUERIES, ANSWERS)}
     began = _first_days(enforced)
     found: dict[Place, Days] = {}
     for day, of_day in beats.items():
-        answers = _grown(courses[ANSWERS].values(), day)
+        answers = _grown(totals[ANSWERS].values(), day)
         for list_id, since in began.items():
             if day < since:
                 continue
-            attempts = _grown([courses[ATTEMPTS].get(Series(ATTEMPTS, (list_id,)), [])], day)
-            queries = _grown([courses[QUERIES].get(Series(QUERIES, (list_id,)), [])], day)
+            attempts = _grown([totals[ATTEMPTS].get(Series(ATTEMPTS, (list_id,)), [])], day)
+            queries = _grown([totals[QUERIES].get(Series(QUERIES, (list_id,)), [])], day)
             share = enforced.get((day, list_id), 0) / DAY_S
             ended = at_end.get((day, list_id))
             found.setdefault(Place(of_day[-1][3], list_id), {})[day] = DayFacts(
@@ -114,12 +116,12 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
     return found
 
 
-def together(courses: Sequence[Mapping[date, DayFacts]]) -> Days:
-    """Days of several resolvers as one: counts and subscribers are summed."""
+def together(parts: Sequence[Mapping[date, DayFacts]]) -> Days:
+    """Combine the days of several resolvers: counts and subscribers are summed."""
     found: Days = {}
-    for day in sorted({day for course in courses for day in course}):
-        there = [course[day] for course in courses if day in course]
-        silent = any(course and day not in course and min(course) < day < max(course) for course in courses)
+    for day in sorted({day for days in parts for day in days}):
+        there = [days[day] for days in parts if day in days]
+        silent = any(days and day not in days and min(days) < day < max(days) for days in parts)
         gaps = [one.gap for one in there if one.gap] + [SILENT] * silent
         found[day] = DayFacts(
             attempts=_sum(there, lambda one: one.attempts),
@@ -136,33 +138,33 @@ def together(courses: Sequence[Mapping[date, DayFacts]]) -> Days:
 
 
 def day_of(at: int) -> date:
-    """The day that a beat belongs to: what it tells happened before it."""
+    """Return the day that a beat belongs to: its counts are of the time before it."""
     return datetime.fromtimestamp(at - 1, UTC).date()
 
 
 def _first_days(lists: Iterable[tuple[date, str]]) -> dict[str, date]:
-    """The first day of each list."""
+    """Return the first day of each list."""
     found: dict[str, date] = {}
     for day, list_id in lists:
         found[list_id] = min(day, found.get(list_id, day))
     return found
 
 
-def _grown(courses: Iterable[Sequence[tuple[int, int]]], day: date) -> int | None:
-    """What the sum of some totals grew by on a day; None where one of them fell."""
+def _grown(totals: Iterable[Sequence[tuple[int, int]]], day: date) -> int | None:
+    """Return the growth of the sum of some totals on a day; None if one of them fell."""
     grown = 0
-    for course in courses:
-        one = difference(_total(course, midnight(day)), _total(course, midnight(day + DAY)))
+    for changes in totals:
+        one = difference(_total(changes, midnight(day)), _total(changes, midnight(day + DAY)))
         if one is None:
             return None
         grown += one
     return grown
 
 
-def _total(course: Sequence[tuple[int, int]], at: int) -> int:
-    """A total at a moment: the last one told by then."""
-    number = bisect_right(course, at, key=lambda change: change[0])
-    return course[number - 1][1] if number else 0
+def _total(changes: Sequence[tuple[int, int]], at: int) -> int:
+    """Return a total at a moment: that of the last change until then."""
+    number = bisect_right(changes, at, key=lambda change: change[0])
+    return changes[number - 1][1] if number else 0
 
 
 def _sum(facts: Iterable[DayFacts], read: Callable[[DayFacts], int | None]) -> int | None:

@@ -1,13 +1,13 @@
-"""The figures of a report: months, ratios to the baseline, peaks, returns to normal, gaps, and what cannot be compared.
+"""Computes the figures of a report: months, ratios to the baseline, peaks, returns to normal, gaps, comparability.
 
 Rules:
-- Ratios, surges and their ends are those of `baseline`, over the days before the report as well, for as
-  far as HISTORY goes; a gap has no ratio.
-- A month's ratio is its attempts on days with a baseline to the sum of those baselines; its peak is the day with the
-  highest ratio, or with the most attempts where there is no baseline.
-- A month is not comparable where, from the eight weeks before it (before the surge that it is part of) to its end,
-  the definition changed, the list's size moved by 20 % or the subscribers covered by 5 %, or where its baseline is
-  under 100 a day. It says each reason; its figures are shown all the same.
+- Ratios, surges and their ends are those of `baseline`, over the days of HISTORY before the report as well; a gap has
+  no ratio.
+- A month's ratio is the sum of attempts on days with a baseline, divided by the sum of those baselines. Its peak is the
+  day with the highest ratio, or with the most attempts if no day has a baseline.
+- A month is not comparable if the definition changed, the list's size changed by 20 % or the subscribers covered by 5 %
+  between eight weeks before it (or before a surge that reaches into it) and its end, or if its baseline is under 100 a
+  day. Each reason is stated; the figures are shown all the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ _NOTHING: Final = DayFacts(
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Days in a row that are not whole, both included, and why."""
+    """A row of incomplete days, first and last included, and the reason."""
 
     first: date
     last: date
@@ -57,7 +57,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day: what was counted, and how it compares."""
+    """One day: its counts, and their comparison with the baseline."""
 
     facts: DayFacts
     figure: DayFigure
@@ -68,18 +68,18 @@ class Day:
 
     @property
     def per_100k(self) -> float | None:
-        """Blocked queries per 100,000 answers."""
+        """Return blocked queries per 100,000 answers."""
         return rate_per_100k(self.facts.queries, self.facts.answers)
 
     @property
     def enforced_minutes(self) -> int:
-        """Minutes for which the list was enforced."""
+        """Return the minutes for which the list was enforced."""
         return round(self.facts.enforced * MINUTES_OF_A_DAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """The part of a month that is reported on, minutes of enforcement among them; None: not known."""
+    """The part of a month that is reported on; an unknown figure is None."""
 
     name: str
     first: date
@@ -96,7 +96,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class PlaceFigures:
-    """All of one region and list."""
+    """All figures of one region and list."""
 
     place: Place
     months: tuple[Month, ...]
@@ -106,7 +106,7 @@ class PlaceFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What every format shows: days (both included), where from, when made, the sentence on noise ("": none)."""
+    """The content of every format: first and last day, source, day it was made, sentence on noise ("": none added)."""
 
     first: date
     last: date
@@ -117,12 +117,12 @@ class Report:
 
 
 def figures(facts: Mapping[Place, Days], first: date, last: date) -> tuple[PlaceFigures, ...]:
-    """Figures of the days from `first` to `last`; `facts` hold what is before as well."""
+    """Return the figures of the days from `first` to `last`; `facts` holds the days before as well."""
     return tuple(_of_place(place, facts[place], first, last) for place in sorted(facts))
 
 
 def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
-    """The places of each list as one; a single region keeps its name."""
+    """Combine the regions of each list; a single region keeps its name."""
     regions = {place.region for place in facts}
     name = regions.pop() if len(regions) == 1 else ALL_REGIONS
     lists = {place.list_id for place in facts}
@@ -134,9 +134,9 @@ def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
 def _of_place(place: Place, facts: Days, first: date, last: date) -> PlaceFigures:
     before = min(*facts, first)
     known = {day: facts.get(day, _NOTHING) for day in _days(before, last)}
-    course = baseline.course({day: None if one.gap else one.attempts for day, one in known.items()})
-    days = [Day(known[figure.day], figure) for figure in course]
-    surges = baseline.surges(course)
+    history = baseline.history({day: None if one.gap else one.attempts for day, one in known.items()})
+    days = [Day(known[figure.day], figure) for figure in history]
+    surges = baseline.surges(history)
     shown = tuple(day for day in days if day.day >= first)
     months = tuple(
         _month(list(part), known, surges) for _, part in groupby(shown, key=lambda one: (one.day.year, one.day.month))
@@ -171,7 +171,7 @@ def _month(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable
 
 
 def _gaps(days: Iterable[Day]) -> Iterator[Gap]:
-    """Days in a row with the same reason as one."""
+    """Yield the gaps: days in a row with the same reason are one."""
     for why, part in groupby(days, key=lambda one: one.facts.gap):
         if why:
             row = [one.day for one in part]
@@ -196,18 +196,18 @@ def _not_comparable(days: Sequence[Day], known: Mapping[date, DayFacts], surges:
 
 
 def _moved(facts: Iterable[DayFacts], read: Callable[[DayFacts], int | None], share: float) -> bool:
-    """Whether a number moved by this share of its least; one that is not said is left out."""
+    """Return whether a number varied by `share` of its lowest value or more; unknown values and zeros are left out."""
     found = [number for number in map(read, facts) if number]
     return bool(found) and max(found) >= min(found) * (1 + share)
 
 
 def rate_per_100k(queries: int | None, answers: int | None) -> float | None:
-    """Blocked queries in 100,000 answers; None where either is not known."""
+    """Return blocked queries in 100,000 answers; None if either is unknown."""
     return queries * 100_000 / answers if queries is not None and answers else None
 
 
 def known_sum(counts: Iterable[int | None]) -> int | None:
-    """The sum of the counts that are known; None where none is."""
+    """Return the sum of the known counts; None if none is known."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 

@@ -1,11 +1,11 @@
-"""Noise for figures that are given away: the discrete Laplace distribution, drawn exactly.
+"""Adds noise to figures that are published: the discrete Laplace distribution, sampled exactly.
 
 Rules:
-- Each day's attempts get a draw of their own with epsilon 1 for all that one client address can add in a day at one
-  resolver: 20 an hour, 480 (resolver.core.tally caps it over all lists). The scale is 480.
-- What no cap bounds (blocked queries, and their share of all answers) is left out.
-- Below zero is shown as zero. Ratios, peaks and returns are worked out from the noisy counts.
-- Random bits come from the operating system; no floating-point number is part of a draw (Canonne, Kamath and Steinke,
+- Each day's attempts get their own sample, with epsilon 1 for all that one client address can add in a day at one
+  resolver: 20 an hour, 480 a day (resolver.core.tally caps it over all lists). The scale is 480.
+- Figures without a cap (blocked queries, and their share of all answers) are left out.
+- A negative result is shown as zero. Ratios, peaks and returns to normal are computed from the noisy counts.
+- Random bits come from the operating system; no floating-point number is part of a sample (Canonne, Kamath and Steinke,
   "The Discrete Gaussian for Differential Privacy", algorithm 2).
 """
 
@@ -19,23 +19,23 @@ EPSILON: Final = 1
 SENSITIVITY: Final = 20 * 24
 SCALE: Final = SENSITIVITY // EPSILON
 
-# The standard deviation of thirty days.
+# The standard deviation over thirty days.
 _MONTH: Final = round(SCALE * 60**0.5 / 100) * 100
 
 SAID: Final = (
     f"Noise was added: each day's attempts have discrete Laplace noise with epsilon {EPSILON} for the {SENSITIVITY} "
-    "attempts that one client address can add in a day at one resolver (20 an hour), so that a figure says little of "
-    f"whether any one client was there; a day is typically off by some {SCALE}, a month by some {_MONTH}, and what "
-    "would be below zero is shown as zero. Blocked queries, which no cap bounds, are left out. Each run draws anew, "
-    "and several together say more than one: publish one."
+    "attempts that one client address can add in a day at one resolver (20 an hour), so that a figure shows little "
+    f"about whether any one client was there; a day is typically off by about {SCALE}, a month by about {_MONTH}, and "
+    "a negative result is shown as zero. Blocked queries, which no cap bounds, are left out. Each run adds new noise, "
+    "and several runs together reveal more than one: publish only one."
 )
 
 Below = Callable[[int], int]
-"""Draws a whole number from 0 up to below n, each as likely (secrets.randbelow)."""
+"""Draws a whole number from 0 to n - 1, each equally likely (secrets.randbelow)."""
 
 
 def noisy(facts: Mapping[Place, Days], below: Below) -> dict[Place, Days]:
-    """The same days with noise on the attempts and without blocked queries."""
+    """Return the same days with noise on the attempts and without blocked queries and answers."""
     return {place: {day: _noisy(one, below) for day, one in days.items()} for place, days in facts.items()}
 
 
@@ -45,7 +45,7 @@ def _noisy(facts: DayFacts, below: Below) -> DayFacts:
 
 
 def laplace(scale: int, below: Below) -> int:
-    """A whole number n with a probability in proportion to exp(-|n| / scale)."""
+    """Return a random whole number n, with a probability proportional to exp(-|n| / scale)."""
     while True:
         part = below(scale)
         if not _happens(part, scale, below):
@@ -59,7 +59,7 @@ def laplace(scale: int, below: Below) -> int:
 
 
 def _happens(over: int, under: int, below: Below) -> bool:
-    """True with probability exp(-over / under), for over <= under."""
+    """Return True with probability exp(-over / under), for over <= under."""
     number = 1
     while below(under * number) < over:
         number += 1

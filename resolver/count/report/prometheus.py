@@ -1,15 +1,15 @@
-"""The days of a fleet, read from any server that speaks Prometheus' API (Prometheus, Thanos, Mimir).
+"""Reads the days of a fleet from any server that speaks Prometheus' API (Prometheus, Thanos, Mimir).
 
 Rules:
-- A total at a midnight is the last value known ten minutes after it: the beat of that midnight is shown and scraped by
-  then, and the next is not before a quarter past. Differences of such values are what the ledgers say too; increase()
-  extrapolates, and is not used.
-- Differences are those of one resolver (one instance), summed by region afterwards. Where a value at a midnight is
-  missing, what happened counts on the day that ends with the next value, and both days are gaps.
+- A total at a midnight is the last value known ten minutes after it: by then the beat of that midnight is scraped, and
+  the next beat is not before a quarter past. Differences of such values equal those of the ledgers; increase()
+  extrapolates and is not used.
+- Differences are taken for each resolver (instance) and then summed by region. If the value at a midnight is missing,
+  the growth counts on the day that ends with the next value, and both days are gaps.
 - Region and definition are labels of build_info.
-- The share of a day for which a list was enforced is that of `list_enforced`, looked at every 15 minutes; where a
-  resolver's release does not tell it, that of `enforcing`, which speaks of all its lists.
-- Errors are one line; nothing of an answer but the server's own error text is repeated, cut short.
+- The share of a day for which a list was enforced is that of `list_enforced`, sampled every 15 minutes; if a resolver's
+  release does not export it, that of `enforcing`, which covers all its lists.
+- An error is one line; of a response it repeats only the server's own error text, shortened.
 """
 
 import json
@@ -43,7 +43,7 @@ TIMEOUT_S: Final = 60.0
 LARGEST: Final = 64 * 1024 * 1024
 CHUNK: Final = timedelta(days=92)
 
-# Labels that tell series of one instance apart, or that change with its release.
+# Labels that differ between the series of one instance, or change with its release.
 _NOT_OF_AN_INSTANCE: Final = frozenset({"__name__", "list", "rcode", "version", "engine", "definition", "region"})
 _SAID: Final = 200
 
@@ -61,30 +61,30 @@ _QUERIES: Final = {
 
 Instance = tuple[tuple[str, str], ...]
 Ask = Callable[[str, int, int], Any]
-"""An expression, first and last moment (unix seconds, a day apart each) to the `result` of the API."""
+"""Takes an expression and the first and last moment (unix seconds, in steps of a day); returns the API's `result`."""
 
 
 class PrometheusUnusable(Exception):
-    """The server gave no figures; says why, in one line."""
+    """The server gave no figures; the text says why, in one line."""
 
 
 class Server:
-    """A server at `url` (http or https, with a path prefix where it has one), e.g. https://mimir.example/prometheus."""
+    """A server at `url` (http or https, with its path prefix if any), e.g. https://mimir.example/prometheus."""
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise PrometheusUnusable("not the address of a server: expected such as https://prometheus.example/prefix")
+            raise PrometheusUnusable("not a server's URL: expected one such as https://prometheus.example/prefix")
         self._url = url.rstrip("/")
         self._context = ssl.create_default_context() if parts.scheme == "https" else None
 
     def ask(self, query: str, first: int, last: int) -> Any:
-        """As `Ask` says."""
+        """Query the server, as described by `Ask`; PrometheusUnusable."""
         words = urllib.parse.urlencode({"query": query, "start": first, "end": last, "step": DAY_S})
         request = urllib.request.Request(f"{self._url}/api/v1/query_range?{words}")  # noqa: S310 - http or https, held above
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as reply:  # noqa: S310 - as above
-                body = reply.read(LARGEST + 1)
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as opened:  # noqa: S310 - as above
+                body = opened.read(LARGEST + 1)
         except urllib.error.HTTPError as error:
             with error:
                 said = _said(error.read(LARGEST))
@@ -94,20 +94,20 @@ class Server:
         except (OSError, ValueError) as error:
             raise PrometheusUnusable(f"{self._url}: {str(error) or type(error).__name__}") from None
         if len(body) > LARGEST:
-            raise PrometheusUnusable(f"{self._url}: an answer of more than {LARGEST} octets")
+            raise PrometheusUnusable(f"{self._url}: a response of more than {LARGEST} octets")
         try:
-            told = json.loads(body)
-            if told["status"] != "success" or told["data"]["resultType"] != "matrix":
+            response = json.loads(body)
+            if response["status"] != "success" or response["data"]["resultType"] != "matrix":
                 raise PrometheusUnusable(f"{self._url}: no figures{_said(body)}")
-            return told["data"]["result"]
+            return response["data"]["result"]
         except (ValueError, KeyError, TypeError):
-            raise PrometheusUnusable(f"{self._url}: its answer is not that of Prometheus' API") from None
+            raise PrometheusUnusable(f"{self._url}: the response is not that of Prometheus' API") from None
 
 
 def from_prometheus(
     ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter
 ) -> dict[Place, Days]:
-    """The days from `first` to `last` by region and list. `walk` goes through the steps of work, and may show them."""
+    """Return the days from `first` to `last` by region and list. `walk` iterates over the queries, to show progress."""
     read: dict[str, dict[tuple[Instance, str], dict[int, Any]]] = {name: {} for name in _QUERIES}
     for name, start, end in walk(list(_steps(first, last + DAY))):
         for series in ask(_QUERIES[name], midnight(start) + AFTER_S, midnight(end) + AFTER_S):
@@ -116,7 +116,7 @@ def from_prometheus(
 
 
 def _steps(first: date, end: date) -> Iterator[tuple[str, date, date]]:
-    """(query, first and last midnight) so that no question is about more than a quarter."""
+    """Yield (query, first midnight, last midnight) so that no query is about more than a quarter of a year."""
     while first <= end:
         until = min(end, first + CHUNK)
         yield from ((name, first, until) for name in _QUERIES)
@@ -124,7 +124,7 @@ def _steps(first: date, end: date) -> Iterator[tuple[str, date, date]]:
 
 
 def _take(into: dict[tuple[Instance, str], dict[int, Any]], name: str, series: Any) -> None:
-    """Add one series of an answer: by instance and list, the value at each midnight; of build_info its labels."""
+    """Add one series to `into`: by instance and list, its value at each midnight; for build_info, its labels."""
     try:
         labels: dict[str, str] = dict(series["metric"])
         instance = tuple(sorted((key, value) for key, value in labels.items() if key not in _NOT_OF_AN_INSTANCE))
@@ -136,7 +136,7 @@ def _take(into: dict[tuple[Instance, str], dict[int, Any]], name: str, series: A
             else:
                 values[at] = float(value)
     except (KeyError, TypeError, ValueError):
-        raise PrometheusUnusable("the server's answer is not that of Prometheus' API") from None
+        raise PrometheusUnusable("the server's response is not that of Prometheus' API") from None
 
 
 def _by_region(
@@ -144,7 +144,7 @@ def _by_region(
 ) -> dict[Place, Days]:
     parts: dict[Place, list[Days]] = {}
     for (instance, list_id), totals in read[ATTEMPTS].items():
-        courses = {
+        by_metric = {
             ATTEMPTS: totals,
             QUERIES: read[QUERIES].get((instance, list_id), {}),
             ANSWERS: read[ANSWERS].get((instance, ""), {}),
@@ -152,7 +152,7 @@ def _by_region(
         info = read["build_info"].get((instance, ""), {})
         by_region: dict[str, Days] = {}
         region = ""
-        grown = {metric: _grown(course, first, last) for metric, course in courses.items()}
+        grown = {metric: _grown(values, first, last) for metric, values in by_metric.items()}
         for day in sorted(set(grown[ATTEMPTS]) & set(grown[QUERIES]) & set(grown[ANSWERS])):
             start, end = midnight(day), midnight(day + DAY)
             region = next((name for at in (end, start) for name, _ in info.get(at, ())), region)
@@ -161,7 +161,7 @@ def _by_region(
             counted = [grown[metric][day] for metric in (ATTEMPTS, QUERIES, ANSWERS)]
             entries = read["list_entries"].get((instance, list_id), {}).get(end)
             serial = read["list_serial"].get((instance, list_id), {}).get(end)
-            missing = any(at not in course for at in (start, end) for course in courses.values())
+            missing = any(at not in values for at in (start, end) for values in by_metric.values())
             by_region.setdefault(region, {})[day] = DayFacts(
                 attempts=counted[0],
                 queries=counted[1],
@@ -175,19 +175,21 @@ def _by_region(
             )
         for name, days in by_region.items():
             parts.setdefault(Place(name, list_id), []).append(days)
-    return {place: together(courses) for place, courses in parts.items()}
+    return {place: together(by_resolver) for place, by_resolver in parts.items()}
 
 
-def _grown(course: Mapping[int, float], first: date, last: date) -> dict[date, int | None]:
-    """What a total grew by on each day from the first with a value at either midnight to the last; None where it fell
-    or cannot be known."""
+def _grown(totals: Mapping[int, float], first: date, last: date) -> dict[date, int | None]:
+    """Return the growth of a total on each day, from the first day with a value at either midnight to the last one.
+
+    None if it fell or cannot be known.
+    """
     found: dict[date, int | None] = {}
-    before: float | None = course.get(midnight(first))
+    before: float | None = totals.get(midnight(first))
     seen = before is not None
-    final = max(course, default=0)
+    final = max(totals, default=0)
     day = first
     while day <= last and midnight(day) <= final:
-        after = course.get(midnight(day + DAY))
+        after = totals.get(midnight(day + DAY))
         if after is not None:
             found[day] = None if before is None else difference(before, after)
             before, seen = after, True
@@ -198,7 +200,7 @@ def _grown(course: Mapping[int, float], first: date, last: date) -> dict[date, i
 
 
 def _said(body: bytes) -> str:
-    """The error text of an answer, where it has one."""
+    """Return the error text of a response, shortened; "" if it has none."""
     try:
         said = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):

@@ -1,8 +1,8 @@
-"""The report: how the figures of some days come together, from a ledger or a fleet, and leave in a format.
+"""Makes the report: figures of a span of days, from a ledger or a fleet's Prometheus, in one of the formats.
 
 Rules:
-- Only days that are over are reported on; without a choice it is the last whole month.
-- Noise comes before everything that is worked out from the counts, and after regions are summed: one draw a day.
+- Only days that are over are reported on; the default is the last whole month.
+- Noise is added after regions are summed (one sample a day) and before anything else is computed from the counts.
 """
 
 import secrets
@@ -39,15 +39,19 @@ Facts = dict[Place, Days]
 
 
 class NotADayRange(Exception):
-    """The days cannot be reported on; says why."""
+    """These days cannot be reported on; the text says why."""
 
 
 class NoFigures(Exception):
-    """Nothing is known of the days asked for."""
+    """There are no figures for the days asked for."""
 
 
 def span(first: date | None, last: date | None, today: date) -> tuple[date, date]:
-    """The days to report on, both included; without a choice the last month that is over."""
+    """Return the first and last day to report on; NotADayRange if they are not over or out of order.
+
+    A missing `first` is the first of the month of `last`. A missing `last` is yesterday, or the end of the last whole
+    month if `first` is missing too.
+    """
     yesterday = today - DAY
     if last is None:
         last = yesterday if first else today.replace(day=1) - DAY
@@ -56,19 +60,19 @@ def span(first: date | None, last: date | None, today: date) -> tuple[date, date
     if last > yesterday:
         raise NotADayRange("--to: that day is not over (days are UTC)")
     if not EARLIEST <= first <= last:
-        raise NotADayRange(f"--from: expected a day from {EARLIEST} to that of --to")
+        raise NotADayRange(f"--from: expected a day from {EARLIEST} to the day of --to")
     return first, last
 
 
 def of_ledger(path: Path, first: date, last: date, now: float) -> Facts:
-    """What the ledger at `path` knows of these days and of those before them; LedgerUnusable where there is none."""
+    """Return the days from the ledger at `path`, with those of HISTORY before them; LedgerUnusable."""
     if not path.is_file():
-        raise LedgerUnusable(f"{path}: there is no ledger: has the service run?")
+        raise LedgerUnusable(f"{path}: no ledger here: has the service run?")
     return from_ledger(Ledger(path, now), first - HISTORY, last)
 
 
 def of_fleet(ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter) -> Facts:
-    """What a Prometheus knows of these days and of those before them."""
+    """Return the days from a Prometheus server, with those of HISTORY before them."""
     return from_prometheus(ask, first - HISTORY, last, walk)
 
 
@@ -83,7 +87,7 @@ def made(
     noise: bool = False,
     below: Below = secrets.randbelow,
 ) -> Report:
-    """The report; NoFigures where nothing is known."""
+    """Return the report; NoFigures if no day has figures."""
     if not any(first <= day <= last for days in facts.values() for day in days):
         raise NoFigures(f"no figures from {first} to {last}")
     if not by_region:

@@ -1,8 +1,8 @@
-"""The words of a report, the same in every format: what is told, by which definition, with which caveat.
+"""The sentences of a report, the same in every format.
 
 Rules:
-- The definition, the caveat and, where noise was added, its sentence are part of every format.
-- A number that is not known is a dash, never a zero; a ratio says how many times the baseline.
+- The definition, the caveat and, if noise was added, its sentence are part of every format.
+- An unknown number is a dash, never a zero; a ratio is written as a multiple of the baseline.
 """
 
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from resolver.count.report.figures import MINUTES_OF_A_DAY, Day, Gap, Month, Pla
 TITLE: Final = "Blocked look-ups"
 UNKNOWN: Final = "-"
 
-NO_SURGE: Final = "No surge was found: three days in a row at 1.5 times the baseline or more."
+NO_SURGE: Final = "No surge: nowhere three days in a row at 1.5 times the baseline or more."
 
 HOW_TO_READ: Final = (
-    "Per 100,000: blocked queries in 100,000 answers. Times the baseline: the attempts in relation to the median of "
-    "the same weekday in the eight weeks before, frozen at the first of three days at 1.5 times or more until the "
-    "first of seven days below 1.2. Compare ratios and dates, never counts, between regions, lists or operators."
+    "Per 100,000: blocked queries in 100,000 answers. Times the baseline: the attempts divided by the median of the "
+    "same weekday in the eight weeks before, which is frozen from the first of three days at 1.5 times or more until "
+    "the first of seven days below 1.2. Compare ratios and dates, never counts, between regions, lists or operators."
 )
 
 COLUMNS: Final = (
@@ -39,12 +39,12 @@ COLUMNS: Final = (
 
 
 def title(report: Report) -> str:
-    """One line: what, from when to when."""
+    """Return the title, one line with the first and last day."""
     return f"{TITLE}, {report.first} to {report.last} (days in UTC)"
 
 
 def preface(report: Report) -> tuple[str, ...]:
-    """What belongs to every number, a sentence or two in each."""
+    """Return the paragraphs that every number needs: what attempts are, caveat, source, noise."""
     said = (
         f"Attempts are {definition.IN_PRINT}.",
         definition.CAVEAT,
@@ -54,35 +54,35 @@ def preface(report: Report) -> tuple[str, ...]:
 
 
 def explained(report: Report) -> tuple[str, ...]:
-    """The definitions in full, for the end of a page."""
+    """Return the definitions in full, for the end of a page."""
     used = sorted({name for one in report.places for day in one.days for name in day.facts.definitions})
     named = f"Counted by definition {', '.join(used)}." if used else "Nothing was counted."
     return (named, definition.ATTEMPT, definition.BLOCKED_QUERY, definition.COMPLETE, HOW_TO_READ)
 
 
 def heading(place: Place) -> str:
-    """Region and list as a heading."""
+    """Return region and list as a heading."""
     region = {"": "No region named", "all": "All regions"}.get(place.region, place.region)
     return f"{region}, list {place.list_id}"
 
 
 def number(count: int | None) -> str:
-    """A count with its thousands apart."""
+    """Return a count with separators of thousands."""
     return UNKNOWN if count is None else f"{count:,}"
 
 
 def share(value: float | None) -> str:
-    """A number per 100,000."""
+    """Return a rate per 100,000 as text."""
     return UNKNOWN if value is None else f"{value:,.2f}"
 
 
 def times(ratio: float | None) -> str:
-    """How many times the baseline."""
+    """Return a multiple of the baseline as text."""
     return UNKNOWN if ratio is None else f"{ratio:.2f}"
 
 
 def peak(day: Day | None) -> tuple[str, str]:
-    """The day of a peak, and how high it was."""
+    """Return the day of a peak and its height."""
     if day is None:
         return UNKNOWN, UNKNOWN
     if day.figure.ratio is None:
@@ -91,7 +91,7 @@ def peak(day: Day | None) -> tuple[str, str]:
 
 
 def row(month: Month) -> tuple[str, ...]:
-    """The cells of a month, as COLUMNS name them; `incomparable` says why where the last is no."""
+    """Return the cells of a month, as COLUMNS names them; if the last is "no", `incomparable` says why."""
     return (
         month.name,
         number(month.attempts),
@@ -106,37 +106,37 @@ def row(month: Month) -> tuple[str, ...]:
 
 
 def not_comparable(month: Month) -> str:
-    """Why a month is not to be compared; "" where it may be."""
+    """Return why a month is not comparable; "" if it is."""
     return "; ".join(month.not_comparable)
 
 
 def surge(one: Surge) -> str:
-    """A surge in a sentence."""
+    """Return a sentence on a surge."""
     back = f"back to normal on {one.back}" if one.back else "not back to normal within these days"
     return f"Surge from {one.first}: peak on {one.peak.day} at {times(one.peak.ratio)} times the baseline, {back}."
 
 
 def surges(place: PlaceFigures) -> tuple[str, ...]:
-    """Every surge in a sentence, or that there was none."""
+    """Return a sentence on each surge, or one that there was none."""
     return tuple(map(surge, place.surges)) or (NO_SURGE,)
 
 
 def in_force(place: PlaceFigures) -> str:
-    """What was in force of the list when the days ended, and for how long it was enforced."""
+    """Return serial and entries in force at the end of the last day, and the minutes of enforcement."""
     last = place.days[-1]
     serial = UNKNOWN if last.facts.serial is None else str(last.facts.serial)
-    told = f"At the end of {last.day}: serial {serial}, {number(last.facts.entries)} entries."
+    at_end = f"At the end of {last.day}: serial {serial}, {number(last.facts.entries)} entries."
     minutes = sum(month.enforced_minutes for month in place.months)
-    return f"{told} Enforced for {number(minutes)} of {number(len(place.days) * MINUTES_OF_A_DAY)} minutes."
+    return f"{at_end} Enforced for {number(minutes)} of {number(len(place.days) * MINUTES_OF_A_DAY)} minutes."
 
 
 def incomparable(months: Iterable[Month]) -> tuple[str, ...]:
-    """A line for each month that is not to be compared."""
+    """Return a line for each month that is not comparable."""
     return tuple(f"{one.name} is not comparable: {not_comparable(one)}." for one in months if one.not_comparable)
 
 
 def gaps(months: Iterable[Month]) -> tuple[str, ...]:
-    """Every gap in a line; what runs over the end of a month is one."""
+    """Return a line for each gap; one that runs across the end of a month is one gap."""
     found: list[Gap] = []
     for gap in (gap for month in months for gap in month.gaps):
         if found and found[-1].why == gap.why and (gap.first - found[-1].last).days == 1:

@@ -1,1 +1,1 @@
-"""Process 1 of a list: it has the network and sees names."""
+"""Process 1 of a list, fetch: it has the network and sees names."""

@@ -1,9 +1,9 @@
-"""Lists encrypted with age (age-encryption.org/v1) to this host: its identities, and what they open, in memory.
+"""Decrypts lists encrypted with age (age-encryption.org/v1) to this host, in memory.
 
 Rules:
-- An identity file is written as age-keygen writes it: one `AGE-SECRET-KEY-1…` a line, `#` comments. Several may stand
-  in it, so that an old key still opens what was encrypted before its successor was known.
-- A file that others may read or change is of no use.
+- An identity file has the form that age-keygen writes: one `AGE-SECRET-KEY-1…` a line, `#` comments. It may hold
+  several, so that an old key still opens a list that was encrypted before its successor was known.
+- A file that others may read or change is refused.
 """
 
 import stat
@@ -14,20 +14,20 @@ import pyrage
 from pyrage.x25519 import Identity
 
 MAX_IDENTITY_BYTES: Final = 2**16
-# What encryption adds to a list of the largest size: header, and 16 octets a piece of 64 KiB.
+# Encryption adds at most this to a list: the header, and 16 octets for each chunk of 64 KiB.
 MAX_OVERHEAD_BYTES: Final = 2**16
 
 
 class IdentityUnusable(Exception):
-    """There is no identity to be had from the file."""
+    """The file holds no usable age identity."""
 
 
 class NotOpened(Exception):
-    """These bytes are not encrypted to any of the identities, or not whole."""
+    """The data is not encrypted to any of the identities, or is damaged."""
 
 
 def identities_of(path: Path) -> list[Identity]:
-    """The identities in a file; IdentityUnusable where there is none, or others may read or change it."""
+    """Return the identities in a file; IdentityUnusable if it has none, or if others may read or change it."""
     try:
         with open(path, "rb") as file:
             mode = path.stat().st_mode
@@ -47,7 +47,7 @@ def identities_of(path: Path) -> list[Identity]:
 
 
 def opened(data: bytes, identities: list[Identity]) -> bytes:
-    """The list in clear; NotOpened otherwise."""
+    """Return the list in clear; NotOpened if it cannot be decrypted."""
     try:
         return pyrage.decrypt(data, identities)
     except pyrage.DecryptError:

@@ -1,9 +1,9 @@
-"""What every fetch process does around its source: a request in, facts out, `go` or `stop` in, done.
+"""Runs a fetch process around its source: request in, facts out, `go` or `stop` in, `done` out.
 
 Rules:
-- The process is confined before the source is touched.
-- The list goes to the inherited memfd alone, and only when the parent wants it; a sealed copy of it, where one is kept,
-  to the descriptor for that.
+- The process enters its sandbox before it touches the source.
+- The list is written only to the inherited memfd, and only if the parent wants it; its sealed copy, if one is kept,
+  only to its own descriptor.
 """
 
 import os
@@ -18,7 +18,7 @@ from resolver.feed.sandbox import Failed, confine, say
 from resolver.feed.transport import NotFetched, TooLarge
 
 Wanted = Callable[[Facts], bool]
-"""Tells the verified facts, and returns whether the list is wanted."""
+"""Sends the verified facts to the parent, and returns whether it wants the list."""
 
 
 def work(fetch: Callable[[FetchRequest, Wanted], bool]) -> None:
@@ -42,12 +42,12 @@ def put(handle: int, data: bytes | memoryview) -> None:
 
 
 def contents(handle: int) -> bytes:
-    """All that the inherited descriptor `handle` holds."""
+    """Return the content of the inherited descriptor `handle`."""
     with os.fdopen(handle, "rb", closefd=False) as file:
         file.seek(0)
         return file.read()
 
 
-def not_there(error: NotFetched) -> Failed:
-    """What ends a fetch whose bytes were not had."""
+def not_fetched(error: NotFetched) -> Failed:
+    """Return the failure that ends a fetch whose download failed."""
     return Failed(Reason.OVERSIZED if isinstance(error, TooLarge) else Reason.UNREACHABLE)

@@ -1,14 +1,14 @@
-"""The fetch process: a list and its minisign signature to verified facts and, when told to, the list's bytes.
+"""Fetches a list with a minisign signature.
 
 Runs as its own process (`python -I -m resolver.feed.fetch.file`), see child.
 
 Rules:
-- The signature stands beside the list, at its url with `.minisig` behind it, and must be the pinned key's, over the
-  file and over its trusted comment.
-- Only signatures over the file's hash count (minisign's default): nothing signed says which of the two forms a
-  signature has, so that one could else be passed off as the other.
-- The trusted comment carries serial and not-after; past not-after the list is refused.
-- A CSV says its serial a second time, in its first row: both must agree.
+- The signature is at the list's URL followed by `.minisig`. It must be by the pinned key, over the file and over its
+  trusted comment.
+- Only prehashed signatures count (minisign's default): nothing signed says which of the two forms a signature has, so
+  that otherwise one could be passed off as the other.
+- The trusted comment holds serial and not-after; after not-after the list is refused.
+- A CSV holds its serial a second time, in its first row: both must agree.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Final
 
 from minisign import Error, ParseError, PublicKey, Signature
 
-from resolver.feed.fetch.child import Wanted, not_there, put, work
+from resolver.feed.fetch.child import Wanted, not_fetched, put, work
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
@@ -32,7 +32,7 @@ SUFFIX: Final = ".minisig"
 
 
 def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time.time) -> bool:
-    """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    """Verify, and write the list to the output if it is wanted; return whether it was written."""
     key = _pinned(request.root)
     access = Access(
         ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
@@ -42,7 +42,7 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
         data = transport.read(request.url, request.max_bytes)
         signature = _signature(transport, request.url + SUFFIX)
     except NotFetched as error:
-        raise not_there(error) from None
+        raise not_fetched(error) from None
     finally:
         transport.close()
     facts = facts_of(request, key, data, signature)
@@ -55,7 +55,7 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
 
 
 def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) -> Facts:
-    """The facts of a list that verifies; Failed otherwise."""
+    """Verify a list and return its facts; Failed otherwise."""
     try:
         signature = Signature.from_bytes(signed)
     except Error:
@@ -70,7 +70,7 @@ def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) 
         said = header.of_words(signature.trusted_comment)
         custom = header.custom_of(said, request.list_id)
         agree = request.format != "csv" or said.withdrawn or header.of_csv(data).serial == said.serial
-    except header.HeadingMalformed:
+    except header.HeaderMalformed:
         raise Failed(Reason.MALFORMED) from None
     if said.not_after is None or not agree:
         raise Failed(Reason.MALFORMED)

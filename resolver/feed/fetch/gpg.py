@@ -1,11 +1,11 @@
-"""GnuPG as a child process: what a file decrypts to, and which pinned key has signed that.
+"""Runs GnuPG as a child process: decrypts a file, and verifies that a pinned key has signed the text.
 
 Rules:
-- Decryption alone says nothing. Within one integrity-protected encryption there must be one text and one signature,
-  good, by a pinned primary key or a subkey of it, neither expired nor revoked; GnuPG's exit status decides nothing.
-- Clear text goes into anonymous memory alone, of bounded size; no text of GnuPG is passed on.
-- GnuPG reads no configuration of the home, asks nobody for keys or passphrases, and ends with this process: the agent
-  runs for this one call and is ended after it, or ends by itself a few seconds after whom it served.
+- Decryption alone proves nothing. Inside one integrity-protected encryption there must be exactly one text and one good
+  signature, by a pinned primary key or one of its subkeys, neither expired nor revoked. GnuPG's exit status is ignored.
+- Clear text goes only into anonymous memory of limited size; no message of GnuPG is passed on.
+- GnuPG reads no configuration in its home, fetches no keys, asks for no passphrases, and ends with this process. Its
+  agent runs for one call and is killed after it; if that fails, it ends by itself a few seconds after its client.
 - One process at a time uses a home.
 """
 
@@ -31,7 +31,7 @@ _END_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _LINE: Final = b"[GNUPG:] "
 _WEAK: Final = frozenset((b"1", b"2", b"3"))
-"""MD5, SHA-1, RIPEMD-160 (RFC 4880, 9.4)."""
+"""MD5, SHA-1, RIPEMD-160 (RFC 4880 section 9.4)."""
 
 _BAD_SIGNATURES: Final = frozenset((b"BADSIG", b"ERRSIG", b"EXPSIG", b"EXPKEYSIG", b"REVKEYSIG"))
 _OPTIONS: Final = (
@@ -55,7 +55,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Gpg:
-    """GnuPG with the home `home`; `rest` is the seconds left, at most `most` bytes come out of a file."""
+    """GnuPG with the home folder `home`. most: limit of a clear text, in bytes. rest: returns the seconds left."""
 
     def __init__(self, home: str, most: int, rest: Callable[[], float]) -> None:
         self._home = home
@@ -63,7 +63,7 @@ class Gpg:
         self._rest = rest
 
     def pinned(self, keys: bytes) -> frozenset[str]:
-        """Fingerprints of the primary keys in `keys`, which the home knows from now on; Failed where there are none."""
+        """Import `keys` into the home, and return the fingerprints of the primary keys; Failed if there are none."""
         said, _ = self._run(("--with-colons", "--show-keys"), keys)
         found, primary = set(), False
         for line in said.splitlines():
@@ -78,7 +78,7 @@ class Gpg:
         return frozenset(found)
 
     def opened(self, data: bytes, pinned: frozenset[str]) -> bytes:
-        """The text that a pinned key has signed and that was encrypted to us; Failed otherwise."""
+        """Decrypt a file and return its text; Failed unless it was encrypted to us and signed by a pinned key."""
         with self._alone():
             text, status = self._run(("--decrypt",), data, agent=True)
         if len(text) > self._most:
@@ -91,17 +91,17 @@ class Gpg:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the home; whatever agent of it runs is ended before and after."""
+        """Hold the lock of the home, and kill its agent before and after."""
         try:
             folder = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             raise Failed(Reason.IDENTITY_UNUSABLE) from None
         try:
-            # The lock of a folder goes with its descriptor, which GnuPG does not inherit: no crash leaves it behind.
+            # The lock ends with this descriptor, which GnuPG does not inherit: no crash leaves it behind.
             while not _locked(folder):
                 if self._rest() <= 0:
                     raise Failed(Reason.TIMED_OUT)
-                # flock has no wait with an end, and this process has nothing else to do.
+                # flock has no timeout, and this process has nothing else to do.
                 time.sleep(_LOOK_AGAIN_SECONDS)
             self._end_agent()
             try:
@@ -116,7 +116,7 @@ class Gpg:
         self._wait(command, (-1, -1, -1), _END_SECONDS)
 
     def _run(self, arguments: tuple[str, ...], data: bytes, *, agent: bool = False) -> tuple[bytes, bytes]:
-        """What GnuPG writes for `data`, and its status lines."""
+        """Run GnuPG on `data`; return its output and its status lines."""
         command = ["gpg", "--homedir", self._home, *_OPTIONS, *arguments]
         if agent:
             command = ["gpg-agent", "--homedir", self._home, "--no-options", "--daemon", "--", *command]
@@ -137,7 +137,7 @@ class Gpg:
         if program is None:
             raise Failed(Reason.IDENTITY_UNUSABLE)
         given, made, status = (subprocess.DEVNULL if handle < 0 else handle for handle in handles)
-        child = subprocess.Popen(  # noqa: S603 - our own words and a path of the configuration
+        child = subprocess.Popen(  # noqa: S603 - fixed arguments and a path of the configuration
             [program, *command[1:]],
             stdin=given,
             stdout=made,
@@ -155,14 +155,15 @@ class Gpg:
             child.wait()
 
     def _bound(self) -> None:
-        """In the child: end with the parent, and write no more than is allowed, a byte more tells that it was."""
+        """In the child: die with the parent, and limit written files to one byte more than allowed, to detect excess.
+        """
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         bound = max(self._most, MAX_STATUS_BYTES) + 1
         resource.setrlimit(resource.RLIMIT_FSIZE, (bound, bound))
 
 
 def refusal(status: list[list[bytes]], pinned: frozenset[str]) -> Reason | None:
-    """Why the status lines of a decryption, each in words, do not make a text ours; None where they do."""
+    """Return why the status lines of a decryption (each split into words) do not prove the text; None if they do."""
     words = [line[0] for line in status]
     if not words:
         return Reason.IDENTITY_UNUSABLE
@@ -184,7 +185,7 @@ def refusal(status: list[list[bytes]], pinned: frozenset[str]) -> Reason | None:
 
 
 def _is_whole(status: list[list[bytes]], words: list[bytes]) -> bool:
-    """Whether one encryption came to its end and its integrity was protected: by an MDC, or by AEAD."""
+    """Return whether exactly one encryption was read to its end, with integrity protected by an MDC or by AEAD."""
     ends = (b"BEGIN_DECRYPTION", b"DECRYPTION_INFO", b"DECRYPTION_OKAY", b"END_DECRYPTION")
     if any(words.count(word) != 1 for word in ends) or b"DECRYPTION_FAILED" in words:
         return False
@@ -193,14 +194,14 @@ def _is_whole(status: list[list[bytes]], words: list[bytes]) -> bool:
 
 
 def _is_within(words: list[bytes]) -> bool:
-    """Whether text and signature lie inside the encryption: around it, a signature says nothing of the text."""
+    """Return whether text and signature are inside the encryption: a signature around it does not prove the text."""
     steps = (b"BEGIN_DECRYPTION", b"PLAINTEXT", b"NEWSIG", b"VALIDSIG", b"END_DECRYPTION")
     found = [words.index(step) for step in steps]
     return found == sorted(found)
 
 
 def _counts(valid: list[bytes], pinned: frozenset[str]) -> bool:
-    """Whether a VALIDSIG line (its words 8 and 10: hash, primary key) is of a pinned key and a sound hash."""
+    """Return whether a VALIDSIG line (words 8 and 10: hash, primary key) names a pinned key and a strong hash."""
     return len(valid) == 11 and valid[8] not in _WEAK and valid[10].decode("ascii", "replace") in pinned
 
 

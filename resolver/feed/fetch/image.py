@@ -1,15 +1,15 @@
-"""The fetch process: a compile host's manifest to verified facts and, when told to, the sealed image's bytes.
+"""Fetches a sealed image and its manifest from a compile host.
 
-Runs as its own process (`python -I -m resolver.feed.fetch.image`), see child; the format is manifest's.
+Runs as its own process (`python -I -m resolver.feed.fetch.image`), see child; for the format see manifest.
 
 Rules:
-- The pinned root is the compile host's public key; nothing else of the folder is believed.
-- What verified is kept in the metadata folder: no statement with a lower number is taken again, and of one number no
-  second one. Another pinned key begins anew.
-- A statement past its date is taken all the same, for it is the newest there is, and told as what it is (frozen).
-- The releases of the same folder come with every list. Where they fail the list is still taken, and the failure told:
-  what was released stays so until its own end.
-- The image is held against the manifest's size and SHA-256 before it is handed over; nothing is spooled to a disk.
+- The pinned root is the compile host's public key; only statements that it signed count.
+- Verified statements are kept in the metadata folder: one with a lower number is never accepted again, nor a different
+  one with the same number. With another pinned key the numbers start again.
+- A statement that is no longer fresh is accepted, because it is the newest there is, and reported as `frozen`.
+- The releases in the same folder are fetched with every list. If that fails, the list is accepted and the failure is
+  reported: names stay released until the end of each release.
+- The image must have the manifest's size and SHA-256 before it is handed over; nothing is written to a disk.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import msgspec
 
 from resolver import atomic_file
 from resolver.feed import manifest
-from resolver.feed.fetch.child import Wanted, not_there, put, work
+from resolver.feed.fetch.child import Wanted, not_fetched, put, work
 from resolver.feed.manifest import Manifest, ManifestBroken, ReleasesSaid
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -36,7 +36,7 @@ _T = TypeVar("_T", Manifest, ReleasesSaid)
 
 
 def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time.time) -> bool:
-    """Verify, and write the image to the output where `wanted` says so; return whether it was written."""
+    """Verify, and write the image to the output if it is wanted; return whether it was written."""
     try:
         root = Path(request.root).read_bytes()
         pinned = statement.pinned_of(root)
@@ -63,7 +63,7 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
 
 
 class Folder:
-    """What a compile host publishes, and what of it was seen before."""
+    """The folder that a compile host publishes, and the statements kept from it."""
 
     def __init__(self, request: FetchRequest, transport: Transport, pinned: bytes) -> None:
         self._url = request.url.rstrip("/")
@@ -72,11 +72,11 @@ class Folder:
         self._pinned = pinned
 
     def said(self, name: str, kind: type[_T]) -> _T:
-        """The statement of this name, once it has verified and is not older than the one kept; it is kept now."""
+        """Fetch and verify a statement, check that it is not older than the kept one, and keep it; Failed."""
         try:
             data = self._transport.read(f"{self._url}/{name}.json", statement.MAX_STATEMENT_BYTES)
         except NotFetched as error:
-            raise not_there(error) from None
+            raise not_fetched(error) from None
         try:
             said = manifest.read(data, self._pinned, kind)
         except ManifestBroken as broken:
@@ -91,17 +91,17 @@ class Folder:
         return said
 
     def image(self, said: Manifest) -> bytes:
-        """The sealed image that the manifest speaks of."""
+        """Fetch and verify the sealed image that the manifest names; Failed."""
         try:
             data = self._transport.read(f"{self._url}/{said.image}.image", said.size)
         except NotFetched as error:
-            raise not_there(error) from None
+            raise not_fetched(error) from None
         if len(data) != said.size or hashlib.sha256(data).hexdigest() != said.image:
             raise Failed(Reason.TAMPERED)
         return data
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._transport.close()
 
     def _before(self, name: str, kind: type[_T]) -> _T | None:
@@ -119,7 +119,7 @@ class Folder:
 
 
 def facts_of(said: Manifest, pinned: bytes, complaint: str) -> Facts:
-    """The facts of a list that a compile host has in force; its key stands for the keys of the targets."""
+    """Return the facts of a list from a compile host; the host's key takes the place of the targets keys."""
     targets_keys, root, version = manifest.keys_of(pinned)
     return Facts(
         digest=said.digest,

@@ -1,14 +1,13 @@
-"""The fetch process: a signed and encrypted OpenPGP file to verified facts and, when told to, the list's bytes.
+"""Fetches a list in a signed and encrypted OpenPGP file.
 
 Runs as its own process (`python -I -m resolver.feed.fetch.openpgp`), see child; GnuPG does the work, see gpg.
 
 Rules:
-- The file is signed by one of the pinned keys and encrypted to us: either alone is refused.
+- The file must be signed by a pinned key and encrypted to us; either alone is refused.
 - Serial and time stand in the signed text: the first row of a CSV, or a comment in the first line of a plain list.
-- A list that is new here must not be dated longer ago than the configuration allows: a file that somebody has kept
-  back is no news.
-- Of a drop folder the newest file counts; what is still being written has a name that does not count.
-- Clear text goes into memory alone.
+- A list that is new to this host must not be older than `dated_within`: an attacker may have held the file back.
+- In a drop folder the newest file counts; hidden files and unfinished ones (UNFINISHED) do not.
+- Clear text exists in memory only.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from resolver.feed.fetch.child import Wanted, not_there, put, work
+from resolver.feed.fetch.child import Wanted, not_fetched, put, work
 from resolver.feed.fetch.gpg import Gpg
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -38,7 +37,7 @@ def fetch(
     now: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Decrypt and verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    """Decrypt and verify, and write the list to the output if it is wanted; return whether it was written."""
     deadline = clock() + request.seconds
     gpg = Gpg(request.identity, request.max_bytes, lambda: deadline - clock())
     try:
@@ -61,11 +60,11 @@ def fetch(
 
 
 def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Facts:
-    """The facts of a text that one of the `pinned` keys has signed; Failed where it does not say them."""
+    """Return the facts in the header of a text that one of the `pinned` keys has signed; Failed if it lacks them."""
     try:
         said = header.of_csv(text) if request.format == "csv" else header.of_plain(text)
         custom = header.custom_of(said, request.list_id)
-    except header.HeadingMalformed:
+    except header.HeaderMalformed:
         raise Failed(Reason.MALFORMED) from None
     if not said.issued:
         raise Failed(Reason.MALFORMED)
@@ -83,7 +82,7 @@ def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Fact
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest regular file of a drop folder, of files of one age the last by name; None where there is none."""
+    """Return the newest regular file of a drop folder (of equal age, the last by name); None if there is none."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -110,10 +109,10 @@ def _encrypted(request: FetchRequest) -> bytes:
     )
     transport = Transport(access, request.seconds)
     try:
-        # Half as much again: in ASCII armor four characters stand for three bytes.
+        # Half as much again as the limit: ASCII armor takes four characters for three bytes.
         return transport.read(url, request.max_bytes * 3 // 2)
     except NotFetched as error:
-        raise not_there(error) from None
+        raise not_fetched(error) from None
     finally:
         transport.close()
 

@@ -1,19 +1,15 @@
-"""The fetch process: an authority's TUF repository to verified facts and, when told to, the list's bytes.
+"""Fetches a list from an authority's TUF repository.
 
-Runs as its own process (`python -I -m resolver.feed.fetch.tuf`) and speaks lines of JSON: a request comes
-in, the verified facts go out; a line `go` comes in, the list is written to the inherited memfd, `done` goes
-out.
+Runs as its own process (`python -I -m resolver.feed.fetch.tuf`), see child.
 
 Rules:
-- The pinned root of each request is the only start of trust; what the metadata folder remembers is verified
-  anew.
-- The target stands in the top-level targets role: delegations are not followed, so that the set of targets
-  keys is the one that answers for the list.
-- Nothing is spooled to a disk; only what verified is kept (metadata in its folder, the list in the memfd).
-- An encrypted list is opened after its ciphertext has verified, and is what the signed digest of its clear text says.
-  Where an identity is set, a list in clear is refused; a withdrawal has nothing to hide.
-- Metadata that is no longer fresh will do for a host that has no list at all, where everything else verifies. The
-  root's own end is never passed over.
+- Trust starts only at the pinned root of each request; metadata kept in the folder is verified again.
+- The target must be in the top-level targets role: delegations are not followed, so that only the targets keys are
+  responsible for the list.
+- Nothing unverified is written to a disk; verified metadata is kept in its folder, the list only in the memfd.
+- An encrypted list is decrypted only once its ciphertext has verified, and its clear text must have the signed digest.
+  If an identity is set, a list in clear is refused, except for a withdrawal, which holds no names.
+- A host without any list accepts stale metadata if everything else verifies. An expired root is never accepted.
 """
 
 import hashlib
@@ -54,7 +50,7 @@ class Fetcher(FetcherInterface):
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[io.BytesIO]:
-        """Yield the bytes at `url`; DownloadError where there are none, too many or not in time."""
+        """Yield the content of `url` as a file; DownloadError if it cannot be read, is too large or too slow."""
         try:
             kept = io.BytesIO(self._transport.read(url, max_length))
         except TooLarge:
@@ -72,7 +68,7 @@ class Fetcher(FetcherInterface):
 
 
 def reason_of(error: Exception) -> Reason:
-    """The reason behind an error of the TUF client; its text is looked at, never passed on."""
+    """Return the reason for an error of the TUF client; its text is examined, never passed on."""
     text = str(error)
     match error:
         case tuf.DownloadLengthMismatchError():
@@ -80,7 +76,7 @@ def reason_of(error: Exception) -> Reason:
         case tuf.DownloadError():
             return Reason.UNREACHABLE
         case tuf.ExpiredMetadataError():
-            # Someone who holds back new timestamps and an authority that has stopped look alike: frozen.
+            # An attacker who holds back new timestamps and an authority that has stopped look the same: frozen.
             return Reason.FROZEN if _LATE.search(text) else Reason.EXPIRED
         case tuf.UnsignedMetadataError():
             signed = _SIGNED.search(text)
@@ -97,7 +93,7 @@ def reason_of(error: Exception) -> Reason:
 
 
 def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
-    """A TUF client for one request; Failed where the pinned root is of no use."""
+    """Return a TUF client for one request; Failed if the pinned root is unusable."""
     config = UpdaterConfig(
         max_root_rotations=metadata.MAX_ROOT_ROTATIONS,
         max_delegations=0,
@@ -128,7 +124,7 @@ def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
 
 
 def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
-    """The verified facts of `target`; the metadata files read here are those that have just verified."""
+    """Return the verified facts of `target`, from the metadata files that have just been verified; Failed."""
     folder = Path(request.metadata)
     root = Metadata[Root].from_bytes((folder / "root.json").read_bytes()).signed
     dated = (
@@ -164,14 +160,14 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
 
 
 def refreshed(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
-    """A TUF client whose metadata has verified; an error of the client otherwise."""
+    """Return a TUF client with verified metadata; an error of the client otherwise."""
     updater = updater_of(request, fetcher)
     try:
         updater.refresh()
     except tuf.ExpiredMetadataError:
         if not request.stale:
             raise
-        # Once more, as at a time when nothing had ended: the client has no clock to be set. The root has to stand now.
+        # Again, at a time before any expiry: the client offers no way to set its clock. The root must not have expired.
         updater = updater_of(request, fetcher)
         updater._trusted_set.reference_time = datetime.fromtimestamp(0, UTC)
         updater.refresh()
@@ -181,7 +177,7 @@ def refreshed(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
 
 
 def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
-    """Verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    """Verify, and write the list to the output if it is wanted; return whether it was written."""
     access = Access(
         ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
     )
@@ -203,7 +199,7 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
         raise
     except age.IdentityUnusable:
         raise Failed(Reason.IDENTITY_UNUSABLE) from None
-    except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may tell what was read
+    except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may hold what was read
         raise Failed(reason_of(error)) from None
     finally:
         transport.close()
@@ -213,7 +209,7 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
 def _download_encrypted(
     updater: Updater, target: TargetFile, facts: Facts, identities: list[Identity], request: FetchRequest
 ) -> None:
-    """Write the list in clear to the output, once ciphertext and clear text are what was signed."""
+    """Download, decrypt and write the list; Failed unless ciphertext and clear text are what was signed."""
     with open(os.memfd_create("encrypted"), "w+b") as file:
         updater.download_target(target, filepath=f"/proc/self/fd/{file.fileno()}")
         try:

@@ -1,19 +1,20 @@
-"""The fetch process: a response policy zone, transferred from its primary and signed with TSIG, to lines for `read`.
+"""Fetches a response policy zone from its primary, by zone transfer with TSIG, as lines for `read_zone`.
 
-Runs as its own process (`python -I -m resolver.feed.fetch.zone`) as `source_tuf` does.
+Runs as its own process (`python -I -m resolver.feed.fetch.zone`), see child.
 
 Rules:
-- The key in the pinned file signs what is asked and verifies every answer; nothing counts before the last message has.
-- The SOA is asked for first. A serial that is that of the list we have confirms it, without a transfer; one that is
+- The key in the pinned file signs each query and verifies every answer; nothing counts before the last message is
+  verified.
+- The SOA is queried first. If its serial is that of the known list, this confirms the list without a transfer; a serial
   behind it (RFC 1982) is rolled back.
-- Serials go on in 63 bits where the zone's 32 bits wrap around, so that a list's serials only grow.
-- A zone has no date: it is issued when this host first sees its serial. The digest is that of its lines, in order of
-  their octets and each once, so that every primary of a zone gives the same.
-- The whole zone is asked for (AXFR). Where the source is incremental, this process is handed a sealed copy of the zone
-  and asks for what has changed since (IXFR); whatever is wrong with that answer, nothing of it is taken, and the whole
-  zone is asked for at once. The whole is asked for once a week as well, so that no error in a difference stays.
-- An incremental source's list is its sorted lines, the same whichever way they came; the new copy goes, sealed, to the
-  descriptor that is handed over for it, when and only when the list goes to its own.
+- Serials continue in 63 bits when the zone's 32 bits wrap around, so that a list's serials only grow.
+- A zone has no date: it counts as issued when this host first sees its serial. Its digest is that of its lines, sorted
+  by octets and each once, so that every primary of a zone gives the same digest.
+- The whole zone is transferred (AXFR). If the source is incremental, this process gets a sealed copy of the zone and
+  asks for the difference (IXFR). If anything in that answer is wrong, all of it is dropped and the whole zone is
+  transferred at once. The whole zone is also transferred once a week, so that no error in a difference stays.
+- The list of an incremental source is its sorted lines, the same for either way. The new copy is sealed and written to
+  its descriptor if, and only if, the list is written to its own.
 """
 
 import hashlib
@@ -48,14 +49,14 @@ from resolver.signed import metadata
 
 WHOLE_AGAIN_S: Final = 7 * 86400
 DIFFERENCE_SHARE: Final = 0.25
-"""Of the time of a fetch, at the most, for a difference: what is left is for the whole zone."""
+"""Share of a fetch's time limit that a difference may take; the rest is kept for the whole zone."""
 
 _HALF: Final = 2**31
 _WRAP: Final = 2**32
 
 
 def serial_after(known: int, soa: int) -> int | None:
-    """The serial that a zone's 32 bits stand for, `known` being the last one (0 for none); None where it is behind."""
+    """Return the serial in 63 bits for a zone's `soa` serial; None if it is behind `known`, the last one (0: none)."""
     if known == 0:
         return soa or _WRAP
     ahead = (soa - known) % _WRAP
@@ -63,7 +64,7 @@ def serial_after(known: int, soa: int) -> int | None:
 
 
 def digest_of(zone: dns.name.Name, data: bytes) -> str:
-    """SHA-256, in hex, of a zone's lines sorted by their octets, each once, below the zone's name."""
+    """Return the SHA-256, in hex, of a zone's name and its lines, sorted by octets and each once."""
     hashed = hashlib.sha256(b"rpz " + zone.to_digestable() + b"\n")
     once = zone_difference.once(data)
     while part := list(itertools.islice(once, 4096)):
@@ -73,7 +74,7 @@ def digest_of(zone: dns.name.Name, data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What a request pins: the zone's name, the key, and the SHA-256 of the key's file in hex."""
+    """The zone's name and the key that a request pins, and the SHA-256 of the key's file in hex."""
 
     zone: dns.name.Name
     key: dns.tsig.Key
@@ -81,7 +82,7 @@ class Pinned:
 
 
 def pinned_by(request: FetchRequest) -> Pinned:
-    """What `request` pins; Failed where its key or its zone's name is of no use."""
+    """Return the pinned zone and key of a request; Failed if either is unusable."""
     try:
         key, file = tsig.read_key(request.root), Path(request.root).read_bytes()
     except (tsig.KeyUnusable, OSError):
@@ -94,7 +95,7 @@ def pinned_by(request: FetchRequest) -> Pinned:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Turn what ends a transfer into its reason."""
+    """Turn an error that ends a transfer into Failed with its reason."""
     try:
         yield
     except Unreachable:
@@ -108,12 +109,15 @@ def _reasons() -> Iterator[None]:
 
 
 Connect = Callable[[float], Primary]
-"""Connects to the primary for a share of a fetch's time; the connection before ends."""
+"""Connects to the primary, with a share of the fetch's time limit; the connection before is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A zone that was transferred: its 32-bit serial, its lines, and what is kept of it where it is incremental."""
+    """A transferred zone: its 32-bit serial, its lines, and its copy if the source is incremental.
+
+    difference: whether it came as a difference.
+    """
 
     serial: int
     data: bytes
@@ -122,7 +126,7 @@ class Zone:
 
 
 def fetch(request: FetchRequest, wanted: Wanted, clock: Callable[[], float] = time.time) -> bool:
-    """Ask, verify, and write the list to the output where `wanted` says so; return whether it was written."""
+    """Transfer and verify, and write the list to the output if it is wanted; return whether it was written."""
     pinned = pinned_by(request)
     access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
     with _reasons(), ExitStack() as opened:
@@ -146,9 +150,9 @@ def fetch(request: FetchRequest, wanted: Wanted, clock: Callable[[], float] = ti
 def _wanted_zone(
     request: FetchRequest, pinned: Pinned, connect: Connect, wanted: Wanted, clock: Callable[[], float]
 ) -> tuple[Zone, bytes] | None:
-    """The zone, and what its copy is bound to, where `wanted` says so, else None."""
+    """Return the zone and the binding of its copy; None if the list is not wanted."""
     signer = tsig.fingerprint(pinned.key)
-    # A list that another key has signed says nothing of this key's serials.
+    # A list that was signed by another key says nothing about the serials of this key.
     known = request.serial if request.targets_keys == signer else 0
     incremental = known > 0 and min(request.copy, request.copy_key) >= 0
     primary = connect(DIFFERENCE_SHARE if incremental else 1.0)
@@ -176,7 +180,7 @@ def _wanted_zone(
     serial, digest = _serial(known, zone.serial), digest_of(pinned.zone, zone.data)
     found = zone, _bound(request, pinned, serial, digest)
     if confirmed:
-        # It was said to be the list that is known, and only its image is missing here.
+        # The SOA confirmed the known list, and only its image is missing here: the transfer must give the same list.
         if serial != known:
             raise Failed(Reason.TRANSFER)
         if digest != request.digest:
@@ -189,7 +193,7 @@ def _wanted_zone(
 
 
 def _changed(primary: Primary, ours: Copy, known: int, most: int, now: int) -> Zone | None:
-    """The zone by what has changed in ours since the serial `known`; None where that does not come as it has to."""
+    """Apply the difference since the serial `known` to our copy, and return the zone; None if anything is wrong."""
     answer = Answer(ours.entries, known % _WRAP)
     try:
         primary.marked(answer, ours.marks, most, since=known % _WRAP)
@@ -200,7 +204,7 @@ def _changed(primary: Primary, ours: Copy, known: int, most: int, now: int) -> Z
 
 
 def _whole(primary: Primary, most: int, now: int, *, copied: bool) -> Zone:
-    """The whole zone, with what is kept of it where it is to be `copied`."""
+    """Transfer the whole zone; copied: make its copy too."""
     if not copied:
         return Zone(*primary.zone(most))
     answer, marks = Answer(), os.urandom(zone_copy.MARKS_OCTETS)
@@ -217,7 +221,7 @@ def _zone_of(answer: Answer, marks: bytes, whole_at: int, most: int) -> Zone:
 
 
 def _kept(request: FetchRequest, pinned: Pinned, now: int) -> Copy | None:
-    """The copy of the zone that is known, None where there is none that opens, or where the whole is due."""
+    """Return the copy of the known zone; None if no copy opens, or if a whole transfer is due."""
     bound = _bound(request, pinned, request.serial, request.digest)
     try:
         ours = zone_copy.unseal(contents(request.copy), contents(request.copy_key), request.url, bound)

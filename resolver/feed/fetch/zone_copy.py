@@ -1,15 +1,15 @@
-"""Seal and open the copy of a zone that differences are applied to, so that the disk has no name of it.
+"""Seals and opens the copy of a zone that differences are applied to; sealed, it shows no name to the disk.
 
-    octets  0 24   which source it is of (feed.copies)
+    octets  0 24   head that identifies the source (feed.copies)
            24 12   nonce
-           36 ..   AES-256-GCM of lines: the key of the marks, in hex, a space, and when the whole zone last came, in
-                   unix seconds; an entry each (fetch.zone_difference); empty ones up to a multiple of 65,536 octets
+           36 ..   AES-256-GCM of lines: first the key of the marks in hex, a space, and the unix time of the last whole
+                   transfer; then one entry a line (zone_difference); then empty lines up to a multiple of 65,536 octets
 
 Rules:
-- Its key is made from the host's seal key for this purpose and this list alone (`seal.Keys.copy_key`).
-- Bound to it are the list, the source, the zone, the serial and the digest: a copy of anything else does not open.
+- Its key is derived from the host's seal key, for this purpose and this list only (`seal.Keys.copy_key`).
+- The copy is bound to list, source, zone, serial and digest: with any other it does not open.
 - Only the fetch process opens and seals it. A copy that does not open counts as missing.
-- Its size shows the size of the entries in steps of 64 KiB; the state shows their number, too.
+- Its size reveals the total size of the entries in steps of 64 KiB; their number is in the state anyway.
 """
 
 import os
@@ -28,12 +28,12 @@ MARKS_OCTETS: Final = transfer.KEY_OCTETS
 
 
 class CopyUnusable(Exception):
-    """It does not open: damaged, of another key, or of another zone, serial or source."""
+    """The copy does not open: damaged, or of another key, zone, serial or source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A zone: the key of its entries' marks, when it last came whole (unix seconds), its entries, sorted."""
+    """A zone: the key of its marks, when it was last transferred whole (unix seconds), its entries, sorted."""
 
     marks: bytes
     whole_at: int
@@ -41,12 +41,12 @@ class Copy:
 
 
 def binding(*, list_id: str, zone: bytes, serial: int, digest: str) -> bytes:
-    """Return what a copy is bound to apart from its source; zone: the name in wire format."""
+    """Return the data that a copy is bound to, beside its source; zone: the name in wire format."""
     return b"\0".join((list_id.encode(), str(serial).encode(), digest.encode(), zone))
 
 
 def seal(copy: Copy, key: bytes, url: str, bound: bytes) -> tuple[bytes, bytes]:
-    """Return the file of a copy under a key of 32 octets, in two parts."""
+    """Return the content of a copy's file, in two parts, sealed with a key of 32 octets."""
     head, nonce = head_of(url), os.urandom(NONCE_OCTETS)
     first = b"%s %d" % (copy.marks.hex().encode(), copy.whole_at)
     size = len(first) + sum(map(len, copy.entries)) + len(copy.entries) + 2
@@ -55,7 +55,7 @@ def seal(copy: Copy, key: bytes, url: str, bound: bytes) -> tuple[bytes, bytes]:
 
 
 def unseal(data: bytes, key: bytes, url: str, bound: bytes) -> Copy:
-    """Return the copy in a file's octets; CopyUnusable if it is not the one that is bound so."""
+    """Return the copy in a file's content; CopyUnusable unless it opens with this key, source and binding."""
     if not is_of(data, url):
         raise CopyUnusable
     nonce = data[HEAD_OCTETS : HEAD_OCTETS + NONCE_OCTETS]

@@ -1,14 +1,15 @@
-"""An answer to AXFR or IXFR, from its marked lines (core.transfer): nothing new, a whole zone, or differences.
+"""Interprets an answer to AXFR or IXFR, in marked lines (core.transfer): nothing new, a whole zone, or differences.
 
-Rules (RFC 1995 4):
+Rules (RFC 1995 section 4):
 - One SOA that is not ahead of ours, alone in the first message: nothing new.
-- An SOA, and then anything but our SOA: the whole zone, up to the same SOA again.
-- An SOA, then ours: differences, each an SOA, what goes, an SOA, what comes. They begin at our serial, each begins with
-  the SOA that the one before led to, each leads on and none past the first SOA, which closes them.
-- What goes is there and what comes is not, at that point of the order; nothing comes after the end. Else no line of the
-  answer counts.
-- A record that says nothing (core.rpz) is no entry, and is not looked for.
-- Of the records of one name each is an entry of its own: a name is listed while any of them is left.
+- An SOA, then anything but our SOA: the whole zone, up to the same SOA again.
+- An SOA, then our SOA: differences. Each is an SOA, the removed records, an SOA, the added records. The first starts at
+  our serial, each later one at the SOA that the one before led to; each leads forward, and none past the first SOA of
+  the answer, which ends the last one.
+- A removed record must exist and an added one must not, at that point; nothing follows the end. Otherwise the whole
+  answer is dropped.
+- A record without effect (core.rpz) is not an entry, and is not checked.
+- Each record of a name is an entry of its own: the name is listed as long as one of them is left.
 """
 
 import bisect
@@ -23,16 +24,16 @@ from resolver.core import transfer
 _HALF: Final = 2**31
 _WRAP: Final = 2**32
 _REFUSED: Final = ord("?")
-# So many lines at once: a zone's lines and its entries are never all in memory beside each other.
+# Lines handled at once: a zone's lines and its entries are never all in memory at the same time.
 _STEP: Final = 4096
 
 
 class NotATransfer(Exception):
-    """The records are no answer to what was asked."""
+    """The records are not a valid answer to the query."""
 
 
 class Form(Enum):
-    """What an answer is, or waits for."""
+    """The form of an answer, or the part of it that is expected next."""
 
     BEGIN = auto()
     SECOND = auto()
@@ -43,13 +44,16 @@ class Form(Enum):
 
 
 def is_ahead(serial: int, of: int) -> bool:
-    """Whether a serial is greater than another (RFC 1982)."""
+    """Return whether a serial is greater than another (RFC 1982)."""
     return 0 < (serial - of) % _WRAP < _HALF
 
 
 class Answer:
-    """One answer on its way. `entries`: those that we have, sorted, each once; `ours`: their zone's serial, None where
-    the whole zone was asked for. closed: whether the answer's last record has come; serial: the zone's then."""
+    """An answer that is being received.
+
+    entries: the entries of our copy, sorted, each once. ours: the serial of our copy, None if the whole zone was asked
+    for. closed: whether the last record was received. serial: the zone's serial after the answer.
+    """
 
     def __init__(self, entries: Sequence[bytes] = (), ours: int | None = None) -> None:
         self.closed = False
@@ -58,25 +62,25 @@ class Answer:
         self._ours = ours
         self._form = Form.BEGIN
         self._first = b""
-        # The line of the SOA that the records so far have led to.
+        # The line of the SOA that the differences have reached so far.
         self._at = b""
         self._whole: list[bytes] = []
         self._there: dict[bytes, bool] = {}
 
     @property
     def is_whole(self) -> bool:
-        """Whether it says what is, and not what has changed."""
+        """Return whether the answer is a whole zone, not differences."""
         return self._form is Form.WHOLE
 
     def take(self, lines: bytes) -> None:
-        """Take the marked lines of one message, each ended; NotATransfer where they cannot be its next records."""
+        """Take the marked lines of one message, each with its line end; NotATransfer if they cannot come next."""
         if self._form is Form.WHOLE and not self.closed and b"@" not in lines:
             self._whole.append(lines)
             return
         records = lines.split(b"\n")[:-1]
         for one in records:
             self._take(one)
-        # A server may send one record in each message: alone is only what leads nowhere.
+        # A server may send each record in a message of its own: a lone SOA ends the answer only if it is not ahead.
         if self._form is Form.SECOND and self._ours is not None and not is_ahead(self.serial, self._ours):
             self._form = Form.NOTHING_NEW
             self.closed = True
@@ -135,7 +139,7 @@ class Answer:
         return at < len(self._entries) and self._entries[at] == entry
 
     def result(self) -> list[bytes]:
-        """The zone's entries after a closed answer, sorted, each once."""
+        """Return the zone's entries after a closed answer, sorted, each once."""
         if self._form is Form.WHOLE:
             return list(self._entries)
         comes = [entry for entry, there in self._there.items() if there and not self._is_ours(entry)]
@@ -145,7 +149,7 @@ class Answer:
 
 
 def once(data: bytes) -> Iterator[bytes]:
-    """The lines of `data` that say something, sorted by their octets, each once."""
+    """Yield the lines of `data` that are not empty, sorted by octets, each once."""
     lines = data.split(b"\n")
     lines.sort()
     del lines[: bisect.bisect_right(lines, b"")]
@@ -153,8 +157,10 @@ def once(data: bytes) -> Iterator[bytes]:
 
 
 def lines_of(entries: Sequence[bytes]) -> bytes:
-    """The list in a zone's sorted entries: each name's line once, each refused trigger or action as often as it is
-    there; the same for a zone, whichever way it came."""
+    """Return the list of a zone's sorted entries; it does not depend on the kind of transfer.
+
+    The line of a name stands once, a refused trigger or action as often as it occurs.
+    """
     parts, before = [], b""
     for at in range(0, len(entries), _STEP):
         lines = [entry[: -transfer.MARK_OCTETS] for entry in entries[at : at + _STEP]]

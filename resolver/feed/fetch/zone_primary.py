@@ -1,9 +1,9 @@
-"""A zone's primary, asked over one connection: for its SOA, for the whole zone, for what changed since a serial.
+"""Queries a zone's primary over one connection: its SOA, the whole zone (AXFR), the difference since a serial (IXFR).
 
 Rules:
-- The key signs what is asked and verifies every answer; nothing counts before the last message has.
-- An answer has the id and the question of what was asked, no error, and records in every message.
-- What comes is bounded, in octets on the wire and in those of the list that it makes.
+- The key signs each query and verifies every answer; nothing counts before the last message is verified.
+- An answer has the id and the question of the query, no error code, and records in every message.
+- A transfer is limited in octets on the wire and in octets of the resulting list.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,11 @@ from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 WIRE_SHARE: Final = 8
-"""How many octets may come for one of the list's."""
+"""Limit of a transfer: octets on the wire for each octet that the list may have."""
 
 
 class Primary:
-    """A zone's primary, asked with one key over one connection. `clock` returns unix seconds."""
+    """A zone's primary, queried with one key over one connection. clock: returns unix seconds."""
 
     def __init__(
         self, connection: Connection, zone: dns.name.Name, key: dns.tsig.Key, clock: Callable[[], float]
@@ -44,7 +44,7 @@ class Primary:
         self._clock = clock
 
     def soa(self) -> dns.rdtypes.ANY.SOA.SOA:
-        """The zone's SOA, verified; Failed where there is none."""
+        """Return the zone's verified SOA; Failed if there is none."""
         query, wire = self._query("SOA")
         self._connection.send(wire)
         answer = next(self._connection.messages(2**17))
@@ -63,7 +63,7 @@ class Primary:
         return record
 
     def zone(self, most: int) -> tuple[int, bytes]:
-        """The serial and the lines of the whole zone, verified; Failed otherwise: OVERSIZED above `most` octets."""
+        """Return serial and lines of the whole zone, verified; Failed, with OVERSIZED above `most` octets."""
         found = transfer.Transfer(self._zone.to_digestable())
         lines: list[bytes] = []
 
@@ -75,8 +75,10 @@ class Primary:
         return found.serial, b"".join(lines)
 
     def marked(self, answer: Answer, marks: bytes, most: int, *, since: int | None = None) -> None:
-        """Have `answer` take the records, marked with the key `marks`, of what changed since a serial, or of the whole
-        zone; as `zone`."""
+        """Pass the records of a transfer, marked with the key `marks`, to `answer`; Failed as in `zone`.
+
+        since: the serial to ask the difference for; None for the whole zone.
+        """
         found = transfer.Transfer(self._zone.to_digestable(), marks)
 
         def take(part: bytes) -> bool:
@@ -94,7 +96,10 @@ class Primary:
         most: int,
         take: Callable[[bytes], bool],
     ) -> None:
-        """Ask, and have `take` see the lines of each message; it tells whether that was the last, or NotATransfer."""
+        """Send a query and pass the lines of each message to `take`, which returns whether it was the last.
+
+        Failed, also if `take` raises NotATransfer.
+        """
         stream = tsig.Stream(self._key, query.mac or b"")
         self._connection.send(wire)
         size, records = 0, 0
@@ -111,7 +116,7 @@ class Primary:
                 closed, fits = take(lines), True
             except NotATransfer:
                 closed, fits = True, False
-            # A forged message is told as one, whatever it says.
+            # First the signature: a forged message is reported as forged, whatever its content.
             stream.take(message, found.tsig_at, int(self._clock()), last=closed)
             if not fits:
                 raise Failed(Reason.TRANSFER)
@@ -130,7 +135,7 @@ class Primary:
 
 
 def _answers(message: bytes, query: bytes) -> bool:
-    """Whether a message of a transfer has the id and, where it has one, the question of `query`, and no error."""
+    """Return whether a message of a transfer has the id of `query`, its question if it has one, and no error code."""
     if len(message) < 12 or message[:2] != query[:2] or message[2] & 0xFA != 0x80 or message[3] & 15:
         return False
     end = query.index(b"\0", 12) + 5

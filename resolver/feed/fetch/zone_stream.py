@@ -1,9 +1,9 @@
-"""A connection to a zone's primary: questions there, messages back, over TCP or TLS.
+"""A connection to a zone's primary, over TCP or TLS: sends queries, yields messages.
 
 Rules:
-- Over TLS the primary is verified and spoken to by ALPN `dot` (RFC 9103 9.3.1); TLS 1.3 or nothing (7.1).
-- The primary's addresses come from the upstreams, never from ourselves.
-- What comes is bounded in octets and in time; each wait for a part of it is, too.
+- Over TLS the primary is verified, with ALPN `dot` (RFC 9103 section 9.3.1) and TLS 1.3 only (section 7.1).
+- The primary's addresses come from the upstreams, never from this service.
+- The stream is limited in octets and in time, and so is each wait for a part of it.
 """
 
 import socket
@@ -22,11 +22,11 @@ _BUFFER: Final = 2**18
 
 
 class Unreachable(Exception):
-    """No primary answers at the url."""
+    """No primary answers at the URL."""
 
 
 class Cut(Exception):
-    """The stream ended, or was too slow, within a message or before one that was due."""
+    """The stream ended or was too slow, within a message or before the next expected one."""
 
 
 class TooMuch(Exception):
@@ -34,7 +34,7 @@ class TooMuch(Exception):
 
 
 class Connection:
-    """One connection, to be closed by whoever opened it."""
+    """One connection; the caller closes it."""
 
     def __init__(self, url: str, access: Access, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -42,11 +42,11 @@ class Connection:
         self._socket = self._connected(url, access)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def send(self, message: bytes) -> None:
-        """Send one message; Unreachable where the primary takes none."""
+        """Send one message; Unreachable if that fails."""
         try:
             self._socket.settimeout(self._rest())
             self._socket.sendall(len(message).to_bytes(2, "big") + message)
@@ -54,9 +54,9 @@ class Connection:
             raise Unreachable from None
 
     def messages(self, most: int) -> Iterator[bytes]:
-        """The messages that come, without end; Cut where the stream ends, TooMuch above `most` octets in all.
+        """Yield the received messages, without end; Cut if the stream ends, TooMuch above `most` octets in total.
 
-        What came behind the last message that is taken is lost: ask again only after an answer that was complete.
+        Octets received after the last message taken are lost: send another query only after a complete answer.
         """
         buffer, start, end, taken = bytearray(_BUFFER), 0, 0, 0
         view = memoryview(buffer)

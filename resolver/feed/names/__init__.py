@@ -1,1 +1,1 @@
-"""Process 2 of a list: it has no network and sees names."""
+"""Process 2 of a list, compile: it has no network and sees names."""

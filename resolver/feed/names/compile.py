@@ -1,12 +1,11 @@
-"""The compile process: list bytes to one sealed image; the only place that sees names.
+"""Compiles a list into one sealed image; with the fetch process, the only place where names exist.
 
 Runs as its own process (`python -I -m resolver.feed.names.compile`): one line of JSON without names comes in, one
 line of counts goes out. The list, the keys, the previous image and the output are inherited descriptors.
 
 Rules:
-- Before the first byte of the list is read this process can open nothing, is not dumpable and bounded in
-  memory.
-- The synthetic name is drawn anew for each image, so that a self-test cannot pass by an older one.
+- Before it reads the first byte of the list, the process can open nothing, is not dumpable and is limited in memory.
+- Each image gets a new random synthetic name, so that a self-test cannot pass with an older image.
 - The image is complete, sealed and on the disk, or the process has failed.
 """
 
@@ -28,8 +27,11 @@ from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
 def entries_of(
     request: CompileRequest, data: bytes, psl: suffixes.Suffixes, protected: Protected | None = None
 ) -> read.Entries:
-    """What stands in the list `data`; Failed with a reason where it is refused whole, as one without a blocking entry:
-    exceptions alone would lift the list before, which only a withdrawal does."""
+    """Read the entries of a list; Failed with a reason if the whole list is refused.
+
+    A list without a blocking entry is refused: exceptions alone would lift the list before it, which only a withdrawal
+    may do.
+    """
     readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
     try:
         found = readers[request.format](
@@ -43,7 +45,7 @@ def entries_of(
 
 
 def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> tuple[Compiled, bytearray, bytearray]:
-    """Counts, image and line of each slot (core.image) of what was found in a list."""
+    """Return counts, image, and the line of each slot (core.image) for the entries of a list."""
     line_of = bytearray()
     made = entries.write(
         found.names,
@@ -79,7 +81,7 @@ def _contents(handle: int) -> bytes:
 
 
 def _previous(handle: int, keys: seal.Keys) -> memoryview | None:
-    """The view of the image in force; None where there is none of ours, and then no name counts as new."""
+    """Return the view of the image in force; None if there is none of ours, and then no name counts as new."""
     if handle < 0:
         return None
     try:
@@ -111,7 +113,7 @@ def make(request: CompileRequest, psl: suffixes.Suffixes, protected: Protected) 
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
     if os.fstat(request.list_fd).st_size == 0:
         raise Failed("empty")
-    # Nothing here holds the list any longer than it is read.
+    # No variable here keeps the list longer than it takes to read it.
     found = entries_of(request, _contents(request.list_fd), psl, protected)
     counts, made, line_of = compiled(request, found, keys)
     _write(request.output, made)

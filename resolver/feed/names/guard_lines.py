@@ -1,14 +1,14 @@
-"""Decide which lines of a list are set aside: those that would block a name which no list should block by accident.
+"""Sets lines aside that would block a name by accident; each waits for approval.
 
 Rules:
-- A line is set aside if it names a protected name or one above it, or one below a name that protects what is below it.
-  The scope of the line makes no difference; an exception is never set aside.
-- protected: the operator's names, and the hosts that the service depends on; they protect what is below them.
-- infrastructure: the shipped list; `=name` protects itself alone.
-- private_suffix: a name of the private section of the Public Suffix List, under which strangers have their sites, one
-  directly below a wildcard of it, or one above.
-- popular: the operator's file of names that nobody should block; each protects itself alone.
-- Of several reasons the first in this order counts.
+- A line is set aside if it names a protected name or a name above it; if the name also protects the names below it, so
+  is a line with one of those. The scope of the line does not matter; an exception is never set aside.
+- protected: the operator's names, and the hosts that its service depends on; they protect the names below them.
+- infrastructure: the shipped list; it protects the names below too, `=name` only itself.
+- private_suffix: a name of the private section of the Public Suffix List, below which strangers have their sites; a
+  name directly below one of its wildcards; or a name above one.
+- popular: the operator's file of names that nobody should block; each protects only itself.
+- If several reasons apply, the first in this order counts.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ INFRASTRUCTURE: Final = Path(__file__).with_name("infrastructure.txt")
 
 
 def _with_parents(names: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the names and all above them, without the root."""
+    """Return the names and all names above them, without the root."""
     found: set[bytes] = set()
     for name in names:
         rest = name
@@ -34,7 +34,11 @@ def _with_parents(names: Iterable[bytes]) -> frozenset[bytes]:
 
 
 class Protected:
-    """The protected names of one compilation. at, wildcards, below: names whose lines have to be asked of `reason`."""
+    """The names for which lines are set aside.
+
+    at, wildcards, below: a line can be set aside only if its name is in `at`, is directly below one of `wildcards`, or
+    is below one of `below` at any depth.
+    """
 
     def __init__(self, protected: Iterable[str], infrastructure: str, popular: str, psl: Suffixes) -> None:
         own = frozenset(map(ascii_name, protected))
@@ -48,7 +52,6 @@ class Protected:
             SetAside.POPULAR: _with_parents(map(ascii_name, names_in(popular))),
         }
         self._spared = psl.private_spared
-        # No line is set aside unless its name is in `at`, directly below one of `wildcards`, or anywhere below `below`.
         self.at: frozenset[bytes] = frozenset().union(*self._at.values())
         self.wildcards = psl.private_wildcards
         self.below = own | carried

@@ -1,20 +1,18 @@
-"""A plain domain list to entries: bytes in, wire-format names and their bits out.
+"""Reads a plain domain list into entries: bytes in, names in wire format and their bits out.
 
 Rules:
-- One entry a line: `name` covers itself and all below it, `=name` only itself; `!name` and `!=name` are
-  exceptions of the same scopes. `#` starts a comment at the start of a line or after a blank; blank lines
-  count for nothing. LF or CRLF, UTF-8; one byte order mark at the start and one dot at the end of a name
-  are passed over.
-- Names beyond ASCII are mapped by UTS 46, non-transitional, and held to IDNA 2008; every rule looks at the
+- One entry a line: `name` covers itself and all names below it, `=name` only itself; `!name` and `!=name` are
+  exceptions of the same scopes. `#` starts a comment at the start of a line or after a blank; empty lines are ignored.
+  LF or CRLF, UTF-8; a byte order mark at the start and one dot at the end of a name are ignored.
+- Names beyond ASCII are mapped by UTS 46, non-transitional, and must be valid in IDNA 2008; all rules apply to the
   result.
-- A line that breaks a rule is refused, counted by its reason and told by its number; never cut to fit,
-  never guessed.
+- A line that breaks a rule is refused, counted by reason and reported by number; it is never cut to fit or guessed.
 - A list that is not UTF-8, has too many entries or none at all is refused whole.
-- A production list holds no reserved name, a demonstration list nothing else; the self-test's zone is in
+- A production list must hold no reserved name, a demonstration list nothing else; the self-test's zone may be in
   neither.
 
-Speed: core.lines makes entries of the common lines in one pass, and tells of all others, which are judged here. The
-rules stand here; there stands what is surely within them.
+Speed: core.lines turns common lines into entries in one pass, and returns all others, which are judged here. All rules
+stand here; core.lines accepts only lines that surely obey them.
 """
 
 import ipaddress
@@ -35,7 +33,7 @@ from resolver.feed.reasons import Refusal, SetAside
 from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS, SELFTEST_NAME, SPECIAL_TLDS
 
 MAX_LINE_NUMBERS: Final = 100
-"""Numbers of refused lines kept for each reason; the counts go on."""
+"""How many numbers of refused lines are kept for each reason; counting goes on."""
 
 MAX_NAME_OCTETS: Final = 253
 MAX_LABEL_OCTETS: Final = 63
@@ -50,14 +48,14 @@ _FLAGS: Final = {
     b"=": BLOCK_SELF.to_bytes(2, "little"),
     b"!": (EXCEPT_SELF | EXCEPT_BELOW).to_bytes(2, "little"),
     b"!=": EXCEPT_SELF.to_bytes(2, "little"),
-    # Of a zone only: what is below the name and not the name.
+    # In zones only: the names below, without the name itself.
     b"*.": BLOCK_BELOW.to_bytes(2, "little"),
     b"!*.": EXCEPT_BELOW.to_bytes(2, "little"),
 }
 
 
 class ReadError(Exception):
-    """A list that is refused whole; `reason` is one of not_utf8, empty, too_many_entries."""
+    """The whole list is refused; `reason` is not_utf8, empty or too_many_entries."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -66,8 +64,12 @@ class ReadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What `read` has found: two blobs for core.image.write, the line of each name (u32, from 1) in the same order, the
-    number of accepted lines, refused ones. exceptions: how many names are excepted; blocks: whether any is blocked."""
+    """The entries of a list.
+
+    names, flags: blobs for core.entries.write. numbers: the line of each name (u32, from 1), in the same order. lines:
+    count of accepted lines. refused, set_aside: counts by reason. exceptions: how many names are exceptions. blocks:
+    whether any name is blocked.
+    """
 
     names: bytearray
     flags: bytearray
@@ -83,7 +85,7 @@ class Entries:
 
 @dataclass(slots=True)
 class _Found:
-    """What grows while a list is read."""
+    """The entries collected while a list is read."""
 
     names: bytearray = field(default_factory=bytearray)
     flags: bytearray = field(default_factory=bytearray)
@@ -95,17 +97,17 @@ class _Found:
 
     @property
     def lines(self) -> int:
-        """How many lines were accepted."""
+        """Return the number of accepted lines."""
         return len(self.numbers)
 
     def accept_turn(self, turn: core_lines.Lines) -> None:
-        """Take over what one turn of core.lines has found."""
+        """Add the entries that one turn of core.lines has made."""
         self.names += turn.names[: turn.octets]
         self.flags += memoryview(turn.flags[: turn.entries]).cast("B")
         self.numbers.frombytes(memoryview(turn.numbers[: turn.entries]).cast("B"))
 
     def accept(self, name: bytes, number: int, marker: bytes, *, aside: SetAside | None) -> None:
-        """Take one name in wire format."""
+        """Add one name in wire format."""
         bits = int.from_bytes(_FLAGS[marker], "little")
         if aside is not None:
             _count(aside, number, self.set_aside, self.set_aside_lines)
@@ -115,7 +117,7 @@ class _Found:
         self.numbers.append(number)
 
     def refuse(self, reason: Refusal, number: int) -> None:
-        """Count one line that is refused."""
+        """Count one refused line."""
         _count(reason, number, self.refused, self.refused_lines)
 
 
@@ -139,8 +141,10 @@ def read(
     kind: "type[Reader] | None" = None,
     protected: Protected | None = None,
 ) -> Entries:
-    """Entries of the list in `data`, a plain one where no other `kind` of reader is given; ReadError where the whole is
-    refused. protected: what lines are set aside for."""
+    """Return the entries of a list; ReadError if the whole list is refused.
+
+    kind: the reader of its format, plain by default. protected: names for which lines are set aside.
+    """
     if not data.isascii():
         try:
             data.decode("utf-8")
@@ -171,18 +175,20 @@ def read(
 
 
 def _exceptions(lines: Mapping[int, int]) -> int:
-    """How many names are excepted, by the number of lines of each bits: a zone has up to two of a name, of different
-    scope."""
+    """Return how many names are exceptions; lines: how many lines have each combination of bits.
+
+    A zone has up to two lines for one name, with different scopes.
+    """
     return max(sum(count for bits, count in lines.items() if bits & scope) for scope in (EXCEPT_SELF, EXCEPT_BELOW))
 
 
 def suffixes() -> Suffixes:
-    """The installed Public Suffix List, for whoever reads a list outside the compile process."""
+    """Return the installed Public Suffix List, for code that reads a list outside the compile process."""
     return load()
 
 
 def distinct(entries: Entries) -> int:
-    """The number of different names: what an image made of these entries counts."""
+    """Return the number of distinct names, which is the number of entries of an image made of them."""
     names, at, seen = entries.names, 0, set()
     while at < len(names):
         start = at
@@ -194,7 +200,7 @@ def distinct(entries: Entries) -> int:
 
 
 class Reader:
-    """One pass over one list; it knows the markers."""
+    """Reads one list in one pass; subclasses define the markers of their format."""
 
     ZONE: ClassVar = False
     MARKERS: ClassVar = (b"", b"=", b"!", b"!=")
@@ -208,7 +214,7 @@ class Reader:
         self._turn = core_lines.Lines(self._watched(), wanted=demonstration, zone=self.ZONE, bits=flags)
 
     def _watched(self) -> memoryview:
-        """Every name because of which a line may be refused or set aside."""
+        """Return the table of all names because of which a line may be refused or set aside."""
         psl = self._suffixes
         watched: list[tuple[int, Collection[bytes]]] = [
             (core_lines.SELF, psl.exact),
@@ -231,7 +237,7 @@ class Reader:
         return table
 
     def turn(self, data: bytes, at: int) -> int:
-        """Read from the start of a line at `at` on; return where to go on."""
+        """Read a part of the list, from the start of a line at `at`; return the offset where to continue."""
         turn = self._turn
         after: int = core_lines.take(turn, memoryview(data), at)
         self.found.accept_turn(turn)
@@ -246,7 +252,7 @@ class Reader:
         self.judge(line[len(marker) :], number, marker)
 
     def judge(self, line: bytes, number: int, marker: bytes) -> None:
-        """Judge one line from which a marker has been taken off."""
+        """Judge one line whose marker has been removed."""
         line = _uncommented(line)
         if not line and not marker:
             return
@@ -262,7 +268,7 @@ class Reader:
         self.found.accept(wire, number, marker, aside=aside)
 
     def _judge(self, line: bytes) -> bytes | Refusal:
-        """The name of a line in ASCII, or why it is refused."""
+        """Return the name of a line in ASCII, or why it is refused."""
         if len(line) > MAX_LINE_BYTES:
             return Refusal.TOO_LONG
         if line == b".":
@@ -309,7 +315,7 @@ def _within(name: bytes, zone: bytes) -> bool:
 
 
 def _uncommented(line: bytes) -> bytes:
-    """The line without blanks around it and without what stands behind a blank and a `#`."""
+    """Return the line without its comment (after a blank and a `#`) and without blanks around it."""
     for blank in (b" #", b"\t#"):
         line = line.partition(blank)[0]
     line = line.strip(b" \t")
@@ -317,7 +323,7 @@ def _uncommented(line: bytes) -> bytes:
 
 
 def _odd(line: bytes) -> Refusal:
-    """Why a line that is no name at all is refused."""
+    """Return why a line that is not a name is refused."""
     text = line.decode("ascii", "replace").strip("[]")
     try:
         ipaddress.ip_network(text, strict=False)

@@ -1,10 +1,10 @@
-"""Rows `URL;DOMAIN;IP-URL;IP` to a plain list, which `read` judges: it alone knows what a name is.
+"""Reads a CSV with rows `URL;DOMAIN;IP-URL;IP`: turns it into a plain list, which `read` judges.
 
 Rules:
-- The first row is the file's heading (feed.heading), no entry. A row of one cell is a name; any other has four cells,
-  and the second is the entry: the name and everything below it. The cells of addresses are passed over.
-- URL and domain must agree. A URL with a path is refused: this resolver sees names, the whole site would be blocked.
-- Every line is a row: a quoted cell ends on its line, so that one lost quote costs one row and never the rows after it.
+- The first row is the file's header (signed.header), not an entry. A row of one cell is a name; any other has four
+  cells, and the second is the entry: the name and all names below it. The cells with addresses are ignored.
+- URL and domain must agree. A URL with a path is refused: a resolver sees only names, and would block the whole site.
+- Every line is a row: a quoted cell ends on its line, so that a missing quote costs one row, never the rows after it.
 - Line numbers are those of the file.
 """
 
@@ -27,7 +27,7 @@ _MARKERS: Final = b"=!#"
 def read_csv(
     data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
 ) -> Entries:
-    """Entries of the CSV in `data`; ReadError where the whole is refused."""
+    """Return the entries of a CSV; ReadError if the whole list is refused."""
     if not data.isascii():
         try:
             data.decode("utf-8")
@@ -44,8 +44,7 @@ def read_csv(
 
 
 def _plain(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
-    """One line for each of the file's, empty where there is no name, and the rows that are refused before it comes to
-    the name."""
+    """Return a plain list with a line for each row (empty if it has no name), and the rows refused by their form."""
     rows = data.split(b"\n")
     names = [b""] * len(rows)
     refused: dict[Refusal, list[int]] = {}
@@ -72,7 +71,7 @@ def _plain(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
 
 
 def _quoted(row: bytes) -> list[bytes]:
-    """Cells of a row in which a quote stands; four without anything where they cannot be told apart."""
+    """Split a row that has quotes into cells; four empty cells if it is malformed."""
     try:
         return [cell.encode() for cell in next(csv.reader([row.decode()], delimiter=";", strict=True))]
     except (csv.Error, StopIteration):
@@ -80,7 +79,7 @@ def _quoted(row: bytes) -> list[bytes]:
 
 
 def _reason(url: bytes, domain: bytes) -> Refusal | None:
-    """Why a URL does not go with the domain; None where it does, or where there is none."""
+    """Return why a URL does not match the domain; None if it does, or if there is no URL."""
     text = url.decode().strip()
     if not text:
         return None

@@ -1,9 +1,10 @@
-"""A transferred zone to entries: the lines that core.transfer writes, judged by the same rules as a plain list's.
+"""Reads a transferred zone: the lines that core.transfer writes, judged by the same rules as those of a plain list.
 
 Rules:
-- Line N is record N of the transfer, the opening SOA being the first; an empty line says nothing.
-- `=NAME` and `*.NAME`, `!=NAME` and `!*.NAME`: the name alone, or what is below it alone; for both a zone says both.
-- A refused trigger or action stands as `?trigger` or `?action`, and is counted and told like any other refused line.
+- Line N is record N of the transfer, and the opening SOA is record 1; an empty line is a record without effect.
+- `=NAME` and `!=NAME` cover only the name, `*.NAME` and `!*.NAME` only the names below it; to cover both, a zone has
+  both records.
+- `?trigger` and `?action` are a refused trigger or action, counted and reported like any other refused line.
 """
 
 from typing import Final
@@ -19,7 +20,7 @@ _REFUSED: Final = {b"?trigger": Refusal.TRIGGER, b"?action": Refusal.ACTION}
 
 
 class ZoneReader(Reader):
-    """One pass over one zone."""
+    """Reads one zone in one pass."""
 
     ZONE = True
     MARKERS = (b"*.", b"=", b"!*.", b"!=")
@@ -41,5 +42,5 @@ class ZoneReader(Reader):
 def read_zone(
     data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
 ) -> Entries:
-    """Entries of the zone in `data`; read.ReadError where the whole is refused."""
+    """Return the entries of a zone; read.ReadError if the whole list is refused."""
     return read(data, psl, demonstration=demonstration, max_entries=max_entries, kind=ZoneReader, protected=protected)

@@ -1,9 +1,9 @@
-"""Read the Public Suffix List: suffixes under which strangers register, and which no list may hold.
+"""Reads the Public Suffix List: suffixes below which strangers register names, and which no list may hold.
 
 Rules:
-- An ICANN suffix is a name of the ICANN section: a rule itself, the name above a wildcard, or any name directly below
-  a wildcard that no exception rule spares.
-- Names of the private section are kept apart: a list may hold them.
+- An ICANN suffix is a name of the list's ICANN section: a rule itself, the name above a wildcard, or any name directly
+  below a wildcard that no exception rule spares.
+- The private section is kept apart: a list may hold its names.
 """
 
 from typing import Final, NamedTuple
@@ -18,8 +18,8 @@ _END_PRIVATE: Final = "// ===END PRIVATE DOMAINS==="
 
 
 class Suffixes(NamedTuple):
-    """ICANN suffixes in lower-case ASCII: whole ones, parents of wildcards, names that a wildcard spares; the same of
-    the private section."""
+    """Suffixes in lower-case ASCII: whole ones, parents of wildcards, names that a wildcard spares; first those of the
+    ICANN section, then the same of the private section."""
 
     exact: frozenset[bytes]
     wildcard_parents: frozenset[bytes]
@@ -29,7 +29,7 @@ class Suffixes(NamedTuple):
     private_spared: frozenset[bytes] = frozenset()
 
     def holds(self, name: bytes) -> bool:
-        """Whether `name` is an ICANN suffix."""
+        """Return whether `name` is an ICANN suffix."""
         if name in self.exact or name in self.wildcard_parents:
             return True
         return name.partition(b".")[2] in self.wildcard_parents and name not in self.spared
@@ -40,14 +40,14 @@ def _ascii(rule: str) -> bytes:
 
 
 def parse(text: str) -> Suffixes:
-    """The ICANN section of a Public Suffix List file; ValueError where it has none."""
+    """Parse a Public Suffix List file; ValueError if it has no ICANN section."""
     if _BEGIN not in text or _END not in text:
         raise ValueError("public suffix list: no ICANN section")
     return Suffixes(*_rules(text, _BEGIN, _END), *_rules(text, _BEGIN_PRIVATE, _END_PRIVATE))
 
 
 def _rules(text: str, begin: str, end: str) -> tuple[frozenset[bytes], frozenset[bytes], frozenset[bytes]]:
-    """Of one section: whole suffixes, parents of wildcards, names that a wildcard spares."""
+    """Return the rules of one section: whole suffixes, parents of wildcards, names that a wildcard spares."""
     section = text.partition(begin)[2].partition(end)[0]
     rules = [line.split()[0] for line in section.splitlines() if line.strip() and not line.startswith("//")]
     return (
@@ -58,6 +58,6 @@ def _rules(text: str, begin: str, end: str) -> tuple[frozenset[bytes], frozenset
 
 
 def load() -> Suffixes:
-    """The suffixes of the installed Public Suffix List; OSError where it cannot be read."""
+    """Read the installed Public Suffix List; OSError."""
     with open(publicsuffixlist.PSLFILE, encoding="utf-8") as file:
         return parse(file.read())

@@ -16,7 +16,7 @@ def issue(data: bytes = b"a.test\n=b.test\n", **changes: object) -> Issue:
     [
         (issue(data=b""), "empty"),
         (issue(data=b"# a.test\n"), "empty"),
-        (issue(data=b"!a.test\n!=b.test\n"), "empty: it holds exceptions alone"),
+        (issue(data=b"!a.test\n!=b.test\n"), "empty: it holds only exceptions"),
         (issue(data=b"a.test\n\xff\n"), "not utf8"),
         (
             issue(data=b"a.test\nco.uk\nhttp://x.test/\n"),

@@ -42,7 +42,7 @@ def test_the_log_is_shown_and_its_head(config: Path, log: Path, capsys: pytest.C
 def test_a_log_that_was_cut_exits_3(config: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
     assert status_of("list", "audit", "--config", str(config)) == 3
-    assert "entry 2, which was written, is not there" in capsys.readouterr().err
+    assert "entry 2, which was written, is missing" in capsys.readouterr().err
 
 
 def test_no_log_is_an_empty_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

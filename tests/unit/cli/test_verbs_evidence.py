@@ -73,7 +73,7 @@ def test_a_month_that_is_not_over_is_refused_or_marked(host: Path, capsys: pytes
     assert status == 0
     assert check.opened(out.read_bytes()).bundle.chain is None
     assert run("--verify", out) == 0
-    assert "no evidence of the month" in capsys.readouterr().out
+    assert "not evidence of the month" in capsys.readouterr().out
     assert not (host / "state/evidence").exists()
 
 
@@ -84,7 +84,7 @@ def test_what_was_changed_on_its_way_is_refused(host: Path, capsys: pytest.Captu
     out.write_bytes(data.replace(b"resolver-1", b"resolver-2", 1))
     assert run("--verify", out) == 3
     said = capsys.readouterr().err
-    assert said == f"blocklist-resolver: {out}: refused: it is not as its host signed it: signature\n"
+    assert said == f"blocklist-resolver: {out}: refused: not as its host signed it: signature\n"
     out.write_bytes(data)
     thief = host / "thief.pem"
     thief.write_text("-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA" + "A" * 42 + "I=\n-----END PUBLIC KEY-----\n")
@@ -99,7 +99,7 @@ def test_what_was_changed_where_it_is_kept_is_told(host: Path, capsys: pytest.Ca
     kept.write_bytes(kept.read_bytes()[:-1])
     for name in ("2025-04", "2025-05"):
         assert make(host, name)[0] == 3
-        assert "was changed since it was issued" in capsys.readouterr().err
+        assert "changed since it was issued" in capsys.readouterr().err
 
 
 def test_a_log_that_does_not_hold_is_issued_and_told(host: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +109,7 @@ def test_a_log_that_does_not_hold_is_issued_and_told(host: Path, capsys: pytest.
     assert status == 3
     assert "does not hold" in capsys.readouterr().err
     assert run("--verify", out) == 3
-    assert "says itself that the log" in capsys.readouterr().err
+    assert "states that the audit log was broken" in capsys.readouterr().err
 
 
 def test_another_log_than_that_of_the_month_before_is_refused(host: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +132,7 @@ def test_another_log_than_that_of_the_month_before_is_refused(host: Path, capsys
         (("--month", "2025-04", "--out", "x", "--correct", " "), 2, "one line"),
         (("--month", "2025-04", "--out", "x", "--correct", "why", "--so-far"), 2, "not in the chain"),
         (("--month", "2025-04", "--out", "x", "--correct", "why"), 3, "nothing to correct"),
-        (("--month", "2025-04", "--out", "x", "--so-far"), 2, "leave --so-far out"),
+        (("--month", "2025-04", "--out", "x", "--so-far"), 2, "leave out --so-far"),
         (("--month", "2025-04", "--out", "/nowhere/x"), 1, "No such file"),
         (("--verify", "/nowhere/x"), 2, "No such file"),
         (("--verify", "/dev/null"), 3, "refused"),

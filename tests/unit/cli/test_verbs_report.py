@@ -57,7 +57,7 @@ def test_a_file_with_noise_by_region(config: Path, tmp_path: Path, capsys: pytes
         (("--from", "2020-03-01", "--to", "2020-02-01"), 2, "--from: expected a day"),
         (("--to", "9999-01-01"), 2, "not over"),
         (("--from", "2019-01-01", "--to", "2019-01-31"), 1, "no figures from 2019-01-01 to 2019-01-31"),
-        (("--prometheus", "ftp://a.example"), 1, "not the address of a server"),
+        (("--prometheus", "ftp://a.example"), 1, "not a server's URL"),
         (("--format", "pdf"), 2, "choose from"),
         (("--from", "2020-01-01", "--to", "2020-01-05", "--out", "/nowhere/at/all"), 1, "No such file"),
     ],
@@ -74,5 +74,5 @@ def test_what_goes_wrong_is_one_line(
 def test_without_a_ledger_it_says_so(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "state" / "ledger.sqlite").unlink()
     assert run(config) == 1
-    assert "there is no ledger" in capsys.readouterr().err
+    assert "no ledger here" in capsys.readouterr().err
     assert not (tmp_path / "state" / "ledger.sqlite").exists()

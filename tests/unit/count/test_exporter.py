@@ -134,7 +134,7 @@ async def get(
     one: Exporter, path: str, accept: str | None = None, method: str = "GET"
 ) -> tuple[int, str, str]:
     """Status, content type and text of one request over a real socket."""
-    server = await quiet_http.serve(one.answer, [("127.0.0.1", 0)], quiet_http.METRICS)
+    server = await quiet_http.serve(one.respond, [("127.0.0.1", 0)], quiet_http.METRICS)
     host, port = server.addresses[0]
     headers = {"Accept": accept} if accept else {}
     async with (
@@ -199,7 +199,7 @@ async def test_only_reading_is_offered() -> None:
 async def test_no_wish_of_a_client_breaks_or_marks_the_answer(
     accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = await quiet_http.serve(exporter().answer, [("127.0.0.1", 0)], quiet_http.METRICS)
+    server = await quiet_http.serve(exporter().respond, [("127.0.0.1", 0)], quiet_http.METRICS)
     request = f"GET /metrics HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"
     with caplog.at_level(logging.DEBUG):
         got = await exchange(server.addresses[0], request.encode())

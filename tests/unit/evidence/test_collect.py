@@ -41,7 +41,7 @@ def test_april_is_told(of_april: Bundle) -> None:
 
 def test_may_goes_on_from_april(host: Path, of_april: Bundle) -> None:
     log = read_log(host / "state/audit.log", MAY, of_april.audit.end)
-    assert log.told.before == of_april.audit.end
+    assert log.part.before == of_april.audit.end
     assert [entry.serial for entry in log.entries] == [15, 15, 5, 5]
 
 
@@ -49,7 +49,7 @@ def test_another_log_than_the_one_before_is_refused(host: Path, of_april: Bundle
     path = host / "state/audit.log"
     other = Mark(number=of_april.audit.end.number, hash="a" * 64)
     for since in (other, Mark(number=99, hash=of_april.audit.end.hash)):
-        with pytest.raises(LogDiffers, match="is not there"):
+        with pytest.raises(LogDiffers, match="is missing"):
             read_log(path, MAY, since)
 
 
@@ -66,9 +66,9 @@ def test_a_log_that_does_not_hold_is_told_and_nothing_said_from_it(host: Path) -
 
 def test_a_month_before_the_first_entry_and_an_empty_log(tmp_path: Path, host: Path) -> None:
     before = read_log(host / "state/audit.log", month.whole("2025-02"), None)
-    assert (before.told.before.number, before.told.end.number, before.entries) == (0, 0, ())
+    assert (before.part.before.number, before.part.end.number, before.entries) == (0, 0, ())
     empty = read_log(tmp_path / "none.log", APRIL, None)
-    assert (empty.told.before, empty.told.end) == (collect.NOWHERE, collect.NOWHERE)
+    assert (empty.part.before, empty.part.end) == (collect.NOWHERE, collect.NOWHERE)
 
 
 def test_a_log_whose_beginning_was_cut_goes_on_from_what_is_left(host: Path, of_april: Bundle) -> None:
@@ -76,17 +76,17 @@ def test_a_log_whose_beginning_was_cut_goes_on_from_what_is_left(host: Path, of_
     log = audit.Audit(path)
     assert log.trim(april.at("04-20 00:00"), april.NOW) > 10
     found = read_log(path, MAY, of_april.audit.end)
-    assert found.told.before == of_april.audit.end
-    assert found.told.first > 10
+    assert found.part.before == of_april.audit.end
+    assert found.part.first > 10
     alone = read_log(path, APRIL, None)
-    assert alone.told.before.number == alone.told.first - 1
+    assert alone.part.before.number == alone.part.first - 1
     assert alone.entries[0].at >= april.at("04-20 00:00")
 
 
 def test_a_compile_host_without_a_ledger_tells_its_log_alone(host: Path) -> None:
     (host / "state/ledger.sqlite").unlink()
     loaded = config.load(host / "resolver.toml")
-    with pytest.raises(LedgerUnusable, match="there is no ledger"):
+    with pytest.raises(LedgerUnusable, match="no ledger here"):
         collect.collect(loaded, APRIL, None, None, version="1", now=april.NOW)
     published = replace(loaded, fleet=replace(loaded.fleet, publish=str(host / "published")))
     place = bundle.Chain(number=1, before=None, previous_month=None)
@@ -96,7 +96,7 @@ def test_a_compile_host_without_a_ledger_tells_its_log_alone(host: Path) -> None
     signed = statement.sign(bundle.statement_of(made), seal.host_key(host / "state", make=False))
     check.verified(check.opened(signed), pinned=True)
     assert summary_rows.headline(made)[2] == ("-", "of the time enforced")
-    assert summary_rows.gaps(made).startswith("No beat tells of the month")
+    assert summary_rows.gaps(made).startswith("No beat covers the month")
     assert next(summary_rows.enforced(made))[1] == "-"
 
 

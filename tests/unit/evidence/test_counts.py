@@ -85,7 +85,7 @@ def test_a_total_that_fell_is_not_known(tmp_path: Path) -> None:
 
 
 def test_no_ledger_is_told_and_none_is_made(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnusable, match="there is no ledger"):
+    with pytest.raises(LedgerUnusable, match="no ledger here"):
         counts.read(tmp_path / "ledger.sqlite", APRIL, (), april.NOW)
     assert list(tmp_path.iterdir()) == []
 

@@ -57,7 +57,7 @@ def test_text_of_the_bundle_is_data(of_april: Bundle) -> None:
 
 def test_a_month_that_is_not_over_is_marked(of_april: Bundle) -> None:
     made = summary.as_html(replace(of_april, complete=False, chain=None, through="2025-04-09"), "c" * 64, "ab12")
-    assert "Not evidence of the month: it is not over. Told to 2025-04-09." in made
+    assert "Not evidence of the month: it is not over. Covered until 2025-04-09." in made
     assert "Not evidence" not in summary.as_html(of_april, "c" * 64, "ab12")
 
 

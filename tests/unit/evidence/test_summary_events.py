@@ -25,7 +25,7 @@ def test_what_happened_says_who_and_what_went_wrong_comes_first(of_april: Bundle
     said = [row[2] for row in rows]
     assert (len(rows), left) == (10, 1)
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
-    assert "deadline of serial 12 missed: it came 24.0 h later" in said
+    assert "deadline of serial 12 missed: in force 24.0 h later" in said
     assert "serial 14 failed its self-test (digests) and was not left in force" in said
     assert any(one.endswith("not confirmed by a signature") for one in said)
     assert any(
@@ -33,7 +33,7 @@ def test_what_happened_says_who_and_what_went_wrong_comes_first(of_april: Bundle
         for one in said
     )
     assert any(one.startswith("serial 13 taken out by anna (SHA256:AAAAAAAA…) and ben") for one in said)
-    assert any("held (growth, refused); released 2025-04-13 07:00 by anna" in one for one in said)
+    assert any("held (growth, refused); accepted 2025-04-13 07:00 by anna" in one for one in said)
     assert not any("list is blocked" in one for one in said)
 
 

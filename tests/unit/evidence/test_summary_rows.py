@@ -57,7 +57,7 @@ def test_what_has_no_room_is_counted(of_april: Bundle) -> None:
 
 def test_sentences_on_coverage_receipts_and_comparison(of_april: Bundle) -> None:
     assert summary_rows.gaps(of_april).startswith(
-        "Beats tell of 96.67 % of the month; subscribers covered: 120,000 to 121,000."
+        "Beats cover 96.67 % of the month; subscribers covered: 120,000 to 121,000."
     )
     assert "demo serial 12: 5,000 entries, 2 lines refused, 1 set aside" in summary_rows.set_aside(of_april)
     assert summary_rows.incomparable(of_april).startswith(
@@ -69,22 +69,22 @@ def test_sentences_on_coverage_receipts_and_comparison(of_april: Bundle) -> None
     assert summary_rows.gaps(whole).endswith("There is no gap.")
     assert summary_rows.set_aside(whole) == "No receipt was signed in the month."
     assert summary_rows.incomparable(whole) == ""
-    assert summary_rows.about(of_april) == "For demonstration, of reserved names alone: demo, second."
+    assert summary_rows.about(of_april) == "Demonstration lists, of reserved names only: demo, second."
     real = changed(of_april, demonstration=False, legal_reference="Act 1")
     assert (
-        summary_rows.about(real) == "For demonstration, of reserved names alone: second. Legal reference: demo: Act 1."
+        summary_rows.about(real) == "Demonstration lists, of reserved names only: second. Legal reference: demo: Act 1."
     )
 
 
 def test_the_print_names_the_bundle_and_its_place(of_april: Bundle) -> None:
     rows = dict(summary_rows.sealed(of_april, "c" * 64, "ab12"))
     assert rows["This bundle, SHA-256"] == "c" * 64
-    assert rows["Log at the month's end"].startswith("entry 26: ")
+    assert rows["Audit log at the month's end"].startswith("entry 26: ")
     assert rows["Number 1 in the chain"] == "the first of this host"
     broken = replace(of_april, chain=None, audit=replace(of_april.audit, broken="line 3"))
     rows = dict(summary_rows.sealed(broken, "c" * 64, "ab12"))
-    assert "did not hold" in rows["Log of list operations"]
-    assert "no evidence of it" in rows["Place in the chain"]
+    assert "broken when" in rows["Audit log"]
+    assert "not evidence of it" in rows["Place in the chain"]
 
 
 def test_times_and_shares() -> None:

@@ -171,7 +171,7 @@ async def test_a_list_without_a_say_is_told_as_one(resolver: Enforcer, authority
     await resolver.list.release_held()
     said = receipts(resolver)["demo-8-2"]
     assert (said["withdrawn"], said["enforced"]) == (True, False)
-    assert said["tested"] == "nothing was asked: the list has no say on this host"
+    assert said["tested"] == "nothing was asked: the list is not enforced on this host"
 
 
 @pytest.mark.parametrize(

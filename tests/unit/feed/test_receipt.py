@@ -34,7 +34,7 @@ def test_a_receipt_never_says_that_a_list_is_blocked() -> None:
 
 
 def test_what_was_not_tested_is_not_said() -> None:
-    assert receipt.words(None, None) == "nothing was asked: the list has no say on this host"
+    assert receipt.words(None, None) == "nothing was asked: the list is not enforced on this host"
     assert "synthetic" not in receipt.words(TESTED, None)
     assert "1 socket (" in receipt.words(None, receipt.Proof(sockets=1, questions=6, wrong=0))
 

@@ -128,7 +128,7 @@ def test_a_release_whose_report_cannot_be_written_is_in_force(world: World, capl
     world.fails = True
     world.add()
     assert world.released(NAME)
-    assert "release 1: what its authority is told could not be written" in caplog.text
+    assert "release 1: the report to its authority could not be written" in caplog.text
 
 
 def test_it_ends_by_itself_with_a_warning_a_day_before(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -171,13 +171,13 @@ def test_without_a_signature_it_stays_and_is_alarmed_once_an_hour(
     assert caplog.text == ""
     for world.now in range(NOW + 86400, NOW + 86400 + 7200, 5):
         world.releases.look()
-    assert caplog.text.count("was confirmed by no signature") == 2
+    assert caplog.text.count("is still unconfirmed after 24 h") == 2
     assert world.released(NAME)
     assert world.releases.of(1).overdue(world.now)
     world.releases.confirm(1, "officer", "SHA256:x")
     world.now += 7200
     world.releases.look()
-    assert caplog.text.count("was confirmed by no signature") == 2
+    assert caplog.text.count("is still unconfirmed after 24 h") == 2
     world.started()
     assert (world.releases.of(1).signer, world.releases.of(1).key) == ("officer", "SHA256:x")
 
@@ -194,7 +194,7 @@ def test_it_is_ended_by_hand(world: World) -> None:
     world.releases.end(1, "by uid 0")
     assert not world.released(NAME)
     assert world.released(wire("b.test"))
-    with pytest.raises(NotReleased, match="no release in force has this number"):
+    with pytest.raises(NotReleased, match="no release has this number"):
         world.releases.end(1, "by uid 0")
     with pytest.raises(NotReleased):
         world.releases.confirm(1, "officer", "SHA256:x")
@@ -282,7 +282,7 @@ def test_an_image_that_is_not_ours_releases_nothing(
         keys = Keys(b"x" * 16, KEYS.seal)
     world.started(keys)
     assert len(world.views) == (0 if harm == "other key" else 1)
-    assert "release 1: its image cannot be used: it is not in force" in caplog.text
+    assert "release 1: its image cannot be used, so its name is blocked; make it again" in caplog.text
 
 
 HEADER = {"list_id": "releases", "serial": 1, "issued": 1, "expires": 2, "generation": 1, "selftest": b"s" * 26}

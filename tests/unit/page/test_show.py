@@ -15,7 +15,7 @@ RENDERED = render(config.Page(), demonstration=True)
 
 
 async def served(page: Page) -> quiet_http.QuietServer:
-    return await quiet_http.serve(page.answer, [("127.0.0.1", 0)], quiet_http.PAGE)
+    return await quiet_http.serve(page.respond, [("127.0.0.1", 0)], quiet_http.PAGE)
 
 
 def stripped(answer: bytes) -> bytes:

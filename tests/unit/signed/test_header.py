@@ -3,7 +3,7 @@
 import pytest
 
 from resolver.signed import header
-from resolver.signed.header import Heading, HeadingMalformed
+from resolver.signed.header import Header, HeaderMalformed
 
 NOON = 1795608000
 """2026-11-25T12:00:00Z"""
@@ -31,23 +31,23 @@ def test_a_time(text: str) -> None:
      "\u0661795608000", "2026-11-25T12:00:00Z ", "2026-11-25T12:00 Z"],
 )  # fmt: skip
 def test_no_time(text: str) -> None:
-    with pytest.raises(HeadingMalformed):
+    with pytest.raises(HeaderMalformed):
         header.timestamp(text)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("serial=7", Heading(serial=7)),
+        ("serial=7", Header(serial=7)),
         (
             "serial=7 not-after=1795608000 issued=1795608000 entries=3 list=demo",
-            Heading(serial=7, issued=NOON, not_after=NOON, entries=3, list_id="demo"),
+            Header(serial=7, issued=NOON, not_after=NOON, entries=3, list_id="demo"),
         ),
-        ("  serial=7\twithdrawn ", Heading(serial=7, withdrawn=True)),
-        ("timestamp:1 file:list.txt hashed serial=7 hashed", Heading(serial=7)),
+        ("  serial=7\twithdrawn ", Header(serial=7, withdrawn=True)),
+        ("timestamp:1 file:list.txt hashed serial=7 hashed", Header(serial=7)),
     ],
 )
-def test_words(text: str, said: Heading) -> None:
+def test_words(text: str, said: Header) -> None:
     assert header.of_words(text) == said
 
 
@@ -58,7 +58,7 @@ def test_words(text: str, said: Heading) -> None:
      "serial=99999999999999999999", "SERIAL=7", "serial=\u0667"],
 )  # fmt: skip
 def test_words_that_say_nothing_sure(text: str) -> None:
-    with pytest.raises(HeadingMalformed):
+    with pytest.raises(HeaderMalformed):
         header.of_words(text)
 
 
@@ -71,14 +71,14 @@ def test_words_that_say_nothing_sure(text: str) -> None:
     ],
 )
 def test_a_first_line(data: bytes) -> None:
-    assert header.of_plain(data) == Heading(serial=7, issued=NOON)
+    assert header.of_plain(data) == Header(serial=7, issued=NOON)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"a.test\n", b"\n# serial=7\n", b"# a list\n", b"# serial=7 " + b"x" * 1100, "# serial=7 é".encode()]
 )
 def test_no_first_line(data: bytes) -> None:
-    with pytest.raises(HeadingMalformed):
+    with pytest.raises(HeaderMalformed):
         header.of_plain(data)
 
 
@@ -92,7 +92,7 @@ def test_no_first_line(data: bytes) -> None:
     ],
 )
 def test_a_first_row(data: bytes, withdrawn: bool) -> None:
-    assert header.of_csv(data) == Heading(serial=7, issued=NOON, withdrawn=withdrawn)
+    assert header.of_csv(data) == Header(serial=7, issued=NOON, withdrawn=withdrawn)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_a_first_row(data: bytes, withdrawn: bool) -> None:
              b"7;1795608000;withdrawn;x\n", b"<html>\n"]
 )  # fmt: skip
 def test_no_first_row(data: bytes) -> None:
-    with pytest.raises(HeadingMalformed):
+    with pytest.raises(HeaderMalformed):
         header.of_csv(data)
 
 
 def test_facts_of_a_heading() -> None:
-    custom = header.custom_of(Heading(serial=7, issued=NOON), "demo")
+    custom = header.custom_of(Header(serial=7, issued=NOON), "demo")
     assert (custom.list, custom.serial, custom.issued, custom.expires) == ("demo", 7, NOON, None)
-    assert header.custom_of(Heading(serial=7, list_id="other"), "demo").list == "other"
-    for bad in (Heading(serial=0), Heading(serial=2**63), Heading(serial=7, list_id="A b")):
-        with pytest.raises(HeadingMalformed):
+    assert header.custom_of(Header(serial=7, list_id="other"), "demo").list == "other"
+    for bad in (Header(serial=0), Header(serial=2**63), Header(serial=7, list_id="A b")):
+        with pytest.raises(HeaderMalformed):
             header.custom_of(bad, "demo")

@@ -62,7 +62,7 @@ def test_a_statement_to_the_octet_has_no_second_writing() -> None:
     assert statement.claimed(data, to_the_octet=True)[0] == {"kind": "test"}
     for other in (data[:-1], data + b"\n", data.replace(b'","key"', b'", "key"')):
         assert statement.claimed(other)[0] == {"kind": "test"}
-        with pytest.raises(StatementBroken, match="not as it was written"):
+        with pytest.raises(StatementBroken, match="changed since it was written"):
             statement.claimed(other, to_the_octet=True)
     with pytest.raises(StatementBroken, match="too large"):
         statement.claimed(data, most_bytes=len(data) - 1)

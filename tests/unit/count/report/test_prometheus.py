@@ -207,8 +207,8 @@ def test_a_server_is_asked_below_its_prefix(url: str) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (200, b"<html>", "its answer is not that of Prometheus' API"),
-        (200, [], "its answer is not that of Prometheus' API"),
+        (200, b"<html>", "the response is not that of Prometheus' API"),
+        (200, [], "the response is not that of Prometheus' API"),
         (200, {"status": "error", "error": "too\nmany \x1b[1msamples"}, "no figures: too many  [1msamples"),
         (422, {"status": "error", "error": "x" * 900}, "status 422: " + "x" * 200),
         (503, b"", "status 503"),

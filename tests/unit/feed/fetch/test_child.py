@@ -67,6 +67,6 @@ def test_a_descriptor_is_read_from_its_beginning_and_stays_open() -> None:
     [(NotFetched(404), Reason.UNREACHABLE), (TooSlow(), Reason.UNREACHABLE), (TooLarge(), Reason.OVERSIZED)],
 )
 def test_why_bytes_are_missing(error: NotFetched, reason: Reason) -> None:
-    failed = child.not_there(error)
+    failed = child.not_fetched(error)
     assert isinstance(failed, sandbox.Failed)
     assert failed.reason == reason
