@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from resolver.feed import processes
-from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest, Reason
+from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import suffixes
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 _Message = TypeVar("_Message", bound=msgspec.Struct)
