@@ -1,6 +1,6 @@
 """The table of cases: each row on the whole process, over UDP and TCP, with both cores, cold and warm.
 
-What is sent stands in cases/corpus/<case>.bin, what must come back in the rows and in README.md's table; all three
+The queries stand in cases/corpus/<case>.bin, the answers in the rows and in the table of tests/CASES.md; all three
 agree. Whoever sends a row's packet also asks for a listed name after it, which is answered at once: what comes first
 is the answer to the row's packet, and there is one only.
 """
@@ -121,7 +121,7 @@ def test_row(row: Row, service: Service, upstream: Upstream) -> None:
 
 def test_files_and_readme_say_what_the_rows_say() -> None:
     assert {path.name: path.read_bytes() for path in table.CORPUS.glob("*.bin")} == table.files()
-    assert table.in_readme() == table.rendered(), "python -m tests.journeys.cases.table writes it anew"
+    assert table.printed() == table.rendered(), "python -m tests.journeys.cases.table writes it"
     assert len({row.case for row in table.ROWS}) == len(table.ROWS)
 
 

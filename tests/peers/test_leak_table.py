@@ -18,6 +18,7 @@ import pytest
 
 from tests.fakes import upstream as fake
 from tests.journeys import running
+from tests.journeys.processes import hang_up
 from tests.journeys.running import Core, Service
 from tests.peers import leak_rows, servers
 from tests.peers.leak_rows import LATE, LISTED, NO_LEAK, ROWS, SERIAL, SIGNED, UNSIGNED, Row
@@ -147,7 +148,9 @@ def test_what_was_kept_before_it_was_listed_is_blocked_at_once(subject: Subject,
     rows = [Row(what="late", name="late"), Row(what="late alias", name="{tag}.tardy")]
     asked = [pair for row in rows for pair in ways_of(row)]
     assert {outcome_of(transport, subject.service.dns, query) for transport, query in asked} == {"LEAK"}
-    subject.service.until_serial(subject.service.authority.publish((*LISTED, *LATE)))
+    serial = subject.service.authority.publish((*LISTED, *LATE))
+    hang_up(subject.service)
+    subject.service.until_serial(serial)
     found = {outcome_of(transport, subject.service.dns, query) for transport, query in asked}
     table[("kept before it was listed", subject.column)] = " | ".join(sorted(found))
     assert found == {leak_rows.PAGE}
@@ -193,7 +196,9 @@ def test_nothing_is_answered_from_upstream_before_a_list_is_loaded(core: Core, t
         assert found == {"SERVFAIL EDE [14]"}
         assert not upstream.exchanges
         assert service.get("/readyz")[0] == 503
-        service.until_serial(service.authority.publish(LISTED))
+        serial = service.authority.publish(LISTED)
+        hang_up(service)
+        service.until_serial(serial)
         for name, outcome in (("good.test", leak_rows.REAL), ("bad.test", leak_rows.PAGE)):
             query = dns.message.make_query(name, "A", use_edns=0)
             assert outcome_of("udp", service.dns, query) == outcome

@@ -1,4 +1,4 @@
-"""`python -m tests.journeys.cases.table` writes corpus/*.bin and the table in tests/README.md again."""
+"""`python -m tests.journeys.cases.table` writes corpus/*.bin and the table in tests/CASES.md."""
 
 from pathlib import Path
 from typing import Final
@@ -7,7 +7,7 @@ from tests.journeys.cases import rows_edns, rows_local, rows_query
 from tests.journeys.cases.packets import Row, framed
 
 CORPUS: Final = Path(__file__).parent / "corpus"
-README: Final = Path(__file__).parents[2] / "README.md"
+CASES: Final = Path(__file__).parents[2] / "CASES.md"
 BEGIN, END = "<!-- the table of cases begins -->", "<!-- the table of cases ends -->"
 ROWS: Final[tuple[Row, ...]] = (*rows_query.ROWS, *rows_edns.ROWS, *rows_local.ROWS)
 
@@ -31,9 +31,9 @@ def rendered() -> str:
     return "\n".join([*head, *lines])
 
 
-def in_readme() -> str:
-    """The table as tests/README.md has it."""
-    return README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+def printed() -> str:
+    """The table as tests/CASES.md has it."""
+    return CASES.read_text().partition(BEGIN)[2].partition(END)[0].strip()
 
 
 def write() -> None:
@@ -44,8 +44,8 @@ def write() -> None:
             path.unlink()
     for name, octets in files().items():
         (CORPUS / name).write_bytes(octets)
-    before, _, rest = README.read_text().partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{rendered()}\n{END}{rest.partition(END)[2]}")
+    before, _, rest = CASES.read_text().partition(BEGIN)
+    CASES.write_text(f"{before}{BEGIN}\n{rendered()}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":
