@@ -19,7 +19,7 @@ BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/service/h
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 
-.PHONY: run test test-peers check bench peers
+.PHONY: run test test-peers test-debian13 check bench peers
 
 run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
@@ -29,6 +29,10 @@ test: .venv/.developer
 
 test-peers: .venv/.developer peers
 	$(BIN)/python -m pytest -m peers $(SIDE_BY_SIDE)
+
+# In a tree of its own: this Debian's .venv is not touched.
+test-debian13:
+	.ci/debian13
 
 check: .venv/.developer
 	$(BIN)/ruff check
