@@ -110,7 +110,7 @@ def _screen(one: poll.Status, now: float, deadline: float, path: str) -> Iterato
 
 
 def _law(one: poll.Status, now: float, deadline: float) -> str:
-    due = state.due_at(one.state, None, deadline)
+    due = state.due_by(one.state, None, deadline)
     if not due:
         return ""
     return f"; by law LATE for {span(now - due)}" if due < now else f"; by law due in {span(due - now)}"

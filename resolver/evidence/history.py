@@ -73,7 +73,7 @@ class _Walk:
                 self._quarantine(entry)
             case Event.HELD:
                 self._hold_back(entry)
-            case Event.RELEASED if self._hold is not None:
+            case Event.ACCEPTED_HELD if self._hold is not None:
                 self._hold = replace(self._hold, released=entry.at)
             case Event.APPROVED | Event.ROLLBACK_CONFIRMED:
                 self._decide(entry)

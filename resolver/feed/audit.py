@@ -33,7 +33,7 @@ class Event(StrEnum):
 
     IN_FORCE = "in_force"
     HELD = "held"
-    RELEASED = "released"
+    ACCEPTED_HELD = "released"
     QUARANTINED = "quarantined"
     GONE_BACK = "gone_back"
     WITHDRAWN = "withdrawn"

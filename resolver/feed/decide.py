@@ -18,8 +18,8 @@ from resolver.feed import approve, audit_details
 from resolver.feed.actions import Action
 from resolver.feed.approve import Refused, Subject
 from resolver.feed.audit import Event
-from resolver.feed.enforced import EnforcedList
 from resolver.feed.state import Record
+from resolver.feed.update import ListUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,13 @@ class Signed:
     uid: int
 
 
-async def decide(one: EnforcedList, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
+async def decide(one: ListUpdate, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
     """Count a signature, and act where it was the last one needed; approve.Refused where it does not count,
     UpdateFailed or OSError where the list could not be put in force."""
     return await _to_its_end(_decide(one, signed, approvers, now))
 
 
-async def _decide(one: EnforcedList, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
+async def _decide(one: ListUpdate, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
     async with one.one_at_a_time:
         action, at = signed.action, now()
         about = approve.subject(one.state, action)
@@ -71,7 +71,7 @@ async def _decide(one: EnforcedList, signed: Signed, approvers: Path, now: Calla
         return Decided(principal=signer.principal, key=signer.key, missing=missing, done=done, confirmed=confirms)
 
 
-def _named(one: EnforcedList, about: Subject) -> Record:
+def _named(one: ListUpdate, about: Subject) -> Record:
     """The record that an audit line speaks of."""
     state = one.state
     found = [state.held.record] if state.held else []
@@ -80,10 +80,10 @@ def _named(one: EnforcedList, about: Subject) -> Record:
     return replace(named, serial=about.serial)
 
 
-async def _carry_out(one: EnforcedList, action: Action, about: Subject) -> None:
+async def _carry_out(one: ListUpdate, action: Action, about: Subject) -> None:
     match action:
         case Action.APPROVE:
-            await one.release_held()
+            await one.accept_held()
         case Action.APPROVE_SET_ASIDE:
             one.approve_set_aside()
         case Action.RESUME:

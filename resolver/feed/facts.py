@@ -19,7 +19,7 @@ from resolver.feed.state import State
 def of_state(one: List, found: State, now: float) -> ListHealth:
     """What a list's state tells at `now` (unix seconds)."""
     record, held, waits = found.in_force, found.held, approve.unconfirmed(found)
-    expiry = int(state.deadline(record, one.limit)) if record else 0
+    expiry = int(state.hard_limit_at(record, one.limit)) if record else 0
     ended = record is not None and one.expire == "lift" and now >= expiry
     return ListHealth(
         list_id=one.id,
@@ -45,7 +45,7 @@ def of_state(one: List, found: State, now: float) -> ListHealth:
         set_aside=_some(record.set_aside) if record else {},
         set_aside_approved=record is not None and record.approved,
         suspended=found.suspended and record is not None and not record.withdrawn,
-        due_at=state.due_at(found, None, one.deadline),
+        due_at=state.due_by(found, None, one.deadline),
         rolled_back=waits.at if waits else 0,
         rolled_back_by=waits.principal if waits else "",
         rollback_alarm_at=waits.at + approve.CONFIRM_S if waits else 0,

@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from resolver import atomic_file
 from resolver.feed import manifest
-from resolver.feed.enforced import EnforcedList
+from resolver.feed.enforced import Nothing
 from resolver.feed.manifest import Manifest, ManifestBroken, Released, ReleasesSaid
 from resolver.feed.release import Releases
+from resolver.feed.update import ListUpdate
 from resolver.signed import statement
 
 KEEP_S: Final = 600
@@ -42,7 +43,7 @@ class Publisher:
         self,
         folder: Path,
         key: Ed25519PrivateKey,
-        lists: Iterable[EnforcedList],
+        lists: Iterable[ListUpdate],
         releases: Releases,
         *,
         digest_key: str,
@@ -97,11 +98,11 @@ class Publisher:
         kept = {name for one in self._lists if (name := self._publish(one))}
         self._clean(kept)
 
-    def _publish(self, one: EnforcedList) -> str:
+    def _publish(self, one: ListUpdate) -> str:
         """Publish one list; return the name of its image, "" where it has none."""
         found, name = one.state, one.list.id
         record = found.in_force
-        if record is None or one.enforced is None:
+        if record is None or isinstance(one.enforced, Nothing):
             # The last one stays, and grows old: a node keeps it, with an alarm.
             return self._published(name)
         try:

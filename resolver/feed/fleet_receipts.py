@@ -17,8 +17,8 @@ from typing import Any, Final
 from msgspec import Struct, ValidationError, convert
 
 from resolver.feed import receipt
-from resolver.feed.enforced import EnforcedList
 from resolver.feed.state import Record
+from resolver.feed.update import ListUpdate
 from resolver.signed import statement
 
 KIND: Final = "fleet receipt"
@@ -129,7 +129,7 @@ def name_of(list_id: str, record: Record) -> str:
 
 def look(
     collector: Collector,
-    lists: Iterable[EnforcedList],
+    lists: Iterable[ListUpdate],
     *,
     host: str,
     now: float,

@@ -24,6 +24,8 @@ from msgspec.structs import replace
 from resolver.config.config import Config, List, Source, protected_names
 from resolver.feed import activate, approve, copies, seed, state
 from resolver.feed.audit import Audit, Event
+from resolver.feed.coming import Shown, Step
+from resolver.feed.enforced import InForce, Lifted
 from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
 from resolver.feed.seal import Keys, host_key, load_keys
@@ -31,8 +33,9 @@ from resolver.feed.state import Record, State
 from resolver.feed.store import Store
 from resolver.feed.transport import Access, Transport
 from resolver.feed.update import ListUpdate
-from resolver.feed.update_image import ImageUpdate
-from resolver.feed.update_zone import ZoneUpdate
+from resolver.feed.update_compile import CompileStep
+from resolver.feed.update_image import ImageStep
+from resolver.feed.update_zone import ZoneStep
 
 TICK_S: Final = 1.0
 POST_SECONDS: Final = 15.0
@@ -116,7 +119,7 @@ def _audit_of(config: Config, now: float) -> Audit:
     return audit
 
 
-_UPDATES: Final[dict[str, type[ListUpdate]]] = {"image": ImageUpdate, "zone": ZoneUpdate}
+_STEPS: Final[dict[str, Callable[[activate.Activation, Shown], Step]]] = {"image": ImageStep, "zone": ZoneStep}
 
 
 def _guarded(config: Config, one: List) -> List:
@@ -144,16 +147,15 @@ class Feed:
             send=partial(_post, resolvers),
             now=now,
         )
+        host = activate.Host(
+            keys=keys, audit=audit, outbox=self.outbox, hooks=hooks, now=now, resolvers=resolvers
+        )
         self._lists = {
-            one.id: _UPDATES.get(one.source.kind, ListUpdate)(
+            one.id: ListUpdate(
                 one,
                 Store(places.list(one.id), copies=one.source.incremental and keys.apart),
-                keys,
-                audit,
-                hooks,
-                self.outbox,
-                now=now,
-                resolvers=resolvers,
+                host,
+                _STEPS.get(one.source.kind, CompileStep),
             )
             for one in (_guarded(config, each) for each in config.lists)
         }
@@ -173,7 +175,7 @@ class Feed:
         for one in self:
             one.recover()
             if one.list.source.seed and one.floor is None:
-                with one.counted():
+                with one.failures.counted():
                     seed.plant(one, self._keys, self._now())
 
     async def run(self) -> None:
@@ -224,10 +226,10 @@ class Feed:
 
     def facts(self) -> tuple[ListFacts, ...]:
         """What is known of every list now, in configured order."""
-        return tuple(_facts_of(one) for one in self)
+        return tuple(_facts_of(one, self.outbox.waiting(one.list.id)) for one in self)
 
 
-def _facts_of(one: ListUpdate) -> ListFacts:
+def _facts_of(one: ListUpdate, receipts_due: int) -> ListFacts:
     record, held = one.state.in_force, one.state.held
     waits = approve.unconfirmed(one.state)
     newest = held.record if held else record
@@ -236,21 +238,21 @@ def _facts_of(one: ListUpdate) -> ListFacts:
         serial=record.serial if record else 0,
         entries=record.entries if record else 0,
         in_force_since=record.since if record else 0,
-        expiry=int(one.deadline(record)) if record else 0,
+        expiry=int(one.hard_limit_at(record)) if record else 0,
         last_success=one.last_success,
         held=held is not None,
-        enforced=bool(one.enforced),
-        lifted=one.enforced == 0,
-        selftest_passed=one.selftest_passed,
+        enforced=isinstance(one.enforced, InForce),
+        lifted=isinstance(one.enforced, Lifted),
+        selftest_passed=one.prover.passed,
         demonstration=one.list.demonstration,
-        failures=dict(one.failures),
+        failures=dict(one.failures.counts),
         refused=newest.refused if newest else {},
         set_aside=newest.set_aside if newest else {},
         suspended=one.state.suspended,
-        breaker_open=one.state.suspended or one.breaker_open,
-        deadline=one.due_at,
-        receipt_at=one.receipt_at,
-        receipts_due=one.outbox.waiting(one.list.id),
+        breaker_open=one.state.suspended or one.breaker.open,
+        deadline=one.due_by,
+        receipt_at=one.prover.receipt_at,
+        receipts_due=receipts_due,
         rolled_back=waits.at if waits else 0,
     )
 
@@ -269,7 +271,7 @@ def _status_of(config: Config, one: List) -> Status:
         held=found.held.record if found.held else None,
         held_for=found.held.reasons if found.held else (),
         quarantined=len(found.quarantined),
-        expiry=int(state.deadline(found.in_force, one.limit)) if found.in_force else 0,
+        expiry=int(state.hard_limit_at(found.in_force, one.limit)) if found.in_force else 0,
         state=found,
     )
 

@@ -9,9 +9,11 @@ Rules:
 """
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from resolver.feed import manifest, state
+from resolver.feed.coming import Coming
 from resolver.feed.manifest import Manifest, ManifestBroken
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.reasons import Reason
@@ -35,7 +37,7 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
         raise UpdateFailed(Reason.ROLLED_BACK)
     if now < record.issued:
         raise UpdateFailed(Reason.CLOCK_BEHIND)
-    if now >= state.deadline(record, one.list.limit):
+    if now >= state.hard_limit_at(record, one.list.limit):
         raise UpdateFailed(Reason.EXPIRED)
     if record.digest_key != keys.digest_id:
         raise UpdateFailed(Reason.IMAGE_UNUSABLE)
@@ -45,9 +47,10 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
         raise UpdateFailed(Reason.UNREACHABLE) from None
     if hashlib.sha256(sealed).hexdigest() != said.image:
         raise UpdateFailed(Reason.IMAGE_UNUSABLE)
-    one.keep_image(sealed, record.image)
-    one.fresh_until = said.fresh_until
-    one.take_in(record, suspended=said.made.suspended)
+    one.store.keep_image(sealed, record.image)
+    one.shown.fresh_until = said.fresh_until
+    arrive = partial(state.plant, suspended=said.made.suspended, followed=source.kind == "image")
+    one.activation.take_in(Coming(record=record, made_in=one.state, arrive=arrive))
 
 
 def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:

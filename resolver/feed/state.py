@@ -1,21 +1,21 @@
-"""The life of a list: what may be accepted, and what becomes of it. Pure rules; feed.store writes them down.
+"""The life of a list: what may be accepted, and what follows from it. Pure rules; `journal` writes their results down.
 
     fetched -> refused | compiled -> held | in force -> superseded | quarantined
 
 Rules:
 - Accepted serials and issue dates only go forward; the same serial comes again only with the same digest,
-  as a renewal of its dates. The expiry need not go forward. An issue date of 0 is one that is not said.
-- The floor is the list last put in force, and belongs to the set of targets keys that signed it: where a
-  verified root has replaced those keys, the floor of the old ones says nothing.
+  as a renewal of its dates. The expiry need not go forward. An issue date of 0 stands for one that is not stated.
+- The floor is the list last put in force, and belongs to the set of targets keys that signed it: once a verified root
+  has replaced those keys, the floor of the old ones says nothing.
 - Under one pinned root the versions of the root only go forward: keys that a later root replaced never come
-  back, even where the metadata that remembered it is lost.
-- Where the clock stands before a signed date, the clock is wrong: nothing is accepted.
+  back, even if the metadata that remembered it is lost.
+- If the clock stands before a signed date, the clock is wrong: nothing is accepted.
 - A list is quarantined with its digest: what was taken out once never comes back, under whatever serial.
 - A withdrawn list has no entries: none of it is suspended.
+- A list that was made before entries were suspended does not have them marked: it is made again.
 - The previous image is in force again only because the later one failed, and then the state names it; its new entries
-  are suspended where they were, not because those of the later one are.
-- At start the floor's list is the last good one, even where the state was not written any more after the
-  floor.
+  are suspended if they were, not because those of the later one are.
+- At a start the floor's list is the last good one, even if the state was not written any more after the floor.
 """
 
 from typing import Annotated, Final, Literal
@@ -32,21 +32,21 @@ _Name = Annotated[str, Meta(pattern=r"^([0-9]{1,20}\.image)?\Z")]
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something written down."""
+    """A part of a state file."""
 
 
 SINCE_0_1: Final = frozenset(
     ("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals", "exceptions", "told")
 )
-"""Keys that 0.1 does not know: they are left out where they hold nothing, so that it reads what is written."""
+"""Keys that 0.1 does not know: they are left out while they hold nothing, so that it can read the file."""
 
 
 class Record(_Part, frozen=True):
     """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds.
 
-    approved: whether the lines set aside count. confirmed: when a source that carries no dates last said that this is
-    its list. suspended: of the previous list, whether its new entries were out when it was superseded. exceptions: how
-    many of the entries are.
+    approved: the lines set aside count. confirmed: when a source that carries no dates last said that this is its list.
+    suspended: of the previous list, that its new entries were out when it was superseded. exceptions: how many of the
+    entries are.
     """
 
     serial: int
@@ -75,18 +75,18 @@ class Record(_Part, frozen=True):
 
     @property
     def lines(self) -> str:
-        """The name of the file that knows the line of each entry, where this host has compiled the list: beside its
+        """The name of the file with the line of each entry, if this host has compiled the list. It is named as its
         image, so that it is never another image's."""
         return self.image and f"{self.image.removesuffix('.image')}.lines"
 
     @property
     def copy(self) -> str:
-        """The name of the file with the sealed copy of the list's zone, where one is kept."""
+        """The name of the file with the sealed copy of the list's zone, if one is kept."""
         return self.image and f"{self.generation}.copy"
 
     @property
     def identity(self) -> tuple[int, str]:
-        """Serial and digest: what tells one list from another."""
+        """Serial and digest, which identify a list."""
         return self.serial, self.digest
 
 
@@ -99,8 +99,8 @@ class Held(_Part, frozen=True):
 
 
 class Approval(_Part, frozen=True):
-    """One person's verified signature under a statement that ends at `expiry`; `key` is the fingerprint of what
-    signed. used: what it decided was carried out."""
+    """One person's verified signature under a statement that ends at `expiry`; `key` is the fingerprint of the key that
+    signed. used: the decision was carried out."""
 
     action: str
     serial: int
@@ -122,8 +122,8 @@ class Floor(_Part, frozen=True):
 class State(_Part, frozen=True):
     """Where a list stands; replaced whole.
 
-    suspended: whether the breaker has taken the new entries out. approvals: signatures that wait for more. told: what
-    the compile host of a fleet's node last said of the new entries, "" where there is none.
+    suspended: the breaker has taken the new entries out. approvals: signatures that wait for more. told: what the
+    compile host of a fleet's node last said of the new entries; "" on any other host.
     """
 
     format: Literal[1] = FORMAT
@@ -141,7 +141,7 @@ class State(_Part, frozen=True):
 def refusal(
     facts: Facts, state: State, floor: Floor | None, *, list_id: str, minimum: int, now: float
 ) -> Reason | None:
-    """Why verified facts are not accepted; None where they may be."""
+    """Return why verified facts are not accepted; None if they are."""
     custom = facts.custom
     if custom.list != list_id:
         return Reason.WRONG_LIST
@@ -166,12 +166,12 @@ def refusal(
 
 
 def clock_behind(floor: Floor | None, now: float) -> bool:
-    """Whether the clock stands before the newest date that was accepted."""
+    """Return whether the clock stands before the newest date that was accepted."""
     return floor is not None and now < floor.record.issued
 
 
 def due(facts: Facts, record: Record | None) -> bool:
-    """Whether accepted facts say anything else than `record` (the list in force, or the one held)."""
+    """Return whether accepted facts differ from `record`, the list in force or the list held."""
     if record is None:
         return True
     custom = facts.custom
@@ -193,12 +193,12 @@ def due(facts: Facts, record: Record | None) -> bool:
 
 
 def hold(state: State, record: Record, reasons: tuple[str, ...], now: int) -> State:
-    """The state in which `record` waits."""
+    """Return the state in which `record` waits."""
     return replace(state, held=Held(record=record, reasons=reasons, since=now), generation=record.generation)
 
 
 def put_in_force(state: State, record: Record) -> State:
-    """The state in which `record` is in force; what it supersedes is kept, a renewal supersedes nothing."""
+    """Return the state in which `record` is in force. What it supersedes is kept; a renewal supersedes nothing."""
     old = state.in_force
     renewal = old is None or old.identity == record.identity
     return replace(
@@ -213,7 +213,7 @@ def put_in_force(state: State, record: Record) -> State:
 
 
 def quarantine(state: State, record: Record) -> State:
-    """The state in which `record` is never activated again; it was not in force."""
+    """Return the state in which `record`, which is not in force, never comes into force."""
     held = state.held if state.held and state.held.record.identity != record.identity else None
     generation = max(state.generation, record.generation)
     if record.identity in state.quarantined:
@@ -222,7 +222,7 @@ def quarantine(state: State, record: Record) -> State:
 
 
 def go_back(state: State) -> State:
-    """The state in which the list in force is quarantined, and the previous one, if any, in force."""
+    """Return the state in which the list in force is quarantined, and the previous one, if any, in force."""
     if state.in_force is None:
         return state
     back = state.previous
@@ -238,24 +238,36 @@ def go_back(state: State) -> State:
 
 
 def suspend(state: State, floor: Floor | None) -> State:
-    """The state in which the new entries of the list in force are out.
+    """Return the state in which the new entries of the list in force are out.
 
-    What is held was compiled against all of that list: there they would count again, so that it has to be compiled
-    anew; a withdrawal holds none. So would they in a list of the floor that the state does not speak of: the generation
-    says that this was written after it.
+    A held list was compiled against all of that list: in it they would count again, so it is dropped and compiled
+    again; a withdrawal has none. They would count again in a list of the floor that the state does not name as well:
+    the generation says that this state was written after it.
     """
     held = state.held if state.held is not None and state.held.record.withdrawn else None
     newest = max(state.generation, floor.record.generation if floor else 0)
     return replace(state, suspended=True, held=held, generation=newest + 1)
 
 
+def overtaken(made_in: State, now: State) -> bool:
+    """Return whether entries were suspended since `made_in`: in a list that was made then they would count again."""
+    return now.suspended and not made_in.suspended
+
+
+def plant(state: State, record: Record, *, suspended: bool, followed: bool) -> State:
+    """Return the state in which `record` is the first list of a host, its new entries suspended or not; followed: the
+    host is a node of the fleet that the list comes from."""
+    first = replace(state, suspended=suspended)
+    return follow(first, record, suspended=suspended) if followed else put_in_force(first, record)
+
+
 def follow(state: State, record: Record, *, suspended: bool) -> State:
-    """The state in which a fleet's node has in force what its compile host has: `record`, its new entries suspended or
-    not. A node's own suspension outlasts whatever the host says, until it says otherwise than it did."""
+    """Return the state in which a fleet's node has in force what its compile host has: `record`, its new entries
+    suspended or not. A node's own suspension lasts until the host says something else of them than before."""
     current, before = state.in_force, state.previous
     told: Literal["suspended", "all"] = "suspended" if suspended else "all"
     if taken_back(state, record) and current is not None:
-        # It is not what to fall back to here. Of what comes back the new entries are as they were.
+        # A list that is taken back is none to return to. The new entries of the older one are as they were.
         state = quarantine(state, current)
         own = before is not None and before.identity == record.identity and before.suspended
         out = suspended or own
@@ -267,28 +279,28 @@ def follow(state: State, record: Record, *, suspended: bool) -> State:
 
 
 def taken_back(state: State, record: Record) -> bool:
-    """Whether `record`, which a compile host has in force, is older than what is in force here."""
+    """Return whether `record`, which a compile host has in force, is older than the list in force here."""
     current = state.in_force
     return current is not None and record.serial < current.serial and current.targets_keys == record.targets_keys
 
 
 def at_start(state: State, floor: Floor | None) -> State:
-    """The state a start goes on from: the floor's list in force, or exactly what the state went back to."""
+    """Return the state that a start goes on from: the floor's list in force, or the list that the state returned to."""
     if floor is None:
-        # Nothing was ever put in force: a state that says otherwise was not written by these rules.
+        # Nothing was ever put in force: these rules write no state that says otherwise.
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     kept = state.in_force
     if kept is not None and (state.gone_back_to == kept.identity or kept.generation == floor.record.generation):
         return state
     if kept is not None and state.suspended and state.generation > floor.record.generation:
-        return state  # what `suspend` says of a floor like that
+        return state  # as `suspend` writes it above such a floor
     if floor.record.identity in state.quarantined:
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     return put_in_force(state, floor.record)
 
 
-def due_at(state: State, newest: tuple[int, tuple[int, str]] | None, within: float) -> int:
-    """When the newest list, where it is not in force, had to be by law (unix seconds); 0 where none waits.
+def due_by(state: State, newest: tuple[int, tuple[int, str]] | None, within: float) -> int:
+    """Return when the newest list, if it is not in force, has to be by law (unix seconds); 0 if none waits.
 
     newest: issue and identity of the newest list that the source has shown; within: the law's time, in seconds.
     """
@@ -300,8 +312,13 @@ def due_at(state: State, newest: tuple[int, tuple[int, str]] | None, within: flo
     return int(newest[0] + within)
 
 
-def deadline(record: Record, hard_limit: float) -> float:
-    """When the list has to end, in unix seconds: at the earlier of its own date and the hard limit, which counts from
-    its issue, or from when a source without dates last confirmed it, else from when it was put in force."""
+def hard_limit_at(record: Record, hard_limit: float) -> float:
+    """Return when the list has to end, in unix seconds: at the earlier of its own date and the hard limit, which counts
+    from its issue, or from when a source without dates last confirmed it, else from when it was put in force."""
     by_limit = (max(record.issued, record.confirmed) or record.since) + hard_limit
     return by_limit if record.expires is None else min(by_limit, record.expires)
+
+
+def is_lifted(record: Record, hard_limit: float, expire: str | None, now: float) -> bool:
+    """Return whether the list in force blocks nothing: it is withdrawn, or past its hard limit with `expire` "lift"."""
+    return record.withdrawn or (expire == "lift" and now >= hard_limit_at(record, hard_limit))

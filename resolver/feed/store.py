@@ -1,14 +1,15 @@
 """The files of one list, and the only order in which they are written: image, floor, state.
 
 Rules:
-- Every file is written whole (`whole`): a crash leaves the old file or the new one. An image, which another process
-  writes, takes the same steps.
-- An image has its name before the floor speaks of it, the floor is raised before the state speaks of the
-  new list: what a start finds in the floor is complete.
-- The copy of a zone comes last, and only of what came in force or is held: without it the whole zone is fetched.
-- Folders 0700, files 0600. A file nobody speaks of any more is removed last.
+- Every file is written whole (`atomic_file`): a crash leaves the old file or the new one. An image, which another
+  process writes, takes the same steps.
+- An image has its name before the floor names it, and the floor is raised before the state names the new list: what a
+  start finds in the floor is complete.
+- The copy of a zone comes last, and only of a list that came in force or is held: without it the whole zone is fetched.
+- Folders 0700, files 0600. A file that is no longer named is removed last.
 """
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,11 +26,11 @@ _T = TypeVar("_T", State, Floor)
 
 
 class StateUnreadable(Exception):
-    """A state file is not what these rules write; says which, never what stands in it."""
+    """A state file is not what these rules write; says which file, never what it holds."""
 
 
 class Store:
-    """The folder of one list. copies: whether copies of its zone may be there."""
+    """The folder of one list. copies: copies of its zone may be there."""
 
     def __init__(self, folder: Path, *, copies: bool = False) -> None:
         self.folder = folder.absolute()
@@ -37,37 +38,37 @@ class Store:
 
     @property
     def metadata(self) -> Path:
-        """Where the source keeps what verified."""
+        """The folder in which the source keeps the metadata that verified."""
         return self.folder / "metadata"
 
     def prepare(self) -> None:
-        """Make the folder and drop what a crash left half written."""
+        """Make the folder and remove what a crash left half written."""
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_file.drop_parts(self.folder)
         atomic_file.drop_parts(self.metadata)
 
     def read_state(self) -> State:
-        """The state as last written, a new one where there is none; StateUnreadable where it is damaged."""
+        """Return the state as last written, a new one if there is none; StateUnreadable if it is damaged."""
         return self._read(_STATE, State) or State()
 
     def read_floor(self) -> Floor | None:
-        """The floor as it was last written; StateUnreadable where it is damaged."""
+        """Return the floor as last written, if any; StateUnreadable if it is damaged."""
         return self._read(_FLOOR, Floor)
 
     def open_part(self) -> tuple[int, Path]:
-        """A new file to write an image to: its descriptor and its path."""
+        """Return a new file to write an image to: its descriptor and its path."""
         handle, path = tempfile.mkstemp(suffix=atomic_file.PART, dir=self.folder)
         return handle, Path(path)
 
     def keep_copy(self, part: Path, name: str) -> None:
-        """Have the copy of a zone on the disk, and give it its name."""
+        """Fsync the copy of a zone, and give it its name."""
         atomic_file.fsync(part)
         part.replace(self.folder / name)
         self.fsync_folder()
 
     def fsync_image(self, part: Path) -> None:
-        """Have the image's bytes on the disk."""
+        """Fsync the image."""
         atomic_file.fsync(part)
 
     def rename_image(self, part: Path, name: str) -> None:
@@ -75,8 +76,26 @@ class Store:
         part.replace(self.folder / name)
 
     def fsync_folder(self) -> None:
-        """Have the names in the folder on the disk."""
+        """Fsync the names in the folder."""
         atomic_file.fsync(self.folder)
+
+    def keep_files(self, parts: tuple[Path, ...], names: tuple[str, ...]) -> None:
+        """Fsync an image and what goes with it, and give each its name."""
+        for part, name in zip(parts, names, strict=True):
+            self.fsync_image(part)
+            self.rename_image(part, name)
+        self.fsync_folder()
+
+    def keep_image(self, sealed: bytes, name: str) -> None:
+        """Keep an image that was sealed elsewhere. It has no lines here: those of an earlier image of its name go."""
+        output, part = self.open_part()
+        try:
+            with os.fdopen(output, "wb") as file:
+                file.write(sealed)
+            (self.folder / name).with_suffix(".lines").unlink(missing_ok=True)
+            self.keep_files((part,), (name,))
+        finally:
+            part.unlink(missing_ok=True)
 
     def write_floor(self, floor: Floor) -> None:
         """Raise the floor."""
@@ -86,13 +105,9 @@ class Store:
         """Write the state."""
         self._write(_STATE, state)
 
-    def drop_lines(self, image: str) -> None:
-        """Forget the lines that an earlier image of this name had."""
-        (self.folder / image).with_suffix(".lines").unlink(missing_ok=True)
-
     def line(self, record: Record, slot: int, slots: int) -> int | None:
-        """The line of the list that put its entry into a slot of the record's image of `slots`; None where none is
-        kept."""
+        """Return the line of the list whose entry is in a slot of the record's image, which has `slots`; None if none
+        is kept."""
         try:
             data = (self.folder / record.lines).read_bytes() if record.lines else b""
         except OSError:
@@ -102,7 +117,7 @@ class Store:
         return int.from_bytes(data[_LINE_OCTETS * slot : _LINE_OCTETS * (slot + 1)], "little") or None
 
     def clean(self, state: State, floor: Floor | None) -> None:
-        """Remove the images, lines and copies that neither state nor floor speak of, and the previous list's copy."""
+        """Remove the images, lines and copies that neither state nor floor name, and the previous list's copy."""
         newest = [state.in_force, state.held and state.held.record, floor and floor.record]
         records = [*newest, state.previous]
         kept = {name for record in records if record for name in (record.image, record.lines)}
@@ -128,7 +143,7 @@ class Store:
 
 
 def _known(value: Any) -> Any:
-    """The same without what is empty and new since the release before."""
+    """The same without keys that hold nothing and that version 0.1 does not know."""
     if isinstance(value, dict):
         return {key: _known(one) for key, one in value.items() if one or key not in SINCE_0_1}
     return [_known(one) for one in value] if isinstance(value, list | tuple) else value

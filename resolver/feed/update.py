@@ -1,247 +1,258 @@
-"""One list's update: fetch, judge, compile, guard, hold or put in force; on any failure the last good one stays.
+"""The life of one list in this process: polled, held or put in force, proved, decided about; the last good list stays.
+
+    step       how the list comes here: `update_compile`, `update_zone` or `update_image`
+    journal    what is written of it: state, floor, audit log
+    activation what the service enforces of it (`enforced`), and the steps that change it
+    prover     the proof on the service's own sockets, and the receipt
+    breaker    what new entries block
+    failures, alarms
 
 Rules:
-- The next poll tries again what failed.
-- Compile comes before the guard's hold: what waits is a sealed image, not names.
-- The rest of a list's life is in `enforced`.
+- On any failure the last good list stays, and the next poll tries again what failed.
+- Decisions of persons and polls never run at once: one step at a time for each list.
+- A list that was overtaken by a suspension is made again at once.
 """
 
 import asyncio
 import logging
-import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
 
-from resolver.feed import audit_details, guard, state
+from resolver.config import config
+from resolver.feed import approve, audit_details, state
+from resolver.feed.activate import Activation, Host
+from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
-from resolver.feed.messages import Facts
-from resolver.feed.processes import Handles, Known, UpdateFailed, compile_image, fetch_list, memory_file
-from resolver.feed.proof import Overtaken, ProvedList
+from resolver.feed.breaker import Breaker
+from resolver.feed.coming import Coming, Overtaken, Shown, Step
+from resolver.feed.enforced import Enforced, Nothing
+from resolver.feed.failures import Failures
+from resolver.feed.journal import Journal
+from resolver.feed.processes import UpdateFailed
+from resolver.feed.proof import Prover
 from resolver.feed.reasons import Reason
-from resolver.feed.state import Record
-
-CONFIRM_SECONDS: Final = 3600
-"""How often, at the most, the state is written because a source without dates confirms its list."""
+from resolver.feed.state import Floor, Record, State
+from resolver.feed.store import Store
 
 _log: Final = logging.getLogger("resolver.feed")
 
 
-class ListUpdate(ProvedList):
-    """The life of one list in this process, from its source on."""
+class ListUpdate:
+    """One list. last_success: when a poll was last good, in unix seconds; 0 if none was since the start."""
+
+    def __init__(
+        self, one: config.List, store: Store, host: Host, step: Callable[[Activation, Shown], Step]
+    ) -> None:
+        self.list = one
+        self.last_success = 0
+        self.journal = Journal(one.id, store, host.audit, host.now)
+        self.activation = Activation(one, self.journal, host)
+        self.prover = Prover(self.activation)
+        self.breaker = Breaker()
+        self.failures = Failures(one.id, self._kept, host.now)
+        self.shown = Shown()
+        self.one_at_a_time = asyncio.Lock()
+        self._alarms = Alarms(one.id)
+        self.step = step(self.activation, self.shown)
+        self._now = host.now
+        self._started = 0.0
+
+    # What is known.
+
+    @property
+    def state(self) -> State:
+        """Where the list stands, as it is written."""
+        return self.journal.state
+
+    @property
+    def floor(self) -> Floor | None:
+        """The list below which nothing is accepted."""
+        return self.journal.floor
+
+    @property
+    def store(self) -> Store:
+        """The files of the list."""
+        return self.journal.store
+
+    @property
+    def enforced(self) -> Enforced:
+        """What the service enforces."""
+        return self.activation.enforced
+
+    @property
+    def due_by(self) -> int:
+        """When the newest list, if it is not in force, has to be by law (unix seconds); 0 if none waits."""
+        return state.due_by(self.state, self.shown.newest, self.list.deadline)
+
+    def hard_limit_at(self, record: Record) -> float:
+        """Return when the right of `record` to be in force ends, in unix seconds."""
+        return self.activation.hard_limit_at(record)
+
+    def _kept(self) -> str:
+        record = self.state.in_force
+        if record is None or isinstance(self.enforced, Nothing):
+            return "no list is in force"
+        return f"serial {record.serial} stays"
+
+    # At a start.
+
+    def recover(self) -> None:
+        """Put in force the last good list that a stop or a crash at any step has left; may raise OSError."""
+        journal = self.journal
+        journal.store.prepare()
+        if not journal.read():
+            self.failures.count(Reason.STATE_UNREADABLE)
+        found = state.at_start(journal.state, journal.floor)
+        if found != journal.state:
+            journal.write(found)
+            if found.in_force is not None:
+                journal.log(Event.RECOVERED, found.in_force)
+        try:
+            self.activation.correct()
+        except UpdateFailed as failed:
+            self.failures.count(failed.reason)
+        journal.clean()
+        self._started = self._now()
+        self.prover.recover()
+        self.step.recover()
+
+    # From its source.
 
     async def poll(self) -> None:
-        """Update once; whatever happens, a list stays in force, and its deadline is looked at."""
+        """Update once; whatever happens, a list stays in force, and its dates are looked at."""
         async with self.one_at_a_time:
-            before, good = dict(self.failures), False
-            with self.counted():
+            with self.failures.poll():
                 await self._updated()
-                self.last_success, good = int(self._now()), True
-            self._note_poll(before, good=good)
-            with self.counted():
+                self.last_success = int(self._now())
+            with self.failures.counted():
                 self.look_at_dates()
 
-    def _note_poll(self, before: dict[str, int], *, good: bool) -> None:
-        """Remember since when, and by which reasons, polls fail; before: the failures when this one began."""
-        if good:
-            self.failing_since, self.failing = 0, {}
-            return
-        self.failing_since = self.failing_since or int(self._now())
-        new = {reason: count - before.get(reason, 0) for reason, count in self.failures.items()}
-        self.failing = {
-            reason: count for reason, added in new.items() if (count := self.failing.get(reason, 0) + added)
-        }
-
     async def _updated(self) -> None:
-        """Update, and anew where entries were suspended meanwhile."""
+        """Update, and again if entries were suspended meanwhile."""
         while True:
-            self._overtaken = False
             try:
                 return await self.update()
             except Overtaken:
                 continue
 
     async def update(self) -> None:
-        """Fetch, judge, compile, guard and put in force what is due; UpdateFailed where a step says no."""
+        """Fetch what is due, and put it in force or hold it; UpdateFailed if a step refuses it."""
         if state.clock_behind(self.floor, self._now()):
             raise UpdateFailed(Reason.CLOCK_BEHIND)
-        handle = memory_file("list")
-        try:
-            facts, wanted = await self._fetch(handle)
-            if not self._due(facts):
-                await asyncio.to_thread(self._confirm, facts)
-                return
-            record = await self._compile(facts, handle) if wanted else self._withdrawal(facts)
-        finally:
-            os.close(handle)
-        reasons = self._holds(record)
-        if reasons:
-            await asyncio.to_thread(self._hold, record, reasons)
+        await self.step.update(self._take)
+
+    async def _take(self, coming: Coming) -> None:
+        if coming.reasons:
+            await asyncio.to_thread(self._hold, coming)
         else:
-            await self.activate(record)
+            await self.activate(coming)
 
-    async def _fetch(self, handle: int) -> tuple[Facts, bool]:
-        source, refused = self.list.source, []
+    def _hold(self, coming: Coming) -> None:
+        journal, record = self.journal, coming.record
+        with journal.changing:
+            coming.check(journal.state)
+            journal.log(Event.HELD, record, audit_details.held(coming.reasons, record.issued))
+            journal.write(state.hold(journal.state, record, coming.reasons, int(self._now())))
+        journal.clean()
+        _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(coming.reasons))
 
-        def wanted(facts: Facts) -> bool:
-            reason = state.refusal(
-                facts, self.state, self.floor, list_id=self.list.id, minimum=source.minimum_serial, now=self._now()
-            )
-            refused.append(reason)
-            if reason in (None, Reason.QUARANTINED):
-                self.newest = facts.custom.issued, (facts.custom.serial, facts.digest)
-            return reason is None and self._due(facts) and not facts.custom.withdrawn
+    async def activate(self, coming: Coming) -> None:
+        """Put in force a list that has come, and prove it; UpdateFailed, OSError or Overtaken if that fails."""
+        await self.activation.activate(coming)
+        await self.prover.prove()
 
-        facts, fetched = await fetch_list(self.list, self.known(), handle, wanted)
-        if refused[0] is not None:
-            raise UpdateFailed(refused[0])
-        self.fresh_until = facts.fresh_until
-        return facts, fetched
+    async def prove(self) -> None:
+        """Prove what came in force otherwise than by a poll: at a start, after a rollback, or in a second attempt."""
+        if self.prover.is_due() and not self.one_at_a_time.locked():
+            async with self.one_at_a_time:
+                with self.failures.counted():
+                    await self.prover.prove()
 
-    @property
-    def newest_record(self) -> Record | None:
-        """The newest list that was accepted: what is held, else the floor."""
-        floor = self.floor.record if self.floor is not None else None
-        return self.state.held.record if self.state.held is not None else floor
+    # What persons decide: each step under `one_at_a_time`, see `decide`.
 
-    def known(self) -> Known:
-        """What a fetch is told of this host."""
-        newest = self.newest_record
-        return Known(
-            metadata=self.store.metadata,
-            resolvers=self.resolvers,
-            serial=newest.serial if newest else 0,
-            issued=newest.issued if newest else 0,
-            digest=newest.digest if newest else "",
-            targets_keys=newest.targets_keys if newest else "",
-        )
+    def note(self, event: Event, record: Record, detail: str, new: State) -> None:
+        """Write down who decided what about `record`, and the state that follows; may raise OSError."""
+        self.journal.log(event, record, detail)
+        self.journal.write(new)
 
-    def _due(self, facts: Facts) -> bool:
+    async def accept_held(self) -> None:
+        """Put in force the list that is held, if any; UpdateFailed if that fails, approve.Refused if entries are
+        suspended meanwhile, since then it is no longer held."""
         held = self.state.held
-        if held is not None and self.made_here(held.record) and not state.due(facts, held.record):
-            return False
-        return state.due(facts, self.state.in_force if self.enforced is not None else None)
-
-    def _confirm(self, facts: Facts) -> None:
-        """Note that a source without dates has said again that this is its list: its hard limit counts from there."""
-        now, said = int(self._now()), (facts.custom.serial, facts.digest)
-        with self._changing:
-            record = self.state.in_force
-            if self.list.source.kind != "zone" or record is None or record.identity != said:
-                return
-            if now - max(record.confirmed, record.issued) >= min(CONFIRM_SECONDS, self.list.limit / 4):
-                self._write(replace(self.state, in_force=replace(record, confirmed=now)))
-
-    async def _compile(self, facts: Facts, handle: int) -> Record:
-        record = self._withdrawal(facts)
-        current = self.state.in_force
-        keep_new = current is not None and (self.state.suspended or current.identity == record.identity)
-        output, part = self.store.open_part()
-        lines, lines_part = self.store.open_part()
-        previous = self._open_image()
+        if held is None:
+            return
+        coming = Coming(record=held.record, made_in=self.state)
+        self.journal.log(Event.ACCEPTED_HELD, held.record)
         try:
-            compiled = await compile_image(
-                facts,
-                Handles(handle, output, previous, lines),
-                self._keys,
-                self.list,
-                generation=record.generation,
-                keep_new=keep_new,
-                approved=current is not None and current.approved,
-            )
-            record = replace(record, image=f"{record.generation}.image")
-            await asyncio.to_thread(self._keep_files, (part, lines_part), (record.image, record.lines))
-        finally:
-            for path, opened in ((part, output), (lines_part, lines), (None, previous)):
-                if path is not None:
-                    path.unlink(missing_ok=True)
-                if opened >= 0:
-                    os.close(opened)
-        return replace(
-            record,
-            entries=compiled.entries,
-            refused=compiled.refused,
-            refused_lines=compiled.refused_lines,
-            set_aside=compiled.set_aside,
-            set_aside_lines=compiled.set_aside_lines,
-            exceptions=compiled.exceptions,
-            approved=current is not None
-            and current.approved
-            and current.identity == record.identity
-            # The numbers of lines are the first ones alone: how many there are is part of what was approved.
-            and (current.set_aside, current.set_aside_lines) == (compiled.set_aside, compiled.set_aside_lines),
-        )
+            await self.activate(coming)
+        except Overtaken:
+            raise approve.Refused(
+                "entries were suspended meanwhile: the list is compiled again and has to be decided again"
+            ) from None
 
-    def _open_image(self) -> int:
-        """A descriptor of the image in force or lifted, against which new names are marked; -1 for none."""
+    async def go_back(self) -> None:
+        """Take out the list in force for good and enforce the previous one, if there is one."""
+        self.activation.go_back("taken out")
+
+    def approve_set_aside(self) -> None:
+        """Enforce the lines set aside of the list in force."""
         record = self.state.in_force
-        if record is None or not record.image or not self.made_here(record):
-            return -1
-        try:
-            return os.open(self.store.folder / record.image, os.O_RDONLY)
-        except OSError:
-            return -1
+        if record is not None:
+            self.activation.apply(replace(self.state, in_force=replace(record, approved=True)))
 
-    def keep_image(self, sealed: bytes, name: str) -> None:
-        """Keep an image that was sealed elsewhere, as it came: without lines, since they are known there."""
-        output, part = self.store.open_part()
-        try:
-            with os.fdopen(output, "wb") as file:
-                file.write(sealed)
-            self.store.drop_lines(name)
-            self._keep_files((part,), (name,))
-        finally:
-            part.unlink(missing_ok=True)
+    def resume(self, new: State) -> None:
+        """Enforce the entries that the breaker took out again, in the state `new`."""
+        if new.in_force is not None:
+            self.journal.log(Event.RESUMED, new.in_force)
+            self.activation.apply(replace(new, suspended=False))
 
-    def _keep_files(self, parts: tuple[Path, ...], names: tuple[str, ...]) -> None:
-        for part, name in zip(parts, names, strict=True):
-            self.store.fsync_image(part)
-            self.store.rename_image(part, name)
-        self.store.fsync_folder()
+    # What time and the breaker change.
 
-    def _withdrawal(self, facts: Facts) -> Record:
-        """The record of a list of which there is no image."""
-        return Record(
-            serial=facts.custom.serial,
-            digest=facts.digest,
-            issued=facts.custom.issued,
-            expires=facts.custom.expires,
-            withdrawn=facts.custom.withdrawn,
-            announced=facts.custom.entries,
-            entries=0,
-            refused={},
-            refused_lines={},
-            image="",
-            # Past the floor's, too: its image must last where the state could not be written after it.
-            generation=max(self.state.generation, self.floor.record.generation if self.floor else 0) + 1,
-            digest_key=self._keys.digest_id,
-            demonstration=self.list.demonstration,
-            targets_keys=facts.targets_keys,
-            pinned=facts.pinned,
-            root_version=facts.root_version,
-        )
+    def look_at_dates(self) -> None:
+        """Enforce, lift or take out the list if its dates, or what failed before, say so; may raise UpdateFailed."""
+        self.look_at_clocks()
+        self.activation.correct()
 
-    def _holds(self, record: Record) -> tuple[str, ...]:
-        current = self.state.in_force
-        if current is not None and current.digest == record.digest and current.withdrawn is record.withdrawn:
-            return ()  # a renewal: these very names are in force
-        counts = guard.Counts(
-            entries=record.entries,
-            refused=sum(record.refused.values()),
-            announced=record.announced,
-            withdrawn=record.withdrawn,
-            set_aside=sum(record.set_aside.values()),
-            exceptions=record.exceptions,
-        )
-        previous = None if current is None or current.withdrawn else current.entries
-        spared = current.exceptions if current is not None else 0
-        return tuple(reason.value for reason in guard.holds(counts, previous, self.list.guard, spared))
+    def look_at_clocks(self) -> None:
+        """Log each time limit that has run out, once."""
+        now, due, record = self._now(), self.due_by, self.state.in_force
+        run_out = {
+            "nothing good came from its source for longer than alarm_age": (
+                now - max(self.last_success, self._started) > self.list.alarm_age
+            ),
+            "its source's metadata is no longer fresh": 0 < self.shown.fresh_until < now,
+            "a newer list is not in force though its deadline is over": 0 < due < now,
+        }
+        if record is not None and not record.withdrawn:
+            kept = "lifted" if self.activation.is_lifted(record) else "stays in force"
+            past = f"serial {record.serial} is past its hard limit and {kept}"
+            run_out[past] = now >= self.hard_limit_at(record)
+        waits = approve.unconfirmed(self.state)
+        if waits is not None:
+            unconfirmed = f"nobody has confirmed the rollback to serial {waits.serial}"
+            run_out[unconfirmed] = now >= waits.at + approve.CONFIRM_S
+        self._alarms.look(run_out)
 
-    def _hold(self, record: Record, reasons: tuple[str, ...]) -> None:
-        with self._changing:
-            self._not_overtaken(record)
-            self._say(Event.HELD, record, audit_details.held(reasons, record.issued))
-            self._write(state.hold(self.state, record, reasons, int(self._now())))
-        self.store.clean(self.state, self.floor)
-        _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(reasons))
+    def surged(self, *, counted: bool = True) -> None:
+        """Alarm because new entries block too many; while the list soaks in, take them out if so configured.
+
+        counted: it is known how many prefixes were seen at all; if not, nothing is taken out.
+        """
+        record, guard = self.state.in_force, self.list.guard
+        if record is None or self.state.suspended:
+            return
+        # Between writing down and swap, what surged is the list before.
+        soaks = self._now() < record.since + guard.soak and self.activation.has_taken(record)
+        soaks = soaks and not approve.resumed(self.state)
+        suspends = counted and soaks and guard.breaker == "suspend-new"
+        done = "they are suspended until somebody resumes them" if suspends else "they stay in force"
+        _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)
+        if suspends:
+            with self.failures.counted():
+                self.suspend()
+
+    def suspend(self) -> None:
+        """Take out the entries that are new in the list in force; may raise OSError, UpdateFailed."""
+        self.activation.suspend()

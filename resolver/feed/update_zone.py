@@ -1,4 +1,4 @@
-"""Update a list that is a zone: as any list; if it is incremental, keep a sealed copy of the zone for the next update.
+"""The step of a list that is a zone: as any list that is compiled here; if it is incremental, a sealed copy is kept.
 
 Rules:
 - The fetch process gets the copy, the key that opens it, and an empty file for the next copy: this process reads none
@@ -12,70 +12,62 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Final
 
 from resolver.feed import copies
-from resolver.feed.messages import Facts
-from resolver.feed.processes import Known, memory_file
-from resolver.feed.update import ListUpdate
+from resolver.feed.activate import Activation
+from resolver.feed.coming import Shown, Take
+from resolver.feed.processes import memory_file
+from resolver.feed.update_compile import CompileStep, CopyHandles
 
 _log: Final = logging.getLogger("resolver.feed")
 
 
-class ZoneUpdate(ListUpdate):
-    """The life of a list whose source is a zone."""
+class ZoneStep:
+    """Has a zone fetched and compiled, and keeps its copy."""
 
-    _handles: tuple[int, int, int] = (-1, -1, -1)
+    def __init__(self, activation: Activation, shown: Shown) -> None:
+        self._compile = CompileStep(activation, shown)
+        self._journal = activation.journal
+        self._list = activation.list
+        self._keys = activation.host.keys
 
     def recover(self) -> None:
-        """Recover as every list does, and remove copies of another source."""
-        super().recover()
-        if self.list.source.incremental and not self.store.copies:
+        """Remove the copies of other sources."""
+        store, source = self._journal.store, self._list.source
+        if source.incremental and not store.copies:
             said = "list %s: source.incremental has no effect while the keys lie in the state folder; set state.keys"
-            _log.warning(said, self.list.id)
-        copies.forget_sources(self.store.folder, self.list.source.url)
+            _log.warning(said, self._list.id)
+        copies.forget_sources(store.folder, source.url)
 
-    async def update(self) -> None:
-        """Update as every list does, then keep the copy that came with a list which is now in force or held."""
-        if not self.store.copies:
-            await super().update()
+    async def update(self, take: Take) -> None:
+        """Update as any list; then keep the copy of a list that is in force or held now."""
+        store = self._journal.store
+        if not store.copies:
+            await self._compile.update(take)
             return
-        output, part = self.store.open_part()
+        output, part = store.open_part()
         try:
-            with self._handed(output):
-                await super().update()
-            newest = self.newest_record
+            with self._opened(output) as handles:
+                await self._compile.update(take, handles)
+            newest = self._journal.newest
             if os.fstat(output).st_size and newest is not None and newest.copy:
-                await asyncio.to_thread(self.store.keep_copy, part, newest.copy)
+                await asyncio.to_thread(store.keep_copy, part, newest.copy)
         finally:
             part.unlink(missing_ok=True)
             os.close(output)
 
-    async def _fetch(self, handle: int) -> tuple[Facts, bool]:
-        facts, fetched = await super()._fetch(handle)
-        if fetched and facts.difference:
-            _log.info("list %s: serial %d received as a difference (IXFR)", self.list.id, facts.custom.serial)
-        return facts, fetched
-
-    def known(self) -> Known:
-        """Return what a fetch needs to know of this host, with the descriptors that are open for it."""
-        copy, key, output = self._handles
-        return replace(super().known(), copy=copy, copy_key=key, copy_output=output)
-
     @contextmanager
-    def _handed(self, output: int) -> Iterator[None]:
-        """Open the newest copy and its key for the duration of the block."""
-        copy, newest = -1, self.newest_record
-        key = memory_file("copy-key", self._keys.copy_key(self.list.id))
+    def _opened(self, output: int) -> Iterator[CopyHandles]:
+        """Open the newest copy and its key within the block."""
+        copy, newest = -1, self._journal.newest
+        key = memory_file("copy-key", self._keys.copy_key(self._list.id))
         try:
             if newest is not None and newest.copy:
                 with suppress(OSError):
-                    copy = os.open(self.store.folder / newest.copy, os.O_RDONLY)
-            self._handles = copy, key, output
-            yield
+                    copy = os.open(self._journal.store.folder / newest.copy, os.O_RDONLY)
+            yield CopyHandles(copy, key, output)
         finally:
-            self._handles = (-1, -1, -1)
             for handle in (copy, key):
                 if handle >= 0:
                     os.close(handle)

@@ -16,6 +16,7 @@ from typing import Final
 from resolver.config.config import Config, ConfigError
 from resolver.control import server
 from resolver.feed import poll, sandbox
+from resolver.feed.enforced import Lifted, Nothing
 from resolver.feed.reasons import Reason, Whose
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.update import ListUpdate
@@ -60,7 +61,7 @@ def compile_once(path: Path, config: Config) -> Compiled:
         raise NotCompiled(str(error)) from None
     except OSError as error:
         raise NotCompiled(f"a folder of state or fleet cannot be used: {error.strerror}") from None
-    whose = {Reason(reason).whose for one in custody.feed for reason in one.failures}
+    whose = {Reason(reason).whose for one in custody.feed for reason in one.failures.counts}
     return Compiled(
         tuple(line for one in custody.feed for line in _said(one)),
         refused=bool(whose - {Whose.HOST}) or any(one.state.held is not None for one in custody.feed),
@@ -74,13 +75,13 @@ async def _taken(custody: Custody) -> None:
 
 def _said(one: ListUpdate) -> Iterator[str]:
     record, held, name = one.state.in_force, one.state.held, one.list.id
-    if record is None or one.enforced is None:
+    if record is None or isinstance(one.enforced, Nothing):
         yield f"{name}: no list is in force, nothing is published"
-    elif record.withdrawn or one.enforced == 0:
+    elif record.withdrawn or isinstance(one.enforced, Lifted):
         yield f"{name}: serial {record.serial} is in force and blocks nothing (withdrawn, or past its hard limit)"
     else:
         yield f"{name}: serial {record.serial} in force and published, {record.entries} entries"
     if held is not None:
         yield f"  held: serial {held.record.serial} ({', '.join(held.reasons)})"
-    if one.failures:
-        yield f"  failed: {', '.join(sorted(one.failures))}; what is in force stays"
+    if one.failures.counts:
+        yield f"  failed: {', '.join(sorted(one.failures.counts))}; what is in force stays"

@@ -8,7 +8,7 @@ Rules:
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +16,12 @@ from resolver.config.config import Config
 from resolver.control import server
 from resolver.core import codes, image
 from resolver.feed import activate, notify, poll, release
-from resolver.feed.breaker import Breaker, Seen
+from resolver.feed.breaker import Seen
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.places import Places
 from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
-from resolver.feed.update_image import ImageUpdate
 from resolver.service import fleet_host, selftest, verbs_list, verbs_release
 from resolver.service.in_force import InForce
 
@@ -50,7 +49,6 @@ class Custody:
         self.fleet: fleet_host.FleetHost | None = None
         self._counters = counters
         self._seen = Seen()
-        self._breakers = {one.id: Breaker() for one in config.lists}
         self._approvers = Path(config.control.approvers)
         self._now = now
         hooks = activate.Hooks(
@@ -59,6 +57,7 @@ class Custody:
             lift=self._lift,
             take_out=self._take_out,
             prove=self._prove,
+            follow=self._follow,
         )
         self.feed = poll.Feed(config, keys, hooks, now)
         self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
@@ -71,9 +70,6 @@ class Custody:
             report=self._report,
             host=poll.host_of(config),
         )
-        for one in self.feed:
-            if isinstance(one, ImageUpdate):
-                one.follow = self.releases.follow
         if config.fleet.publish:
             self.fleet = fleet_host.FleetHost(config, keys, self.feed, self.releases, now)
 
@@ -123,6 +119,9 @@ class Custody:
         self._in_force.release(views)
         self._changed()
 
+    def _follow(self, list_id: str, released: Iterable[tuple[int, bytes]]) -> None:
+        self.releases.follow(list_id, released)
+
     def _changed(self) -> None:
         if self.fleet is not None:
             self.fleet.wake()
@@ -142,10 +141,8 @@ class Custody:
         seen = self._seen.count(access, minute, access.prefixes if access.minute == minute else 0)
         for one in self.feed:
             total = self._counters[codes.list_counter(self._in_force.slot(one.list.id), codes.NEW_PREFIXES)]
-            breaker = self._breakers[one.list.id]
-            if breaker.look(total, seen, now_s):
+            if one.breaker.look(total, seen, now_s):
                 one.surged(counted=access.rate > 0)
-            one.breaker_open = breaker.open
 
     async def _prove(self, list_id: str, view: memoryview) -> Proof:
         said = await selftest.prove(

@@ -200,9 +200,9 @@ class Desk:
                 selftest_passed=said.selftest_passed,
                 breaker_open=said.breaker_open,
                 due_at=said.deadline,
-                failing_since=one.failing_since,
-                failing={str(reason): count for reason, count in one.failing.items()},
-                fresh_until=one.fresh_until,
+                failing_since=one.failures.since,
+                failing={str(reason): count for reason, count in one.failures.recent.items()},
+                fresh_until=one.shown.fresh_until,
             )
 
 

@@ -50,14 +50,14 @@ class ListDesk:
         return server.failed("no such list is configured") if one is None else self._polled(one)
 
     async def _polled(self, one: ListUpdate) -> server.Answer:
-        before, failures = one.state, dict(one.failures)
+        before, failures = one.state, dict(one.failures.counts)
         task = asyncio.create_task(one.poll())
         self._polls.add(task)
         task.add_done_callback(self._polls.discard)
         done, _ = await asyncio.wait([task], timeout=self._fetch_s)
         if not done:
             return server.failed(f"not done within {self._fetch_s:g} s, and goes on: see list status")
-        failed = sorted(reason for reason, count in one.failures.items() if count > failures.get(reason, 0))
+        failed = sorted(reason for reason, count in one.failures.counts.items() if count > failures.get(reason, 0))
         record, held = one.state.in_force, one.state.held
         serial = record.serial if record else 0
         if failed:

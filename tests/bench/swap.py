@@ -120,7 +120,7 @@ async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
     running = service.Service(site.config, config)
     serving = asyncio.create_task(running.run())
     one = running._custody.feed["demo"]
-    await asyncio.to_thread(wait_for, lambda: one.state.in_force and not one.unproved, "the list to be proved")
+    await asyncio.to_thread(wait_for, lambda: one.state.in_force and not one.prover.is_due(), "the list to be proved")
     views = images(poll.keys_of(config).digest)
     running._in_force.put_in_force("demo", views[0])
     await asyncio.to_thread(exchange, site.dns, query_for(ALWAYS))

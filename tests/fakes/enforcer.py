@@ -91,6 +91,7 @@ class Enforcer:
             lift=self.lift,
             take_out=self.take_out,
             prove=self.prove,
+            follow=self.follow,
         )
         return poll.Feed(self.config, self.keys, hooks, now=self._clock)
 
@@ -103,7 +104,7 @@ class Enforcer:
 
     @property
     def failures(self) -> dict[str, int]:
-        return self.list.failures
+        return self.list.failures.counts
 
     def restarted(self) -> None:
         """Stop, start, recover."""
@@ -153,6 +154,9 @@ class Enforcer:
         """Ask the sockets, of which `wrong` answer wrongly and `silent` not at all."""
         self.proofs += 1
         return Proof(sockets=2, questions=6, wrong=self.wrong, silent=self.silent)
+
+    def follow(self, list_id: str, released: Iterable[tuple[int, bytes]]) -> None:
+        """Take the names that a compile host has released; only a node has one."""
 
     def lift(self, list_id: str) -> None:
         self.view = None

@@ -1,6 +1,7 @@
 """A compile host and a node in one process: the feed's side of both, with a folder between them."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from resolver.config import config
-from resolver.feed import poll
 from resolver.feed.fleet import Publisher
 from resolver.feed.release import Covered, Release, Releases
 from resolver.signed import statement
@@ -110,10 +110,8 @@ class Node(Enforcer):
         state = replace(found.state, keys=str(self.keys_folder))
         return replace(found, lists=(replace(one, source=source),), state=state)
 
-    def started(self) -> poll.Feed:
-        feed = super().started()
-        feed["demo"].follow = lambda list_id, released: self.released.update({list_id: list(released)})  # type: ignore[attr-defined]  # its source is an image
-        return feed
+    def follow(self, list_id: str, released: Iterable[tuple[int, bytes]]) -> None:
+        self.released[list_id] = list(released)
 
 
 def pair(folder: Path, authority: Any, settings: str = "", **node: Any) -> tuple[CompileHost, Node]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from resolver.feed import audit, store, update
+from resolver.feed import activate, audit, store
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 
@@ -27,11 +27,11 @@ STEPS: dict[str, tuple[type, str, int]] = {
     "image compiled": (store.Store, "fsync_image", 7),
     "image named": (store.Store, "rename_image", 7),
     "folder on disk": (store.Store, "fsync_folder", 7),
-    "tested": (update.ListUpdate, "_tested", 7),
+    "tested": (activate.Activation, "_tested", 7),
     "audited": (audit.Audit, "append", 7),
     "floor raised": (store.Store, "write_floor", 8),
     "state written": (store.Store, "write_state", 8),
-    "swapped": (update.ListUpdate, "_swap", 8),
+    "swapped": (activate.Activation, "_swap", 8),
     "cleaned": (store.Store, "clean", 8),
 }
 CASES = [(step, when) for step in STEPS for when in ("before", "after")]

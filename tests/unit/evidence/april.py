@@ -142,7 +142,7 @@ def write_log(log: Audit) -> None:
     say("04-12 09:00", Event.HELD, 13, audit_details.held(("growth", "refused"), at("04-12 08:00")))
     say("04-12 21:00", Event.APPROVED, 13, signed("approve", ANNA))
     say("04-13 07:00", Event.APPROVED, 13, signed("approve", BEN))
-    say("04-13 07:00", Event.RELEASED, 13)
+    say("04-13 07:00", Event.ACCEPTED_HELD, 13)
     say("04-13 07:00", Event.IN_FORCE, 13, audit_details.issued(at("04-12 08:00")))
     say("04-13 20:00", Event.SUSPENDED, 13)
     say("04-14 09:00", Event.APPROVED, 13, signed("resume", ANNA))
@@ -168,9 +168,9 @@ def write_log(log: Audit) -> None:
     say("04-25 18:00", Event.ROLLBACK_CONFIRMED, 12, signed("rollback", BEN))
     say("04-28 09:00", Event.HELD, 5, audit_details.held(("shrink",), at("04-28 08:00")), "second")
     say("04-30 20:00", Event.HELD, 15, audit_details.held(("growth",), at("04-30 19:00")))
-    say("05-01 08:00", Event.RELEASED, 15)
+    say("05-01 08:00", Event.ACCEPTED_HELD, 15)
     say("05-01 08:00", Event.IN_FORCE, 15, audit_details.issued(at("04-30 19:00")))
-    say("05-02 08:00", Event.RELEASED, 5, "", "second")
+    say("05-02 08:00", Event.ACCEPTED_HELD, 5, "", "second")
     say("05-02 08:00", Event.IN_FORCE, 5, audit_details.issued(at("04-28 08:00")), "second")
 
 

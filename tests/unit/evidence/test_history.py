@@ -90,7 +90,7 @@ def test_what_was_held_says_who_released_it() -> None:
         held(DAY, 2, DAY - HOUR),
         approved(DAY + 1, 2, "anna"),
         approved(DAY + 2, 2, "ben"),
-        line(DAY + 3, Event.RELEASED, 2),
+        line(DAY + 3, Event.ACCEPTED_HELD, 2),
         in_force(DAY + 4, 2, DAY - HOUR),
     )
     (hold,) = found.holds
@@ -239,7 +239,7 @@ def test_replaced_keys_are_counted_and_what_says_nothing_is_passed_over() -> Non
     found, _ = told(
         line(DAY, Event.FLOOR_RESET, 1, "targets keys replaced"),
         line(DAY, Event.APPROVED, 1, "of another form"),
-        line(DAY, Event.RELEASED, 1),
+        line(DAY, Event.ACCEPTED_HELD, 1),
         line(DAY, Event.RELEASED_NAME, 1, "of another form"),
     )
     assert found == Course(keys_replaced=1)

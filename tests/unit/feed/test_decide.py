@@ -190,8 +190,8 @@ async def test_one_goes_back_at_once_and_another_confirms(resolver: Enforcer, ca
     later = time.time() + approve.CONFIRM_S
     resolver.now = lambda: later
     with caplog.at_level(logging.WARNING):
-        resolver.list.look_at_dates()
-        resolver.list.look_at_dates()
+        resolver.list.look_at_clocks()
+        resolver.list.look_at_clocks()
     assert caplog.text.count("nobody has confirmed the rollback to serial 7") == 1
     found = await sign(resolver, Action.ROLLBACK, 7, "ben")
     assert (found.confirmed, found.done, resolver.enforced) == (True, False, 7)

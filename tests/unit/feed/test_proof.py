@@ -9,6 +9,7 @@ import pytest
 
 from resolver.feed import audit
 from resolver.feed.approve import Refused
+from resolver.feed.enforced import Stage
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.proof import PAUSE_S
 from resolver.signed import statement
@@ -47,7 +48,7 @@ async def test_a_receipt_comes_after_the_proof(resolver: Enforcer) -> None:
     await resolver.list.poll()
     assert resolver.enforced == 7
     assert receipts(resolver) == {}
-    assert (resolver.list.unproved, resolver.list.selftest_passed, resolver.failures) == (True, False, {})
+    assert (resolver.list.enforced.proof, resolver.list.prover.passed, resolver.failures) == (Stage.SILENT, False, {})
     resolver.silent = 0
     await resolver.list.prove()
     assert receipts(resolver) == {}, "not before its turn"
@@ -58,8 +59,8 @@ async def test_a_receipt_comes_after_the_proof(resolver: Enforcer) -> None:
     assert (said["serial"], said["entries"], said["enforced"]) == (7, 3, True)
     assert "2 sockets (6 questions)" in said["tested"]
     assert "4 digests" in said["tested"], "three names and the synthetic one"
-    assert (resolver.list.unproved, resolver.list.selftest_passed) == (False, True)
-    assert resolver.list.receipt_at == said["at"]
+    assert (resolver.list.enforced.proof, resolver.list.prover.passed) == (Stage.PROVED, True)
+    assert resolver.list.prover.receipt_at == said["at"]
     assert said["audit_head"] == {"number": 1, "hash": audit.verify(resolver.folder / "audit.log")[1]}
 
 
@@ -70,18 +71,18 @@ async def test_a_wrong_answer_takes_back_what_came_in_force(resolver: Enforcer, 
     await resolver.list.poll()
     assert resolver.events == [7, 8, 7]
     assert resolver.failures == {"selftest": 1}
-    assert not resolver.list.selftest_passed
+    assert not resolver.list.prover.passed
     assert events(resolver)[-2:] == ["quarantined", "gone_back"]
     assert list(receipts(resolver)) == ["demo-7-1"]
     resolver.wrong = 0
     await resolver.list.prove()
     assert list(receipts(resolver)) == ["demo-7-1", "demo-7-1-2"], "it says what is in force now"
-    assert not resolver.list.selftest_passed, "the last list that came did not pass"
+    assert not resolver.list.prover.passed, "the last list that came did not pass"
     await resolver.list.poll()
     assert resolver.failures == {"selftest": 1, "quarantined": 1}
     authority.publish(names(5), 9)
     await resolver.list.poll()
-    assert resolver.list.selftest_passed
+    assert resolver.list.prover.passed
 
 
 async def test_the_first_list_that_answers_wrongly_leaves_none(resolver: Enforcer) -> None:
@@ -97,7 +98,7 @@ async def test_what_was_recovered_is_proved_once_and_stays_whatever_comes(resolv
     await resolver.list.poll()
     proofs = resolver.proofs
     resolver.restarted()
-    assert resolver.list.receipt_at > 0
+    assert resolver.list.prover.receipt_at > 0
     await resolver.list.prove()
     await resolver.list.prove()
     assert resolver.proofs == proofs + 1
@@ -168,7 +169,7 @@ async def test_a_list_without_a_say_is_told_as_one(resolver: Enforcer, authority
     await resolver.list.poll()
     authority.publish(b"", 8, withdrawn=True)
     await resolver.list.poll()
-    await resolver.list.release_held()
+    await resolver.list.accept_held()
     said = receipts(resolver)["demo-8-2"]
     assert (said["withdrawn"], said["enforced"]) == (True, False)
     assert said["tested"] == "nothing was asked: the list is not enforced on this host"
@@ -205,7 +206,7 @@ async def test_clocks_that_run_out_are_told_once(
     authority.publish(names(4), 8)
     await resolver.list.poll()
     due = resolver.feed.facts()[0].deadline
-    issued = resolver.list.newest[0]
+    issued = resolver.list.shown.newest[0]
     assert due == issued + 24 * 3600
     resolver.list.look_at_clocks()
     assert "deadline" not in caplog.text
@@ -252,7 +253,7 @@ async def test_what_is_held_is_compiled_anew_once_entries_are_suspended(
 
 
 @pytest.mark.parametrize("count", [5, 2000], ids=["in_force", "held"])
-@pytest.mark.parametrize("when", ["_open_image", "_keep_files", "_write_down"])
+@pytest.mark.parametrize("when", ["_open_image", "keep_files", "_write_down"])
 async def test_what_is_suspended_while_a_list_is_on_its_way_stays_out_of_it(
     count: int, when: str, resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +261,8 @@ async def test_what_is_suspended_while_a_list_is_on_its_way_stays_out_of_it(
     authority.publish(names(4), 8)
     await resolver.list.poll()
     authority.publish(names(count), 9)
-    real, left = getattr(resolver.list, when), [1]
+    owner = {"_open_image": resolver.list.step, "keep_files": resolver.list.store}.get(when, resolver.list.activation)
+    real, left = getattr(owner, when), [1]
 
     def step(*args: Any) -> Any:
         # Of what is held nothing is written down until it is approved.
@@ -268,11 +270,11 @@ async def test_what_is_suspended_while_a_list_is_on_its_way_stays_out_of_it(
             resolver.list.suspend()
         return real(*args)
 
-    monkeypatch.setattr(resolver.list, when, step)
+    monkeypatch.setattr(owner, when, step)
     await resolver.list.poll()
     if resolver.list.state.held is not None:
         with suppress(Refused):
-            await resolver.list.release_held()
+            await resolver.list.accept_held()
     if left or (resolver.list.state.held is None and resolver.list.state.in_force.serial == 8):
         await resolver.list.poll()
     assert resolver.suspended
@@ -329,7 +331,7 @@ async def test_a_renewal_that_fails_takes_nothing_out(fault: str, resolver: Enfo
     assert (resolver.enforced, resolver.list.state.quarantined) == (7, ())
     assert resolver.failures == {"swap" if fault == "swap" else "selftest": 1}
     await resolver.list.poll()
-    assert resolver.list.enforced == resolver.list.state.in_force.generation
+    assert resolver.list.activation.has_taken(resolver.list.state.in_force)
     resolver.restarted()
     assert resolver.enforced == 7
 

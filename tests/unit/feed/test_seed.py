@@ -37,7 +37,7 @@ async def test_a_fresh_node_starts_from_it_and_it_is_the_floor(authority: Author
     assert node.enforced == 7
     assert node.list.floor is not None
     assert node.list.floor.record.serial == 7
-    assert node.list.fresh_until == host.said()["fresh_until"]
+    assert node.list.shown.fresh_until == host.said()["fresh_until"]
     (tmp_path / "fleet" / "demo.json").unlink()
     node.restarted()
     assert (node.enforced, node.failures) == (7, {})

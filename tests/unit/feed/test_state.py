@@ -172,14 +172,14 @@ def test_a_start_without_a_floor_believes_no_state() -> None:
 
 @pytest.mark.parametrize(("expires", "ends"), [(None, 1100), (1050, 1050), (2000, 1100)])
 def test_the_deadline_is_the_earlier_of_both(expires: int | None, ends: int) -> None:
-    assert state.deadline(record(expires=expires), 100) == ends
+    assert state.hard_limit_at(record(expires=expires), 100) == ends
 
 
 def test_without_an_issue_date_the_limit_counts_from_what_is_known() -> None:
     unsaid = record(issued=0, since=500)
-    assert state.deadline(unsaid, 100) == 600
-    assert state.deadline(replace(unsaid, expires=550), 100) == 550
-    assert state.deadline(replace(unsaid, confirmed=700), 100) == 800
+    assert state.hard_limit_at(unsaid, 100) == 600
+    assert state.hard_limit_at(replace(unsaid, expires=550), 100) == 550
+    assert state.hard_limit_at(replace(unsaid, confirmed=700), 100) == 800
 
 
 def test_an_issue_date_that_is_not_said_is_not_compared() -> None:
@@ -210,7 +210,7 @@ def test_of_a_withdrawn_list_nothing_is_suspended() -> None:
 def test_the_laws_time_runs_for_the_newest_list_that_is_not_in_force(
     held: Held | None, newest: tuple[int, tuple[int, str]] | None, due: int
 ) -> None:
-    assert state.due_at(replace(IN_FORCE, held=held), newest, 60.9) == due
+    assert state.due_by(replace(IN_FORCE, held=held), newest, 60.9) == due
 
 
 def test_lines_are_named_as_the_image_they_belong_to() -> None:

@@ -79,7 +79,7 @@ async def test_growth_is_held_over_a_restart_and_released(
     assert resolver.enforced == 7
     await resolver.list.poll()
     assert resolver.feed.facts()[0].held
-    await resolver.list.release_held()
+    await resolver.list.accept_held()
     assert resolver.enforced == 8
     assert not resolver.feed.facts()[0].held
     resolver.restarted()
@@ -110,7 +110,7 @@ async def test_a_later_list_takes_the_place_of_the_held_one(authority: Authority
 async def test_a_renewal_moves_the_dates_and_asks_no_guard(authority: Authority, tmp_path: Path) -> None:
     resolver = begun(authority, tmp_path, "[list.guard]\nexpect_entries = [1, 999]\n")
     await resolver.list.poll()
-    await resolver.list.release_held()
+    await resolver.list.accept_held()
     authority.publish(names(1000), 7, expires=2**33)
     await resolver.list.poll()
     assert resolver.list.state.in_force.expires == 2**33
@@ -127,7 +127,7 @@ async def test_a_withdrawal_is_held_then_lifts_and_a_new_list_comes_back(
     await resolver.list.poll()
     assert resolver.enforced == 7
     assert resolver.list.state.held.reasons == ("withdrawn",)
-    await resolver.list.release_held()
+    await resolver.list.accept_held()
     assert resolver.enforced == "lifted"
     resolver.restarted()
     assert resolver.enforced == "lifted"
@@ -322,7 +322,7 @@ async def test_names_that_are_new_are_marked_against_the_list_in_force(
 
 async def test_nothing_held_is_nothing_released(authority: Authority, tmp_path: Path) -> None:
     resolver = begun(authority, tmp_path)
-    await resolver.list.release_held()
+    await resolver.list.accept_held()
     assert resolver.enforced == "no list"
     (tmp_path / "authority/metadata/timestamp.json").unlink()
     with pytest.raises(UpdateFailed, match="unreachable"):
@@ -355,16 +355,16 @@ async def test_it_is_known_since_when_and_why_polls_fail(authority: Authority, t
     resolver = Enforcer(authority, tmp_path / "state")
     resolver.feed.recover()
     await resolver.list.poll()
-    assert (resolver.list.failing_since, resolver.list.failing) == (0, {})
+    assert (resolver.list.failures.since, resolver.list.failures.recent) == (0, {})
     served, started = authority.copy(), resolver.now()
     authority.tamper("timestamp")
     for later in (10, 20):
         resolver.now = lambda later=later: started + later
         await resolver.list.poll()
-    assert resolver.list.failing_since == int(started + 10)
-    (reason,) = resolver.list.failing
-    assert resolver.list.failing == {reason: 2} == resolver.failures
+    assert resolver.list.failures.since == int(started + 10)
+    (reason,) = resolver.list.failures.recent
+    assert resolver.list.failures.recent == {reason: 2} == resolver.failures
     authority.put_back(served)
     await resolver.list.poll()
-    assert (resolver.list.failing_since, resolver.list.failing) == (0, {})
+    assert (resolver.list.failures.since, resolver.list.failures.recent) == (0, {})
     assert resolver.failures == {reason: 2}

@@ -68,7 +68,7 @@ async def test_it_follows_forward_back_and_a_withdrawal(both: tuple[CompileHost,
     await host.publish()
     await node.list.poll()
     assert node.enforced == 7, "held where it was compiled"
-    await host.list.release_held()
+    await host.list.accept_held()
     host.publisher.publish()
     await node.list.poll()
     assert node.enforced == "lifted"
@@ -86,7 +86,7 @@ async def test_what_is_held_where_it_is_compiled_does_not_come(
     await host.publish()
     await node.list.poll()
     assert node.enforced == 7
-    await host.list.release_held()
+    await host.list.accept_held()
     host.publisher.publish()
     await node.list.poll()
     assert node.enforced == 8
@@ -171,7 +171,7 @@ async def test_a_statement_that_gets_old_is_a_failure_and_keeps_the_list(both: t
     await node.list.poll()
     assert (node.enforced, node.failures) == (7, {"frozen": 1})
     assert node.list.last_success == success
-    assert node.list.fresh_until == said["fresh_until"]
+    assert node.list.shown.fresh_until == said["fresh_until"]
 
 
 async def test_releases_of_the_compile_host_are_followed(both: tuple[CompileHost, Node]) -> None:
@@ -410,8 +410,8 @@ async def test_numbers_that_begin_anew_take_no_image_away(
 ) -> None:
     host, node = both
     first = node.list.state.in_force
-    host.list.state = host.list.state.__class__()
-    host.list.floor = None
+    host.list.journal.state = host.list.state.__class__()
+    host.list.journal.floor = None
     authority.publish(names(1001), 8)
     await host.publish()
 

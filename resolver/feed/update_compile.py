@@ -1,0 +1,217 @@
+"""The step of a list that is compiled on this host: fetch, compare, compile, then have the guard look at it.
+
+Rules:
+- Nothing is fetched that is in force or held already, unless its image cannot be used here.
+- Compile comes before the guard's hold: what waits is a sealed image, not names.
+"""
+
+import asyncio
+import logging
+import os
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from resolver.feed import guard, processes, state
+from resolver.feed.activate import Activation
+from resolver.feed.coming import Coming, Shown, Take
+from resolver.feed.enforced import Nothing
+from resolver.feed.messages import Facts
+from resolver.feed.processes import Handles, Known, UpdateFailed, memory_file
+from resolver.feed.reasons import Reason
+from resolver.feed.state import Record
+
+CONFIRM_SECONDS: Final = 3600
+"""Least time between two writes of the state for a source without dates that only confirms its list."""
+
+_log: Final = logging.getLogger("resolver.feed")
+
+
+class CopyHandles(NamedTuple):
+    """Descriptors of a zone's sealed copy, of its key, and of a file for the next copy; -1 for none."""
+
+    copy: int = -1
+    key: int = -1
+    output: int = -1
+
+
+NO_COPIES: Final = CopyHandles()
+
+
+class CompileStep:
+    """Fetches, compiles and guards one list, and notes in `shown` what the source has shown."""
+
+    def __init__(self, activation: Activation, shown: Shown) -> None:
+        self._activation = activation
+        self._journal = activation.journal
+        self._list = activation.list
+        self._host = activation.host
+        self._shown = shown
+
+    def recover(self) -> None:
+        """Do nothing: whatever a start needs is in the state."""
+
+    async def update(self, take: Take, copies: CopyHandles = NO_COPIES) -> None:
+        """Fetch, and have `take` put in force or hold what is due; UpdateFailed if a step refuses it."""
+        made_in = self._journal.state
+        handle = memory_file("list")
+        try:
+            facts, fetched = await self._fetch(handle, copies)
+            if not self._is_due(facts):
+                await asyncio.to_thread(self._confirm, facts)
+                return
+            record = await self._compile(facts, handle) if fetched else self._withdrawal(facts)
+        finally:
+            os.close(handle)
+        await take(Coming(record=record, made_in=made_in, reasons=self._holds(record)))
+
+    # The steps.
+
+    async def _fetch(self, handle: int, copies: CopyHandles) -> tuple[Facts, bool]:
+        journal, source, refused = self._journal, self._list.source, []
+
+        def wanted(facts: Facts) -> bool:
+            reason = state.refusal(
+                facts,
+                journal.state,
+                journal.floor,
+                list_id=self._list.id,
+                minimum=source.minimum_serial,
+                now=self._host.now(),
+            )
+            refused.append(reason)
+            if reason in (None, Reason.QUARANTINED):
+                self._shown.newest = facts.custom.issued, (facts.custom.serial, facts.digest)
+            return reason is None and self._is_due(facts) and not facts.custom.withdrawn
+
+        facts, fetched = await processes.fetch_list(self._list, self._known(copies), handle, wanted)
+        if refused[0] is not None:
+            raise UpdateFailed(refused[0])
+        self._shown.fresh_until = facts.fresh_until
+        if fetched and facts.difference:
+            _log.info("list %s: serial %d received as a difference (IXFR)", self._list.id, facts.custom.serial)
+        return facts, fetched
+
+    def _known(self, copies: CopyHandles) -> Known:
+        newest = self._journal.newest
+        return Known(
+            metadata=self._journal.store.metadata,
+            resolvers=self._host.resolvers,
+            serial=newest.serial if newest else 0,
+            issued=newest.issued if newest else 0,
+            digest=newest.digest if newest else "",
+            targets_keys=newest.targets_keys if newest else "",
+            copy=copies.copy,
+            copy_key=copies.key,
+            copy_output=copies.output,
+        )
+
+    def _is_due(self, facts: Facts) -> bool:
+        found = self._journal.state
+        if found.held is not None and self._made_here(found.held.record) and not state.due(facts, found.held.record):
+            return False
+        return isinstance(self._activation.enforced, Nothing) or state.due(facts, found.in_force)
+
+    def _confirm(self, facts: Facts) -> None:
+        """Note that a source without dates has confirmed its list: its hard limit counts from now."""
+        journal, now, said = self._journal, int(self._host.now()), (facts.custom.serial, facts.digest)
+        with journal.changing:
+            record = journal.state.in_force
+            if self._list.source.kind != "zone" or record is None or record.identity != said:
+                return
+            if now - max(record.confirmed, record.issued) >= min(CONFIRM_SECONDS, self._list.limit / 4):
+                journal.write(replace(journal.state, in_force=replace(record, confirmed=now)))
+
+    async def _compile(self, facts: Facts, handle: int) -> Record:
+        record, store = self._withdrawal(facts), self._journal.store
+        found = self._journal.state
+        current = found.in_force
+        keep_new = current is not None and (found.suspended or current.identity == record.identity)
+        output, part = store.open_part()
+        lines, lines_part = store.open_part()
+        previous = self._open_image()
+        try:
+            compiled = await processes.compile_image(
+                facts,
+                Handles(handle, output, previous, lines),
+                self._host.keys,
+                self._list,
+                generation=record.generation,
+                keep_new=keep_new,
+                approved=current is not None and current.approved,
+            )
+            record = replace(record, image=f"{record.generation}.image")
+            await asyncio.to_thread(store.keep_files, (part, lines_part), (record.image, record.lines))
+        finally:
+            for path, opened in ((part, output), (lines_part, lines), (None, previous)):
+                if path is not None:
+                    path.unlink(missing_ok=True)
+                if opened >= 0:
+                    os.close(opened)
+        return replace(
+            record,
+            entries=compiled.entries,
+            refused=compiled.refused,
+            refused_lines=compiled.refused_lines,
+            set_aside=compiled.set_aside,
+            set_aside_lines=compiled.set_aside_lines,
+            exceptions=compiled.exceptions,
+            approved=current is not None
+            and current.approved
+            and current.identity == record.identity
+            # Only the first line numbers are kept: how many lines there are is part of what was approved.
+            and (current.set_aside, current.set_aside_lines) == (compiled.set_aside, compiled.set_aside_lines),
+        )
+
+    def _open_image(self) -> int:
+        """A descriptor of the image in force or lifted, by which new names are marked; -1 for none."""
+        record = self._journal.state.in_force
+        if record is None or not record.image or not self._made_here(record):
+            return -1
+        try:
+            return os.open(self._journal.store.folder / record.image, os.O_RDONLY)
+        except OSError:
+            return -1
+
+    def _made_here(self, record: Record) -> bool:
+        """Whether an image was made with this host's digest key and under its rules for reserved names."""
+        return record.digest_key == self._host.keys.digest_id and record.demonstration is self._list.demonstration
+
+    def _withdrawal(self, facts: Facts) -> Record:
+        """The record of a list without an image."""
+        found, floor = self._journal.state, self._journal.floor
+        return Record(
+            serial=facts.custom.serial,
+            digest=facts.digest,
+            issued=facts.custom.issued,
+            expires=facts.custom.expires,
+            withdrawn=facts.custom.withdrawn,
+            announced=facts.custom.entries,
+            entries=0,
+            refused={},
+            refused_lines={},
+            image="",
+            # Past the floor's as well: its image must last if the state could not be written after it.
+            generation=max(found.generation, floor.record.generation if floor else 0) + 1,
+            digest_key=self._host.keys.digest_id,
+            demonstration=self._list.demonstration,
+            targets_keys=facts.targets_keys,
+            pinned=facts.pinned,
+            root_version=facts.root_version,
+        )
+
+    def _holds(self, record: Record) -> tuple[str, ...]:
+        current = self._journal.state.in_force
+        if current is not None and current.digest == record.digest and current.withdrawn is record.withdrawn:
+            return ()  # a renewal: these very names are in force
+        counts = guard.Counts(
+            entries=record.entries,
+            refused=sum(record.refused.values()),
+            announced=record.announced,
+            withdrawn=record.withdrawn,
+            set_aside=sum(record.set_aside.values()),
+            exceptions=record.exceptions,
+        )
+        previous = None if current is None or current.withdrawn else current.entries
+        spared = current.exceptions if current is not None else 0
+        return tuple(reason.value for reason in guard.holds(counts, previous, self._list.guard, spared))
