@@ -1,15 +1,15 @@
-"""Decisions of persons: what is to be signed, whose signature it is, and when there are enough of them.
+"""Count the signatures of persons: what they sign, whose signature it is, and when there are enough.
 
 Rules:
 - A statement is one line of compact JSON, {"action","list","serial","digest","expiry"} in this order, and a line feed.
-  Its expiry is the midnight (UTC) after the next day: nothing need be remembered to know the statements that hold.
+  Its expiry is the midnight (UTC) after the next day, so that the statements that hold follow from the clock.
 - What is to be signed follows from the state: `approve` names the list held, `approve-set-aside` and `resume` the list
-  in force, `rollback` the serial that comes back and the digest of the list that goes, which never returns: no
+  in force, `rollback` the serial that comes back and the digest of the list that goes. That list never returns: no
   signature serves a second time.
-- Approving and resuming take two signatures, going back takes one; another's confirms it. Two count only from
-  different persons and different keys.
+- Approving and resuming take two signatures. A rollback takes one, and another person's confirms it. Two signatures
+  count only from different persons and different keys.
 - A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`), and only ssh-keygen says whose it is: by a file
-  of allowed signers that nobody but its owner can write, with one person to a line. Who calls, root too, is nobody.
+  of allowed signers that only its owner can write, with one person to a line. The caller, even root, counts for nothing.
 """
 
 import asyncio
@@ -36,25 +36,25 @@ MAX_SAID_BYTES: Final = 65536
 VERIFY_S: Final = 10.0
 DAY_S: Final = 86400
 CONFIRM_S: Final = DAY_S
-"""Within this time another person has to confirm a rollback."""
+"""Time in which another person has to confirm a rollback, in seconds."""
 _PROGRAMS: Final = "/usr/bin:/bin:/usr/local/bin"
 _GOOD: Final = re.compile(rb"Good \S+ signature for .+ with \S+ key (SHA256:\S+)\s*")
 _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
 
 
 class Refused(Exception):
-    """A decision that does not count; the text says why, and is for who asked."""
+    """A decision that does not count; the text says why, for the person who asked."""
 
 
 class Subject(NamedTuple):
-    """What a decision is about."""
+    """The list that a decision is about."""
 
     serial: int
     digest: str
 
 
 class Signer(NamedTuple):
-    """Whose signature it is: the person as the allowed signers call them, the key's fingerprint, the statement's
+    """A person who has signed: the name in the file of allowed signers, the key's fingerprint, and the statement's
     expiry in unix seconds."""
 
     principal: str
@@ -63,13 +63,13 @@ class Signer(NamedTuple):
 
 
 def expiries(now: float) -> tuple[int, int]:
-    """When the statements of today and of yesterday end, in unix seconds; neither has ended."""
+    """Return when the statements of today and of yesterday end, in unix seconds; neither has ended."""
     midnight = int(now) // DAY_S * DAY_S
     return midnight + 2 * DAY_S, midnight + DAY_S
 
 
 def statement(action: Action, list_id: str, subject: Subject, expiry: int) -> bytes:
-    """The bytes to sign."""
+    """Return the bytes to sign."""
     return (
         msgspec.json.encode(
             {
@@ -85,12 +85,12 @@ def statement(action: Action, list_id: str, subject: Subject, expiry: int) -> by
 
 
 def statements(action: Action, list_id: str, subject: Subject, now: float) -> dict[int, bytes]:
-    """The statements that hold now, by their expiry."""
+    """Return the statements that hold now, by their expiry."""
     return {expiry: statement(action, list_id, subject, expiry) for expiry in expiries(now)}
 
 
 def unconfirmed(state: State) -> Approval | None:
-    """The rollback that nobody else has confirmed yet."""
+    """Return the rollback that no other person has confirmed yet, if any."""
     if state.in_force is None or state.gone_back_to != state.in_force.identity:
         return None
     found = [one for one in state.approvals if one.action == Action.ROLLBACK and one.serial == state.in_force.serial]
@@ -98,7 +98,7 @@ def unconfirmed(state: State) -> Approval | None:
 
 
 def resumed(state: State) -> bool:
-    """Whether persons have decided that all of the list in force counts: the breaker is not to overrule them."""
+    """Return whether persons have resumed the list in force: the breaker does not overrule them."""
     record = state.in_force
     return record is not None and any(
         one.used and (one.action, one.serial, one.digest) == (Action.RESUME, *record.identity)
@@ -107,7 +107,7 @@ def resumed(state: State) -> bool:
 
 
 def subject(state: State, action: Action) -> Subject:
-    """What a statement of `action` names now; Refused where there is nothing to decide."""
+    """Return what a statement of `action` names now; Refused if there is nothing to decide."""
     record = state.in_force
     match action:
         case Action.APPROVE:
@@ -137,7 +137,7 @@ def subject(state: State, action: Action) -> Subject:
 
 
 def kept(state: State, now: float) -> State:
-    """The state without the approvals that can count for nothing any more: expired, or of what is no longer there."""
+    """Return the state without approvals that no longer count: expired, or of a list that is gone."""
     rest = tuple(one for one in state.approvals if _counts(state, one, now))
     return state if rest == state.approvals else replace(state, approvals=rest)
 
@@ -157,15 +157,15 @@ def _counts(state: State, one: Approval, now: float) -> bool:
 
 
 def waiting(state: State, action: Action, about: Subject) -> tuple[Approval, ...]:
-    """The approvals that count for a decision that is not carried out."""
+    """Return the approvals that count for a decision that is not carried out."""
     return tuple(
         one for one in state.approvals if (one.action, one.serial, one.digest) == (action, *about) and not one.used
     )
 
 
 def add(state: State, action: Action, about: Subject, signer: Signer, now: float) -> State:
-    """The state with one more approval; the same state where this person's counts already and no other is missing.
-    Refused where it adds nothing: a person or a key that has signed, or a signature that has served."""
+    """Return the state with one more approval; the same state if this person's counts already and none is missing.
+    Refused if it adds nothing: a person or a key that has signed, or a signature that has served."""
     for one in state.approvals:
         if (one.action, one.serial, one.digest) != (action, *about):
             continue
@@ -193,12 +193,12 @@ def add(state: State, action: Action, about: Subject, signer: Signer, now: float
 
 
 def missing(state: State, action: Action, about: Subject) -> int:
-    """How many signatures are still needed."""
+    """Return how many signatures are still needed."""
     return max(0, NEEDED[action] - len(waiting(state, action, about)))
 
 
 def used(state: State, action: Action, about: Subject) -> State:
-    """The state in which the approvals of a decision have served, and cannot again."""
+    """Return the state in which the approvals of a decision have served, and cannot serve again."""
     served = set(waiting(state, action, about))
     return replace(
         state, approvals=tuple(replace(one, used=True) if one in served else one for one in state.approvals)
@@ -209,7 +209,7 @@ def used(state: State, action: Action, about: Subject) -> State:
 
 
 async def signer_of(signature: bytes, held: Mapping[int, bytes], approvers: Path) -> Signer:
-    """Who has signed one of the statements (by their expiry); Refused where nobody who may did."""
+    """Return who has signed one of the statements (by their expiry); Refused if no allowed signer has."""
     if len(signature) > MAX_SIGNATURE_BYTES or not signature.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         raise Refused("not a signature of ssh-keygen -Y sign")
     program = shutil.which("ssh-keygen", path=_PROGRAMS)
@@ -243,7 +243,7 @@ async def signer_of(signature: bytes, held: Mapping[int, bytes], approvers: Path
 
 
 def _signers(path: Path) -> bytes:
-    """The allowed signers; Refused where another than their owner could have written them."""
+    """The file of allowed signers; Refused if anyone but its owner could have written it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
@@ -264,9 +264,9 @@ def _signers(path: Path) -> bytes:
 async def _run(
     program: str, step: str, files: tuple[int, int], *words: str, data: bytes = b""
 ) -> tuple[int, bytes, bytes]:
-    """Status, stdout and stderr of ssh-keygen; it finds signature and signers by descriptor and knows nothing else."""
+    """Status, stdout and stderr of ssh-keygen, which gets signature and signers by descriptor and nothing else."""
     signature, signers = (f"/proc/self/fd/{handle}" for handle in files)
-    # A file, no pipe: a program that ends without reading it breaks nothing.
+    # A file, not a pipe: a program that ends without reading it breaks nothing.
     typed = memory_file("statement", data)
     try:
         child = await _started(program, step, signature, signers, *words, typed=typed, files=files)

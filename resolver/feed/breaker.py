@@ -1,12 +1,12 @@
-"""When do entries that are new in a list block too many? Time and counts are handed in; nothing is kept but numbers.
+"""Decide when new entries of a list block too many. Time and counts are arguments; only numbers are kept.
 
 Rules:
-- Looked at is the running minute: distinct client prefixes (/32, /56) that new entries block, against the prefixes that
-  were seen at all.
-- Too many is more than all of: SHARE of those seen, TIMES last week's median minute, FLOOR. Until a week is known the
+- It compares, in the running minute, the distinct client prefixes (/32, /56) that new entries block with all prefixes
+  seen.
+- Too many is more than each of: SHARE of those seen, TIMES last week's median minute, FLOOR. Until a week is known the
   median is left out.
-- The floor keeps a household from tripping it, and from being seen in it.
-- It is calm again after CALM_MINUTES in a row within these bounds.
+- A single household never trips it, and never shows in it: FLOOR is above that.
+- It closes after CALM_MINUTES in a row within these bounds.
 """
 
 from array import array
@@ -22,7 +22,7 @@ _MINUTE_S: Final = 60
 
 
 class Seen:
-    """How many prefixes were seen in the running minute, over tables that are replaced within it."""
+    """Counts the prefixes seen in the running minute, over tables that are replaced within it."""
 
     def __init__(self) -> None:
         self._minute = -1
@@ -31,7 +31,7 @@ class Seen:
         self._table: object = None
 
     def count(self, table: object, minute: int, prefixes: int) -> int:
-        """The prefixes of `minute` in all, where `table` counts them now."""
+        """Return all prefixes of `minute`, of which `table` has counted so many."""
         if minute != self._minute:
             self._minute, self._before, self._last = minute, 0, 0
         elif table is not self._table:
@@ -58,7 +58,7 @@ class Breaker:
         self.usual: float | None = None
 
     def look(self, total: int, seen: int, now_s: float) -> bool:
-        """Whether the running minute is past its bounds, for the first time.
+        """Return whether the running minute is past its bounds, for the first time.
 
         total: prefixes blocked by new entries since the start; seen: prefixes in the running minute.
         """
@@ -78,7 +78,7 @@ class Breaker:
         return max(FLOOR, SHARE * seen, TIMES * (self.usual or 0))
 
     def _turn(self, minute: int) -> None:
-        """Note the minute that ended, and those in which nobody looked."""
+        """Note the minute that ended, and those without a look."""
         self._calm = 0 if self._surged else self._calm + minute - self._minute
         if self._calm >= CALM_MINUTES:
             self.open = False

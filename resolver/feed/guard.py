@@ -1,13 +1,13 @@
-"""Rules on a whole list, by counts alone: what they hold waits for a person, and the last good list stays.
+"""Hold a list that is unusual by its counts: it waits for persons, and the last good list stays.
 
 Rules:
-- A change of size is held above the configured share and above 500 names, unless the authority has
-  announced the new number in the signed metadata; refused lines are allowed for.
-- A name that becomes an exception is a name that goes, and no announced number allows for it: it blocks no more, and
-  the number of names is the same.
-- The first list is held outside the expected number of entries; there is nothing to compare it with.
-- Too large a share of refused lines is held: the list is not what was meant.
-- Where the operator says so, one line set aside holds the whole list.
+- A change of size is held above the configured share and above 500 names, unless the authority has announced the new
+  number in the signed metadata; refused lines are allowed for.
+- A name that becomes an exception counts as a name that goes, and no announced number allows for it: it no longer
+  blocks, and the number of names is the same.
+- The first list, which there is nothing to compare with, is held outside the expected number of entries.
+- Too large a share of refused lines holds the list: it is not what the authority meant.
+- If the operator says so, one line set aside holds the whole list.
 - A signed withdrawal is held: an authority's slip must not lift a list unseen.
 """
 
@@ -33,7 +33,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What the guard may know of a list: numbers."""
+    """The numbers of a list, which is all that the guard may know."""
 
     entries: int
     refused: int
@@ -44,8 +44,8 @@ class Counts:
 
 
 def holds(counts: Counts, previous: int | None, rules: Guard, exceptions: int = 0) -> tuple[Hold, ...]:
-    """Why the list is held, if it is; `previous` and `exceptions` are entries and exceptions of the list in force, None
-    for the first."""
+    """Return why the list is held, if it is; `previous` and `exceptions` are entries and exceptions of the list in
+    force, None for the first."""
     if counts.withdrawn:
         return (Hold.WITHDRAWN,)
     found = []

@@ -1,9 +1,9 @@
-"""A seed: the first list of a host whose source has nothing for it yet, as a compile host has published it.
+"""Plant a seed: the first list of a host whose source has nothing for it yet, as a compile host has published it.
 
 Rules:
-- Only where nothing was ever in force here: a seed is never a way back.
-- The image must be sealed with this host's own seal key and made with its digest key, and be the one that the manifest
-  beside it speaks of. For a source of kind image the pinned key must have signed the manifest, too.
+- A host takes a seed only if nothing was ever in force: a seed is never a way back.
+- The image must be sealed with this host's own seal key and made with its digest key, and be the one of the manifest
+  beside it. For a source of kind image the pinned key must have signed the manifest as well.
 - It must be of this list, within its hard limit, not below `minimum_serial`, and no withdrawal.
 - It is tested and put in force as any list, and is the floor from then on.
 """
@@ -23,7 +23,7 @@ from resolver.signed import statement
 
 
 def plant(one: ListUpdate, keys: Keys, now: float) -> None:
-    """Put the seed of a list in force; UpdateFailed or OSError where it cannot be."""
+    """Put the seed of a list in force; UpdateFailed or OSError if that fails."""
     source, path = one.list.source, Path(one.list.source.seed)
     try:
         data = path.read_bytes()
@@ -54,7 +54,7 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
 
 
 def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:
-    """The manifest and the raw key that has signed it: that of `root` where there is one."""
+    """The manifest and the raw key that has signed it: the key of `root` if there is one."""
     try:
         pinned = statement.claimed(data)[1] if root is None else statement.pinned_of(root.read_bytes())
         return manifest.read(data, pinned, Manifest), pinned

@@ -110,7 +110,7 @@ class CompileStep:
         found = self._journal.state
         if found.held is not None and self._made_here(found.held.record) and not state.due(facts, found.held.record):
             return False
-        return isinstance(self._activation.enforced, Nothing) or state.due(facts, found.in_force)
+        return state.due(facts, None if isinstance(self._activation.enforced, Nothing) else found.in_force)
 
     def _confirm(self, facts: Facts) -> None:
         """Note that a source without dates has confirmed its list: its hard limit counts from now."""

@@ -48,9 +48,8 @@ class Feed:
         self.one = SimpleNamespace(
             list=config.lists[0],
             state=State(in_force=kept, held=held, suspended=True),
-            failing_since=1_700_000_200,
-            failing={"timeout": 1},
-            fresh_until=1_700_000_300,
+            failures=SimpleNamespace(since=1_700_000_200, recent={"timeout": 1}),
+            shown=SimpleNamespace(fresh_until=1_700_000_300),
         )
 
     def __iter__(self) -> Iterator[Any]:
