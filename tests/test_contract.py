@@ -225,7 +225,8 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 def test_what_the_operator_sees_is_there() -> None:
     metrics = {one.name for one in METRICS}
-    seen = [line.split("|")[3] for line in section("## Who is told what, and when").splitlines() if line[:2] == "| "]
+    table = section("## What each side learns, and when").splitlines()
+    seen = [line.split("|")[3] for line in table if line[:2] == "| "]
     named = {word for cell in seen for word in re.findall(r"`(\w+)`", cell)}
     assert len(named) >= 10
     assert named - {"alarm_age"} <= metrics

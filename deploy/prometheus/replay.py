@@ -3,18 +3,18 @@
 
     python3 deploy/prometheus/replay.py replay.om
 
-writes the text alone. With promtool and prometheus (Debian: `prometheus`)
+writes only the text. With promtool and prometheus (Debian: `prometheus`)
 
     python3 deploy/prometheus/replay.py --fill DATA-FOLDER
     prometheus --storage.tsdb.path=DATA-FOLDER --storage.tsdb.retention.time=30y --query.lookback-delta=1h …
 
-fills a Prometheus, with what rules.yml records as well, so that the dashboards of deploy/grafana have something to
-draw: choose January to June 2020 there. Numbers are a quarter of an hour apart, what is recorded an hour, hence the
-lookback.
+fills a Prometheus, including the series that rules.yml records, so that the dashboards of deploy/grafana have data:
+choose January to June 2020 there. Numbers are a quarter of an hour apart and recorded ones an hour, which is why the
+lookback is needed.
 
-Every family's HELP says SYNTHETIC and the regions are places of stories. In one of them attempts rise ten-fold at the
-end of March, in the other they double in the middle of April; both are back to normal in May. Of the last week lists
-and service are told as well: polls that failed, a list that was held, an upstream that was down.
+Every family's HELP says SYNTHETIC, and the regions are places of stories. In one of them attempts rise ten-fold at the
+end of March, in the other they double in the middle of April; both are back to normal in May. The last week also has
+numbers of lists and service: polls that failed, a list that was held, an upstream that was down.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from typing import Any, TextIO
 FIRST = date(2020, 1, 1)
 LAST = date(2020, 6, 30)
 WEEK_FIRST = date(2020, 6, 24)
-"""From here to the end the lists and the service are told of."""
+"""From here to the end there are numbers of lists and service too."""
 
 BEAT_S = 900
 FINE_S = 120
-"""How far apart live counters are, of which rates over five minutes are drawn."""
+"""Distance between the values of live counters, in seconds; the dashboards draw rates over five minutes."""
 
 HOUR_S = 3600
 DAY_S = 86400
@@ -46,7 +46,7 @@ BATCH = 10
 LIST = "made-up"
 ENTRIES = 9000
 SERIAL = 412
-"""In force from the first day on; a new one follows every Monday morning."""
+"""The serial on the first day; a new one follows every Monday morning."""
 
 MONDAY = date(2020, 1, 6)
 UPSTREAMS = ("192.0.2.53:53", "192.0.2.54:53")
@@ -58,8 +58,8 @@ RULES = Path(__file__).parent / "rules.yml"
 
 @dataclass(frozen=True)
 class Region:
-    """A place, how many attempts a usual day has, how many answers, and how its surge goes: from its first day it rises
-    to `height` at its peak and falls until its last."""
+    """A region: attempts and answers of a usual day, and a surge that rises from its first day to `height` at its peak
+    and falls until its last day."""
 
     name: str
     usual: int
@@ -71,26 +71,26 @@ class Region:
     last: date
 
     def factor(self, day: date) -> float:
-        """How many times a usual day a day is."""
+        """Return a day's attempts as a multiple of a usual day's."""
         if not self.first <= day <= self.last:
             return 1.0
         edge = self.first if day <= self.peak else self.last
         return 1 + (self.height - 1) * (1 - abs((day - self.peak) / (self.peak - edge)))
 
     def attempts(self, day: date) -> int:
-        """Attempts of a day: whole batches."""
+        """Return the attempts of a day, in whole batches."""
         return round(self.usual * WEEK[day.weekday()] * self.factor(day) / BATCH) * BATCH
 
     def queries(self, day: date) -> int:
-        """Blocked queries of a day: three for each attempt."""
+        """Return the blocked queries of a day: three for each attempt."""
         return self.attempts(day) * 3
 
     def views(self, day: date) -> int:
-        """Warning pages shown on a day: one for five attempts."""
+        """Return the warning pages shown on a day: one for five attempts."""
         return self.attempts(day) // 5 // BATCH * BATCH
 
     def capped(self, day: date) -> int:
-        """Attempts of a day that were too many for one client and hour: one in a hundred."""
+        """Return the attempts of a day above the cap of a client and hour: one in a hundred."""
         return self.attempts(day) // 100 // BATCH * BATCH
 
 
@@ -101,25 +101,25 @@ REGIONS = (
 RURITANIA, EREWHON = REGIONS
 
 Value = Callable[[Region, int], int | float]
-"""A region and a moment to what is told then."""
+"""Takes a region and a moment, returns the value of a series then."""
 
 Row = tuple[str, str, str, Value]
-"""Metric, kind, labels beside those of the instance, value."""
+"""Metric, kind, labels in addition to those of the instance, value."""
 
 
 def midnight(day: date) -> int:
-    """The beginning of a day in unix seconds."""
+    """Return the beginning of a day, in unix seconds."""
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
 def days() -> Iterator[date]:
-    """Every day that is made up."""
+    """Yield every made-up day."""
     for number in range((LAST - FIRST).days + 1):
         yield FIRST + timedelta(days=number)
 
 
 def totals(of_day: list[int]) -> Iterator[tuple[int, int]]:
-    """(moment, total) on each beat, from the first midnight to the one after the last day, in whole batches."""
+    """Return (moment, total) on each beat, from the first midnight to the one after the last day, in whole batches."""
     total, begin = 0, midnight(FIRST)
     yield begin, 0
     for number, count in enumerate(of_day):
@@ -130,38 +130,38 @@ def totals(of_day: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def in_force_since(at: int) -> int:
-    """When the list came in force that is in force at a moment: Monday, 06:00."""
+    """Return when the list in force at a moment came into force: Monday, 06:00."""
     first = midnight(MONDAY) + 6 * HOUR_S
     return midnight(FIRST) if at < first else at - (at - first) % (7 * DAY_S)
 
 
 def serial(at: int) -> int:
-    """The serial in force at a moment."""
+    """Return the serial in force at a moment."""
     return SERIAL + max(0, (at - midnight(MONDAY) - 6 * HOUR_S) // (7 * DAY_S) + 1)
 
 
 def between(at: int, day: date, first: float, last: float) -> bool:
-    """Whether a moment is within these hours of a day."""
+    """Return whether a moment is within these hours of a day."""
     return midnight(day) + first * HOUR_S <= at < midnight(day) + last * HOUR_S
 
 
 def failed(at: int) -> bool:
-    """The hours in which polls of Ruritania failed."""
+    """Return whether polls of Ruritania fail at a moment."""
     return between(at, date(2020, 6, 27), 10, 13)
 
 
 def held(at: int) -> bool:
-    """The hours in which a newer list waited for persons."""
+    """Return whether a newer list is held at a moment."""
     return between(at, date(2020, 6, 29), 2, 6)
 
 
 def down(at: int) -> bool:
-    """The hours in which the first upstream did not answer."""
+    """Return whether the first upstream is down at a moment."""
     return between(at, date(2020, 6, 28), 18, 19.5)
 
 
 def grown(during: Callable[[int], bool], each: int) -> Callable[[int], int]:
-    """A total of the last week that grows by `each` on every beat of some hours."""
+    """Return a total of the last week that grows by `each` on every beat of some hours."""
     course: dict[int, int] = {}
     total = 0
     for at in range(midnight(WEEK_FIRST), midnight(LAST + timedelta(days=1)) + 1, BEAT_S):
@@ -171,17 +171,17 @@ def grown(during: Callable[[int], bool], each: int) -> Callable[[int], int]:
 
 
 def steady(day: float) -> Value:
-    """A total of the last week that grows by so much a day, in the larger region by more."""
+    """Return a total of the last week that grows evenly every day, in the larger region by more."""
     return lambda region, at: (at - midnight(WEEK_FIRST)) * int(day * region.answers / RURITANIA.answers) // DAY_S
 
 
 def always(value: float) -> Value:
-    """A level that never moves."""
+    """Return a level that never changes."""
     return lambda region, at: value
 
 
 def whole() -> Iterator[Row]:
-    """What is told of all days, on each beat."""
+    """Yield the series of all days, with a value on each beat."""
     of_list = f'list="{LIST}"'
     counted: tuple[tuple[str, str, Callable[[Region, date], int]], ...] = (
         ("blocked_attempts", of_list, Region.attempts),
@@ -205,7 +205,7 @@ def whole() -> Iterator[Row]:
 
 
 def lists() -> Iterator[Row]:
-    """The same of lists in the last week."""
+    """Yield the series of lists in the last week."""
     of_list = f'list="{LIST}"'
     polls = grown(failed, 1)
     limit = 14 * DAY_S
@@ -253,7 +253,7 @@ def lists() -> Iterator[Row]:
 
 
 def service() -> Iterator[Row]:
-    """The same of the service in the last week."""
+    """Yield the series of the service in the last week."""
     first, second = (f'upstream="{one}"' for one in UPSTREAMS)
     for kind, day in (("positive", 30e6), ("negative", 4e6), ("miss", 6e6)):
         yield "cache_answers", "counter", f'kind="{kind}"', steady(day)
@@ -275,7 +275,7 @@ def service() -> Iterator[Row]:
 
 
 BUCKETS = {"0.005": 0.6, "0.025": 0.9, "0.1": 0.99, "1.0": 0.999, "+Inf": 1.0}
-"""Shares of the exchanges with upstreams that took no longer."""
+"""Share of the exchanges with upstreams up to each bound of time."""
 
 EXCHANGES = 6e6
 LIVE = (
@@ -287,7 +287,7 @@ LIVE = (
 
 
 def write(out: TextIO) -> None:
-    """The whole, as OpenMetrics."""
+    """Write all series as OpenMetrics."""
     begin, week, end = midnight(FIRST), midnight(WEEK_FIRST), midnight(LAST + timedelta(days=1))
     _families(out, whole(), range(begin, end + 1, BEAT_S))
     _families(out, (*lists(), *service()), range(week, end + 1, BEAT_S))
@@ -336,8 +336,8 @@ def head(out: TextIO, name: str, kind: str) -> None:
 
 @contextmanager
 def serving(data: Path, prometheus: str = "prometheus") -> Iterator[str]:
-    """The URL of a Prometheus on loopback that scrapes nothing and shows what is in `data`; RuntimeError where it does
-    not start."""
+    """Yield the URL of a Prometheus on loopback that serves `data` and scrapes nothing; RuntimeError if it does not
+    start."""
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
         json.dump({"rule_files": [str(RULES)]}, config)
         config.flush()
@@ -362,7 +362,7 @@ def serving(data: Path, prometheus: str = "prometheus") -> Iterator[str]:
 
 
 def address(process: "subprocess.Popen[str]") -> str:
-    """Where a Prometheus listens, once it answers."""
+    """Return the URL of a Prometheus once it answers."""
     address = ""
     for line in process.stderr or ():
         found = re.search(r'Listening on.*address"?[=:]"?([\d.]+:\d+)', line)
@@ -373,11 +373,13 @@ def address(process: "subprocess.Popen[str]") -> str:
 
 
 def fill(data: Path, prometheus: str = "prometheus", promtool: str = "promtool") -> None:
-    """Make the blocks of a Prometheus in `data`: the made-up days, and what rules.yml records of them, hour by hour.
-    What rules have recorded is found by others after a start only, so it takes as many turns as they are stacked."""
+    """Make the blocks of a Prometheus in `data`: the made-up days, and hour by hour the series that rules.yml records.
+
+    A rule sees the series of another rule only after a start, so this takes a turn for each level of rules.
+    """
     with tempfile.TemporaryDirectory() as folder:
         series = Path(folder, "replay.om")
-        # The text is read once for each block: as few as there can be.
+        # The text is read once for each block, so there are as few blocks as possible.
         into = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=4380h", "openmetrics", series, data]
         with series.open("w") as out:
             write(out)
@@ -391,8 +393,10 @@ def fill(data: Path, prometheus: str = "prometheus", promtool: str = "promtool")
 
 
 def _stacked(url: str) -> list[dict[str, str]]:
-    """The rules of rules.yml as Prometheus has read them, name to expression: first those that need no other, then
-    those that need these, and so on."""
+    """Return the rules of rules.yml as Prometheus has read them, name to expression, by level.
+
+    First the rules that need no other, then those that need these, and so on.
+    """
     groups = _asked(url, "rules", {})["groups"]
     left = {rule["name"]: rule["query"] for group in groups for rule in group["rules"]}
     turns: list[dict[str, str]] = []
@@ -403,10 +407,10 @@ def _stacked(url: str) -> list[dict[str, str]]:
 
 
 def _record(out: TextIO, url: str, rules: dict[str, str]) -> None:
-    """Write what rules come to, as OpenMetrics."""
+    """Write the results of rules as OpenMetrics."""
     begin, end = midnight(FIRST), midnight(LAST + timedelta(days=1))
     for name, query in rules.items():
-        out.write(f"# HELP {name} SYNTHETIC: recorded of what was made up.\n# TYPE {name} gauge\n")
+        out.write(f"# HELP {name} SYNTHETIC: recorded from made-up numbers.\n# TYPE {name} gauge\n")
         words = {"query": query, "start": begin, "end": end, "step": HOUR_S}
         for one in _asked(url, "query_range", words)["result"]:
             labels = ",".join(f'{label}="{value}"' for label, value in one["metric"].items() if label != "__name__")
@@ -415,13 +419,13 @@ def _record(out: TextIO, url: str, rules: dict[str, str]) -> None:
 
 
 def _asked(url: str, path: str, words: dict[str, object]) -> Any:
-    """What Prometheus' API says."""
+    """Query the API of Prometheus and return its data."""
     with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(words)}") as reply:  # noqa: S310 - http, as `serving` says
         return json.load(reply)["data"]
 
 
 def main() -> None:
-    """Writes the file, or fills the folder, that the command line names."""
+    """Write the file, or fill the folder, that the command line names."""
     parser = argparse.ArgumentParser(description="A made-up January to June 2020, as OpenMetrics or in a Prometheus.")
     into = parser.add_mutually_exclusive_group(required=True)
     into.add_argument("out", type=Path, nargs="?", metavar="OUT.om")

@@ -1,4 +1,4 @@
-"""The folder an authority signs in: what is published, what waits for signatures, and the keys at hand.
+"""Reads and writes the folder of an authority: published files, files that wait for signatures, and keys.
 
     DIR/root.json    the newest root: what a resolver pins
     DIR/metadata/    served: N.root.json, N.targets.json, N.snapshot.json, timestamp.json

@@ -24,7 +24,7 @@ ENFORCED_LEAST: Final = 0.95
 
 NO_FIGURES: Final = "no figures"
 NOT_ENFORCED: Final = "enforced for less than 95 % of the day"
-FELL: Final = "a total fell: counting began anew"
+FELL: Final = "a total fell: counting started again"
 SILENT: Final = "a resolver gave no figures"
 
 ATTEMPTS: Final = "blocked_attempts_total"

@@ -87,7 +87,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("a client whom the list spares (`exempt`)", _all(0, client=EXEMPT), 0, 0),
     Row("a name that was released", _all(0, name=RELEASED), 0, 0),
     Row("a name that is not listed", _all(0, name=UNLISTED), 0, 0),
-    Row("the self-test's synthetic name, by whomever", _all(0, name=""), 0, 0),
+    Row("the self-test's synthetic name, from any client", _all(0, name=""), 0, 0),
 )
 
 ENTRIES: Final = (ONE, TWO, RELEASED, *_MANY)
