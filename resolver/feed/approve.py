@@ -9,7 +9,7 @@ Rules:
 - Approving and resuming take two signatures. A rollback takes one, and another person's confirms it. Two signatures
   count only from different persons and different keys.
 - A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`), and only ssh-keygen says whose it is: by a file
-  of allowed signers that only its owner can write, with one person to a line. The caller, even root, does not count.
+  of allowed signers that only its owner can write, with one person to a line. The caller counts for nothing, even root.
 """
 
 import asyncio

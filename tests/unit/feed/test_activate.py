@@ -1,15 +1,25 @@
-"""Which saved image may be put in force, and what a self-test finds."""
+"""Which saved image may be put in force, what a self-test finds, and how a list comes in force and out of it."""
 
+import dataclasses
 import os
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from resolver.core import codes, image
-from resolver.feed import activate, seal
+from resolver.feed import activate, audit, seal, state
+from resolver.feed.activate import Activation
+from resolver.feed.coming import Coming, Overtaken
+from resolver.feed.enforced import InForce, Lifted, Nothing, Stage
+from resolver.feed.names import compile as compiling
+from resolver.feed.names import read
+from resolver.feed.processes import UpdateFailed
 from resolver.feed.state import Record
+from tests.fakes.enforcer import Enforcer
 from tests.unit.feed.names.test_compile import KEYS, made_of
 from tests.unit.feed.test_state import record
 
@@ -129,3 +139,206 @@ def test_an_image_is_read_into_memory_that_no_dump_holds(tmp_path: Path) -> None
 def test_an_empty_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "1.image").write_bytes(b"")
     assert bytes(activate.read(tmp_path / "1.image")) == b""
+
+
+class Host:
+    """A resolver whose source is never asked: images are made here and put in force by hand."""
+
+    def __init__(self, folder: Path, settings: str = "") -> None:
+        source = 'kind = "tuf"\nurl = "file:///nowhere"\nroot = "/nowhere/root.json"'
+        self.clock = 2000.0
+        self.resolver = Enforcer(None, folder, settings, now=lambda: self.clock, source=source)
+        self.resolver.feed.recover()
+
+    @property
+    def activation(self) -> Activation:
+        return self.resolver.list.activation
+
+    def made(self, serial: int, generation: int, **changes: object) -> Coming:
+        """A list whose image is in the store."""
+        data = b"".join(b"name%d.test\n" % number for number in range(serial))
+        asked = compiling.CompileRequest(
+            parent=0,
+            list_fd=-1,
+            output=-1,
+            keys=-1,
+            previous=-1,
+            list_id="demo",
+            serial=serial,
+            issued=1000,
+            expires=0,
+            generation=generation,
+            demonstration=True,
+            max_entries=99,
+            memory_bytes=0,
+        )
+        keys = self.resolver.keys
+        counts, made, _ = compiling.compiled(asked, compiling.entries_of(asked, data, read.suffixes()), keys)
+        sealed = bytes(made) + seal.seal_of(made, keys.seal)
+        self.activation.journal.store.keep_image(sealed, f"{generation}.image")
+        one = record(serial, str(serial), image=f"{generation}.image", generation=generation, entries=counts.entries)
+        one = replace(one, digest_key=keys.digest_id, **changes)
+        return Coming(record=one, made_in=self.activation.journal.state)
+
+    async def in_force(self, *serials: int) -> None:
+        for serial in serials:
+            await self.activation.activate(self.made(serial, serial))
+
+    def stage(self) -> Stage:
+        now = self.activation.enforced
+        assert isinstance(now, InForce)
+        return now.proof
+
+    def events(self) -> list[str]:
+        return [entry.event.value for entry in audit.verify(self.resolver.folder / "audit.log")[0]]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.mark.asyncio
+async def test_what_must_outlive_a_crash_is_on_the_disk_before_the_swap(host: Host) -> None:
+    seen = []
+    store = host.activation.journal.store
+    host.resolver.told = lambda event: seen.append((event, store.read_floor(), store.read_state().in_force))
+    await host.in_force(7)
+    ((event, floor, written),) = seen
+    assert event == 7
+    assert floor is not None
+    assert floor.record == written == host.activation.journal.state.in_force
+    assert (written.since, host.stage()) == (2000, Stage.FRESH)
+    host.clock = 3000.0
+    await host.activation.activate(host.made(7, 8))
+    assert host.activation.journal.state.in_force.since == 2000, "a renewal is in force since before"
+    assert host.stage() is Stage.DUE
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_the_service_cannot_take_is_taken_out(host: Host) -> None:
+    await host.in_force(7)
+    host.resolver.fail_swaps = 1
+    with pytest.raises(UpdateFailed, match="swap"):
+        await host.in_force(8)
+    assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
+    assert host.activation.journal.state.quarantined == ((8, "8" * 64),)
+    host.resolver.fail_swaps = 9
+    with pytest.raises(UpdateFailed, match="swap"):
+        await host.in_force(9)
+    assert (host.resolver.enforced, host.activation.enforced) == ("no list", Nothing())
+    assert host.activation.agrees()
+
+
+@pytest.mark.asyncio
+async def test_a_renewal_that_the_service_cannot_take_is_put_right(host: Host) -> None:
+    await host.in_force(7)
+    host.resolver.fail_swaps = 1
+    renewal = host.made(7, 8)
+    with pytest.raises(UpdateFailed, match="swap"):
+        await host.activation.activate(renewal)
+    assert (host.resolver.enforced, host.activation.agrees()) == (7, False)
+    host.activation.correct()
+    assert host.activation.agrees()
+    assert host.activation.has_taken(renewal.record)
+    assert host.activation.journal.state.quarantined == ()
+
+
+@pytest.mark.asyncio
+async def test_a_previous_image_that_cannot_be_used_is_not_tried_again(host: Host) -> None:
+    await host.in_force(7, 8)
+    (host.activation.journal.store.folder / "7.image").write_bytes(b"x")
+    with pytest.raises(UpdateFailed, match="image_unusable"):
+        host.activation.go_back("taken out")
+    assert (host.resolver.enforced, host.activation.enforced) == ("no list", Nothing(unusable=7))
+    host.activation.correct()
+    assert host.resolver.events == [7, 8, "no list"]
+
+
+@pytest.mark.asyncio
+async def test_a_list_is_lifted_at_its_hard_limit_and_back_when_its_dates_are(tmp_path: Path) -> None:
+    host = Host(tmp_path, 'expire = "lift"\nhard_limit = "1h"\n')
+    await host.in_force(7)
+    for clock, now in ((4599.0, InForce), (4600.0, Lifted), (4601.0, Lifted), (4599.0, InForce)):
+        host.clock = clock
+        host.activation.correct()
+        assert isinstance(host.activation.enforced, now)
+    assert host.resolver.events == [7, "lifted", 7]
+    assert host.events().count("lifted") == 1
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_fails_its_self_test_is_quarantined_and_at_a_start_gone_back_from(host: Host) -> None:
+    await host.in_force(7)
+    host.resolver.judged_wrong = True
+    with pytest.raises(UpdateFailed, match="selftest"):
+        await host.in_force(8)
+    assert (host.resolver.enforced, host.activation.passed) == (7, False)
+    host.resolver.restarted()
+    assert (host.resolver.enforced, host.activation.journal.state.in_force) == ("no list", None)
+    assert [serial for serial, _ in host.activation.journal.state.quarantined] == [8, 7]
+
+
+@pytest.mark.asyncio
+async def test_entries_are_suspended_once_and_a_list_made_before_is_overtaken(host: Host) -> None:
+    await host.in_force(7)
+    before = host.made(8, 8)
+    host.activation.suspend()
+    host.activation.suspend()
+    assert (host.resolver.suspended, host.resolver.events) == (True, [7, 7])
+    assert host.activation.journal.store.read_state().suspended
+    with pytest.raises(Overtaken):
+        await host.activation.activate(before)
+    assert host.events() == ["in_force", "suspended"]
+    host.activation.apply(replace(host.activation.journal.state, suspended=False))
+    assert (host.resolver.suspended, host.stage()) == (False, Stage.DUE)
+
+
+@pytest.mark.asyncio
+async def test_a_suspension_that_the_service_cannot_take_is_not_written_as_one(host: Host) -> None:
+    await host.in_force(7)
+    host.resolver.fail_swaps = 1
+    with pytest.raises(UpdateFailed, match="swap"):
+        host.activation.suspend()
+    assert (host.resolver.suspended, host.activation.journal.state.suspended) == (False, False)
+    assert host.activation.agrees()
+    assert host.events() == ["in_force", "suspended", "resumed"]
+
+
+@pytest.mark.asyncio
+async def test_a_suspension_that_waits_for_the_next_list_does_not_undo_it(host: Host) -> None:
+    """What surged is the list before: the state that is written meanwhile stays."""
+    await host.in_force(7)
+    journal, newer = host.activation.journal, host.made(8, 8).record
+    with journal.changing:
+        waiting = threading.Thread(target=host.activation.suspend)
+        waiting.start()
+        journal.write(state.put_in_force(journal.state, newer))
+    waiting.join()
+    assert journal.state.in_force == newer
+    assert not journal.state.suspended
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_a_compile_host_returns_to_is_no_news(host: Host) -> None:
+    await host.in_force(7, 8)
+    coming = dataclasses.replace(host.made(7, 9), arrive=partial(state.follow, suspended=False))
+    await host.activation.activate(coming)
+    assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
+    assert host.events()[-2:] == ["quarantined", "in_force"]
+
+
+def test_the_first_list_is_taken_in_before_anything_is_served(host: Host) -> None:
+    arrive = partial(state.plant, suspended=True, followed=False)
+    host.activation.take_in(dataclasses.replace(host.made(7, 3), arrive=arrive))
+    assert (host.resolver.enforced, host.resolver.suspended, host.stage()) == (7, True, Stage.DUE)
+    assert host.activation.journal.floor is not None
+
+
+@pytest.mark.asyncio
+async def test_a_withdrawn_list_is_lifted_and_has_no_image(host: Host) -> None:
+    await host.in_force(7)
+    await host.activation.activate(host.made(8, 8, withdrawn=True, image=""))
+    assert (host.resolver.enforced, host.activation.enforced) == ("lifted", Lifted(number=8))
+    host.activation.go_back("taken out")
+    assert host.resolver.enforced == 7
