@@ -93,6 +93,14 @@ def program() -> Callable[[str], str]:
     return path_of
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch and compile in this process, on the same requests."""
+    from tests.fakes import processes
+
+    processes.replace(monkeypatch)
+
+
 @pytest.fixture(params=["compiled", "plain"])
 def core(request: pytest.FixtureRequest) -> Iterator[Callable[[str], ModuleType]]:
     """Loads a module of resolver.core by its name, once from each build."""

@@ -11,7 +11,7 @@ from resolver.feed.decide import Decided, Signed
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("in_this_process")]
 
 MORE_LISTS = """
     [[list]]

@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.fakes.authority import DAY, Authority, names
 from tests.fakes.enforcer import Enforcer, all_bytes_below
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("in_this_process")]
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
-"""Tests of the feed start no process: they fetch and compile in their own."""
+"""Unit tests start no process to fetch or to compile, unless they are marked `processes`."""
 
 import pytest
 
-from tests.fakes import processes
-
 
 @pytest.fixture(autouse=True)
-def _in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_process(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("processes") is None:
-        processes.replace(monkeypatch)
+        request.getfixturevalue("in_this_process")
