@@ -221,7 +221,7 @@ def test_where_no_service_runs_it_says_so(site: Site, operate: Operate) -> None:
     for words in (("status",), ("reload",), ("cache", "flush", "a.test")):
         done = operate(*words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "no service answers: it does not run" in done.stderr
+        assert "no service listens there: it does not run" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
