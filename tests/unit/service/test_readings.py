@@ -166,6 +166,7 @@ def test_numbers_of_a_feed_that_knows_nothing_yet_have_their_places_too(parts: P
         lift=parts.in_force.lift,
         prove=None,
         take_out=parts.in_force.take_out,
+        follow=None,
     )
     shown, publisher = exporter(parts, parts.of(poll.Feed(parts.config, keys, nothing)))
     publisher.publish(900)
