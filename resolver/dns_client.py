@@ -1,4 +1,4 @@
-"""One DNS client: for the verb `ask`, the demonstration and the tests; it asks as a person would and tells what came.
+"""One DNS client, for the verb `ask`, the self-test, the demonstration and the tests.
 
 Rules:
 - A reply counts only if core.question says that it answers the query and core.message reads it to its end; only then
@@ -6,11 +6,10 @@ Rules:
 - Nothing is written anywhere but to the caller.
 """
 
-import json
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,48 +122,6 @@ def _in_words(octets: bytes, message: Message, seconds: float) -> Reply:
         errors=tuple(_errors(record)),
         seconds=seconds,
     )
-
-
-def render(reply: Reply) -> str:
-    """Return the reply as a person reads it."""
-    lines = [f"{reply.rcode}  flags {' '.join(reply.flags) or 'none'}  {reply.seconds * 1000:.1f} ms"]
-    lines += [f"extended error {code} ({words})" for code, words in reply.errors]
-    for title, section in (
-        ("answer", reply.answers),
-        ("authority", reply.authorities),
-        ("additional", reply.additionals),
-    ):
-        lines += [f"{title:<11}{line}" for line in section]
-    return "\n".join(lines)
-
-
-def as_json(reply: Reply) -> str:
-    """Return the reply as one JSON object."""
-    return json.dumps(_facts(reply))
-
-
-def render_walk(steps: Sequence[tuple[str, str, float]], reply: Reply | None) -> str:
-    """Return the steps of a query's way (what, what was found there, seconds) and the reply, as a person reads it."""
-    lines = [f"{step:<11}{said:<60}{seconds * 1000:>9.2f} ms" for step, said, seconds in steps]
-    return "\n".join([*lines, "", render(reply) if reply else "no answer is sent"])
-
-
-def walk_as_json(steps: Sequence[tuple[str, str, float]], reply: Reply | None) -> str:
-    """Return the same as one JSON object; `reply` is null where no answer is sent."""
-    walked = [{"step": step, "said": said, "milliseconds": round(seconds * 1000, 3)} for step, said, seconds in steps]
-    return json.dumps({"steps": walked, "reply": _facts(reply) if reply else None})
-
-
-def _facts(reply: Reply) -> dict[str, object]:
-    return {
-        "rcode": reply.rcode,
-        "flags": reply.flags,
-        "extended_errors": [{"code": code, "name": words} for code, words in reply.errors],
-        "answer": reply.answers,
-        "authority": reply.authorities,
-        "additional": reply.additionals,
-        "milliseconds": round(reply.seconds * 1000, 1),
-    }
 
 
 def _type_number(text: str) -> int:

@@ -1,7 +1,7 @@
-"""What every verb of the command line shares: exit status, names that are typed, and the running service's answer.
+"""What every verb of the command line shares: exit status, typed names, and calls to the running service.
 
 Rules:
-1. Names are read from the terminal without echo, or from stdin; what was typed is never repeated.
+1. Names are read from the terminal without echo, or from stdin; nothing that was typed is repeated.
 2. An error is one or two lines on stderr in our own words.
 """
 
@@ -11,14 +11,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final, TypeVar
 
 from resolver.cli import screen
+from resolver.control import requests
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 
-DEFAULT_CONFIG = Path(screen.DEFAULT_CONFIG)
-MAX_LINE = 1024
+DEFAULT_CONFIG: Final = Path(screen.DEFAULT_CONFIG)
+MAX_LINE: Final = 1024
+
+_R = TypeVar("_R", bound=requests.Done)
 
 
 class UsageError(Exception):
@@ -26,7 +29,7 @@ class UsageError(Exception):
 
 
 class Refusal(Exception):
-    """What was asked was not done; the text says where, why and what to do. `status` is the exit status."""
+    """The verb was not carried out; the text says where, why and what to do. `status` is the exit status."""
 
     def __init__(self, said: str, status: int) -> None:
         super().__init__(said)
@@ -34,42 +37,44 @@ class Refusal(Exception):
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Let a verb be told which configuration."""
+    """Add the option that names the configuration."""
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
 
 
 def coloured() -> bool:
-    """Whether what is printed may have colours: a terminal looks on, and nobody said no (https://no-color.org)."""
+    """Return whether output may have colours: it goes to a terminal, and nobody said no (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def name_of(arguments: argparse.Namespace) -> str:
-    """The name that was typed, or the first of stdin; UsageError where there is none."""
+    """Return the name that was typed, or the first of stdin; UsageError if there is none."""
     name: str = next(names(), "") if arguments.name == "-" else arguments.name
     if not name:
         raise UsageError("no name given")
     return name
 
 
-def called(arguments: argparse.Namespace, request: dict[str, object], answer_s: float | None = None) -> dict[str, Any]:
-    """What the running service answers; Refusal where it does not do what was asked, or is not there."""
-    from resolver.control import server
+def called(arguments: argparse.Namespace, request: requests.Request[_R], timeout_s: float | None = None) -> _R:
+    """Have the running service carry out a request; return its reply, or raise Refusal if it was not carried out."""
+    from resolver.control import client
 
     try:
-        answer = server.call(server.settings(arguments.config), request, answer_s=answer_s or server.ANSWERED_S)
-    except server.Unreachable as error:
+        reply = client.call(
+            client.settings(arguments.config), request, timeout_s=timeout_s if timeout_s else client.TIMEOUT_S
+        )
+    except client.Unreachable as error:
         raise Refusal(str(error), FAILED) from None
-    if answer["outcome"] != server.DONE:
-        if answer["outcome"] == server.REFUSED:
-            if request["verb"] == "reload":
-                raise Refusal(f"{answer['said']}; the old configuration stays", USAGE)
-            raise Refusal(answer["said"], REFUSED)
-        raise Refusal(answer["said"], FAILED)
-    return answer
+    if isinstance(reply, requests.Failed):
+        raise Refusal(reply.said, FAILED)
+    if isinstance(reply, requests.Refused):
+        if isinstance(request, requests.Reload):
+            raise Refusal(f"{reply.said}; the old configuration stays", USAGE)
+        raise Refusal(reply.said, REFUSED)
+    return reply
 
 
 def names() -> Iterator[str]:
-    """Names, one a line: from the terminal without echo until an empty one, else from stdin."""
+    """Yield names, one a line: from the terminal without echo until an empty line, else from stdin."""
     if sys.stdin.isatty():
         while line := getpass.getpass("name (not shown; empty to end): ").strip():
             yield line
@@ -82,6 +87,6 @@ def names() -> Iterator[str]:
 
 
 def complain(text: str, status: int) -> int:
-    """Says `text` on stderr, in its own words only; returns `status`."""
+    """Print `text`, in our own words only, on stderr; return `status`."""
     print(f"blocklist-resolver: {text}", file=sys.stderr)
     return status

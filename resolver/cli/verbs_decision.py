@@ -2,7 +2,7 @@
 
 Rules:
 - Each signature goes to the service in a request of its own: one that is refused takes none with it.
-- What is printed says how many signatures are missing and what to type next.
+- The output says how many signatures are missing and what to type next.
 """
 
 import argparse
@@ -12,47 +12,49 @@ from pathlib import Path
 from typing import Any
 
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, called, complain
-
-MAX_SIGNATURE_BYTES = 6144
-_ACTIONS = ("approve", "approve-set-aside", "resume", "rollback")
+from resolver.control import requests
+from resolver.feed.actions import MAX_SIGNATURE_BYTES, OF_A_LIST, Action
 
 
 def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
     """Add the steps to those of `list`."""
-    fetch = steps.add_parser("fetch", help="poll one list now, and tell what came of it")
+    fetch = steps.add_parser("fetch", help=requests.Fetch.help)
     fetch.add_argument("list", metavar="ID")
     add_config(fetch)
     fetch.set_defaults(verb=_fetch)
-    held = steps.add_parser("held", help="what waits for a person and why; the bytes to sign")
+    held = steps.add_parser("held", help="pending decisions and their reasons; the bytes to sign")
     held.add_argument("list", metavar="ID")
     held.add_argument("--json", action="store_true")
-    held.add_argument("--statement", choices=_ACTIONS, metavar="ACTION", help=f"print the bytes to sign: {_ACTIONS}")
+    actions = [action.value for action in OF_A_LIST]
+    held.add_argument(
+        "--statement", choices=actions, metavar="ACTION", help=f"print the bytes to sign for {', '.join(actions)}"
+    )
     add_config(held)
     held.set_defaults(verb=_held)
-    for name, said in (
-        ("approve", "put in force what is held, or have the lines set aside count: two signatures"),
-        ("resume", "have the entries count again that the breaker took out: two signatures"),
-        ("rollback", "take out the list in force for good: one signature; another's confirms it"),
-    ):
-        step = steps.add_parser(name, help=said)
+    for action, request in requests.DECISIONS.items():
+        verb, _, option = action.partition("-")
+        if option:
+            steps.choices[verb].add_argument(
+                f"--{option}", dest="action", action="store_const", const=action, help=request.help
+            )
+            continue
+        step = steps.add_parser(verb, help=request.help)
         step.add_argument("list", metavar="ID")
         step.add_argument("serial", metavar="SERIAL", type=int)
         step.add_argument("--signature", metavar="FILE", type=Path, action="append", required=True)
-        if name == "approve":
-            step.add_argument("--set-aside", action="store_true", help="the lines set aside of the list in force")
         add_config(step)
-        step.set_defaults(verb=_decide, action=name, set_aside=False)
+        step.set_defaults(verb=_decide, action=action)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
     one = arguments.list
-    found = called(arguments, {"verb": "fetch", "list": one})
-    if found["found"] == "held":
-        print(f"{one}: serial {found['serial']} is held ({', '.join(found['reasons'])}); see: list held {one}")
-    elif found["found"] == "in_force":
-        print(f"{one}: serial {found['serial']} is in force now")
+    reply = called(arguments, requests.Fetch(list=one))
+    if reply.found == "held":
+        print(f"{one}: serial {reply.serial} is held ({', '.join(reply.reasons)}); see: list held {one}")
+    elif reply.found == "in_force":
+        print(f"{one}: serial {reply.serial} is in force now")
     else:
-        print(f"{one}: nothing new; serial {found['serial']} stays")
+        print(f"{one}: nothing new; serial {reply.serial} stays")
     return DONE
 
 
@@ -78,16 +80,17 @@ def _held(arguments: argparse.Namespace) -> int:
 
 
 def _decide(arguments: argparse.Namespace) -> int:
-    verb = "approve-set-aside" if arguments.set_aside else arguments.action
     signatures = [signature_of(path) for path in arguments.signature]
     for signature in signatures:
-        asked = {"verb": verb, "list": arguments.list, "serial": arguments.serial, "signature": signature}
-        print(_said(arguments, verb, called(arguments, asked)), flush=True)
+        request = requests.DECISIONS[arguments.action](
+            list=arguments.list, serial=arguments.serial, signature=signature
+        )
+        print(_said(request, called(arguments, request)), flush=True)
     return DONE
 
 
 def signature_of(path: Path) -> str:
-    """The signature in a file, as ssh-keygen writes it; UsageError where it is none."""
+    """Return the signature in a file, as ssh-keygen writes it; UsageError if there is none."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIGNATURE_BYTES + 1)
@@ -99,19 +102,19 @@ def signature_of(path: Path) -> str:
     return text
 
 
-def _said(arguments: argparse.Namespace, verb: str, answer: dict[str, Any]) -> str:
-    one, serial = arguments.list, arguments.serial
-    by = f"{one}: signature of {answer['principal']} counts"
-    if answer["missing"]:
-        return f"{by}; {answer['missing']} more needed, of another person: list held {one} says how to sign"
-    if answer["confirmed"]:
+def _said(request: requests.Decide, reply: requests.DecideReply) -> str:
+    one, serial = request.list, request.serial
+    by = f"{one}: signature of {reply.principal} counts"
+    if reply.missing:
+        return f"{by}; {reply.missing} more needed, of another person: list held {one} says how to sign"
+    if reply.confirmed:
         return f"{by}: the rollback to serial {serial} is confirmed"
-    if verb == "rollback":
+    if request.action is Action.ROLLBACK:
         then = f"have another person confirm it within 24 hours: list held {one}"
         return f"{by}: serial {serial} is in force again; {then}"
     done = {
-        "approve": f"serial {serial} is in force",
-        "approve-set-aside": f"the lines set aside of serial {serial} count",
-        "resume": f"the new entries of serial {serial} count again",
-    }[verb]
+        Action.APPROVE: f"serial {serial} is in force",
+        Action.APPROVE_SET_ASIDE: f"the lines set aside of serial {serial} block now",
+        Action.RESUME: f"the new entries of serial {serial} block again",
+    }[request.action]
     return f"{by}: {done}"

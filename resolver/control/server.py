@@ -1,112 +1,67 @@
-"""The control socket, both ends: where an operator's command asks a running service.
+"""The service's end of the control socket: accepts connections and carries out verbs.
 
 Rules:
-- Who may connect is the file's mode (0660) and group; who asks is told by the kernel (SO_PEERCRED), never by the
-  request. One line of log for what changes something: verb, uid, outcome; never a name, never what was asked.
-- One request a connection, one JSON object a line each way. Bounded in size, connections and time; a peer that is slow,
-  silent or mad costs its own connection and nothing else.
-- A verb that works in the loop is followed by a rest of REST times as long, so that a flood of requests leaves the
+- The file's mode (0660) and group decide who may connect; the kernel names the peer (SO_PEERCRED), never the request.
+  A verb that changes something is logged in one line: verb, uid, outcome; never a name, never anything of the request.
+- One request a connection. Requests are bounded in size, number and time; a slow, silent or malformed peer only loses
+  its own connection.
+- After a verb that works in the loop the next one waits REST times as long, so that a flood of requests leaves the
   loop to the queries.
-- A number that leaves on the beat leaves by this socket no sooner (resolver.count.metrics, rule 2): what may be told
-  here is what /metrics shows live, what the configuration says, and what was published.
-- Whether a name is blocked may be told, as any client may learn it; by which list it is not.
+- A number that leaves on the beat leaves by this socket no sooner (resolver.count.metrics, rule 2): a reply may hold
+  what /metrics shows live, what the configuration says, and what was published.
+- A reply may say whether a name is blocked, as any client may learn it, but not by which list.
 """
 
 import asyncio
 import contextlib
 import grp
-import json
 import logging
 import os
 import socket
 import stat
 import struct
 import time
-import tomllib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from resolver.config.config import ConfigError, Control
+from resolver.config.config import Control
+from resolver.control import requests
+from resolver.control.requests import MAX_REQUEST_OCTETS, REPLY_S, REQUEST_S, Failed, Reply, Request
 
-MAX_REQUEST_OCTETS: Final = 8192
-MAX_ANSWER_OCTETS: Final = 2**20
 MAX_CONNECTIONS: Final = 8
-REQUEST_S: Final = 5.0
-ANSWER_S: Final = 45.0
-"""How long a verb may take: a walk to the upstreams has their time."""
 SEND_S: Final = 5.0
-ANSWERED_S: Final = ANSWER_S + 2 * REQUEST_S
-"""How long who asks waits."""
 REST: Final = 10
 MODE: Final = 0o660
 MAX_PATH_OCTETS: Final = 107
 
-DONE: Final = "done"
-REFUSED: Final = "refused"
-FAILED: Final = "failed"
-
-_LOGGED: Final = {
-    "reload",
-    "flush",
-    "fetch",
-    "approve",
-    "approve-set-aside",
-    "resume",
-    "rollback",
-    "release",
-    "end-release",
-    "confirm-release",
-}
 _PEER: Final = struct.Struct("3i")
 
 _log: Final = logging.getLogger("resolver.control")
 
-Request = Mapping[str, Any]
-Answer = dict[str, Any]
-Verb = Callable[[Request], "Answer | Awaitable[Answer]"]
-"""Takes what was asked, as it came: nothing of it is checked yet, but `uid`, which is the kernel's word for who asks.
-Its answer has `outcome`."""
+Verb = Callable[[Any, int], Reply | Awaitable[Reply]]
+"""Takes a request of one type, and the uid of the peer as the kernel knows it."""
+Verbs = Mapping[type[Request[Any]], Verb]
 
 
 class Unusable(Exception):
     """The socket cannot be made; the text says why and what to do, in one line."""
 
 
-class Unreachable(Exception):
-    """No service answers; the text says where, why and what to do, in one or two lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who asks, as the kernel says."""
-
-    pid: int
-    uid: int
-    gid: int
-
-
-def failed(said: str) -> Answer:
-    """Return an answer that it cannot be done, and why."""
-    return {"outcome": FAILED, "said": said}
-
-
 class Server:
-    """The service's end: carries out `verbs`."""
+    """Carries out `verbs` for peers of the control socket."""
 
     def __init__(
         self,
-        verbs: Mapping[str, Verb],
+        verbs: Verbs,
         *,
         request_s: float = REQUEST_S,
-        answer_s: float = ANSWER_S,
+        reply_s: float = REPLY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._verbs = dict(verbs)
         self._clock = clock
         self._request_s = request_s
-        self._answer_s = answer_s
+        self._reply_s = reply_s
         self._open: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._path = ""
@@ -115,7 +70,7 @@ class Server:
         self._rests_until = 0.0
 
     async def open(self, control: Control) -> None:
-        """Listen where `control` says, nowhere where it says ""; Unusable where that cannot be."""
+        """Listen on `control.socket`, nowhere if that is ""; Unusable if the socket cannot be made."""
         if not control.socket:
             return
         listening = _listening(control.socket)
@@ -130,12 +85,12 @@ class Server:
         self._path, self._inode = control.socket, (found.st_dev, found.st_ino)
 
     async def close(self) -> None:
-        """Take the socket away and end what is under way."""
+        """Remove the socket and cancel all open requests."""
         if self._server is None:
             return
         self._server.close()
         self._server = None
-        # Where privileges were dropped the folder may not be ours to change: the next start removes a dead socket.
+        # After privileges were dropped the folder may not be ours to change: the next start removes a dead socket.
         with contextlib.suppress(OSError):
             found = os.stat(self._path)
             if (found.st_dev, found.st_ino) == self._inode:
@@ -154,65 +109,61 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(_line(await self._answered(reader, _peer_of(writer))))
+            writer.write(requests.line_of(await self._reply(reader, _uid_of(writer))))
             async with asyncio.timeout(SEND_S):
                 await writer.drain()
             writer.close()
         except (OSError, EOFError):
-            # Whoever asked has left, or does not read: nothing to tell and nobody to tell it to.
+            # The peer has left, or does not read: nobody is there to be told of it.
             writer.transport.abort()
         finally:
             writer.close()
 
-    async def _answered(self, reader: asyncio.StreamReader, peer: Peer) -> Answer:
+    async def _reply(self, reader: asyncio.StreamReader, uid: int) -> Reply:
         try:
             async with asyncio.timeout(self._request_s):
-                asked = json.loads(await reader.readuntil(b"\n"))
-        except (asyncio.LimitOverrunError, ValueError, RecursionError):
-            return failed("not a request")
+                request = requests.request_of(await reader.readuntil(b"\n"))
+        except asyncio.LimitOverrunError:
+            return Failed(said="not a request")
+        except requests.Malformed as error:
+            return Failed(said=str(error))
         except TimeoutError:
-            return failed("no request came in time")
-        verb = asked.get("verb") if isinstance(asked, dict) else None
-        work = self._verbs.get(verb) if isinstance(verb, str) else None
-        if work is None:
-            return failed("the running service does not know this command: is it of another version?")
-        answer = await self._carried_out(work, {**asked, "uid": peer.uid})
-        if verb in _LOGGED:
-            _log.info("%s by uid %d: %s", verb, peer.uid, answer["outcome"])
-        return answer
+            return Failed(said="no request came in time")
+        reply = await self._carried_out(request, uid)
+        if request.changes_something:
+            _log.info("%s by uid %d: %s", request.verb, uid, reply.outcome)
+        return reply
 
-    async def _carried_out(self, work: Verb, asked: Request) -> Answer:
+    async def _carried_out(self, request: Request[Any], uid: int) -> Reply:
         try:
-            async with asyncio.timeout(self._answer_s):
+            async with asyncio.timeout(self._reply_s):
                 async with self._turn:
                     await asyncio.sleep(max(0.0, self._rests_until - self._clock()))
                     started = self._clock()
-                    answer = work(asked)
-                    if not isinstance(answer, dict):
-                        # Its first stretch, in which a walk does all that it does in the loop.
-                        answer = asyncio.ensure_future(answer)
+                    reply = self._verbs[type(request)](request, uid)
+                    if not isinstance(reply, Reply):
+                        # Run it to its first wait: a walk does all its work in the loop before that.
+                        reply = asyncio.ensure_future(reply)
                         await asyncio.sleep(0)
                     ended = self._clock()
                     self._rests_until = ended + REST * (ended - started)
-                return answer if isinstance(answer, dict) else await answer
+                return reply if isinstance(reply, Reply) else await reply
         except TimeoutError:
-            return failed(f"not done within {self._answer_s:g} s")
-        except Exception as error:  # noqa: BLE001 - its text may hold what was asked, and the service goes on
+            return Failed(said=f"not done within {self._reply_s:g} s")
+        except Exception as error:  # noqa: BLE001 - its text may repeat the request, and the service goes on
             _log.error("a request failed inside: %s", type(error).__name__)
-            return failed(f"failed inside ({type(error).__name__}); please report it")
+            return Failed(said=f"failed inside ({type(error).__name__}); please report it")
 
 
-def _line(answer: Answer) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
-
-
-def _peer_of(writer: asyncio.StreamWriter) -> Peer:
+def _uid_of(writer: asyncio.StreamWriter) -> int:
+    """Return the uid of the peer, from the kernel."""
     one = writer.get_extra_info("socket")
-    return Peer(*_PEER.unpack(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)))
+    _, uid, _ = _PEER.unpack(one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)
 
 
 def _listening(path: str) -> socket.socket:
-    """Return a socket bound to `path`, in the place of one that a dead process left; Unusable otherwise."""
+    """Return a socket bound to `path`, replacing the socket of a dead process; Unusable if that cannot be done."""
     if len(os.fsencode(path)) > MAX_PATH_OCTETS:
         raise Unusable(f"longer than the {MAX_PATH_OCTETS} octets that a socket's path can have")
     try:
@@ -234,7 +185,7 @@ def _listening(path: str) -> socket.socket:
 
 
 def _clear(path: str) -> None:
-    """Remove the socket of a dead process; Unusable where something else is there, or somebody answers."""
+    """Remove the socket of a dead process; Unusable if something else is there, or a process accepts."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -253,7 +204,7 @@ def _clear(path: str) -> None:
 
 
 def _give(path: str, group: str) -> None:
-    """Let the group in; where it does not exist or is not ours to give, say so once and let in our own."""
+    """Give the socket to the group; if that cannot be done, log a warning and leave it with our own group."""
     warning = missing(group)
     if group and not warning:
         try:
@@ -266,7 +217,7 @@ def _give(path: str, group: str) -> None:
 
 
 def missing(group: str) -> str:
-    """Return a line that says so where no such group exists on this host, else ""."""
+    """Return a warning if this host has no such group, else ""."""
     try:
         if group:
             grp.getgrnam(group)
@@ -276,74 +227,3 @@ def missing(group: str) -> str:
             f"control socket; make it with: groupadd --system {group}"
         )
     return ""
-
-
-# The command's end.
-
-
-def settings(file: Path) -> Control:
-    """Return what the configuration says of the socket, whatever else is wrong with it: who asks a service that runs
-    on an older text must be able to. The defaults where the file says nothing; ConfigError where there is no socket."""
-    try:
-        text = file.read_bytes().decode(errors="replace")
-    except OSError as error:
-        raise ConfigError(str(file), "", f"cannot be read: {error.strerror}; --config FILE names another") from None
-    said = _table(text) or _table(_section(text))
-    texts = {key: said[key] for key in ("socket", "group") if isinstance(said.get(key), str)}
-    found = Control(**texts)
-    if not found.socket:
-        raise ConfigError(str(file), "control.socket", 'is "", so that nobody can ask; SIGHUP still reloads')
-    return found
-
-
-def _table(text: str) -> Mapping[str, Any]:
-    try:
-        found = tomllib.loads(text).get("control")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _section(text: str) -> str:
-    """Return the lines of [control] alone."""
-    _, head, rest = f"\n{text}".partition("\n[control]\n")
-    return head + rest.partition("\n[")[0]
-
-
-def call(control: Control, request: Request, *, answer_s: float = ANSWERED_S) -> Answer:
-    """Ask the service and return its answer; Unreachable where none comes within `answer_s` seconds."""
-    path = control.socket
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.settimeout(answer_s)
-            one.connect(path)
-            one.sendall(json.dumps(request).encode() + b"\n")
-            with one.makefile("rb") as stream:
-                line = stream.readline(MAX_ANSWER_OCTETS)
-        if not line:
-            raise ConnectionResetError
-        answer = json.loads(line) if line.endswith(b"\n") else None
-    except (OSError, ValueError) as error:
-        raise Unreachable(_why(error, control, answer_s)) from None
-    if not isinstance(answer, dict) or answer.get("outcome") not in (DONE, REFUSED, FAILED):
-        raise Unreachable(f"{path}: what came is no answer: does something else listen there?")
-    return answer
-
-
-def _why(error: Exception, control: Control, answer_s: float) -> str:
-    path = control.socket
-    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return (
-            f"{path}: no service answers: it does not run, or with another [control] socket; see "
-            "`systemctl status blocklist-resolver`, or name its configuration with --config FILE"
-        )
-    if isinstance(error, PermissionError):
-        group = f" or a member of the group {control.group}" if control.group else " or the service's own account"
-        return f"{path}: permission denied: run this as root{group}"
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return f"{path}: closed without an answer: the service is stopping, or too many ask at once; try again"
-    if isinstance(error, TimeoutError):
-        return f"{path}: no answer within {answer_s:g} s: the service is stopped or hangs; see its log"
-    if isinstance(error, OSError):
-        return f"{path}: {error.strerror or type(error).__name__}"
-    return f"{path}: what came is no answer: does something else listen there?"

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from resolver.config.config import Config, ConfigError
-from resolver.control import server
+from resolver.control import client, requests
 from resolver.feed import poll, sandbox
 from resolver.feed.enforced import Lifted, Nothing
 from resolver.feed.reasons import Reason, Whose
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.update import ListUpdate
-from resolver.service.enforcement import Custody
+from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 
 _LOOK_S: Final = 5.0
@@ -44,33 +44,33 @@ def compile_once(path: Path, config: Config) -> Compiled:
     if not config.fleet.publish:
         raise ConfigError(str(path), "fleet.publish", "names no folder: nothing would be published")
     if config.control.socket:
-        with contextlib.suppress(server.Unreachable):
-            server.call(config.control, {"verb": "status"}, answer_s=_LOOK_S)
+        with contextlib.suppress(client.Unreachable):
+            client.call(config.control, requests.Status(), timeout_s=_LOOK_S)
             raise NotCompiled("a service runs on this state: it compiles and publishes by itself; see `list status`")
     sandbox.leave_no_dump()
     try:
         keys = poll.keys_of(config)
         in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda _: None)
-        custody = Custody(config, keys, in_force, places=tuple, counters=())
-        custody.recover()
-        asyncio.run(_taken(custody))
-        if custody.fleet is not None:
-            custody.fleet.publish()
-        custody.feed.outbox.deliver()
+        enforcement = Enforcement(config, keys, in_force, places=tuple, counters=())
+        enforcement.recover()
+        asyncio.run(_taken(enforcement))
+        if enforcement.fleet is not None:
+            enforcement.fleet.publish()
+        enforcement.feed.outbox.deliver()
     except KeyUnusable as error:
         raise NotCompiled(str(error)) from None
     except OSError as error:
         raise NotCompiled(f"a folder of state or fleet cannot be used: {error.strerror}") from None
-    whose = {Reason(reason).whose for one in custody.feed for reason in one.failures.counts}
+    whose = {Reason(reason).whose for one in enforcement.feed for reason in one.failures.counts}
     return Compiled(
-        tuple(line for one in custody.feed for line in _said(one)),
-        refused=bool(whose - {Whose.HOST}) or any(one.state.held is not None for one in custody.feed),
+        tuple(line for one in enforcement.feed for line in _said(one)),
+        refused=bool(whose - {Whose.HOST}) or any(one.state.held is not None for one in enforcement.feed),
         failed=Whose.HOST in whose,
     )
 
 
-async def _taken(custody: Custody) -> None:
-    await asyncio.gather(*(one.poll() for one in custody.feed))
+async def _taken(enforcement: Enforcement) -> None:
+    await asyncio.gather(*(one.poll() for one in enforcement.feed))
 
 
 def _said(one: ListUpdate) -> Iterator[str]:

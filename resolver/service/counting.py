@@ -26,10 +26,7 @@ _log = logging.getLogger("resolver.count")
 
 
 class Counting:
-    """What is counted, from the readings to what leaves; OSError where the ledger cannot be used.
-
-    subscribers: the operator's figure, which a reload may change.
-    """
+    """The way of a count from the readings to what leaves; OSError if the ledger cannot be used."""
 
     def __init__(
         self,
@@ -37,7 +34,6 @@ class Counting:
         readings: Readings,
         feed: Feed,
         *,
-        subscribers: Callable[[], int],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._readings = readings
@@ -50,7 +46,7 @@ class Counting:
             self._ledger,
             every_s=int(config.count.publish_every),
             region=config.count.region,
-            subscribers=subscribers,
+            subscribers=readings.subscribers,
             lists=lambda: _in_force(feed),
             keep_s=config.count.keep,
             now=now(),

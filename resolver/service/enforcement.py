@@ -28,7 +28,7 @@ from resolver.service.in_force import InForce
 LOOK_S: Final = 1.0
 
 
-class Custody:
+class Enforcement:
     """Every list of a configuration, from its source to what is enforced.
 
     places: the sockets that queries come in by, none before they are open. counters: the table of core.codes.
@@ -82,10 +82,11 @@ class Custody:
         """Which nodes of a fleet have reported a list's record in force; None where this host does not ask. OSError."""
         return None if self.fleet is None else self.fleet.reports(list_id, record)
 
-    def verbs(self) -> Mapping[str, server.Verb]:
-        """What can be asked of it over the control socket."""
-        releases = verbs_release.ReleaseDesk(self.releases, self.feed, self._in_force, self._approvers, self._now)
-        return {**verbs_list.ListDesk(self.feed, self._approvers, self._now).verbs(), **releases.verbs()}
+    def verbs(self) -> server.Verbs:
+        """Return the requests of the control socket that concern lists, and what carries each out."""
+        lists = verbs_list.ListVerbs(self.feed, self._approvers, self._now)
+        releases = verbs_release.ReleaseVerbs(self.releases, self.feed, self._in_force, self._approvers, self._now)
+        return {**lists.verbs(), **releases.verbs()}
 
     def notified(self, packet: bytes, client: bytes) -> bytes | None:
         """The answer to a NOTIFY from the primary of a list's zone; None for any other packet."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from resolver import __version__
-from resolver.config.config import Config
+from resolver.config.config import HELP_KINDS, Config
 from resolver.core import codes
 from resolver.count.metrics import (
     EXCHANGE,
@@ -18,6 +18,8 @@ from resolver.count.metrics import (
 from resolver.feed.certificates import first_end
 from resolver.feed.poll import Feed
 from resolver.feed.reasons import Reason, Refusal, SetAside
+from resolver.feed.release import Releases
+from resolver.page.show import Page
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.cache import Cache
@@ -49,8 +51,8 @@ def labels_of(config: Config) -> Labels:
 
 
 class Readings:
-    """Reads the counters' table and the parts. `views` gives pages shown, `followed` links to help
-    by kind, `reloaded` whether the last reload worked."""
+    """Reads the counters' table and the parts. page: None if it is shown elsewhere. reloaded: whether the last reload
+    worked."""
 
     def __init__(
         self,
@@ -62,12 +64,10 @@ class Readings:
         forward: Forward,
         streams: Streams,
         feed: Feed,
-        views: Callable[[], int],
-        followed: Callable[[], Mapping[str, int]],
+        releases: Releases,
+        page: Page | None,
         reloaded: Callable[[], bool],
-        release_end: Callable[[str], int],
     ) -> None:
-        self._release_end = release_end
         self._counters = counters
         self._in_force = in_force
         self._answer = answer
@@ -75,13 +75,17 @@ class Readings:
         self._forward = forward
         self._streams = streams
         self._feed = feed
-        self._views = views
-        self._followed = followed
+        self._releases = releases
+        self._page = page
         self._reloaded = reloaded
 
     def enforcing(self) -> bool:
         """Tell whether every list is enforced and no verdict has failed since the start."""
         return self._in_force.enforced() and self._answer.errors() == 0
+
+    def subscribers(self) -> int:
+        """Return the operator's figure of subscribers, which a reload may change."""
+        return self._in_force.config.count.subscribers
 
     def exact(self) -> Mapping[Series, int]:
         """Return every number that leaves on the beat, as it stands."""
@@ -97,8 +101,8 @@ class Readings:
             found[Series(EXCHANGE, (bucket,))] = count
         found[Series(EXCHANGE_SUM)] = self._forward.sum_us
         found[Series("cache_bytes")] = self._cache.used_bytes()
-        found[Series("page_views_total")] = self._views()
-        for kind, count in self._followed().items():
+        found[Series("page_views_total")] = self._page.views if self._page else 0
+        for kind, count in (self._page.followed if self._page else dict.fromkeys(HELP_KINDS, 0)).items():
             found[Series("page_help_total", (kind,))] = count
         found[Series("queries_in_flight")] = self._answer.in_flight
         for server in self._forward.servers:
@@ -114,7 +118,7 @@ class Readings:
         yield Sample("connections", ("tcp",), len(self._streams.connections))
         yield Sample("enforcing", (), int(self.enforcing()))
         yield Sample("config_reload_success", (), int(self._reloaded()))
-        yield Sample("subscribers_covered", (), self._in_force.config.count.subscribers)
+        yield Sample("subscribers_covered", (), self.subscribers())
         for server in self._forward.servers:
             upstream = str(server.endpoint)
             yield Sample("upstream_up", (upstream,), server.up)
@@ -143,7 +147,7 @@ class Readings:
             yield Sample("breaker_open", label, int(facts.breaker_open))
             yield Sample("list_deadline_timestamp_seconds", label, facts.deadline)
             yield Sample("list_receipt_timestamp_seconds", label, facts.receipt_at)
-            yield Sample("list_release_expiry_timestamp_seconds", label, self._release_end(facts.list_id))
+            yield Sample("list_release_expiry_timestamp_seconds", label, self._releases.expiry_of(facts.list_id))
             for reason, count in facts.set_aside.items():
                 yield Sample("list_set_aside", (facts.list_id, reason), count)
             for reason, count in facts.refused.items():

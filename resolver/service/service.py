@@ -19,16 +19,15 @@ import signal
 import sys
 import time
 from array import array
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from resolver import quiet_http
 from resolver.cli.screen_service import Reloaded
 from resolver.config.changes import changed, needing_restart
-from resolver.config.config import HELP_KINDS, Config, ConfigError, load
+from resolver.config.config import Config, ConfigError, load
 from resolver.control import server as control
 from resolver.core import admit, codes, tally
 from resolver.core.crash_shape import Shape
@@ -50,21 +49,18 @@ from resolver.query.trace import Trace
 from resolver.query.transport import Transport
 from resolver.service.checks import check
 from resolver.service.counting import Counting
-from resolver.service.enforcement import Custody
+from resolver.service.enforcement import Enforcement
 from resolver.service.host import crash, systemd
 from resolver.service.host.privileges import Privileges
 from resolver.service.in_force import InForce
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
-from resolver.service.verbs import Desk, Parts, Refused
+from resolver.service.verbs import Refused, ServiceVerbs
 
 DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = 3 * 2**21
 HOUR_S: Final = 3600
-PAUSE_S: Final = 0.001
-"""Between two stretches of a work that need not be done at once: queries first."""
 NOTHING_HANDED: Final = systemd.Handed()
-NO_PAGE: Final[Mapping[str, int]] = dict.fromkeys(HELP_KINDS, 0)
 
 _log: Final = logging.getLogger("resolver")
 
@@ -79,136 +75,122 @@ class Service:
         privileges: Privileges | None = None,
         handed: systemd.Handed = NOTHING_HANDED,
     ) -> None:
-        self._path = path
-        self._config = config
+        self.path = path
+        self.config = config
         self._privileges = privileges
         self._handed = handed
-        self._notify = systemd.Notify(handed.address)
-        self._stop = asyncio.Event()
+        self.started = time.time()
+        self.notify = systemd.Notify(handed.address)
+        self._stopping = asyncio.Event()
         self._failed = False
-        self._last_reload: Reloaded | None = None
+        self.last_reload: Reloaded | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[quiet_http.QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
             keys = poll.keys_of(config)
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
-        self._in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
+        self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
         memory = Store(mmap.mmap(-1, config.cache.size), secrets.token_bytes(16), int(config.cache.stale))
-        self._cache = Cache(memory, self._counters)
-        self._forward = Forward(
+        self.cache = Cache(memory, self._counters)
+        self.forward = Forward(
             config.upstream.servers,
             timeout_s=config.upstream.timeout,
             bounds_s=EXCHANGE_BOUNDS_S,
             case_randomization=config.upstream.case_randomization,
         )
-        self._answer = Answer(
-            self._in_force.tables,
+        self.answer = Answer(
+            self.in_force.tables,
             block=Block(self._tally, self._counters),
-            cache=self._cache,
-            forward=self._forward,
+            cache=self.cache,
+            forward=self.forward,
             respond=Respond(self._counters),
             clock=time.monotonic,
             shape=Shape(crash.memory()),
         )
-        self._datagrams = Datagrams(self._answer.answer, Respond(self._counters).dropped)
-        self._streams = Streams(self._answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
+        self.datagrams = Datagrams(self.answer.answer, Respond(self._counters).dropped)
+        self.streams = Streams(self.answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
         self._trust_by(config)
         with _named(path, "state.directory", "cannot be used"):
-            self._custody = Custody(config, keys, self._in_force, places=self._places, counters=self._counters)
-        self._answer.notified = self._custody.notified
+            self.enforcement = Enforcement(config, keys, self.in_force, places=self._places, counters=self._counters)
+        self.answer.notified = self.enforcement.notified
         page = check(path, config)
         self._page = Page(page) if page else None
-        self._readings = Readings(
+        self.readings = Readings(
             self._counters,
-            in_force=self._in_force,
-            answer=self._answer,
-            cache=self._cache,
-            forward=self._forward,
-            streams=self._streams,
-            feed=self._custody.feed,
-            views=lambda: self._page.views if self._page else 0,
-            followed=lambda: self._page.followed if self._page else NO_PAGE,
+            in_force=self.in_force,
+            answer=self.answer,
+            cache=self.cache,
+            forward=self.forward,
+            streams=self.streams,
+            feed=self.enforcement.feed,
+            releases=self.enforcement.releases,
+            page=self._page,
             reloaded=self._is_as_written,
-            release_end=self._custody.releases.expiry_of,
         )
         with _named(path, "state.directory", "cannot be used"):
-            self._counting = Counting(
-                config, self._readings, self._custody.feed, subscribers=lambda: self._config.count.subscribers
-            )
-        self._control = control.Server({**self._desk().verbs(), **self._custody.verbs()})
-
-    def _desk(self) -> Desk:
-        return Desk(
-            Parts(
-                path=self._path,
-                started=time.time(),
-                config=lambda: self._config,
-                ready=self._ready,
-                live=self._readings.live,
-                published=self._counting.published,
-                feed=self._custody.feed,
-                releases=self._custody.releases,
-                reports=self._custody.reports,
-                last_reload=lambda: self._last_reload,
-                reload=self.reload,
-                flush=partial(self._cache.flush, pause=partial(asyncio.sleep, PAUSE_S)),
-                walk=Trace(
-                    self._in_force.copied, memory=self._cache.memory, forward=self._forward, clock=time.monotonic
-                ).walk,
-            )
-        )
+            self.counting = Counting(config, self.readings, self.enforcement.feed)
+        self.trace = Trace(self.in_force.copied, memory=self.cache.memory, forward=self.forward, clock=time.monotonic)
+        self._control = control.Server({**ServiceVerbs(self).verbs(), **self.enforcement.verbs()})
 
     async def run(self) -> int:
         """Serve until stopped; return the exit status."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_say_what_failed)
         # First, for a signal that nobody waits for yet would end the process while a large image is read.
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
-            with _named(self._path, "state.directory", "cannot be used"):
-                self._custody.recover()
+            with _named(self.path, "state.directory", "cannot be used"):
+                self.enforcement.recover()
             await self._open()
             if self._privileges:
                 self._privileges.give_up()
         except ConfigError:
             await self._close()
             raise
-        for name, work in self._custody.tasks().items():
+        for name, work in self.enforcement.tasks().items():
             self._start(work, name)
-        self._start(self._counting.run(), "publisher")
+        self._start(self.counting.run(), "publisher")
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
-            self._start(systemd.watch(self._notify, self._handed.watchdog_s, self._is_alive), "watchdog")
+            self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
         self._tell()
-        self._notify.ready()
-        _log.info("answering on %s", ", ".join(map(str, self._datagrams.addresses)))
-        await self._stop.wait()
-        self._notify.stopping()
+        self.notify.ready()
+        _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
+        await self._stopping.wait()
+        self.notify.stopping()
         await self._close()
         return int(self._failed)
 
+    def stop(self) -> None:
+        """End `run`: answer the queries on their way, then close."""
+        self._stopping.set()
+
+    def ready(self) -> bool:
+        """Return whether every list is there as configured, no part has failed and nobody has asked to stop."""
+        return self.in_force.tables.complete and not self._failed and not self._stopping.is_set()
+
     def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take what changed in the configuration file; return its keys, or raise Refused."""
-        self._notify.reloading()
+        self.notify.reloading()
         try:
             return self._read_again()
         finally:
             self._tell()
-            self._notify.ready()
+            self.notify.ready()
 
     def _read_again(self) -> tuple[str, ...]:
-        self._custody.feed.trigger()
+        self.enforcement.feed.trigger()
         try:
             keys = self._take()
         except Refused as refused:
-            self._last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where, restart=refused.restart)
+            self.last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where, restart=refused.restart)
             # Not the reason: it may repeat a value, and whatever was pasted there would stay in the log.
             _log.error("reload refused, the old configuration stays; %s", refused.where)
             raise
-        self._last_reload = Reloaded(at=int(time.time()), good=True)
+        self.last_reload = Reloaded(at=int(time.time()), good=True)
         _log.info("configuration read again")
         return keys
 
@@ -218,73 +200,70 @@ class Service:
             self.reload()
 
     def _is_as_written(self) -> bool:
-        return self._last_reload is None or self._last_reload.good
+        return self.last_reload is None or self.last_reload.good
 
     def _take(self) -> tuple[str, ...]:
         try:
-            config = load(self._path)
-            page = check(self._path, config)
+            config = load(self.path)
+            page = check(self.path, config)
         except ConfigError as error:
             raise Refused(str(error), f"check-config says why: {error.where}") from None
-        keys = changed(self._config, config)
+        keys = changed(self.config, config)
         waiting = ", ".join(needing_restart(keys))
         if waiting:
             said = f"restart to change: {waiting}"
-            raise Refused(f"{self._path}: {said}", said, restart=True)
-        self._in_force.configure(config)
-        self._streams.bounds = self._bounds_of(config)
+            raise Refused(f"{self.path}: {said}", said, restart=True)
+        self.in_force.configure(config)
+        self.streams.bounds = self._bounds_of(config)
         self._trust_by(config)
-        self._cache.memory.stale_s = int(config.cache.stale)
-        self._forward.case_randomization = config.upstream.case_randomization
-        self._forward.timeout_s = config.upstream.timeout
-        for server in self._forward.servers:
+        self.cache.memory.stale_s = int(config.cache.stale)
+        self.forward.case_randomization = config.upstream.case_randomization
+        self.forward.timeout_s = config.upstream.timeout
+        for server in self.forward.servers:
             server.timeout_s = config.upstream.timeout
         if self._page and page:
             self._page.show(page)
-        self._config = config
+        self.config = config
         return keys
 
     def _bounds_of(self, config: Config) -> Bounds:
         limits = config.limits
-        return Bounds(limits.connections, limits.connections_per_client, self._in_force.spares)
+        return Bounds(limits.connections, limits.connections_per_client, self.in_force.spares)
 
     def _places(self) -> list[Place]:
         """The sockets that queries come in by."""
-        datagrams = [Place(one, Transport.UDP) for one in self._datagrams.addresses]
-        return [*datagrams, *(Place(one, Transport.TCP) for one in self._streams.addresses)]
+        datagrams = [Place(one, Transport.UDP) for one in self.datagrams.addresses]
+        return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.addresses)]
 
     def _trust_by(self, config: Config) -> None:
         """Say from whom a PROXY header names the client; without load balancers nothing is asked of a query."""
 
         def trusted(sender: bytes) -> bool:
-            return bool(admit.trusts(self._in_force.tables.access, sender))
+            return bool(admit.trusts(self.in_force.tables.access, sender))
 
-        self._datagrams.trusted = self._streams.trusted = trusted if config.listen.proxy_from else None
-
-    def _ready(self) -> bool:
-        return self._in_force.tables.complete and not self._failed and not self._stop.is_set()
+        self.datagrams.trusted = self.streams.trusted = trusted if config.listen.proxy_from else None
 
     def _swap(self, tables: Tables) -> None:
-        self._answer.tables = tables
+        self.answer.tables = tables
         self._tell()
 
     def _tell(self) -> None:
         """Tell systemd in a line how we are; what it is with each list is for who may ask."""
         if not self._tasks:
             return
-        enforced = "every list is enforced" if self._readings.enforcing() else "not every list is enforced"
+        enforced = "every list is enforced" if self.readings.enforcing() else "not every list is enforced"
         reload = "" if self._is_as_written() else "; the last reload was refused"
-        self._notify.status(f"answering; {enforced}{reload}")
+        self.notify.status(f"answering; {enforced}{reload}")
 
     def _is_alive(self) -> bool:
         """Tell whether a query is answered; and how we are, for a verdict may have failed since the last change."""
         self._tell()
-        return systemd.answers(lambda packet, client: self._answer.answer(packet, client, Transport.UDP))
+        return systemd.answers(lambda packet, client: self.answer.answer(packet, client, Transport.UDP))
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""
-        exporter = self._counting.exporter(self._ready)
-        path, config, taken = self._path, self._config, "cannot listen there"
+        exporter = self.counting.exporter(self.ready)
+        path, config, taken = self.path, self.config, "cannot listen there"
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
                 with _named(path, "page.listen", taken):
@@ -298,24 +277,24 @@ class Service:
             except control.Unusable as error:
                 raise ConfigError(str(path), "control.socket", str(error)) from None
             with _named(path, "listen.dns", taken):
-                await self._streams.open(config.listen.dns, self._handed.sockets)
-                self._datagrams.open(config.listen.dns, self._handed.sockets)
+                await self.streams.open(config.listen.dns, self._handed.sockets)
+                self.datagrams.open(config.listen.dns, self._handed.sockets)
 
     async def _close(self) -> None:
         await self._control.close()
-        self._datagrams.close()
-        self._streams.close()
+        self.datagrams.close()
+        self.streams.close()
         try:
             async with asyncio.timeout(DRAIN_S):
-                await self._datagrams.drained()
-                await self._streams.drained()
+                await self.datagrams.drained()
+                await self.streams.drained()
         except TimeoutError:
             _log.warning("stopped with answers still on their way")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._counting.leave()
-        await self._forward.close()
+        self.counting.leave()
+        await self.forward.close()
         for server in self._servers:
             await server.stop()
 
@@ -330,7 +309,7 @@ class Service:
         self._failed = True
         error = task.exception()
         _log.error("%s ended (%s); stopping", task.get_name(), type(error).__name__)
-        self._stop.set()
+        self.stop()
 
     async def _turn_every_hour(self) -> None:
         while True:

@@ -1,23 +1,23 @@
-"""The operator's desk: what the control socket's verbs do in the service.
+"""The verbs of the control socket that concern the service: status, reload, flush and ask.
 
 Rules:
 - `status` is made of what /metrics shows live, of what was published and of the configuration: it adds no number from
-  which a block could be worked out. How much of the cache is used is the figure of the last beat.
-- `flush` tells how many answers it forgot, for one name or a subtree of at least two labels. Of a wider subtree it
-  tells no number: beside the live count of queries it would tell how many of them were blocked. Answers that were kept
-  as blocked are forgotten and never in the number: it would tell that somebody asked.
-- `ask` judges as for that client and keeps nothing of the client; the steps name no list.
-- A request is checked here: whatever it holds is refused in our own words.
+  which a block could be worked out. The use of the cache is the figure of the last beat.
+- `flush` reports how many answers it removed for one name, or for a subtree of at least two labels. For a wider subtree
+  it reports no number: beside the live count of queries that would show how many of them were blocked. Cached answers
+  that were blocked are removed and never counted: the count would show that somebody asked.
+- `ask` judges as for the given client and keeps nothing of it; the steps name no list.
+- Messages are our own words: nothing of a request is repeated.
 """
 
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -25,27 +25,29 @@ from resolver import __version__
 from resolver.cli.screen_list import ListHealth
 from resolver.cli.screen_service import Health, Reloaded, UpstreamHealth, told
 from resolver.config.config import Config, List, warnings
-from resolver.control import server
+from resolver.control import requests, server
 from resolver.core.name import Name, unfold
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
 from resolver.feed import facts
-from resolver.feed.fleet_receipts import Reports as FleetReports
 from resolver.feed.places import Places
-from resolver.feed.poll import Feed
-from resolver.feed.release import Release
-from resolver.feed.state import Record, State
+from resolver.feed.state import State
+from resolver.query.cache import Cache
+from resolver.query.trace import Trace
+from resolver.service.counting import Counting
+from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import octets
+from resolver.service.readings import Readings
 
-MAX_NAME_OCTETS = 255
-MAX_PACKET_OCTETS = 4096
-LEAST_LABELS = 2
+LEAST_LABELS: Final = 2
+PAUSE_S: Final = 0.001
+"""Pause between two stretches of a flush, in seconds: queries come first."""
 
 
 class Refused(Exception):
-    """A new configuration that stays out; the text is for who asked, `where` (file and keys) also for the log.
+    """A new configuration that was not taken; the text is for the operator, `where` (file and keys) also for the log.
 
-    restart: nothing is wrong with it, but it takes one.
+    restart: nothing is wrong with it, but only a restart can take it.
     """
 
     def __init__(self, said: str, where: str, *, restart: bool = False) -> None:
@@ -54,61 +56,53 @@ class Refused(Exception):
         self.restart = restart
 
 
-Reports = Callable[[str, Record], FleetReports | None]
-"""Who of a fleet has reported a list's record in force; None where this host does not ask. OSError."""
-
-Walk = Callable[[bytes, bytes], Awaitable[Any]]
-
-
-class Flush(Protocol):
-    """Forgets what is kept for a name in wire format, and below it; returns how many answers that were."""
-
-    def __call__(self, name: bytes, *, subtree: bool) -> Awaitable[int]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the desk reads and calls.
-
-    reload: takes the configuration file and returns the keys that changed, or raises Refused; `last_reload` tells of
-    the last one. walk: (packet, client in 16 octets) to the steps and the reply.
-    """
+class Running(Protocol):
+    """What the verbs read and call of the running service. started: unix seconds."""
 
     path: Path
+    config: Config
     started: float
-    config: Callable[[], Config]
-    ready: Callable[[], bool]
-    live: Callable[[], Iterable[Sample]]
-    published: Callable[[], Published]
-    feed: Feed
-    releases: Iterable[Release]
-    reports: Reports
-    last_reload: Callable[[], Reloaded | None]
-    reload: Callable[[], tuple[str, ...]]
-    flush: Flush
-    walk: Walk
+    last_reload: Reloaded | None
+    readings: Readings
+    counting: Counting
+    enforcement: Enforcement
+    cache: Cache
+    trace: Trace
+
+    def ready(self) -> bool:
+        """Return whether the service does all that it is configured to do."""
+        ...
+
+    def reload(self) -> tuple[str, ...]:
+        """Take the configuration file; return the keys that changed, or raise Refused."""
+        ...
 
 
-class Desk:
-    """Answers requests of the control socket."""
+class ServiceVerbs:
+    """Carries out requests that concern the service."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, running: Running) -> None:
+        self._running = running
         self._one_flush = asyncio.Lock()
 
-    def verbs(self) -> Mapping[str, server.Verb]:
-        """Return what can be asked."""
-        return {"status": self._status, "reload": self._reload, "flush": self._flush, "ask": self._ask}
+    def verbs(self) -> server.Verbs:
+        """Return each request with the method that carries it out."""
+        return {
+            requests.Status: self._status,
+            requests.Reload: self._reload,
+            requests.Flush: self._flush,
+            requests.Ask: self._ask,
+        }
 
-    async def _status(self, _: server.Request) -> server.Answer:
+    async def _status(self, _: requests.Status, _uid: int) -> requests.Reply:
         health = self.health()
-        states = [(one.list, one.state) for one in self._parts.feed]
+        states = [(one.list, one.state) for one in self._running.enforcement.feed]
         lists = await asyncio.to_thread(self._with_files, health.lists, states)
-        return {"outcome": server.DONE, "health": told(replace(health, lists=lists))}
+        return requests.StatusReply(health=told(replace(health, lists=lists)))
 
     def _with_files(self, lists: Iterable[ListHealth], states: Iterable[tuple[List, State]]) -> tuple[ListHealth, ...]:
-        """The lists with what only the disk knows; what cannot be read is left out, the log tells of it."""
-        receipts = Places(self._parts.config().state.directory).receipts
+        """Return the lists with what only the disk knows; what cannot be read is left out, and is in the log."""
+        receipts = Places(self._running.config.state.directory).receipts
         both = zip(lists, states, strict=True)
         return tuple(self._with_files_of(health, one, state, receipts) for health, (one, state) in both)
 
@@ -116,62 +110,54 @@ class Desk:
         with suppress(OSError):
             health = facts.with_files(health, one, state, receipts)
         with suppress(OSError):
-            reports = self._parts.reports(one.id, state.in_force) if state.in_force else None
+            reports = self._running.enforcement.reports(one.id, state.in_force) if state.in_force else None
             if reports is not None:
                 health = replace(health, fleet_hosts=reports.nodes, fleet_missing=reports.missing)
         return health
 
-    def _reload(self, _: server.Request) -> server.Answer:
+    def _reload(self, _: requests.Reload, _uid: int) -> requests.Reply:
         try:
-            keys = self._parts.reload()
+            keys = self._running.reload()
         except Refused as refused:
-            return {"outcome": server.REFUSED, "said": str(refused)}
-        return {
-            "outcome": server.DONE,
-            "file": str(self._parts.path),
-            "changed": keys,
-            "warnings": warnings(self._parts.config()),
-        }
+            return requests.Refused(said=str(refused))
+        file = str(self._running.path)
+        return requests.ReloadReply(file=file, changed=keys, warnings=warnings(self._running.config))
 
-    async def _flush(self, asked: server.Request) -> server.Answer:
-        wire, subtree = _octets_of(asked.get("name"), MAX_NAME_OCTETS), asked.get("subtree") is True
-        name = Name()
+    async def _flush(self, request: requests.Flush, _uid: int) -> requests.Reply:
+        wire, name = bytes.fromhex(request.name), Name()
         if not wire or unfold(wire, 0, len(wire), name) != len(wire):
-            return server.failed("not a domain name")
+            return requests.Failed(said="not a domain name")
         async with self._one_flush:
-            forgotten = await self._parts.flush(wire, subtree=subtree)
-        tells = not subtree or name.labels >= LEAST_LABELS
-        return {"outcome": server.DONE, "forgotten": forgotten if tells else None}
+            pause = partial(asyncio.sleep, PAUSE_S)
+            forgotten = await self._running.cache.flush(wire, subtree=request.subtree, pause=pause)
+        counted = not request.subtree or name.labels >= LEAST_LABELS
+        return requests.FlushReply(forgotten=forgotten if counted else None)
 
-    def _ask(self, asked: server.Request) -> server.Answer | Awaitable[server.Answer]:
-        packet = _octets_of(asked.get("packet"), MAX_PACKET_OCTETS)
+    def _ask(self, request: requests.Ask, _uid: int) -> requests.Reply | Awaitable[requests.Reply]:
         try:
-            client = octets(ipaddress.ip_address(str(asked.get("as"))))
+            client = octets(ipaddress.ip_address(request.client))
         except ValueError:
-            return server.failed("not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
-        if packet is None:
-            return server.failed("not a query")
-        return self._walk(packet, client)
+            return requests.Failed(said="not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
+        return self._walk(bytes.fromhex(request.packet), client)
 
-    async def _walk(self, packet: bytes, client: bytes) -> server.Answer:
+    async def _walk(self, packet: bytes, client: bytes) -> requests.Reply:
         started = time.monotonic()
-        walked = await self._parts.walk(packet, client)
-        return {
-            "outcome": server.DONE,
-            "steps": walked.steps,
-            "reply": None if walked.reply is None else bytes(walked.reply).hex(),
-            "seconds": time.monotonic() - started,
-        }
+        walked = await self._running.trace.walk(packet, client)
+        return requests.AskReply(
+            steps=walked.steps,
+            reply=None if walked.reply is None else bytes(walked.reply).hex(),
+            seconds=time.monotonic() - started,
+        )
 
     def health(self) -> Health:
         """Return what may be known of the service now."""
-        parts = self._parts
-        config, live, published = parts.config(), _by_metric(parts.live()), parts.published()
+        running, config = self._running, self._running.config
+        live, published = _by_metric(running.readings.live()), running.counting.published()
         return Health(
             version=__version__,
-            config=str(parts.path),
-            started=int(parts.started),
-            ready=parts.ready(),
+            config=str(running.path),
+            started=int(running.started),
+            ready=running.ready(),
             enforcing=bool(live["enforcing"][()]),
             lists=tuple(self._lists()),
             upstreams=tuple(_upstreams(live, published)),
@@ -183,15 +169,15 @@ class Desk:
             connections_bound=config.limits.connections,
             dropped=_counts(live["packets_dropped_total"]),
             failed={labels[0]: count for labels, count in _of(published, "failed_answers_total").items()},
-            reload=parts.last_reload(),
+            reload=running.last_reload,
             warnings=(*warnings(config), *filter(None, [server.missing(config.control.group)])),
         )
 
     def _lists(self) -> Iterable[ListHealth]:
-        now = time.time()
-        for said, one in zip(self._parts.feed.facts(), self._parts.feed, strict=True):
+        now, lists = time.time(), self._running.enforcement
+        for said, one in zip(lists.feed.facts(), lists.feed, strict=True):
             yield replace(
-                facts.with_releases(facts.of_state(one.list, one.state, now), self._parts.releases),
+                facts.with_releases(facts.of_state(one.list, one.state, now), lists.releases),
                 live=True,
                 enforced=said.enforced or said.lifted,
                 lifted=said.lifted,
@@ -235,13 +221,3 @@ def _upstreams(live: _Live, published: Published) -> Iterable[UpstreamHealth]:
 
 def _counts(samples: Mapping[tuple[str, ...], float]) -> dict[str, int]:
     return {labels[0]: int(count) for labels, count in samples.items()}
-
-
-def _octets_of(text: object, most: int) -> bytes | None:
-    """Return the octets that `text` writes in hexadecimal, at most so many; None where it does not."""
-    if not isinstance(text, str) or len(text) > 2 * most:
-        return None
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return None

@@ -1,35 +1,30 @@
-"""The desk for lists: what the control socket's verbs about fetching and deciding do in the service.
+"""The verbs of the control socket that fetch a list and decide about it.
 
 Rules:
-- Who asks is told by the kernel and goes to the audit alone: what counts is a signature.
-- A request is checked here; what is told back names lists, serials, persons and keys, never a name of a list.
-- What has begun goes on to its end, also where whoever asked has gone: a poll may take longer than they wait.
+- The kernel names the caller, and only the audit log has it: what counts is a signature.
+- Replies name lists, serials, persons and keys, never a name of a list.
+- A poll or a decision that has begun goes on to its end, even if the caller has gone: it may take longer than a caller
+  waits.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from resolver.control import server
+from resolver.control import requests, server
 from resolver.feed import approve, decide
-from resolver.feed.actions import Action
 from resolver.feed.poll import Feed
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.update import ListUpdate
 
 FETCH_S: Final = 40.0
-"""How long who asks waits for a poll to end: less than a verb may take."""
-VERBS: Final = {
-    "approve": Action.APPROVE,
-    "approve-set-aside": Action.APPROVE_SET_ASIDE,
-    "resume": Action.RESUME,
-    "rollback": Action.ROLLBACK,
-}
+"""Timeout for a poll, in seconds: less than that of a verb."""
+_NO_LIST: Final = requests.Failed(said="no such list is configured")
 
 
-class ListDesk:
-    """Answers requests about lists."""
+class ListVerbs:
+    """Carries out requests that concern one list."""
 
     def __init__(self, feed: Feed, approvers: Path, now: Callable[[], float], *, fetch_s: float = FETCH_S) -> None:
         self._feed = feed
@@ -38,63 +33,57 @@ class ListDesk:
         self._fetch_s = fetch_s
         self._polls: set[asyncio.Task[None]] = set()
 
-    def verbs(self) -> Mapping[str, server.Verb]:
-        """Return what can be asked."""
-        return {"fetch": self._fetch, **dict.fromkeys(VERBS, self._sign)}
+    def verbs(self) -> server.Verbs:
+        """Return each request with the method that carries it out."""
+        return {requests.Fetch: self._fetch, **dict.fromkeys(requests.DECISIONS.values(), self._decide)}
 
-    def _one(self, asked: server.Request) -> ListUpdate | None:
-        return next((one for one in self._feed if one.list.id == asked.get("list")), None)
+    def _list(self, list_id: str) -> ListUpdate | None:
+        return next((one for one in self._feed if one.list.id == list_id), None)
 
-    def _fetch(self, asked: server.Request) -> server.Answer | Awaitable[server.Answer]:
-        one = self._one(asked)
-        return server.failed("no such list is configured") if one is None else self._polled(one)
+    def _fetch(self, request: requests.Fetch, _uid: int) -> requests.Reply | Awaitable[requests.Reply]:
+        one = self._list(request.list)
+        return _NO_LIST if one is None else self._polled(one)
 
-    async def _polled(self, one: ListUpdate) -> server.Answer:
+    async def _polled(self, one: ListUpdate) -> requests.Reply:
         before, failures = one.state, dict(one.failures.counts)
         task = asyncio.create_task(one.poll())
         self._polls.add(task)
         task.add_done_callback(self._polls.discard)
         done, _ = await asyncio.wait([task], timeout=self._fetch_s)
         if not done:
-            return server.failed(f"not done within {self._fetch_s:g} s, and goes on: see list status")
+            return requests.Failed(said=f"not done within {self._fetch_s:g} s, and goes on: see list status")
         failed = sorted(reason for reason, count in one.failures.counts.items() if count > failures.get(reason, 0))
         record, held = one.state.in_force, one.state.held
         serial = record.serial if record else 0
         if failed:
-            return {"outcome": server.REFUSED, "said": f"refused: {', '.join(failed)}; serial {serial} stays"}
+            return requests.Refused(said=f"refused: {', '.join(failed)}; serial {serial} stays")
         if held is not None:
-            found = {"found": "held", "serial": held.record.serial, "reasons": held.reasons}
-        elif record is not None and (before.in_force is None or record.identity != before.in_force.identity):
-            found = {"found": "in_force", "serial": serial, "reasons": ()}
-        else:
-            found = {"found": "nothing", "serial": serial, "reasons": ()}
-        return {"outcome": server.DONE, **found}
+            return requests.FetchReply(found="held", serial=held.record.serial, reasons=held.reasons)
+        new = record is not None and (before.in_force is None or record.identity != before.in_force.identity)
+        return requests.FetchReply(found="in_force" if new else "nothing", serial=serial, reasons=())
 
-    def _sign(self, asked: server.Request) -> server.Answer | Awaitable[server.Answer]:
-        one, serial, signature = self._one(asked), asked.get("serial"), asked.get("signature")
+    def _decide(self, request: requests.Decide, uid: int) -> requests.Reply | Awaitable[requests.Reply]:
+        one = self._list(request.list)
         if one is None:
-            return server.failed("no such list is configured")
-        if type(serial) is not int or not isinstance(signature, str):
-            return server.failed("not a serial and a signature")
-        signed = decide.Signed(
-            action=VERBS[asked["verb"]], serial=serial, signature=signature.encode(errors="replace"), uid=asked["uid"]
-        )
+            return _NO_LIST
+        signature = request.signature.encode()
+        signed = decide.Signed(action=request.action, serial=request.serial, signature=signature, uid=uid)
         return self._decided(one, signed)
 
-    async def _decided(self, one: ListUpdate, signed: decide.Signed) -> server.Answer:
+    async def _decided(self, one: ListUpdate, signed: decide.Signed) -> requests.Reply:
         try:
             found = await decide.decide(one, signed, self._approvers, self._now)
         except approve.Refused as refused:
-            return {"outcome": server.REFUSED, "said": str(refused)}
+            return requests.Refused(said=str(refused))
         except UpdateFailed as failed:
-            return server.failed(f"the signature counts; the list could not be put in force: {failed.reason.value}")
+            why = f"the signature counts; the list could not be put in force: {failed.reason.value}"
+            return requests.Failed(said=why)
         record = one.state.in_force
-        return {
-            "outcome": server.DONE,
-            "principal": found.principal,
-            "key": found.key,
-            "missing": found.missing,
-            "carried_out": found.done,
-            "confirmed": found.confirmed,
-            "in_force": record.serial if record else None,
-        }
+        return requests.DecideReply(
+            principal=found.principal,
+            key=found.key,
+            missing=found.missing,
+            carried_out=found.done,
+            confirmed=found.confirmed,
+            in_force=record.serial if record else None,
+        )

@@ -26,7 +26,6 @@ from msgspec import Struct
 
 CONTEXT: Final = b"blocklist-resolver statement v1\n"
 MAX_STATEMENT_BYTES: Final = 2**20
-KEY_BYTES: Final = 32
 
 
 class StatementBroken(Exception):

@@ -119,10 +119,10 @@ async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
     config = load(site.config)
     running = service.Service(site.config, config)
     serving = asyncio.create_task(running.run())
-    one = running._custody.feed["demo"]
+    one = running.enforcement.feed["demo"]
     await asyncio.to_thread(wait_for, lambda: one.state.in_force and not one.prover.is_due(), "the list to be proved")
     views = images(poll.keys_of(config).digest)
-    running._in_force.put_in_force("demo", views[0])
+    running.in_force.put_in_force("demo", views[0])
     await asyncio.to_thread(exchange, site.dns, query_for(ALWAYS))
     words, written = [sys.executable, "-c", _CODE, str(site.dns)], site.folder / "answers"
     client = await asyncio.to_thread(_started, words, written)
@@ -132,7 +132,7 @@ async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
     times, began, memory = array("d", bytes(16 * swaps)), time.monotonic(), 0
     for number in range(1, swaps + 1):
         times[2 * number - 2] = time.monotonic()
-        running._in_force.put_in_force("demo", views[number % 2])
+        running.in_force.put_in_force("demo", views[number % 2])
         times[2 * number - 1] = time.monotonic()
         if number == max(1, swaps // 10):
             memory = rss_kib()
@@ -142,7 +142,7 @@ async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
     client.wait()
     answers = [json.loads(line) for line in written.read_bytes().splitlines() if line.endswith(b"]")]
     moments = [(moment, (number // 2 + 1) % 2) for number, moment in enumerate(times)]
-    running._stop.set()
+    running.stop()
     await serving
     return judged(answers, moments, began, ended) | {
         "swaps": swaps,

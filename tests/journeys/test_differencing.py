@@ -124,7 +124,7 @@ class Lab:
         if waiting:
             self.upstream.hold()
         tasks = [asyncio.ensure_future(self.ask(*one)) for one in queries.items()]
-        await until(lambda: sum(not task.done() for task in tasks) == self.running._answer.in_flight == waiting)
+        await until(lambda: sum(not task.done() for task in tasks) == self.running.answer.in_flight == waiting)
         self.waited += waiting
         self.upstream.release()
         await asyncio.gather(*tasks)
@@ -135,7 +135,7 @@ class Lab:
         async with self.web.get(f"http://{HOST}:{self.ports[2]}/metrics") as reply:
             text = await reply.text()
         exact = Counter({"queries_in_flight": float(self.waited)})
-        for series, value in self.running._readings.exact().items():
+        for series, value in self.running.readings.exact().items():
             # In which bucket an exchange was is how long it took; how many there were is their sum.
             if series.metric == EXCHANGE:
                 exact[EXCHANGE] += value
@@ -183,8 +183,8 @@ def files_of(folder: Path) -> list[tuple[str, int, int]]:
 
 def is_settled(running: service.Service) -> bool:
     """The list is in force and proved, and nobody but the test asks."""
-    facts = tuple(running._custody.feed.facts())
-    return all(one.receipt_at and one.last_success for one in facts) and not running._streams.connections
+    facts = tuple(running.enforcement.feed.facts())
+    return all(one.receipt_at and one.last_success for one in facts) and not running.streams.connections
 
 
 @asynccontextmanager
@@ -213,7 +213,7 @@ async def opened(folder: Path, scenario: str, patch: pytest.MonkeyPatch) -> Asyn
             if scenario == "outage":
                 await upstream.stop()
             yield Lab(running, upstream, folder, site.ports, web, sockets, lambda at: now.__setitem__(0, at))
-            running._stop.set()
+            running.stop()
             assert await serving == 0
 
 
@@ -240,9 +240,9 @@ async def recorded(lab: Lab, ways: tuple[str, ...]) -> Record:
         assert files_of(lab.folder) == files, "what is written between two beats tells when something happened"
         if ways == (FAILED,):
             # It falls within what is recorded: the attack has what that tells, too.
-            await until(lambda: not any(server.up for server in lab.running._forward.servers))
+            await until(lambda: not any(server.up for server in lab.running.forward.servers))
         lab.set_clock(START + (beat + 1) * BEAT_S + 1)
-        await lab.running._counting.publisher.look(START + (beat + 1) * BEAT_S + 1)
+        await lab.running.counting.publisher.look(START + (beat + 1) * BEAT_S + 1)
         after = await lab.scrape()
         seen.append((beat, (), moved(before, after)))
         before = after

@@ -188,18 +188,18 @@ def test_flush_forgets_and_the_next_answer_is_new(
         return sum(str(seen.question[0].name) == f"{name}." for seen in upstream.queries)
 
     assert [times("a.open.test"), times("b.open.test"), times("a.open.test")] == [1, 1, 1]
-    assert operate("cache", "flush", "a.open.test").stdout == "forgotten: 1 kept answer\n"
+    assert operate("cache", "flush", "a.open.test").stdout == "removed: 1 cached answer\n"
     assert [times("a.open.test"), times("b.open.test")] == [2, 1]
-    assert operate("cache", "flush", "-", "--subtree", typed="OPEN.test\n").stdout == "forgotten: 2 kept answers\n"
-    assert operate("cache", "flush", "a.open.test").stdout == "nothing was kept for it\n"
+    assert operate("cache", "flush", "-", "--subtree", typed="OPEN.test\n").stdout == "removed: 2 cached answers\n"
+    assert operate("cache", "flush", "a.open.test").stdout == "nothing was cached for it\n"
     assert [times("a.open.test"), times("b.open.test")] == [3, 2]
-    assert operate("cache", "flush", ".", "--subtree").stdout == "forgotten: all that was kept below it\n"
+    assert operate("cache", "flush", ".", "--subtree").stdout == "removed: all cached answers below it\n"
     assert [times("a.open.test"), times("b.open.test")] == [4, 3]
 
 
 def test_a_blocked_name_is_blocked_whatever_is_flushed(service: Service, site: Site, operate: Operate) -> None:
     assert asked(site.dns, "bad.test") == BLOCKED
-    assert operate("cache", "flush", "bad.test", "--subtree").stdout == "nothing was kept for it\n"
+    assert operate("cache", "flush", "bad.test", "--subtree").stdout == "nothing was cached for it\n"
     assert asked(site.dns, "bad.test") == BLOCKED
 
 
@@ -221,7 +221,7 @@ def test_where_no_service_runs_it_says_so(site: Site, operate: Operate) -> None:
     for words in (("status",), ("reload",), ("cache", "flush", "a.test")):
         done = operate(*words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert "no service answers: it does not run" in done.stderr
+        assert "no service listens there: it does not run" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 

@@ -1,6 +1,5 @@
-"""One DNS client: what it sends, what it takes for a reply, and how it tells it."""
+"""One DNS client: what it sends and what it takes for a reply."""
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.config.values import Endpoint
-from resolver.dns_client import AskError, Reply, as_json, ask, build_query, render, understand
+from resolver.dns_client import AskError, Reply, ask, build_query, understand
 from tests.fakes.upstream import HOST, Way, in_thread, records
 from tests.parity.cases import of
 from tests.unit.query.parts import SOA, Message, reply_of
@@ -157,27 +156,11 @@ def full(asked: Message) -> Message:
     return made
 
 
-def test_a_reply_as_a_person_reads_it() -> None:
-    assert render(understood(full)).splitlines() == [
-        "NOERROR  flags rd ra ad  1.5 ms",
-        "extended error 4 (Forged Answer)",
-        "extended error 4000 (see RFC 8914)",
-        "answer     open.test. 60 A 192.0.2.1",
-        f"authority  test. 60 SOA {SOA}",
-        "additional ns.test. 60 A 198.51.100.8",
-    ]
-
-
-def test_a_reply_as_a_program_reads_it() -> None:
-    assert json.loads(as_json(understood(full))) == {
-        "rcode": "NOERROR",
-        "flags": ["rd", "ra", "ad"],
-        "extended_errors": [{"code": 4, "name": "Forged Answer"}, {"code": 4000, "name": "see RFC 8914"}],
-        "answer": ["open.test. 60 A 192.0.2.1"],
-        "authority": [f"test. 60 SOA {SOA}"],
-        "additional": ["ns.test. 60 A 198.51.100.8"],
-        "milliseconds": 1.5,
-    }
+def test_a_reply_in_words() -> None:
+    reply = understood(full)
+    assert (reply.rcode, reply.flags) == ("NOERROR", ("rd", "ra", "ad"))
+    assert reply.errors == ((4, "Forged Answer"), (4000, "see RFC 8914"))
+    assert reply.additionals == ("ns.test. 60 A 198.51.100.8",)
 
 
 def test_an_rcode_of_edns_is_told_whole() -> None:
@@ -199,8 +182,8 @@ def test_any_octets_are_a_reply_or_a_reason(octets: bytes, head: bool, more: byt
         reply = understand(data, sent, 0.0)
     except AskError:
         return
-    assert render(reply)
-    assert json.loads(as_json(reply))
+    assert reply.octets == data
+    assert reply.rcode
 
 
 @pytest.mark.parametrize(
@@ -231,6 +214,7 @@ def test_any_records_that_parse_are_told_or_refused(records: list[tuple[int, byt
     )
     data = sent[:2] + b"\x81\x80\0\1\0" + bytes([len(records)]) + b"\0\0\0\0" + sent[12:] + body
     try:
-        render(understand(data, sent, 0.0))
+        reply = understand(data, sent, 0.0)
     except AskError:
         return
+    assert len(reply.answers) == len(records)

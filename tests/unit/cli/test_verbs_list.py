@@ -1,10 +1,12 @@
 """The verbs of `list`, as they are typed."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from resolver.cli import main
+from resolver.feed.audit import Audit, Event
 
 
 @pytest.fixture
@@ -63,3 +65,52 @@ def test_the_hosts_public_key_is_handed_over_once_it_is_made(config: Path, capsy
     made = poll.host_key_of(read.load(config), make=True)
     assert status_of("list", "receipt", "--key", "--config", str(config)) == 0
     assert statement.pinned_of(capsys.readouterr().out.encode()) == statement.public_of(made)
+
+
+# The audit log.
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "state/audit.log"
+    audit = Audit(path)
+    for serial in (7, 8):
+        audit.append(Event.IN_FORCE, 1_700_000_000, list_id="demo", serial=serial, digest="ab", detail="by test")
+    return path
+
+
+def test_the_log_is_shown_and_its_head(config: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("list", "audit", "--config", str(config))
+    assert status_of(*words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "2 2023-11-14T22:13:20Z in_force demo serial 8: by test"
+    assert status_of(*words, "--head") == 0
+    number, head = capsys.readouterr().out.split()
+    assert number == "2"
+    assert said[2] == f"holds; newest entry 2: {head}"
+    assert status_of(*words, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["head"] == {"number": 2, "hash": head}
+    earlier = told["entries"][0]["hash"]
+    for known in (head, earlier, head.upper()):
+        assert status_of(*words, "--expect", known) == 0
+    for unknown in ("0" * 64, "", "ab"):
+        assert status_of(*words, "--expect", unknown) == 3
+
+
+def test_a_log_that_was_cut_exits_3(config: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    assert status_of("list", "audit", "--config", str(config)) == 3
+    assert "entry 2, which was written, is missing" in capsys.readouterr().err
+
+
+def test_no_log_is_an_empty_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("list", "audit", "--head", "--config", str(config)) == 0
+    assert capsys.readouterr().out == f"0 {'0' * 64}\n"
+
+
+def test_a_log_that_cannot_be_read(config: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log.unlink()
+    log.mkdir()
+    assert status_of("list", "audit", "--config", str(config)) == 1
+    assert "Is a directory" in capsys.readouterr().err

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from resolver.cli import terminal
+from resolver.control import requests
 from resolver.feed import audit
 from resolver.feed.release import Covered, Releases
 from resolver.feed.seal import Keys
 from tests.fakes.enforcer import wire
-from tests.unit.cli.test_verbs_list import config as config
-from tests.unit.cli.test_verbs_list import status_of
+from tests.unit.cli.running import Running, running
+from tests.unit.cli.test_verbs_list import config, status_of
 
+__all__ = ["config", "running"]
+Asked = list[requests.Request[Any]]
 RELEASE = {
     "number": 3,
     "lists": [{"list": "demo", "serial": 412, "line": 1733}],
@@ -26,28 +29,17 @@ RELEASE = {
 }
 
 
-class Asked(list[dict[str, Any]]):
-    """What the running service was asked."""
-
-
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    found = Asked()
-
-    def called(arguments: Any, request: dict[str, object]) -> dict[str, Any]:
-        found.append(request)
-        return {"outcome": "done", "release": RELEASE}
-
-    monkeypatch.setattr("resolver.cli.verbs_release.called", called)
+def asked(running: Running, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """What the running service was asked; a name waits on stdin."""
+    running.replies = [requests.ReleaseReply(release=RELEASE)]
     monkeypatch.setattr("sys.stdin", io.StringIO("Canary.isp\n"))
-    return found
+    return running.asked
 
 
 def test_a_name_of_stdin_is_released(config: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("list", "release", "-", "--reason", "a school", "--config", str(config)) == 0
-    assert asked == [
-        {"verb": "release", "name": wire("Canary.isp").hex(), "reason": "a school", "for_s": 7 * 86400.0}
-    ]
+    assert asked == [requests.Release(name=wire("Canary.isp").hex(), reason="a school", for_s=7 * 86400.0)]
     said = capsys.readouterr().out
     assert said.startswith("released now: release 3; list demo, serial 412, line 1733; it ends by itself at 1970-01-02")
     assert "canary" not in said.lower()
@@ -77,22 +69,21 @@ def test_what_cannot_be_carried_out(
 def test_a_reserved_name_may_stand_on_the_command_line(config: Path, asked: Asked) -> None:
     words = ("release", "a.test", "--reason", "x", "--for", "2d", "--config", str(config))
     assert status_of("list", *words) == 0
-    assert (asked[0]["name"], asked[0]["for_s"]) == (wire("a.test").hex(), 172800.0)
+    assert asked == [requests.Release(name=wire("a.test").hex(), reason="x", for_s=172800.0)]
 
 
 def test_a_release_is_ended(config: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("list", "release", "3", "--end", "--config", str(config)) == 0
-    assert asked == [{"verb": "end-release", "number": 3}]
+    assert asked == [requests.EndRelease(number=3)]
     assert capsys.readouterr().out == (
         "release 3 has ended: its name is blocked again; list demo, serial 412, line 1733\n"
     )
 
 
 def test_a_refusal_has_its_own_status(
-    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: Path, running: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = {"outcome": "refused", "said": "not listed"}
-    monkeypatch.setattr("resolver.control.server.call", lambda *_, **__: answer)
+    running.replies = [requests.Refused(said="not listed")]
     assert status_of("list", "release", "a.test", "--reason", "x", "--config", str(config)) == terminal.REFUSED
     assert capsys.readouterr().err == "blocklist-resolver: not listed\n"
 
@@ -133,4 +124,4 @@ def test_a_release_is_confirmed(config: Path, asked: Asked, tmp_path: Path) -> N
     signature.write_text("-----BEGIN SSH SIGNATURE-----\n")
     words = ("release", "3", "--signature", str(signature), "--config", str(config))
     assert status_of("list", *words) == 0
-    assert asked == [{"verb": "confirm-release", "number": 3, "signature": "-----BEGIN SSH SIGNATURE-----\n"}]
+    assert asked == [requests.ConfirmRelease(number=3, signature="-----BEGIN SSH SIGNATURE-----\n")]

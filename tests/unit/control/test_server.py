@@ -1,4 +1,4 @@
-"""The control socket: who gets in, what a mad peer may do to it, and what an operator reads where nobody answers."""
+"""The service's end of the control socket: who may connect, and what a slow or malformed peer may do to it."""
 
 import asyncio
 import grp
@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from resolver.config.config import ConfigError, Control
+from resolver.config.config import Control
+from resolver.control import client, requests
 from resolver.control import server as control
 
 pytestmark = pytest.mark.loops
@@ -23,27 +24,35 @@ CANARY = "canary-7f3a.test"
 NO_GROUP = "no-such-group"
 
 
-async def later(asked: control.Request) -> control.Answer:
-    return {"outcome": control.DONE, "asked": asked["name"]}
+def walked(seconds: float = 0.0) -> requests.AskReply:
+    return requests.AskReply(steps=(), reply=None, seconds=seconds)
 
 
-def fail(asked: control.Request) -> control.Answer:
-    raise ValueError(asked["name"])
+async def later(_: requests.Ask, uid: int) -> requests.Reply:
+    return walked(uid)
 
 
-async def hang(_: control.Request) -> control.Answer:
+def fail(request: requests.Fetch, _uid: int) -> requests.Reply:
+    raise ValueError(request.list)
+
+
+async def hang(_: requests.Resume, _uid: int) -> requests.Reply:
     await asyncio.Event().wait()
     raise AssertionError
 
 
-VERBS: dict[str, control.Verb] = {
-    "status": lambda _: {"outcome": control.DONE},
-    "reload": lambda _: {"outcome": control.REFUSED, "said": CANARY},
-    "flush": lambda _: {"outcome": control.DONE, "forgotten": 1},
-    "later": later,
-    "fail": fail,
-    "hang": hang,
+STATUS = requests.StatusReply(health={})
+VERBS: control.Verbs = {
+    requests.Status: lambda _request, _uid: STATUS,
+    requests.Reload: lambda _request, _uid: requests.Refused(said=CANARY),
+    requests.Flush: lambda _request, _uid: requests.FlushReply(forgotten=1),
+    requests.Ask: later,
+    requests.Fetch: fail,
+    requests.Resume: hang,
 }
+HANG = requests.Resume(list="", serial=1, signature="")
+ASK_STATUS = requests.Status()
+IS_WELL = {"outcome": "done", "health": {}}
 
 
 @asynccontextmanager
@@ -70,14 +79,14 @@ async def said(settings: Control, octets: bytes, *, end: bool = False) -> bytes:
         writer.close()
 
 
-async def asked(settings: Control, **request: Any) -> Any:
-    return json.loads(await said(settings, json.dumps(request).encode() + b"\n"))
+async def asked(settings: Control, request: requests.Request[Any] = ASK_STATUS) -> Any:
+    return json.loads(await said(settings, requests.line_of(request)))
 
 
 async def comes_through(settings: Control) -> bool:
     """Whether a status is answered now, and not sent away because of the crowd before it."""
     try:
-        return bool(await asked(settings, verb="status") == {"outcome": "done"})
+        return bool(await asked(settings) == IS_WELL)
     except (OSError, ValueError):
         return False
 
@@ -85,9 +94,10 @@ async def comes_through(settings: Control) -> bool:
 @pytest.mark.asyncio
 async def test_a_request_gets_its_answer(tmp_path: Path) -> None:
     async with serving(tmp_path) as settings:
-        assert await asked(settings, verb="status") == {"outcome": "done"}
-        assert await asked(settings, verb="later", name="a") == {"outcome": "done", "asked": "a"}
-        assert await asyncio.to_thread(control.call, settings, {"verb": "status"}) == {"outcome": "done"}
+        assert await asked(settings) == IS_WELL
+        walk = {"outcome": "done", "steps": [], "reply": None, "seconds": os.geteuid()}
+        assert await asked(settings, requests.Ask(packet="", client="")) == walk
+        assert await asyncio.to_thread(client.call, settings, requests.Status()) == STATUS
 
 
 @pytest.mark.asyncio
@@ -155,7 +165,7 @@ def dead_socket(path: Path) -> None:
 async def test_the_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
     dead_socket(tmp_path / "control")
     async with serving(tmp_path) as settings:
-        assert await asked(settings, verb="status") == {"outcome": "done"}
+        assert await asked(settings) == IS_WELL
 
 
 @pytest.mark.asyncio
@@ -163,7 +173,7 @@ async def test_the_socket_of_a_living_process_is_left_alone(tmp_path: Path) -> N
     async with serving(tmp_path) as settings:
         with pytest.raises(control.Unusable, match="does the service run already"):
             await control.Server(VERBS).open(settings)
-        assert await asked(settings, verb="status") == {"outcome": "done"}
+        assert await asked(settings) == IS_WELL
 
 
 @pytest.mark.asyncio
@@ -241,7 +251,7 @@ async def test_what_is_no_request_is_told_so_and_not_repeated(
             came = b""  # what of a flood was left unread resets the connection
         assert not came or json.loads(came)["outcome"] == "failed"
         assert CANARY.encode() not in came
-        assert await asked(settings, verb="status") == {"outcome": "done"}
+        assert await asked(settings) == IS_WELL
     assert not caplog.messages
 
 
@@ -252,7 +262,7 @@ async def test_who_leaves_leaves_nothing_behind(tmp_path: Path, caplog: pytest.L
         assert await said(settings, b'{"verb": "sta', end=True) == b""
         for _ in range(3 * control.MAX_CONNECTIONS):
             _, writer = await asyncio.open_unix_connection(settings.socket)
-            writer.write(b'{"verb": "later", "name": "' + b"x" * 4000 + b'"}\n')
+            writer.write(b'{"verb": "ask", "packet": "", "as": "' + b"x" * 4000 + b'"}\n')
             writer.transport.abort()
         async with asyncio.timeout(10):
             while not await comes_through(settings):
@@ -268,21 +278,21 @@ async def test_who_stays_silent_is_sent_away(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_a_verb_has_its_time(tmp_path: Path) -> None:
-    async with serving(tmp_path, answer_s=0.05) as settings:
-        assert (await asked(settings, verb="hang"))["said"] == "not done within 0.05 s"
-        assert await asked(settings, verb="status") == {"outcome": "done"}
+    async with serving(tmp_path, reply_s=0.05) as settings:
+        assert (await asked(settings, HANG))["said"] == "not done within 0.05 s"
+        assert await asked(settings) == IS_WELL
 
 
 @pytest.mark.asyncio
 async def test_a_crowd_is_told_to_come_again(tmp_path: Path) -> None:
     async with serving(tmp_path) as settings:
         crowd = [await asyncio.open_unix_connection(settings.socket) for _ in range(control.MAX_CONNECTIONS)]
-        with pytest.raises(control.Unreachable, match="too many ask at once; try again"):
-            await asyncio.to_thread(control.call, settings, {"verb": "status"})
+        with pytest.raises(client.Unreachable, match="too many ask at once; try again"):
+            await asyncio.to_thread(client.call, settings, requests.Status())
         reader, writer = crowd[0]
         writer.write(b'{"verb": "status"}\n')
-        assert json.loads(await reader.read()) == {"outcome": "done"}
-        assert await asked(settings, verb="status") == {"outcome": "done"}
+        assert json.loads(await reader.read()) == IS_WELL
+        assert await asked(settings) == IS_WELL
         for _, writer in crowd:
             writer.close()
 
@@ -291,10 +301,10 @@ async def test_a_crowd_is_told_to_come_again(tmp_path: Path) -> None:
 async def test_a_verb_that_worked_in_the_loop_is_followed_by_a_rest(tmp_path: Path) -> None:
     moments = iter([100.0, 100.0, 100.5, 105.48, 105.5, 105.75])  # looked at, begun and ended, twice
     server = control.Server(VERBS, clock=lambda: next(moments))
-    await server._carried_out(VERBS["status"], {})
+    await server._carried_out(requests.Status(), 0)
     assert server._rests_until == 105.5
     started = asyncio.get_running_loop().time()
-    await server._carried_out(VERBS["status"], {})
+    await server._carried_out(requests.Status(), 0)
     assert asyncio.get_running_loop().time() - started >= 0.015
     assert server._rests_until == 108.25
 
@@ -303,15 +313,15 @@ async def test_a_verb_that_worked_in_the_loop_is_followed_by_a_rest(tmp_path: Pa
 async def test_the_first_stretch_of_what_is_awaited_is_followed_by_a_rest_too() -> None:
     moment = 100.0
 
-    async def walk(_: control.Request) -> control.Answer:
+    async def walk(_request: requests.Ask, _uid: int) -> requests.Reply:
         nonlocal moment
         moment += 0.25
         await asyncio.sleep(0)
         moment += 0.5
-        return {"outcome": control.DONE}
+        return walked()
 
-    server = control.Server({"ask": walk}, clock=lambda: moment)
-    assert await server._carried_out(walk, {}) == {"outcome": "done"}
+    server = control.Server({requests.Ask: walk}, clock=lambda: moment)
+    assert await server._carried_out(requests.Ask(packet="", client=""), 0) == walked()
     assert server._rests_until == 102.75
 
 
@@ -319,8 +329,8 @@ async def test_the_first_stretch_of_what_is_awaited_is_followed_by_a_rest_too() 
 async def test_a_stop_waits_for_nobody(tmp_path: Path) -> None:
     async with serving(tmp_path) as settings:
         reader, writer = await asyncio.open_unix_connection(settings.socket)
-        writer.write(b'{"verb": "hang"}\n')
-        await asked(settings, verb="status")
+        writer.write(requests.line_of(HANG))
+        await asked(settings)
     assert await reader.read() == b""
     writer.close()
 
@@ -334,8 +344,9 @@ async def test_reload_and_flush_are_logged_with_who_and_outcome_and_nothing_else
 ) -> None:
     with caplog.at_level(logging.DEBUG, "resolver"):
         async with serving(tmp_path) as settings:
-            for verb in ("reload", "flush", "status", "later"):
-                await asked(settings, verb=verb, name=CANARY)
+            for request in (requests.Reload(), requests.Flush(name="00"), requests.Status()):
+                await asked(settings, request)
+            await asked(settings, requests.Ask(packet="", client=CANARY))
     uid = os.geteuid()
     assert caplog.messages == [f"reload by uid {uid}: refused", f"flush by uid {uid}: done"]
 
@@ -343,89 +354,6 @@ async def test_reload_and_flush_are_logged_with_who_and_outcome_and_nothing_else
 @pytest.mark.asyncio
 async def test_what_fails_inside_is_named_by_its_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as settings:
-        came = await asked(settings, verb="fail", name=CANARY)
+        came = await asked(settings, requests.Fetch(list=CANARY))
         assert came == {"outcome": "failed", "said": "failed inside (ValueError); please report it"}
     assert caplog.messages == ["a request failed inside: ValueError"]
-
-
-# The command's end.
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "group"),
-    [
-        ("", Control().socket, Control().group),
-        ('[control]\nsocket = "/run/a"\n', "/run/a", Control().group),
-        ('control.socket = "/run/a"\ncontrol.group = ""\n', "/run/a", ""),
-        ('[listen\n[control]\nsocket = "/run/a"\ngroup = "g"\n[state]\n', "/run/a", "g"),
-        ('= broken\n[control]\nsocket = "/run/a"\n', "/run/a", Control().group),
-        ('[control]\nsocket = 7\ngroup = ["x"]\n', Control().socket, Control().group),
-        ("control = 7\n", Control().socket, Control().group),
-        ("[control]\nsocket = \n", Control().socket, Control().group),
-        ("[[list]]\nid = 9\n[control]\nsocket='/run/a'", "/run/a", Control().group),
-    ],
-)
-def test_the_socket_is_found_in_a_file_that_is_otherwise_broken(
-    text: str, path: str, group: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "resolver.toml"
-    file.write_text(text)
-    assert control.settings(file) == Control(socket=path, group=group)
-
-
-def test_a_configuration_without_a_socket_says_so(tmp_path: Path) -> None:
-    file = tmp_path / "resolver.toml"
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory; --config"):
-        control.settings(file)
-    file.write_text('[control]\nsocket = ""')
-    with pytest.raises(ConfigError, match=r'control\.socket: is ""'):
-        control.settings(file)
-
-
-def test_where_nobody_answers_it_says_what_to_do(tmp_path: Path) -> None:
-    settings = Control(socket=str(tmp_path / "control"), group="")
-    with pytest.raises(control.Unreachable, match=r"no service answers: .*systemctl status"):
-        control.call(settings, {})
-    dead_socket(tmp_path / "control")
-    with pytest.raises(control.Unreachable, match="no service answers"):
-        control.call(settings, {})
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (PermissionError(13, "Permission denied"), "permission denied: run this as root or a member of the group g"),
-        (TimeoutError(), "no answer within 1 s: the service is stopped or hangs"),
-        (OSError(24, "Too many open files"), "Too many open files"),
-        (ValueError(CANARY), "what came is no answer"),
-    ],
-)
-def test_what_goes_wrong_is_told_in_an_operators_words(error: Exception, words: str) -> None:
-    told = control._why(error, Control(socket="/run/x/control", group="g"), 1.0)
-    assert told.startswith("/run/x/control: ")
-    assert words in told
-    assert CANARY not in told
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("answer", [b"{}\n", b"[]\n", b'{"outcome": 7}\n', b"nonsense\n", b'{"outcome": "done"}'])
-async def test_an_answer_that_is_none_is_not_taken(answer: bytes, tmp_path: Path) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(answer)
-        writer.close()
-
-    path = str(tmp_path / "control")
-    server = await asyncio.start_unix_server(serve, path)
-    try:
-        with pytest.raises(control.Unreachable, match="is no answer"):
-            await asyncio.to_thread(control.call, Control(socket=path, group=""), {"verb": "status"})
-    finally:
-        server.close()
-
-
-@pytest.mark.asyncio
-async def test_a_service_that_hangs_is_told(tmp_path: Path) -> None:
-    async with serving(tmp_path) as settings:
-        with pytest.raises(control.Unreachable, match="stopped or hangs"):
-            await asyncio.to_thread(control.call, settings, {"verb": "hang"}, answer_s=0.05)

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.config.config import Config, ConfigError, Control, Fleet
+from resolver.control import requests
 from resolver.control import server as control
 from resolver.service import compile_host
 from tests.fakes.authority import Authority, names
@@ -75,7 +76,7 @@ def test_it_does_not_run_beside_a_service(authority: Authority, tmp_path: Path) 
     config = replace(configured(authority, tmp_path), control=Control(socket=str(tmp_path / "control"), group=""))
 
     async def beside() -> None:
-        server = control.Server({"status": lambda _: {"outcome": control.DONE}})
+        server = control.Server({requests.Status: lambda _request, _uid: requests.StatusReply(health={})})
         await server.open(config.control)
         try:
             await asyncio.to_thread(compiled, config)

@@ -32,7 +32,7 @@ def test_a_start_shows_what_the_ledger_says_and_a_stop_writes_the_rest(site: Sit
     Ledger(path, 1_700_000_000).leave({QUERIES: Total(40, 2)})
 
     async def served() -> None:
-        counting = built(site)._counting
+        counting = built(site).counting
         assert counting.published().values[QUERIES] == 40
         assert counting.exporter(lambda: True)._began == 1_700_000_000
         counting.leave()
@@ -51,7 +51,7 @@ def test_a_damaged_ledger_is_put_beside_and_does_not_stop_the_start(
     path.write_bytes(b"nothing of a database" * 999)
 
     async def served() -> None:
-        assert built(site)._counting.published().values[QUERIES] == 0
+        assert built(site).counting.published().values[QUERIES] == 0
 
     asyncio.run(served())
     assert "put beside" in caplog.text

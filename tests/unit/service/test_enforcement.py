@@ -9,7 +9,7 @@ import msgspec
 from resolver.core import codes
 from resolver.feed import poll
 from resolver.query.query import Tables
-from resolver.service.enforcement import Custody
+from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer, wire
@@ -31,14 +31,15 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     swapped: list[Tables] = []
     keys = poll.keys_of(before.config)
     in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), swapped.append)
-    custody = Custody(before.config, keys, in_force, places=list, counters=[0] * codes.COUNTERS_SIZE, now=time.time)
+    counters = [0] * codes.COUNTERS_SIZE
+    enforcement = Enforcement(before.config, keys, in_force, places=list, counters=counters, now=time.time)
     assert not in_force.enforced()
-    custody.recover()
+    enforcement.recover()
     assert in_force.enforced()
     assert len(swapped) == 1
     view = in_force._images["demo"].view
     assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
-    work = custody.tasks()
+    work = enforcement.tasks()
     assert list(work) == ["feed", "releases", "notices", "breaker"]
     for one in work.values():
         one.close()
@@ -50,11 +51,11 @@ def test_a_surge_of_new_entries_is_seen_in_the_counters_and_told_to_its_list(tmp
     keys = poll.keys_of(before.config)
     in_force = InForce(before.config, keys.digest, secrets.token_bytes(16), lambda tables: None)
     counters = [0] * codes.COUNTERS_SIZE
-    custody = Custody(before.config, keys, in_force, places=list, counters=counters, now=time.time)
-    custody.look(60.0)
+    enforcement = Enforcement(before.config, keys, in_force, places=list, counters=counters, now=time.time)
+    enforcement.look(60.0)
     counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
-    custody.look(61.0)
-    assert custody.feed.facts()[0].breaker_open
+    enforcement.look(61.0)
+    assert enforcement.feed.facts()[0].breaker_open
 
 
 def test_where_no_prefixes_are_counted_a_surge_takes_nothing_out(tmp_path: Path) -> None:
@@ -71,10 +72,10 @@ def test_where_no_prefixes_are_counted_a_surge_takes_nothing_out(tmp_path: Path)
         config = msgspec.structs.replace(before.config, limits=limits)
         in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda tables: None)
         counters = [0] * codes.COUNTERS_SIZE
-        custody = Custody(config, keys, in_force, places=list, counters=counters, now=time.time)
-        custody.recover()
-        custody.look(60.0)
+        enforcement = Enforcement(config, keys, in_force, places=list, counters=counters, now=time.time)
+        enforcement.recover()
+        enforcement.look(60.0)
         counters[codes.list_counter(0, codes.NEW_PREFIXES)] = 21
-        custody.look(61.0)
-        assert custody.feed["demo"].state.suspended is suspended
-        assert custody.feed.facts()[0].breaker_open
+        enforcement.look(61.0)
+        assert enforcement.feed["demo"].state.suspended is suspended
+        assert enforcement.feed.facts()[0].breaker_open

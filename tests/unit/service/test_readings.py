@@ -93,8 +93,8 @@ class Parts:
         self.cache = Cache(store.Store(bytearray(2**16), KEY), self.counters)
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
         self.feed = Lists(self.config)
-        self.views = 0
-        self.followed = dict.fromkeys(HELP_KINDS, 0)
+        self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))
+        self.releases = SimpleNamespace(expiry_of=lambda list_id: 0)
         self.reloaded = True
         self.readings = self.of(self.feed)
 
@@ -109,10 +109,9 @@ class Parts:
                 lambda packet, client, stream: None, lambda reason: None, Bounds(9, 9, lambda client: False)
             ),
             feed=feed,
-            views=lambda: self.views,
-            followed=lambda: self.followed,
+            releases=self.releases,
+            page=self.page,
             reloaded=lambda: self.reloaded,
-            release_end=lambda list_id: 0,
         )
 
     def exchange(self, count: int) -> None:
@@ -167,6 +166,7 @@ def test_numbers_of_a_feed_that_knows_nothing_yet_have_their_places_too(parts: P
         lift=parts.in_force.lift,
         prove=None,
         take_out=parts.in_force.take_out,
+        follow=None,
     )
     shown, publisher = exporter(parts, parts.of(poll.Feed(parts.config, keys, nothing)))
     publisher.publish(900)
@@ -191,8 +191,8 @@ def test_each_number_is_read_from_where_it_is_counted(parts: Parts) -> None:
     parts.forward.buckets[0] = 5
     parts.forward.buckets[-1] = 6
     parts.forward.sum_us = 7_000_000
-    parts.views = 8
-    parts.followed["young"] = 3
+    parts.page.views = 8
+    parts.page.followed["young"] = 3
     exact = parts.readings.exact()
     assert exact[Series("answers_total", ("NXDOMAIN",))] == 1000 + codes.counter("answers_total", "NXDOMAIN")
     assert exact[Series("cache_answers_total", ("miss",))] == 1000 + codes.counter("cache_answers_total", "miss")
@@ -229,7 +229,7 @@ def test_what_blocks_tells_nothing_live(parts: Parts) -> None:
     for number in range(len(codes.LIST_COUNTERS)):
         parts.counters[codes.list_counter(0, number)] += 1
     parts.forward.buckets[0] += 1
-    parts.views += 1
+    parts.page.views += 1
     parts.answer.in_flight += 1
     parts.forward.servers[0].failures["timeout"] += 1
     assert parts.live() == before

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from resolver.config.config import Config, ConfigError, parse
+from resolver.control import requests
 from resolver.service import service
 from resolver.service.host import systemd
-from resolver.service.verbs import Refused
+from resolver.service.verbs import Refused, ServiceVerbs
 from tests.journeys.processes import Site, asked
 from tests.journeys.running import HOST
 from tests.unit.query.parts import until
@@ -45,17 +46,17 @@ async def test_a_part_that_ends_stops_the_service_in_order(
     ready: list[bool] = []
 
     async def fail(*_: object) -> None:
-        ready.append(running._ready())
+        ready.append(running.ready())
         raise RuntimeError(CANARY)
 
     if part.startswith("_turn"):
         monkeypatch.setattr(running, part, fail)
     else:
-        monkeypatch.setattr(running._custody.feed if part == "feed" else running._counting, "run", fail)
+        monkeypatch.setattr(running.enforcement.feed if part == "feed" else running.counting, "run", fail)
     with caplog.at_level(logging.DEBUG, "resolver"):
         assert await running.run() == 1
     assert ready == [True]
-    assert not running._ready()
+    assert not running.ready()
     assert sum("RuntimeError" in line and "stopping" in line for line in caplog.messages) == 1
     assert CANARY not in caplog.text
 
@@ -63,8 +64,8 @@ async def test_a_part_that_ends_stops_the_service_in_order(
 @pytest.mark.asyncio
 async def test_a_stop_ends_every_part_and_frees_every_port(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     running = built(site)
-    assert not running._ready()
-    running._stop.set()
+    assert not running.ready()
+    running.stop()
     assert await running.run() == 0
     assert all(task.cancelled() for task in running._tasks)
     assert not caplog.messages
@@ -87,14 +88,15 @@ async def test_a_port_that_is_taken_is_named(site: Site) -> None:
 
 def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     running = built(site)
-    before = running._in_force.tables
+    before = running.in_force.tables
     site.change("limits", queries_per_second=9)
     with caplog.at_level(logging.INFO, "resolver"):
         assert running.reload() == ("limits.queries_per_second",)
-    assert running._is_as_written()
-    assert running._in_force.tables is not before
-    assert running._answer.tables is running._in_force.tables
-    assert running._config.limits.queries_per_second == 9
+    assert running.last_reload is not None
+    assert running.last_reload.good
+    assert running.in_force.tables is not before
+    assert running.answer.tables is running.in_force.tables
+    assert running.config.limits.queries_per_second == 9
     assert caplog.messages == ["configuration read again"]
 
 
@@ -112,15 +114,16 @@ def test_a_reload_that_is_refused_changes_nothing(
     section: str, values: dict[str, object], said: str, site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = built(site)
-    before, config = running._in_force.tables, running._config
+    before, config = running.in_force.tables, running.config
     site.change(section, **values)
     with pytest.raises(Refused) as refused:
         running.reload()
     assert str(refused.value).startswith(f"{site.config}: ")
     assert said.rpartition(" ")[2] in str(refused.value)
-    assert not running._is_as_written()
-    assert running._in_force.tables is before
-    assert running._config is config
+    assert running.last_reload is not None
+    assert not running.last_reload.good
+    assert running.in_force.tables is before
+    assert running.config is config
     assert len(caplog.messages) == 1
     assert caplog.messages[0].endswith(said)
     assert CANARY not in caplog.text
@@ -130,7 +133,8 @@ def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
     running = built(site)
     site.config.unlink()
     running._hang_up()
-    assert not running._is_as_written()
+    assert running.last_reload is not None
+    assert not running.last_reload.good
 
 
 def test_a_key_that_cannot_be_used_is_a_fault_of_the_configuration(site: Site) -> None:
@@ -162,15 +166,15 @@ class Told(systemd.Notify):
 @pytest.mark.asyncio
 async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site: Site) -> None:
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=60.0))
-    told = running._notify = Told()
-    running._in_force.lift("demo")
+    told = running.notify = Told()
+    running.in_force.lift("demo")
     assert told.messages == []
-    running._in_force.take_out("demo")
+    running.in_force.take_out("demo")
     serving = asyncio.ensure_future(running.run())
     await until(lambda: "WATCHDOG=1" in told.messages)
     assert told.messages == ["STATUS=answering; not every list is enforced", "READY=1", "WATCHDOG=1"]
     told.messages.clear()
-    running._in_force.lift("demo")
+    running.in_force.lift("demo")
     running.reload()
     assert told.messages == ["STATUS=answering; every list is enforced", "RELOADING=1", "READY=1"]
     told.messages.clear()
@@ -178,7 +182,7 @@ async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site:
     running._hang_up()
     refused = "STATUS=answering; every list is enforced; the last reload was refused"
     assert told.messages == ["RELOADING=1", refused, "READY=1"]
-    running._stop.set()
+    running.stop()
     assert await serving == 0
     assert told.messages[3:] == ["STOPPING=1"]
 
@@ -186,27 +190,27 @@ async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site:
 @pytest.mark.asyncio
 async def test_systemd_is_told_of_a_verdict_that_failed(site: Site) -> None:
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.03))
-    told = running._notify = Told()
+    told = running.notify = Told()
     serving = asyncio.ensure_future(running.run())
     await until(lambda: "WATCHDOG=1" in told.messages)
-    running._in_force.lift("demo")
+    running.in_force.lift("demo")
     assert told.messages[-1] == "STATUS=answering; every list is enforced"
-    running._answer._block.verdict.errors = 1
+    running.answer._block.verdict.errors = 1
     await until(lambda: told.messages[-2:] == ["STATUS=answering; not every list is enforced", "WATCHDOG=1"])
-    running._stop.set()
+    running.stop()
     assert await serving == 0
 
 
 @pytest.mark.asyncio
 async def test_the_watchdog_hears_nothing_of_a_service_that_does_not_answer(site: Site) -> None:
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.01))
-    told = running._notify = Told()
-    running._answer.answer = lambda *_: b""  # type: ignore[method-assign] # an answer that is none
+    told = running.notify = Told()
+    running.answer.answer = lambda *_: b""  # type: ignore[method-assign] # an answer that is none
     serving = asyncio.ensure_future(running.run())
     await until(lambda: "READY=1" in told.messages)
     for _ in range(100):
         await asyncio.sleep(0)
-    running._stop.set()
+    running.stop()
     assert await serving == 0
     assert "WATCHDOG=1" not in told.messages
 
@@ -226,7 +230,7 @@ async def test_sockets_that_were_handed_over_are_listened_on(site: Site) -> None
     sockets = tuple(bound(site.dns, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
     told = Told()
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(sockets=sockets))
-    running._notify = told
+    running.notify = told
     serving = asyncio.ensure_future(running.run())
     await until(lambda: "READY=1" in told.messages)
     try:
@@ -235,7 +239,7 @@ async def test_sockets_that_were_handed_over_are_listened_on(site: Site) -> None
             said = await asyncio.to_thread(asked, site.dns, "free.test", over=over)
             assert said.startswith("SERVFAIL"), said
     finally:
-        running._stop.set()
+        running.stop()
         assert await serving == 0
 
 
@@ -247,3 +251,9 @@ async def test_a_socket_that_listen_dns_does_not_name_is_an_error(kind: socket.S
         address = f"{HOST}:{other.getsockname()[1]}"
         with pytest.raises(ConfigError, match=rf"listen\.dns: a socket for {address} was handed over"):
             await running.run()
+
+
+def test_every_verb_of_the_control_socket_is_carried_out(site: Site) -> None:
+    running = built(site)
+    served = {**ServiceVerbs(running).verbs(), **running.enforcement.verbs()}
+    assert set(served) == set(requests.VERBS.values())

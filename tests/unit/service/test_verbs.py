@@ -1,7 +1,7 @@
 """What the control socket's verbs do: what they may tell, and that nothing of a request comes back out."""
 
 import ipaddress
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ from resolver.cli.list_lookup import wire
 from resolver.cli.screen_list import DecisionHealth, ListHealth, ReleaseHealth
 from resolver.cli.screen_service import Reloaded, UpstreamHealth, read
 from resolver.config.config import parse
-from resolver.control import server
+from resolver.control import requests
 from resolver.core import codes
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
@@ -20,7 +20,7 @@ from resolver.feed.fleet_receipts import Reports
 from resolver.feed.poll import ListFacts
 from resolver.feed.release import Covered, Release
 from resolver.feed.state import Held, Record, State
-from resolver.service.verbs import Desk, Parts, Refused
+from resolver.service.verbs import Refused, ServiceVerbs
 from tests.unit.feed.test_state import record
 
 CANARY = "canary-7f3a.test"
@@ -99,7 +99,7 @@ PUBLISHED = MappingProxyType(
 
 
 class World:
-    """Parts that note what they are asked to do."""
+    """A running service whose parts note what they are asked to do."""
 
     def __init__(self) -> None:
         self.flushed: list[tuple[bytes, bool]] = []
@@ -107,23 +107,19 @@ class World:
         self.refused: Refused | None = None
         self.reply: bytes | None = b"\0\1"
         self.unreadable = False
-        self.desk = Desk(
-            Parts(
-                path=Path("/etc/resolver.toml"),
-                started=1_699_999_000.9,
-                config=lambda: parse(CONFIG, "resolver.toml"),
-                ready=lambda: True,
-                live=self.live,
-                published=lambda: Published(900, PUBLISHED),
-                releases=[RELEASE],
-                reports=self.reports,
-                feed=Feed(),  # type: ignore[arg-type]  # a made-up one
-                last_reload=lambda: Reloaded(at=5, good=True),
-                reload=self.reload,
-                flush=self.flush,
-                walk=self.walk,
-            )
-        )
+        self.path = Path("/etc/resolver.toml")
+        self.started = 1_699_999_000.9
+        self.config = parse(CONFIG, "resolver.toml")
+        self.last_reload = Reloaded(at=5, good=True)
+        self.readings: Any = SimpleNamespace(live=self.live)
+        self.counting: Any = SimpleNamespace(published=lambda: Published(900, PUBLISHED))
+        self.enforcement: Any = SimpleNamespace(feed=Feed(), releases=[RELEASE], reports=self.reports)
+        self.cache: Any = SimpleNamespace(flush=self.flush)
+        self.trace: Any = SimpleNamespace(walk=self.walk)
+        self.verbs = ServiceVerbs(self).verbs()
+
+    def ready(self) -> bool:
+        return True
 
     def live(self) -> Iterator[Sample]:
         yield Sample("enforcing", (), 1)
@@ -144,7 +140,8 @@ class World:
             raise self.refused
         return ("page.addresses",)
 
-    async def flush(self, name: bytes, *, subtree: bool) -> int:
+    async def flush(self, name: bytes, *, subtree: bool, pause: Callable[[], Awaitable[None]]) -> int:
+        await pause()
         self.flushed.append((name, subtree))
         return 4
 
@@ -152,9 +149,9 @@ class World:
         self.walked.append((packet, client))
         return SimpleNamespace(steps=(("client", "is one", 0.001),), reply=self.reply)
 
-    async def ask(self, verb: str, **asked: object) -> server.Answer:
-        answer = self.desk.verbs()[verb](asked)
-        return await answer if isinstance(answer, Awaitable) else answer
+    async def ask(self, request: requests.Request[Any]) -> Any:
+        reply = self.verbs[type(request)](request, 1000)
+        return reply if isinstance(reply, requests.Reply) else await reply
 
 
 @pytest.fixture
@@ -164,9 +161,7 @@ def world() -> World:
 
 @pytest.mark.asyncio
 async def test_status_tells_what_is_known(world: World) -> None:
-    answer = await world.ask("status")
-    assert answer["outcome"] == "done"
-    health = read(answer["health"])
+    health = read((await world.ask(requests.Status())).health)
     assert (health.config, health.started, health.ready, health.enforcing) == (
         "/etc/resolver.toml",
         1_699_999_000,
@@ -226,20 +221,16 @@ async def test_status_tells_what_is_known(world: World) -> None:
 @pytest.mark.asyncio
 async def test_what_cannot_be_read_is_left_out(world: World) -> None:
     world.unreadable = True
-    (one,) = read((await world.ask("status"))["health"]).lists
+    (one,) = read((await world.ask(requests.Status())).health).lists
     assert (one.serial, one.fleet_hosts, one.fleet_missing) == (7, 0, ())
 
 
 @pytest.mark.asyncio
 async def test_a_reload_tells_the_keys_that_changed_or_why_it_was_refused(world: World) -> None:
-    assert await world.ask("reload") == {
-        "outcome": "done",
-        "file": "/etc/resolver.toml",
-        "changed": ("page.addresses",),
-        "warnings": (),
-    }
+    reply = requests.ReloadReply(file="/etc/resolver.toml", changed=("page.addresses",), warnings=())
+    assert await world.ask(requests.Reload()) == reply
     world.refused = Refused("resolver.toml: page.listen: why", "resolver.toml: page.listen")
-    assert await world.ask("reload") == {"outcome": "refused", "said": "resolver.toml: page.listen: why"}
+    assert await world.ask(requests.Reload()) == requests.Refused(said="resolver.toml: page.listen: why")
 
 
 @pytest.mark.asyncio
@@ -258,39 +249,32 @@ async def test_a_flush_tells_no_number_of_what_is_wide(
     name: str, subtree: bool, told: int | None, world: World
 ) -> None:
     octets = b"\0" if name == "." else wire(name)
-    answer = await world.ask("flush", name=octets.hex(), subtree=subtree)
-    assert answer == {"outcome": "done", "forgotten": told}
+    reply = await world.ask(requests.Flush(name=octets.hex(), subtree=subtree))
+    assert reply == requests.FlushReply(forgotten=told)
     assert world.flushed == [(octets, subtree)]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(
-    "name",
-    [None, 7, CANARY, "", "0", "zz", "c00c", "03777777", "00" * 256, wire("a.test").hex() + "00", ["00"]],
-)
-async def test_a_flush_of_what_is_no_name_does_nothing(name: object, world: World) -> None:
-    assert await world.ask("flush", name=name) == {"outcome": "failed", "said": "not a domain name"}
+@pytest.mark.parametrize("name", ["", "c00c", "03777777", wire("a.test").hex() + "00"])
+async def test_a_flush_of_what_is_no_name_does_nothing(name: str, world: World) -> None:
+    assert await world.ask(requests.Flush(name=name)) == requests.Failed(said="not a domain name")
     assert world.flushed == []
 
 
 @pytest.mark.asyncio
 async def test_a_walk_tells_its_steps_and_the_reply(world: World) -> None:
-    answer = await world.ask("ask", packet="00ff", **{"as": "192.0.2.7"})
-    assert answer.pop("seconds") >= 0
-    assert answer == {"outcome": "done", "steps": (("client", "is one", 0.001),), "reply": "0001"}
+    reply = await world.ask(requests.Ask(packet="00ff", client="192.0.2.7"))
+    assert reply.seconds >= 0
+    assert (reply.steps, reply.reply) == ((("client", "is one", 0.001),), "0001")
     world.reply = None
-    assert (await world.ask("ask", packet="00ff", **{"as": "2001:db8::7"}))["reply"] is None
+    assert (await world.ask(requests.Ask(packet="00ff", client="2001:db8::7"))).reply is None
     mapped = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 7])
     assert world.walked == [(b"\0\xff", mapped), (b"\0\xff", ipaddress.ip_address("2001:db8::7").packed)]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(
-    ("packet", "client"),
-    [("00ff", CANARY), ("00ff", None), ("00ff", 7.5), (CANARY, "192.0.2.7"), (None, "192.0.2.7"), ("00" * 4097, "::1")],
-)
-async def test_a_walk_of_what_is_no_query_does_nothing(packet: object, client: object, world: World) -> None:
-    answer = await world.ask("ask", packet=packet, **{"as": client})
-    assert answer["outcome"] == "failed"
-    assert CANARY not in str(answer)
+async def test_a_walk_for_what_is_no_address_does_nothing(world: World) -> None:
+    reply = await world.ask(requests.Ask(packet="00ff", client=CANARY))
+    assert isinstance(reply, requests.Failed)
+    assert CANARY not in reply.said
     assert world.walked == []

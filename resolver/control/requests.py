@@ -1,0 +1,312 @@
+"""The requests of the control socket and their replies: one struct a verb, used by both ends.
+
+On the wire each is one line of JSON: {"verb": "flush", ...} and {"outcome": "done", ...}, where "refused" and "failed"
+come with "said".
+
+Rules:
+- Keys are added, never renamed or removed: command and service may be of different releases. An end ignores keys that
+  it does not know.
+- Shapes and bounds are checked here, meaning by the verb in the service. Nothing of a request is ever repeated in a
+  message: it may hold a name.
+- `help` is what the command line shows of a verb. A verb that `changes_something` is logged.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, cast, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from resolver.feed.actions import MAX_SIGNATURE_BYTES, Action
+
+MAX_REQUEST_OCTETS: Final = 8192
+MAX_REPLY_OCTETS: Final = 2**20
+REQUEST_S: Final = 5.0
+"""Timeout for a request to arrive, in seconds."""
+REPLY_S: Final = 45.0
+"""Timeout for a verb, in seconds: a walk to the upstreams takes their timeouts."""
+
+_Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-fA-F]{2})*\Z")]
+_HexName = Annotated[_Hex, Meta(max_length=2 * 255)]
+_HexPacket = Annotated[_Hex, Meta(max_length=2 * 4096)]
+_Signature = Annotated[str, Meta(max_length=MAX_SIGNATURE_BYTES)]
+
+
+class Malformed(Exception):
+    """A line that is no request; the text says so in our own words."""
+
+
+class NoReply(Exception):
+    """A line that is no reply to the request."""
+
+
+# Replies.
+
+
+class Reply(Struct, frozen=True, kw_only=True, tag_field="outcome"):
+    """A reply to any request."""
+
+    @property
+    def outcome(self) -> str:
+        """`done`, `refused` or `failed`."""
+        return str(self.__struct_config__.tag)
+
+
+class Done(Reply, frozen=True, tag="done"):
+    """The verb was carried out."""
+
+
+class Refused(Reply, frozen=True, tag="refused"):
+    """The verb was refused; `said` says why, for the operator."""
+
+    said: str
+
+
+class Failed(Reply, frozen=True, tag="failed"):
+    """The verb could not be carried out; `said` says why, for the operator."""
+
+    said: str
+
+
+class StatusReply(Done, frozen=True):
+    """The status of the service, as `control.status` shapes it."""
+
+    health: dict[str, Any]
+
+
+class ReloadReply(Done, frozen=True):
+    """The configuration file, the keys that changed, and warnings about values that are allowed but unusual."""
+
+    file: str
+    changed: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class FlushReply(Done, frozen=True):
+    """How many answers were removed; None if that may not be known."""
+
+    forgotten: int | None
+
+
+class AskReply(Done, frozen=True):
+    """The steps of a query's way (step, what was found there, seconds), the answer in hexadecimal or None, and the
+    seconds that it took."""
+
+    steps: tuple[tuple[str, str, float], ...]
+    reply: str | None
+    seconds: float
+
+
+class FetchReply(Done, frozen=True):
+    """The result of a poll. serial: of the list held, else of the list in force. reasons: why it is held."""
+
+    found: Literal["held", "in_force", "nothing"]
+    serial: int
+    reasons: tuple[str, ...]
+
+
+class DecideReply(Done, frozen=True):
+    """Whose signature was counted, and how many are missing. carried_out, confirmed (a rollback): by this signature.
+    in_force: the serial in force now."""
+
+    principal: str
+    key: str
+    missing: int
+    carried_out: bool
+    confirmed: bool
+    in_force: int | None
+
+
+class ReleaseReply(Done, frozen=True):
+    """One release, as `feed.release` describes it: never its name."""
+
+    release: dict[str, Any]
+
+
+# Requests.
+
+_R = TypeVar("_R", bound=Done)
+
+
+class Request(Struct, Generic[_R], frozen=True, kw_only=True, tag_field="verb"):
+    """A request whose reply is a `_R`, or Refused or Failed."""
+
+    help: ClassVar[str]
+    changes_something: ClassVar[bool] = False
+
+    @property
+    def verb(self) -> str:
+        """The verb, as the wire and the log name it."""
+        return str(self.__struct_config__.tag)
+
+
+class Status(Request[StatusReply], frozen=True, tag="status"):
+    """Ask for the status of the service."""
+
+    help: ClassVar[str] = "one screen of the running service's status, and what to do next"
+
+
+class Reload(Request[ReloadReply], frozen=True, tag="reload"):
+    """Poll every list now, and read the configuration again."""
+
+    help: ClassVar[str] = "poll every list and read the configuration again; exit 2: the old configuration stays"
+    changes_something: ClassVar[bool] = True
+
+
+class Flush(Request[FlushReply], frozen=True, tag="flush"):
+    """Remove the cached answers for a name (wire format in hexadecimal), and below it if `subtree`."""
+
+    help: ClassVar[str] = "remove the cached answers for a name"
+    changes_something: ClassVar[bool] = True
+
+    name: _HexName
+    subtree: bool = False
+
+
+class Ask(Request[AskReply], frozen=True, tag="ask", rename={"client": "as"}):
+    """Walk the way of this query (packet in hexadecimal) as if the address `client` had sent it."""
+
+    help: ClassVar[str] = "walk the running service's own path as this client would, and show each step"
+
+    packet: _HexPacket
+    client: str
+
+
+class Fetch(Request[FetchReply], frozen=True, tag="fetch"):
+    """Poll one list now."""
+
+    help: ClassVar[str] = "poll one list now, and show the result"
+    changes_something: ClassVar[bool] = True
+
+    list: str
+
+
+class Decide(Request[DecideReply], frozen=True):
+    """Hand over one signature for a decision on a list; `serial` is what the person named."""
+
+    action: ClassVar[Action]
+    changes_something: ClassVar[bool] = True
+
+    list: str
+    serial: int
+    signature: _Signature
+
+
+class Approve(Decide, frozen=True, tag=Action.APPROVE.value):
+    """Approve the list that is held."""
+
+    action: ClassVar[Action] = Action.APPROVE
+    help: ClassVar[str] = "put the list that is held in force: two signatures"
+
+
+class ApproveSetAside(Decide, frozen=True, tag=Action.APPROVE_SET_ASIDE.value):
+    """Approve the lines set aside of the list in force."""
+
+    action: ClassVar[Action] = Action.APPROVE_SET_ASIDE
+    help: ClassVar[str] = "let the lines set aside of the list in force block: two signatures"
+
+
+class Resume(Decide, frozen=True, tag=Action.RESUME.value):
+    """End the suspension of new entries."""
+
+    action: ClassVar[Action] = Action.RESUME
+    help: ClassVar[str] = "let the entries block again that the breaker has suspended: two signatures"
+
+
+class Rollback(Decide, frozen=True, tag=Action.ROLLBACK.value):
+    """Return to the previous list, or confirm that."""
+
+    action: ClassVar[Action] = Action.ROLLBACK
+    help: ClassVar[str] = "return to the previous list for good: one signature; another person's confirms it"
+
+
+class Release(Request[ReleaseReply], frozen=True, tag="release"):
+    """Release a name (wire format in hexadecimal) for `for_s` seconds."""
+
+    help: ClassVar[str] = "unblock a name on this host at once; confirm or end a release"
+    changes_something: ClassVar[bool] = True
+
+    name: _HexName
+    reason: str
+    for_s: float
+
+
+class EndRelease(Request[ReleaseReply], frozen=True, tag="end-release"):
+    """End the release of this number."""
+
+    help: ClassVar[str] = "end release N: its name is blocked again"
+    changes_something: ClassVar[bool] = True
+
+    number: int
+
+
+class ConfirmRelease(Request[ReleaseReply], frozen=True, tag="confirm-release"):
+    """Hand over a signature that confirms the release of this number."""
+
+    help: ClassVar[str] = "confirm release N"
+    changes_something: ClassVar[bool] = True
+
+    number: int
+    signature: _Signature
+
+
+AnyRequest = (
+    Status
+    | Reload
+    | Flush
+    | Ask
+    | Fetch
+    | Approve
+    | ApproveSetAside
+    | Resume
+    | Rollback
+    | Release
+    | EndRelease
+    | ConfirmRelease
+)
+
+VERBS: Final[Mapping[str, type[Request[Any]]]] = {str(one.__struct_config__.tag): one for one in get_args(AnyRequest)}
+"""Every request, by its verb."""
+DECISIONS: Final[Mapping[Action, type[Decide]]] = {
+    one.action: one for one in VERBS.values() if issubclass(one, Decide)
+}
+"""The requests that hand over a signature for a decision on a list."""
+
+
+class _Verb(Struct, frozen=True):
+    """The verb of any request."""
+
+    verb: str
+
+
+_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_VERB: Final = msgspec.json.Decoder(_Verb)
+_REQUEST: Final[msgspec.json.Decoder[Request[Any]]] = msgspec.json.Decoder(AnyRequest)
+
+
+def request_of(line: bytes) -> Request[Any]:
+    """Return the request in this line; Malformed if there is none."""
+    try:
+        verb = _VERB.decode(line).verb
+    except _ERRORS:
+        raise Malformed("not a request") from None
+    if verb not in VERBS:
+        raise Malformed("unknown command: the service may be an older version; restart it")
+    try:
+        return _REQUEST.decode(line)
+    except _ERRORS:
+        raise Malformed(f"malformed request {verb}: command and service may be of different versions") from None
+
+
+def reply_of(line: bytes, request: Request[_R]) -> _R | Refused | Failed:
+    """Return the reply to `request` in this line; NoReply if there is none."""
+    (done,) = get_args(type(request).__orig_bases__[0])  # type: ignore[attr-defined]  # of Generic
+    try:
+        return cast(_R | Refused | Failed, msgspec.json.decode(line, type=done | Refused | Failed))
+    except _ERRORS:
+        raise NoReply from None
+
+
+def line_of(message: Request[Any] | Reply) -> bytes:
+    """Return a request or a reply as its line."""
+    return msgspec.json.encode(message) + b"\n"
