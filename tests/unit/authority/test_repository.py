@@ -36,7 +36,7 @@ def test_what_waits_is_for_its_owner_alone(repository: Repository) -> None:
 @pytest.mark.parametrize("data", [b"", b"-----BEGIN PRIVATE KEY-----\nsecret\n"])
 def test_a_file_that_is_no_key_is_told_without_its_content(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.pem").write_bytes(data)
-    with pytest.raises(AuthorityError, match="not a private key") as error:
+    with pytest.raises(AuthorityError, match="not an unencrypted private key") as error:
         read_key(tmp_path / "x.pem")
     assert "secret" not in str(error.value)
 
