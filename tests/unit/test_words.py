@@ -73,7 +73,6 @@ DOCUMENTS: Final = (
     "resolver/*.md",
     "resolver/**/*.pxd",
     "resolver/**/*.c",
-
     "resolver/**/*.txt",
     "resolver/**/report.schema.json",
 )
