@@ -40,7 +40,7 @@ _EDE_NAMES = {
 
 
 class AskError(Exception):
-    """There is no reply to show; the text says why, without the name."""
+    """No reply can be shown; the text says why, without the name."""
 
 
 class NotAQuestion(AskError):
@@ -49,7 +49,7 @@ class NotAQuestion(AskError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered: octets, and what they say in words; seconds it took."""
+    """A server's reply: its octets, their meaning in words, and the seconds it took."""
 
     octets: bytes
     rcode: str
@@ -77,7 +77,7 @@ def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **
 def build_query(
     name: str, qtype: str, *, rd: bool = True, cd: bool = False, do: bool = False, edns: bool = True
 ) -> bytes:
-    """Return a query's octets; NotAQuestion where name or type cannot be asked for."""
+    """Return the octets of a query; NotAQuestion if name or type cannot be asked for."""
     kind = _type_number(qtype.upper())
     try:
         label = dnslib.DNSLabel(name.encode("ascii").decode())
@@ -94,17 +94,17 @@ def build_query(
 
 
 def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
-    """Return what the reply says; AskError where it does not answer the query or does not parse to its end."""
+    """Return the reply in words; AskError if it does not answer the query or does not parse to its end."""
     question, message = Question(), Message()
     parse(query, len(query), question)
     if matches(octets, len(octets), query, question) == 0:
-        raise AskError("what came back does not answer the query")
+        raise AskError("the reply does not answer the query")
     if len(octets) > 12 and not read(octets, len(octets), message):
-        raise AskError("what came back does not parse to its end")
+        raise AskError("the reply does not parse to its end")
     try:
         return _in_words(octets, message, seconds)
     except (dnslib.DNSError, buffer.BufferError, UnicodeError):
-        raise AskError("what came back cannot be shown as text") from None
+        raise AskError("the reply cannot be shown as text") from None
 
 
 def _in_words(octets: bytes, message: Message, seconds: float) -> Reply:

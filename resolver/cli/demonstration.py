@@ -1,7 +1,7 @@
-"""`make run`: the whole way on loopback, with an authority, keys and a list of reserved names made on the spot.
+"""`make run`: a demonstration of the service on loopback, with an authority, keys and a list of reserved names.
 
-It makes a signed repository in a folder of its own, starts the service on it, asks it as clients would, prints what
-came, and serves until it is stopped. The folder goes with it.
+It makes a signed repository in a temporary folder, starts the service with it, asks as clients would, prints the
+answers, and serves until it is stopped. Then the folder is removed.
 """
 
 import argparse
@@ -71,7 +71,7 @@ class Failed(Exception):
 
 
 def main() -> int:
-    """Run the demonstration; return 0, or 1 where it could not start."""
+    """Run the demonstration; return 0, or 1 if it could not start."""
     parser = argparse.ArgumentParser(prog="python -m resolver.cli.demonstration", description=__doc__)
     parser.add_argument("--dns-port", type=int, default=5300)
     parser.add_argument("--page-port", type=int, default=8080)
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def _demonstrate(folder: Path, ports: argparse.Namespace) -> int:
-    """Serve from `folder` until interrupted; return 0, or 1 where the service could not start."""
+    """Serve from `folder` until interrupted; return 0, or 1 if the service could not start."""
     config = _prepare(folder, ports)
     log = folder / "service.log"
     with log.open("wb") as output:
@@ -100,7 +100,7 @@ def _demonstrate(folder: Path, ports: argparse.Namespace) -> int:
         print(f"{failed}\n{log.read_text(errors='replace')}", file=sys.stderr)
         return 1
     finally:
-        # Whoever loses patience now would leave the folder and the service behind.
+        # A second interrupt now would leave the folder and the service behind.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         service.terminate()
@@ -112,7 +112,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _prepare(folder: Path, ports: argparse.Namespace) -> Path:
-    """Make keys, a signed list, its trust root and a configuration; return the configuration's path."""
+    """Make keys, a signed list, its trust root and a configuration; return the path of the configuration."""
     authority = folder / "authority"
     publish.init(authority, threshold=1, keys=1, now=time.time())
     publish.publish(authority, publish.Issue(list_id="demo", data=LIST.encode(), serial=1), now=time.time())
@@ -133,12 +133,12 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: P
     _wait_until_ready(service, ports.metrics_port)
     server = Endpoint("127.0.0.1", ports.dns_port)
     print(f"blocklist-resolver {__version__}: demonstration on loopback, ready in {time.monotonic() - started:.1f} s\n")
-    print(f"  {'question':<44}{'what came':<34}ok")
+    print(f"  {'question':<44}{'answer':<34}ok")
     rows = list(outcomes(server, ports))
     for question, came, good in rows:
         print(f"  {question:<44}{came:<34}{'yes' if good else 'NO'}")
     good = all(good for *_, good in rows)
-    print(f"\n{'All as it should be.' if good else 'NOT as it should be: please report it.'}\n")
+    print(f"\n{'All answers are right.' if good else 'Some answers are WRONG: please report it.'}\n")
     print(
         f"Try:  dig @127.0.0.1 -p {ports.dns_port} blocked.test\n"
         f"      kdig @127.0.0.1 -p {ports.dns_port} +tcp www.blocked.test AAAA\n"
@@ -151,23 +151,23 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: P
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until the list is in force; polling a port is all that a stranger to the process can do."""
+    """Wait until the list is in force. The service is another process: only its port shows that."""
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         if service.poll() is not None:
             raise Failed("The service did not start:")
         if fetched(f"http://127.0.0.1:{port}/readyz")[0] == 200:
             return
-        time.sleep(0.05)  # between two looks: the service is another process and tells nobody
+        time.sleep(0.05)
     raise Failed(f"The service was not ready within {START_S:g} s:")
 
 
 def fetched(url: str) -> tuple[int, str]:
-    """Return status and text; status 0 where nobody answers."""
+    """Return status and text of a URL; status 0 if there is no response."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=5) as answer:
-            return answer.status, answer.read().decode()
+        with opener.open(url, timeout=5) as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
     except (OSError, http.client.HTTPException):
@@ -175,7 +175,7 @@ def fetched(url: str) -> tuple[int, str]:
 
 
 def outcomes(server: Endpoint, ports: argparse.Namespace) -> Iterator[tuple[str, str, bool]]:
-    """Ask what a visitor's device would ask; yield question, what came, and whether it is right."""
+    """Ask as a visitor's device would; yield the question, the answer, and whether it is right."""
     blocked = (
         ("blocked.test", "A", "udp", PAGE),
         ("www.blocked.test", "AAAA", "udp", "2001:db8::1"),
@@ -213,7 +213,7 @@ def _allowed(question: str, name: str, server: Endpoint) -> tuple[str, str, bool
 
 
 def counted(port: int) -> tuple[str, str, bool]:
-    """Wait for the beat: the counters show nothing before it."""
+    """Wait for the counter of blocked queries, which shows nothing before the beat."""
     wanted = 'blocklist_resolver_blocked_queries_total{list="demo"} 5.0'
     until = time.monotonic() + 6.0
     found: list[str] = []

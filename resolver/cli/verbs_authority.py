@@ -1,4 +1,4 @@
-"""The verbs of `authority`: words of a command line to one call, and what came of it in a line or two."""
+"""The verbs of `authority`: each calls one function and prints its result in a line or two."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add init, publish, refresh, withdraw, rotate, sign and verify."""
     init = _verb(verbs, "init", "make a repository without lists, and its keys")
     init.add_argument(
-        "--threshold", type=int, default=1, metavar="T", help="signatures that root and targets take"
+        "--threshold", type=int, default=1, metavar="T", help="signatures that root and targets need"
     )
     init.add_argument(
         "--keys", type=int, metavar="N", help="keys of root and of targets; default: the threshold"
@@ -35,10 +35,10 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--expires", type=_duration, metavar="14d", help="the list's own hard limit; default: none"
     )
     issue.add_argument(
-        "--expect-entries", type=int, metavar="N", help="announces this number of different names"
+        "--expect-entries", type=int, metavar="N", help="announce this number of different names"
     )
     issue.add_argument(
-        "--expect-refused", type=int, default=0, metavar="N", help="refused lines to put up with"
+        "--expect-refused", type=int, default=0, metavar="N", help="number of refused lines to accept"
     )
     issue.add_argument(
         "--recipient",
@@ -49,9 +49,9 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     issue.add_argument("--recipients", type=Path, metavar="FILE", help="the same from a file: NAME KEY a line")
     issue.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="a recipient that gets no copy any more"
+        "--drop", action="append", default=[], metavar="NAME", help="a recipient that gets no further copy"
     )
-    refresh = _verb(verbs, "refresh", "sign snapshot and timestamp anew")
+    refresh = _verb(verbs, "refresh", "sign snapshot and timestamp again")
     refresh.add_argument(
         "--expires", type=_duration, default=publish.FRESH_SECONDS, metavar="48h", help="default: 48h"
     )
@@ -63,14 +63,14 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     rotate.add_argument(
         "--drop-lists", action="store_true", help="after a theft: no list until the next publish"
     )
-    sign = _verb(verbs, "sign", "add one person's signature to what waits")
+    sign = _verb(verbs, "sign", "add one person's signature to what is pending")
     sign.add_argument("--key", required=True, type=Path, metavar="FILE")
-    sign.add_argument("--list", type=Path, metavar="FILE", help="sign only if this very list is what waits")
+    sign.add_argument("--list", type=Path, metavar="FILE", help="sign only if the pending list is this one")
     proof = _verb(verbs, "verify", "prove what was in force: a list, the receipts of hosts, and what was signed here")
     proof.add_argument("--list", required=True, type=Path, metavar="FILE")
     proof.add_argument("--receipt", required=True, action="append", type=Path, metavar="FILE", help="repeatable")
     proof.add_argument(
-        "--host-key", action="append", default=[], type=Path, metavar="PEM", help="whose receipts count; repeatable"
+        "--host-key", action="append", default=[], type=Path, metavar="PEM", help="a host's public key; repeatable"
     )
 
 
@@ -155,7 +155,7 @@ def _verify(arguments: argparse.Namespace, now: float) -> str:
 
 
 def _read(path: Path, most: int) -> bytes:
-    """The bytes of a file, one more than `most` where there are more; AuthorityError where it cannot be read."""
+    """Return the bytes of a file, at most one more than `most`; AuthorityError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(most + 1)
@@ -164,7 +164,7 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _state(done: publish.Done) -> str:
-    return "published" if done.published else f"waits for {done.missing} more signatures (`authority sign`)"
+    return "published" if done.published else f"pending, {done.missing} more signatures needed (`authority sign`)"
 
 
 def _complain(text: str, status: int) -> int:

@@ -1,9 +1,9 @@
-"""The verb `evidence`: a month's signed bundle for an auditor, and whether one holds.
+"""The verb `evidence`: makes a month's signed bundle for an auditor, or verifies one.
 
 Rules:
-- A month that is not over is refused, or told so far where that is asked for: marked, and outside the chain.
-- A month that was issued is written again octet for octet; a correction is asked for, and says why.
-- What is made is verified before it is written down as issued.
+- A month that is not over is refused; --so-far makes a marked bundle outside the chain.
+- A month that was issued is written again octet for octet; only --correct makes a new bundle, which says why.
+- A bundle is verified before it is recorded as issued.
 - Verifying needs the files alone: no configuration, no state, no service.
 """
 
@@ -23,16 +23,16 @@ MOST_WHY: Final = 200
 
 def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     """Add `evidence`."""
-    evidence = verbs.add_parser("evidence", help="a month's signed evidence for an auditor, or whether one holds")
+    evidence = verbs.add_parser("evidence", help="make a month's signed evidence for an auditor, or verify it")
     what = evidence.add_mutually_exclusive_group(required=True)
     what.add_argument("--month", metavar="YYYY-MM", help="make the bundle of a month that is over (UTC)")
-    what.add_argument("--verify", type=Path, metavar="FILE", help="does a bundle hold? exit 3: no")
-    evidence.add_argument("--out", type=Path, metavar="FILE", help="where the bundle goes")
+    what.add_argument("--verify", type=Path, metavar="FILE", help="verify a bundle; exit 3: it does not hold")
+    evidence.add_argument("--out", type=Path, metavar="FILE", help="the file to write the bundle to")
     evidence.add_argument("--so-far", action="store_true", help="of a month that is not over: marked, not chained")
-    evidence.add_argument("--correct", metavar="TEXT", help="replace the month's bundle, and say in it why")
+    evidence.add_argument("--correct", metavar="TEXT", help="replace the month's bundle; TEXT is the reason")
     evidence.add_argument("--summary", type=Path, metavar="FILE", help="two printable pages; default: --out with .html")
-    evidence.add_argument("--host-key", type=Path, metavar="FILE", help="the host's public key (PEM), to verify by")
-    evidence.add_argument("--previous", type=Path, metavar="FILE", help="the bundle before, to verify by")
+    evidence.add_argument("--host-key", type=Path, metavar="FILE", help="the host's public key (PEM), to verify with")
+    evidence.add_argument("--previous", type=Path, metavar="FILE", help="the bundle before, to verify with")
     add_config(evidence)
     evidence.set_defaults(verb=_evidence)
 
@@ -76,7 +76,7 @@ def _make(arguments: argparse.Namespace) -> int:
         return complain(str(error), FAILED)
     except PermissionError:
         place = loaded.state.directory
-        return complain(f"the state below {place} is not yours to read: run this as the service's account", FAILED)
+        return complain(f"permission denied below {place}: run this as the service's account", FAILED)
     from resolver.evidence import check
 
     summary = arguments.summary or arguments.out.with_name(f"{arguments.out.name}.html")
@@ -94,7 +94,7 @@ def _make(arguments: argparse.Namespace) -> int:
 
 
 def _bundle(loaded: "Config", arguments: argparse.Namespace, now: float) -> tuple[bytes, str]:
-    """The bundle that was asked for, and what it is."""
+    """Return the bundle of the month, and words that say what it is."""
     from resolver.evidence import month
     from resolver.evidence.chain import NotIssued, alone
     from resolver.feed.places import Places
@@ -118,7 +118,7 @@ def _bundle(loaded: "Config", arguments: argparse.Namespace, now: float) -> tupl
 
 
 def _signed(loaded: "Config", which: Any, place: Any, since: Any, now: float) -> bytes:
-    """The bundle, signed and held against itself."""
+    """Return the bundle, signed and verified."""
     from resolver import __version__
     from resolver.evidence import bundle, check, collect
     from resolver.feed import poll

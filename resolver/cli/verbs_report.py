@@ -1,4 +1,4 @@
-"""The verb `report`: what was blocked, by month, with what it means."""
+"""The verb `report`: what was blocked, by month, and what the figures mean."""
 
 import argparse
 import sys
@@ -19,9 +19,9 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     add_config(report)
     report.add_argument("--from", dest="first", type=_day, metavar="DAY", help="YYYY-MM-DD; default: the last month")
     report.add_argument("--to", dest="last", type=_day, metavar="DAY", help="that day included; days are UTC")
-    report.add_argument("--prometheus", metavar="URL", help="of a fleet, from a server that speaks Prometheus' API")
-    report.add_argument("--by", choices=("region",), help="each region by itself; default: all as one")
-    report.add_argument("--noise", action="store_true", help="add noise, for figures that are given away")
+    report.add_argument("--prometheus", metavar="URL", help="report on a fleet, from a server with Prometheus' API")
+    report.add_argument("--by", choices=("region",), help="one row for each region; default: all together")
+    report.add_argument("--noise", action="store_true", help="add noise, for figures that are published")
     report.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
     report.add_argument("--out", type=Path, metavar="FILE", help="default: stdout")
     report.set_defaults(verb=_report)
@@ -82,7 +82,7 @@ def _out(text: str, path: Path | None) -> int:
 
 
 def _shown(steps: list[Any]) -> Iterator[Any]:
-    """The steps of a long work, with a bar where somebody watches."""
+    """Iterate over the steps of a long task, with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         return iter(steps)
     from rich.console import Console

@@ -114,7 +114,7 @@ class Server:
                 await writer.drain()
             writer.close()
         except (OSError, EOFError):
-            # The peer has left, or does not read: nobody is there to be told of it.
+            # The peer has left, or does not read: nobody can be informed.
             writer.transport.abort()
         finally:
             writer.close()

@@ -1,8 +1,8 @@
-"""`compile`: a fleet's compile host that serves no DNS, once: take each list, test it, publish what is in force.
+"""`compile`: fetch each list once, test it and publish what is in force, on a compile host that serves no DNS.
 
 Rules:
-- It is the life of a list as in a service, without sockets: the same guard, holds, self-test, state and audit log.
-- It never runs beside a service on the same state: that one compiles and publishes by itself.
+- Lists are handled as in a service, without sockets: the same guard, holds, self-test, state and audit log.
+- It never runs beside a service on the same state: the service compiles and publishes by itself.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 
 _LOOK_S: Final = 5.0
+"""Timeout for a service on this state to reply, in seconds."""
 
 
 class NotCompiled(Exception):
@@ -32,7 +33,7 @@ class NotCompiled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What is said of the lists, one line each; whether one is held or refused, and whether something failed here."""
+    """Lines that describe the lists; whether one is held or was refused; whether something failed on this host."""
 
     lines: tuple[str, ...]
     refused: bool
@@ -40,7 +41,7 @@ class Compiled:
 
 
 def compile_once(path: Path, config: Config) -> Compiled:
-    """Take, test and publish every list of the configuration at `path` once; ConfigError, NotCompiled."""
+    """Fetch, test and publish every list of the configuration at `path` once; ConfigError, NotCompiled."""
     if not config.fleet.publish:
         raise ConfigError(str(path), "fleet.publish", "names no folder: nothing would be published")
     if config.control.socket:
@@ -53,7 +54,7 @@ def compile_once(path: Path, config: Config) -> Compiled:
         in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda _: None)
         enforcement = Enforcement(config, keys, in_force, places=tuple, counters=())
         enforcement.recover()
-        asyncio.run(_taken(enforcement))
+        asyncio.run(_poll_all(enforcement))
         if enforcement.fleet is not None:
             enforcement.fleet.publish()
         enforcement.feed.outbox.deliver()
@@ -69,7 +70,7 @@ def compile_once(path: Path, config: Config) -> Compiled:
     )
 
 
-async def _taken(enforcement: Enforcement) -> None:
+async def _poll_all(enforcement: Enforcement) -> None:
     await asyncio.gather(*(one.poll() for one in enforcement.feed))
 
 

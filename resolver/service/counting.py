@@ -1,9 +1,9 @@
-"""The counts within the service: the readings joined with the beat, the ledger and the exporter.
+"""Counting within the service: joins the readings with the beat, the ledger and the exporter.
 
 Rules:
-- Parts meet here that never import each other: what the feed enforces reaches the ledger as a call.
-- Totals go on where the ledger left them, and begin anew where it is damaged.
-- At an orderly stop the rests are written last, when nothing counts any more.
+- The feed and the ledger never import each other: what the feed enforces reaches the ledger as a call.
+- Totals continue from the ledger, and start again if it is damaged.
+- At an orderly stop the rest of the counts is written last, when nothing counts any more.
 """
 
 import asyncio
@@ -63,11 +63,11 @@ class Counting:
         )
 
     def published(self) -> Published:
-        """What may be known now."""
+        """Return the counts as last published."""
         return self.publisher.published
 
     def exporter(self, ready: Callable[[], bool]) -> Exporter:
-        """What answers Prometheus; `ready` says whether the service does all that it is configured to."""
+        """Return the exporter; `ready` says whether the service does all that it is configured to do."""
         return Exporter(
             self._labels,
             published=self.published,
@@ -81,21 +81,21 @@ class Counting:
         await self.publisher.run(self._now, asyncio.sleep)
 
     def leave(self) -> None:
-        """Write what has happened since the last beat."""
+        """Write the counts since the last beat."""
         self._books.leave(self.publisher.totals())
 
 
 def _opened(path: Path, now: float) -> Ledger:
-    """The ledger; one that is damaged is put beside and a new one begun, for to enforce comes before to count."""
+    """Return the ledger. A damaged ledger is renamed and a new one started: blocking must not wait for counting."""
     try:
         ledger = Ledger(path, now)
         ledger.totals()
         return ledger
     except LedgerUnusable as error:
-        beside = path.with_name(f"{path.name}.unusable-{int(now)}")
-        _log.error("%s; it is put beside as %s, and the totals begin anew", error, beside.name)
+        renamed = path.with_name(f"{path.name}.unusable-{int(now)}")
+        _log.error("%s; it is renamed to %s, and the totals start again", error, renamed.name)
     try:
-        path.replace(beside)
+        path.replace(renamed)
         for rest in ("-wal", "-shm"):
             path.with_name(path.name + rest).unlink(missing_ok=True)
         return Ledger(path, now)

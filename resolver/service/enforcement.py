@@ -1,9 +1,9 @@
-"""The lists within the service: their feed joined with what is in force.
+"""The lists within the service: joins their feed with what is in force.
 
 Rules:
-- Parts meet here that never import each other: what the feed decides reaches the tables as a call.
-- What was saved is in force before the first socket opens (`recover`); what polls and watches runs after (`tasks`).
-- What came in force is proved on the sockets that are open: before they are, nothing is.
+- The feed and the tables never import each other: what the feed decides reaches the tables as a call.
+- Saved lists are in force before the first socket opens (`recover`); polling and watching start later (`tasks`).
+- A list that came in force is proved on the open sockets; before they are open, nothing is proved.
 """
 
 import asyncio
@@ -26,12 +26,13 @@ from resolver.service import fleet_host, selftest, verbs_list, verbs_release
 from resolver.service.in_force import InForce
 
 LOOK_S: Final = 1.0
+"""Interval at which the breaker looks at the counters, in seconds."""
 
 
 class Enforcement:
     """Every list of a configuration, from its source to what is enforced.
 
-    places: the sockets that queries come in by, none before they are open. counters: the table of core.codes.
+    places: the sockets that take queries, none before they are open. counters: the table of core.codes.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class Enforcement:
             self.fleet = fleet_host.FleetHost(config, keys, self.feed, self.releases, now)
 
     def recover(self) -> None:
-        """Put in force every list that is saved here; OSError where the state folder cannot be used."""
+        """Put every saved list and release in force; OSError if the state folder cannot be used."""
         self.feed.recover()
         self.releases.recover()
 
     def reports(self, list_id: str, record: Record) -> Reports | None:
-        """Which nodes of a fleet have reported a list's record in force; None where this host does not ask. OSError."""
+        """Return which nodes of a fleet have reported a list's record in force; None if this host collects no receipts.
+        OSError."""
         return None if self.fleet is None else self.fleet.reports(list_id, record)
 
     def verbs(self) -> server.Verbs:
@@ -89,11 +91,11 @@ class Enforcement:
         return {**lists.verbs(), **releases.verbs()}
 
     def notified(self, packet: bytes, client: bytes) -> bytes | None:
-        """The answer to a NOTIFY from the primary of a list's zone; None for any other packet."""
+        """Return the answer to a NOTIFY from the primary of a list's zone; None for any other packet."""
         return self._notices.take(packet, client)
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
-        """What has to run while serving, by name; none of it ends by itself."""
+        """Return the work that runs while serving, by name; none of it ends by itself."""
         work = {
             "feed": self.feed.run(),
             "releases": self.releases.run(),
@@ -102,7 +104,7 @@ class Enforcement:
         }
         return work if self.fleet is None else {**work, "fleet": self.fleet.run()}
 
-    # What is enforced, and then published.
+    # Called by the feed and the releases.
 
     def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
         self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)
@@ -137,7 +139,7 @@ class Enforcement:
             await asyncio.sleep(LOOK_S)
 
     def look(self, now_s: float) -> None:
-        """Look at what new entries block in the running minute of a monotonic clock."""
+        """Show the breakers how many clients new entries block in the current minute of a monotonic clock."""
         access, minute = self._in_force.tables.access, int(now_s) // 60
         seen = self._seen.count(access, minute, access.prefixes if access.minute == minute else 0)
         for one in self.feed:

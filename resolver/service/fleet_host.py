@@ -1,7 +1,7 @@
-"""A compile host within the service: what is in force here, published for the nodes; what they report, collected.
+"""A compile host within the service: publishes what is in force here for the nodes, and collects their receipts.
 
 Rules:
-- Whatever changes what is enforced here wakes the publisher; without `[fleet] publish` nothing is done at all.
+- Each change of what is enforced here wakes the publisher; without `[fleet] publish` there is no FleetHost.
 """
 
 import asyncio
@@ -42,21 +42,23 @@ class FleetHost:
         )
 
     def wake(self) -> None:
-        """Have what changed published now."""
+        """Publish what changed now."""
         self._publisher.wake()
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """What has to run while serving."""
+        """Return the work that runs while serving."""
         return self._publisher.run(self._collected)
 
     def publish(self) -> None:
-        """Publish what is in force now, and collect; OSError where a folder cannot be used."""
+        """Publish what is in force now, and collect receipts; OSError if a folder cannot be used."""
         self._publisher.publish()
         self.collect()
 
     def collect(self) -> bool:
-        """Make the fleet's receipt of what all nodes have reported; whether one was made. OSError where a folder cannot
-        be used."""
+        """Make the fleet's receipt if all nodes have reported, and return whether one was made.
+
+        OSError if a folder cannot be used.
+        """
         if self._collector is None:
             return False
         outbox = self._feed.outbox
@@ -65,7 +67,7 @@ class FleetHost:
         )
 
     def reports(self, list_id: str, record: Record) -> fleet_receipts.Reports | None:
-        """Which nodes have reported a list's record in force; None where none are to. OSError as `collect`."""
+        """Return which nodes have reported a list's record in force; None if no receipts are collected. OSError."""
         return None if self._collector is None else self._collector.reports(list_id, record)
 
     async def _collected(self) -> None:

@@ -1,12 +1,12 @@
-"""The composition root: builds the parts, starts them in order, swaps what is in force, drains and stops.
+"""The composition root: builds the parts, starts them in order, swaps tables, drains and stops.
 
 Rules:
-- What was saved is in force before the first socket opens; what answers depends on nothing that manages.
-- SIGTERM drains: no new queries, the ones on their way are answered. SIGINT stops the same way.
-- A reload (SIGHUP, or over the control socket) polls every list now and reads the configuration again: what can change
-  while serving is replaced whole; one that is refused, or that changes what only a restart can, changes nothing.
-- A task of ours that ends by itself makes us not ready and ends the process in order, so that it is started anew.
-- Nothing that is logged holds a name, a client, or the text of an exception.
+- Saved lists are in force before the first socket opens; answering depends on nothing that manages.
+- SIGTERM drains: no new queries are taken, pending ones are answered. SIGINT stops the same way.
+- A reload (SIGHUP, or over the control socket) polls every list now and reads the configuration again. What can change
+  while serving is replaced whole. A file that is refused, or that changes what only a restart can, changes nothing.
+- A task that ends by itself makes the service not ready and ends the process in order, so that it is restarted.
+- No log line holds a name, a client, or the text of an exception.
 """
 
 import asyncio
@@ -88,6 +88,7 @@ class Service:
         self._servers: list[quiet_http.QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
             keys = poll.keys_of(config)
+        # The way of a query.
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
         self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
@@ -111,9 +112,11 @@ class Service:
         self.datagrams = Datagrams(self.answer.answer, Respond(self._counters).dropped)
         self.streams = Streams(self.answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
         self._trust_by(config)
+        # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
             self.enforcement = Enforcement(config, keys, self.in_force, places=self._places, counters=self._counters)
         self.answer.notified = self.enforcement.notified
+        # The page, the way of a count, and the control socket.
         page = check(path, config)
         self._page = Page(page) if page else None
         self.readings = Readings(
@@ -126,7 +129,7 @@ class Service:
             feed=self.enforcement.feed,
             releases=self.enforcement.releases,
             page=self._page,
-            reloaded=self._is_as_written,
+            reloaded=self._is_reloaded,
         )
         with _named(path, "state.directory", "cannot be used"):
             self.counting = Counting(config, self.readings, self.enforcement.feed)
@@ -136,8 +139,8 @@ class Service:
     async def run(self) -> int:
         """Serve until stopped; return the exit status."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_say_what_failed)
-        # First, for a signal that nobody waits for yet would end the process while a large image is read.
+        loop.set_exception_handler(_log_what_failed)
+        # First: until then a signal ends the process, and reading a large image takes long.
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
@@ -156,7 +159,7 @@ class Service:
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
-        self._tell()
+        self._show_status()
         self.notify.ready()
         _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
         await self._stopping.wait()
@@ -165,20 +168,20 @@ class Service:
         return int(self._failed)
 
     def stop(self) -> None:
-        """End `run`: answer the queries on their way, then close."""
+        """End `run`: pending queries are answered first."""
         self._stopping.set()
 
     def ready(self) -> bool:
-        """Return whether every list is there as configured, no part has failed and nobody has asked to stop."""
+        """Return whether every list is in force or need not be, no part has failed, and no stop was asked for."""
         return self.in_force.tables.complete and not self._failed and not self._stopping.is_set()
 
     def reload(self) -> tuple[str, ...]:
-        """Poll every list now, and take what changed in the configuration file; return its keys, or raise Refused."""
+        """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
         self.notify.reloading()
         try:
             return self._read_again()
         finally:
-            self._tell()
+            self._show_status()
             self.notify.ready()
 
     def _read_again(self) -> tuple[str, ...]:
@@ -187,7 +190,7 @@ class Service:
             keys = self._take()
         except Refused as refused:
             self.last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where, restart=refused.restart)
-            # Not the reason: it may repeat a value, and whatever was pasted there would stay in the log.
+            # Not the reason: it may repeat a value, and a value pasted by mistake would stay in the log.
             _log.error("reload refused, the old configuration stays; %s", refused.where)
             raise
         self.last_reload = Reloaded(at=int(time.time()), good=True)
@@ -195,11 +198,12 @@ class Service:
         return keys
 
     def _hang_up(self) -> None:
-        # Whoever sent the signal waits for no answer; the log has it.
+        # A signal has no reply; the log has the result.
         with suppress(Refused):
             self.reload()
 
-    def _is_as_written(self) -> bool:
+    def _is_reloaded(self) -> bool:
+        """Return whether the last reload took the file, or there was none."""
         return self.last_reload is None or self.last_reload.good
 
     def _take(self) -> tuple[str, ...]:
@@ -231,12 +235,12 @@ class Service:
         return Bounds(limits.connections, limits.connections_per_client, self.in_force.spares)
 
     def _places(self) -> list[Place]:
-        """The sockets that queries come in by."""
+        """Return the sockets that take queries."""
         datagrams = [Place(one, Transport.UDP) for one in self.datagrams.addresses]
         return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.addresses)]
 
     def _trust_by(self, config: Config) -> None:
-        """Say from whom a PROXY header names the client; without load balancers nothing is asked of a query."""
+        """Set from which senders a PROXY header names the client; without load balancers no query is looked at."""
 
         def trusted(sender: bytes) -> bool:
             return bool(admit.trusts(self.in_force.tables.access, sender))
@@ -245,23 +249,23 @@ class Service:
 
     def _swap(self, tables: Tables) -> None:
         self.answer.tables = tables
-        self._tell()
+        self._show_status()
 
-    def _tell(self) -> None:
-        """Tell systemd in a line how we are; what it is with each list is for who may ask."""
+    def _show_status(self) -> None:
+        """Show the status in one line of systemd; per-list status goes only to the control socket."""
         if not self._tasks:
             return
         enforced = "every list is enforced" if self.readings.enforcing() else "not every list is enforced"
-        reload = "" if self._is_as_written() else "; the last reload was refused"
+        reload = "" if self._is_reloaded() else "; the last reload was refused"
         self.notify.status(f"answering; {enforced}{reload}")
 
     def _is_alive(self) -> bool:
-        """Tell whether a query is answered; and how we are, for a verdict may have failed since the last change."""
-        self._tell()
+        """Return whether a query is answered. Show the status too: a verdict may have failed since the last change."""
+        self._show_status()
         return systemd.answers(lambda packet, client: self.answer.answer(packet, client, Transport.UDP))
 
     async def _open(self) -> None:
-        """Open every socket, DNS last; ConfigError with its key where one cannot be opened."""
+        """Open every socket, DNS last; ConfigError with its key if one cannot be opened."""
         exporter = self.counting.exporter(self.ready)
         path, config, taken = self.path, self.config, "cannot listen there"
         with self._privileges.borrowed() if self._privileges else nullcontext():
@@ -289,7 +293,7 @@ class Service:
                 await self.datagrams.drained()
                 await self.streams.drained()
         except TimeoutError:
-            _log.warning("stopped with answers still on their way")
+            _log.warning("stopped before all pending queries were answered")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -319,7 +323,7 @@ class Service:
 
 @contextmanager
 def _named(path: Path, key: str, what: str) -> Iterator[None]:
-    """Say of what the system refuses which key of the configuration asks for it."""
+    """Turn an error of the system into a ConfigError that names the key of the configuration."""
     try:
         yield
     except ValueError as error:
@@ -329,20 +333,20 @@ def _named(path: Path, key: str, what: str) -> Iterator[None]:
         raise ConfigError(str(path), key, f"{what}: {why}") from None
 
 
-def _say_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Name the kind of what failed in the loop and nothing else: messages and reprs may hold an address."""
+def _log_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log the type of what failed in the loop and nothing else: messages and reprs may hold an address."""
     del loop
     _log.error("in the event loop: %s", type(context.get("exception")).__name__)
 
 
 def serve(path: Path) -> int:
-    """Serve by the configuration at `path` until a signal; return 0, or 1 where it could not go on."""
+    """Serve with the configuration at `path` until a signal; return 0, or 1 if it could not go on."""
     config = load(path)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sandbox.leave_no_dump()
     loop_factory = _loop_factory()
-    # After every import: what is not loaded yet has no name in its report.
+    # After every import: a report can only name objects that were loaded before.
     crash.watch()
     try:
         handed = systemd.take(os.environ, os.getpid())
@@ -357,7 +361,7 @@ def serve(path: Path) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's where it is installed, else None for asyncio's own."""
+    """Return uvloop's loop factory if it is installed, else None for asyncio's own."""
     try:
         import uvloop
     except ImportError:

@@ -126,7 +126,7 @@ def test_a_stop_does_not_wait_for_ever(site: Site, upstream: Upstream) -> None:
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(10) == 0
         upstream.release()
-    assert told(service, "still on their way")
+    assert told(service, "before all pending queries were answered")
 
 
 @pytest.mark.parametrize("moment", ["answering", "a child", "fetch", "compile"])

@@ -137,7 +137,7 @@ def test_a_filter_that_takes_too_much_is_noticed(folder: Path) -> None:
         accounts.site_of(folder, user=""), OF_DEBIAN, SANDBOX, unit, sys.executable, "-m", "resolver"
     )
     assert service.process.wait(30) == 2
-    assert "listen.user: the kernel left us what had to go (CapInh)" in service.said
+    assert "listen.user: the kernel still shows CapInh" in service.said
 
 
 def activated(program: Program, site: Site, *options: str) -> Service:

@@ -1,11 +1,11 @@
-/* What is left of a crash of compiled code: written from the signal handler, with write(2) alone.
+/* The report of a crash of compiled code, written from the signal handler with write(2) alone.
  *
  * Rules:
  * - All that the handler needs is prepared by watch(): the loaded objects with their build ids, the functions of our
  *   own objects (which are static, so that dladdr does not know them), the unwinder, a stack of its own.
  * - It writes numbers, and names of objects and functions. No memory that a packet ever was in is read.
- * - Then the action that stood before is put back and the signal raised again: faulthandler's, then the default.
- * - Whatever keeps it (a lock of the loader, say) does so for five seconds at most: the alarm's default ends us.
+ * - Then the action from before is restored and the signal raised again: faulthandler's, then the default.
+ * - If the report blocks (on a lock of the loader, say), an alarm ends the process after five seconds.
  */
 
 #define _GNU_SOURCE
@@ -24,7 +24,7 @@
 
 #if __has_include(<execinfo.h>)
 #include <execinfo.h>
-#else /* a C library without it (musl): the place alone is told */
+#else /* a C library without it (musl): the report names the place alone */
 static int backtrace(void **frames, int size) {
     (void)frames, (void)size;
     return 0;
@@ -99,7 +99,7 @@ static struct object *object_of(uintptr_t address) {
     return NULL;
 }
 
-/* The function of ours around an address, NULL where the object has none that is known. */
+/* The function of ours around an address, NULL if none is known. */
 static const char *function_of(const struct object *object, uintptr_t address, uintptr_t *offset) {
     uintptr_t at = address - object->bias;
     for (size_t i = 0; i < object->count; i++) {

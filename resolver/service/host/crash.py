@@ -1,12 +1,12 @@
-"""A crash of compiled code tells where it happened and what kind of packet it was at, and nothing of whom or what.
+"""Crash reports of compiled code: where it crashed and at which kind of packet, but no client and no name.
 
 Rules:
 - On SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT (which systemd's watchdog sends) stderr gets: our version, the shape
-  of the packet last begun (core.shape: numbers only), the stack as object, function and offset, the build ids of the
-  objects on it. No octet of a packet, no name, no client, no register.
+  of the packet last begun (core.crash_shape: numbers only), the stack as object, function and offset, the build ids of
+  the objects on it. No octet of a packet, no name, no client, no register.
 - Python's own stack follows, by faulthandler: files, lines and functions of our code, no values.
-- Then the default action; no core file is written (feed.confine).
-- With a build id and an offset `addr2line -f -e OBJECT 0xOFFSET` names the line, on any machine that has the object.
+- Then the default action; no core file is written (feed.sandbox).
+- With a build id and an offset, `addr2line -f -e OBJECT 0xOFFSET` names the line on any machine that has the object.
 """
 
 import faulthandler
@@ -17,14 +17,14 @@ from resolver.service.host import _crash
 
 
 def watch() -> None:
-    """Report a crash of this process from now on; to be called once, by the main thread, when all is imported."""
+    """Report a crash of this process from now on. Call it once, in the main thread, after all imports."""
     if sys.stderr is None:
-        # Closed: whatever has its number now, a socket maybe, is not where a report belongs.
+        # Closed: another file may have its number now, perhaps a socket, and a report does not belong there.
         return
     faulthandler.enable()
     _crash.watch(__version__)
 
 
 def memory() -> memoryview:
-    """The numbers that core.shape writes and a report shows: eight of 64 bits, below 0 where not known."""
+    """Return the numbers that core.crash_shape writes and a report shows: eight of 64 bits, below 0 if not known."""
     return _crash.memory().cast("q")

@@ -1,12 +1,12 @@
-"""From root to an account without privileges: only the sockets are opened as root.
+"""Change from root to an account without privileges: only the sockets are opened as root.
 
 Rules:
-- Started as root with `[listen] user`: every file is read and written as that account from the start, root is
-  borrowed for as long as sockets are bound, and then given up for good: ids, groups, capabilities, what an exec could
-  give back (no_new_privs). What the kernel then says of every thread is held against that; else the start fails.
-- Started as another account (as systemd does it): nothing to become, but capabilities go just the same.
+- Started as root with `[listen] user`: every file is read and written as that account from the start; root is
+  borrowed while sockets are bound, and then given up for good: ids, groups, capabilities, and what an exec could give
+  back (no_new_privs). The kernel's status of every thread must confirm that; else the start fails.
+- Started as another account (as by systemd): the account stays, and capabilities are given up as well.
 - Started as root without `[listen] user`: one warning, and nothing changes.
-- A change of ids makes a process dumpable again; each one here is followed by taking that back.
+- A change of ids makes a process dumpable again; each change here is followed by taking that back.
 """
 
 import ctypes
@@ -37,9 +37,9 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Privileges:
-    """What this process may do, and how it gives that up; ConfigError where `config` asks for what cannot be.
+    """The privileges of this process; ConfigError if `config` names an account that it cannot become.
 
-    `path` is the configuration's.
+    path: of the configuration file.
     """
 
     def __init__(self, path: Path, config: Config) -> None:
@@ -68,7 +68,7 @@ class Privileges:
         return account
 
     def step_down(self) -> None:
-        """Do all that follows as the account; ConfigError where it may not use what it needs."""
+        """Act as the account from now on; ConfigError if it may not use a file that it needs."""
         if self._account is not None:
             os.setgroups(os.getgrouplist(self._account.pw_name, self._account.pw_gid))
             os.setegid(self._account.pw_gid)
@@ -79,7 +79,7 @@ class Privileges:
         self._look()
 
     def _look(self) -> None:
-        """Look at every file that is read or written later, so that what will be refused is named now."""
+        """Check every file that is read or written later, so that a missing permission is reported now."""
         name = _own_name()
         if not _usable(self._path, os.R_OK):
             raise self._fault("", f"{name} cannot read it again at a reload: chgrp it to a group of {name}, chmod g+r")
@@ -96,14 +96,14 @@ class Privileges:
         for one in self._lists:
             for key in _OF_SOURCE:
                 path = Path(getattr(one.source, key))
-                # No end of the start: what is saved of the list is enforced without its feed.
+                # The start goes on: the saved list is enforced without its feed.
                 if path.is_absolute() and _exists(path) and not _usable(path, os.R_OK):
                     where = f"list.{one.id}.source.{key}"
                     _log.warning("%s: %s cannot read %s, its feed will fail: chgrp, chmod g+r", where, name, path)
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
-        """Be what the process was started as, to bind sockets."""
+        """Be root again, if the process was started so, to bind sockets."""
         if self._account is None:
             yield
             return
@@ -115,7 +115,7 @@ class Privileges:
             sandbox.leave_no_dump()
 
     def give_up(self) -> None:
-        """Keep nothing of what the process was started with; ConfigError where the kernel says otherwise."""
+        """Give up every privilege that the process was started with; ConfigError if the kernel still shows one."""
         if self._account is None and self._root:
             return
         if self._account is not None:
@@ -127,11 +127,11 @@ class Privileges:
         sandbox.leave_no_dump()
         kept = still_held(os.geteuid(), os.getegid(), bounded=self._account is not None)
         if kept:
-            raise self._fault(_KEY, f"the kernel left us what had to go ({kept}); nothing is answered")
+            raise self._fault(_KEY, f"the kernel still shows {kept}, which was given up: the service does not start")
 
 
 def _own_name() -> str:
-    """The account this process acts as, or its number where it has no name."""
+    """Return the name of the account this process acts as, or its number if it has no name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -139,7 +139,7 @@ def _own_name() -> str:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is such a folder; one that may not even be asked for is one that may not be used."""
+    """Return whether the path exists, also if this process may not even look: then it may not use it either."""
     try:
         return path.exists()
     except PermissionError:
@@ -147,12 +147,12 @@ def _exists(path: Path) -> bool:
 
 
 def _nearest(path: Path) -> Path:
-    """The folder above `path` that is there."""
+    """Return the nearest folder above `path` that exists."""
     return next(above for above in path.absolute().parents if _exists(above))
 
 
 def _usable(path: Path, mode: int) -> bool:
-    """Whether this process may read or write a file, or go through a folder besides."""
+    """Return whether this process may access a path in this mode, and enter it if it is a folder."""
     return os.access(path, mode | (os.X_OK if os.path.isdir(path) else 0), effective_ids=True)
 
 
@@ -169,13 +169,13 @@ def _empty_capabilities() -> None:
 
 
 def still_held(uid: int, gid: int, *, bounded: bool) -> str:
-    """What the kernel holds of any thread that it should not: the field of /proc/PID/status, "" for nothing."""
+    """Return the field of /proc/PID/status in which any thread still has a privilege, "" if there is none."""
     expected = {**_GONE, **({"CapBnd": 0} if bounded else {})}
     for thread in os.listdir("/proc/self/task"):
         lines = Path("/proc/self/task", thread, "status").read_text().splitlines()
         fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
         for name, value in expected.items():
-            # An older kernel has no such line where it has no such thing.
+            # An older kernel has no line for a feature that it lacks.
             if name in fields and int(fields[name][0], 16) != value:
                 return name
         for name, number in (("Uid", uid), ("Gid", gid)):

@@ -1,11 +1,11 @@
-"""What systemd hands over and wants to hear: sockets, readiness, status, the watchdog's pings.
+"""The protocol with systemd: sockets that it hands over, readiness, status, and the watchdog's pings.
 
 Rules:
-- The variables are read once, at the start, and taken out of the environment: no child believes them to be its own.
+- The variables are read once, at the start, and removed from the environment, so that no child takes them for its own.
 - A message holds numbers and our own words: never a name, a client or the text of an exception.
-- Nothing waits for systemd: a message that cannot be sent at once is lost, and the service answers on.
-- The watchdog sees what a restart mends: a loop that hangs, a way of a query that gives no answer. A feed that fails,
-  an upstream that is down or a list that is missing is told by metrics and status, and never ends what answers.
+- Nothing waits for systemd: a message that cannot be sent at once is lost, and the service goes on.
+- The watchdog sees what a restart mends: a loop that hangs, or queries that get no answer. A feed that fails, an
+  upstream that is down or a missing list is shown by metrics and status, and never restarts the service.
 """
 
 import asyncio
@@ -22,8 +22,7 @@ PINGS_A_PERIOD: Final = 3
 
 # Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
-# RD=0, and below .invalid: refused where that address is no client, judged and answered here where it is one; never
-# forwarded.
+# RD=0, and below .invalid: REFUSED if that address is no client, else judged and answered here; never forwarded.
 QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog\x08selftest\x07invalid\0" + b"\0\1\0\1"
 
 
@@ -31,7 +30,7 @@ _log: Final = logging.getLogger("resolver")
 
 
 class SocketsUnusable(Exception):
-    """What was handed over cannot be listened on; says why."""
+    """A descriptor that was handed over cannot be used; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Handed:
 
 
 def take(environment: MutableMapping[str, str], pid: int) -> Handed:
-    """What was handed to process `pid`, taken out of the environment; SocketsUnusable where no number is one."""
+    """Take what was handed to process `pid` out of the environment; SocketsUnusable if a descriptor cannot be used."""
     names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
     said = {name: environment.pop(name, "") for name in names}
     address = said["NOTIFY_SOCKET"]
@@ -59,7 +58,7 @@ def take(environment: MutableMapping[str, str], pid: int) -> Handed:
 
 
 def _taken(descriptor: int) -> socket.socket:
-    """The socket with this number: non-blocking, and closed in every child."""
+    """Return the socket with this descriptor: non-blocking, and closed in every child."""
     try:
         os.set_inheritable(descriptor, False)
         one = socket.socket(fileno=descriptor)
@@ -84,30 +83,30 @@ def _is_connected(one: socket.socket) -> bool:
 
 
 class Notify:
-    """Tells systemd at `address` how we are; to "" it tells nothing."""
+    """Sends systemd at `address` the state of the service; sends nothing if that is ""."""
 
     def __init__(self, address: str = "") -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._status = ""
 
     def ready(self) -> None:
-        """Started, or done with a reload."""
+        """Say that the service is started, or done with a reload."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """A reload has begun; `ready` ends it."""
+        """Say that a reload has begun; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """No more queries are taken."""
+        """Say that no more queries are taken."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """The watchdog's ping."""
+        """Send the watchdog's ping."""
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Show this line in `systemctl status`, where it is a new one."""
+        """Show this line in `systemctl status`, unless it is there already."""
         if text != self._status:
             self._status = text
             self._send(f"STATUS={text}")
@@ -120,7 +119,7 @@ class Notify:
                 one.connect(self._address)
                 one.send(message.encode())
         except OSError:
-            # Whoever listens there has gone or is busy; what answers queries does not wait for it.
+            # systemd is gone or busy: queries do not wait for it.
             return
 
 
@@ -141,13 +140,13 @@ async def watch(
     alive: Callable[[], bool],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> NoReturn:
-    """Ping three times in `period_s` for as long as `alive` says so; an exception there is no ping."""
+    """Ping three times in `period_s` while `alive` returns true; an exception in it withholds the ping."""
     while True:
         try:
             if alive():
                 notify.alive()
             else:
-                _log.error("no answer to our own query; the watchdog is not told that we live")
+                _log.error("own query unanswered; watchdog ping withheld")
         except Exception as error:  # noqa: BLE001 - whatever fails on a query's way fails for clients too: no ping
-            _log.error("our own query failed (%s); the watchdog is not told that we live", type(error).__name__)
+            _log.error("own query failed (%s); watchdog ping withheld", type(error).__name__)
         await sleep(period_s / PINGS_A_PERIOD)

@@ -86,7 +86,7 @@ def test_it_shows_the_whole_way_then_serves_until_it_is_stopped(by: int, tmp_pat
         assert len(rows) == 9
         assert rows["blocked: blocked.test A over udp"][0] == PAGE_V4
         assert rows["allowed: example.com A"][0] == "NOERROR from upstream"
-        assert "All as it should be." in text
+        assert "All answers are right." in text
         assert asked(ports[0], "blocked.test") == f"{PAGE_V4} EDE 4"
         running.send_signal(by)
         leaves_nothing(tmp_path, running, ports)
@@ -97,7 +97,7 @@ def test_without_an_upstream_it_says_so_and_still_blocks(tmp_path: Path) -> None
         wait_for(lambda: "Serving" in printed(tmp_path) or running.poll() is not None, "the demonstration to serve")
         text = printed(tmp_path)
         assert text.count("no upstream can be reached from here") == 2
-        assert "All as it should be." in text
+        assert "All answers are right." in text
         running.terminate()
         leaves_nothing(tmp_path, running, ports)
 

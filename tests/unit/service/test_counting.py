@@ -43,7 +43,7 @@ def test_a_start_shows_what_the_ledger_says_and_a_stop_writes_the_rest(site: Sit
     assert totals[Series("page_views_total")] == Total(0, 0)
 
 
-def test_a_damaged_ledger_is_put_beside_and_does_not_stop_the_start(
+def test_a_damaged_ledger_is_renamed_and_does_not_stop_the_start(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = site.folder / "state" / "ledger.sqlite"
@@ -54,6 +54,6 @@ def test_a_damaged_ledger_is_put_beside_and_does_not_stop_the_start(
         assert built(site).counting.published().values[QUERIES] == 0
 
     asyncio.run(served())
-    assert "put beside" in caplog.text
+    assert "is renamed to" in caplog.text
     assert len(list(path.parent.glob("ledger.sqlite.unusable-*"))) == 1
     assert Ledger(path, 0).totals() == {}
