@@ -79,11 +79,14 @@ DOCUMENTS: Final = (
 
 ROOMS_ON_THE_WAY: Final = frozenset(
     (
-        "resolver/cli/",
+        "resolver/cli/list_held.py",
+        "resolver/cli/list_lookup.py",
+        "resolver/cli/list_status.py",
+        "resolver/cli/screen.py",
+        "resolver/cli/screen_list.py",
+        "resolver/cli/screen_service.py",
         "resolver/config/",
-        "resolver/control/",
         "resolver/core/",
-        "resolver/dns_client.py",
         "resolver/feed/activate.py",
         "resolver/feed/approve.py",
         "resolver/feed/decide.py",
@@ -101,7 +104,9 @@ ROOMS_ON_THE_WAY: Final = frozenset(
         "resolver/feed/update.py",
         "resolver/feed/update_image.py",
         "resolver/query/",
-        "resolver/service/",
+        "resolver/service/in_force.py",
+        "resolver/service/readings.py",
+        "resolver/service/selftest.py",
     )
 )
 """Files, and folders ended by a slash, whose words are still being put right."""
