@@ -39,7 +39,7 @@ from resolver.feed.sandbox import Failed
 from resolver.feed.state import Record
 from resolver.feed.update import ListUpdate
 from resolver.service import in_force
-from resolver.service.verbs_release import ReleaseDesk
+from resolver.service.verbs_release import ReleaseVerbs
 from resolver.signed.metadata import Custom
 from tests.fakes.enforcer import Enforcer, wire
 from tests.fakes.fleet import make_keys
@@ -133,7 +133,7 @@ class Joined(Enforcer):
             enforce=self.in_force.release,
             report=lambda *_: None,
         )
-        self.desk = ReleaseDesk(self.releases, feed, self.in_force, Path("/signers"), self._clock).verbs()
+        self.verbs = ReleaseVerbs(self.releases, feed, self.in_force, Path("/signers"), self._clock).verbs()
         return feed
 
     def recover(self) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from resolver.control import requests
 from resolver.core import image
 from resolver.feed import approve, audit, decide
 from resolver.feed.actions import OF_A_LIST, Action
@@ -228,15 +229,15 @@ class Life(RuleBasedStateMachine):
         number = actor.resolver.releases.written.last + 1
         if name in actor.resolver.listed():
             actor.pardons.setdefault(number, []).append(name)
-        asked = {"name": wire(name).hex(), "reason": "a school", "for_s": for_s, "uid": 1}
-        found = self.world.run(actor, lambda: actor.resolver.desk["release"]({"verb": "release", **asked}))
+        request = requests.Release(name=wire(name).hex(), reason="a school", for_s=for_s)
+        found = self.world.run(actor, lambda: actor.resolver.verbs[requests.Release](request, 1))
         if found is None:
             return
         if name in actor.resolver.listed():
-            assert found["outcome"] == "done"
+            assert found.outcome == "done"
             assert name not in actor.resolver.judged()
         else:
-            assert found["outcome"] == "refused"
+            assert found.outcome == "refused"
 
     @rule(which=st.integers(0, 1), what=st.integers(0, 2))
     def end_release(self, which: int, what: int) -> None:
@@ -245,8 +246,8 @@ class Life(RuleBasedStateMachine):
         if not numbers:
             return
         number = numbers[what % len(numbers)]
-        asked = {"verb": "end-release", "number": number, "uid": 1}
-        if self.world.run(actor, lambda: actor.resolver.desk["end-release"](asked)) is not None:
+        request = requests.EndRelease(number=number)
+        if self.world.run(actor, lambda: actor.resolver.verbs[requests.EndRelease](request, 1)) is not None:
             del actor.pardons[number]
 
     # What must hold, whatever has come.
