@@ -164,7 +164,8 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _state(done: publish.Done) -> str:
-    return "published" if done.published else f"pending, {done.missing} more signatures needed (`authority sign`)"
+    more = f"{done.missing} more signature{'s' * (done.missing != 1)}"
+    return "published" if done.published else f"pending, {more} needed (`authority sign`)"
 
 
 def _complain(text: str, status: int) -> int:

@@ -50,7 +50,7 @@ class Authority:
         path = self.folder.parent / f"{serial}.list"
         path.write_bytes(data)
         said = self.run("publish", "--id", "demo", "--list", path, "--serial", serial, *words)
-        assert "waits for 2 more signatures" in said.stdout
+        assert "pending, 2 more signatures needed" in said.stdout
         return path
 
     def sign(self, officer: int, role: str = "targets", *words: object, status: int = 0) -> Said:

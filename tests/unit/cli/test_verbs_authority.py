@@ -53,7 +53,7 @@ def test_signatures_are_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture
     run("init", folder, "--threshold", 2)
     (folder / "keys/targets-2.pem").rename(tmp_path / "second.pem")
     assert published(folder, 1) == 0
-    assert "waits for 1 more signatures" in capsys.readouterr().out
+    assert "pending, 1 more signature needed" in capsys.readouterr().out
     (tmp_path / "other").write_bytes(b"b.test\n")
     signing = ["sign", folder, "--key", tmp_path / "second.pem", "--list"]
     assert run(*signing, tmp_path / "other") == 3
