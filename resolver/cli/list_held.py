@@ -1,8 +1,8 @@
-"""What waits for a person: lists that are held, lines set aside, entries suspended, a rollback to confirm.
+"""Show what waits for a person: lists that are held, lines set aside, suspended entries, a rollback to confirm.
 
 Rules:
-- All of it is read from the disk, as `list status` is; no service need run.
-- Counts, reasons, serials and line numbers are told, never a name.
+- Everything is read from the disk, as for `list status`; no service has to run.
+- Shown are counts, reasons, serials and line numbers, never a name.
 - What is to be signed follows from the state: nobody types a digest.
 """
 
@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from resolver.cli.list_lookup import status_of
+from resolver.cli.list_lookup import state_of
 from resolver.cli.screen import command, span
 from resolver.config.config import Config
-from resolver.feed import approve, poll, state
+from resolver.feed import approve
 from resolver.feed.actions import Action
-from resolver.feed.decisions import Decision, decisions
-from resolver.feed.state import Record
+from resolver.feed.decisions import decisions
+from resolver.feed.facts import DecisionFacts, ListFacts, of_state
+from resolver.feed.state import Record, State
 
 MAX_LINES = 20
-"""So many line numbers of a reason are shown to a person; JSON has all that are kept."""
+"""This many line numbers of a reason are shown to a person; JSON has all that are kept."""
 
 
 class NothingWaits(Exception):
@@ -28,24 +29,25 @@ class NothingWaits(Exception):
 
 
 def statement(config: Config, list_id: str, action: str, now: float) -> bytes:
-    """The bytes to sign; NothingWaits where there is nothing to decide, lists.ListUnreadable where nothing is known."""
-    one = status_of(config, list_id)
+    """Return the bytes to sign; NothingWaits if there is nothing to decide, ListUnreadable if the list cannot be
+    read."""
+    _, state = state_of(config, list_id)
     try:
-        about = approve.subject(one.state, Action(action))
+        about = approve.subject(state, Action(action))
     except approve.Refused as refused:
         raise NothingWaits(str(refused)) from None
     return approve.statement(Action(action), list_id, about, approve.expiries(now)[0])
 
 
 def as_json(config: Config, list_id: str, now: float) -> str:
-    """What waits, as JSON."""
-    one = status_of(config, list_id)
-    held = one.state.held
-    told = {
+    """Return what waits as JSON."""
+    _, state = state_of(config, list_id)
+    held = state.held
+    found = {
         "list": list_id,
-        "in_force": _counts(one.in_force) if one.in_force else None,
-        "held": {**_counts(held.record), "reasons": list(held.reasons), "since": held.since} if held else None,
-        "suspended": one.state.suspended,
+        "in_force": _record(state.in_force) if state.in_force else None,
+        "held": {**_record(held.record), "reasons": list(held.reasons), "since": held.since} if held else None,
+        "suspended": state.suspended,
         "decisions": [
             {
                 "action": each.action.value,
@@ -54,13 +56,13 @@ def as_json(config: Config, list_id: str, now: float) -> str:
                 "signed": list(each.signed),
                 "missing": each.missing,
             }
-            for each in decisions(one.state, now)
+            for each in decisions(state, now)
         ],
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(found, indent=2)
 
 
-def _counts(record: Record) -> dict[str, object]:
+def _record(record: Record) -> dict[str, object]:
     return {
         "serial": record.serial,
         "digest": record.digest,
@@ -75,42 +77,40 @@ def _counts(record: Record) -> dict[str, object]:
 
 
 def screen(config: Config, list_id: str, now: float, path: Path) -> str:
-    """What waits, as a person reads it; `path` is the configuration's."""
-    one = status_of(config, list_id)
-    deadline = next(each.deadline for each in config.lists if each.id == list_id)
-    return "\n".join(_screen(one, now, deadline, str(path)))
+    """Return what waits as a person reads it; `path` is the configuration's."""
+    one, state = state_of(config, list_id)
+    return "\n".join(_screen(of_state(one, state, now), state, now, str(path)))
 
 
-def _screen(one: poll.Status, now: float, deadline: float, path: str) -> Iterator[str]:
-    record, held = one.in_force, one.state.held
+def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str]:
+    record, held = state.in_force, state.held
     if held is not None:
         was = record.entries if record else 0
         growth = f", {held.record.entries - was:+d} against serial {record.serial} in force" if record else ""
         what = "is a withdrawal" if held.record.withdrawn else f"has {held.record.entries} entries{growth}"
         yield f"{one.list_id}: serial {held.record.serial} is held ({', '.join(held.reasons)}); it {what}"
-        yield f"  held for {span(now - held.since)}{_law(one, now, deadline)}"
+        yield f"  held for {span(now - held.since)}{_law(one, now)}"
         yield from _lines("refused", held.record.refused, held.record.refused_lines)
         yield from _lines("set aside", held.record.set_aside, held.record.set_aside_lines)
     if record is not None and record.set_aside:
-        counts = "and counts: it was approved" if record.approved else "and does not count"
-        yield f"{one.list_id}: of serial {record.serial} in force some is set aside {counts}"
+        blocks = "and block: they were approved" if record.approved else "and do not block"
+        yield f"{one.list_id}: lines of serial {record.serial} in force are set aside {blocks}"
         yield from _lines("set aside", record.set_aside, record.set_aside_lines)
-    if one.state.suspended and record is not None and not record.withdrawn:
-        yield f"{one.list_id}: the entries new in serial {record.serial} are suspended by the breaker"
-    found = list(decisions(one.state, now))
-    for each in found:
+    if one.suspended:
+        yield f"{one.list_id}: the entries new in serial {one.serial} are suspended by the breaker"
+    for each in one.decisions:
         yield from _to_do(one, each, now, path)
-    if not found:
+    if not one.decisions:
         yield f"{one.list_id}: nothing waits for a person"
-    if record is not None and approve.unconfirmed(one.state) is None:
+    if record is not None and not one.rolled_back:
         with suppress(approve.Refused):
-            back = approve.subject(one.state, Action.ROLLBACK).serial
+            back = approve.subject(state, Action.ROLLBACK).serial
             yield f"{one.list_id}: to go back from serial {record.serial} to {back}, for good; to sign:"
             yield f"  {command(f'list held {one.list_id} --statement rollback', path)}"
 
 
-def _law(one: poll.Status, now: float, deadline: float) -> str:
-    due = state.due_by(one.state, None, deadline)
+def _law(one: ListFacts, now: float) -> str:
+    due = one.due_by
     if not due:
         return ""
     return f"; by law LATE for {span(now - due)}" if due < now else f"; by law due in {span(due - now)}"
@@ -124,25 +124,23 @@ def _lines(what: str, counts: dict[str, int], lines: dict[str, tuple[int, ...]])
             yield f"  {what}: {reason} {count}: line {', '.join(map(str, numbers[:MAX_LINES]))}{more}"
 
 
-def _to_do(one: poll.Status, each: Decision, now: float, path: str) -> Iterator[str]:
-    list_id, waits = one.list_id, approve.unconfirmed(one.state)
-    if each.action is Action.ROLLBACK and waits is not None:
-        left = waits.at + approve.CONFIRM_S - now
+def _to_do(one: ListFacts, each: DecisionFacts, now: float, path: str) -> Iterator[str]:
+    if each.action == Action.ROLLBACK:
+        left = one.rollback_alarm_at - now
         alarm = f"alarm in {span(left)}" if left > 0 else f"ALARM for {span(-left)}"
-        by = f"was signed by {waits.principal}; {alarm}"
-        yield f"{list_id}: the rollback to serial {each.about.serial} {by}; confirm it:"
+        by = f"was signed by {one.rolled_back_by}; {alarm}"
+        yield f"{one.list_id}: the rollback to serial {each.serial} {by}; confirm it:"
     else:
         signed = f"signed by {', '.join(each.signed)}; " if each.signed else ""
-        yield f"{list_id}: {each.action.value} serial {each.about.serial}: {signed}{missing(each.missing)}; to sign:"
-    decided = each.action.command(list_id, each.about.serial)
-    file = f"{list_id}-{each.action.value}-{each.about.serial}"
-    yield f"  {command(f'list held {list_id} --statement {each.action.value}', path)} > {file}"
+        yield f"{one.list_id}: {each.action} serial {each.serial}: {signed}{missing(each.missing)}; to sign:"
+    file = f"{one.list_id}-{each.action}-{each.serial}"
+    yield f"  {command(f'list held {one.list_id} --statement {each.action}', path)} > {file}"
     yield f"  ssh-keygen -Y sign -n {approve.NAMESPACE} -f YOUR_KEY {file}"
-    yield f"  {command(f'list {decided} --signature {file}.sig', path)}"
+    yield f"  {command(f'list {each.command} --signature {file}.sig', path)}"
 
 
 def missing(count: int) -> str:
-    """How many signatures are missing, in words."""
+    """Return how many signatures are missing, in words."""
     if count == 0:
-        return "all signatures are there: hand one over again to have it carried out"
+        return "all signatures are there: hand one over again to carry it out"
     return f"{count} more signature{'s' * (count != 1)} needed, of another person each"

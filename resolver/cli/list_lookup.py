@@ -1,8 +1,8 @@
-"""What is written of the lists on this host, for `list check` and its siblings; no service need run.
+"""Look names up in the saved lists of this host, for `list check` and its siblings; no service has to run.
 
 Rules:
 1. A name is judged by core.policy and by the saved images, as the service would judge it.
-2. What is said of a name is the list, the serial and how it is covered; the name itself is never repeated.
+2. A finding names the list, the serial and how the name is covered; it never repeats the name.
 """
 
 from collections.abc import Iterator
@@ -10,34 +10,35 @@ from dataclasses import dataclass, replace
 
 import idna
 
-from resolver.config.config import Config
+from resolver.config.config import Config, List
 from resolver.config.values import utc_text
 from resolver.core import codes, image, policy
 from resolver.core.name import Name, unfold
 from resolver.feed import poll, release, released
 from resolver.feed.activate import ImageUnusable
+from resolver.feed.facts import ListFacts, of_state
 from resolver.feed.places import Places
 from resolver.feed.released import Free
 from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
 from resolver.feed.seal import KeyUnusable
-from resolver.feed.state import Record
+from resolver.feed.state import Record, State
 from resolver.feed.store import StateUnreadable, Store
 from resolver.signed import statement
 
 
 class ListUnreadable(Exception):
-    """What is written of a list cannot be used; says which list and why."""
+    """The files of a list cannot be used; says which list and why."""
 
 
 class NotAName(Exception):
-    """The text is no domain name."""
+    """The text is not a domain name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """That a list in force speaks of a name: itself, by an entry above it (subtree), or as an exception.
+    """What a list in force says of a name: an entry of its own, an entry above it (subtree), or an exception.
 
-    line: of the list, None where it is not known. but: why it is not blocked all the same, "" where it is.
+    line: of the list, None if it is not known. but: why the name is not blocked all the same, "" if it is.
     """
 
     list_id: str
@@ -54,20 +55,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    list_id: str
+    facts: ListFacts
     record: Record
     view: memoryview
     key: bytes
     store: Store
-    suspended: bool
-    lifted: bool
 
     def find(self, name: Name) -> Finding | None:
-        """What the list says of a name; an entry that does not count is told where none does."""
-        approved, suspended = self.record.approved, self.suspended
+        """Return what the list says of a name: by an entry that blocks, else by one that does not."""
+        approved, suspended = self.record.approved, self.facts.suspended
         found = self._find(name, approved=approved, suspended=suspended)
         if found is not None:
-            return replace(found, but="lifted") if self.lifted and found.how != "exception" else found
+            return replace(found, but="lifted") if self.facts.lifted and found.how != "exception" else found
         new = self._find(name, approved=approved, suspended=False)
         if new is not None:
             return replace(new, but="suspended")
@@ -75,29 +74,29 @@ class _Saved:
         return None if waits is None else replace(waits, but=f"set aside{self._reason(waits.line)}")
 
     def _reason(self, line: int | None) -> str:
-        """Why a line is set aside, in brackets, where it is among the first ones whose reason is kept."""
+        """Return why a line is set aside, in brackets; "" unless it is one of the first lines: only theirs is kept."""
         reasons = [reason for reason, lines in self.record.set_aside_lines.items() if line in lines]
         return f" ({reasons[0]})" if reasons else ""
 
     def _find(self, name: Name, *, approved: bool, suspended: bool) -> Finding | None:
-        # As a member that releases, a list tells an exception from a name it says nothing of.
+        # Only for a member that releases does the verdict distinguish an exception from a name that is not listed.
         member = policy.Member(self.view, None, slot=0, release=True, approved=approved, suspended=suspended)
         verdict = policy.Verdict()
         said = policy.decide(policy.Generation(self.record.generation, self.key, (member,)), name, 1, verdict)
         if said == codes.ASK:
             raise ListUnreadable("a saved image cannot be searched")
         if verdict.released:
-            return Finding(self.list_id, self.record.serial, "exception")
+            return Finding(self.facts.list_id, self.record.serial, "exception")
         if said == codes.PASS:
             return None
         slot = image.slot_of(self.view, verdict.low, verdict.high)
         line = self.store.line(self.record, slot, image.header(self.view).slots)
         how = "itself" if verdict.depth == name.labels else "subtree"
-        return Finding(self.list_id, self.record.serial, how, line)
+        return Finding(self.facts.list_id, self.record.serial, how, line)
 
 
 def wire(text: str) -> bytes:
-    """The wire format of a name as a person writes it (UTS 46 beyond ASCII); NotAName otherwise."""
+    """Return the wire format of a name as a person writes it (UTS 46 beyond ASCII); NotAName if it is none."""
     try:
         plain = text.encode("ascii") if text.isascii() else idna.encode(text, uts46=True)
     except idna.IDNAError:
@@ -109,13 +108,13 @@ def wire(text: str) -> bytes:
 
 
 def is_reserved(text: str) -> bool:
-    """Whether the name is one of those that nobody owns (RFC 2606), and so no secret."""
+    """Return whether the name is reserved for documentation (RFC 2606), and so no secret."""
     name = b"." + text.encode("ascii", "replace").lower().removesuffix(b".")
     return name.endswith(tuple(b"." + one for one in (*DOCUMENTATION_TLDS, *DOCUMENTATION_NAMES)))
 
 
 class Lists:
-    """The saved images of the lists in force, and what is released at `now` (unix seconds); ListUnreadable where one
+    """The saved images of the lists in force, and the names released at `now` (unix seconds); ListUnreadable if one
     cannot be used."""
 
     def __init__(self, config: Config, now: float) -> None:
@@ -123,7 +122,7 @@ class Lists:
         self._free = tuple(_free(config, now)) if self._saved else ()
 
     def look_up(self, text: str) -> tuple[Finding, ...]:
-        """What each list says of a name, in configured order; NotAName where it is none."""
+        """Return what each list says of a name, in configured order; NotAName if it is none."""
         octets = wire(text)
         name = Name()
         if not unfold(octets, 0, len(octets), name):
@@ -141,7 +140,7 @@ class Lists:
         return bool(verdict.released)
 
     def describe(self, text: str) -> str:
-        """The same in one line that a person reads."""
+        """Return the same as one line of text."""
         try:
             return "; ".join(map(str, self.look_up(text))) or "not listed"
         except NotAName as error:
@@ -149,7 +148,7 @@ class Lists:
 
 
 def public_key(config: Config) -> str:
-    """The public half of what this host signs with, as PEM; ListUnreadable where there is none yet."""
+    """Return the public half of this host's signing key, as PEM; ListUnreadable if there is none yet."""
     try:
         return statement.pem_of(statement.public_of(poll.host_key_of(config, make=False))).decode()
     except KeyUnusable as error:
@@ -158,18 +157,17 @@ def public_key(config: Config) -> str:
 
 def _saved(config: Config, now: float) -> Iterator[_Saved]:
     places = Places(config.state.directory)
-    for one, configured in zip(every_status(config), config.lists, strict=True):
-        if one.in_force is None or one.in_force.withdrawn:
+    for one, state in every_state(config):
+        if state.in_force is None or state.in_force.withdrawn:
             continue
         try:
             keys = poll.keys_of(config)
-            view = poll.saved_image(config, one.list_id, keys)
+            view = poll.saved_image(config, one.id, keys)
         except (ImageUnusable, KeyUnusable, OSError) as error:
-            raise ListUnreadable(f"{one.list_id}: its saved image cannot be used: {error}") from None
+            raise ListUnreadable(f"{one.id}: its saved image cannot be used: {error}") from None
         if view is not None:
-            store = Store(places.list(one.list_id))
-            lifted = configured.expire == "lift" and now >= one.expiry
-            yield _Saved(one.list_id, one.in_force, view, keys.digest, store, one.state.suspended, lifted)
+            store = Store(places.list(one.id))
+            yield _Saved(of_state(one, state, now), state.in_force, view, keys.digest, store)
 
 
 def _free(config: Config, now: float) -> Iterator[Free]:
@@ -178,7 +176,7 @@ def _free(config: Config, now: float) -> Iterator[Free]:
         keys = poll.keys_of(config)
         yield from released.of_host(places.releases, keys, now)
     except (KeyUnusable, release.ReleasesUnreadable, OSError) as error:
-        raise ListUnreadable(f"what is released cannot be read: {_why(error)}") from None
+        raise ListUnreadable(f"the releases cannot be read: {_why(error)}") from None
     stores = [(one, Store(places.list(one.id))) for one in config.lists]
     yield from released.of_compile_hosts(stores, keys, now)
 
@@ -188,18 +186,18 @@ def _why(error: Exception) -> str:
 
 
 def releases(config: Config) -> tuple[release.Release, ...]:
-    """What is written of the names that are released on this host; ListUnreadable where that cannot be read."""
+    """Return the names that are released on this host; ListUnreadable if they cannot be read."""
     try:
         return release.read(Places(config.state.directory).releases).releases
     except (release.ReleasesUnreadable, OSError) as error:
         said = _why(error)
-        raise ListUnreadable(f"what is released below {config.state.directory} cannot be read: {said}") from None
+        raise ListUnreadable(f"the releases below {config.state.directory} cannot be read: {said}") from None
 
 
-def every_status(config: Config) -> list[poll.Status]:
-    """What is written of each list; ListUnreadable where that cannot be read."""
+def every_state(config: Config) -> list[tuple[List, State]]:
+    """Return each list with its saved state, in configured order; ListUnreadable if one cannot be read."""
     try:
-        return poll.read_status(config)
+        return [(one, poll.saved_state(config, one.id)) for one in config.lists]
     except PermissionError:
         said = "is not yours to read: run this as root or as the service's account"
         raise ListUnreadable(f"the state below {config.state.directory} {said}") from None
@@ -207,9 +205,9 @@ def every_status(config: Config) -> list[poll.Status]:
         raise ListUnreadable(f"the state below {config.state.directory} cannot be read: {error}") from None
 
 
-def status_of(config: Config, list_id: str) -> poll.Status:
-    """What is written of one list; ListUnreadable where there is none of that id."""
-    for one in every_status(config):
-        if one.list_id == list_id:
-            return one
+def state_of(config: Config, list_id: str) -> tuple[List, State]:
+    """Return one list with its saved state; ListUnreadable if no list of that id is configured."""
+    for one, state in every_state(config):
+        if one.id == list_id:
+            return one, state
     raise ListUnreadable("no such list is configured")

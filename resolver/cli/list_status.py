@@ -1,8 +1,9 @@
-"""The verb `list status`: what is written of each list on this host, as a screen and as JSON; no service need run.
+"""Show the saved lists of this host for the verb `list status`, as a screen and as JSON; no service has to run.
 
 Rules:
-- What only a running service knows (its feed, the breaker that only alarms, the self-test) is left out: see `status`.
-- Keys of the JSON are added to, never renamed; dates are UTC, null where there is none.
+- Facts that only a running service knows are left out (its feed, a breaker that only alarms, the self-test): `status`
+  shows them.
+- Keys of the JSON are added, never renamed; dates are UTC, null for none.
 """
 
 import json
@@ -10,93 +11,89 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
 from resolver.cli import screen as screens
 from resolver.cli import screen_list
-from resolver.cli.list_lookup import ListUnreadable, every_status, releases
-from resolver.cli.screen_list import ListHealth
-from resolver.config.config import Config
+from resolver.cli.list_lookup import ListUnreadable, every_state, releases
+from resolver.config.config import Config, List
 from resolver.config.values import utc_text
-from resolver.feed import facts, fleet_receipts, poll
+from resolver.feed import facts, fleet_receipts
+from resolver.feed.facts import ListFacts
 from resolver.feed.places import Places
+from resolver.feed.state import State
 
 
 def screen(config: Config, path: Path, now: float, *, colour: bool = False) -> str:
-    """Every list as a person reads it, and what to do next; `path` is the configuration's."""
-    found = [health for _, health, _ in _found(config, now)]
+    """Return the screen of all lists, advice last; `path` is the configuration's."""
+    found = tuple(_found(config, now))
     rows = [row for one in found for row in screen_list.rows(one, now)]
     lines = [line for one in found for line in screen_list.advice(one, now, str(path))]
     return screens.screen(rows, screens.in_order(lines), colour=colour)
 
 
 def as_json(config: Config, now: float) -> str:
-    """Every list as one JSON array."""
-    return json.dumps([_facts(*each) for each in _found(config, now)], indent=2)
+    """Return all lists as one JSON array."""
+    return json.dumps([_as_json(one) for one in _found(config, now)], indent=2)
 
 
-def _found(config: Config, now: float) -> Iterator[tuple[poll.Status, ListHealth, fleet_receipts.Reports | None]]:
+def _found(config: Config, now: float) -> Iterator[ListFacts]:
     released = releases(config)
     receipts = Places(config.state.directory).receipts
-    for one, status in zip(config.lists, every_status(config), strict=True):
-        health = facts.with_releases(facts.of_state(one, status.state, now), released)
+    for one, state in every_state(config):
+        found = facts.with_releases(facts.of_state(one, state, now), released)
         try:
-            health = facts.with_files(health, one, status.state, receipts)
+            found = facts.with_files(found, one, state, receipts)
         except OSError as error:
             raise ListUnreadable(
                 f"the receipts below {config.state.directory} cannot be read: {error.strerror}"
             ) from None
-        reports = _reports(config, status)
-        if reports is not None:
-            health = replace(health, fleet_hosts=reports.nodes, fleet_missing=reports.missing)
-        yield status, health, reports
+        yield facts.with_reports(found, _reports(config, one, state))
 
 
-def _reports(config: Config, one: poll.Status) -> fleet_receipts.Reports | None:
-    """Who of a fleet has reported the list in force; None where this host collects no receipts, or has no list."""
+def _reports(config: Config, one: List, state: State) -> fleet_receipts.Reports | None:
+    """Return which hosts of the fleet have reported the list in force; None if this host collects no receipts, or has
+    no list in force."""
     fleet = config.fleet
-    if not fleet.nodes or one.in_force is None:
+    if not fleet.nodes or state.in_force is None:
         return None
     try:
-        return fleet_receipts.Collector(Path(fleet.receipts), Path(fleet.nodes)).reports(one.list_id, one.in_force)
+        return fleet_receipts.Collector(Path(fleet.receipts), Path(fleet.nodes)).reports(one.id, state.in_force)
     except OSError as error:
         raise ListUnreadable(f"the fleet's receipts cannot be read: {error.strerror}") from None
 
 
-def _facts(one: poll.Status, health: ListHealth, reports: fleet_receipts.Reports | None) -> dict[str, Any]:
-    record = one.in_force
+def _as_json(one: ListFacts) -> dict[str, Any]:
     return {
         "list": one.list_id,
-        "serial": record.serial if record else None,
-        "in_force_since": _date(health.in_force_since),
-        "issued": _date(health.issued),
-        "expires": _date(record.expires) if record else None,
-        "hard_limit": _date(health.expiry),
-        "entries": health.entries,
-        "withdrawn": health.withdrawn,
-        "refused": dict(record.refused) if record else {},
-        "held": {"serial": one.held.serial, "reasons": list(one.held_for)} if one.held else None,
+        "serial": one.serial if one.enforced else None,
+        "in_force_since": _date(one.in_force_since),
+        "issued": _date(one.issued),
+        "expires": _date(one.expires),
+        "hard_limit": _date(one.hard_limit_at),
+        "entries": one.entries,
+        "withdrawn": one.withdrawn,
+        "refused": one.refused,
+        "held": {"serial": one.held_serial, "reasons": list(one.held_for)} if one.held else None,
         "quarantined": one.quarantined,
-        "fleet": _reported(reports),
-        "lifted": health.lifted,
-        "set_aside": health.set_aside,
-        "set_aside_approved": health.set_aside_approved,
-        "suspended": health.suspended,
+        "fleet": _fleet(one),
+        "lifted": one.lifted,
+        "set_aside": one.set_aside,
+        "set_aside_approved": one.set_aside_approved,
+        "suspended": one.suspended,
         "decisions": [
             {"action": each.action, "serial": each.serial, "signed": list(each.signed), "missing": each.missing}
-            for each in health.decisions
+            for each in one.decisions
         ],
-        "deadline": _date(health.due_at),
+        "deadline": _date(one.due_by),
         "rolled_back": {
-            "at": _date(health.rolled_back),
-            "by": health.rolled_back_by,
-            "alarm_at": _date(health.rollback_alarm_at),
+            "at": _date(one.rolled_back),
+            "by": one.rolled_back_by,
+            "alarm_at": _date(one.rollback_alarm_at),
         }
-        if health.rolled_back
+        if one.rolled_back
         else None,
-        "receipt": _date(health.receipt_at),
-        "receipts_due": health.receipts_due,
-        "receipts_due_since": _date(health.receipts_due_since),
+        "receipt": _date(one.receipt_at),
+        "receipts_due": one.receipts_due,
+        "receipts_due_since": _date(one.receipts_due_since),
         "releases": [
             {
                 "number": each.number,
@@ -106,20 +103,20 @@ def _facts(one: poll.Status, health: ListHealth, reports: fleet_receipts.Reports
                 "confirmed_by": each.confirmed_by or None,
                 "alarm_at": _date(each.alarm_at),
             }
-            for each in health.releases
+            for each in one.releases
         ],
-        "certificates": [{"key": each.key, "path": each.path, "ends": _date(each.end)} for each in health.certificates],
+        "certificates": [{"key": each.key, "path": each.path, "ends": _date(each.end)} for each in one.certificates],
     }
 
 
-def _reported(found: fleet_receipts.Reports | None) -> dict[str, object] | None:
-    if found is None:
+def _fleet(one: ListFacts) -> dict[str, object] | None:
+    if one.fleet_since is None:
         return None
     return {
-        "nodes": found.nodes,
-        "reported": len(found.since),
-        "since": {name: _date(at) for name, at in found.since.items()},
-        "missing": list(found.missing),
+        "nodes": one.fleet_hosts,
+        "reported": len(one.fleet_since),
+        "since": {name: _date(at) for name, at in one.fleet_since.items()},
+        "missing": list(one.fleet_missing),
     }
 
 

@@ -1,9 +1,9 @@
-"""A screen that a person reads at night: rows of facts, and below them what to do next, the most urgent first.
+"""Lay out a screen for a person on call: rows of facts, and below them the next steps, the most urgent first.
 
 Rules:
-- What to do is one line: what is wrong, then the exact command, or whom to call.
-- Nothing is wider than WIDTH columns: a row goes on below itself; a command goes below, whole, to be copied.
-- Colour only where the caller says so, and never as the only sign: what is bad is said in words, too.
+- A next step is one line: what is wrong, then the exact command, or whom to call.
+- Nothing is wider than WIDTH columns: a row continues on the next line; a command has a line of its own, to be copied.
+- Colour only if the caller asks for it, and never as the only sign: words say what is bad, too.
 """
 
 import textwrap
@@ -22,8 +22,11 @@ _RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
 
 
 class Urgency(IntEnum):
-    """How soon somebody has to act: names are answered wrongly or not at all; a person or the law waits; something
-    fails and has not hurt yet; within days; whenever there is time."""
+    """How soon a person has to act.
+
+    OUT: names are answered wrongly or not at all. WAITS: a person or the law waits. FAILS: something fails and has done
+    no harm yet. SOON: within days. LATER: whenever there is time.
+    """
 
     OUT = 0
     WAITS = 1
@@ -33,7 +36,7 @@ class Urgency(IntEnum):
 
 
 class Mark(IntEnum):
-    """How a row looks on a terminal."""
+    """The colour of a row on a terminal."""
 
     PLAIN = 0
     WARN = 1
@@ -49,7 +52,7 @@ class Row(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """What is wrong, and what to do: a command, or whom to call and where to look; "" where the one says the other."""
+    """What is wrong, and what to do: a command, or whom to call and where to look; "" if `what` says it."""
 
     urgency: Urgency
     what: str
@@ -57,22 +60,22 @@ class Advice(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Both, in one line."""
+        """Both in one line."""
         return f"{self.what}: {self.do}" if self.do else self.what
 
 
 def command(words: str, config: str) -> str:
-    """A command as it is typed where the service was started with this configuration."""
+    """Return a command as it is typed for a service with this configuration."""
     return f"blocklist-resolver {words}" + (f" --config {config}" if config != DEFAULT_CONFIG else "")
 
 
 def in_order(found: Iterable[Advice]) -> tuple[Advice, ...]:
-    """The most urgent first, what two lists share once."""
+    """Return the advice with the most urgent first, and what two lists share once."""
     return tuple(sorted(dict.fromkeys(found), key=lambda one: one.urgency))
 
 
 def screen(rows: Iterable[Row], advice: Sequence[Advice], *, nothing: str = "", colour: bool = False) -> str:
-    """The rows, and what to do next below them, `nothing` where that is nothing."""
+    """Return the rows with the advice below them, or with `nothing` if there is no advice."""
     lines = [_painted(line, row.mark, colour) for row in rows for line in _of_row(row)]
     lines += [_painted(line, _MARKS[one.urgency], colour) for one in advice for line in _of_advice(one)]
     return "\n".join([*lines, nothing] if nothing and not advice else lines)
@@ -102,7 +105,7 @@ def _of_advice(one: Advice) -> Iterator[str]:
     for line in _wrapped(f"{one.what}:" if one.do else one.what, WIDTH - len(_NEXT)):
         yield indent + line
         indent = " " * len(_NEXT)
-    # A command stays whole; words may go on below.
+    # A command stays whole; words may continue on the next line.
     for line in [one.do] if one.do.startswith("blocklist-resolver ") else _wrapped(one.do, WIDTH - len(_NEXT)):
         yield indent + line
 
@@ -118,7 +121,7 @@ def _painted(line: str, mark: Mark, colour: bool) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration as a person says it, in its two largest units."""
+    """Return a duration in its two largest units."""
     left = max(0, int(seconds))
     days, hours, minutes = left // 86400, left % 86400 // 3600, left % 3600 // 60
     if days:
@@ -129,5 +132,5 @@ def span(seconds: float) -> str:
 
 
 def counts(found: Mapping[str, int]) -> str:
-    """Counts by reason, those that are none left out."""
+    """Return counts by reason as text, without zeros."""
     return ", ".join(f"{reason} {count}" for reason, count in sorted(found.items()) if count) or "none"

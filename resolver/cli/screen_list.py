@@ -1,17 +1,16 @@
-"""How one list is: its facts, the rows that tell them, and what to do about each that is not as it should be.
+"""Draw the facts of one list as rows, and the next step for each fact that is not as it should be.
 
 Rules:
-- Facts come in, from a running service or from what is written; `now` is handed in and nothing is looked up.
-- Times are unix seconds, 0 where there is none. Counts, serials, lines and persons are told, never a listed name.
-- A row is there where it tells something; what has to be done has a line of its own besides.
+- Facts come from a running service or from the disk; nothing is looked up here, and `now` is an argument.
+- A row without content is left out. A thing to do has a line of its own, apart from its row.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct
-
 from resolver.cli.screen import LOG, Advice, Mark, Row, Urgency, command, counts, span
+from resolver.feed.facts import DecisionFacts, ListFacts, ReleaseFacts
+from resolver.feed.reasons import Reason, Whose
 
 PATIENCE_POLLS: Final = 3
 DEADLINE_NEAR_S: Final = 4 * 3600
@@ -21,99 +20,16 @@ CERTIFICATE_NEAR_S: Final = 14 * 86400
 DELIVERY_S: Final = 900
 REPORT_S: Final = 600
 SHOWN: Final = 4
-"""So many releases or nodes are named; the others are counted."""
-OF_THE_AUTHORITY: Final = frozenset(("tampered", "rolled_back", "mixed", "serial_reused", "too_few_signatures"))
-"""Reasons for which nobody here can do anything."""
+"""This many releases or nodes are listed; the others are counted."""
+
+_OF_THE_AUTHORITY: Final = frozenset(reason.value for reason in Reason if reason.whose is Whose.AUTHORITY)
 
 
-class _Facts(Struct, frozen=True, kw_only=True):
-    """Facts at one moment."""
+# Facts.
 
 
-class DecisionHealth(_Facts, frozen=True):
-    """What waits for signatures: the action, the words after `list` that hand one over, who has signed, how many are
-    missing."""
-
-    action: str
-    serial: int
-    command: str
-    signed: tuple[str, ...]
-    missing: int
-
-
-class ReleaseHealth(_Facts, frozen=True):
-    """One name released; without `confirmed_by` it is alarmed from `alarm_at` on."""
-
-    number: int
-    serial: int
-    line: int | None
-    at: int
-    until: int
-    alarm_at: int
-    confirmed_by: str = ""
-
-
-class CertificateHealth(_Facts, frozen=True):
-    """When the first certificate ends of a file of the list's source; key: `certificate` or `ca`."""
-
-    key: str
-    path: str
-    end: int
-
-
-class ListHealth(_Facts, frozen=True):
-    """One list; `enforced` is also true of one that was lifted.
-
-    failures: since the start, failing: since the last good poll, by reason. live: whether a service told it, else what
-    only a service knows is left out. held_for, decisions: why it waits, and for whom. due_at: when the newest list,
-    which is not in force, had to be by law. rolled_back: when one person did so whom nobody has confirmed.
-    """
-
-    list_id: str
-    enforced: bool
-    lifted: bool
-    serial: int
-    entries: int
-    issued: int
-    in_force_since: int
-    expiry: int
-    last_success: int
-    poll_s: float
-    failures: dict[str, int]
-    held_serial: int
-    held_for: tuple[str, ...]
-    selftest_passed: bool
-    live: bool = True
-    withdrawn: bool = False
-    expire: str = "keep"
-    held_since: int = 0
-    decisions: tuple[DecisionHealth, ...] = ()
-    refused: dict[str, int] = {}
-    set_aside: dict[str, int] = {}
-    set_aside_approved: bool = False
-    suspended: bool = False
-    breaker_open: bool = False
-    due_at: int = 0
-    failing_since: int = 0
-    failing: dict[str, int] = {}
-    fresh_until: int = 0
-    receipt_at: int = 0
-    receipts_due: int = 0
-    receipts_due_since: int = 0
-    rolled_back: int = 0
-    rolled_back_by: str = ""
-    rollback_alarm_at: int = 0
-    releases: tuple[ReleaseHealth, ...] = ()
-    certificates: tuple[CertificateHealth, ...] = ()
-    fleet_hosts: int = 0
-    fleet_missing: tuple[str, ...] = ()
-
-
-# What is told.
-
-
-def rows(one: ListHealth, now: float) -> Iterator[Row]:
-    """What is known of a list, as a screen shows it."""
+def rows(one: ListFacts, now: float) -> Iterator[Row]:
+    """Yield the rows of a list."""
     yield _in_force(one)
     if one.serial:
         yield _dates(one, now)
@@ -127,12 +43,12 @@ def rows(one: ListHealth, now: float) -> Iterator[Row]:
         what = "approved, they count" if one.set_aside_approved else "lines that do not count"
         yield Row("  aside", f"{counts(one.set_aside)}: {what}{_signed(one, 'approve-set-aside')}")
     yield from _of_breaker(one)
-    if one.held_serial:
+    if one.held:
         since = f" for {span(now - one.held_since)}" if one.held_since else ""
         held = f"serial {one.held_serial} HELD ({', '.join(one.held_for)}){since}{_signed(one, 'approve')}"
         yield Row("  held", held, Mark.WARN)
-    if one.due_at:
-        late = now - one.due_at
+    if one.due_by:
+        late = now - one.due_by
         said = f"MISSED {span(late)} ago" if late > 0 else f"in {span(-late)}"
         mark = Mark.BAD if late > 0 else Mark.WARN if -late < DEADLINE_NEAR_S else Mark.PLAIN
         yield Row("  deadline", f"a newer list has to be in force by law: {said}", mark)
@@ -148,7 +64,7 @@ def rows(one: ListHealth, now: float) -> Iterator[Row]:
             yield Row("  cert", f"source.{cert.key} {_ends(cert.end, now)}: {cert.path}", Mark.WARN)
 
 
-def _in_force(one: ListHealth) -> Row:
+def _in_force(one: ListFacts) -> Row:
     if not one.enforced:
         none = "" if one.serial else ", no verified list yet"
         return Row("list", f"{one.list_id}: NOT IN FORCE{none}", Mark.BAD)
@@ -161,27 +77,27 @@ def _in_force(one: ListHealth) -> Row:
     return Row("list", f"{one.list_id}: serial {one.serial} in force, {one.entries} entries")
 
 
-def _dates(one: ListHealth, now: float) -> Row:
+def _dates(one: ListFacts, now: float) -> Row:
     issued = f"issued {span(now - one.issued)} ago, " if one.issued else ""
     since = f"in force for {span(now - one.in_force_since)}, " if one.in_force_since else ""
-    left = one.expiry - now
+    left = one.hard_limit_at - now
     mark = Mark.BAD if left <= 0 else Mark.WARN if left < EXPIRY_NEAR_S else Mark.PLAIN
-    return Row("  dates", f"{issued}{since}{_ends(one.expiry, now)}", Mark.PLAIN if one.withdrawn else mark)
+    return Row("  dates", f"{issued}{since}{_ends(one.hard_limit_at, now)}", Mark.PLAIN if one.withdrawn else mark)
 
 
-def _feed(one: ListHealth, now: float) -> Row:
+def _feed(one: ListFacts, now: float) -> Row:
     seen = f"last good {span(now - one.last_success)} ago" if one.last_success else "not good since the start"
     if one.failing_since:
         failing = f"FAILING for {span(now - one.failing_since)}: {counts(one.failing)}"
     else:
         failing = f"failures: {counts(one.failures)}"
     passed = "passed" if one.selftest_passed else "NOT passed"
-    tested = f"; self-test {passed}" if one.enforced and not one.lifted else ""
+    tested = f"; self-test {passed}" if one.blocks else ""
     well = not one.failing_since and (one.selftest_passed or not tested)
     return Row("  feed", f"{seen}, {failing}{tested}", Mark.PLAIN if well else Mark.WARN)
 
 
-def _of_breaker(one: ListHealth) -> Iterator[Row]:
+def _of_breaker(one: ListFacts) -> Iterator[Row]:
     if one.suspended:
         said = f"entries new in serial {one.serial} are SUSPENDED, to `list resume`{_signed(one, 'resume')}"
         yield Row("  breaker", said, Mark.BAD)
@@ -189,7 +105,7 @@ def _of_breaker(one: ListHealth) -> Iterator[Row]:
         yield Row("  breaker", f"OPEN: entries new in serial {one.serial} block unusually many, and stay", Mark.BAD)
 
 
-def _of_releases(one: ListHealth, now: float) -> Iterator[Row]:
+def _of_releases(one: ListFacts, now: float) -> Iterator[Row]:
     for each in one.releases[:SHOWN]:
         line = "" if each.line is None else f" line {each.line}"
         by = (
@@ -202,7 +118,7 @@ def _of_releases(one: ListHealth, now: float) -> Iterator[Row]:
         yield Row("  release", f"and {more} more: list releases")
 
 
-def _of_receipts(one: ListHealth, now: float) -> Iterator[Row]:
+def _of_receipts(one: ListFacts, now: float) -> Iterator[Row]:
     if one.receipt_at or one.receipts_due:
         last = f"written {span(now - one.receipt_at)} ago" if one.receipt_at else "none of this serial"
         since = f"{one.receipts_due} NOT DELIVERED, the oldest for {span(now - one.receipts_due_since)}"
@@ -211,7 +127,7 @@ def _of_receipts(one: ListHealth, now: float) -> Iterator[Row]:
         yield Row("  receipt", said, Mark.WARN if late else Mark.PLAIN)
 
 
-def _of_fleet(one: ListHealth) -> Iterator[Row]:
+def _of_fleet(one: ListFacts) -> Iterator[Row]:
     if one.fleet_hosts:
         there = one.fleet_hosts - len(one.fleet_missing)
         missing = f"; missing: {_some(one.fleet_missing)}" if one.fleet_missing else ""
@@ -232,32 +148,32 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _signed(one: ListHealth, action: str) -> str:
-    """How far a decision is, in words that follow others; "" where there is none to take."""
+def _signed(one: ListFacts, action: str) -> str:
+    """Return the signatures of a pending decision as words that follow others; "" if it is not pending."""
     each = next((each for each in one.decisions if each.action == action), None)
     return f"; {_of(each)}" if each else ""
 
 
-def _of(each: DecisionHealth) -> str:
+def _of(each: DecisionFacts) -> str:
     return _count(each) + (f" ({', '.join(each.signed)})" if each.signed else "")
 
 
-def _count(each: DecisionHealth) -> str:
+def _count(each: DecisionFacts) -> str:
     return f"{len(each.signed)} of {len(each.signed) + each.missing} signatures"
 
 
-# What to do.
+# Advice.
 
 
-def advice(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
-    """What is wrong with a list and what to do; config: where the service's configuration is."""
+def advice(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
+    """Yield what is wrong with a list and what to do about it; config: the path of the service's configuration."""
     for about in (_about_force, _about_persons, _about_feed, _about_dates, _about_proof):
         yield from about(one, now, config)
 
 
-def _about_force(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
+def _about_force(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     name, issue = one.list_id, "have the authority issue a new serial"
-    if not one.enforced and one.held_serial:
+    if not one.enforced and one.held:
         what = f"{name} is NOT IN FORCE, its first serial is held{_signed(one, 'approve')}"
         yield Advice(Urgency.OUT, what, _look(one, config))
     elif not one.enforced:
@@ -266,18 +182,18 @@ def _about_force(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
         yield Advice(Urgency.OUT, f"{name} is NOT IN FORCE{reasons}", f"look at its source, and {LOG}")
     elif one.lifted and not one.withdrawn:
         yield Advice(Urgency.OUT, f"{name} is past its hard limit, NOTHING is blocked by it", issue)
-    elif not one.withdrawn and one.expiry <= now:
+    elif not one.withdrawn and one.hard_limit_at <= now:
         yield Advice(Urgency.OUT, f"{name} is past its hard limit, and stays in force", issue)
-    if one.live and one.enforced and not one.lifted and not one.selftest_passed:
+    if one.live and one.blocks and not one.selftest_passed:
         yield Advice(Urgency.OUT, f"{name}: its self-test did not pass", f"see {LOG}")
 
 
-def _about_persons(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
-    """What waits for persons."""
+def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
+    """Yield what waits for persons."""
     name, look = one.list_id, _look(one, config)
     for each in one.decisions:
         if each.action == "approve" and one.enforced:
-            late = ", by law LATE" if 0 < one.due_at < now else ""
+            late = ", by law LATE" if 0 < one.due_by < now else ""
             yield Advice(Urgency.WAITS, f"{name}: serial {each.serial} is HELD{late}, {_count(each)}", look)
         elif each.action == "resume":
             yield Advice(Urgency.WAITS, f"{name}: entries SUSPENDED, list resume: {_count(each)}", look)
@@ -288,15 +204,15 @@ def _about_persons(one: ListHealth, now: float, config: str) -> Iterator[Advice]
             yield Advice(_unless(one.rollback_alarm_at, now), what, look)
     if one.breaker_open and not one.suspended:
         yield Advice(Urgency.WAITS, f"{name}: new entries block unusually many, look or go back", look)
-    if one.due_at and not one.held_serial and one.due_at - now < DEADLINE_NEAR_S:
-        late = f"LATE for {span(now - one.due_at)}" if one.due_at < now else f"due in {span(one.due_at - now)}"
+    if one.due_by and not one.held and one.due_by - now < DEADLINE_NEAR_S:
+        late = f"LATE for {span(now - one.due_by)}" if one.due_by < now else f"due in {span(one.due_by - now)}"
         do = command(f"list fetch {name}", config)
         yield Advice(Urgency.WAITS, f"{name}: a newer list is by law {late}", do)
     for free in one.releases:
         yield from _about_release(free, now, config)
 
 
-def _about_release(free: ReleaseHealth, now: float, config: str) -> Iterator[Advice]:
+def _about_release(free: ReleaseFacts, now: float, config: str) -> Iterator[Advice]:
     if not free.confirmed_by:
         do = command(f"list release {free.number} --statement", config)
         what = f"release {free.number} unconfirmed, {_waits(free.alarm_at, now)}"
@@ -306,24 +222,24 @@ def _about_release(free: ReleaseHealth, now: float, config: str) -> Iterator[Adv
         yield Advice(Urgency.SOON, what, command("list releases", config))
 
 
-def _about_feed(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
+def _about_feed(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     del config
     if not one.live or not one.enforced:
         return
     since = one.last_success or one.failing_since
     if since and (not one.last_success or now - since > PATIENCE_POLLS * one.poll_s + 60):
         what = f"{one.list_id}: no good poll for {span(now - since)} ({counts(one.failing)})"
-        theirs = not OF_THE_AUTHORITY.isdisjoint(one.failing)
+        theirs = not _OF_THE_AUTHORITY.isdisjoint(one.failing)
         yield Advice(Urgency.FAILS, what, "call the authority" if theirs else f"see {LOG}")
     if 0 < one.fresh_until < now:
         what = f"{one.list_id}: its signatures have not been fresh for {span(now - one.fresh_until)}"
         yield Advice(Urgency.FAILS, what, "have the authority refresh them")
 
 
-def _about_dates(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
+def _about_dates(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     del config
-    left = one.expiry - now
-    if one.enforced and not one.lifted and not one.withdrawn and 0 < left < EXPIRY_NEAR_S:
+    left = one.hard_limit_at - now
+    if one.blocks and not one.withdrawn and 0 < left < EXPIRY_NEAR_S:
         then = "NOTHING is blocked by it" if one.expire == "lift" else "it stays, with an alarm"
         what = f"{one.list_id}: ends in {span(left)}, then {then}"
         yield Advice(Urgency.FAILS, what, "have the authority issue a new serial")
@@ -333,7 +249,7 @@ def _about_dates(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
             yield Advice(Urgency.FAILS if cert.end <= now else Urgency.SOON, what, f"renew {cert.path}")
 
 
-def _about_proof(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
+def _about_proof(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     del config
     if one.receipts_due and now - one.receipts_due_since > DELIVERY_S:
         oldest = f"oldest for {span(now - one.receipts_due_since)}"
@@ -344,8 +260,8 @@ def _about_proof(one: ListHealth, now: float, config: str) -> Iterator[Advice]:
         yield Advice(Urgency.FAILS, what, "there, blocklist-resolver status")
 
 
-def _look(one: ListHealth, config: str) -> str:
-    """The command that shows what waits and prints what to sign."""
+def _look(one: ListFacts, config: str) -> str:
+    """Return the command that shows what waits and prints what to sign."""
     return command(f"list held {one.list_id}", config)
 
 

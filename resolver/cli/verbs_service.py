@@ -91,10 +91,11 @@ def _status(arguments: argparse.Namespace) -> int:
     import time
 
     from resolver.cli import screen_service
+    from resolver.control import status
 
     try:
-        found = screen_service.read(called(arguments, requests.Status(), STATUS_TIMEOUT_S).health)
-    except screen_service.NotHealth:
+        found = status.of_json(called(arguments, requests.Status(), STATUS_TIMEOUT_S).health)
+    except status.NotStatus:
         return complain("the running service is of another version: restart it, or use its own command", FAILED)
     now = time.time()
     print(

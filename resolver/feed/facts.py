@@ -1,35 +1,150 @@
-"""The facts of one list, from its state, its source and what was released: the same with a running service or without.
+"""The facts of one list: what metrics, the control socket, screens and JSON know of it, with a running service or not.
 
 Rules:
-- What is only on the disk (receipts that wait, certificates) is read where it is asked for, and nowhere kept.
+- A fact is computed here, once; whatever shows it reads a field.
+- `of_state` starts from what is written. `with_live` adds what only a running service knows; `with_releases`,
+  `with_reports` and `with_files` add what lies elsewhere on the disk. Each is read on demand and kept nowhere.
+- Fields are keys of `status --json`, and so public names; those in NOT_IN_STATUS are not.
+- Facts hold counts, serials, line numbers and persons, never a listed name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from resolver.cli.screen_list import CertificateHealth, DecisionHealth, ListHealth, ReleaseHealth
 from resolver.config.config import List
 from resolver.feed import approve, certificates, decisions, outbox, receipt, state
+from resolver.feed.enforced import Lifted, Nothing
+from resolver.feed.fleet_receipts import Reports
 from resolver.feed.release import CONFIRM_S, Release
 from resolver.feed.state import State
+from resolver.feed.update import ListUpdate
 
 
-def of_state(one: List, found: State, now: float) -> ListHealth:
-    """What a list's state tells at `now` (unix seconds)."""
-    record, held, waits = found.in_force, found.held, approve.unconfirmed(found)
-    expiry = int(state.hard_limit_at(record, one.limit)) if record else 0
-    ended = record is not None and one.expire == "lift" and now >= expiry
-    return ListHealth(
+class _Facts(Struct, frozen=True, kw_only=True):
+    """Facts at one moment; times in unix seconds, 0 for none."""
+
+
+class DecisionFacts(_Facts, frozen=True):
+    """One decision that is pending.
+
+    command: the words after `list` that hand over a signature. signed: who has signed. missing: how many signatures.
+    """
+
+    action: str
+    serial: int
+    command: str
+    signed: tuple[str, ...]
+    missing: int
+
+
+class ReleaseFacts(_Facts, frozen=True):
+    """One name that is released. alarm_at: when it is alarmed unless it is confirmed; 0 once `confirmed_by` has."""
+
+    number: int
+    serial: int
+    line: int | None
+    at: int
+    until: int
+    alarm_at: int
+    confirmed_by: str = ""
+
+
+class CertificateFacts(_Facts, frozen=True):
+    """When the first certificate in a file of the list's source ends; key: `certificate` or `ca`."""
+
+    key: str
+    path: str
+    end: int
+
+
+class ListFacts(_Facts, frozen=True, rename={"hard_limit_at": "expiry", "due_by": "due_at"}):
+    """One list.
+
+    enforced: it is in force or lifted. expire: what follows the hard limit, `keep` or `lift`. due_by: the deadline of
+    the newest list, which is not in force. refused, set_aside: lines of the list in force; newest_*: of the newest one,
+    which may be held. rolled_back: when one person has done so whom nobody has confirmed yet.
+
+    Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
+    start), failing (since the last good poll), failing_since, fresh_until, and of the breaker that it is open without
+    having suspended entries. fleet_since: when each host that has reported put the list in force; None without a fleet.
+    """
+
+    list_id: str
+    enforced: bool
+    lifted: bool
+    serial: int
+    entries: int
+    issued: int
+    in_force_since: int
+    hard_limit_at: int
+    last_success: int
+    poll_s: float
+    failures: dict[str, int]
+    held_serial: int
+    held_for: tuple[str, ...]
+    selftest_passed: bool
+    live: bool = True
+    withdrawn: bool = False
+    expire: str = "keep"
+    held_since: int = 0
+    decisions: tuple[DecisionFacts, ...] = ()
+    refused: dict[str, int] = {}
+    set_aside: dict[str, int] = {}
+    set_aside_approved: bool = False
+    suspended: bool = False
+    breaker_open: bool = False
+    due_by: int = 0
+    failing_since: int = 0
+    failing: dict[str, int] = {}
+    fresh_until: int = 0
+    receipt_at: int = 0
+    receipts_due: int = 0
+    receipts_due_since: int = 0
+    rolled_back: int = 0
+    rolled_back_by: str = ""
+    rollback_alarm_at: int = 0
+    releases: tuple[ReleaseFacts, ...] = ()
+    certificates: tuple[CertificateFacts, ...] = ()
+    fleet_hosts: int = 0
+    fleet_missing: tuple[str, ...] = ()
+    expires: int | None = None
+    quarantined: int = 0
+    newest_refused: dict[str, int] = {}
+    newest_set_aside: dict[str, int] = {}
+    fleet_since: dict[str, int] | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the list judges queries now."""
+        return self.enforced and not self.lifted
+
+    @property
+    def held(self) -> bool:
+        """Whether a list is held."""
+        return bool(self.held_for)
+
+
+NOT_IN_STATUS: Final = ("expires", "quarantined", "newest_refused", "newest_set_aside", "fleet_since")
+"""Facts that metrics or `list status --json` show and `status --json` does not."""
+
+
+def of_state(one: List, found: State, now: float) -> ListFacts:
+    """Return what a list's state says at `now` (unix seconds)."""
+    record, held, rollback = found.in_force, found.held, approve.unconfirmed(found)
+    newest = held.record if held else record
+    return ListFacts(
         list_id=one.id,
         enforced=record is not None,
-        lifted=record is not None and (record.withdrawn or ended),
+        lifted=record is not None and state.is_lifted(record, one.limit, one.expire, now),
         serial=record.serial if record else 0,
         entries=record.entries if record else 0,
         issued=record.issued if record else 0,
         in_force_since=record.since if record else 0,
-        expiry=expiry,
+        hard_limit_at=int(state.hard_limit_at(record, one.limit)) if record else 0,
         last_success=0,
         poll_s=float(one.source.poll),
         failures={},
@@ -41,21 +156,44 @@ def of_state(one: List, found: State, now: float) -> ListHealth:
         expire=one.expire or "keep",
         held_since=held.since if held else 0,
         decisions=tuple(_decisions(one.id, found, now)),
-        refused=_some(record.refused) if record else {},
-        set_aside=_some(record.set_aside) if record else {},
+        refused=record.refused if record else {},
+        set_aside=record.set_aside if record else {},
         set_aside_approved=record is not None and record.approved,
         suspended=found.suspended and record is not None and not record.withdrawn,
-        due_at=state.due_by(found, None, one.deadline),
-        rolled_back=waits.at if waits else 0,
-        rolled_back_by=waits.principal if waits else "",
-        rollback_alarm_at=waits.at + approve.CONFIRM_S if waits else 0,
+        due_by=state.due_by(found, None, one.deadline),
+        rolled_back=rollback.at if rollback else 0,
+        rolled_back_by=rollback.principal if rollback else "",
+        rollback_alarm_at=rollback.at + approve.CONFIRM_S if rollback else 0,
+        expires=record.expires if record else None,
+        quarantined=len(found.quarantined),
+        newest_refused=newest.refused if newest else {},
+        newest_set_aside=newest.set_aside if newest else {},
     )
 
 
-def with_releases(health: ListHealth, releases: Iterable[Release]) -> ListHealth:
-    """The same with the names released that the list blocks, the first to end first."""
+def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
+    """Add what only the running service knows of the list."""
+    return replace(
+        facts,
+        live=True,
+        enforced=not isinstance(update.enforced, Nothing),
+        lifted=isinstance(update.enforced, Lifted),
+        last_success=update.last_success,
+        failures=_plain(update.failures.counts),
+        selftest_passed=update.prover.passed,
+        breaker_open=update.state.suspended or update.breaker.open,
+        due_by=update.due_by,
+        failing_since=update.failures.since,
+        failing=_plain(update.failures.recent),
+        fresh_until=update.shown.fresh_until,
+        receipt_at=update.prover.receipt_at,
+    )
+
+
+def with_releases(facts: ListFacts, releases: Iterable[Release]) -> ListFacts:
+    """Add the released names that the list would block, in the order in which they end."""
     found = [
-        ReleaseHealth(
+        ReleaseFacts(
             number=each.number,
             serial=about.serial,
             line=about.line,
@@ -66,29 +204,37 @@ def with_releases(health: ListHealth, releases: Iterable[Release]) -> ListHealth
         )
         for each in releases
         for about in each.covered
-        if about.list == health.list_id
+        if about.list == facts.list_id
     ]
-    return replace(health, releases=tuple(sorted(found, key=lambda one: (one.until, one.number))))
+    return replace(facts, releases=tuple(sorted(found, key=lambda one: (one.until, one.number))))
 
 
-def with_files(health: ListHealth, one: List, found: State, receipts: Path) -> ListHealth:
-    """The same with what the folder of receipts and the source's certificates tell; OSError where the former cannot be
-    read."""
+def with_reports(facts: ListFacts, reports: Reports | None) -> ListFacts:
+    """Add which hosts of a fleet have reported the list in force; None: this host collects no receipts."""
+    if reports is None:
+        return facts
+    return replace(
+        facts, fleet_hosts=reports.nodes, fleet_missing=reports.missing, fleet_since=dict(reports.since)
+    )
+
+
+def with_files(facts: ListFacts, one: List, found: State, receipts: Path) -> ListFacts:
+    """Add what the folder of receipts and the source's certificates say; OSError if the folder cannot be read."""
     due, record = outbox.due(receipts, one.id), found.in_force
     return replace(
-        health,
+        facts,
         receipt_at=outbox.written_at(receipts, receipt.name_of(one.id, record)) if record else 0,
         receipts_due=due.statements,
         receipts_due_since=due.since,
         certificates=tuple(
-            CertificateHealth(key=end.key, path=end.path, end=end.at) for end in certificates.ends(one.source)
+            CertificateFacts(key=end.key, path=end.path, end=end.at) for end in certificates.ends(one.source)
         ),
     )
 
 
-def _decisions(list_id: str, found: State, now: float) -> Iterable[DecisionHealth]:
+def _decisions(list_id: str, found: State, now: float) -> Iterable[DecisionFacts]:
     for each in decisions.decisions(found, now):
-        yield DecisionHealth(
+        yield DecisionFacts(
             action=each.action.value,
             serial=each.about.serial,
             command=each.action.command(list_id, each.about.serial),
@@ -97,5 +243,5 @@ def _decisions(list_id: str, found: State, now: float) -> Iterable[DecisionHealt
         )
 
 
-def _some(counts: dict[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in counts.items() if count}
+def _plain(counts: Mapping[str, int]) -> dict[str, int]:
+    return {str(reason): count for reason, count in counts.items()}

@@ -12,8 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,14 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from resolver.config.config import Config, List, Source, protected_names
-from resolver.feed import activate, approve, copies, seed, state
+from resolver.feed import activate, copies, facts, seed, state
 from resolver.feed.audit import Audit, Event
 from resolver.feed.coming import Shown, Step
-from resolver.feed.enforced import InForce, Lifted
+from resolver.feed.facts import ListFacts
 from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
 from resolver.feed.seal import Keys, host_key, load_keys
-from resolver.feed.state import Record, State
+from resolver.feed.state import State
 from resolver.feed.store import Store
 from resolver.feed.transport import Access, Transport
 from resolver.feed.update import ListUpdate
@@ -44,45 +43,6 @@ TRIM_EVERY_S: Final = 86400
 _log: Final = logging.getLogger("resolver.feed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListFacts:
-    """What the exporter shows of a list; times in unix seconds, 0 where there is none."""
-
-    list_id: str
-    serial: int
-    entries: int
-    in_force_since: int
-    expiry: int
-    last_success: int
-    held: bool
-    enforced: bool
-    lifted: bool
-    selftest_passed: bool
-    demonstration: bool
-    failures: Mapping[str, int]
-    refused: Mapping[str, int]
-    set_aside: Mapping[str, int] = field(default_factory=dict)
-    suspended: bool = False
-    breaker_open: bool = False
-    deadline: int = 0
-    """When the newest list that waits had to be in force by law; 0 where none waits."""
-    receipt_at: int = 0
-    receipts_due: int = 0
-    rolled_back: int = 0
-    """When a list was taken out by one person whom nobody has confirmed yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What the state folder says of a list."""
-
-    list_id: str
-    in_force: Record | None
-    held: Record | None
-    held_for: tuple[str, ...]
-    quarantined: int
-    expiry: int
-    state: State = field(default_factory=State)
 
 
 def keys_of(config: Config) -> Keys:
@@ -225,62 +185,22 @@ class Feed:
             _log.warning("the log of list operations could not be cut; tried again in a day")
 
     def facts(self) -> tuple[ListFacts, ...]:
-        """What is known of every list now, in configured order."""
-        return tuple(_facts_of(one, self.outbox.waiting(one.list.id)) for one in self)
+        """Return what the state and the running service say of every list now, in configured order."""
+        now = self._now()
+        return tuple(facts.with_live(facts.of_state(one.list, one.state, now), one) for one in self)
 
 
-def _facts_of(one: ListUpdate, receipts_due: int) -> ListFacts:
-    record, held = one.state.in_force, one.state.held
-    waits = approve.unconfirmed(one.state)
-    newest = held.record if held else record
-    return ListFacts(
-        list_id=one.list.id,
-        serial=record.serial if record else 0,
-        entries=record.entries if record else 0,
-        in_force_since=record.since if record else 0,
-        expiry=int(one.hard_limit_at(record)) if record else 0,
-        last_success=one.last_success,
-        held=held is not None,
-        enforced=isinstance(one.enforced, InForce),
-        lifted=isinstance(one.enforced, Lifted),
-        selftest_passed=one.prover.passed,
-        demonstration=one.list.demonstration,
-        failures=dict(one.failures.counts),
-        refused=newest.refused if newest else {},
-        set_aside=newest.set_aside if newest else {},
-        suspended=one.state.suspended,
-        breaker_open=one.state.suspended or one.breaker.open,
-        deadline=one.due_by,
-        receipt_at=one.prover.receipt_at,
-        receipts_due=receipts_due,
-        rolled_back=waits.at if waits else 0,
-    )
-
-
-def read_status(config: Config) -> list[Status]:
-    """What is written of every configured list; OSError, StateUnreadable where it cannot be read."""
-    return [_status_of(config, one) for one in config.lists]
-
-
-def _status_of(config: Config, one: List) -> Status:
-    store = Store(Places(config.state.directory).list(one.id))
-    found = state.at_start(store.read_state(), store.read_floor())
-    return Status(
-        list_id=one.id,
-        in_force=found.in_force,
-        held=found.held.record if found.held else None,
-        held_for=found.held.reasons if found.held else (),
-        quarantined=len(found.quarantined),
-        expiry=int(state.hard_limit_at(found.in_force, one.limit)) if found.in_force else 0,
-        state=found,
-    )
+def saved_state(config: Config, list_id: str) -> State:
+    """Return the state of a list that a start would go on from; OSError, StateUnreadable if it cannot be read."""
+    store = Store(Places(config.state.directory).list(list_id))
+    return state.at_start(store.read_state(), store.read_floor())
 
 
 def saved_image(config: Config, list_id: str, keys: Keys) -> memoryview | None:
-    """The view of the saved image of a list in force, or None; ImageUnusable where it is damaged."""
+    """Return the view of the saved image of a list in force, or None; ImageUnusable if it is damaged."""
     one = next(one for one in config.lists if one.id == list_id)
-    store = Store(Places(config.state.directory).list(list_id))
-    record = state.at_start(store.read_state(), store.read_floor()).in_force
+    record = saved_state(config, list_id).in_force
     if record is None or record.withdrawn:
         return None
-    return activate.load(store.folder, record, keys, list_id=list_id, demonstration=one.demonstration)
+    folder = Store(Places(config.state.directory).list(list_id)).folder
+    return activate.load(folder, record, keys, list_id=list_id, demonstration=one.demonstration)

@@ -276,10 +276,6 @@ class Releases:
         sealed = self._sealed
         return [(one, sealed[one.number]) for one in self if one.number in sealed]
 
-    def expiry_of(self, list_id: str) -> int:
-        """Return when the first release that concerns a list ends (unix seconds); 0 if there is none."""
-        return min((one.until for one in self if any(about.list == list_id for about in one.covered)), default=0)
-
     def _put(self) -> None:
         """Pass the images in effect now to `enforce`, if they have changed."""
         now = self._now()

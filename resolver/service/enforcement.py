@@ -17,6 +17,7 @@ from resolver.control import server
 from resolver.core import codes, image
 from resolver.feed import activate, notify, poll, release
 from resolver.feed.breaker import Seen
+from resolver.feed.facts import ListFacts, with_releases
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.places import Places
 from resolver.feed.receipt import Proof
@@ -78,6 +79,10 @@ class Enforcement:
         """Put every saved list and release in force; OSError if the state folder cannot be used."""
         self.feed.recover()
         self.releases.recover()
+
+    def facts(self) -> tuple[ListFacts, ...]:
+        """Return the facts of every list now, in configured order, without those that only the disk has."""
+        return tuple(with_releases(one, self.releases) for one in self.feed.facts())
 
     def reports(self, list_id: str, record: Record) -> Reports | None:
         """Return which nodes of a fleet have reported a list's record in force; None if this host collects no receipts.

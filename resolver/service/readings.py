@@ -1,4 +1,4 @@
-"""The numbers that leave the house, read from the parts that hold them: exact for the beat, or live."""
+"""Read the numbers that leave the process from the parts that hold them: exact ones for the beat, or live ones."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,14 +16,13 @@ from resolver.count.metrics import (
     Series,
 )
 from resolver.feed.certificates import first_end
-from resolver.feed.poll import Feed
 from resolver.feed.reasons import Reason, Refusal, SetAside
-from resolver.feed.release import Releases
 from resolver.page.show import Page
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
+from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 
 _ON_THE_BEAT = ("answers_total", "cache_answers_total", "failed_answers_total")
@@ -63,8 +62,7 @@ class Readings:
         cache: Cache,
         forward: Forward,
         streams: Streams,
-        feed: Feed,
-        releases: Releases,
+        enforcement: Enforcement,
         page: Page | None,
         reloaded: Callable[[], bool],
     ) -> None:
@@ -74,13 +72,12 @@ class Readings:
         self._cache = cache
         self._forward = forward
         self._streams = streams
-        self._feed = feed
-        self._releases = releases
+        self._enforcement = enforcement
         self._page = page
         self._reloaded = reloaded
 
     def enforcing(self) -> bool:
-        """Tell whether every list is enforced and no verdict has failed since the start."""
+        """Return whether every list is enforced and no verdict has failed since the start."""
         return self._in_force.enforced() and self._answer.errors() == 0
 
     def subscribers(self) -> int:
@@ -111,7 +108,7 @@ class Readings:
         return found
 
     def live(self) -> Iterator[Sample]:
-        """Return every number that no visit to a listed name moves by itself."""
+        """Yield every number that no visit to a listed name moves by itself."""
         for index, (metric, label) in enumerate(codes.COUNTERS):
             if metric not in _ON_THE_BEAT:
                 yield Sample(metric, (label,), self._counters[index])
@@ -126,29 +123,30 @@ class Readings:
                 seconds = server.latency(float(quantile))
                 if seconds is not None:
                     yield Sample("upstream_latency_seconds", (upstream, quantile), seconds)
-        end = first_end(one.list.source for one in self._feed)
+        end = first_end(one.list.source for one in self._enforcement.feed)
         if end is not None:
             yield Sample("certificate_expiry_timestamp_seconds", ("feed",), end)
         yield from self._lists()
 
     def _lists(self) -> Iterator[Sample]:
-        for facts in self._feed.facts():
+        for facts in self._enforcement.facts():
             label = (facts.list_id,)
             yield Sample("list_serial", label, facts.serial)
             yield Sample("list_entries", label, facts.entries)
             yield Sample("list_in_force_timestamp_seconds", label, facts.in_force_since)
-            yield Sample("list_expiry_timestamp_seconds", label, facts.expiry)
-            yield Sample("list_enforced", label, int(facts.enforced))
+            yield Sample("list_expiry_timestamp_seconds", label, facts.hard_limit_at)
+            yield Sample("list_enforced", label, int(facts.blocks))
             yield Sample("list_held", label, int(facts.held))
             yield Sample("feed_last_success_timestamp_seconds", label, facts.last_success)
             yield Sample("selftest_success", label, int(facts.selftest_passed))
             for reason, count in facts.failures.items():
                 yield Sample("feed_failures_total", (facts.list_id, reason), count)
             yield Sample("breaker_open", label, int(facts.breaker_open))
-            yield Sample("list_deadline_timestamp_seconds", label, facts.deadline)
+            yield Sample("list_deadline_timestamp_seconds", label, facts.due_by)
             yield Sample("list_receipt_timestamp_seconds", label, facts.receipt_at)
-            yield Sample("list_release_expiry_timestamp_seconds", label, self._releases.expiry_of(facts.list_id))
-            for reason, count in facts.set_aside.items():
+            first_release = facts.releases[0].until if facts.releases else 0
+            yield Sample("list_release_expiry_timestamp_seconds", label, first_release)
+            for reason, count in facts.newest_set_aside.items():
                 yield Sample("list_set_aside", (facts.list_id, reason), count)
-            for reason, count in facts.refused.items():
+            for reason, count in facts.newest_refused.items():
                 yield Sample("feed_entries_refused", (facts.list_id, reason), count)

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from resolver import quiet_http
-from resolver.cli.screen_service import Reloaded
 from resolver.config.changes import changed, needing_restart
 from resolver.config.config import Config, ConfigError, load
 from resolver.control import server as control
+from resolver.control.status import Reloaded
 from resolver.core import admit, codes, tally
 from resolver.core.crash_shape import Shape
 from resolver.core.store import Store
@@ -126,8 +126,7 @@ class Service:
             cache=self.cache,
             forward=self.forward,
             streams=self.streams,
-            feed=self.enforcement.feed,
-            releases=self.enforcement.releases,
+            enforcement=self.enforcement,
             page=self._page,
             reloaded=self._is_reloaded,
         )

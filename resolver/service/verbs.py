@@ -22,14 +22,14 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from resolver import __version__
-from resolver.cli.screen_list import ListHealth
-from resolver.cli.screen_service import Health, Reloaded, UpstreamHealth, told
 from resolver.config.config import Config, List, warnings
 from resolver.control import requests, server
+from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
 from resolver.core.name import Name, unfold
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
 from resolver.feed import facts
+from resolver.feed.facts import ListFacts
 from resolver.feed.places import Places
 from resolver.feed.state import State
 from resolver.query.cache import Cache
@@ -95,25 +95,24 @@ class ServiceVerbs:
         }
 
     async def _status(self, _: requests.Status, _uid: int) -> requests.Reply:
-        health = self.health()
+        status = self.status()
         states = [(one.list, one.state) for one in self._running.enforcement.feed]
-        lists = await asyncio.to_thread(self._with_files, health.lists, states)
-        return requests.StatusReply(health=told(replace(health, lists=lists)))
+        lists = await asyncio.to_thread(self._with_files, status.lists, states)
+        return requests.StatusReply(health=to_json(replace(status, lists=lists)))
 
-    def _with_files(self, lists: Iterable[ListHealth], states: Iterable[tuple[List, State]]) -> tuple[ListHealth, ...]:
+    def _with_files(self, lists: Iterable[ListFacts], states: Iterable[tuple[List, State]]) -> tuple[ListFacts, ...]:
         """Return the lists with what only the disk knows; what cannot be read is left out, and is in the log."""
         receipts = Places(self._running.config.state.directory).receipts
         both = zip(lists, states, strict=True)
-        return tuple(self._with_files_of(health, one, state, receipts) for health, (one, state) in both)
+        return tuple(self._with_files_of(found, one, state, receipts) for found, (one, state) in both)
 
-    def _with_files_of(self, health: ListHealth, one: List, state: State, receipts: Path) -> ListHealth:
+    def _with_files_of(self, found: ListFacts, one: List, state: State, receipts: Path) -> ListFacts:
         with suppress(OSError):
-            health = facts.with_files(health, one, state, receipts)
+            found = facts.with_files(found, one, state, receipts)
         with suppress(OSError):
             reports = self._running.enforcement.reports(one.id, state.in_force) if state.in_force else None
-            if reports is not None:
-                health = replace(health, fleet_hosts=reports.nodes, fleet_missing=reports.missing)
-        return health
+            found = facts.with_reports(found, reports)
+        return found
 
     def _reload(self, _: requests.Reload, _uid: int) -> requests.Reply:
         try:
@@ -149,17 +148,17 @@ class ServiceVerbs:
             seconds=time.monotonic() - started,
         )
 
-    def health(self) -> Health:
-        """Return what may be known of the service now."""
+    def status(self) -> Status:
+        """Return the status of the service now, without what only the disk knows of its lists."""
         running, config = self._running, self._running.config
         live, published = _by_metric(running.readings.live()), running.counting.published()
-        return Health(
+        return Status(
             version=__version__,
             config=str(running.path),
             started=int(running.started),
             ready=running.ready(),
             enforcing=bool(live["enforcing"][()]),
-            lists=tuple(self._lists()),
+            lists=running.enforcement.facts(),
             upstreams=tuple(_upstreams(live, published)),
             cache_size=int(config.cache.size),
             cache_used=published.values[Series("cache_bytes")],
@@ -172,24 +171,6 @@ class ServiceVerbs:
             reload=running.last_reload,
             warnings=(*warnings(config), *filter(None, [server.missing(config.control.group)])),
         )
-
-    def _lists(self) -> Iterable[ListHealth]:
-        now, lists = time.time(), self._running.enforcement
-        for said, one in zip(lists.feed.facts(), lists.feed, strict=True):
-            yield replace(
-                facts.with_releases(facts.of_state(one.list, one.state, now), lists.releases),
-                live=True,
-                enforced=said.enforced or said.lifted,
-                lifted=said.lifted,
-                last_success=said.last_success,
-                failures={str(reason): count for reason, count in said.failures.items()},
-                selftest_passed=said.selftest_passed,
-                breaker_open=said.breaker_open,
-                due_at=said.deadline,
-                failing_since=one.failures.since,
-                failing={str(reason): count for reason, count in one.failures.recent.items()},
-                fresh_until=one.shown.fresh_until,
-            )
 
 
 _Live = dict[str, dict[tuple[str, ...], float]]

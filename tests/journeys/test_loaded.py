@@ -40,3 +40,7 @@ def test_code_that_sees_names_is_not_loaded(loaded: set[str]) -> None:
 def test_packages_that_only_read_lists_are_not_loaded(loaded: set[str]) -> None:
     only_there = ("tuf", "securesystemslib", "pyrage", "minisign", "publicsuffixlist", "urllib3")
     assert below(loaded, *only_there) == []
+
+def test_no_screen_is_loaded(loaded: set[str]) -> None:
+    screens = [name for name in below(loaded, "resolver.cli") if "screen_" in name]
+    assert (screens, below(loaded, "rich")) == ([], [])

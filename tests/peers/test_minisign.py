@@ -79,10 +79,10 @@ async def test_a_list_comes_into_force_and_never_goes_back(office: Office, enfor
 async def test_a_later_end_is_a_renewal(office: Office, enforcer: Enforcer) -> None:
     office.publish("a.test\n", f"serial=1 not-after={later(2)}")
     await enforcer.list.poll()
-    first = enforcer.feed.facts()[0].expiry
+    first = enforcer.feed.facts()[0].hard_limit_at
     office.publish("a.test\n", f"serial=1 not-after={later(5)}")
     await enforcer.list.poll()
-    assert enforcer.feed.facts()[0].expiry - first in range(3 * 86400 - 60, 3 * 86400 + 60)
+    assert enforcer.feed.facts()[0].hard_limit_at - first in range(3 * 86400 - 60, 3 * 86400 + 60)
     assert enforcer.failures == {}
 
 

@@ -23,18 +23,6 @@ MOST_ROWS = 20
 SEE_NAMES = {"feed.fetch", "feed.names"}
 READS_ITS_OWN_LIST = "authority"
 
-# Imports against the table that the next steps of the redesign remove.
-ON_THE_WAY = {
-    "resolver.feed.facts": {
-        f"resolver.cli.screen_list.{name}Health" for name in ("Certificate", "Decision", "List", "Release")
-    },
-    "resolver.service.service": {"resolver.cli.screen_service.Reloaded"},
-    "resolver.service.verbs": {
-        "resolver.cli.screen_list.ListHealth",
-        *(f"resolver.cli.screen_service.{name}" for name in ("Health", "Reloaded", "UpstreamHealth", "told")),
-    },
-}
-
 # What core may use from outside: nothing that has a clock, a socket, a file or a log.
 CORE_MAY_USE = {
     "__future__",
@@ -149,7 +137,7 @@ def test_each_module_imports_only_what_its_room_may() -> None:
     for path in sources():
         module = module_of(path) + (".__init__" if path.name == "__init__.py" else "")
         found[module] = faults(path.read_text(), module)
-    assert {module: names for module, names in found.items() if set(names) - ON_THE_WAY.get(module, set())} == {}
+    assert {module: names for module, names in found.items() if names} == {}
 
 
 def test_the_table_is_short_and_every_room_has_a_row() -> None:

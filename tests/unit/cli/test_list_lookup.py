@@ -208,7 +208,7 @@ def test_a_name_that_was_released_is_told_until_when(loaded: config.Config, tmp_
     (Path(loaded.state.directory) / "releases/1.image").write_bytes(b"damaged")
     assert "released" not in list_lookup.Lists(loaded, NOW).describe("www.shop.test"), "as the service does"
     (Path(loaded.state.directory) / "releases/releases.json").write_bytes(b"{")
-    with pytest.raises(list_lookup.ListUnreadable, match="what is released cannot be read"):
+    with pytest.raises(list_lookup.ListUnreadable, match="the releases cannot be read"):
         list_lookup.Lists(loaded, NOW)
 
 
@@ -258,19 +258,19 @@ def test_a_damaged_state_is_told(loaded: config.Config) -> None:
     save(loaded, "first", record(loaded))
     (Places(loaded.state.directory).list("first") / "state.json").write_text("{" + CANARY)
     with pytest.raises(list_lookup.ListUnreadable) as caught:
-        list_lookup.every_status(loaded)
+        list_lookup.every_state(loaded)
     assert CANARY not in str(caught.value)
 
 
 def test_a_state_of_another_account_is_told_with_what_to_do(
     loaded: config.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def closed(_: config.Config) -> None:
+    def closed(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "state.json")
 
-    monkeypatch.setattr(poll, "read_status", closed)
+    monkeypatch.setattr(poll, "saved_state", closed)
     with pytest.raises(list_lookup.ListUnreadable) as caught:
-        list_lookup.every_status(loaded)
+        list_lookup.every_state(loaded)
     directory = loaded.state.directory
     assert str(caught.value) == (
         f"the state below {directory} is not yours to read: run this as root or as the service's account"

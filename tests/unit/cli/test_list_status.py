@@ -183,5 +183,5 @@ def test_releases_that_cannot_be_read_are_told(loaded: config.Config) -> None:
     folder = Path(loaded.state.directory) / "releases"
     folder.mkdir()
     (folder / "releases.json").write_text("{")
-    with pytest.raises(list_lookup.ListUnreadable, match="what is released below"):
+    with pytest.raises(list_lookup.ListUnreadable, match="the releases below"):
         screen(loaded)

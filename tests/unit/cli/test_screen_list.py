@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from resolver.cli import screen, screen_list
 from resolver.cli.screen import DEFAULT_CONFIG, Urgency
-from resolver.cli.screen_list import CertificateHealth, DecisionHealth, ListHealth, ReleaseHealth
+from resolver.feed.facts import CertificateFacts, DecisionFacts, ListFacts, ReleaseFacts
 
 N = 1_800_000_000
 H, D = 3600, 86400
-GOOD = ListHealth(
+GOOD = ListFacts(
     list_id="court",
     enforced=True,
     lifted=False,
@@ -19,7 +19,7 @@ GOOD = ListHealth(
     entries=102_331,
     issued=N - 2 * H,
     in_force_since=N - H,
-    expiry=N + 13 * D,
+    hard_limit_at=N + 13 * D,
     last_success=N - 240,
     poll_s=900.0,
     failures={"unreachable": 2, "tampered": 0},
@@ -27,16 +27,16 @@ GOOD = ListHealth(
     held_for=(),
     selftest_passed=True,
 )
-FREE = ReleaseHealth(
+FREE = ReleaseFacts(
     number=3, serial=412, line=1733, at=N - 6 * D - 9 * H, until=N + 15 * H, alarm_at=0, confirmed_by="ben"
 )
-CERT = CertificateHealth(key="ca", path="/etc/feed-ca.pem", end=N + 5 * D)
+CERT = CertificateFacts(key="ca", path="/etc/feed-ca.pem", end=N + 5 * D)
 HELD = {"held_serial": 413, "held_for": ("growth",), "held_since": N - 2 * H}
 
 
 def decision(action: str, *signed: str, serial: int = 412, missing: int = 2) -> dict[str, Any]:
     words = f"{action} court {serial}"
-    one = DecisionHealth(action=action, serial=serial, command=words, signed=signed, missing=missing - len(signed))
+    one = DecisionFacts(action=action, serial=serial, command=words, signed=signed, missing=missing - len(signed))
     return {"decisions": (one,)}
 
 
@@ -70,7 +70,7 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
         ({"enforced": False}, "list       court: NOT IN FORCE"),
         ({"lifted": True, "withdrawn": True}, "list       court: withdrawn by serial 412, nothing is blocked by it"),
         ({"lifted": True}, "list       court: lifted, NOTHING is blocked by it; its last serial is 412"),
-        ({"expiry": N - 60}, "  dates    issued 2 h 0 min ago, in force for 1 h 0 min, ENDED 1 min ago"),
+        ({"hard_limit_at": N - 60}, "  dates    issued 2 h 0 min ago, in force for 1 h 0 min, ENDED 1 min ago"),
         ({"last_success": 0}, "  feed     not good since the start, failures: unreachable 2; self-test passed"),
         (
             {"failing_since": N - H, "failing": {"unreachable": 4}},
@@ -94,8 +94,8 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
             {**HELD, **decision("approve", "anna", serial=413)},
             "  held     serial 413 HELD (growth) for 2 h 0 min; 1 of 2 signatures (anna)",
         ),
-        ({"due_at": N - 600}, "  deadline a newer list has to be in force by law: MISSED 10 min ago"),
-        ({"due_at": N + 600}, "  deadline a newer list has to be in force by law: in 10 min"),
+        ({"due_by": N - 600}, "  deadline a newer list has to be in force by law: MISSED 10 min ago"),
+        ({"due_by": N + 600}, "  deadline a newer list has to be in force by law: in 10 min"),
         (
             {"rolled_back": N - H, "rolled_back_by": "anna", "rollback_alarm_at": N + 23 * H},
             "  rollback to serial 412 1 h 0 min ago by anna alone; alarm in 23 h 0 min",
@@ -131,7 +131,7 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
             "court is NOT IN FORCE, its first serial is held; 0 of 2 signatures: blocklist-resolver list held court",
         ),
         ({"lifted": True}, Urgency.OUT, "court is past its hard limit, NOTHING is blocked by it: have the authority"),
-        ({"expiry": N}, Urgency.OUT, "court is past its hard limit, and stays in force: have the authority issue"),
+        ({"hard_limit_at": N}, Urgency.OUT, "court is past its hard limit, and stays in force: have the authority"),
         ({"selftest_passed": False}, Urgency.OUT, "court: its self-test did not pass: see journalctl"),
         (
             {**HELD, **decision("approve", "anna", serial=413)},
@@ -139,7 +139,7 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
             "court: serial 413 is HELD, 1 of 2 signatures: blocklist-resolver list held court",
         ),
         (
-            {**HELD, **decision("approve", serial=413), "due_at": N - 60},
+            {**HELD, **decision("approve", serial=413), "due_by": N - 60},
             Urgency.WAITS,
             "court: serial 413 is HELD, by law LATE, 0 of 2 signatures: blocklist-resolver list held court",
         ),
@@ -153,8 +153,8 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
             Urgency.WAITS,
             "court: new entries block unusually many, look or go back: blocklist-resolver list held court",
         ),
-        ({"due_at": N - H}, Urgency.WAITS, "court: a newer list is by law LATE for 1 h 0 min: blocklist-res"),
-        ({"due_at": N + H}, Urgency.WAITS, "court: a newer list is by law due in 1 h 0 min: blocklist-res"),
+        ({"due_by": N - H}, Urgency.WAITS, "court: a newer list is by law LATE for 1 h 0 min: blocklist-res"),
+        ({"due_by": N + H}, Urgency.WAITS, "court: a newer list is by law due in 1 h 0 min: blocklist-res"),
         (
             {"rollback_alarm_at": N + H, **decision("rollback", "anna")},
             Urgency.SOON,
@@ -191,9 +191,9 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
             "court: no good poll for 1 min (tampered 1): call the authority",
         ),
         ({"fresh_until": N - 60}, Urgency.FAILS, "court: its signatures have not been fresh for 1 min: have the"),
-        ({"expiry": N + D}, Urgency.FAILS, "court: ends in 1 d 0 h, then it stays, with an alarm: have the author"),
+        ({"hard_limit_at": N + D}, Urgency.FAILS, "court: ends in 1 d 0 h, then it stays, with an alarm: have the"),
         (
-            {"expiry": N + D, "expire": "lift"},
+            {"hard_limit_at": N + D, "expire": "lift"},
             Urgency.FAILS,
             "court: ends in 1 d 0 h, then NOTHING is blocked by it: have the authority issue a new serial",
         ),
@@ -233,14 +233,14 @@ def test_every_state_has_its_line_and_it_fits(facts: dict[str, Any], urgency: Ur
         {"last_success": N - 2760, "failing_since": N - 60, "failing": {"unreachable": 1}},
         {"last_success": 0},
         {"fresh_until": N + 1},
-        {"lifted": True, "withdrawn": True, "expiry": N - 9, "selftest_passed": False},
-        {"expiry": N + 3 * D},
+        {"lifted": True, "withdrawn": True, "hard_limit_at": N - 9, "selftest_passed": False},
+        {"hard_limit_at": N + 3 * D},
         {"certificates": (replace(CERT, end=N + 14 * D),)},
         {"releases": (replace(FREE, until=N + D),)},
         {"releases": (replace(FREE, at=N - H, until=N + H),)},
         {"receipts_due": 1, "receipts_due_since": N - 900},
         {"fleet_hosts": 3, "fleet_missing": ("two",), "in_force_since": N - 600},
-        {"due_at": N + 4 * H},
+        {"due_by": N + 4 * H},
         {"set_aside": {"popular": 3}, **decision("approve-set-aside")},
     ],
 )

@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.cli import screen_service
-from resolver.cli.screen_list import ListHealth
-from resolver.cli.screen_service import Health, Reloaded, UpstreamHealth
+from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
+from resolver.feed.facts import ListFacts
 
 NOW = 1_800_000_000.0
-LIST = ListHealth(
+LIST = ListFacts(
     list_id="demo",
     enforced=True,
     lifted=False,
@@ -19,7 +19,7 @@ LIST = ListHealth(
     entries=102_331,
     issued=int(NOW) - 7200,
     in_force_since=int(NOW) - 7000,
-    expiry=int(NOW) + 13 * 86400,
+    hard_limit_at=int(NOW) + 13 * 86400,
     last_success=int(NOW) - 240,
     poll_s=900.0,
     failures={"timeout": 0, "tampered": 0},
@@ -28,7 +28,7 @@ LIST = ListHealth(
     selftest_passed=True,
 )
 UPSTREAM = UpstreamHealth(upstream="192.0.2.53:53", up=True, p50_s=0.012, p99_s=0.08, failures={"timeout": 3})
-GOOD = Health(
+GOOD = Status(
     version="0.0.1",
     config="/etc/resolver.toml",
     started=int(NOW) - 3 * 86400 - 4 * 3600,
@@ -49,7 +49,7 @@ GOOD = Health(
 )
 
 
-def changed(**facts: Any) -> Health:
+def changed(**facts: Any) -> Status:
     """GOOD with other facts: of the service, or with `one_` in front of the list, `up_` of the upstream."""
     one = {key.removeprefix("one_"): value for key, value in facts.items() if key.startswith("one_")}
     server = {key.removeprefix("up_"): value for key, value in facts.items() if key.startswith("up_")}
@@ -81,7 +81,7 @@ def test_one_screen_says_all_and_nothing_to_do() -> None:
         ({"enforcing": False}, "service    ready, NOT ENFORCING; "),
         ({"up_up": False}, "192.0.2.53:53 DOWN, "),
         ({"up_p50_s": None, "up_p99_s": None}, "192.0.2.53:53 up, too few exchanges for a latency, "),
-        ({"beat": 0}, "cache      64.0 MiB, use is told from the next beat on"),
+        ({"beat": 0}, "cache      64.0 MiB, its use is shown from the next beat on"),
         ({"reload": Reloaded(at=int(NOW) - 50, good=True)}, "reload     done 50 s ago"),
         (
             {"reload": Reloaded(at=int(NOW) - 50, good=False, where="/etc/resolver.toml: page.listen")},
@@ -98,7 +98,7 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
     ("facts", "words"),
     [
         ({"one_enforced": False, "enforcing": False}, "demo is NOT IN FORCE: look at its source"),
-        ({"one_expiry": int(NOW)}, "demo is past its hard limit, and stays in force: have the authority issue a new"),
+        ({"one_hard_limit_at": int(NOW)}, "demo is past its hard limit, and stays in force: have the authority issue"),
         ({"one_selftest_passed": False}, "demo: its self-test did not pass"),
         ({"enforcing": False}, "a verdict failed since the start"),
         ({"ready": False}, "the service is stopping"),
@@ -110,9 +110,9 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
         ),
         (
             {"reload": Reloaded(at=1, good=False, where="restart to change: cache.size", restart=True)},
-            "the file is not taken before a restart (restart to change: cache.size): restart, or take that back",
+            "the new configuration needs a restart (restart to change: cache.size): restart, or undo the change",
         ),
-        ({"connections": 9_000}, "TCP connections are near their bound"),
+        ({"connections": 9_000}, "TCP connections are near their limit"),
         ({"warnings": ("listen.allow is a handful",)}, "listen.allow is a handful"),
     ],
 )
@@ -146,18 +146,11 @@ def test_one_of_two_upstreams_that_is_down_is_not_all() -> None:
     assert line.text.startswith("upstream 192.0.2.54:53 is down")
 
 
-def test_facts_travel_as_json() -> None:
-    assert screen_service.read(json.loads(json.dumps(screen_service.told(GOOD)))) == GOOD
+def test_json_has_the_status_and_the_advice() -> None:
     shown = json.loads(screen_service.as_json(changed(one_held_serial=8, one_selftest_passed=False), NOW))
     assert shown["lists"][0]["held_serial"] == 8
     assert shown["next"] == ["demo: its self-test did not pass: see journalctl -u blocklist-resolver"]
-
-
-def test_a_release_before_tells_fewer_facts_and_is_read() -> None:
-    told = screen_service.told(GOOD)
-    for key in ("releases", "decisions", "failing", "set_aside", "due_at"):
-        del told["lists"][0][key]
-    assert screen_service.read(told) == GOOD
+    assert list(shown) == [*to_json(GOOD), "next"]
 
 
 def test_every_line_fits_a_screen_and_colour_is_for_terminals() -> None:
@@ -170,9 +163,3 @@ def test_every_line_fits_a_screen_and_colour_is_for_terminals() -> None:
     assert "\x1b" not in screen_service.screen(found, NOW)
     coloured = screen_service.screen(found, NOW, colour=True).splitlines()
     assert coloured[0].startswith("\x1b[1;31mservice    ready, NOT ENFORCING")
-
-
-@pytest.mark.parametrize("told", [None, {}, [], {"version": 7}, {**screen_service.told(GOOD), "lists": [{}]}])
-def test_facts_of_another_version_are_told_apart(told: object) -> None:
-    with pytest.raises(screen_service.NotHealth):
-        screen_service.read(told)

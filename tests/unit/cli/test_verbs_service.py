@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from resolver import dns_client
-from resolver.cli import screen_service, terminal
-from resolver.control import client, requests
+from resolver.cli import terminal
+from resolver.control import client, requests, status
 from resolver.control.requests import Failed, FlushReply, Refused, ReloadReply, StatusReply
 from tests.unit.cli.running import Running, running
 from tests.unit.cli.test_screen_service import GOOD
@@ -92,7 +92,7 @@ def test_ask_reads_a_name_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_status_is_one_screen_or_json(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    running.replies = [StatusReply(health=screen_service.told(GOOD))]
+    running.replies = [StatusReply(health=status.to_json(GOOD))]
     assert status_of("status", "--config", "x.toml") == 0
     assert capsys.readouterr().out.startswith("service    ready, enforcing; ")
     assert status_of("status", "--json") == 0

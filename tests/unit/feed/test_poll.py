@@ -7,6 +7,7 @@ import pytest
 
 from resolver.feed import audit, poll
 from resolver.feed.activate import ImageUnusable
+from resolver.feed.state import State
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 
@@ -38,32 +39,33 @@ async def test_a_running_feed_polls_at_once_and_when_woken(resolver: Enforcer) -
 
 def test_facts_before_and_after_the_first_list(resolver: Enforcer) -> None:
     before = resolver.feed.facts()[0]
-    assert (before.serial, before.enforced, before.last_success, before.failures) == (0, False, 0, {})
+    assert (before.serial, before.blocks, before.last_success, before.failures) == (0, False, 0, {})
     asyncio.run(resolver.list.poll())
     after = resolver.feed.facts()[0]
-    assert (after.list_id, after.serial, after.entries, after.enforced, after.held) == (
+    assert (after.list_id, after.serial, after.entries, after.blocks, after.held) == (
         "demo",
         7,
         20,
         True,
         False,
     )
-    assert after.refused == {"icann_suffix": 1}
+    assert after.refused == after.newest_refused == {"icann_suffix": 1}
     assert after.selftest_passed
     assert not after.lifted
     assert after.in_force_since <= after.last_success
-    assert after.expiry == resolver.list.state.in_force.issued + 14 * 86400
+    assert after.hard_limit_at == resolver.list.state.in_force.issued + 14 * 86400
 
 
 def test_what_is_written_is_read_without_a_running_feed(resolver: Enforcer) -> None:
-    assert poll.read_status(resolver.config)[0].in_force is None
+    assert poll.saved_state(resolver.config, "demo") == State()
     assert poll.saved_image(resolver.config, "demo", resolver.keys) is None
     asyncio.run(resolver.list.poll())
-    status = poll.read_status(resolver.config)[0]
-    assert (status.list_id, status.in_force.serial, status.held, status.quarantined) == ("demo", 7, None, 0)
+    saved = poll.saved_state(resolver.config, "demo")
+    assert saved == resolver.list.state
+    assert (saved.in_force.serial, saved.held, saved.quarantined) == (7, None, ())
     resolver.view = poll.saved_image(resolver.config, "demo", resolver.keys)
     assert resolver.blocks("name3.test")
-    (resolver.list.store.folder / status.in_force.image).write_bytes(b"")
+    (resolver.list.store.folder / saved.in_force.image).write_bytes(b"")
     with pytest.raises(ImageUnusable):
         poll.saved_image(resolver.config, "demo", resolver.keys)
 

@@ -205,7 +205,7 @@ async def test_clocks_that_run_out_are_told_once(
     resolver.wrong = 1
     authority.publish(names(4), 8)
     await resolver.list.poll()
-    due = resolver.feed.facts()[0].deadline
+    due = resolver.feed.facts()[0].due_by
     issued = resolver.list.shown.newest[0]
     assert due == issued + 24 * 3600
     resolver.list.look_at_clocks()
@@ -218,9 +218,9 @@ async def test_clocks_that_run_out_are_told_once(
 
 
 async def test_nothing_waits_while_the_newest_list_is_in_force(resolver: Enforcer) -> None:
-    assert resolver.feed.facts()[0].deadline == 0
+    assert resolver.feed.facts()[0].due_by == 0
     await resolver.list.poll()
-    assert resolver.feed.facts()[0].deadline == 0
+    assert resolver.feed.facts()[0].due_by == 0
 
 
 async def test_a_list_gone_back_to_is_as_suspended_as_it_was(resolver: Enforcer, authority: Authority) -> None:

@@ -309,10 +309,7 @@ def test_a_disk_that_is_full_releases_nothing(world: World, monkeypatch: pytest.
     assert list(world.releases) == []
 
 
-def test_the_first_end_of_a_lists_releases(world: World) -> None:
-    assert world.releases.expiry_of("demo") == 0
+def test_each_release_has_a_sealed_image(world: World) -> None:
     world.add()
     world.add(wire("b.test"), for_s=3600)
-    assert world.releases.expiry_of("demo") == NOW + 3600
-    assert world.releases.expiry_of("other") == 0
     assert [one.number for one, sealed in world.releases.sealed() if len(sealed) > 32] == [1, 2]

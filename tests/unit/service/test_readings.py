@@ -1,7 +1,6 @@
 """Every number that leaves: each has its place in the closed table, and each place its number."""
 
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +12,14 @@ from resolver.core import codes, store
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_BOUNDS_S, EXCHANGE_SUM, METRICS, PREFIX, Series, of_beat
 from resolver.count.publish import Publisher
-from resolver.feed import activate, poll
+from resolver.feed import poll
+from resolver.feed.facts import ListFacts, ReleaseFacts
 from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward
+from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from resolver.service.readings import Readings, labels_of
 from tests.unit.query.parts import KEY, image_of
@@ -45,41 +46,59 @@ source = {{ kind = "tuf", url = "file:///srv/authority", root = "{folder}/root.j
 """
 
 
+OF_A_LIST = {
+    "list_entries": 100,
+    "list_in_force_timestamp_seconds": 1_800_000_000,
+    "list_expiry_timestamp_seconds": 1_900_000_000,
+    "list_enforced": 1,
+    "list_held": 1,
+    "feed_last_success_timestamp_seconds": 1_800_000_100,
+    "selftest_success": 1,
+    "breaker_open": 0,
+    "list_deadline_timestamp_seconds": 1_800_000_200,
+    "list_receipt_timestamp_seconds": 1_800_000_300,
+    "list_release_expiry_timestamp_seconds": 1_800_000_400,
+}
 NOT_READ = ("publish_timestamp_seconds", "build_info", "certificate_expiry_timestamp_seconds")
 """What the exporter adds, and what is absent where no source needs a certificate."""
 
 
-def facts(list_id: str) -> poll.ListFacts:
-    """What is known of a list to which everything has happened."""
-    return poll.ListFacts(
+def facts(list_id: str) -> ListFacts:
+    """The facts of a list to which everything has happened."""
+    return ListFacts(
         list_id=list_id,
-        serial=7,
-        entries=100,
-        in_force_since=1_800_000_000,
-        expiry=1_900_000_000,
-        last_success=1_800_000_100,
-        held=True,
         enforced=True,
         lifted=False,
-        selftest_passed=True,
-        demonstration=True,
+        serial=7,
+        entries=100,
+        issued=1_799_999_000,
+        in_force_since=1_800_000_000,
+        hard_limit_at=1_900_000_000,
+        last_success=1_800_000_100,
+        poll_s=900.0,
         failures=dict.fromkeys(Reason, 1),
-        refused=dict.fromkeys(Refusal, 2),
-        set_aside=dict.fromkeys(SetAside, 3),
+        held_serial=8,
+        held_for=("growth",),
+        selftest_passed=True,
+        due_by=1_800_000_200,
+        receipt_at=1_800_000_300,
+        releases=tuple(
+            ReleaseFacts(number=number, serial=7, line=None, at=1, until=until, alarm_at=0)
+            for number, until in ((2, 1_800_000_400), (1, 1_800_000_500))
+        ),
+        newest_refused=dict.fromkeys(Refusal, 2),
+        newest_set_aside=dict.fromkeys(SetAside, 3),
     )
 
 
 class Lists:
-    """Stands for the feed; its lists are those of the configuration, whose sources need no certificate."""
+    """Stands for the enforcement; its lists are those of the configuration, whose sources need no certificate."""
 
     def __init__(self, config: Config) -> None:
-        self._lists = config.lists
+        self.feed = tuple(SimpleNamespace(list=one) for one in config.lists)
 
-    def __iter__(self) -> Iterator[SimpleNamespace]:
-        return (SimpleNamespace(list=one) for one in self._lists)
-
-    def facts(self) -> tuple[poll.ListFacts, ...]:
-        return tuple(facts(one.id) for one in self._lists)
+    def facts(self) -> tuple[ListFacts, ...]:
+        return tuple(facts(one.list.id) for one in self.feed)
 
 
 class Parts:
@@ -92,13 +111,12 @@ class Parts:
         self.answer = SimpleNamespace(in_flight=3, failed=0, errors=lambda: self.answer.failed)
         self.cache = Cache(store.Store(bytearray(2**16), KEY), self.counters)
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
-        self.feed = Lists(self.config)
+        self.enforcement = Lists(self.config)
         self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))
-        self.releases = SimpleNamespace(expiry_of=lambda list_id: 0)
         self.reloaded = True
-        self.readings = self.of(self.feed)
+        self.readings = self.of(self.enforcement)
 
-    def of(self, feed) -> Readings:
+    def of(self, enforcement) -> Readings:
         return Readings(
             self.counters,
             in_force=self.in_force,
@@ -108,8 +126,7 @@ class Parts:
             streams=Streams(
                 lambda packet, client, stream: None, lambda reason: None, Bounds(9, 9, lambda client: False)
             ),
-            feed=feed,
-            releases=self.releases,
+            enforcement=enforcement,
             page=self.page,
             reloaded=lambda: self.reloaded,
         )
@@ -160,15 +177,8 @@ def test_every_place_of_the_table_has_its_number(parts: Parts) -> None:
 
 def test_numbers_of_a_feed_that_knows_nothing_yet_have_their_places_too(parts: Parts) -> None:
     keys = poll.keys_of(parts.config)
-    nothing = activate.Hooks(
-        judge=parts.in_force.judge_of,
-        put_in_force=lambda list_id, view, facts, *, suspended: None,
-        lift=parts.in_force.lift,
-        prove=None,
-        take_out=parts.in_force.take_out,
-        follow=None,
-    )
-    shown, publisher = exporter(parts, parts.of(poll.Feed(parts.config, keys, nothing)))
+    enforcement = Enforcement(parts.config, keys, parts.in_force, places=tuple, counters=parts.counters)
+    shown, publisher = exporter(parts, parts.of(enforcement))
     publisher.publish(900)
     families = {family.name: family for family in shown.collect()}
     assert shown.refused == 0
@@ -216,6 +226,7 @@ def test_each_number_is_read_from_where_it_is_counted(parts: Parts) -> None:
     assert exact[Series("queries_in_flight")] == 3
     assert live["subscribers_covered", ()] == 12345
     assert live["list_serial", ("second",)] == 7
+    assert {metric: live[metric, ("first",)] for metric in OF_A_LIST} == OF_A_LIST
     assert live["feed_failures_total", ("first", next(iter(Reason)))] == 1
     assert live["feed_entries_refused", ("first", next(iter(Refusal)))] == 2
 

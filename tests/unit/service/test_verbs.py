@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from resolver.cli.list_lookup import wire
-from resolver.cli.screen_list import DecisionHealth, ListHealth, ReleaseHealth
-from resolver.cli.screen_service import Reloaded, UpstreamHealth, read
 from resolver.config.config import parse
 from resolver.control import requests
+from resolver.control.status import Reloaded, UpstreamHealth, of_json
 from resolver.core import codes
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
+from resolver.feed import facts, receipt
+from resolver.feed.enforced import InForce
+from resolver.feed.facts import DecisionFacts, ListFacts, ReleaseFacts
 from resolver.feed.fleet_receipts import Reports
-from resolver.feed.poll import ListFacts
 from resolver.feed.release import Covered, Release
 from resolver.feed.state import Held, Record, State
 from resolver.service.verbs import Refused, ServiceVerbs
@@ -38,42 +39,42 @@ source = { kind = "tuf", url = "file:///srv/a", root = "/srv/root.json", poll = 
 """
 
 
-class Feed:
-    """A feed of one list."""
+class Lists:
+    """Stands for the enforcement of one list, of which one node of two has reported."""
 
     def __init__(self) -> None:
+        self.unreadable = False
         config = parse(CONFIG, "resolver.toml")
         kept = record(7, "7", issued=1_700_000_000, since=1_700_000_060, entries=100, set_aside={"popular": 2})
         held = Held(record=record(8, "8", issued=1_700_000_400), reasons=("growth",), since=1_700_000_500)
         self.one = SimpleNamespace(
             list=config.lists[0],
             state=State(in_force=kept, held=held, suspended=True),
-            failures=SimpleNamespace(since=1_700_000_200, recent={"timeout": 1}),
+            enforced=InForce(
+                number=7,
+                identity=kept.identity,
+                view=memoryview(b""),
+                tested=receipt.Tested(digests=100, unlisted=1),
+                approved=False,
+                suspended=True,
+            ),
+            last_success=1_700_000_100,
+            failures=SimpleNamespace(counts={"timeout": 2}, since=1_700_000_200, recent={"timeout": 1}),
+            prover=SimpleNamespace(passed=True, receipt_at=0),
+            breaker=SimpleNamespace(open=True),
+            due_by=1_700_086_800,
             shown=SimpleNamespace(fresh_until=1_700_000_300),
         )
-
-    def __iter__(self) -> Iterator[Any]:
-        yield self.one
+        self.feed = [self.one]
 
     def facts(self) -> tuple[ListFacts, ...]:
-        one = ListFacts(
-            list_id="demo",
-            serial=7,
-            entries=100,
-            in_force_since=1_700_000_060,
-            expiry=1_900_000_000,
-            last_success=1_700_000_100,
-            held=True,
-            enforced=True,
-            lifted=False,
-            selftest_passed=True,
-            demonstration=True,
-            failures={"timeout": 2},
-            refused={},
-            breaker_open=True,
-            deadline=1_700_086_800,
-        )
-        return (one,)
+        written = facts.of_state(self.one.list, self.one.state, 1_700_000_600.0)
+        return (facts.with_releases(facts.with_live(written, self.one), [RELEASE]),)
+
+    def reports(self, list_id: str, one: Record) -> Reports:
+        if self.unreadable:
+            raise PermissionError
+        return Reports({"one": one.issued}, 2, ("two",))
 
 
 RELEASE = Release(
@@ -106,14 +107,13 @@ class World:
         self.walked: list[tuple[bytes, bytes]] = []
         self.refused: Refused | None = None
         self.reply: bytes | None = b"\0\1"
-        self.unreadable = False
         self.path = Path("/etc/resolver.toml")
         self.started = 1_699_999_000.9
         self.config = parse(CONFIG, "resolver.toml")
         self.last_reload = Reloaded(at=5, good=True)
         self.readings: Any = SimpleNamespace(live=self.live)
         self.counting: Any = SimpleNamespace(published=lambda: Published(900, PUBLISHED))
-        self.enforcement: Any = SimpleNamespace(feed=Feed(), releases=[RELEASE], reports=self.reports)
+        self.enforcement: Any = Lists()
         self.cache: Any = SimpleNamespace(flush=self.flush)
         self.trace: Any = SimpleNamespace(walk=self.walk)
         self.verbs = ServiceVerbs(self).verbs()
@@ -129,11 +129,6 @@ class World:
         yield Sample("upstream_up", ("192.0.2.53:53",), 1)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.5"), 0.01)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.99"), 0.09)
-
-    def reports(self, list_id: str, one: Record) -> Reports:
-        if self.unreadable:
-            raise PermissionError
-        return Reports({"one": one.issued}, 2, ("two",))
 
     def reload(self) -> tuple[str, ...]:
         if self.refused:
@@ -161,7 +156,7 @@ def world() -> World:
 
 @pytest.mark.asyncio
 async def test_status_tells_what_is_known(world: World) -> None:
-    health = read((await world.ask(requests.Status())).health)
+    health = of_json((await world.ask(requests.Status())).health)
     assert (health.config, health.started, health.ready, health.enforcing) == (
         "/etc/resolver.toml",
         1_699_999_000,
@@ -177,7 +172,7 @@ async def test_status_tells_what_is_known(world: World) -> None:
         UpstreamHealth(upstream="192.0.2.53:53", up=True, p50_s=0.01, p99_s=0.09, failures={"timeout": 7}),
     )
     assert health.lists == (
-        ListHealth(
+        ListFacts(
             list_id="demo",
             enforced=True,
             lifted=False,
@@ -185,7 +180,7 @@ async def test_status_tells_what_is_known(world: World) -> None:
             entries=100,
             issued=1_700_000_000,
             in_force_since=1_700_000_060,
-            expiry=1_700_000_000 + 14 * 86400,
+            hard_limit_at=1_700_000_000 + 14 * 86400,
             last_success=1_700_000_100,
             poll_s=900,
             failures={"timeout": 2},
@@ -194,21 +189,21 @@ async def test_status_tells_what_is_known(world: World) -> None:
             selftest_passed=True,
             held_since=1_700_000_500,
             decisions=(
-                DecisionHealth(action="approve", serial=8, command="approve demo 8", signed=(), missing=2),
-                DecisionHealth(
+                DecisionFacts(action="approve", serial=8, command="approve demo 8", signed=(), missing=2),
+                DecisionFacts(
                     action="approve-set-aside", serial=7, command="approve demo 7 --set-aside", signed=(), missing=2
                 ),
-                DecisionHealth(action="resume", serial=7, command="resume demo 7", signed=(), missing=2),
+                DecisionFacts(action="resume", serial=7, command="resume demo 7", signed=(), missing=2),
             ),
             set_aside={"popular": 2},
             suspended=True,
             breaker_open=True,
-            due_at=1_700_086_800,
+            due_by=1_700_086_800,
             failing_since=1_700_000_200,
             failing={"timeout": 1},
             fresh_until=1_700_000_300,
             releases=(
-                ReleaseHealth(
+                ReleaseFacts(
                     number=3, serial=7, line=5, at=1_700_000_000, until=1_700_600_000, alarm_at=1_700_086_400
                 ),
             ),
@@ -220,8 +215,8 @@ async def test_status_tells_what_is_known(world: World) -> None:
 
 @pytest.mark.asyncio
 async def test_what_cannot_be_read_is_left_out(world: World) -> None:
-    world.unreadable = True
-    (one,) = read((await world.ask(requests.Status())).health).lists
+    world.enforcement.unreadable = True
+    (one,) = of_json((await world.ask(requests.Status())).health).lists
     assert (one.serial, one.fleet_hosts, one.fleet_missing) == (7, 0, ())
 
 
