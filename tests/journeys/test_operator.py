@@ -165,7 +165,7 @@ def test_a_reload_of_a_broken_file_says_why_and_changes_nothing(
     assert "reload     REFUSED" in screen
     advice = f"the last reload was refused, correct the file: blocklist-resolver check-config {site.config}"
     said = " ".join(screen.split())
-    assert f"next: {'the file is not taken before a restart' if 'restart' in words else advice}" in said
+    assert f"next: {'the new configuration needs a restart' if 'restart' in words else advice}" in said
     assert "canary" not in service.said + screen
     site.config.write_text(good)
     assert operate("reload").returncode == 0
