@@ -55,7 +55,7 @@ class Exporter(Collector):
         began: float | None = None,
     ) -> None:
         self._labels = labels
-        self._began = began
+        self.began = began
         self._published = published
         self._read_live = read_live
         self._ready = ready
@@ -106,7 +106,7 @@ class Exporter(Collector):
         numbers = [(values, read(Series(metric.name, values))) for values in metric.combinations(self._labels)]
         if metric.kind == "counter":
             # A total on the beat outlives the process; a live counter starts at zero with each process.
-            created = self._began if metric.leaves == "beat" else None
+            created = self.began if metric.leaves == "beat" else None
             counter = CounterMetricFamily(name, metric.help, labels=labels)
             for values, value in numbers:
                 counter.add_metric(values, value or 0, created=created)

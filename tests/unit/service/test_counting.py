@@ -34,7 +34,7 @@ def test_a_start_shows_what_the_ledger_says_and_a_stop_writes_the_rest(site: Sit
     async def served() -> None:
         counting = built(site).counting
         assert counting.published().values[QUERIES] == 40
-        assert counting.exporter(lambda: True)._began == 1_700_000_000
+        assert counting.exporter(lambda: True).began == 1_700_000_000
         counting.leave()
 
     asyncio.run(served())

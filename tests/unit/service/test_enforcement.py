@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from resolver.core import codes
+from resolver.feed import enforced as enforced_list
 from resolver.feed import poll
 from resolver.query.query import Tables
 from resolver.service.enforcement import Enforcement
@@ -37,7 +38,9 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     enforcement.recover()
     assert in_force.enforced()
     assert len(swapped) == 1
-    view = in_force._images["demo"].view
+    enforced = enforcement.feed["demo"].enforced
+    assert isinstance(enforced, enforced_list.InForce)
+    view = enforced.view
     assert in_force.judge_of(view)(wire("name0.test"), codes.TYPE_A) == codes.BLOCK
     work = enforcement.tasks()
     assert list(work) == ["feed", "releases", "notices", "breaker"]

@@ -1,6 +1,5 @@
 """The verbs about fetching and deciding over the control socket: what they take, and what they tell."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from resolver.feed.reasons import Reason
 from resolver.service.verbs_list import ListVerbs
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
+from tests.unit.query.parts import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,8 +53,7 @@ async def test_a_fetch_that_lasts_goes_on(world: World) -> None:
     reply = await world.fetch()
     assert isinstance(reply, requests.Failed)
     assert "goes on" in reply.said
-    await asyncio.gather(*world.verbs._polls)
-    assert world.resolver.enforced == 7
+    await until(lambda: world.resolver.enforced == 7)
 
 
 async def test_a_list_that_is_not_configured(world: World) -> None:
