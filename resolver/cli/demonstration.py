@@ -133,10 +133,10 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: P
     _wait_until_ready(service, ports.metrics_port)
     server = Endpoint("127.0.0.1", ports.dns_port)
     print(f"blocklist-resolver {__version__}: demonstration on loopback, ready in {time.monotonic() - started:.1f} s\n")
-    print(f"  {'question':<44}{'answer':<34}ok")
+    print(f"  {'question':<44}{'answer':<37}ok")
     rows = list(outcomes(server, ports))
     for question, came, good in rows:
-        print(f"  {question:<44}{came:<34}{'yes' if good else 'NO'}")
+        print(f"  {question:<44}{came:<37}{'yes' if good else 'NO'}")
     good = all(good for *_, good in rows)
     print(f"\n{'All answers are right.' if good else 'Some answers are WRONG: please report it.'}\n")
     print(
