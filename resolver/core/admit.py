@@ -13,7 +13,7 @@ Rules:
 
 import cython
 
-from .codes import ADMITTED, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
+from .codes import ADMITTED, ALL_LISTS, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
 
 if not cython.compiled:
     from .siphash import siphash128
@@ -29,7 +29,7 @@ _LIMITED = LIMITED
 _MAX_LISTS = MAX_LISTS
 _WAYS = WAYS
 _BUCKET_WORDS = BUCKET_WORDS
-_ALL_LISTS = 0xFFFF
+_ALL_LISTS = ALL_LISTS
 _TOKEN = 1000
 _MINUTE_MS = 60000
 

@@ -31,6 +31,8 @@ EXCEPTION_BELOW = 128
 SCOPE_BITS = BLOCK_SELF | BLOCK_BELOW | EXCEPT_SELF | EXCEPT_BELOW
 
 MAX_LISTS = 16
+# A scope: one bit a list slot. This one is every list.
+ALL_LISTS = (1 << MAX_LISTS) - 1
 
 # What is wrong with a query, in the order in which core.question looks.
 WELL_FORMED = 0

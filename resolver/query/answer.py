@@ -25,7 +25,7 @@ from resolver.query.block import Block
 from resolver.query.cache import NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
 from resolver.query.query import Query, Reply, Tables
-from resolver.query.recheck import ALL_LISTS, Recheck
+from resolver.query.recheck import Recheck
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 
@@ -128,7 +128,7 @@ class Answer:
     def _passes(self, query: Query, tables: Tables) -> bool:
         """Judge the name by the lists that judge the client; only an explicit PASS by complete tables goes on."""
         access = tables.access
-        query.scope = ALL_LISTS if access.scoped and _is_proof(query, tables) else scope(access, query.client)
+        query.scope = codes.ALL_LISTS if access.scoped and _is_proof(query, tables) else scope(access, query.client)
         return self._block.judge(tables.generation, query) == codes.PASS and tables.complete
 
     def _stopped(self, query: Query, tables: Tables, now: float) -> Reply:
@@ -231,7 +231,7 @@ class Answer:
             return
         reply = bytearray(outcome)
         note_reply(self._shape, len(reply))
-        judged = recheck.judge(tables.generation, reply, ALL_LISTS)
+        judged = recheck.judge(tables.generation, reply, codes.ALL_LISTS)
         message = recheck.message
         if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:
             cache.fail(digest, asked, codes.SERVFAIL, b"", now)

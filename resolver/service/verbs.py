@@ -25,6 +25,7 @@ from resolver import __version__
 from resolver.cli.screen_list import ListHealth
 from resolver.cli.screen_service import Health, Reloaded, UpstreamHealth, told
 from resolver.config.config import Config, List, warnings
+from resolver.config.values import address_octets
 from resolver.control import server
 from resolver.core.name import Name, unfold
 from resolver.count.metrics import Sample, Series
@@ -34,7 +35,6 @@ from resolver.feed.fleet_receipts import Reports as FleetReports
 from resolver.feed.poll import Feed
 from resolver.feed.release import Release
 from resolver.feed.state import Record, State
-from resolver.service.in_force import octets
 
 MAX_NAME_OCTETS = 255
 MAX_PACKET_OCTETS = 4096
@@ -145,7 +145,7 @@ class Desk:
     def _ask(self, asked: server.Request) -> server.Answer | Awaitable[server.Answer]:
         packet = _octets_of(asked.get("packet"), MAX_PACKET_OCTETS)
         try:
-            client = octets(ipaddress.ip_address(str(asked.get("as"))))
+            client = address_octets(str(ipaddress.ip_address(str(asked.get("as")))))
         except ValueError:
             return server.failed("not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
         if packet is None:

@@ -34,7 +34,7 @@ from resolver.feed.names.guard_lines import Protected, SetAside
 from resolver.feed.names.suffixes import (
     DOCUMENTATION_NAMES,
     DOCUMENTATION_TLDS,
-    SELFTEST_NAME,
+    SELFTEST,
     SPECIAL_TLDS,
     Suffixes,
     load,
@@ -237,7 +237,7 @@ class Reader:
         watched: list[tuple[int, Collection[bytes]]] = [
             (core_lines.SELF, psl.exact),
             (core_lines.SELF | core_lines.PARENT, psl.wildcard_parents),
-            (core_lines.WITHIN, (SELFTEST_NAME, *SPECIAL_TLDS)),
+            (core_lines.WITHIN, (SELFTEST, *SPECIAL_TLDS)),
         ]
         if self._demonstration:
             watched.append((core_lines.WANTED, DOCUMENTATION_TLDS))
@@ -313,7 +313,7 @@ class Reader:
             return Refusal.ADDRESS
         if tld == name:
             return Refusal.TLD
-        if _within(name, SELFTEST_NAME):
+        if _within(name, SELFTEST):
             return Refusal.SELFTEST
         if tld in SPECIAL_TLDS:
             return Refusal.RESERVED

@@ -15,10 +15,12 @@ from typing import Final, NamedTuple
 import idna
 import publicsuffixlist
 
+from resolver.core.image import SELFTEST_NAME
+
 DOCUMENTATION_TLDS: Final = frozenset({b"test", b"example", b"invalid"})
 DOCUMENTATION_NAMES: Final = (b"example.com", b"example.net", b"example.org")
 SPECIAL_TLDS: Final = frozenset({b"localhost", b"local", b"onion", b"arpa", b"alt", b"internal"})
-SELFTEST_NAME: Final = b"selftest.invalid"
+SELFTEST: Final = SELFTEST_NAME.encode()
 
 _BEGIN: Final = "// ===BEGIN ICANN DOMAINS==="
 _END: Final = "// ===END ICANN DOMAINS==="

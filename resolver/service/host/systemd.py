@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from resolver.core.image import SELFTEST_ZONE
+
 FIRST_FD: Final = 3
 PINGS_A_PERIOD: Final = 3
 
@@ -24,7 +26,7 @@ PINGS_A_PERIOD: Final = 3
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
 # RD=0, and below .invalid: refused where that address is no client, judged and answered here where it is one; never
 # forwarded.
-QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog\x08selftest\x07invalid\0" + b"\0\1\0\1"
+QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog" + SELFTEST_ZONE + b"\0\1\0\1"
 
 
 _log: Final = logging.getLogger("resolver")
