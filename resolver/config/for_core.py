@@ -58,10 +58,10 @@ def access(config: Config, buckets: Any, key: bytes) -> Access:
         ranges(config.limits.exempt),
         (*(ranges(one.clients) for one in config.lists), *nothing),
         (*(ranges(one.exempt) for one in config.lists), *nothing),
-        config.limits.queries_per_second,
-        buckets,
-        key,
-        ranges(config.listen.proxy_from),
+        rate=config.limits.queries_per_second,
+        memory=buckets,
+        key=key,
+        proxies=ranges(config.listen.proxy_from),
     )
 
 

@@ -42,7 +42,7 @@ class Access:
     limit. key: 16 octets. proxies: ranges as in allow.
     """
 
-    def __init__(self, allow, unlimited, clients, exempt, rate, memory, key, proxies=b""):
+    def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b""):
         self.allow = memoryview(allow or bytes(1))
         self.unlimited = memoryview(unlimited or bytes(1))
         self.proxies = memoryview(proxies or bytes(1))

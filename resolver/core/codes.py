@@ -13,12 +13,6 @@ ASK = 0
 PASS = 1
 BLOCK = 2
 
-# Outcomes of a packet: what the one who holds the socket does next.
-DROP = 0
-REPLY = 1
-FORWARD = 2
-ASK_PYTHON = 3
-
 # Bits of a slot of an image (u16). One slot a name; an exception's bit beats the block's of the same scope.
 BLOCK_SELF = 1
 BLOCK_BELOW = 2
@@ -65,8 +59,6 @@ TYPE_NXNAME = 128
 TYPE_TKEY = 249
 TYPE_TSIG = 250
 TYPE_IXFR = 251
-TYPE_AXFR = 252
-TYPE_MAILB = 253
 TYPE_MAILA = 254
 TYPE_ANY = 255
 CLASS_IN = 1

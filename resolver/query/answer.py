@@ -167,7 +167,8 @@ class Answer:
             return self._block.answer(tables.generation, query, self._recheck.verdict, now, respond)
         if not self._recheck.message.drop_additional:
             cache.renew(tables.generation.number, judged.for_all)
-        return respond.kept(query, cache, kept[: self._recheck.message.end], stale=found == STALE)
+        cache.trimmed(self._recheck.message)
+        return respond.kept(query, cache, stale=found == STALE)
 
     async def _ask_upstream(self, query: Query, digest: tuple[int, int], found: int) -> Reply:
         """Forward, recheck, keep, respond. The tables may have been replaced while upstream answered."""
@@ -206,7 +207,7 @@ class Answer:
         if found == STALE and recheck.message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
             return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
         self._cache.count(NOTHING)
-        return self._respond.fresh(query, reply, recheck.message)
+        return self._respond.fresh(query, recheck.message)
 
     def _without_upstream(self, query: Query, found: int, ede: int, reason: str) -> Reply:
         """Answer what upstream did not: with what is kept, where there was something, else that it failed."""
@@ -236,6 +237,6 @@ class Answer:
         if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:
             cache.fail(digest, asked, codes.SERVFAIL, b"", now)
         elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
-            cache.keep(digest, reply, message, tables.generation.number, judged.for_all, now)
+            cache.keep(digest, message, tables.generation.number, judged.for_all, now)
         elif message.rcode != codes.YXDOMAIN:  # An answer, with its DNAME (RFC 6672 2.2), and rare.
             cache.fail(digest, asked, message.rcode, message.errors[: message.errors_size], now)

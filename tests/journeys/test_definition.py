@@ -21,7 +21,7 @@ from tests.journeys.cases import definition
 from tests.journeys.cases.definition import ROWS, Ask, Row
 from tests.journeys.processes import asked, honest
 from tests.journeys.running import serve
-from tests.parity import twin
+from tests.parity import twin, wires
 from tests.unit.query import parts
 
 LISTS = (definition.ENTRIES, (definition.THIRD,))
@@ -78,7 +78,8 @@ def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.Ho
     """A provider's NAT: whoever is behind it is one client, who counts 20 times an hour."""
     tallies, nat = house.answer._block._tallies, address_octets(definition.V4)
     for number in range(10_000):
-        block.tally.count(tallies, house.counters, 0, number % 25, 7, 3, codes.TYPE_A, nat, number // 4)
+        entry = wires.verdict(twin.compiled, 0, number % 25, 7, 3)
+        block.tally.count(tallies, house.counters, entry, codes.TYPE_A, nat, number // 4)
     queries, attempts, capped, saturated = counted(house)
     assert (queries, attempts, saturated) == (10_000, 20, 0)
     assert capped > 20 * attempts
