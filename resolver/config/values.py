@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from abc import ABC
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ _SIZES: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION: Final = re.compile(r"(\d{1,9})([smhdy])\Z", re.ASCII)
 _SIZE: Final = re.compile(r"(\d{1,9})(KiB|MiB|GiB)\Z", re.ASCII)
 _DATE: Final = "%Y-%m-%dT%H:%M:%SZ"
+_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 _ENDPOINT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
 
 
@@ -118,6 +120,13 @@ def decode(kind: type, value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("expected text in quotes")
     return _DECODE[kind](value)
+
+
+def address_octets(host: str) -> bytes:
+    """Return an address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2), without its zone; OSError if it is none."""
+    if ":" not in host:
+        return _MAPPED + socket.inet_pton(socket.AF_INET, host)
+    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
 
 
 def prefixes(*texts: str) -> tuple[Prefix, ...]:

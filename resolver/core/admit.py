@@ -13,7 +13,7 @@ Rules:
 
 import cython
 
-from .codes import ADMITTED, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
+from .codes import ADMITTED, ALL_LISTS, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
 
 if not cython.compiled:
     from .siphash import siphash128
@@ -29,7 +29,7 @@ _LIMITED = LIMITED
 _MAX_LISTS = MAX_LISTS
 _WAYS = WAYS
 _BUCKET_WORDS = BUCKET_WORDS
-_ALL_LISTS = 0xFFFF
+_ALL_LISTS = ALL_LISTS
 _TOKEN = 1000
 _MINUTE_MS = 60000
 
@@ -42,7 +42,7 @@ class Access:
     limit. key: 16 octets. proxies: ranges as in allow.
     """
 
-    def __init__(self, allow, unlimited, clients, exempt, rate, memory, key, proxies=b""):
+    def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b""):
         self.allow = memoryview(allow or bytes(1))
         self.unlimited = memoryview(unlimited or bytes(1))
         self.proxies = memoryview(proxies or bytes(1))

@@ -13,12 +13,6 @@ ASK = 0
 PASS = 1
 BLOCK = 2
 
-# Outcomes of a packet: what the one who holds the socket does next.
-DROP = 0
-REPLY = 1
-FORWARD = 2
-ASK_PYTHON = 3
-
 # Bits of a slot of an image (u16). One slot a name; an exception's bit beats the block's of the same scope.
 BLOCK_SELF = 1
 BLOCK_BELOW = 2
@@ -31,6 +25,8 @@ EXCEPTION_BELOW = 128
 SCOPE_BITS = BLOCK_SELF | BLOCK_BELOW | EXCEPT_SELF | EXCEPT_BELOW
 
 MAX_LISTS = 16
+# A scope: one bit a list slot. This one is every list.
+ALL_LISTS = (1 << MAX_LISTS) - 1
 
 # What is wrong with a query, in the order in which core.question looks.
 WELL_FORMED = 0
@@ -63,8 +59,6 @@ TYPE_NXNAME = 128
 TYPE_TKEY = 249
 TYPE_TSIG = 250
 TYPE_IXFR = 251
-TYPE_AXFR = 252
-TYPE_MAILB = 253
 TYPE_MAILA = 254
 TYPE_ANY = 255
 CLASS_IN = 1

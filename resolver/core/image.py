@@ -23,6 +23,7 @@ Rules:
 import cython
 
 from .codes import SCOPE_BITS
+from .name import wire_of
 
 if not cython.compiled:
     from .siphash import siphash128
@@ -30,7 +31,8 @@ if not cython.compiled:
 MAGIC = int.from_bytes(b"BLKLST\x00\x01", "little")
 HEADER_WORDS = 24
 CHECK_WORD = 22
-SELFTEST_ZONE = b"\x08selftest\x07invalid\x00"
+SELFTEST_NAME = "selftest.invalid"
+SELFTEST_ZONE = wire_of(SELFTEST_NAME)
 
 _HEADER_WORDS = HEADER_WORDS
 _SCOPE_BITS = SCOPE_BITS

@@ -12,6 +12,7 @@ Rules:
 
 
 from .codes import LOCAL_APEX, LOCAL_EMPTY, LOCAL_MISSING, LOCALHOST, LOOPBACK, NOT_LOCAL, TYPE_DS
+from .name import wire_of
 
 _NOT_LOCAL = NOT_LOCAL
 _APEX = LOCAL_APEX
@@ -65,11 +66,6 @@ _EXISTING = (
 )
 
 
-def wire(text):
-    """Return the wire format of a name in lower-case ASCII with dots, not the root."""
-    return b"".join(bytes([len(label)]) + label.encode("ascii") for label in text.split(".")) + b"\0"
-
-
 class Zones:
     """The zones answered here but for those in `forwarded` (names as text) and what lies below those.
 
@@ -92,7 +88,7 @@ def _is_below_one_of(zone, parents):
 
 
 def _row(text, kind):
-    octets = wire(text)
+    octets = wire_of(text)
     return bytes([text.count(".") + 1, len(octets), kind]) + octets
 
 

@@ -12,10 +12,18 @@ cdef int64_t _MAX_TTL_S
 cdef int _MAX_ERRORS_OCTETS
 cdef int64_t _TOP_BIT
 
-cdef class Message:
-    cdef readonly unsigned char[::1] errors
-    cdef readonly Py_ssize_t errors_size
-    cdef readonly Py_ssize_t end
+cdef class Body:
+    cdef public const unsigned char[::1] data
+    cdef public Py_ssize_t start
+    cdef public Py_ssize_t end
+    cdef public int rcode
+    cdef public const unsigned char[::1] errors
+    cdef public Py_ssize_t errors_start
+    cdef public Py_ssize_t errors_size
+    cdef public int64_t age_s
+
+cdef class Message(Body):
+    cdef unsigned char[::1] found_errors
     cdef readonly int answers
     cdef readonly int authorities
     cdef readonly int additionals
@@ -24,7 +32,6 @@ cdef class Message:
     cdef readonly Py_ssize_t additional_start
     cdef readonly Py_ssize_t opt_start
     cdef readonly Py_ssize_t opt_end
-    cdef readonly int rcode
     cdef readonly bint truncated
     cdef readonly int64_t ttl_s
     cdef readonly int64_t negative_ttl_s

@@ -18,6 +18,7 @@ if not cython.compiled:
 
 MAX_TTL_S = 86400
 MAX_ERRORS_OCTETS = 256
+FRESH = -1
 
 _HEADER = 12
 _OPT = TYPE_OPT
@@ -27,19 +28,37 @@ _EDE_OPTION = 15
 _MAX_TTL_S = MAX_TTL_S
 _MAX_ERRORS_OCTETS = MAX_ERRORS_OCTETS
 _TOP_BIT = 0x80000000
+_NOTHING = memoryview(bytes(1))
 
 
-class Message:
-    """The shape of one reply; offsets in octets, times in seconds; reused for every reply.
+class Body:
+    """A reply of an upstream as it can be written for a client: its octets, and what belongs to it beside them.
 
-    `answered` tells whether ANSWER holds a record of the type that was asked for.
-    `errors[:errors_size]` holds the reply's extended DNS error options as they came (RFC 8914), in order.
+    data[start:end]: the reply, without OPT. rcode: all 12 bits. errors[errors_start:][:errors_size]: its options of
+    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not.
     """
 
     def __init__(self):
-        self.errors = memoryview(bytearray(MAX_ERRORS_OCTETS))
-        self.errors_size = 0
+        self.data = _NOTHING
+        self.start = 0
         self.end = 0
+        self.rcode = 0
+        self.errors = _NOTHING
+        self.errors_start = 0
+        self.errors_size = 0
+        self.age_s = FRESH
+
+
+class Message(Body):
+    """A reply as it was read; offsets in octets, times in seconds; reused for every reply.
+
+    `answered` is whether ANSWER holds a record of the type that was asked for.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.found_errors = memoryview(bytearray(MAX_ERRORS_OCTETS))
+        self.errors = self.found_errors
         self.answers = 0
         self.authorities = 0
         self.additionals = 0
@@ -48,7 +67,6 @@ class Message:
         self.additional_start = 0
         self.opt_start = 0
         self.opt_end = 0
-        self.rcode = 0
         self.truncated = 0
         self.ttl_s = 0
         self.negative_ttl_s = -1
@@ -60,6 +78,7 @@ class Message:
 
 def read(data, end, message):
     """Read the reply data[:end] into `message`; return 1, or 0 where it does not parse to its end."""
+    message.data = data
     message.end = end
     message.errors_size = 0
     message.opt_start = 0
@@ -151,7 +170,7 @@ def _keep_errors(data, at, size, message):
         if data[at] == 0 and data[at + 1] == _EDE_OPTION and message.errors_size + length <= _MAX_ERRORS_OCTETS:
             i = 0
             while i < length:
-                message.errors[message.errors_size + i] = data[at + i]
+                message.found_errors[message.errors_size + i] = data[at + i]
                 i += 1
             message.errors_size = message.errors_size + length
         at += length

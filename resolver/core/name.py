@@ -40,6 +40,11 @@ class Name:
         return bytes(self.octets[: self.length])
 
 
+def wire_of(text):
+    """Return the wire format of a name in lower-case ASCII with dots, not the root."""
+    return b"".join(bytes([len(label)]) + label.encode("ascii") for label in text.split(".")) + b"\0"
+
+
 def skip(data, at, end):
     """Return the offset after the name at `at` in data[:end] without following pointers; 0 if malformed."""
     while at < end:

@@ -23,9 +23,9 @@ cdef int _DNAME
 cdef int _SVCB
 cdef int _HTTPS
 cdef int _MAX_JUDGED_NAMES
-cdef int _EVERY_OWNER
-cdef int _LEADING_OWNERS
-cdef int _OWNERS_ALONE
+cdef int _ANSWER
+cdef int _AUTHORITY
+cdef int _ADDITIONAL
 
 cdef class Member:
     cdef readonly const uint64_t[::1] words
@@ -49,11 +49,11 @@ cdef class Generation:
 
 cdef class Verdict:
     cdef readonly int verdict
-    cdef readonly int slot
+    cdef public int slot
     cdef readonly int depth
-    cdef readonly int bits
-    cdef readonly uint64_t low
-    cdef readonly uint64_t high
+    cdef public int bits
+    cdef public uint64_t low
+    cdef public uint64_t high
     cdef readonly bint released
     cdef public long errors
 
@@ -62,7 +62,7 @@ cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdi
 
 @cython.locals(result=int, failed=int)
 cpdef int judge(
-    Generation generation, const unsigned char[::1] data, Message message, uint32_t scope, Name name, Verdict verdict
+    Generation generation, Message message, uint32_t scope, Name name, Verdict verdict
 ) noexcept nogil
 
 @cython.locals(length=Py_ssize_t)
@@ -86,23 +86,20 @@ cdef int _ask_list(Member member, Name name, Verdict verdict) except -1 nogil
 @cython.locals(own=bint)
 cdef int _say(int bits, int depth, Name name) except -1 nogil
 
-@cython.locals(at=Py_ssize_t, count=int, result=int)
-cdef int _judge(
-    Generation generation, const unsigned char[::1] data, Message message, uint32_t scope, Name name, Verdict verdict
-) except -1 nogil
+@cython.locals(result=int)
+cdef int _judge(Generation generation, Message message, uint32_t scope, Name name, Verdict verdict) except -1 nogil
 
 @cython.locals(
-    last_pointer=int, pointer=int, kind=int, size=int, result=int, owner=Py_ssize_t, start=Py_ssize_t,
+    at=Py_ssize_t, count=int, last_pointer=int, pointer=int, kind=int, size=int, result=int, owner=Py_ssize_t,
+    start=Py_ssize_t,
 )
-cdef int _judge_records(
-    Generation generation, const unsigned char[::1] data, Message message, Py_ssize_t at, int count, int which,
-    uint32_t scope, Name name, Verdict verdict,
+cdef int _judge_section(
+    Generation generation, Message message, int section, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
 
 @cython.locals(after=Py_ssize_t)
 cdef int _judge_name(
-    Generation generation, const unsigned char[::1] data, Message message, Py_ssize_t start, Py_ssize_t end,
-    uint32_t scope, Name name, Verdict verdict,
+    Generation generation, Message message, Py_ssize_t start, Py_ssize_t end, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
 
 cdef int _pointer(const unsigned char[::1] data, Py_ssize_t at) except -1 nogil

@@ -57,10 +57,9 @@ _DNAME = TYPE_DNAME
 _SVCB = TYPE_SVCB
 _HTTPS = TYPE_HTTPS
 _MAX_JUDGED_NAMES = MAX_JUDGED_NAMES
-# What of a section is judged.
-_EVERY_OWNER = 0
-_LEADING_OWNERS = 1
-_OWNERS_ALONE = 2
+_ANSWER = 0
+_AUTHORITY = 1
+_ADDITIONAL = 2
 
 
 class Member:
@@ -127,7 +126,7 @@ def decide(generation, name, scope, verdict):
         return result  # noqa: B012 - an error asks
 
 
-def judge(generation, data, message, scope, name, verdict):
+def judge(generation, message, scope, name, verdict):
     """Judge a whole reply that core.message has read; return ASK, PASS or BLOCK; may set message.drop_additional.
 
     ASK for a reply whose names cannot be read, which is the sender's fault; an error of ours is counted besides.
@@ -135,7 +134,7 @@ def judge(generation, data, message, scope, name, verdict):
     result = _ASK
     failed = 1
     try:
-        result = _judge(generation, data, message, scope, name, verdict)
+        result = _judge(generation, message, scope, name, verdict)
         failed = 0
     finally:
         verdict.errors += failed
@@ -231,43 +230,50 @@ def _say(bits, depth, name):
     return 0
 
 
-def _judge(generation, data, message, scope, name, verdict):
+def _judge(generation, message, scope, name, verdict):
     message.judged = 0
     message.drop_additional = 0
-    at = message.answer_start
-    result = _judge_records(generation, data, message, at, message.answers, _EVERY_OWNER, scope, name, verdict)
+    result = _judge_section(generation, message, _ANSWER, scope, name, verdict)
     if result == _PASS:
-        at = message.authority_start
-        count = message.authorities
-        result = _judge_records(generation, data, message, at, count, _LEADING_OWNERS, scope, name, verdict)
+        result = _judge_section(generation, message, _AUTHORITY, scope, name, verdict)
     if result != _PASS:
         return result
-    at = message.additional_start
-    result = _judge_records(generation, data, message, at, message.additionals, _OWNERS_ALONE, scope, name, verdict)
+    result = _judge_section(generation, message, _ADDITIONAL, scope, name, verdict)
     if result == _BLOCK:
         message.drop_additional = 1
         return _PASS
     return result
 
 
-def _judge_records(generation, data, message, at, count, which, scope, name, verdict):
-    """Judge the records of one section by what `which` says; return the first verdict that is not PASS, else PASS."""
+def _judge_section(generation, message, section, scope, name, verdict):
+    """Judge what counts of one section's records; return the first verdict that is not PASS, else PASS.
+
+    ANSWER: every owner and target. AUTHORITY: owner and target of what leads to an address. ADDITIONAL: owners alone.
+    """
+    at = message.answer_start
+    count = message.answers
+    if section == _AUTHORITY:
+        at = message.authority_start
+        count = message.authorities
+    elif section == _ADDITIONAL:
+        at = message.additional_start
+        count = message.additionals
     last_pointer = 0
     while count > 0:
         owner = at
-        at = skip(data, at, message.end)
-        kind = data[at] << 8 | data[at + 1]
-        size = data[at + 8] << 8 | data[at + 9]
+        at = skip(message.data, at, message.end)
+        kind = message.data[at] << 8 | message.data[at + 1]
+        size = message.data[at + 8] << 8 | message.data[at + 9]
         at += 10
-        pointer = _pointer(data, owner)
-        if (which != _LEADING_OWNERS or _leads(kind)) and (pointer == 0 or pointer != last_pointer):
-            result = _judge_name(generation, data, message, owner, message.end, scope, name, verdict)
+        pointer = _pointer(message.data, owner)
+        if (section != _AUTHORITY or _leads(kind)) and (pointer == 0 or pointer != last_pointer):
+            result = _judge_name(generation, message, owner, message.end, scope, name, verdict)
             if result != _PASS:
                 return result
             last_pointer = pointer
-        if which != _OWNERS_ALONE and _has_target(kind):
+        if section != _ADDITIONAL and _has_target(kind):
             start = at + 2 if kind == _SVCB or kind == _HTTPS else at
-            result = _judge_name(generation, data, message, start, at + size, scope, name, verdict)
+            result = _judge_name(generation, message, start, at + size, scope, name, verdict)
             if result != _PASS:
                 return result
         at += size
@@ -275,12 +281,12 @@ def _judge_records(generation, data, message, at, count, which, scope, name, ver
     return _PASS
 
 
-def _judge_name(generation, data, message, start, end, scope, name, verdict):
-    """Judge the name at `start`, whose own octets end before `end`; ASK where it is malformed or one too many."""
+def _judge_name(generation, message, start, end, scope, name, verdict):
+    """Judge the name at `start`, whose own octets end before `end`; ASK if it is malformed or one too many."""
     message.judged = message.judged + 1
     if message.judged > _MAX_JUDGED_NAMES:
         return _ASK
-    after = unfold(data, start, end, name)
+    after = unfold(message.data, start, end, name)
     if after == 0 or after > end:
         return _ASK
     return _decide(generation, name, scope, verdict)

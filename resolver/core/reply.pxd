@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport int64_t
 
-from .message cimport age
+from .message cimport Body, age
 from .question cimport Question
 
 cdef int _MAX_UDP_OCTETS
@@ -25,6 +25,7 @@ cdef int _NS
 cdef int _PTR
 cdef int _SOA
 cdef int _KEEPALIVE_OCTETS
+cdef int64_t _MAX_TTL_S
 cdef const unsigned char[::1] _NOTHING
 cdef const unsigned char[::1] _HINFO_RECORD
 cdef const unsigned char[::1] _LOCAL_A
@@ -86,16 +87,14 @@ cdef int _point(unsigned char[::1] out, Py_ssize_t at, int target) except -1 nog
 
 @cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t relay(
-    unsigned char[::1] out, const unsigned char[::1] packet, Question question, const unsigned char[::1] body,
-    Py_ssize_t start, Py_ssize_t end, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size,
-    int64_t seconds, int64_t floor, int64_t ceiling, int ede, Py_ssize_t limit,
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Body body, int64_t ttl_s, int ede,
+    Py_ssize_t limit,
 ) noexcept nogil
 
-@cython.locals(size=Py_ssize_t, at=Py_ssize_t, spare=Py_ssize_t)
+@cython.locals(size=Py_ssize_t, at=Py_ssize_t, spare=Py_ssize_t, age_s=int64_t)
 cdef Py_ssize_t _relay(
-    unsigned char[::1] out, const unsigned char[::1] packet, Question question, const unsigned char[::1] body,
-    Py_ssize_t start, Py_ssize_t end, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size,
-    int64_t seconds, int64_t floor, int64_t ceiling, int ede, Py_ssize_t limit,
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Body body, int64_t ttl_s, int ede,
+    Py_ssize_t limit,
 ) except -1 nogil
 
 cdef Py_ssize_t _begin(
@@ -104,12 +103,7 @@ cdef Py_ssize_t _begin(
 
 cdef Py_ssize_t _append(unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data) except -1 nogil
 
-cdef Py_ssize_t _copy(
-    unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data, Py_ssize_t size
-) except -1 nogil
-
-@cython.locals(options=Py_ssize_t, records=int)
+@cython.locals(errors_size=Py_ssize_t, options=Py_ssize_t, records=int)
 cdef Py_ssize_t _finish(
-    unsigned char[::1] out, Py_ssize_t at, Question question, int rcode, int ede,
-    const unsigned char[::1] errors, Py_ssize_t errors_size, Py_ssize_t limit,
+    unsigned char[::1] out, Py_ssize_t at, Question question, int rcode, int ede, Body body, Py_ssize_t limit
 ) except -1 nogil

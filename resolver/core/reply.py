@@ -43,6 +43,7 @@ from .codes import (
     TYPE_PTR,
     TYPE_SOA,
 )
+from .message import MAX_TTL_S
 
 if not cython.compiled:
     from .message import age
@@ -50,13 +51,13 @@ if not cython.compiled:
 BLOCKED_TTL_S = 60
 MAX_UDP_OCTETS = 1232
 MAX_ADDRESSES = 8
+KEEP_TTL = -1
 
 _MAX_UDP_OCTETS = MAX_UDP_OCTETS
 _HEADER = 12
 _A = TYPE_A
 _AAAA = TYPE_AAAA
 _IN = CLASS_IN
-_PAGE = ANSWER_PAGE
 _NXDOMAIN_ANSWER = ANSWER_NXDOMAIN
 _NXDOMAIN = NXDOMAIN
 _SERVFAIL = SERVFAIL
@@ -73,6 +74,7 @@ _NS = TYPE_NS
 _PTR = TYPE_PTR
 _SOA = TYPE_SOA
 _KEEPALIVE_OCTETS = 6
+_MAX_TTL_S = MAX_TTL_S
 _LOCAL_TTL_S = 10800
 _NOTHING = memoryview(bytes(6))
 
@@ -157,7 +159,7 @@ def blocked(out, packet, question, replies, bits, limit):
         out[9] = 1
         if replies.answer == _NXDOMAIN_ANSWER and bits & _BLOCK_BELOW and not bits & _EXCEPTION_BELOW:
             out[3] = out[3] | _NXDOMAIN
-    return _finish(out, at, question, out[3] & 15, replies.ede, replies.soa, 0, limit)
+    return _finish(out, at, question, out[3] & 15, replies.ede, None, limit)
 
 
 def empty(out, packet, question, rcode, ede, truncated, limit):
@@ -173,7 +175,7 @@ def _empty(out, packet, question, rcode, ede, truncated, limit):
     at = _begin(out, packet, question, rcode & 15)
     if truncated:
         out[2] = out[2] | 2
-    return _finish(out, at, question, rcode, ede, packet, 0, limit)
+    return _finish(out, at, question, rcode, ede, None, limit)
 
 
 def hinfo(out, packet, question, limit):
@@ -188,7 +190,7 @@ def hinfo(out, packet, question, limit):
 def _hinfo(out, packet, question, limit):
     at = _append(out, _begin(out, packet, question, 0), _HINFO_RECORD)
     out[7] = 1
-    return _finish(out, at, question, _NOERROR, _EDE_NONE, packet, 0, limit)
+    return _finish(out, at, question, _NOERROR, _EDE_NONE, None, limit)
 
 
 def local(out, packet, question, found, limit):
@@ -223,7 +225,7 @@ def _local(out, packet, question, found, limit):
         if apex or (qtype != _SOA and (qtype != _ANY or kind != _APEX)):
             out[7] = 0
             out[9] = 1
-    return _finish(out, at, question, out[3] & 15, _EDE_NONE, packet, 0, limit)
+    return _finish(out, at, question, out[3] & 15, _EDE_NONE, None, limit)
 
 
 def _point(out, at, target):
@@ -233,47 +235,49 @@ def _point(out, at, target):
     return 0
 
 
-def relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, floor, ceiling, ede, limit):
-    """Write an upstream's trimmed reply body[start:end] as the answer to this query.
+def relay(out, packet, question, body, ttl_s, ede, limit):
+    """Write an upstream's reply (core.message.Body) as the answer to this query.
 
-    seconds: how long it was kept, -1 for one fresh from upstream; floor, ceiling: the TTLs sent lie between them;
-    errors: the upstream's extended error options; ede: one of our own besides, or EDE_NONE.
+    ttl_s: the TTL of every record, or KEEP_TTL for what is left of its own, a day at most. ede: one extended error of
+    our own, before the upstream's, or EDE_NONE.
     """
     length = 0
     try:
-        length = _relay(
-            out, packet, question, body, start, end, rcode, errors, errors_size, seconds, floor, ceiling, ede, limit
-        )
+        length = _relay(out, packet, question, body, ttl_s, ede, limit)
     finally:
         return length  # noqa: B012 - an error writes nothing
 
 
-def _relay(out, packet, question, body, start, end, rcode, errors, errors_size, seconds, floor, ceiling, ede, limit):
-    if rcode > 15 and not question.has_opt:
+def _relay(out, packet, question, body, ttl_s, ede, limit):
+    if body.rcode > 15 and not question.has_opt:
         return _empty(out, packet, question, _SERVFAIL, _EDE_NONE, 0, limit)
-    size = end - start
+    size = body.end - body.start
     if size < question.end:
         # An error without the question: it came back so (see core.question.matches), or no upstream answered at all.
-        at = _begin(out, packet, question, rcode & 15)
-        return _finish(out, at, question, rcode, ede, errors, errors_size, limit)
+        at = _begin(out, packet, question, body.rcode & 15)
+        return _finish(out, at, question, body.rcode, ede, body, limit)
+    spare = 0
     if question.has_opt:
-        spare = 11 + errors_size + (6 if ede >= 0 else 0) + (_KEEPALIVE_OCTETS if question.keepalive_ds >= 0 else 0)
-    else:
-        spare = 0
+        spare = 11 + body.errors_size
+        spare += (6 if ede >= 0 else 0) + (_KEEPALIVE_OCTETS if question.keepalive_ds >= 0 else 0)
     if size + spare > limit:
-        at = _begin(out, packet, question, rcode & 15)
+        at = _begin(out, packet, question, body.rcode & 15)
         out[2] = out[2] | 2
-        return _finish(out, at, question, rcode, ede, errors, 0, limit)
-    out[:size] = body[start:end]
-    _begin(out, packet, question, rcode & 15)
-    out[6:_HEADER] = body[start + 6 : start + _HEADER]
+        return _finish(out, at, question, body.rcode, ede, None, limit)
+    out[:size] = body.data[body.start : body.end]
+    _begin(out, packet, question, body.rcode & 15)
+    out[6:_HEADER] = body.data[body.start + 6 : body.start + _HEADER]
     if packet[3] & 0x20 or question.dnssec_ok:
-        out[3] = out[3] | (body[start + 3] & 0x20)
-    if seconds < 0:
-        out[2] = out[2] | (body[start + 2] & 6)
-        seconds = 0
-    age(out, size, seconds, floor, ceiling)
-    return _finish(out, size, question, rcode, ede, errors, errors_size, limit)
+        out[3] = out[3] | (body.data[body.start + 3] & 0x20)
+    age_s = body.age_s
+    if age_s < 0:
+        out[2] = out[2] | (body.data[body.start + 2] & 6)
+        age_s = 0
+    if ttl_s < 0:
+        age(out, size, age_s, 0, _MAX_TTL_S)
+    else:
+        age(out, size, age_s, ttl_s, ttl_s)
+    return _finish(out, size, question, body.rcode, ede, body, limit)
 
 
 def _begin(out, packet, question, rcode):
@@ -293,17 +297,18 @@ def _begin(out, packet, question, rcode):
 
 def _append(out, at, data):
     """Copy all of `data` to out[at:]; return the offset after it."""
-    return _copy(out, at, data, data.shape[0])
+    out[at : at + data.shape[0]] = data
+    return at + data.shape[0]
 
 
-def _copy(out, at, data, size):
-    """Copy data[:size] to out[at:]; return the offset after it."""
-    out[at : at + size] = data[:size]
-    return at + size
+def _finish(out, at, question, rcode, ede, body, limit):
+    """Append OPT if the query had one, with the errors of `body` (None: of no upstream); return the reply's length.
 
-
-def _finish(out, at, question, rcode, ede, errors, errors_size, limit):
-    """Append OPT where the query had one; cut to the question with TC=1 what is above the limit."""
+    What is above the limit is cut to the question, with TC=1.
+    """
+    errors_size = 0
+    if body is not None:
+        errors_size = body.errors_size
     options = errors_size
     if ede >= 0:
         options = options + 6
@@ -341,7 +346,8 @@ def _finish(out, at, question, rcode, ede, errors, errors_size, limit):
         out[at + 5] = ede & 255
         at += 6
     if options and errors_size:
-        at = _copy(out, at, errors, errors_size)
+        out[at : at + errors_size] = body.errors[body.errors_start : body.errors_start + errors_size]
+        at += errors_size
     if options and question.keepalive_ds >= 0:
         out[at] = 0
         out[at + 1] = 11

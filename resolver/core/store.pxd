@@ -1,6 +1,7 @@
 import cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
+from .message cimport Body, Message
 from .question cimport Question
 from .siphash cimport siphash128
 
@@ -31,16 +32,10 @@ cdef class Store:
     cdef readonly unsigned char[::1] text
     cdef readonly uint64_t[::1] digest
 
-cdef class Kept:
-    cdef readonly Py_ssize_t start
-    cdef readonly Py_ssize_t end
-    cdef readonly Py_ssize_t errors_start
-    cdef readonly Py_ssize_t errors_size
-    cdef readonly uint64_t age_s
-    cdef readonly uint64_t ttl_s
-    cdef readonly uint64_t generation
-    cdef readonly int rcode
-    cdef readonly int kind
+cdef class Kept(Body):
+    cdef public int64_t ttl_s
+    cdef public uint64_t generation
+    cdef public int kind
     cdef readonly bint quiet
     cdef readonly bint hot
     cdef readonly Py_ssize_t record
@@ -54,17 +49,17 @@ cpdef int find(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept ke
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, result=int)
 cpdef int peek(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
 
-@cython.locals(total=uint64_t, at=Py_ssize_t, position=uint64_t)
-cpdef int keep(
-    Store store, uint64_t low, uint64_t high, uint64_t now_s, uint64_t ttl_s, uint64_t generation, int rcode, int kind,
-    const unsigned char[::1] body, Py_ssize_t end, const unsigned char[::1] errors, Py_ssize_t errors_size,
+cpdef int set_answer(Kept kept, Message message, int64_t ttl_s, uint64_t generation, int kind) except -1 nogil
+
+cpdef int set_failure(
+    Kept kept, const unsigned char[::1] data, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size
 ) except -1 nogil
 
+@cython.locals(size=Py_ssize_t, total=uint64_t, at=Py_ssize_t, position=uint64_t)
+cpdef int keep(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
+
 @cython.locals(failures=int, slot=Py_ssize_t, at=Py_ssize_t, kept_at=uint64_t, ttl_s=uint64_t)
-cpdef int fail(
-    Store store, uint64_t low, uint64_t high, uint64_t now_s, uint64_t generation, int rcode,
-    const unsigned char[::1] body, Py_ssize_t end, const unsigned char[::1] errors, Py_ssize_t errors_size,
-) except -1 nogil
+cpdef int fail(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
 
 cdef uint64_t _failure_s(int failures) except? 0xFFFFFFFFFFFFFFFE nogil
 

@@ -21,6 +21,8 @@ A record, in octets: 0 all its octets (4; zero: the ring is unused from here to 
 
 import cython
 
+from .message import Body
+
 if not cython.compiled:
     from .siphash import siphash128
 
@@ -83,21 +85,17 @@ class Store:
         self.digest = memoryview(bytearray(16)).cast("Q")
 
 
-class Kept:
-    """A kept answer: where its reply lies in store.ring, and what is known of it. Times in seconds.
+class Kept(Body):
+    """An answer that is kept, or that is to be: what its record says. Times in seconds.
 
-    quiet: no upstream need be asked for it now; hot: asked for so often that it is worth to be fetched anew.
+    quiet: no upstream need be asked for it now. hot: asked for so often that it is worth a prefetch. record: where in
+    store.ring the record found last begins.
     """
 
     def __init__(self):
-        self.start = 0
-        self.end = 0
-        self.errors_start = 0
-        self.errors_size = 0
-        self.age_s = 0
+        super().__init__()
         self.ttl_s = 0
         self.generation = 0
-        self.rcode = 0
         self.kind = 0
         self.quiet = 0
         self.hot = 0
@@ -148,9 +146,39 @@ def peek(store, low, high, now_s, kept):
     return result
 
 
-def keep(store, low, high, now_s, ttl_s, generation, rcode, kind, body, end, errors, errors_size):
-    """Keep the trimmed reply body[:end] for ttl_s; return 1, or 0 where it is too large for the ring."""
-    total = (_RECORD_HEADER + errors_size + end + 7) // 8 * 8
+def set_answer(kept, message, ttl_s, generation, kind):
+    """Let `kept` describe the record of a reply that was read, judged and trimmed. Returns 0."""
+    kept.data = message.data
+    kept.start = message.start
+    kept.end = message.end
+    kept.rcode = message.rcode
+    kept.errors = message.errors
+    kept.errors_start = message.errors_start
+    kept.errors_size = message.errors_size
+    kept.ttl_s = ttl_s
+    kept.generation = generation
+    kept.kind = kind
+    return 0
+
+
+def set_failure(kept, data, rcode, errors, errors_size):
+    """Let `kept` describe the record of a failure: data is a header and the question. Returns 0."""
+    kept.data = data
+    kept.start = 0
+    kept.end = data.shape[0]
+    kept.rcode = rcode
+    kept.errors = errors
+    kept.errors_start = 0
+    kept.errors_size = errors_size
+    kept.generation = 0
+    kept.kind = _FAILURE
+    return 0
+
+
+def keep(store, low, high, now_s, kept):
+    """Write the record that `kept` describes; return 1, or 0 if it is too large for the ring."""
+    size = kept.end - kept.start
+    total = (_RECORD_HEADER + kept.errors_size + size + 7) // 8 * 8
     if total > store.largest:
         return 0
     _make_room(store, total, now_s)
@@ -158,25 +186,28 @@ def keep(store, low, high, now_s, ttl_s, generation, rcode, kind, body, end, err
     position = store.head - total
     store.ring[at : at + _RECORD_HEADER] = _BLANK
     _put(store.ring, at, total, 4)
-    _put(store.ring, at + 4, end, 4)
+    _put(store.ring, at + 4, size, 4)
     _put(store.ring, at + 8, low, 8)
     _put(store.ring, at + 16, high, 8)
     _put(store.ring, at + 24, now_s, 8)
-    _put(store.ring, at + 32, ttl_s, 4)
-    _put(store.ring, at + 36, rcode, 2)
-    store.ring[at + 38] = kind
-    _put(store.ring, at + 48, generation, 8)
-    _put(store.ring, at + 56, errors_size, 2)
+    _put(store.ring, at + 32, kept.ttl_s, 4)
+    _put(store.ring, at + 36, kept.rcode, 2)
+    store.ring[at + 38] = kept.kind
+    _put(store.ring, at + 48, kept.generation, 8)
+    _put(store.ring, at + 56, kept.errors_size, 2)
     at += _RECORD_HEADER
-    store.ring[at : at + errors_size] = errors[:errors_size]
-    at += errors_size
-    store.ring[at : at + end] = body[:end]
+    store.ring[at : at + kept.errors_size] = kept.errors[kept.errors_start : kept.errors_start + kept.errors_size]
+    at += kept.errors_size
+    store.ring[at : at + size] = kept.data[kept.start : kept.end]
     _enter(store, low, high, position)
     return 1
 
 
-def fail(store, low, high, now_s, generation, rcode, body, end, errors, errors_size):
-    """Keep the failure body[:end] in place of no answer, or let what may be given stale be left in quiet. Returns 1."""
+def fail(store, low, high, now_s, kept):
+    """Write the failure that `kept` describes, unless an answer may still be given stale: that is then left in quiet.
+
+    Sets kept.ttl_s. Returns 1.
+    """
     failures = 0
     slot = _slot_of(store, low, high)
     if slot >= 0:
@@ -190,9 +221,8 @@ def fail(store, low, high, now_s, generation, rcode, body, end, errors, errors_s
             return 1
         if now_s >= kept_at + ttl_s + _MAX_FAILURE_S:
             failures = 0
-    keep(
-        store, low, high, now_s, _failure_s(failures), generation, rcode, _FAILURE, body, end, errors, errors_size
-    )
+    kept.ttl_s = _failure_s(failures)
+    keep(store, low, high, now_s, kept)
     slot = _slot_of(store, low, high)
     if slot >= 0:
         store.ring[store.index[slot + 1] % store.size + 58] = min(failures + 1, 8)
@@ -237,6 +267,8 @@ def drop(store, kept):
 
 def _read(store, at, now_s, kept):
     kept_at = _get(store.ring, at + 24, 8)
+    kept.data = store.ring
+    kept.errors = store.ring
     kept.record = at
     kept.age_s = now_s - kept_at if now_s > kept_at else 0
     kept.ttl_s = _get(store.ring, at + 32, 4)

@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from .admit cimport is_mapped
+from .policy cimport Verdict
 from .siphash cimport siphash128
 
 cdef uint64_t _WINDOW_S
@@ -39,14 +40,12 @@ cdef class Tally:
 
 @cython.locals(result=int)
 cpdef int count(
-    Tally tally, uint64_t[::1] counters, int slot, uint64_t low, uint64_t high, int bits, int qtype,
-    const unsigned char[::1] client, uint64_t now_s,
+    Tally tally, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client, uint64_t now_s
 ) noexcept nogil
 
 @cython.locals(base=Py_ssize_t, tag=uint64_t, opened=int, person=int)
 cdef int _count(
-    Tally tally, uint64_t[::1] counters, int slot, uint64_t low, uint64_t high, int bits, int qtype,
-    const unsigned char[::1] client, uint64_t now_s,
+    Tally tally, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client, uint64_t now_s
 ) except -1 nogil
 
 @cython.locals(at=uint64_t)

@@ -96,33 +96,33 @@ def turn(tally, key):
     return 0
 
 
-def count(tally, counters, slot, low, high, bits, qtype, client, now_s):
-    """Count one blocked query of list `slot` in the table `counters` (core.codes).
+def count(tally, counters, verdict, qtype, client, now_s):
+    """Count one blocked query in the table `counters` (core.codes); return 1, or 0 if it could not be counted.
 
-    low, high, bits: the entry's digest and slot bits; client: 16 octets; now_s: seconds of a monotonic clock.
-    Returns 1, or 0 where it could not count.
+    verdict: which list and entry blocked it; client: 16 octets; now_s: seconds of a monotonic clock.
     """
     result = 0
     try:
-        result = _count(tally, counters, slot, low, high, bits, qtype, client, now_s)
+        result = _count(tally, counters, verdict, qtype, client, now_s)
     finally:
         return result  # noqa: B012 - an error counts nothing and stops no answer
 
 
-def _count(tally, counters, slot, low, high, bits, qtype, client, now_s):
-    if bits & _SELFTEST:
+def _count(tally, counters, verdict, qtype, client, now_s):
+    if verdict.bits & _SELFTEST:
         return 1
-    base = _START + slot * _STRIDE
+    base = _START + verdict.slot * _STRIDE
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
-    if bits & _NEW:
-        tag = _tag(tally, client, 16 if is_mapped(client) else 7, slot, 0, 0, 1)
+    if verdict.bits & _NEW:
+        tag = _tag(tally, client, 16 if is_mapped(client) else 7, verdict.slot, 0, 0, 1)
         # The slot holds the start of its minute: it is free again when that is over.
         if _opens(tally.prefixes, tally.sets, tag, now_s - now_s % _WINDOW_S, now_s) == 1:
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
     if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
         return 1
     person = 16 if is_mapped(client) else 8
-    opened = _opens(tally.attempts, tally.sets, _tag(tally, client, person, slot, low, high, 2), now_s, now_s)
+    tag = _tag(tally, client, person, verdict.slot, verdict.low, verdict.high, 2)
+    opened = _opens(tally.attempts, tally.sets, tag, now_s, now_s)
     if opened == 1:
         return _count_client(tally, counters, base, _tag(tally, client, person, 0, 0, 0, 3))
     if opened == 2:

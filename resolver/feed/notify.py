@@ -12,7 +12,6 @@ Rules:
 """
 
 import asyncio
-import ipaddress
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ import dns.name
 import dns.opcode
 
 from resolver.config.config import List
+from resolver.config.values import address_octets
 from resolver.feed import lookup, tsig
 from resolver.feed.lookup import zone_of
 
@@ -39,12 +39,6 @@ _HEADER_OCTETS: Final = 12
 _SOA_IN: Final = b"\0\x06\0\x01"
 _ANSWER: Final = b"\xa4\0\0\x01\0\0\0\0\0\0"
 """QR, NOTIFY, AA; one question."""
-
-
-def _octets(address: str) -> bytes:
-    """Return an address in 16 octets; IPv4 as IPv4-mapped (RFC 4291 section 2.5.5.2)."""
-    packed = ipaddress.ip_address(address).packed
-    return packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed
 
 
 @dataclass(slots=True)
@@ -73,7 +67,7 @@ class Notices:
             zone = zone_of(one.source.url) if one.source.kind == "zone" else None
             if zone is not None:
                 host = urlsplit(one.source.url).hostname or ""
-                found = frozenset((_octets(host),)) if lookup.is_address(host) else frozenset()
+                found = frozenset((address_octets(host),)) if lookup.is_address(host) else frozenset()
                 self._watched.append(_Watched(one.id, zone, host, one.source.root, found))
 
     async def run(self) -> None:
@@ -83,7 +77,7 @@ class Notices:
             for one in named:
                 found = await asyncio.to_thread(lookup.addresses, one.host, self._resolvers, _LOOK_UP_SECONDS)
                 if found:
-                    one.primaries = frozenset(map(_octets, found))
+                    one.primaries = frozenset(map(address_octets, found))
             await asyncio.sleep(LOOK_UP_S)
         await asyncio.Event().wait()
 

@@ -8,7 +8,9 @@ Rules:
 
 from typing import Final
 
+from resolver.core import image
+
 DOCUMENTATION_TLDS: Final = frozenset({b"test", b"example", b"invalid"})
 DOCUMENTATION_NAMES: Final = (b"example.com", b"example.net", b"example.org")
 SPECIAL_TLDS: Final = frozenset({b"localhost", b"local", b"onion", b"arpa", b"alt", b"internal"})
-SELFTEST_NAME: Final = b"selftest.invalid"
+SELFTEST_NAME: Final = image.SELFTEST_NAME.encode()

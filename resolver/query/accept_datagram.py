@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, address_octets
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
@@ -21,15 +21,6 @@ from resolver.query.transport import Transport
 
 BATCH = 64
 LARGEST = 65535
-
-MAPPED = b"\0" * 10 + b"\xff\xff"
-
-
-def client_octets(host: str) -> bytes:
-    """Return an address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2)."""
-    if ":" not in host:
-        return MAPPED + socket.inet_pton(socket.AF_INET, host)
-    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
 
 
 class Datagrams:
@@ -92,7 +83,7 @@ class Datagrams:
             if peer[1] == 0:
                 self._dropped("port_zero")
                 continue
-            client = client_octets(peer[0])
+            client = address_octets(peer[0])
             if trusted is not None and trusted(client):
                 size = read(packet, len(packet), self._proxied)
                 if size <= 0:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final, Protocol
 
-from resolver.query.accept_datagram import MAPPED
+from resolver.core.admit import is_mapped
 
 PATIENCE_S: Final = 1.0
 HURRY: Final = 4
@@ -89,7 +89,7 @@ class Places:
         bounds = self.bounds
         if bounds.exempt(client):
             return True
-        prefix = client if client.startswith(MAPPED) else client[:7]
+        prefix = client if is_mapped(client) else client[:7]
         count = self._of_prefix.get(prefix, 0)
         if count >= bounds.per_client:
             return False

@@ -20,11 +20,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, address_octets
 from resolver.core.proxy import Proxied
 from resolver.query import accept_sockets
 from resolver.query.accept_connection import Connection
-from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_limits import Bounds, Places
 from resolver.query.query import Answering
 from resolver.query.transport import IDLE_S
@@ -195,7 +194,7 @@ class Streams:
                     self._pause(listening)
                     return
                 continue  # what became of this connection before it was taken; the next is another
-            self._begin(one, client_octets(peer[0]))
+            self._begin(one, address_octets(peer[0]))
 
     def _begin(self, one: socket.socket, client: bytes) -> None:
         """Serve a connection, or refuse it where there is no place for it."""

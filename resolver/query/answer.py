@@ -25,7 +25,7 @@ from resolver.query.block import Block
 from resolver.query.cache import NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
 from resolver.query.query import Query, Reply, Tables
-from resolver.query.recheck import ALL_LISTS, Recheck
+from resolver.query.recheck import Recheck
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 
@@ -128,7 +128,7 @@ class Answer:
     def _passes(self, query: Query, tables: Tables) -> bool:
         """Judge the name by the lists that judge the client; only an explicit PASS by complete tables goes on."""
         access = tables.access
-        query.scope = ALL_LISTS if access.scoped and _is_proof(query, tables) else scope(access, query.client)
+        query.scope = codes.ALL_LISTS if access.scoped and _is_proof(query, tables) else scope(access, query.client)
         return self._block.judge(tables.generation, query) == codes.PASS and tables.complete
 
     def _stopped(self, query: Query, tables: Tables, now: float) -> Reply:
@@ -167,7 +167,8 @@ class Answer:
             return self._block.answer(tables.generation, query, self._recheck.verdict, now, respond)
         if not self._recheck.message.drop_additional:
             cache.renew(tables.generation.number, judged.for_all)
-        return respond.kept(query, cache, kept[: self._recheck.message.end], stale=found == STALE)
+        cache.trimmed(self._recheck.message)
+        return respond.kept(query, cache, stale=found == STALE)
 
     async def _ask_upstream(self, query: Query, digest: tuple[int, int], found: int) -> Reply:
         """Forward, recheck, keep, respond. The tables may have been replaced while upstream answered."""
@@ -206,7 +207,7 @@ class Answer:
         if found == STALE and recheck.message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
             return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
         self._cache.count(NOTHING)
-        return self._respond.fresh(query, reply, recheck.message)
+        return self._respond.fresh(query, recheck.message)
 
     def _without_upstream(self, query: Query, found: int, ede: int, reason: str) -> Reply:
         """Answer what upstream did not: with what is kept, where there was something, else that it failed."""
@@ -231,11 +232,11 @@ class Answer:
             return
         reply = bytearray(outcome)
         note_reply(self._shape, len(reply))
-        judged = recheck.judge(tables.generation, reply, ALL_LISTS)
+        judged = recheck.judge(tables.generation, reply, codes.ALL_LISTS)
         message = recheck.message
         if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:
             cache.fail(digest, asked, codes.SERVFAIL, b"", now)
         elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
-            cache.keep(digest, reply, message, tables.generation.number, judged.for_all, now)
+            cache.keep(digest, message, tables.generation.number, judged.for_all, now)
         elif message.rcode != codes.YXDOMAIN:  # An answer, with its DNAME (RFC 6672 2.2), and rare.
             cache.fail(digest, asked, message.rcode, message.errors[: message.errors_size], now)

@@ -31,15 +31,5 @@ class Block:
         length = policy.answer(generation, verdict, self._out, query.packet, query.question, query.limit)
         if length == 0:
             return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
-        tally.count(
-            self._tallies,
-            self._counters,
-            verdict.slot,
-            verdict.low,
-            verdict.high,
-            verdict.bits,
-            query.question.qtype,
-            query.client,
-            int(now),
-        )
+        tally.count(self._tallies, self._counters, verdict, query.question.qtype, query.client, int(now))
         return respond.sent(self._out, length)

@@ -36,6 +36,7 @@ class Cache:
         self.memory = memory
         self.kept = Kept()
         self._replaced = Kept()
+        self._written = Kept()
         self._counters = counters
         self._miss = codes.counter("cache_answers_total", "miss")
         self._stale = codes.counter("cache_answers_total", "stale")
@@ -82,13 +83,15 @@ class Cache:
         """Return a copy of the reply found last, so that it can be judged and trimmed."""
         return bytearray(self.memory.ring[self.kept.start : self.kept.end])
 
+    def trimmed(self, message: Message) -> None:
+        """Let the reply found last be the copy of it that was judged and trimmed."""
+        self.kept.data, self.kept.start, self.kept.end = message.data, message.start, message.end
+
     def renew(self, generation: int, verdict: int) -> None:
         """Note the new verdict of the answer found last."""
         store.renew(self.memory, self.kept, generation, _kind(self.kept.kind & store.NEGATIVE, verdict))
 
-    def keep(
-        self, digest: tuple[int, int], reply: bytearray, message: Message, generation: int, verdict: int, now: float
-    ) -> None:
+    def keep(self, digest: tuple[int, int], message: Message, generation: int, verdict: int, now: float) -> None:
         """Keep a judged and trimmed reply, with NOERROR or NXDOMAIN, if the rules allow."""
         negative = message.rcode == codes.NXDOMAIN or not message.answered
         ttl_s = message.ttl_s
@@ -100,24 +103,14 @@ class Cache:
                 store.drop(self.memory, self._replaced)
             return
         kind = _kind(store.NEGATIVE if negative else store.POSITIVE, verdict)
-        store.keep(
-            self.memory,
-            *digest,
-            int(now),
-            ttl_s,
-            generation,
-            message.rcode,
-            kind,
-            reply,
-            message.end,
-            message.errors,
-            message.errors_size,
-        )
+        store.set_answer(self._written, message, ttl_s, generation, kind)
+        store.keep(self.memory, *digest, int(now), self._written)
 
     def fail(self, digest: tuple[int, int], asked: bytes, rcode: int, errors: Any, now: float) -> None:
         """Keep that there was no answer to the question `asked` (its octets in a message), with extended errors."""
         body = b"\0\0\0\0\0\1\0\0\0\0\0\0" + asked
-        store.fail(self.memory, *digest, int(now), 0, rcode, body, len(body), errors or b"\0", len(errors))
+        store.set_failure(self._written, memoryview(body), rcode, errors or b"\0", len(errors))
+        store.fail(self.memory, *digest, int(now), self._written)
 
     async def flush(self, name: bytes, *, subtree: bool, pause: Any) -> int:
         """Forget what is kept for a name (wire format), and below it; return how many answers that were.

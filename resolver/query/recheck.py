@@ -11,7 +11,6 @@ from resolver.core.message import Message, read, trim
 from resolver.core.name import Name, unfold
 from resolver.core.policy import Generation, Verdict, decide, judge
 
-ALL_LISTS = 0xFFFF
 _HEADER = 12
 
 
@@ -39,13 +38,13 @@ class Recheck:
         message, verdict = self.message, self.verdict
         if not read(reply, len(reply), message):
             return Judged(codes.ASK, codes.ASK)
-        for_all = for_client = judge(generation, reply, message, ALL_LISTS, self._name, verdict)
+        for_all = for_client = judge(generation, message, codes.ALL_LISTS, self._name, verdict)
         dropped = message.drop_additional
         if for_all == codes.PASS and message.answer_start > _HEADER:
             asked = unfold(reply, _HEADER, message.answer_start, self._name)
-            for_all = decide(generation, self._name, ALL_LISTS, verdict) if asked else codes.ASK
-        if for_all == codes.BLOCK and scope & ALL_LISTS != ALL_LISTS:
-            for_client = judge(generation, reply, message, scope, self._name, verdict)
+            for_all = decide(generation, self._name, codes.ALL_LISTS, verdict) if asked else codes.ASK
+        if for_all == codes.BLOCK and scope & codes.ALL_LISTS != codes.ALL_LISTS:
+            for_client = judge(generation, message, scope, self._name, verdict)
             message.drop_additional = message.drop_additional or dropped
         if for_all == codes.ASK or for_client == codes.ASK:
             return Judged(codes.ASK, codes.ASK)

@@ -3,14 +3,12 @@
 from typing import Any
 
 from resolver.core import codes
-from resolver.core.message import Message
-from resolver.core.reply import empty, hinfo, local, relay
+from resolver.core.message import Body, Message
+from resolver.core.reply import KEEP_TTL, empty, hinfo, local, relay
 from resolver.query.cache import Cache
 from resolver.query.query import Query
 from resolver.query.transport import Transport
 
-FRESH = -1
-MAX_TTL_S = 86400
 STALE_TTL_S = 30
 
 _RCODE_OF_PROBLEM = {
@@ -79,25 +77,18 @@ class Respond:
         self._counters[self._failed[reason]] += 1
         return self._empty(query, rcode, ede)
 
-    def kept(
-        self, query: Query, cache: Cache, body: bytearray | None = None, *, stale: bool = False
-    ) -> bytes | None:
-        """Answer from the cache: the record found last, or the copy of it that was judged and trimmed."""
-        kept, ring = cache.kept, cache.memory.ring
-        errors = ring[kept.errors_start : kept.errors_start + kept.errors_size]
-        start, end = (kept.start, kept.end) if body is None else (0, len(body))
-        data = ring if body is None else body
+    def kept(self, query: Query, cache: Cache, *, stale: bool = False) -> bytes | None:
+        """Answer from the cache with what was found last."""
         ede = codes.EDE_NONE
         if stale:
-            ede = codes.EDE_STALE_NXDOMAIN if kept.rcode == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
+            ede = codes.EDE_STALE_NXDOMAIN if cache.kept.rcode == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
         if cache.is_failure():
             self._counters[self._failed["upstream"]] += 1
-        return self._relay(query, data, start, end, kept.rcode, errors, kept.errors_size, kept.age_s, ede)
+        return self._relay(query, cache.kept, STALE_TTL_S if stale else KEEP_TTL, ede)
 
-    def fresh(self, query: Query, reply: bytearray, message: Message) -> bytes | None:
+    def fresh(self, query: Query, message: Message) -> bytes | None:
         """Answer with a judged and trimmed reply from upstream."""
-        errors, size, none = message.errors, message.errors_size, codes.EDE_NONE
-        return self._relay(query, reply, 0, message.end, message.rcode, errors, size, FRESH, none)
+        return self._relay(query, message, KEEP_TTL, codes.EDE_NONE)
 
     def sent(self, out: memoryview, length: int) -> bytes | None:
         """Count the reply out[:length] by its rcode and return it; None where nothing was written."""
@@ -118,36 +109,9 @@ class Respond:
             return bytes(self._out[:length])
         return self.sent(self._out, length)
 
-    def _relay(
-        self,
-        query: Query,
-        body: Any,
-        start: int,
-        end: int,
-        rcode: int,
-        errors: Any,
-        errors_size: int,
-        seconds: int,
-        ede: int,
-    ) -> bytes | None:
-        """Write a reply of an upstream's; past its time, which `ede` tells, its TTLs are STALE_TTL_S (RFC 8767 4)."""
-        floor, ceiling = (0, MAX_TTL_S) if ede == codes.EDE_NONE else (STALE_TTL_S, STALE_TTL_S)
-        length = relay(
-            self._out,
-            query.packet,
-            query.question,
-            body,
-            start,
-            end,
-            rcode,
-            errors,
-            errors_size,
-            seconds,
-            floor,
-            ceiling,
-            ede,
-            query.limit,
-        )
+    def _relay(self, query: Query, body: Body, ttl_s: int, ede: int) -> bytes | None:
+        """Write a reply of an upstream's, its TTLs as core.reply.relay takes them (STALE_TTL_S: RFC 8767 4)."""
+        length = relay(self._out, query.packet, query.question, body, ttl_s, ede, query.limit)
         if length == 0:
             return self.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         return self.sent(self._out, length)

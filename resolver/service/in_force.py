@@ -10,63 +10,23 @@ Rules:
 - Slots go by the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
 """
 
-import ipaddress
 import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from resolver.config.config import Config, List
-from resolver.config.values import Address, Prefix
+from resolver.config import for_core
+from resolver.config.config import Config
+from resolver.config.values import address_octets
 from resolver.core import admit, codes, image, policy
 from resolver.core.local_zones import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
-from resolver.core.reply import Replies, limit_of
+from resolver.core.reply import limit_of
 from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
-
-_ANSWERS = {"page": codes.ANSWER_PAGE, "nodata": codes.ANSWER_NODATA, "nxdomain": codes.ANSWER_NXDOMAIN}
-_ALL_LISTS = 0xFFFF
-_MAPPED = b"\0" * 10 + b"\xff\xff"
-
-
-def octets(address: Address) -> bytes:
-    """Return an address in 16 octets, IPv4 mapped."""
-    return _MAPPED + address.packed if address.version == 4 else address.packed
-
-
-def ranges(prefixes: Iterable[Prefix]) -> bytes:
-    """Return sorted, merged pairs of first and last address, as core.admit takes them."""
-    prefixes = tuple(prefixes)
-    v4 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv4Network))
-    v6 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv6Network))
-    pairs = [octets(one.network_address) + octets(one.broadcast_address) for one in v4]
-    pairs += [octets(one.network_address) + octets(one.broadcast_address) for one in v6]
-    pairs.sort()
-    return b"".join(pairs)
-
-
-def replies_of(one: List, config: Config, *, deny: bool = True) -> Replies:
-    """Return the records of a list's blocked answers; without `deny` NODATA stands for NXDOMAIN."""
-    addresses = one.addresses or config.page.addresses
-    return Replies(
-        _ANSWERS["nodata" if one.answer == "nxdomain" and not deny else one.answer],
-        statute=one.basis == "statute",
-        v4=[address.packed for address in addresses if address.version == 4],
-        v6=[address.packed for address in addresses if address.version == 6],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """A list's image (a view of u64), whether its lines set aside count, and whether its new entries do not."""
-
-    view: memoryview
-    approved: bool
-    suspended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +49,14 @@ class InForce:
         self._bucket_key = bucket_key
         self._swap = swap
         self._slots = {one.id: slot for slot, one in enumerate(config.lists)}
-        self._images: dict[str, _Image] = {}
+        self._images: dict[str, for_core.Image] = {}
         self._silent: set[str] = set()
         self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
         self._number = 0
         # Not replaced by `configure`: where a service listens, only a restart changes.
-        self._own = frozenset(octets(ipaddress.ip_address(own_address(one.host))) for one in config.listen.dns)
-        self._access = self._access_of(config)
+        self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
+        self._access = for_core.access(config, self._buckets, bucket_key)
         self._zones = Zones(config.upstream.forward_zones)
         self.tables = self._build()
 
@@ -108,7 +68,7 @@ class InForce:
         self, list_id: str, view: memoryview, *, approved: bool = False, suspended: bool = False
     ) -> None:
         """Enforce this image of a list from the next query on: with what was set aside, without its new entries."""
-        self._images = {**self._images, list_id: _Image(view, approved, suspended)}
+        self._images = {**self._images, list_id: for_core.Image(view, approved, suspended)}
         self._silent = self._silent - {list_id}
         self._replace()
 
@@ -136,8 +96,9 @@ class InForce:
             return ()
         for one in self.config.lists:
             if one.id in self._images:
-                generation = policy.Generation(0, self._digest_key, (self._member(one, self._images[one.id]),))
-                said = policy.decide(generation, name, _ALL_LISTS, verdict)
+                alone = {one.id: self._images[one.id]}
+                generation = for_core.generation(0, self._digest_key, self.config, alone)
+                said = policy.decide(generation, name, codes.ALL_LISTS, verdict)
                 if said == codes.BLOCK and not verdict.bits & codes.SELFTEST:
                     view = self._images[one.id].view
                     slot = image.slot_of(view, verdict.low, verdict.high)
@@ -146,7 +107,7 @@ class InForce:
 
     def configure(self, config: Config) -> None:
         """Take a new configuration of the same lists: addresses, answers, clients, limits."""
-        self._access = self._access_of(config)
+        self._access = for_core.access(config, self._buckets, self._bucket_key)
         self._zones = Zones(config.upstream.forward_zones)
         self.config = config
         self._replace()
@@ -157,7 +118,7 @@ class InForce:
 
     def copied(self) -> Tables:
         """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
-        return replace(self.tables, access=self._access_of(self.config, bytearray(self._buckets)))
+        return replace(self.tables, access=for_core.access(self.config, bytearray(self._buckets), self._bucket_key))
 
     def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, Transport], bytes]:
         """Return what the list answers by this image alone: (query, transport) to octets, or b"".
@@ -168,7 +129,8 @@ class InForce:
 
         def answer(packet: bytes, transport: Transport) -> bytes:
             one = next(one for one in self.config.lists if one.id == list_id)
-            member = policy.Member(view, replies_of(one, self.config, deny=not self._released), slot=0)
+            deny = not self._released
+            member = for_core.member(one, self.config, for_core.Image(view), slot=0, deny=deny)
             generation = policy.Generation(0, self._digest_key, (member,))
             if parse(packet, len(packet), question) != codes.WELL_FORMED:
                 return b""
@@ -182,7 +144,7 @@ class InForce:
 
     def trusts(self, host: str) -> bool:
         """Tell whether a PROXY header is due in what comes from this address."""
-        return bool(admit.trusts(self.tables.access, octets(ipaddress.ip_address(host))))
+        return bool(admit.trusts(self.tables.access, address_octets(host)))
 
     def spares(self, client: bytes) -> bool:
         """Tell whether a client (16 octets) is never limited: exempt, or this host itself."""
@@ -210,34 +172,8 @@ class InForce:
 
     def _build(self) -> Tables:
         self._number += 1
-        members = [self._member(one, self._images[one.id]) for one in self.config.lists if one.id in self._images]
-        members += [policy.Member(view, None, slot=-1, release=True) for view in self._released]
+        generation = for_core.generation(
+            self._number, self._digest_key, self.config, self._images, self._released
+        )
         complete = self.enforced() or self.config.state.without_list == "forward"
-        generation = policy.Generation(self._number, self._digest_key, members)
         return Tables(generation, self._access, complete, self._zones, self._own)
-
-    def _member(self, one: List, kept: _Image) -> policy.Member:
-        return policy.Member(
-            kept.view,
-            replies_of(one, self.config, deny=not self._released),
-            slot=self._slots[one.id],
-            approved=kept.approved,
-            suspended=kept.suspended,
-        )
-
-    def _access_of(self, config: Config, buckets: bytearray | None = None) -> admit.Access:
-        clients = [b""] * codes.MAX_LISTS
-        exempt = [b""] * codes.MAX_LISTS
-        for one in config.lists:
-            clients[self._slots[one.id]] = ranges(one.clients)
-            exempt[self._slots[one.id]] = ranges(one.exempt)
-        return admit.Access(
-            ranges(config.listen.allow),
-            ranges(config.limits.exempt),
-            clients,
-            exempt,
-            config.limits.queries_per_second,
-            self._buckets if buckets is None else buckets,
-            self._bucket_key,
-            ranges(config.listen.proxy_from),
-        )

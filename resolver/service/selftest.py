@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from resolver.config.values import Endpoint
+from resolver.core.image import SELFTEST_NAME
 from resolver.core.proxy import SIGNATURE
 from resolver.dns_client import build_query
-from resolver.feed.reserved import SELFTEST_NAME
 from resolver.query.transport import Transport
 
 SECONDS: Final = 1.0
 """For all questions together."""
 TYPES: Final = ("A", "AAAA", "HTTPS")
-ZONE: Final = SELFTEST_NAME.decode()
 LOCAL_HEADER: Final = SIGNATURE + b"\x20\x00\x00\x00"
 _PATIENCE_S: Final = 0.2
 _LARGEST: Final = 65535
@@ -74,7 +73,7 @@ async def prove(
 
     trusted: whether a query from this address of ours comes behind a PROXY header.
     """
-    name = f"{label.decode()}.{ZONE}"
+    name = f"{label.decode()}.{SELFTEST_NAME}"
     asking = [_Question(place, build_query(name, qtype), expected, trusted) for place in places for qtype in TYPES]
     tasks = [asyncio.ensure_future(one.is_right()) for one in asking]
     done, late = await asyncio.wait(tasks, timeout=seconds) if tasks else (set(), set())

@@ -11,7 +11,6 @@ Rules:
 """
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from msgspec.structs import replace
 
 from resolver import __version__
 from resolver.config.config import Config, List, warnings
+from resolver.config.values import address_octets
 from resolver.control import requests, server
 from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
 from resolver.core.name import Name, unfold
@@ -36,7 +36,6 @@ from resolver.query.cache import Cache
 from resolver.query.trace import Trace
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Enforcement
-from resolver.service.in_force import octets
 from resolver.service.readings import Readings
 
 LEAST_LABELS: Final = 2
@@ -134,7 +133,7 @@ class ServiceVerbs:
 
     def _ask(self, request: requests.Ask, _uid: int) -> requests.Reply | Awaitable[requests.Reply]:
         try:
-            client = octets(ipaddress.ip_address(request.client))
+            client = address_octets(str(ipaddress.ip_address(request.client)))
         except ValueError:
             return requests.Failed(said="not a client's address: expected one such as 192.0.2.7 or 2001:db8::7")
         return self._walk(bytes.fromhex(request.packet), client)

@@ -32,10 +32,10 @@ from types import ModuleType
 from setuptools import Distribution, Extension
 
 from resolver.build_core import BuildCore
+from resolver.config.values import address_octets
 from resolver.core import codes, tally
 from resolver.core.local_zones import Zones
 from resolver.query import block
-from resolver.query.accept_datagram import client_octets
 from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from resolver.service.service import TALLY_OCTETS
@@ -149,7 +149,7 @@ def measure(without: ModuleType, asked: str, pairs: int, count: int, by_socket: 
     """The figures of one way to ask."""
     draw, listed = random.Random(SEED), names.listed(LISTED)
     packets = [[query_for(name, qtype) for qtype in ASKED[asked]] for name in draw.sample(listed, LISTED // 10)]
-    clients = [client_octets(f"198.18.{number // 250}.{number % 250}") for number in range(CLIENTS)]
+    clients = [address_octets(f"198.18.{number // 250}.{number % 250}") for number in range(CLIENTS)]
     ways = Way(tally, [listed]), Way(without, [listed])
     runs: list[tuple[float, float]] = []
     for number in range(pairs + 1):

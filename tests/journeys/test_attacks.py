@@ -25,6 +25,7 @@ from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 from tests.journeys.processes import honest, query_for
 from tests.journeys.running import HOST
+from tests.parity import twin, wires
 from tests.unit.query.parts import EXEMPT, PAGE_V4, SOA, House, addresses, octets_of, query, says, tables, until
 
 QUERY = bytes(12)
@@ -168,8 +169,9 @@ def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
     body += 5000 * b"\xc0\x0c\0\x10\0\1\0\0\1\0\0\0"
     memory, wanted = store.Store(bytearray(2**22), bytes(16)), Name()
     unfold(b"\5other\4test\0", 0, 12, wanted)
+    kept = wires.to_keep(twin.compiled, body, ttl_s=300, generation=1, rcode=0, kind=store.POSITIVE)
     for number in range(1, 31):
-        store.keep(memory, number, number, 0, 300, 1, 0, store.POSITIVE, body, len(body), b"\0", 0)
+        store.keep(memory, number, number, 0, kept)
     search, turns = flush.Search(wanted, False), 1
     while flush.forget(memory, search, STEPS_A_TURN):
         turns += 1

@@ -10,18 +10,18 @@ from types import ModuleType
 
 import pytest
 
-from resolver.core import codes, policy
+from resolver.config.values import address_octets
+from resolver.core import codes
 from resolver.core.local_zones import Zones
 from resolver.count import definition as printed
 from resolver.query import block
-from resolver.query.accept_datagram import client_octets
 from resolver.query.query import Tables
 from tests.fakes.upstream import in_thread
 from tests.journeys.cases import definition
 from tests.journeys.cases.definition import ROWS, Ask, Row
 from tests.journeys.processes import asked, honest
 from tests.journeys.running import serve
-from tests.parity import twin
+from tests.parity import twin, wires
 from tests.unit.query import parts
 
 LISTS = (definition.ENTRIES, (definition.THIRD,))
@@ -31,9 +31,7 @@ COUNTED = (codes.BLOCKED_QUERIES, codes.ATTEMPTS, codes.ATTEMPTS_CAPPED, codes.A
 
 def in_force() -> Tables:
     """Both lists and one release; both spare the exempt client."""
-    made = parts.generation(1, LISTS)
-    released = policy.Member(parts.image_of([f"!{definition.RELEASED}"]), None, slot=-1, release=True)
-    generation = policy.Generation(1, parts.KEY, [*made.members, released])
+    generation = parts.generation(1, LISTS, released=[[f"!{definition.RELEASED}"]])
     exempt = f"{definition.EXEMPT}/32"
     return Tables(generation, parts.access(exempt={0: exempt, 1: exempt}), True, Zones())
 
@@ -48,7 +46,7 @@ async def ask(house: parts.House, asks: tuple[Ask, ...]) -> None:
     for one in asks:
         house.now = start + one.at
         query = parts.query(one.name or SYNTHETIC, one.qtype)
-        assert (await house.ask(query, client_octets(one.client))).question == query.question
+        assert (await house.ask(query, address_octets(one.client))).question == query.question
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -78,9 +76,10 @@ def test_the_printed_text_says_the_numbers_of_the_table() -> None:
 
 def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.House) -> None:
     """A provider's NAT: whoever is behind it is one client, who counts 20 times an hour."""
-    tallies, nat = house.answer._block._tallies, client_octets(definition.V4)
+    tallies, nat = house.answer._block._tallies, address_octets(definition.V4)
     for number in range(10_000):
-        block.tally.count(tallies, house.counters, 0, number % 25, 7, 3, codes.TYPE_A, nat, number // 4)
+        entry = wires.verdict(twin.compiled, 0, number % 25, 7, 3)
+        block.tally.count(tallies, house.counters, entry, codes.TYPE_A, nat, number // 4)
     queries, attempts, capped, saturated = counted(house)
     assert (queries, attempts, saturated) == (10_000, 20, 0)
     assert capped > 20 * attempts

@@ -237,14 +237,11 @@ def test_a_relayed_reply_keeps_its_records(core: cases.Core) -> None:
         message, out = core("message").Message(), bytearray(66000)
         assert core("message").read(body, len(body), message) == 1
         assert core("question").matches(body, len(body), packet, question) == 1
-        end = core("message").trim(body, message)
+        core("message").trim(body, message)
         limit = core("reply").limit_of(question, *r.choice(((512, 1232), (65535, 65535))))
-        seconds = r.choice((-1, 0, 30, 200))
-        floor = r.choice((0, 0, 30))
-        length = core("reply").relay(
-            out, packet, question, body, 0, end, message.rcode, message.errors, message.errors_size,
-            seconds, floor, 50, -1, limit,
-        )  # fmt: skip
+        message.age_s = r.choice((core("message").FRESH, 0, 30, 200))
+        ttl_s = r.choice((core("reply").KEEP_TTL, core("reply").KEEP_TTL, 30))
+        length = core("reply").relay(out, packet, question, message, ttl_s, -1, limit)
         assert 12 <= length <= limit
         theirs = dns.message.from_wire(bytes(out[:length]), raise_on_truncation=False)
         if theirs.flags & dns.flags.TC:
@@ -255,7 +252,7 @@ def test_a_relayed_reply_keeps_its_records(core: cases.Core) -> None:
         for ours, other in ((theirs.answer, original.answer), (theirs.authority, original.authority)):
             assert [one.to_rdataset() for one in ours] == [one.to_rdataset() for one in other]
             for one, before in zip(ours, other, strict=True):
-                assert one.ttl == min(50, max(floor, before.ttl - max(0, seconds)))
+                assert one.ttl == (ttl_s if ttl_s >= 0 else min(86400, max(0, before.ttl - max(0, message.age_s))))
         assert [one.to_rdataset() for one in theirs.additional] == [one.to_rdataset() for one in original.additional]
         expected = original.options if question.has_opt else ()
         assert theirs.options == expected

@@ -124,7 +124,7 @@ def said_of(core: cases.Core, octets: bytes) -> str:
     if not core("message").read(octets, len(octets), message):
         return "broken"
     name, verdict = core("name").Name(), policy.Verdict()
-    said = policy.judge(wires.generation(core, LISTS), octets, message, 1, name, verdict)
+    said = policy.judge(wires.generation(core, LISTS), message, 1, name, verdict)
     assert verdict.errors == 0
     return "additional dropped" if message.drop_additional else VERDICTS[said]
 
@@ -164,7 +164,7 @@ def test_64_kb_cost_less_than_a_millisecond(name: str) -> None:
     for _ in range(50):
         start = time.perf_counter()
         core("message").read(octets, len(octets), message)
-        policy.judge(generation, octets, message, 1, folded, verdict)
+        policy.judge(generation, message, 1, folded, verdict)
         best = min(best, time.perf_counter() - start)
     assert best < 0.001
     print(f"{name}: {best * 1e6:.0f} us")

@@ -143,15 +143,14 @@ def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, sc
     data, message, name = bytearray(octets), core("message").Message(), core("name").Name()
     if not core("message").read(data, len(data), message):
         return said, found, written
-    whole = policy.judge(generation, data, message, scope, name, verdict)
+    whole = policy.judge(generation, message, scope, name, verdict)
     seen = verdict_of(verdict), message_of(message)
     relayed = b""
     if core("question").matches(data, len(data), packet, question) == 1:
-        end = core("message").trim(data, message)
-        length = reply.relay(
-            out, packet, question, data, 0, end, message.rcode, message.errors, message.errors_size,
-            len(octets) % 3 - 1, len(octets) % 2 * 30, 60, len(packet) % 5 - 1, limit,
-        )  # fmt: skip
+        core("message").trim(data, message)
+        message.age_s = len(octets) % 3 - 1
+        ttl_s = (reply.KEEP_TTL, 0, 30)[len(octets) % 5 % 3]
+        length = reply.relay(out, packet, question, message, ttl_s, len(packet) % 5 - 1, limit)
         relayed = bytes(out[:length])
         assert relayed
     return said, found, written, whole, seen, relayed

@@ -62,7 +62,7 @@ def admitted(core: cases.Core, setting: tuple[Any, ...], asked: list[tuple[bytes
     admit = core("admit")
     allow, unlimited, clients, exempt, rate, sets = setting
     memory = bytearray(sets * admit.WAYS * admit.BUCKET_OCTETS)
-    access = admit.Access(allow, unlimited, clients, exempt, rate, memory, wires.KEY)
+    access = admit.Access(allow, unlimited, clients, exempt, rate=rate, memory=memory, key=wires.KEY)
     said = [
         (admit.admit(access, one, now), admit.scope(access, one), access.prefixes, access.minute) for one, now in asked
     ]
@@ -99,7 +99,8 @@ def counted(core: cases.Core, sets: int, blocks: list[tuple[Any, ...]]) -> tuple
     for number, block in enumerate(blocks):
         if number == len(blocks) // 2 and block[1] % 2:
             tally.turn(table, wires.KEY[::-1])
-        assert tally.count(table, counters, *block) == 1
+        entry, asked = block[:4], block[4:]
+        assert tally.count(table, counters, wires.verdict(core, *entry), *asked) == 1
     return bytes(counters), bytes(memory)
 
 
@@ -137,10 +138,8 @@ def kept(core: cases.Core, octets: int, steps: list[tuple[Any, ...]]) -> tuple[A
         store.set_key(answers, question, bits)
         low, high = answers.digest[0], answers.digest[1]
         if what == "keep":
-            errors = body[:4]
-            said.append(
-                store.keep(answers, low, high, now, 60, 7, 3, store.NEGATIVE, body, len(body), errors, len(errors))
-            )
+            made = wires.to_keep(core, body, kind=store.NEGATIVE, errors=body[:4])
+            said.append(store.keep(answers, low, high, now, made))
         elif store.find(answers, low, high, now, found):
             if what == "renew":
                 store.renew(answers, found, 8, store.BLOCKED)

@@ -5,6 +5,7 @@ Everything comes from the Random handed in. Names come from few labels, so that 
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from tests.parity.cases import Core
 
@@ -250,3 +251,29 @@ def reply(r: random.Random, asked: bytes, end: int, known: tuple[list[bytes], ..
     for at, number in zip((6, 8, 10), counts, strict=True):
         octets[at : at + 2] = number.to_bytes(2, "big")
     return damaged(r, bytes(octets))
+
+
+def to_keep(
+    core: Core,
+    reply: bytes,
+    *,
+    ttl_s: int = 60,
+    generation: int = 7,
+    rcode: int = 3,
+    kind: int = 0,
+    errors: bytes = b"",
+) -> Any:
+    """What core.store is to keep of a reply."""
+    store, message = core("store"), core("message").Message()
+    message.data, message.end, message.rcode = reply, len(reply), rcode
+    message.errors, message.errors_size = errors or b"\0", len(errors)
+    found = store.Kept()
+    store.set_answer(found, message, ttl_s, generation, kind)
+    return found
+
+
+def verdict(core: Core, slot: int, low: int, high: int, bits: int) -> Any:
+    """A verdict that this entry of a list has given."""
+    found = core("policy").Verdict()
+    found.slot, found.low, found.high, found.bits = slot, low, high, bits
+    return found

@@ -17,13 +17,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from resolver.core.image import SELFTEST_ZONE
+
 FIRST_FD: Final = 3
 PINGS_A_PERIOD: Final = 3
 
 # Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
 # RD=0, and below .invalid: REFUSED if that address is no client, else judged and answered here; never forwarded.
-QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog\x08selftest\x07invalid\0" + b"\0\1\0\1"
+QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog" + SELFTEST_ZONE + b"\0\1\0\1"
 
 
 _log: Final = logging.getLogger("resolver")

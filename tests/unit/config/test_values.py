@@ -10,6 +10,7 @@ from resolver.config.values import (
     Prefix,
     Seconds,
     Size,
+    address_octets,
     decode,
     endpoint,
     nameservers,
@@ -128,3 +129,22 @@ def test_a_date_is_utc_in_whole_seconds_and_reads_back() -> None:
 def test_nameservers_that_can_be_read_are_taken_in_order() -> None:
     text = "# a comment\nsearch test\nnameserver 192.0.2.53\nnameserver\nnameserver x\nnameserver 2001:db8::53 # us\n"
     assert nameservers(text) == (Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 53))
+
+
+@pytest.mark.parametrize(
+    ("host", "octets"),
+    [
+        ("192.0.2.1", bytes(10) + b"\xff\xff\xc0\x00\x02\x01"),
+        ("::ffff:192.0.2.1", bytes(10) + b"\xff\xff\xc0\x00\x02\x01"),
+        ("2001:db8::1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\1"),
+        ("fe80::1%eth0", b"\xfe\x80" + bytes(13) + b"\1"),
+    ],
+)
+def test_addresses_in_16_octets(host: str, octets: bytes) -> None:
+    assert address_octets(host) == octets
+
+
+@pytest.mark.parametrize("text", ["", "192.0.2", "192.0.2.256", "2001:db8::g", "one.example", "192.0.2.1%eth0"])
+def test_what_is_no_address_has_no_octets(text: str) -> None:
+    with pytest.raises(OSError, match="illegal IP address"):
+        address_octets(text)

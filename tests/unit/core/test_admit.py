@@ -32,7 +32,7 @@ def access(
 ) -> Any:  # fmt: skip
     memory = bytearray(sets * core("admit").WAYS * core("admit").BUCKET_OCTETS)
     slots = [[(one or {}).get(slot, b"") for slot in range(codes.MAX_LISTS)] for one in (clients, exempt)]
-    return core("admit").Access(allow, unlimited, slots[0], slots[1], rate, memory, KEY)
+    return core("admit").Access(allow, unlimited, slots[0], slots[1], rate=rate, memory=memory, key=KEY)
 
 
 def admitted(core: Core, made: Any, text: str, now_ms: int = NOW) -> int:
@@ -173,7 +173,7 @@ def test_a_full_set_gives_up_who_was_seen_longest_ago(core: Core) -> None:
 
 def test_no_address_is_in_the_memory(core: Core) -> None:
     memory = bytearray(core("admit").WAYS * core("admit").BUCKET_OCTETS)
-    made = core("admit").Access(ALL, b"", [b""] * 16, [b""] * 16, 1, memory, KEY)
+    made = core("admit").Access(ALL, b"", [b""] * 16, [b""] * 16, rate=1, memory=memory, key=KEY)
     admitted(core, made, "192.0.2.1")
     assert any(memory)
     assert octets("192.0.2.1")[-4:] not in memory

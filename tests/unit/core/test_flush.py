@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.parity import cases
+from tests.parity import cases, wires
 from tests.unit.core.generations import name, query, question, wire
 
 Core = Callable[[str], ModuleType]
@@ -31,9 +31,8 @@ class Kept:
         packet[7] = len(owners)
         self.core("store").set_key(self.store, question(self.core, query(text)), 0)
         low, high = self.store.digest
-        assert self.core("store").keep(
-            self.store, low, high, NOW, 60, 1, 0, kind, bytes(packet), len(packet), b"\0", 0
-        )
+        made = wires.to_keep(self.core, bytes(packet), generation=1, rcode=0, kind=kind)
+        assert self.core("store").keep(self.store, low, high, NOW, made)
 
     def holds(self, text: str) -> bool:
         """Tell whether there is an answer for this name."""

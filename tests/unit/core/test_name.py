@@ -141,3 +141,8 @@ def test_any_octets_end(octets: bytes, at: int) -> None:
 
     (after, wire, labels), _ = cases.both(both)
     assert after == 0 or (at < after <= len(octets) and len(wire) <= 255 and labels <= 127)
+
+
+def test_a_name_from_text(core: Core) -> None:
+    assert core("name").wire_of("a.example") == b"\1a\7example\0"
+    assert core("name").wire_of(core("image").SELFTEST_NAME) == core("image").SELFTEST_ZONE

@@ -203,7 +203,7 @@ def reply(*sections: tuple[bytes, ...]) -> bytearray:
 def judge(core: Core, octets: bytes) -> tuple[int, bool, int]:
     message, verdict = core("message").Message(), core("policy").Verdict()
     assert core("message").read(octets, len(octets), message) == 1
-    said = core("policy").judge(generation(core, LISTED), octets, message, ALL, core("name").Name(), verdict)
+    said = core("policy").judge(generation(core, LISTED), message, ALL, core("name").Name(), verdict)
     assert said == verdict.verdict
     return said, bool(message.drop_additional), verdict.errors
 

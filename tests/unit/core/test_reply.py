@@ -168,15 +168,22 @@ def test_slip_is_truncated_and_empty(core: Core) -> None:
 
 
 def relay(core: Core, packet: bytes, body: bytes, **options: Any) -> bytes:
-    given = {"rcode": 0, "errors": b"\0", "errors_size": 0, "seconds": -1, "floor": 0, "ceiling": 86400}
-    given |= {"ede": -1, "limit": 1232}
-    given |= options
+    given = {"ttl_s": core("reply").KEEP_TTL, "ede": codes.EDE_NONE, "limit": 1232, **options}
     out = memoryview(bytearray(66000))
+    made = body_of(core, body, **{key: one for key, one in given.items() if key in ("rcode", "errors", "age_s")})
     length = core("reply").relay(
-        out, packet, question(core, packet), body, 0, len(body), given["rcode"], given["errors"], given["errors_size"],
-        given["seconds"], given["floor"], given["ceiling"], given["ede"], given["limit"],
-    )  # fmt: skip
+        out, packet, question(core, packet), made, given["ttl_s"], given["ede"], given["limit"]
+    )
     return bytes(out[:length])
+
+
+def body_of(core: Core, octets: bytes, *, rcode: int = 0, errors: bytes = b"", age_s: int = -1) -> Any:
+    """An upstream's reply; before and after it and its errors there are other octets, as in the cache's memory."""
+    body = core("message").Body()
+    body.data, body.start, body.end = b"\xaa\xbb" + octets + b"\xcc", 2, 2 + len(octets)
+    body.errors, body.errors_start, body.errors_size = b"\xdd" + errors + b"\xee", 1, len(errors)
+    body.rcode, body.age_s = rcode, age_s
+    return body
 
 
 def upstream(number: int = 1, asked: int = RD, said: int = RA) -> bytes:
@@ -194,18 +201,22 @@ def test_a_fresh_reply_keeps_its_flags_and_the_query_its_own(core: Core) -> None
 
 
 def test_a_kept_reply_is_not_authoritative_and_has_aged(core: Core) -> None:
-    octets = relay(core, query("a.test"), upstream(said=RA | AA), seconds=10)
+    octets = relay(core, query("a.test"), upstream(said=RA | AA), age_s=10)
     assert flags(octets) & AA == 0
     assert dns.message.from_wire(octets).answer[0].ttl == 290
-    octets = relay(core, query("a.test"), upstream(), seconds=10, ceiling=30)
+    octets = relay(core, query("a.test"), upstream(), age_s=10, ttl_s=30)
     assert dns.message.from_wire(octets).answer[0].ttl == 30
+    octets = relay(core, query("a.test"), upstream(), age_s=1000, ttl_s=30)
+    assert dns.message.from_wire(octets).answer[0].ttl == 30
+    octets = relay(core, query("a.test"), upstream(), age_s=1000)
+    assert dns.message.from_wire(octets).answer[0].ttl == 0
 
 
 def test_extended_errors_go_only_where_edns_is(core: Core) -> None:
     errors = b"\0\x0f\0\2\0\3"
-    octets = relay(core, query("a.test", edns=True), upstream(), errors=errors, errors_size=6, ede=22)
+    octets = relay(core, query("a.test", edns=True), upstream(), errors=errors, ede=22)
     assert edes(octets) == [22, 3]
-    assert dns.message.from_wire(relay(core, query("a.test"), upstream(), errors=errors, errors_size=6)).edns == -1
+    assert dns.message.from_wire(relay(core, query("a.test"), upstream(), errors=errors)).edns == -1
 
 
 def test_a_reply_too_large_is_cut_to_the_question(core: Core) -> None:
@@ -244,8 +255,7 @@ def test_without_room_in_memory_nothing_is_written(core: Core) -> None:
     packet, out = query("a.test"), memoryview(bytearray(20))
     asked = question(core, packet)
     assert core("reply").empty(out, packet, asked, 0, -1, 0, 512) == 0
-    body = upstream()
-    assert core("reply").relay(out, packet, asked, body, 0, len(body), 0, b"\0", 0, -1, 0, 60, -1, 512) == 0
+    assert core("reply").relay(out, packet, asked, body_of(core, upstream()), 60, -1, 512) == 0
 
 
 @pytest.mark.parametrize(

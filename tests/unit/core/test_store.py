@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes
-from tests.parity import cases
+from tests.parity import cases, wires
 from tests.unit.core.generations import query, question
 
 Core = Callable[[str], ModuleType]
@@ -31,10 +31,8 @@ class Answers:
         return self.store.digest[0], self.store.digest[1]
 
     def keep(self, name: str, body: bytes, ttl: int = 60, errors: bytes = b"", now: int = NOW, **key: int) -> int:
-        said: int = self.core("store").keep(
-            self.store, *self.digest(name, **key), now, ttl, 7, 3, self.core("store").NEGATIVE, body, len(body),
-            errors or b"\0", len(errors),
-        )  # fmt: skip
+        made = wires.to_keep(self.core, body, ttl_s=ttl, kind=self.core("store").NEGATIVE, errors=errors)
+        said: int = self.core("store").keep(self.store, *self.digest(name, **key), now, made)
         return said
 
     def find(self, name: str, now: int = NOW, **key: int) -> bytes | None:
@@ -50,10 +48,9 @@ class Answers:
         return bytes(self.store.ring[self.kept.start : self.kept.end])
 
     def fail(self, name: str, now: int = NOW, body: bytes = b"failed", errors: bytes = b"", rcode: int = 2) -> None:
-        said = self.core("store").fail(
-            self.store, *self.digest(name), now, 7, rcode, body, len(body), errors or b"\0", len(errors)
-        )
-        assert said == 1
+        made = self.core("store").Kept()
+        self.core("store").set_failure(made, memoryview(body), rcode, errors or b"\0", len(errors))
+        assert self.core("store").fail(self.store, *self.digest(name), now, made) == 1
 
     def is_there(self, name: str, now: int = NOW) -> bool:
         """Tell whether it would be found, and leave no trace of having looked."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resolver.core import codes
+from tests.parity import wires
 
 Core = Callable[[str], ModuleType]
 KEY = bytes(range(16))
@@ -20,6 +21,7 @@ class Counted:
     """A tally and what it has counted."""
 
     def __init__(self, core: Core, sets: int = 64) -> None:
+        self.core = core
         self.tally = core("tally")
         self.memory = bytearray(sets * 3 * 8 * self.tally.WAYS)
         self.table = self.tally.Tally(self.memory, KEY)
@@ -28,7 +30,8 @@ class Counted:
     def block(
         self, now_s: int, kind: int = A, client: bytes = ONE, *, entry: int = 1, slot: int = 0, bits: int = 3
     ) -> None:
-        assert self.tally.count(self.table, self.counters, slot, entry, 7, bits, kind, client, now_s) == 1
+        verdict = wires.verdict(self.core, slot, entry, 7, bits)
+        assert self.tally.count(self.table, self.counters, verdict, kind, client, now_s) == 1
 
     def of(self, name: str, slot: int = 0) -> int:
         return self.counters[codes.list_counter(slot, codes.LIST_COUNTERS.index(name))]
@@ -170,7 +173,8 @@ def test_prefixes_that_share_a_set_count_once_a_minute_each(core: Core, start: i
 
 def test_an_error_counts_nothing_and_says_so(counted: Counted) -> None:
     for client, slot in ((b"", 0), (ONE, 1000)):
-        said: Any = counted.tally.count(counted.table, counted.counters, slot, 1, 1, 3, A, client, T)
+        verdict = wires.verdict(counted.core, slot, 1, 1, 3)
+        said: Any = counted.tally.count(counted.table, counted.counters, verdict, A, client, T)
         assert said == 0
     assert counted.of("attempts") == 0
 

@@ -8,10 +8,12 @@ Rules:
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import random
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import dns.edns
 import dns.flags
@@ -20,13 +22,14 @@ import dns.name
 import dns.rcode
 import dns.rrset
 
-from resolver.config.values import prefixes
+from resolver.config import for_core
+from resolver.config.config import Config, Limits, Listen, Page
+from resolver.config.lists import List, Source
+from resolver.config.values import address_octets, prefixes
 from resolver.core import admit, codes, entries, image, policy, store, tally
 from resolver.core.crash_shape import Shape
 from resolver.core.local_zones import Zones
 from resolver.core.question import Question
-from resolver.core.reply import Replies
-from resolver.query.accept_datagram import client_octets
 from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import Cache
@@ -34,12 +37,11 @@ from resolver.query.forward import Outcome, Unanswered, build_query
 from resolver.query.query import Tables
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
-from resolver.service.in_force import ranges
 
 KEY = bytes(range(16))
-CLIENT = client_octets("192.0.2.10")
-EXEMPT = client_octets("192.0.2.99")
-STRANGER = client_octets("203.0.113.1")
+CLIENT = address_octets("192.0.2.10")
+EXEMPT = address_octets("192.0.2.99")
+STRANGER = address_octets("203.0.113.1")
 PAGE_V4, PAGE_V6 = "192.0.2.1", "2001:db8::1"
 SOA = "ns.example. nobody.example. 1 3600 1200 604800 60"
 
@@ -69,22 +71,45 @@ def image_of(lines: Iterable[str], serial: int = 1) -> memoryview:
     return view
 
 
-def generation(number: int, lists: Lists, answer: int = codes.ANSWER_PAGE) -> policy.Generation:
-    """These lists, in this order, as one generation."""
-    page = [octets[-4:] for octets in (client_octets(PAGE_V4),)], [client_octets(PAGE_V6)]
-    replies = Replies(answer, statute=True, v4=page[0], v6=page[1])
-    return policy.Generation(
-        number, KEY, [policy.Member(image_of(lines), replies, slot=slot) for slot, lines in enumerate(lists)]
+def config(
+    lists: int = 1,
+    *,
+    allow: Sequence[str] = ("192.0.2.0/24", "2001:db8::/32"),
+    exempt: Mapping[int, str] | None = None,
+    rate: int = 0,
+    answer: Literal["page", "nodata", "nxdomain"] = "page",
+) -> Config:
+    """A configuration of so many lists; `exempt` names for a list's slot the prefix that it spares."""
+    source = Source(kind="file", url="file:///srv/list.txt", root="/srv/list.pub")
+    spared = {slot: prefixes(prefix) for slot, prefix in (exempt or {}).items()}
+    return Config(
+        lists=tuple(
+            List(id=f"list-{slot}", source=source, answer=answer, exempt=spared.get(slot, ()))
+            for slot in range(lists)
+        ),
+        listen=Listen(allow=prefixes(*allow)),
+        limits=Limits(queries_per_second=rate, exempt=()),
+        page=Page(addresses=(ipaddress.ip_address(PAGE_V4), ipaddress.ip_address(PAGE_V6))),
     )
+
+
+def generation(
+    number: int,
+    lists: Lists,
+    answer: Literal["page", "nodata", "nxdomain"] = "page",
+    released: Sequence[Sequence[str]] = (),
+) -> policy.Generation:
+    """These lists, in this order, as one generation, and lists of exceptions that are released from all."""
+    images = {f"list-{slot}": for_core.Image(image_of(lines)) for slot, lines in enumerate(lists)}
+    return for_core.generation(number, KEY, config(len(lists), answer=answer), images, map(image_of, released))
 
 
 def access(
     *, allow: Sequence[str] = ("192.0.2.0/24", "2001:db8::/32"), exempt: Mapping[int, str] | None = None, rate: int = 0
 ) -> admit.Access:
     """Who may ask; `exempt` names for a list's slot the prefix that it spares."""
-    spared = [ranges(prefixes(exempt[slot])) if exempt and slot in exempt else b"" for slot in range(codes.MAX_LISTS)]
     buckets = bytearray(admit.BUCKET_OCTETS * admit.WAYS * 16)
-    return admit.Access(ranges(prefixes(*allow)), b"", [b""] * codes.MAX_LISTS, spared, rate, buckets, KEY)
+    return for_core.access(config(codes.MAX_LISTS, allow=allow, exempt=exempt, rate=rate), buckets, KEY)
 
 
 def tables(
@@ -94,7 +119,7 @@ def tables(
     exempt: Mapping[int, str] | None = None,
     complete: bool = True,
     rate: int = 0,
-    answer: int = codes.ANSWER_PAGE,
+    answer: Literal["page", "nodata", "nxdomain"] = "page",
 ) -> Tables:
     """These lists in force under this generation's number."""
     return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate), complete, Zones())

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from resolver.config.values import address_octets
 from resolver.query import accept_connection
-from resolver.query.accept_datagram import client_octets
 from resolver.query.transport import Transport
 from tests.unit.query.clients import bounds, listening
 from tests.unit.query.parts import until
@@ -15,11 +15,11 @@ from tests.unit.query.senders import LARGE, asks, framed
 
 pytestmark = pytest.mark.loops
 
-SELF = client_octets("127.0.0.1")
+SELF = address_octets("127.0.0.1")
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 NAMED = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([198, 51, 100, 7]) + bytes(4) + b"\0\0\0\x35"
-NAMED_V6 = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" + client_octets("2001:db8::7") + bytes(16) + b"\x30\x39\0\x35"
-CLIENTS = {NAMED: client_octets("198.51.100.7"), NAMED_V6: client_octets("2001:db8::7"), LOCAL: SELF}
+NAMED_V6 = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" + address_octets("2001:db8::7") + bytes(16) + b"\x30\x39\0\x35"
+CLIENTS = {NAMED: address_octets("198.51.100.7"), NAMED_V6: address_octets("2001:db8::7"), LOCAL: SELF}
 
 
 @pytest.mark.asyncio

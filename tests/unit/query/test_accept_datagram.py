@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, address_octets
 from resolver.query import accept_datagram
-from resolver.query.accept_datagram import Datagrams, client_octets
+from resolver.query.accept_datagram import Datagrams
 from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.parts import until
@@ -95,21 +95,8 @@ async def test_the_client_is_who_sent_it_in_16_octets(endpoint: Endpoint, client
     async with listening(endpoint) as side:
         side.client.send(asks(1))
         assert await side.reply() == asks(1)
-        assert side.answers.seen == [(asks(1), client_octets(client), Transport.UDP)]
+        assert side.answers.seen == [(asks(1), address_octets(client), Transport.UDP)]
         assert len(side.answers.seen[0][1]) == 16
-
-
-@pytest.mark.parametrize(
-    ("host", "octets"),
-    [
-        ("192.0.2.1", bytes(10) + b"\xff\xff\xc0\x00\x02\x01"),
-        ("::ffff:192.0.2.1", bytes(10) + b"\xff\xff\xc0\x00\x02\x01"),
-        ("2001:db8::1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\1"),
-        ("fe80::1%eth0", b"\xfe\x80" + bytes(13) + b"\1"),
-    ],
-)
-def test_addresses_in_16_octets(host: str, octets: bytes) -> None:
-    assert client_octets(host) == octets
 
 
 class Drawn:
@@ -160,7 +147,7 @@ async def test_a_wildcard_address_answers_from_the_address_that_was_asked(listen
         assert await side.reply() == asks(2), "a connected socket takes replies from nowhere else"
         side.answers.release()
         assert await side.reply() == asks(1, b"later")
-        assert {client for _, client, _ in side.answers.seen} == {client_octets(side.client.getsockname()[0])}
+        assert {client for _, client, _ in side.answers.seen} == {address_octets(side.client.getsockname()[0])}
 
 
 @pytest.mark.asyncio
@@ -175,7 +162,7 @@ async def test_no_datagram_is_cut(listened: str) -> None:
 BALANCER = "192.0.2.200"
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 NAMED = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c" + bytes([198, 51, 100, 7]) + bytes(4) + b"\0\0\0\x35"
-NAMED_V6 = b"\r\n\r\n\0\r\nQUIT\n\x21\x22\0\x24" + client_octets("2001:db8::7") + bytes(16) + b"\x30\x39\0\x35"
+NAMED_V6 = b"\r\n\r\n\0\r\nQUIT\n\x21\x22\0\x24" + address_octets("2001:db8::7") + bytes(16) + b"\x30\x39\0\x35"
 
 
 def drained(*waiting: tuple[bytes, tuple[str, int]], trusts: bool = True) -> tuple[Answers, list[str], Drawn]:
@@ -183,7 +170,7 @@ def drained(*waiting: tuple[bytes, tuple[str, int]], trusts: bool = True) -> tup
     answers, dropped, one = Answers(), [], Drawn(*waiting)
     datagrams = Datagrams(answers, dropped.append)
     if trusts:
-        datagrams.trusted = lambda sender: sender == client_octets(BALANCER)
+        datagrams.trusted = lambda sender: sender == address_octets(BALANCER)
     datagrams._drain(one)
     return answers, dropped, one
 
@@ -196,7 +183,7 @@ def drained(*waiting: tuple[bytes, tuple[str, int]], trusts: bool = True) -> tup
 def test_a_load_balancer_names_the_client_and_gets_the_reply(header: bytes, client: str) -> None:
     peer = (BALANCER, 5353)
     answers, dropped, one = drained((header + asks(1), peer))
-    assert answers.seen == [(asks(1), client_octets(client), Transport.UDP)]
+    assert answers.seen == [(asks(1), address_octets(client), Transport.UDP)]
     assert one.sent == [(asks(1), peer)]
     assert dropped == []
 
@@ -207,7 +194,7 @@ def test_one_client_is_not_taken_for_another() -> None:
         (NAMED + asks(1), peer), (LOCAL + asks(2), peer), (NAMED_V6 + asks(3), peer), (NAMED + asks(4), peer)
     )
     names = ["198.51.100.7", BALANCER, "2001:db8::7", "198.51.100.7"]
-    assert [client for _, client, _ in answers.seen] == list(map(client_octets, names))
+    assert [client for _, client, _ in answers.seen] == list(map(address_octets, names))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +218,7 @@ def test_from_anybody_else_a_header_is_octets_of_a_query(trusts: bool) -> None:
     peer = ("192.0.2.1", 5353)
     answers, dropped, _ = drained((NAMED + asks(1), peer), (asks(2), peer), trusts=trusts)
     assert [packet for packet, _, _ in answers.seen] == [NAMED + asks(1), asks(2)]
-    assert {client for _, client, _ in answers.seen} == {client_octets("192.0.2.1")}
+    assert {client for _, client, _ in answers.seen} == {address_octets("192.0.2.1")}
     assert dropped == []
 
 

@@ -5,15 +5,15 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.query.accept_datagram import client_octets
+from resolver.config.values import address_octets
 from resolver.query.accept_limits import HURRY, PATIENCE_S, Bounds, Places
 from tests.parity.cases import of
 
-V4 = client_octets("192.0.2.10")
-OTHER = client_octets("192.0.2.11")
-V6 = client_octets("2001:db8:0:12ff::1")
-SAME_56 = client_octets("2001:db8:0:1200::2")
-OTHER_56 = client_octets("2001:db8:0:1300::1")
+V4 = address_octets("192.0.2.10")
+OTHER = address_octets("192.0.2.11")
+V6 = address_octets("2001:db8:0:12ff::1")
+SAME_56 = address_octets("2001:db8:0:1200::2")
+OTHER_56 = address_octets("2001:db8:0:1300::1")
 
 
 class One:

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, address_octets
 from resolver.query import accept_connection, accept_sockets, accept_stream
-from resolver.query.accept_datagram import client_octets
 from resolver.query.accept_stream import Streams
 from resolver.query.transport import Transport
 from tests.parity.cases import of
@@ -51,7 +50,7 @@ async def test_the_client_is_who_connected(host: str) -> None:
         client = await side.connect()
         client.send(asks(1))
         await client.reply()
-        assert side.answers.seen == [(asks(1), client_octets(host), Transport.TCP)]
+        assert side.answers.seen == [(asks(1), address_octets(host), Transport.TCP)]
 
 
 class Wire(asyncio.Transport):
@@ -103,7 +102,7 @@ def told(answer: Callable[..., Any], pieces: Sequence[bytes], release: Callable[
 
     async def story() -> list[bytes]:
         streams = Streams(answer, lambda reason: None, bounds())
-        connection, wire = streams.accepted(client_octets("192.0.2.10")), Wire()
+        connection, wire = streams.accepted(address_octets("192.0.2.10")), Wire()
         assert connection
         connection.connection_made(wire)
         for piece in pieces:
@@ -436,7 +435,7 @@ async def test_where_all_wait_for_answers_the_newcomer_is_refused() -> None:
 
 @pytest.mark.asyncio
 async def test_one_client_has_so_many_connections_and_others_have_theirs() -> None:
-    exempt = client_octets("127.0.0.9")
+    exempt = address_octets("127.0.0.9")
     async with listening(limits=bounds(per_client=2, exempt=lambda client: client == exempt)) as side:
         for host in ("127.0.0.2", "127.0.0.2", "127.0.0.3", *["127.0.0.9"] * 5):
             client = await side.connect(local_addr=(host, 0))
@@ -528,7 +527,7 @@ async def test_no_file_left_neither_spins_nor_stops_listening(
 
     monkeypatch.setattr(accept_sockets, "streams", few)
     async with listening() as side:
-        held = side.streams.accepted(client_octets("192.0.2.1"))
+        held = side.streams.accepted(address_octets("192.0.2.1"))
         assert held
         client = await side.connect()
         client.send(asks(1))

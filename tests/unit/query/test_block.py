@@ -1,5 +1,7 @@
 """The verdict on a name, and the answer of the list that blocks it."""
 
+from typing import Literal
+
 import dns.flags
 import dns.message
 import dns.rcode
@@ -10,7 +12,6 @@ from resolver.core import codes, policy
 from resolver.core.question import Question, parse
 from resolver.query.block import Block
 from resolver.query.query import Query
-from resolver.query.recheck import ALL_LISTS
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 from tests.unit.query.parts import (
@@ -74,13 +75,13 @@ async def test_a_page_is_an_address_of_the_family_asked_for_and_everything_else_
 @pytest.mark.parametrize(
     ("answer", "name", "rcode"),
     [
-        (codes.ANSWER_NODATA, "a.listed.test", dns.rcode.NOERROR),
-        (codes.ANSWER_NXDOMAIN, "a.listed.test", dns.rcode.NOERROR),  # an exception lives below
-        (codes.ANSWER_NXDOMAIN, "only.test", dns.rcode.NOERROR),  # others may live below
-        (codes.ANSWER_NXDOMAIN, "a.whole.test", dns.rcode.NXDOMAIN),
+        ("nodata", "a.listed.test", dns.rcode.NOERROR),
+        ("nxdomain", "a.listed.test", dns.rcode.NOERROR),  # an exception lives below
+        ("nxdomain", "only.test", dns.rcode.NOERROR),  # others may live below
+        ("nxdomain", "a.whole.test", dns.rcode.NXDOMAIN),
     ],
 )
-async def test_lists_that_answer_without_a_page(answer: int, name: str, rcode: int) -> None:
+async def test_lists_that_answer_without_a_page(answer: Literal["nodata", "nxdomain"], name: str, rcode: int) -> None:
     house = House(says(), tables(1, ((*LIST[0], "whole.test"),), answer=answer))
     reply = await house.ask(query(name))
     assert reply.rcode() == rcode
@@ -132,7 +133,7 @@ def test_a_block_that_cannot_be_written_is_servfail_and_not_counted() -> None:
     question = Question()
     parse(packet, len(packet), question)
     block = Block(house.tally, house.counters)
-    asked = Query(packet, question, CLIENT, Transport.UDP, ALL_LISTS, 1232)
+    asked = Query(packet, question, CLIENT, Transport.UDP, codes.ALL_LISTS, 1232)
     octets = block.answer(generation(1, LIST), asked, policy.Verdict(), 0.0, Respond(house.counters))
     assert octets is not None
     assert dns.message.from_wire(octets).rcode() == dns.rcode.SERVFAIL

@@ -188,7 +188,7 @@ def kept(cache: Cache, name: str, octets: int, now: float = 0) -> bool:
     question = question_of(asked)
     probe = type("Probe", (), {"question": question})()
     cache.find(probe, now)
-    cache.keep(cache.digest(), reply, message, 1, codes.PASS, now)
+    cache.keep(cache.digest(), message, 1, codes.PASS, now)
     return bool(cache.find(probe, now))
 
 

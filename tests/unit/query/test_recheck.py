@@ -4,20 +4,20 @@ import dns.message
 import pytest
 
 from resolver.core import codes
-from resolver.query.recheck import ALL_LISTS, Judged, Recheck
+from resolver.query.recheck import Judged, Recheck
 from tests.unit.query.parts import generation, query, reply_of
 
 LISTS = (("first.test",), ("second.test",))
 A = " 300 A 198.51.100.7"
 CASES = [
     # ANSWER, ADDITIONAL, scope, for all, for the client, whether ADDITIONAL goes
-    (["open.test." + A], [], ALL_LISTS, codes.PASS, codes.PASS, False),
-    (["first.test." + A], [], ALL_LISTS, codes.BLOCK, codes.BLOCK, False),
+    (["open.test." + A], [], codes.ALL_LISTS, codes.PASS, codes.PASS, False),
+    (["first.test." + A], [], codes.ALL_LISTS, codes.BLOCK, codes.BLOCK, False),
     (["first.test." + A], [], 2, codes.BLOCK, codes.PASS, False),
     (["first.test." + A], [], 1, codes.BLOCK, codes.BLOCK, False),
     (["first.test." + A, "second.test." + A], [], 2, codes.BLOCK, codes.BLOCK, False),
     (["first.test." + A], [], 0, codes.BLOCK, codes.PASS, False),
-    (["open.test." + A], ["first.test." + A], ALL_LISTS, codes.PASS, codes.PASS, True),
+    (["open.test." + A], ["first.test." + A], codes.ALL_LISTS, codes.PASS, codes.PASS, True),
     (["open.test." + A], ["first.test." + A], 2, codes.PASS, codes.PASS, True),
     (["first.test." + A], ["second.test." + A], 2, codes.BLOCK, codes.PASS, True),
     (["first.test." + A], ["second.test." + A], 1, codes.BLOCK, codes.BLOCK, False),
@@ -43,7 +43,7 @@ def test_verdicts_by_all_lists_and_by_the_clients(
 def test_the_verdict_tells_which_list_answers() -> None:
     recheck = Recheck()
     octets = bytearray(reply_of(query("open.test"), ["first.test." + A, "second.test." + A]).to_wire())
-    for scope, slot in ((ALL_LISTS, 0), (1, 0), (2, 1)):
+    for scope, slot in ((codes.ALL_LISTS, 0), (1, 0), (2, 1)):
         recheck.judge(generation(1, LISTS), bytearray(octets), scope)
         assert recheck.verdict.slot == slot
 
@@ -52,11 +52,12 @@ def test_a_reply_that_does_not_end_where_it_should_asks() -> None:
     octets = reply_of(query("open.test", edns=False), ["open.test." + A, "open.test." + A[:-1] + "8"]).to_wire()
     for count in range(1, 60):
         cut, more = Recheck(), Recheck()
-        assert cut.judge(generation(1, LISTS), bytearray(octets[:-count]), ALL_LISTS) == Judged(codes.ASK, codes.ASK)
-        assert more.judge(generation(1, LISTS), bytearray(octets) + b"\0" * count, ALL_LISTS).for_all == codes.ASK
+        short = bytearray(octets[:-count])
+        assert cut.judge(generation(1, LISTS), short, codes.ALL_LISTS) == Judged(codes.ASK, codes.ASK)
+        assert more.judge(generation(1, LISTS), bytearray(octets) + b"\0" * count, codes.ALL_LISTS).for_all == codes.ASK
 
 
-@pytest.mark.parametrize("scope", [0, 1, ALL_LISTS])
+@pytest.mark.parametrize("scope", [0, 1, codes.ALL_LISTS])
 def test_more_names_than_an_honest_reply_has_asks_whoever_it_is_for(scope: int) -> None:
     made = reply_of(query("open.test"), [f"n{n}.test. 300 CNAME m{n}.test." for n in range(300)])
     recheck = Recheck()
@@ -81,4 +82,4 @@ def test_more_names_than_an_honest_reply_has_asks_whoever_it_is_for(scope: int) 
 def test_authority_leads_nobody_to_a_listed_address(authority: str, verdict: int) -> None:
     octets = bytearray(reply_of(query("open.test"), ["open.test." + A], [authority]).to_wire())
     recheck = Recheck()
-    assert recheck.judge(generation(1, LISTS), octets, ALL_LISTS) == Judged(verdict, verdict)
+    assert recheck.judge(generation(1, LISTS), octets, codes.ALL_LISTS) == Judged(verdict, verdict)

@@ -1,20 +1,13 @@
 """What is in force: who is a client, which lists judge whom, and whether all lists are there."""
 
-import ipaddress
-
 import msgspec
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from resolver.config.config import Config, parse
-from resolver.config.values import prefixes
+from resolver.config.values import address_octets
 from resolver.core import admit, codes, entries, image, policy
 from resolver.core.name import Name, unfold
-from resolver.query.accept_datagram import client_octets
 from resolver.query.query import Tables
-from resolver.service.in_force import InForce, octets, ranges, replies_of
-from tests.parity.cases import of
+from resolver.service.in_force import InForce
 from tests.unit.query.parts import KEY, image_of, octets_of
 
 LIST = """
@@ -47,51 +40,6 @@ def verdict_of(tables: Tables, name: str, scope: int = 0xFFFF) -> tuple[int, int
     wire = octets_of(name)
     assert unfold(wire, 0, len(wire), unfolded)
     return policy.decide(tables.generation, unfolded, scope, verdict), verdict.slot
-
-
-ADDRESSES = st.one_of(st.ip_addresses(v=4, network="192.0.2.0/26"), st.ip_addresses(v=6, network="2001:db8::/122"))
-NETWORKS = st.builds(
-    lambda address, bits: ipaddress.ip_network((address, (32 if address.version == 4 else 128) - bits), strict=False),
-    ADDRESSES,
-    st.integers(0, 5),
-)
-
-
-@of(0.05)
-@given(networks=st.lists(NETWORKS, max_size=8), addresses=st.lists(ADDRESSES, min_size=1, max_size=8))
-def test_ranges_hold_what_the_prefixes_hold(networks, addresses) -> None:
-    access = admit.Access(ranges(networks), b"", [b""] * 16, [b""] * 16, 0, bytearray(128), KEY)
-    for address in addresses:
-        held = any(address in network for network in networks if network.version == address.version)
-        expected = codes.ADMITTED if held else codes.NOT_A_CLIENT
-        assert admit.admit(access, octets(address), 0) == expected
-
-
-def test_ranges_are_sorted_merged_and_of_both_families() -> None:
-    made = ranges(prefixes("2001:db8::/33", "192.0.2.128/25", "2001:db8:8000::/33", "192.0.2.0/25", "10.0.0.0/8"))
-    found = [made[at : at + 16] for at in range(0, len(made), 16)]
-    assert found == sorted(found)
-    assert len(found) == 6
-    assert found[2:4] == [client_octets("192.0.2.0"), client_octets("192.0.2.255")]
-    assert found[4:] == [client_octets("2001:db8::"), client_octets("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")]
-    assert ranges([]) == b""
-
-
-@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::1"])
-def test_an_address_has_the_same_octets_as_a_client_of_it(address: str) -> None:
-    assert octets(ipaddress.ip_address(address)) == client_octets(address)
-
-
-def test_replies_are_the_lists_own_addresses_or_the_pages() -> None:
-    one, two, three = config("", 'addresses = ["192.0.2.7"]', 'answer = "nodata"\nbasis = "contract"').lists
-    whole = config("")
-    assert bytes(replies_of(one, whole).v4)[-4:] == bytes([192, 0, 2, 1])
-    assert bytes(replies_of(one, whole).v6)[-16:] == ipaddress.ip_address("2001:db8::1").packed
-    own = replies_of(two, whole)
-    assert bytes(own.v4)[-4:] == bytes([192, 0, 2, 7])
-    assert own.v6_count == 0, "a list's own addresses stand in place of all of the page's"
-    assert replies_of(three, whole).v4_count == 0
-    assert [replies_of(each, whole).ede for each in (one, three)] == [codes.EDE_FORGED_ANSWER, codes.EDE_BLOCKED]
 
 
 def test_unlisted_names_wait_until_every_list_is_in_force_or_lifted() -> None:
@@ -156,7 +104,7 @@ def test_lists_of_some_clients_and_lists_that_spare_some() -> None:
         "2001:db8:1::1": 0b10,
     }
     for client, scope in scopes.items():
-        assert admit.scope(access, client_octets(client)) & 0b11 == scope
+        assert admit.scope(access, address_octets(client)) & 0b11 == scope
 
 
 def test_a_new_configuration_changes_clients_and_answers_and_keeps_the_lists() -> None:
@@ -167,11 +115,11 @@ def test_a_new_configuration_changes_clients_and_answers_and_keeps_the_lists() -
     tables = swapped[-1]
     assert verdict_of(tables, "a.test")[0] == codes.BLOCK
     assert tables.generation.members[0].replies.answer == codes.ANSWER_NODATA
-    assert admit.admit(tables.access, client_octets("192.0.2.1"), 0) == codes.NOT_A_CLIENT
-    assert admit.admit(tables.access, client_octets("198.51.100.1"), 0) == codes.ADMITTED
+    assert admit.admit(tables.access, address_octets("192.0.2.1"), 0) == codes.NOT_A_CLIENT
+    assert admit.admit(tables.access, address_octets("198.51.100.1"), 0) == codes.ADMITTED
     assert one.config is changed
     before = swapped[-2]
-    assert admit.admit(before.access, client_octets("192.0.2.1"), 0) == codes.ADMITTED
+    assert admit.admit(before.access, address_octets("192.0.2.1"), 0) == codes.ADMITTED
 
 
 def test_new_entries_are_suspended_and_lines_set_aside_approved_through_every_rebuild() -> None:
@@ -191,7 +139,7 @@ def test_new_entries_are_suspended_and_lines_set_aside_approved_through_every_re
 def test_a_limit_lasts_over_a_swap() -> None:
     """The buckets are one table: a new set of tables does not fill them again."""
     one, _ = in_force("", more='[listen]\nallow = ["192.0.2.0/24"]\n[limits]\nqueries_per_second = 2')
-    client = client_octets("192.0.2.1")
+    client = address_octets("192.0.2.1")
     assert [admit.admit(one.tables.access, client, 5) for _ in range(3)] != [codes.ADMITTED] * 3
     one.configure(msgspec.structs.replace(one.config))
     assert admit.admit(one.tables.access, client, 5) != codes.ADMITTED
