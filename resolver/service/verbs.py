@@ -11,6 +11,7 @@ Rules:
 """
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress

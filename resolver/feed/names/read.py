@@ -30,7 +30,7 @@ from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SE
 from resolver.feed.names.guard_lines import Protected
 from resolver.feed.names.suffixes import Suffixes, load
 from resolver.feed.reasons import Refusal, SetAside
-from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS, SPECIAL_TLDS
+from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS, SELFTEST_NAME, SPECIAL_TLDS
 
 MAX_LINE_NUMBERS: Final = 100
 """How many numbers of refused lines are kept for each reason; counting goes on."""
