@@ -1,10 +1,9 @@
-"""All lists together: what the service starts, asks and wakes; and what is written of them for the verbs.
+"""Run all lists together for the service, and read their saved states and images for the verbs.
 
 Rules:
-- Each list polls at its own pace; a wake-up polls all of them now, and one that is slow keeps no other
-  waiting.
-- `recover` comes before the first answer; `run` only returns by being cancelled.
-- What is older than the log is kept is cut from it at the start and once a day.
+- Each list polls at its own pace; a trigger polls all of them now, and a slow list does not delay another.
+- `recover` comes before the first answer; `run` ends only when it is cancelled.
+- Old lines are cut from the log of list operations at the start and once a day.
 """
 
 import asyncio
@@ -46,13 +45,13 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 def keys_of(config: Config) -> Keys:
-    """The keys of this host; KeyUnusable where they cannot be had."""
+    """Return the keys of this host; KeyUnusable if they cannot be read or made."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
     return load_keys(Path(config.state.directory), config.state.keys, credentials)
 
 
 def host_key_of(config: Config, *, make: bool) -> Ed25519PrivateKey:
-    """What this host signs with; KeyUnusable where it cannot be had, or is not there and not to be made."""
+    """Return the key that this host signs with; KeyUnusable if it cannot be read, or is missing and not to be made."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
     return host_key(Path(config.state.directory), config.state.keys, credentials, make=make)
 
@@ -63,12 +62,12 @@ def _post(resolvers: tuple[str, ...], source: Source, data: bytes) -> None:
 
 
 def host_of(config: Config) -> str:
-    """What this host is called in what it signs."""
+    """Return the name of this host in its signed statements."""
     return config.fleet.host or socket.gethostname()
 
 
 def _audit_of(config: Config, now: float) -> Audit:
-    """The log, told of what was found wrong with it, without what is older than it is kept."""
+    """Return the log of list operations without its old lines, and note in it what is wrong with it."""
     audit = Audit(Places(config.state.directory).audit_log)
     if audit.torn:
         audit.append(Event.TORN, now, list_id="", serial=0, digest="")
@@ -83,7 +82,7 @@ _STEPS: Final[dict[str, Callable[[activate.Activation, Shown], Step]]] = {"image
 
 
 def _guarded(config: Config, one: List) -> List:
-    """The list with all names that its lines may not block unseen."""
+    """Return the list with all names that its lines may not block unseen."""
     return replace(one, guard=replace(one.guard, protected=protected_names(config, one)))
 
 
@@ -129,7 +128,7 @@ class Feed:
         return self._lists[list_id]
 
     def recover(self) -> None:
-        """Put in force every list that is saved here; OSError where the state folder cannot be used."""
+        """Put every list in force that is saved here; OSError if the state folder cannot be used."""
         self.outbox.prepare()
         copies.forget_lists(self._folders, frozenset(self._lists))
         for one in self:
@@ -148,7 +147,7 @@ class Feed:
             group.create_task(self._tick(), name="proofs")
 
     def trigger(self, list_id: str = "") -> None:
-        """Have every list polled now, or this one."""
+        """Poll every list now, or this one."""
         for one, event in self._wake.items():
             if list_id in ("", one):
                 event.set()
@@ -165,7 +164,7 @@ class Feed:
                 continue
 
     async def _tick(self) -> None:
-        """Prove what came in force otherwise than by a poll: at the start, and where it was gone back."""
+        """Prove the lists that came in force without a poll, at a start or by a rollback, and look at their clocks."""
         while True:
             for one in self:
                 await one.prove()
@@ -174,7 +173,7 @@ class Feed:
             await asyncio.sleep(TICK_S)
 
     async def trim(self) -> None:
-        """Cut from the log what is older than it is kept, where a day has gone by since the last time."""
+        """Cut the old lines from the log, once a day."""
         now = self._now()
         if now < self._next_trim:
             return

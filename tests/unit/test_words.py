@@ -79,12 +79,6 @@ DOCUMENTS: Final = (
 
 ROOMS_ON_THE_WAY: Final = frozenset(
     (
-        "resolver/cli/list_held.py",
-        "resolver/cli/list_lookup.py",
-        "resolver/cli/list_status.py",
-        "resolver/cli/screen.py",
-        "resolver/cli/screen_list.py",
-        "resolver/cli/screen_service.py",
         "resolver/config/",
         "resolver/core/",
         "resolver/feed/activate.py",
@@ -92,11 +86,9 @@ ROOMS_ON_THE_WAY: Final = frozenset(
         "resolver/feed/decide.py",
         "resolver/feed/decisions.py",
         "resolver/feed/enforced.py",
-        "resolver/feed/facts.py",
         "resolver/feed/fleet.py",
         "resolver/feed/fleet_receipts.py",
         "resolver/feed/guard.py",
-        "resolver/feed/poll.py",
         "resolver/feed/proof.py",
         "resolver/feed/seed.py",
         "resolver/feed/state.py",
@@ -105,7 +97,6 @@ ROOMS_ON_THE_WAY: Final = frozenset(
         "resolver/feed/update_image.py",
         "resolver/query/",
         "resolver/service/in_force.py",
-        "resolver/service/readings.py",
         "resolver/service/selftest.py",
     )
 )
