@@ -18,13 +18,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from resolver.core import entries, image
-from resolver.feed import manifest, processes, seal, state
+from resolver.feed import activate, manifest, processes, seal, state
 from resolver.feed.activate import Activation
 from resolver.feed.coming import Coming, Shown, Take
-from resolver.feed.enforced import InForce, Nothing
+from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts, Made
 from resolver.feed.processes import Known, UpdateFailed, memory_file
 from resolver.feed.reasons import Reason
+from resolver.feed.state import Record
 
 
 class ImageStep:
@@ -109,7 +110,7 @@ class ImageStep:
 
     async def _coming(self, facts: Facts, made: Made, handle: int) -> Coming:
         """The list with its image in the store: the one in `handle`, or if that is -1 the one in force."""
-        record, made_in, now = manifest.record_of(facts), self._journal.state, self._activation.enforced
+        record, made_in = manifest.record_of(facts), self._journal.state
         current = made_in.in_force
         if handle < 0 and current is not None and record.image:
             record = replace(record, image=current.image)
@@ -118,20 +119,24 @@ class ImageStep:
             with os.fdopen(handle, "rb", closefd=False) as file:
                 file.seek(0)
                 sealed = await asyncio.to_thread(file.read)
-            if made_in.suspended and isinstance(now, InForce) and current is not None:
-                sealed = await asyncio.to_thread(self._marked, sealed, now.view, approved=current.approved)
+            if made_in.suspended and current is not None:
+                sealed = await asyncio.to_thread(self._marked, sealed, current)
             await asyncio.to_thread(self._journal.store.keep_image, sealed, record.image)
         return Coming(record=record, made_in=made_in, arrive=partial(state.follow, suspended=made.suspended))
 
-    def _marked(self, sealed: bytes, enforced: memoryview, *, approved: bool) -> bytes:
-        """The sealed image with the entries marked that are new to the view `enforced`, sealed again."""
+    def _marked(self, sealed: bytes, current: Record) -> bytes:
+        """The sealed image with the entries marked that are new to the list in force or lifted, sealed again."""
+        keys, one = self._host.keys, self._list
         try:
-            made = bytearray(seal.unseal(sealed, self._host.keys.seal))
+            made = bytearray(seal.unseal(sealed, keys.seal))
             image.view(made)
-        except (seal.SealBroken, image.ImageMalformed):
-            return sealed  # The self-test refuses it, as it does all such images.
-        entries.mark_new(made, enforced, approved=approved)
-        return bytes(made) + seal.seal_of(made, self._host.keys.seal)
+            saved = activate.load(
+                self._journal.store.folder, current, keys, list_id=one.id, demonstration=one.demonstration
+            )
+        except (seal.SealBroken, image.ImageMalformed, activate.ImageUnusable):
+            return sealed  # The self-test refuses the one; without the other nothing tells what is new.
+        entries.mark_new(made, saved, approved=current.approved)
+        return bytes(made) + seal.seal_of(made, keys.seal)
 
     def _free(self, number: int) -> str:
         """A unique file name for an image: another compile host restarts its numbering."""

@@ -121,7 +121,7 @@ def pair(folder: Path, authority: Any, settings: str = "", **node: Any) -> tuple
     root = folder / "compile.pub"
     root.write_bytes(host.root)
     host.feed.recover()
-    stated = {"keys_folder": keys, "root": root, "url": host.published.as_uri(), **node}
+    stated = {"keys_folder": keys, "root": root, "url": host.published.as_uri(), "settings": settings, **node}
     one = Node(authority, folder / "node", **stated)
     one.feed.recover()
     return host, one

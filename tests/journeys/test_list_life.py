@@ -146,7 +146,7 @@ class Life(RuleBasedStateMachine):
     def a_good_poll(self, actor: Actor) -> None:
         """Hold what a poll must have brought that met no fault and counted none."""
         record = actor.one.state.in_force
-        if self.kind == "zone" and not actor.is_node and record is not None:
+        if self.kind == "zone" and record is not None and actor.one.state.held is None:
             confirmed = max(record.issued, record.confirmed)
             if record.identity == (self.world.published.custom.serial, self.world.published.digest):
                 assert self.world.clock - confirmed < min(CONFIRM_SECONDS, LIMIT_S / 4), "a zone that is there ends"

@@ -141,7 +141,7 @@ async def test_a_new_host_takes_the_list_that_its_neighbours_keep(authority: Aut
     resolver = resolver_of(authority, tmp_path)
     await resolver.list.poll()
     assert (resolver.enforced, resolver.failures) == (7, {})
-    assert resolver.list.fresh_until < time.time()
+    assert resolver.list.shown.fresh_until < time.time()
     # From here on it is held to what every running host is held to.
     await refused(resolver, "frozen")
     authority.publish(names(30), 8)

@@ -139,6 +139,26 @@ async def test_what_this_node_suspended_stays_out_of_the_images_that_follow(
     assert node.failures == {}
 
 
+async def test_what_this_node_suspended_stays_out_after_the_list_was_lifted(
+    authority: Authority, tmp_path: Path
+) -> None:
+    host, node = pair(tmp_path, authority, settings='expire = "lift"\nhard_limit = "1h"\n')
+    for count, serial in ((1000, 7), (1100, 8)):
+        authority.publish(names(count), serial)
+        await host.publish()
+        await node.list.poll()
+    node.list.suspend()
+    later = node.list.state.in_force.issued + 3600
+    host.now = node.now = lambda: float(later)
+    await node.list.poll()
+    assert (node.enforced, node.list.state.suspended) == ("lifted", True)
+    authority.publish(names(1110), 9, issued=later)
+    await host.publish()
+    await node.list.poll()
+    assert (node.enforced, node.suspended) == (9, True)
+    assert [node.enforces(f"name{number}.test") for number in (999, 1099, 1109)] == [True, False, False]
+
+
 async def test_what_this_node_suspended_stays_until_its_compile_host_says_otherwise(
     both: tuple[CompileHost, Node],
 ) -> None:
