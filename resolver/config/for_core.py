@@ -6,7 +6,6 @@ Rules:
 - Whatever embeds core makes its Access and its Generation here. Nothing here has a loop, a socket or a clock.
 """
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,16 +34,21 @@ class Image:
 
 
 def ranges(prefixes: Iterable[Prefix]) -> bytes:
-    """Return sorted, merged pairs of first and last address, as core.admit takes them."""
-    prefixes = tuple(prefixes)
-    v4 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv4Network))
-    v6 = ipaddress.collapse_addresses(one for one in prefixes if isinstance(one, ipaddress.IPv6Network))
-    merged: tuple[Prefix, ...] = (*v4, *v6)
-    return b"".join(
-        sorted(
-            address_octets(str(one.network_address)) + address_octets(str(one.broadcast_address)) for one in merged
-        )
+    """Return sorted, disjoint pairs of first and last address, 16 octets each, as core.admit takes them.
+
+    IPv4 is mapped first (RFC 4291 2.5.5.2), so both families are merged together: `::/0` holds the mapped block, and a
+    binary search over nested pairs would find the inner one for every address above it.
+    """
+    pairs = sorted(
+        (address_octets(str(one.network_address)), address_octets(str(one.broadcast_address))) for one in prefixes
     )
+    merged: list[tuple[bytes, bytes]] = []
+    for first, last in pairs:
+        if merged and int.from_bytes(first) <= int.from_bytes(merged[-1][1]) + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return b"".join(first + last for first, last in merged)
 
 
 def access(config: Config, buckets: Any, key: bytes) -> Access:

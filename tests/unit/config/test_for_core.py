@@ -15,24 +15,61 @@ from resolver.core.name import Name, unfold
 from tests.parity.cases import of
 from tests.unit.query import parts
 
-ADDRESSES = st.one_of(st.ip_addresses(v=4, network="192.0.2.0/26"), st.ip_addresses(v=6, network="2001:db8::/122"))
-NETWORKS = st.builds(
-    lambda address, bits: ipaddress.ip_network((address, (32 if address.version == 4 else 128) - bits), strict=False),
-    ADDRESSES,
-    st.integers(0, 5),
+# Below, in and above the block of mapped IPv4 addresses, and its edges.
+ADDRESSES = st.one_of(
+    st.ip_addresses(v=4, network="192.0.2.0/26"),
+    st.ip_addresses(v=6, network="2001:db8::/122"),
+    st.ip_addresses(v=6, network="::ffff:192.0.2.0/122"),
+    st.sampled_from(["::", "::1", "::fffe:ffff:ffff", "::ffff:0:0", "::ffff:ffff:ffff", "::1:0:0:0", "64:ff9b::1"]).map(
+        ipaddress.IPv6Address
+    ),
 )
+NETWORKS = st.builds(
+    lambda address, kept: ipaddress.ip_network((address, min(kept, address.max_prefixlen)), strict=False),
+    ADDRESSES,
+    st.one_of(st.integers(26, 32), st.integers(122, 128), st.integers(0, 128)),
+)
+
+
+def held(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks) -> bool:
+    """Whether a prefix holds the address, or the address that it maps to or from."""
+    both = {address}
+    if isinstance(address, ipaddress.IPv4Address):
+        both.add(ipaddress.IPv6Address(address_octets(str(address))))
+    elif address.ipv4_mapped:
+        both.add(address.ipv4_mapped)
+    return any(one in network for one in both for network in networks)
 
 
 @of(0.05)
 @given(networks=st.lists(NETWORKS, max_size=8), addresses=st.lists(ADDRESSES, min_size=1, max_size=8))
 def test_ranges_hold_what_the_prefixes_hold(networks, addresses) -> None:
     config = parts.config()
-    config = replace(config, listen=replace(config.listen, allow=tuple(networks)))
+    config = replace(
+        config,
+        listen=replace(config.listen, allow=tuple(networks), proxy_from=tuple(networks)),
+        limits=replace(config.limits, exempt=tuple(networks)),
+    )
     access = for_core.access(config, bytearray(128), parts.KEY)
     for address in addresses:
-        held = any(address in network for network in networks if network.version == address.version)
-        expected = codes.ADMITTED if held else codes.NOT_A_CLIENT
-        assert admit.admit(access, address_octets(str(address)), 0) == expected
+        octets, inside = address_octets(str(address)), held(address, networks)
+        assert admit.admit(access, octets, 0) == (codes.ADMITTED if inside else codes.NOT_A_CLIENT)
+        assert (admit.trusts(access, octets), admit.exempts(access, octets)) == (inside, inside)
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::8", "::1"])
+@pytest.mark.parametrize("prefix", ["::/0", "::/80", "2001:db8::/32"])
+def test_both_families_in_one_set_leave_nobody_out(client: str, prefix: str) -> None:
+    """All clients, as operators write it: `0.0.0.0/0` beside `::/0`."""
+    networks = prefixes("0.0.0.0/0", prefix)
+    config = parts.config()
+    lists = (replace(config.lists[0], clients=networks), *config.lists[1:])
+    config = replace(config, lists=lists, listen=replace(config.listen, allow=networks))
+    access = for_core.access(config, bytearray(128), parts.KEY)
+    inside = held(ipaddress.ip_address(client), networks)
+    octets = address_octets(client)
+    assert (admit.admit(access, octets, 0) == codes.ADMITTED) is inside
+    assert bool(admit.scope(access, octets) & 1) is inside
 
 
 def test_ranges_are_sorted_merged_and_of_both_families() -> None:
