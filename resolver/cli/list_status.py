@@ -64,7 +64,7 @@ def _reports(config: Config, one: List, state: State) -> fleet_receipts.Reports 
 def _as_json(one: ListFacts) -> dict[str, Any]:
     return {
         "list": one.list_id,
-        "serial": one.serial if one.enforced else None,
+        "serial": one.serial if one.has_list else None,
         "in_force_since": _date(one.in_force_since),
         "issued": _date(one.issued),
         "expires": _date(one.expires),

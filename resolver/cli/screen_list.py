@@ -65,7 +65,7 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
 
 
 def _in_force(one: ListFacts) -> Row:
-    if not one.enforced:
+    if not one.has_list:
         none = "" if one.serial else ", no verified list yet"
         return Row("list", f"{one.list_id}: NOT IN FORCE{none}", Mark.BAD)
     if one.withdrawn:
@@ -92,7 +92,7 @@ def _feed(one: ListFacts, now: float) -> Row:
     else:
         failing = f"failures: {counts(one.failures)}"
     passed = "passed" if one.selftest_passed else "NOT passed"
-    tested = f"; self-test {passed}" if one.blocks else ""
+    tested = f"; self-test {passed}" if one.enforced else ""
     well = not one.failing_since and (one.selftest_passed or not tested)
     return Row("  feed", f"{seen}, {failing}{tested}", Mark.PLAIN if well else Mark.WARN)
 
@@ -173,10 +173,10 @@ def advice(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
 
 def _about_force(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     name, issue = one.list_id, "have the authority issue a new serial"
-    if not one.enforced and one.held:
+    if not one.has_list and one.held:
         what = f"{name} is NOT IN FORCE, its first serial is held{_signed(one, 'approve')}"
         yield Advice(Urgency.OUT, what, _look(one, config))
-    elif not one.enforced:
+    elif not one.has_list:
         failed = one.failing if any(one.failing.values()) else one.failures
         reasons = f" ({counts(failed)})" if any(failed.values()) else ""
         yield Advice(Urgency.OUT, f"{name} is NOT IN FORCE{reasons}", f"look at its source, and {LOG}")
@@ -184,7 +184,7 @@ def _about_force(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
         yield Advice(Urgency.OUT, f"{name} is past its hard limit, NOTHING is blocked by it", issue)
     elif not one.withdrawn and one.hard_limit_at <= now:
         yield Advice(Urgency.OUT, f"{name} is past its hard limit, and stays in force", issue)
-    if one.live and one.blocks and not one.selftest_passed:
+    if one.live and one.enforced and not one.selftest_passed:
         yield Advice(Urgency.OUT, f"{name}: its self-test did not pass", f"see {LOG}")
 
 
@@ -192,7 +192,7 @@ def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     """Yield what waits for persons."""
     name, look = one.list_id, _look(one, config)
     for each in one.decisions:
-        if each.action == "approve" and one.enforced:
+        if each.action == "approve" and one.has_list:
             late = ", by law LATE" if 0 < one.due_by < now else ""
             yield Advice(Urgency.WAITS, f"{name}: serial {each.serial} is HELD{late}, {_count(each)}", look)
         elif each.action == "resume":
@@ -224,7 +224,7 @@ def _about_release(free: ReleaseFacts, now: float, config: str) -> Iterator[Advi
 
 def _about_feed(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     del config
-    if not one.live or not one.enforced:
+    if not one.live or not one.has_list:
         return
     since = one.last_success or one.failing_since
     if since and (not one.last_success or now - since > PATIENCE_POLLS * one.poll_s + 60):
@@ -239,7 +239,7 @@ def _about_feed(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
 def _about_dates(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     del config
     left = one.hard_limit_at - now
-    if one.blocks and not one.withdrawn and 0 < left < EXPIRY_NEAR_S:
+    if one.enforced and not one.withdrawn and 0 < left < EXPIRY_NEAR_S:
         then = "NOTHING is blocked by it" if one.expire == "lift" else "it stays, with an alarm"
         what = f"{one.list_id}: ends in {span(left)}, then {then}"
         yield Advice(Urgency.FAILS, what, "have the authority issue a new serial")

@@ -78,7 +78,7 @@ def _of_reload(last: Reloaded | None, now: float) -> str:
 
 
 def _about_verdicts(status: Status) -> Iterator[Advice]:
-    there = all(one.enforced for one in status.lists)
+    there = all(one.has_list for one in status.lists)
     if not status.enforcing and there:
         what = "a verdict failed since the start: it is not certain that every list is enforced"
         yield Advice(Urgency.OUT, what, "restart the service and report it")

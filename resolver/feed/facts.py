@@ -61,10 +61,10 @@ class CertificateFacts(_Facts, frozen=True):
     end: int
 
 
-class ListFacts(_Facts, frozen=True, rename={"hard_limit_at": "expiry", "due_by": "due_at"}):
+class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit_at": "expiry", "due_by": "due_at"}):
     """One list.
 
-    enforced: it is in force or lifted. expire: what follows the hard limit, `keep` or `lift`. due_by: the deadline of
+    has_list: it is in force or lifted. expire: what follows the hard limit, `keep` or `lift`. due_by: the deadline of
     the newest list, which is not in force. refused, set_aside: lines of the list in force; newest_*: of the newest one,
     which may be held. rolled_back: when one person has done so whom nobody has confirmed yet.
 
@@ -74,7 +74,7 @@ class ListFacts(_Facts, frozen=True, rename={"hard_limit_at": "expiry", "due_by"
     """
 
     list_id: str
-    enforced: bool
+    has_list: bool
     lifted: bool
     serial: int
     entries: int
@@ -118,9 +118,9 @@ class ListFacts(_Facts, frozen=True, rename={"hard_limit_at": "expiry", "due_by"
     fleet_since: dict[str, int] | None = None
 
     @property
-    def blocks(self) -> bool:
+    def enforced(self) -> bool:
         """Whether the list judges queries now."""
-        return self.enforced and not self.lifted
+        return self.has_list and not self.lifted
 
     @property
     def held(self) -> bool:
@@ -138,7 +138,7 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
     newest = held.record if held else record
     return ListFacts(
         list_id=one.id,
-        enforced=record is not None,
+        has_list=record is not None,
         lifted=record is not None and state.is_lifted(record, one.limit, one.expire, now),
         serial=record.serial if record else 0,
         entries=record.entries if record else 0,
@@ -176,7 +176,7 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
     return replace(
         facts,
         live=True,
-        enforced=not isinstance(update.enforced, Nothing),
+        has_list=not isinstance(update.enforced, Nothing),
         lifted=isinstance(update.enforced, Lifted),
         last_success=update.last_success,
         failures=_plain(update.failures.counts),

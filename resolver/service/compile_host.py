@@ -16,10 +16,9 @@ from typing import Final
 from resolver.config.config import Config, ConfigError
 from resolver.control import client, requests
 from resolver.feed import poll, sandbox
-from resolver.feed.enforced import Lifted, Nothing
+from resolver.feed.facts import ListFacts
 from resolver.feed.reasons import Reason, Whose
 from resolver.feed.seal import KeyUnusable
-from resolver.feed.update import ListUpdate
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 
@@ -62,10 +61,11 @@ def compile_once(path: Path, config: Config) -> Compiled:
         raise NotCompiled(str(error)) from None
     except OSError as error:
         raise NotCompiled(f"a folder of state or fleet cannot be used: {error.strerror}") from None
-    whose = {Reason(reason).whose for one in enforcement.feed for reason in one.failures.counts}
+    lists = enforcement.facts()
+    whose = {Reason(reason).whose for one in lists for reason in one.failures}
     return Compiled(
-        tuple(line for one in enforcement.feed for line in _said(one)),
-        refused=bool(whose - {Whose.HOST}) or any(one.state.held is not None for one in enforcement.feed),
+        tuple(line for one in lists for line in _said(one)),
+        refused=bool(whose - {Whose.HOST}) or any(one.held for one in lists),
         failed=Whose.HOST in whose,
     )
 
@@ -74,15 +74,14 @@ async def _poll_all(enforcement: Enforcement) -> None:
     await asyncio.gather(*(one.poll() for one in enforcement.feed))
 
 
-def _said(one: ListUpdate) -> Iterator[str]:
-    record, held, name = one.state.in_force, one.state.held, one.list.id
-    if record is None or isinstance(one.enforced, Nothing):
-        yield f"{name}: no list is in force, nothing is published"
-    elif record.withdrawn or isinstance(one.enforced, Lifted):
-        yield f"{name}: serial {record.serial} is in force and blocks nothing (withdrawn, or past its hard limit)"
+def _said(one: ListFacts) -> Iterator[str]:
+    if not one.has_list:
+        yield f"{one.list_id}: no list is in force, nothing is published"
+    elif one.lifted:
+        yield f"{one.list_id}: serial {one.serial} is in force and blocks nothing (withdrawn, or past its hard limit)"
     else:
-        yield f"{name}: serial {record.serial} in force and published, {record.entries} entries"
-    if held is not None:
-        yield f"  held: serial {held.record.serial} ({', '.join(held.reasons)})"
-    if one.failures.counts:
-        yield f"  failed: {', '.join(sorted(one.failures.counts))}; what is in force stays"
+        yield f"{one.list_id}: serial {one.serial} in force and published, {one.entries} entries"
+    if one.held:
+        yield f"  held: serial {one.held_serial} ({', '.join(one.held_for)})"
+    if one.failures:
+        yield f"  failed: {', '.join(sorted(one.failures))}; what is in force stays"

@@ -47,7 +47,7 @@ class Counting:
             every_s=int(config.count.publish_every),
             region=config.count.region,
             subscribers=readings.subscribers,
-            lists=lambda: _in_force(feed),
+            lists=lambda: lists_now(feed),
             keep_s=config.count.keep,
             now=now(),
         )
@@ -103,6 +103,7 @@ def _opened(path: Path, now: float) -> Ledger:
         raise ValueError(str(error)) from None
 
 
-def _in_force(feed: Feed) -> Iterator[ListNow]:
+def lists_now(feed: Feed) -> Iterator[ListNow]:
+    """Yield what the ledger keeps of each list."""
     for facts in feed.facts():
         yield ListNow(facts.list_id, facts.serial, facts.entries, facts.enforced)

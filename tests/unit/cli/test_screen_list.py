@@ -13,7 +13,7 @@ N = 1_800_000_000
 H, D = 3600, 86400
 GOOD = ListFacts(
     list_id="court",
-    enforced=True,
+    has_list=True,
     lifted=False,
     serial=412,
     entries=102_331,
@@ -66,8 +66,8 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
 @pytest.mark.parametrize(
     ("facts", "row"),
     [
-        ({"enforced": False, "serial": 0}, "list       court: NOT IN FORCE, no verified list yet"),
-        ({"enforced": False}, "list       court: NOT IN FORCE"),
+        ({"has_list": False, "serial": 0}, "list       court: NOT IN FORCE, no verified list yet"),
+        ({"has_list": False}, "list       court: NOT IN FORCE"),
         ({"lifted": True, "withdrawn": True}, "list       court: withdrawn by serial 412, nothing is blocked by it"),
         ({"lifted": True}, "list       court: lifted, NOTHING is blocked by it; its last serial is 412"),
         ({"hard_limit_at": N - 60}, "  dates    issued 2 h 0 min ago, in force for 1 h 0 min, ENDED 1 min ago"),
@@ -124,9 +124,9 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
 @pytest.mark.parametrize(
     ("facts", "urgency", "line"),
     [
-        ({"enforced": False}, Urgency.OUT, "court is NOT IN FORCE (unreachable 2): look at its source, and journalctl"),
+        ({"has_list": False}, Urgency.OUT, "court is NOT IN FORCE (unreachable 2): look at its source, and journalctl"),
         (
-            {"enforced": False, **HELD, **decision("approve", serial=413)},
+            {"has_list": False, **HELD, **decision("approve", serial=413)},
             Urgency.OUT,
             "court is NOT IN FORCE, its first serial is held; 0 of 2 signatures: blocklist-resolver list held court",
         ),
@@ -224,7 +224,7 @@ def test_every_state_has_its_line_and_it_fits(facts: dict[str, Any], urgency: Ur
     ((found, text),) = to_do(**facts)
     assert text.startswith(line)
     assert found is urgency
-    assert len(f"next: {text}") <= screen.WIDTH or facts.get("enforced") is False
+    assert len(f"next: {text}") <= screen.WIDTH or facts.get("has_list") is False
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from resolver.feed.facts import ListFacts
 NOW = 1_800_000_000.0
 LIST = ListFacts(
     list_id="demo",
-    enforced=True,
+    has_list=True,
     lifted=False,
     serial=7,
     entries=102_331,
@@ -97,7 +97,7 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"one_enforced": False, "enforcing": False}, "demo is NOT IN FORCE: look at its source"),
+        ({"one_has_list": False, "enforcing": False}, "demo is NOT IN FORCE: look at its source"),
         ({"one_hard_limit_at": int(NOW)}, "demo is past its hard limit, and stays in force: have the authority issue"),
         ({"one_selftest_passed": False}, "demo: its self-test did not pass"),
         ({"enforcing": False}, "a verdict failed since the start"),
@@ -135,7 +135,7 @@ def test_what_is_well_says_nothing(facts: dict[str, Any]) -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    found = changed(one_enforced=False, enforcing=False, up_up=False, reload=Reloaded(at=1, good=False))
+    found = changed(one_has_list=False, enforcing=False, up_up=False, reload=Reloaded(at=1, good=False))
     starts = [one.text.split()[0:2] for one in screen_service.advice(found, NOW)]
     assert starts == [["demo", "is"], ["NO", "upstream"], ["upstream", "192.0.2.53:53"], ["the", "last"]]
 

@@ -39,18 +39,18 @@ HELD = Held(record=record(8, "8", refused={"tld": 1}, set_aside={"protected": 4}
 
 def test_without_a_list_nothing_is_in_force() -> None:
     found = facts.of_state(LIST, State(), 2000.0)
-    assert (found.enforced, found.lifted, found.serial, found.hard_limit_at, found.live) == (False, False, 0, 0, False)
+    assert (found.has_list, found.lifted, found.serial, found.hard_limit_at, found.live) == (False, False, 0, 0, False)
 
 
 def test_a_state_is_told_whole() -> None:
     signed = Approval(action="approve", serial=8, digest="8" * 64, principal="anna", key="k", at=1500, expiry=9000)
     state = State(in_force=SEVEN, held=HELD, suspended=True, approvals=(signed,))
     found = facts.of_state(LIST, state, 2000.0)
-    assert (found.enforced, found.lifted, found.serial, found.entries) == (True, False, 7, 10)
+    assert (found.has_list, found.lifted, found.serial, found.entries) == (True, False, 7, 10)
     assert (found.hard_limit_at, found.due_by) == (1000 + 86400, 1000 + 3600)
     assert (found.refused, found.set_aside, found.set_aside_approved) == ({"malformed": 2}, {"popular": 3}, False)
     assert (found.newest_refused, found.newest_set_aside) == ({"tld": 1}, {"protected": 4})
-    assert (found.blocks, found.held, found.quarantined, found.expires) == (True, True, 0, None)
+    assert (found.enforced, found.held, found.quarantined, found.expires) == (True, True, 0, None)
     assert (found.suspended, found.held_serial, found.held_for, found.held_since) == (True, 8, ("growth",), 1500)
     assert found.decisions == (
         DecisionFacts(action="approve", serial=8, command="approve demo 8", signed=("anna",), missing=1),
@@ -63,13 +63,13 @@ def test_a_state_is_told_whole() -> None:
 
 def test_what_blocks_nothing_is_told_apart() -> None:
     ended = facts.of_state(LIST, State(in_force=SEVEN), 1000.0 + 86400)
-    assert (ended.lifted, ended.withdrawn, ended.blocks) == (True, False, False)
+    assert (ended.lifted, ended.withdrawn, ended.enforced) == (True, False, False)
     assert (ended.newest_refused, ended.newest_set_aside) == (SEVEN.refused, SEVEN.set_aside)
     kept = facts.of_state(replace(LIST, expire="keep"), State(in_force=SEVEN), 1000.0 + 86400)
-    assert (kept.lifted, kept.blocks, kept.hard_limit_at) == (False, True, 1000 + 86400)
+    assert (kept.lifted, kept.enforced, kept.hard_limit_at) == (False, True, 1000 + 86400)
     withdrawn = State(in_force=replace(SEVEN, withdrawn=True), suspended=True)
     found = facts.of_state(LIST, withdrawn, 2000.0)
-    assert (found.lifted, found.withdrawn, found.suspended, found.blocks) == (True, True, False, False)
+    assert (found.lifted, found.withdrawn, found.suspended, found.enforced) == (True, True, False, False)
 
 
 def test_a_rollback_of_one_person_is_told_until_it_is_confirmed() -> None:
@@ -106,7 +106,7 @@ def live(**changes: object) -> Any:
 def test_a_running_service_adds_what_only_it_knows() -> None:
     written = facts.of_state(LIST, State(in_force=SEVEN), 2000.0)
     found = facts.with_live(written, live())
-    assert (found.live, found.enforced, found.lifted, found.last_success, found.selftest_passed) == (
+    assert (found.live, found.has_list, found.lifted, found.last_success, found.selftest_passed) == (
         True,
         True,
         False,
@@ -122,9 +122,9 @@ def test_a_running_service_adds_what_only_it_knows() -> None:
 def test_the_service_says_what_it_enforces_whatever_is_written() -> None:
     written = facts.of_state(LIST, State(in_force=SEVEN), 2000.0)
     lifted = facts.with_live(written, live(enforced=Lifted(number=7)))
-    assert (lifted.enforced, lifted.lifted, lifted.blocks) == (True, True, False)
+    assert (lifted.has_list, lifted.lifted, lifted.enforced) == (True, True, False)
     nothing = facts.with_live(written, live(enforced=Nothing()))
-    assert (nothing.enforced, nothing.lifted, nothing.blocks) == (False, False, False)
+    assert (nothing.has_list, nothing.lifted, nothing.enforced) == (False, False, False)
 
 
 def test_the_breaker_is_open_while_it_alarms_and_while_entries_are_suspended() -> None:

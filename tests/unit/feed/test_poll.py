@@ -39,10 +39,10 @@ async def test_a_running_feed_polls_at_once_and_when_woken(resolver: Enforcer) -
 
 def test_facts_before_and_after_the_first_list(resolver: Enforcer) -> None:
     before = resolver.feed.facts()[0]
-    assert (before.serial, before.blocks, before.last_success, before.failures) == (0, False, 0, {})
+    assert (before.serial, before.enforced, before.last_success, before.failures) == (0, False, 0, {})
     asyncio.run(resolver.list.poll())
     after = resolver.feed.facts()[0]
-    assert (after.list_id, after.serial, after.entries, after.blocks, after.held) == (
+    assert (after.list_id, after.serial, after.entries, after.enforced, after.held) == (
         "demo",
         7,
         20,

@@ -2,13 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
+from resolver.count.bookkeeping import ListNow
 from resolver.count.ledger import Ledger, Total
 from resolver.count.metrics import Series
+from resolver.service.counting import lists_now
 from resolver.service.service import Service
 from tests.journeys.processes import Site
+from tests.unit.cli.test_screen_list import GOOD
 
 QUERIES = Series("blocked_queries_total", ("demo",))
 
@@ -57,3 +62,12 @@ def test_a_damaged_ledger_is_renamed_and_does_not_stop_the_start(
     assert "is renamed to" in caplog.text
     assert len(list(path.parent.glob("ledger.sqlite.unusable-*"))) == 1
     assert Ledger(path, 0).totals() == {}
+
+
+def test_the_ledger_counts_a_list_as_enforced_only_while_it_blocks() -> None:
+    facts = (GOOD, replace(GOOD, lifted=True), replace(GOOD, has_list=False, serial=0, entries=0))
+    assert list(lists_now(SimpleNamespace(facts=lambda: facts))) == [
+        ListNow("court", 412, 102_331, True),
+        ListNow("court", 412, 102_331, False),
+        ListNow("court", 0, 0, False),
+    ]

@@ -67,7 +67,7 @@ def facts(list_id: str) -> ListFacts:
     """The facts of a list to which everything has happened."""
     return ListFacts(
         list_id=list_id,
-        enforced=True,
+        has_list=True,
         lifted=False,
         serial=7,
         entries=100,

@@ -174,7 +174,7 @@ async def test_status_tells_what_is_known(world: World) -> None:
     assert health.lists == (
         ListFacts(
             list_id="demo",
-            enforced=True,
+            has_list=True,
             lifted=False,
             serial=7,
             entries=100,
