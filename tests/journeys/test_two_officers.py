@@ -57,7 +57,7 @@ class Authority:
         return self.run("sign", "--key", self.media[officer] / f"{role}.pem", *words, status=status)
 
     def both(self, role: str = "targets") -> None:
-        assert "waits for 1 more" in self.sign(0, role).stdout
+        assert "pending, 1 more" in self.sign(0, role).stdout
         assert ": published" in self.sign(1, role).stdout
 
     def served(self) -> dict[str, bytes]:
@@ -110,7 +110,7 @@ def test_nothing_is_to_be_seen_until_the_second_officer_has_signed(authority: Au
         assert path_of.stat().st_mode & 0o077 == 0
     assert "demo: serial 7, SHA-256 " in authority.sign(0, "targets", "--list", path).stdout
     # The same person twice is one person; the wrong key, and one for another purpose, is none.
-    assert "waits for 1 more" in authority.sign(0).stdout
+    assert "pending, 1 more" in authority.sign(0).stdout
     assert "not one of the keys" in authority.sign(1, "root", status=3).stderr
     assert authority.served() == before
     poll(resolver)
@@ -130,7 +130,7 @@ def test_what_the_first_signed_is_not_replaced_behind_their_back(authority: Auth
     authority.sign(0)
     # Published anew it is another list, which the first has not signed yet.
     authority.publish(names(22), 7)
-    assert "waits for 1 more" in authority.sign(1).stdout
+    assert "pending, 1 more" in authority.sign(1).stdout
     (authority.folder / "staged/list.demo").write_bytes(names(21))
     assert "not the one that was signed" in authority.sign(0, status=3).stderr
     assert not list((authority.folder / "targets").iterdir())
@@ -164,7 +164,7 @@ def test_an_end_takes_both_officers_too(authority: Authority) -> None:
     authority.both()
     poll(resolver)
     said = authority.run("withdraw", "--id", "demo", "--serial", 8)
-    assert "waits for 2 more" in said.stdout
+    assert "pending, 2 more" in said.stdout
     poll(resolver)
     assert resolver.list.state.held is None
     assert "demo: serial 8, withdrawn, SHA-256" in authority.sign(0).stdout
@@ -185,7 +185,7 @@ def test_one_stolen_key_is_replaced_by_both_root_keys(authority: Authority) -> N
     authority.run("sign", "--key", stolen)
     poll(resolver)
     assert (resolver.enforced, resolver.failures) == (7, {})
-    assert "waits for 2 more" in authority.run("rotate", "--role", "targets").stdout
+    assert "pending, 2 more" in authority.run("rotate", "--role", "targets").stdout
     assert "root version 2" in authority.sign(0, "root").stdout
     authority.sign(1, "root")
     assert "nothing waits" in authority.run("sign", "--key", stolen, status=1).stderr
@@ -212,7 +212,7 @@ def test_both_keys_stolen_and_the_honest_list_comes_back(
     # The root keys were not with them: a new root, no list of the thief's, then the honest one.
     for role in ("targets", "snapshot", "timestamp"):
         words = ("--drop-lists",) if role == "targets" else ()
-        assert "waits for 2 more" in authority.run("rotate", "--role", role, *words).stdout
+        assert "pending, 2 more" in authority.run("rotate", "--role", role, *words).stdout
         authority.both("root")
     for number, medium in enumerate(authority.media, 1):
         shutil.move(authority.folder / f"keys/targets-{number}.pem", medium / "targets.pem")
