@@ -136,7 +136,7 @@ class Streams:
             timer.cancel()
 
     def accepted(self, client: bytes) -> Connection | None:
-        """Return the Connection for a new client (16 octets), or count a refusal and return None if there is no place."""
+        """Return a Connection for a client (16 octets); if there is no place, count the refusal and return None."""
         connection = Connection(self, client)
         now = asyncio.get_running_loop().time()
         if self.places.enter(connection, None if connection.by_proxy else client, now):
