@@ -95,7 +95,6 @@ ROOMS_ON_THE_WAY: Final = frozenset(
         "resolver/feed/store.py",
         "resolver/feed/update.py",
         "resolver/feed/update_image.py",
-        "resolver/query/",
         "resolver/service/in_force.py",
         "resolver/service/selftest.py",
     )
