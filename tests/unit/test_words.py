@@ -79,7 +79,6 @@ DOCUMENTS: Final = (
 
 ROOMS_ON_THE_WAY: Final = frozenset(
     (
-        "resolver/config/",
         "resolver/core/",
         "resolver/feed/activate.py",
         "resolver/feed/approve.py",
