@@ -1,9 +1,9 @@
-"""One DNS client, for the verb `ask`, the self-test, the demonstration and the tests.
+"""Asks a DNS server one query, for the verb `ask`, the self-test, the demonstration and the tests.
 
 Rules:
-- A reply counts only if core.question says that it answers the query and core.message reads it to its end; only then
-  dnslib sees it, which bounds nothing itself.
-- Nothing is written anywhere but to the caller.
+- An answer counts only if core.question matches it with the query and core.message reads it to its end. Only then
+  dnslib parses it, because dnslib has no bounds of its own.
+- Nothing is logged or kept; the caller gets the result.
 """
 
 import secrets
@@ -40,16 +40,16 @@ _EDE_NAMES = {
 
 
 class AskError(Exception):
-    """No reply can be shown; the text says why, without the name."""
+    """Raised if there is no answer to show; its text gives the reason, without the name."""
 
 
 class NotAQuestion(AskError):
-    """Name or type cannot be asked for."""
+    """Raised if the name or the type cannot be put into a query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's reply: its octets, their meaning in words, and the seconds it took."""
+    """A server's answer: its octets, their meaning as text, and the seconds it took."""
 
     octets: bytes
     rcode: str
@@ -62,7 +62,10 @@ class Reply:
 
 
 def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **flags: bool) -> Reply:
-    """Ask `server` for `name` and `qtype` over "udp" or "tcp"; flags: rd, cd, do, edns. AskError without a reply."""
+    """Ask `server` for `name` and `qtype` over "udp" or "tcp", and return its answer; AskError if there is none.
+
+    flags: those of `build_query`.
+    """
     query = build_query(name, qtype, **flags)
     started = time.monotonic()
     try:
@@ -77,7 +80,7 @@ def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **
 def build_query(
     name: str, qtype: str, *, rd: bool = True, cd: bool = False, do: bool = False, edns: bool = True
 ) -> bytes:
-    """Return the octets of a query; NotAQuestion if name or type cannot be asked for."""
+    """Return the octets of a query; NotAQuestion if the name or the type cannot be put into one."""
     kind = _type_number(qtype.upper())
     try:
         label = dnslib.DNSLabel(name.encode("ascii").decode())
@@ -94,7 +97,7 @@ def build_query(
 
 
 def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
-    """Return the reply in words; AskError if it does not answer the query or does not parse to its end."""
+    """Return the answer as text; AskError if it does not match the query or does not parse to its end."""
     question, message = Question(), Message()
     parse(query, len(query), question)
     if matches(octets, len(octets), query, question) == 0:
@@ -108,7 +111,7 @@ def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
 
 
 def _in_words(octets: bytes, message: Message, seconds: float) -> Reply:
-    """Return the reply; whatever dnslib raises of records that it reads or, some only then, shows."""
+    """Return the answer as text; raise any error that dnslib has when it parses a record or turns it into text."""
     record = dnslib.DNSRecord.parse(octets)
     header = record.header
     flags = tuple(flag for flag in ("aa", "tc", "rd", "ra", "ad", "cd") if getattr(header, flag))

@@ -1,1 +1,1 @@
-"""What is set: the configuration as frozen structs."""
+"""Reads the configuration into frozen structs."""

@@ -1,10 +1,10 @@
-"""What a new configuration changes, by key, and what of that only a restart can.
+"""Compares two configurations: names the keys that changed, and those of them that need a restart.
 
 Rules:
-- What is not named as fixed here is replaced while serving; service does so in one place.
-- The upstreams keep their sockets, their health and their labels in /metrics until a restart.
-- A list keeps its place, its source and its guard until a restart: its counters and its state go by them.
-- Keys are told, values are not: whatever was pasted into one stays where it was pasted.
+- Every key that is not fixed here takes effect while serving; service applies them in one place.
+- The upstreams keep their sockets, health and labels in /metrics until a restart.
+- A list keeps its place, source and guard until a restart, because its counters and its state depend on them.
+- Keys are reported, values are not: a value may hold a secret or a name that was pasted there.
 """
 
 from collections.abc import Iterator
@@ -41,12 +41,12 @@ _FIXED_OF_LIST = frozenset(("source", "guard", "demonstration", "hard_limit", "e
 
 
 def changed(old: Config, new: Config) -> tuple[str, ...]:
-    """Return the keys whose values differ, in the order of the file; "list" where lists came, went or moved."""
+    """Return the keys whose values differ, in configured order; "list" if lists were added, removed or moved."""
     return tuple(_changed(old, new))
 
 
 def needing_restart(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of `keys` that cannot be replaced while serving."""
+    """Return those of `keys` that take effect only after a restart."""
     return tuple(key for key in keys if key in _FIXED or _is_fixed_of_list(key))
 
 

@@ -1,12 +1,12 @@
-"""The configuration: TOML to frozen structs. Every default and every bound of the service stands here, once.
+"""Parses the TOML configuration into frozen structs; every default and bound of the service is defined here, once.
 
 Rules:
-1. An unknown key is refused, and so is a value out of its bounds; an error names the file, the key and the
-   reason in one line.
-2. Values are parsed, not only checked: durations are seconds, sizes bytes, addresses and prefixes typed.
-3. What would weaken privacy or law (a short beat, a small batch, a fast poll, no `expire`) is refused as soon
-   as one list is not a demonstration list.
-4. `parse` touches no file; `load` adds the file and the nameservers of /etc/resolv.conf.
+1. An unknown key is refused, and so is a value out of bounds; an error names the file, the key and the reason in
+   one line.
+2. Values are parsed, not only checked: durations become seconds, sizes bytes, addresses and prefixes typed values.
+3. Settings that would weaken privacy or the law (a short beat, a small batch, a fast poll, no `expire`) are accepted
+   only while every list is a demonstration list.
+4. `parse` opens no file; `load` reads the file, and the nameservers of /etc/resolv.conf if it names no upstream.
 """
 
 import ipaddress
@@ -33,7 +33,7 @@ from resolver.config.values import Address, Endpoint, Prefix, Seconds, Size, dec
 from resolver.core.codes import MAX_LISTS
 
 MARKER: Final = "REPLACE-ME"
-"""Stands in every text of the page that only the operator can give."""
+"""The placeholder in every text of the page that only the operator can write."""
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -46,7 +46,7 @@ MIN_BATCH: Final = 10
 class ConfigError(Exception):
     """One fault of a configuration: the file, the key's path and the reason, in one line.
 
-    where: file and key as far as the words are ours, for logs: whatever was pasted as a key stays out of it.
+    where: file and key for logs, only as far as the key's words are known ones: a typed key may hold pasted text.
     """
 
     def __init__(self, file: str, key: str, reason: str, ours: str | None = None) -> None:
@@ -63,7 +63,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Listen(_Section, frozen=True):
-    """Where queries come in, and from whom."""
+    """The listening addresses, and the clients that are answered (ACL)."""
 
     dns: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)] = (
         Endpoint("127.0.0.1", 5300),
@@ -75,7 +75,7 @@ class Listen(_Section, frozen=True):
 
 
 class Upstream(_Section, frozen=True):
-    """The resolvers that answer what is not blocked."""
+    """The resolvers that queries are forwarded to."""
 
     servers: tuple[Endpoint, ...] = ()
     timeout: Seconds = Seconds(2)
@@ -84,7 +84,7 @@ class Upstream(_Section, frozen=True):
 
 
 class Cache(_Section, frozen=True):
-    """The answers kept."""
+    """The cache of answers."""
 
     size: Size = Size(64 * 2**20)
     stale: Seconds = Seconds(3600)
@@ -97,8 +97,8 @@ HELP_KINDS: Final[tuple[str, ...]] = get_args(HelpKind)
 class Help(_Section, frozen=True):
     """One offer of help on the page: its text and either a web address or a telephone number.
 
-    kind: as what it is counted that the address is followed: help for who is worried about own thoughts or about
-    somebody, for young people, a hotline that takes reports, or other.
+    kind: the label under which visits of the offer are counted. worried: help for people who worry about their own
+    thoughts or about somebody; young: for young people; report: a hotline that takes reports; or other.
     """
 
     text: str
@@ -108,7 +108,7 @@ class Help(_Section, frozen=True):
 
 
 class Page(_Section, frozen=True):
-    """The warning page: the addresses that blocked names get, where it is served, the operator's texts."""
+    """The warning page: the addresses in blocked answers, its listening addresses, and the operator's texts."""
 
     addresses: tuple[Address, ...] = ()
     listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 8080),)
@@ -120,13 +120,13 @@ class Page(_Section, frozen=True):
 
 
 class Metrics(_Section, frozen=True):
-    """Where counts are shown to Prometheus."""
+    """The address of the exporter for Prometheus."""
 
     listen: Endpoint = Endpoint("127.0.0.1", 9153)
 
 
 class Count(_Section, frozen=True):
-    """When a number may leave: on the beat and in batches."""
+    """The beat and the batch with which counts are published, and the ledger that keeps them."""
 
     publish_every: Seconds = Seconds(15 * 60)
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
@@ -136,7 +136,7 @@ class Count(_Section, frozen=True):
 
 
 class State(_Section, frozen=True):
-    """What outlives the process."""
+    """The state that survives a restart."""
 
     directory: Annotated[str, Meta(min_length=1)] = "/var/lib/blocklist-resolver"
     without_list: Literal["refuse", "forward"] = "refuse"
@@ -145,7 +145,7 @@ class State(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """How much one client prefix may ask."""
+    """The limits of queries and connections, for each client prefix and in all."""
 
     queries_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
@@ -154,7 +154,7 @@ class Limits(_Section, frozen=True):
 
 
 class Control(_Section, frozen=True):
-    """The socket over which operators ask a running service."""
+    """The control socket of a running service."""
 
     socket: str = "/run/blocklist-resolver/control"
     group: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = "blocklist"
@@ -162,10 +162,10 @@ class Control(_Section, frozen=True):
 
 
 class Fleet(_Section, frozen=True):
-    """What a compile host hands to its nodes and hears from them.
+    """The images that a compile host publishes for its nodes, and the nodes' receipts.
 
-    host: what this host is called in receipts, "" for its host name. publish: the folder its nodes pull images from.
-    receipts: the folder their receipts come to. nodes: a folder of NAME.pub, the public key of each node.
+    host: the name of this host in receipts, "" for its host name. publish: the folder from which nodes pull images.
+    receipts: the folder that receives their receipts. nodes: a folder of NAME.pub, the public key of each node.
     """
 
     host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{0,64}\Z")] = ""
@@ -190,7 +190,7 @@ class Config(_Section, frozen=True):
     fleet: Fleet = Fleet()
 
 
-# Bounds of durations (seconds) and sizes (bytes): the least and the greatest value accepted.
+# Bounds of durations (seconds) and sizes (bytes): the least and the greatest value accepted, and both in words.
 _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "upstream.timeout": (1, 30, "1s to 30s"),
     "cache.size": (2**20, 64 * 2**30, "1MiB to 64GiB"),
@@ -210,7 +210,7 @@ def _out_of_bounds(part: Struct, prefix: str, bounds: dict[str, tuple[int, int, 
 
 
 def _loops(server: Endpoint, listen: tuple[Endpoint, ...]) -> bool:
-    """Whether a query sent to `server` would come back to one of our own addresses."""
+    """Return whether a query sent to `server` would arrive at one of our own listening addresses."""
     upstream = ipaddress.ip_address(server.host)
     for ours in listen:
         address = ipaddress.ip_address(ours.host)
@@ -238,9 +238,9 @@ def _faults(config: Config) -> Iterator[Fault]:
     yield from _out_of_bounds(config, "", _BOUNDS)
     for number, server in enumerate(config.upstream.servers):
         if server.port == 0:
-            yield f"upstream.servers[{number}]", "an upstream has a port"
+            yield f"upstream.servers[{number}]", "expected a port from 1 to 65535"
         if _loops(server, config.listen.dns):
-            yield f"upstream.servers[{number}]", "is one of listen.dns: queries would come back to us"
+            yield f"upstream.servers[{number}]", "is one of listen.dns: queries would loop; name another resolver"
     for number, zone in enumerate(config.upstream.forward_zones):
         if not _FORWARDED.match(zone):
             yield f"upstream.forward_zones[{number}]", "expected home.arpa or a zone below in-addr.arpa or ip6.arpa"
@@ -252,28 +252,29 @@ def _faults(config: Config) -> Iterator[Fault]:
     seen: set[str] = set()
     for number, one in enumerate(config.lists):
         if one.id in seen:
-            yield f"list[{number}].id", "another list has this id"
+            yield f"list[{number}].id", "another list has this id; choose a different one"
         seen.add(one.id)
         yield from _out_of_bounds(one, f"list[{number}].", LIST_BOUNDS)
         yield from faults_of_list(one, f"list[{number}]", has_address=bool(config.page.addresses))
         if one.id == "releases" and (config.fleet.publish or one.source.kind == "image"):
-            yield f"list[{number}].id", "is what a fleet calls the names that it releases"
+            yield f"list[{number}].id", "is reserved in a fleet for released names; choose a different one"
     if bool(config.fleet.receipts) != bool(config.fleet.nodes):
-        yield "fleet.nodes", "receipts and nodes are given together or not at all"
+        yield "fleet.nodes", "set both fleet.receipts and fleet.nodes, or neither"
     if config.fleet.nodes and not config.fleet.publish:
-        yield "fleet.publish", "the host that collects receipts is the one that publishes"
+        yield "fleet.publish", "must be set on the host that collects receipts (fleet.nodes)"
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
 
 
 def warnings(config: Config) -> tuple[str, ...]:
-    """What is accepted and yet hardly meant, one line each, keys named."""
+    """Return a line for each setting that is accepted but probably a mistake; it names the keys."""
     few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
     loopback = all(network.is_loopback for network in config.listen.allow)
     if few and not loopback and not config.listen.proxy_from:
         return (
             "listen.allow is a handful of addresses and listen.proxy_from is empty: if they are load balancers, all "
-            "their clients share one limit, one list scope and one count; let them send PROXY v2",
+            "their clients share one limit, one list scope and one count; make them send PROXY v2 and name them in "
+            "listen.proxy_from",
         )
     return ()
 
@@ -283,9 +284,11 @@ _FIELD: Final = re.compile(r"^Object (contains unknown|missing required) field `
 
 
 def protected_names(config: Config, one: List) -> tuple[str, ...]:
-    """What no line of a list may block unseen: the operator's names, and the hosts of every feed, of every receipt and
-    of all that the page links to. Addresses are left out, and so are their names below arpa: lines with these are
-    refused whatever is protected."""
+    """Return the names that no line of a list may block without approval.
+
+    These are the operator's `protected` names, and the hosts of every feed, every receipt and every link of the page.
+    Addresses and their names below arpa are left out: lines with these are always refused.
+    """
     urls = [url for each in config.lists for url in (each.source.url, each.source.receipt)]
     urls += [offer.url for offer in config.page.help]
     page = config.page
@@ -296,7 +299,7 @@ def protected_names(config: Config, one: List) -> tuple[str, ...]:
 
 
 def _host_in(word: str) -> str:
-    """The host of a url or of a mail address, "" where there is none."""
+    """Return the host of a URL or of a mail address, "" if there is none."""
     word = word.strip("<>()\"',;.")
     try:
         return urlsplit(word).hostname or "" if "://" in word else word.partition("@")[2].lower()
@@ -305,7 +308,7 @@ def _host_in(word: str) -> str:
 
 
 def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:
-    """Key path, reason, and the path without what was typed as a key, of what msgspec says about a value."""
+    """Return (key path, reason, key path without unknown keys) of a msgspec error."""
     said = _AT.match(str(error))
     text, at = (said["text"], said["at"] or "") if said else (str(error), "")
     ours = " ".join(at.split())
@@ -315,13 +318,13 @@ def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:
         ours = ours if about[1].startswith("contains") else at
         text = "unknown key" if about[1].startswith("contains") else "required"
     if text.startswith("Invalid enum value"):
-        # msgspec repeats the value; whatever was pasted there stays out of the error.
-        text = "not one of the values that it can have"
+        # msgspec repeats the value, which may be pasted text: keep it out of the error.
+        text = "not one of the values that this key accepts"
     return " ".join(at.split()), " ".join(text.replace("`", "").split()), ours
 
 
 def _completed(config: Config) -> Config:
-    """The same with what a left-out `target` and `hard_limit` stand for."""
+    """Return the configuration with the defaults of an omitted `target` and `hard_limit`."""
     lists = tuple(
         msgspec.structs.replace(
             one,
@@ -334,7 +337,10 @@ def _completed(config: Config) -> Config:
 
 
 def parse(text: str, name: str) -> Config:
-    """The configuration in `text`, which errors call `name`; `upstream.servers` may be empty."""
+    """Return the configuration in `text`; ConfigError, with `name` as its file, if it has a fault.
+
+    `upstream.servers` may be empty.
+    """
     try:
         config = msgspec.convert(tomllib.loads(text), Config, dec_hook=decode)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -348,10 +354,10 @@ def parse(text: str, name: str) -> Config:
 
 def _read(path: Path) -> str:
     try:
-        # Without waiting: a pipe that nobody writes to would hold up what reads it again while serving.
+        # Non-blocking: opening a pipe without a writer would otherwise block a reload while serving.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
-                raise ConfigError(str(path), "", "is a pipe: it can be read but once, and a reload reads it again")
+                raise ConfigError(str(path), "", "is a pipe, which a reload cannot read again; use a regular file")
             data = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from None
@@ -364,13 +370,16 @@ def _read(path: Path) -> str:
 
 
 def load(path: Path, resolv_conf: Path = RESOLV_CONF) -> Config:
-    """The configuration of the file at `path`, upstreams filled in from `resolv_conf` where it names none."""
+    """Return the configuration of the file at `path`; ConfigError if it has a fault.
+
+    If it names no upstream, take the nameservers of `resolv_conf`, except this service itself.
+    """
     config = parse(_read(path), str(path))
     if config.upstream.servers:
         return config
     found = nameservers(_read(resolv_conf))
     servers = tuple(server for server in found if not _loops(server, config.listen.dns))
     if not servers:
-        reason = f"none given, and {resolv_conf} names no nameserver but ourselves"
+        reason = f"none given, and {resolv_conf} names no nameserver other than this service; set upstream.servers"
         raise ConfigError(str(path), "upstream.servers", reason)
     return msgspec.structs.replace(config, upstream=msgspec.structs.replace(config.upstream, servers=servers))

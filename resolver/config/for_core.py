@@ -1,9 +1,9 @@
-"""The configuration in the terms of core: who may ask, what a list answers, which lists judge whom.
+"""Translates the configuration into the structs of core: the ACL and limits, the lists' answers, and their scopes.
 
 Rules:
-- The slot of a list is its place in the configuration: its counters and the scopes of clients go by it.
-- While a name is released no list answers NXDOMAIN, which would deny the names below it too (RFC 8020).
-- Whatever embeds core makes its Access and its Generation here. Nothing here has a loop, a socket or a clock.
+- A list's slot is its place in the configuration; its counters and the scopes of clients are indexed by it.
+- While any name is released, no list answers NXDOMAIN, which would also deny the names below it (RFC 8020).
+- Every program that embeds core makes its Access and Generation here. This module uses no event loop, socket or clock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,9 +23,10 @@ _ANSWERS: Final = {"page": codes.ANSWER_PAGE, "nodata": codes.ANSWER_NODATA, "nx
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A list's image in force, and what of it counts.
+    """A list's image in force.
 
-    view: the image as core.image.view returned it. approved: lines set aside block too. suspended: new entries do not.
+    view: the image as core.image.view returned it. approved: lines set aside block too. suspended: new entries do not
+    block.
     """
 
     view: memoryview
@@ -52,9 +53,10 @@ def ranges(prefixes: Iterable[Prefix]) -> bytes:
 
 
 def access(config: Config, buckets: Any, key: bytes) -> Access:
-    """Return who may ask, how often, and which lists judge whom.
+    """Return the ACL, the limits and the scopes of the lists.
 
-    buckets: memory for the limits, zeroed at first, a multiple of WAYS * BUCKET_OCTETS of core.admit; key: 16 octets.
+    buckets: memory for the limits, initially zero, its size a multiple of WAYS * BUCKET_OCTETS of core.admit. key: 16
+    octets.
     """
     nothing = (b"",) * (codes.MAX_LISTS - len(config.lists))
     return Access(
@@ -70,7 +72,7 @@ def access(config: Config, buckets: Any, key: bytes) -> Access:
 
 
 def replies(one: List, config: Config, *, deny: bool = True) -> Replies:
-    """Return the records of a list's blocked answers; without `deny` it answers NODATA instead of NXDOMAIN."""
+    """Return the records of a list's blocked answers; without `deny`, NODATA replaces NXDOMAIN."""
     addresses = one.addresses or config.page.addresses
     return Replies(
         _ANSWERS["nodata" if one.answer == "nxdomain" and not deny else one.answer],
@@ -81,7 +83,7 @@ def replies(one: List, config: Config, *, deny: bool = True) -> Replies:
 
 
 def member(one: List, config: Config, image: Image, *, slot: int, deny: bool = True) -> Member:
-    """Return a list as part of a generation."""
+    """Return a list as a member of a generation."""
     return Member(
         image.view,
         replies(one, config, deny=deny),
@@ -94,10 +96,10 @@ def member(one: List, config: Config, image: Image, *, slot: int, deny: bool = T
 def generation(
     number: int, key: bytes, config: Config, images: Mapping[str, Image], released: Iterable[memoryview] = ()
 ) -> Generation:
-    """Return the lists in force, in configured order, and what was released from all of them.
+    """Return a generation of the lists in force, in configured order, and of the names released from all of them.
 
-    number: of this generation, higher than of any before. key: of the digests, 16 octets. images: by list id; a list
-    without one judges nothing. released: views of images of exceptions.
+    number: greater than that of every earlier generation. key: of the digests, 16 octets. images: by list id; a list
+    without an image is not in force. released: views of images of released names.
     """
     released = tuple(released)
     members = [

@@ -1,9 +1,9 @@
-"""One `[[list]]` of the configuration: an authority's list, where it comes from and what guards it.
+"""Defines one `[[list]]` of the configuration: an authority's list, its source and its guard.
 
 Rules:
-- No source can be set up without the pinned key that its lists have to verify against.
-- A list has a hard limit: its source carries one (tuf, file, image), or `hard_limit` must say it.
-- What belongs to one kind of source is refused with any other, so that nothing is set in vain.
+- Every source needs the pinned key that its lists must verify against.
+- Every list has a hard limit: from its source (tuf, file, image), or from the key `hard_limit`.
+- A key of one kind of source is refused with any other kind, so that no setting is silently without effect.
 """
 
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Source(_Section, frozen=True):
-    """Where a list comes from, and whose signature counts.
+    """The source of a list, and the key that its signature must verify against.
 
-    root: the pinned key: a TUF root, OpenPGP public keys, a minisign public key, a TSIG key, a compile host's key.
-    identity: what decrypts: an age identity (tuf), a GnuPG home (openpgp). dated_within: how old a list of openpgp
-    may say it is. ca, certificate, key: for `url` and for `receipt`, where they go over TLS. incremental: whether a
-    sealed copy of the zone is kept, and differences (IXFR) are applied to it.
+    root: the pinned key: a TUF root, OpenPGP public keys, a minisign public key, a TSIG key, or a compile host's key.
+    identity: the key for decryption: an age identity (tuf) or a GnuPG home (openpgp). dated_within: the greatest age
+    that an openpgp list may state. ca, certificate, key: for `url` and `receipt`, if they use TLS. incremental: keep a
+    sealed copy of the zone and apply differences (IXFR) to it.
     """
 
     kind: Kind
@@ -59,7 +59,7 @@ EntryCount = Annotated[int, Meta(ge=1, le=MAX_ENTRIES)]
 
 
 class Guard(_Section, frozen=True):
-    """What sets a line aside, what holds a list back, and what the breaker does after a swap."""
+    """The rules that set a line aside or hold a list, and the action of the breaker after a swap."""
 
     growth: Annotated[float, Meta(ge=0, le=100)] = 0.2
     shrink: Share = 0.2
@@ -73,10 +73,10 @@ class Guard(_Section, frozen=True):
 
 
 class List(_Section, frozen=True):
-    """One authority's list and what it means here.
+    """One authority's list and how it is enforced here.
 
-    hard_limit: None while the file is read, where it says nothing. alarm_age: for how long the feed may bring nothing
-    good before that is an alarm.
+    hard_limit: None only while the file is parsed. alarm_age: the time without a good update after which an alarm is
+    raised.
     """
 
     id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
@@ -96,11 +96,11 @@ class List(_Section, frozen=True):
 
     @property
     def limit(self) -> float:
-        """Seconds from its issue for which a list may be in force, whatever it says itself."""
+        """The seconds from its issue for which a list may be in force, also if the list itself states more."""
         return HARD_LIMIT_S if self.hard_limit is None else float(self.hard_limit)
 
 
-# Bounds of durations in seconds: the least and the greatest value accepted, and how they are written.
+# Bounds of durations in seconds: the least and the greatest value accepted, and both in words.
 LIST_BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "source.poll": (1, 7 * 86400, "1s to 7d"),
     "source.dated_within": (3600, 366 * 86400, "1h to 366d"),
@@ -109,7 +109,7 @@ LIST_BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "guard.soak": (0, 366 * 86400, "0 to 366d"),
 }
 
-# Keys that some kinds of source have, with their defaults.
+# Keys that only some kinds of source have: these kinds, and the default.
 _OF_KINDS: Final = {
     "target": (("tuf", "image"), ""),
     "identity": (("tuf", "openpgp"), ""),
@@ -142,7 +142,7 @@ def _is_remote(url: SplitResult, *schemes: str) -> bool:
 
 
 def faults_of_source(source: Source, at: str) -> Iterator[Fault]:
-    """What is wrong with a source at the key `at`."""
+    """Yield the faults of a source at the key `at`."""
     url = _split(source.url)
     if source.kind == "zone":
         if not _is_remote(url, "dns", "tls") or not url.path.strip("/"):
@@ -154,26 +154,26 @@ def faults_of_source(source: Source, at: str) -> Iterator[Fault]:
         if getattr(source, name) and not with_tls:
             yield f"{at}.{name}", "belongs to an https:// or tls:// url or receipt only"
     if bool(source.certificate) != bool(source.key):
-        yield f"{at}.key", "certificate and key are given together or not at all"
+        yield f"{at}.key", "set both certificate and key, or neither"
     if source.receipt and not source.receipt.startswith("/") and not _is_remote(_split(source.receipt), "https"):
         yield f"{at}.receipt", "expected the absolute path of a folder, or https://HOST/PATH"
     if source.kind == "openpgp" and not source.identity:
-        yield f"{at}.identity", "the GnuPG home that holds the key this list is encrypted to"
+        yield f"{at}.identity", "required: the GnuPG home that holds the key this list is encrypted to"
     for name, (kinds, default) in _OF_KINDS.items():
         if source.kind not in kinds and getattr(source, name) != default:
             yield f"{at}.{name}", f"belongs to a source of kind {' or '.join(kinds)}"
 
 
 def faults_of_list(one: List, at: str, *, has_address: bool) -> Iterator[Fault]:
-    """What is wrong with a list at the key `at`; has_address: `[page]` names one to answer with."""
+    """Yield the faults of a list at the key `at`; has_address: page.addresses names an address to answer with."""
     yield from faults_of_source(one.source, f"{at}.source")
     if one.hard_limit is not None and not 1 <= one.hard_limit <= 366 * 86400:
         yield f"{at}.hard_limit", "out of bounds: 1s to 366d"
     if not one.demonstration:
         if one.expire is None:
-            yield f"{at}.expire", 'say what happens after the hard limit: "keep" or "lift"'
+            yield f"{at}.expire", 'required: what happens after the hard limit, "keep" or "lift"'
         if one.hard_limit is None and one.source.kind in ("openpgp", "zone"):
-            yield f"{at}.hard_limit", f"a list of kind {one.source.kind} carries none: say how long it may be in force"
+            yield f"{at}.hard_limit", f"required: a list of kind {one.source.kind} states no hard limit itself"
     if one.answer == "page" and not (one.addresses or has_address):
         yield f"{at}.addresses", "no address to answer with: set it here or in page.addresses"
     if one.guard.expect_entries[0] > one.guard.expect_entries[1]:
@@ -181,5 +181,5 @@ def faults_of_list(one: List, at: str, *, has_address: bool) -> Iterator[Fault]:
 
 
 def least_poll(one: List) -> int:
-    """Seconds between two looks at the source, at the least, while a list of production is configured."""
+    """Return the least `poll` of a list, in seconds, unless every list is a demonstration list."""
     return MIN_IMAGE_POLL_S if one.source.kind == "image" else MIN_POLL_S

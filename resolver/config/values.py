@@ -1,4 +1,4 @@
-"""Values as the configuration writes them, typed and with their units; and the one form of a date in text."""
+"""Parses values as the configuration writes them into typed values, and writes dates in the one form used in text."""
 
 import ipaddress
 import re
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
     Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 else:
-    # msgspec takes no union of foreign types: one registered class stands for both families.
+    # msgspec accepts no union of custom types, so one registered class stands for both families.
     class Address(ABC):  # noqa: B024 - a name for isinstance, nothing to implement
         """An IPv4 or IPv6 address."""
 
@@ -63,7 +63,7 @@ else:
 
 
 def seconds(text: str) -> Seconds:
-    """Seconds of a duration such as `10s`, `15m`, `48h`, `14d`, `5y` or `0`; ValueError otherwise."""
+    """Return the seconds of a duration such as `10s`, `15m`, `48h`, `14d`, `5y` or `0`; ValueError otherwise."""
     if text == "0":
         return Seconds(0)
     found = _DURATION.match(text)
@@ -73,7 +73,7 @@ def seconds(text: str) -> Seconds:
 
 
 def size(text: str) -> Size:
-    """Bytes of a size such as `64MiB`; ValueError otherwise."""
+    """Return the bytes of a size such as `64MiB`; ValueError otherwise."""
     found = _SIZE.match(text)
     if not found:
         raise ValueError("expected a size such as 512KiB, 64MiB or 1GiB")
@@ -81,7 +81,7 @@ def size(text: str) -> Size:
 
 
 def endpoint(text: str) -> Endpoint:
-    """Address and port of `127.0.0.1:5300` or `[::1]:5300`; ValueError otherwise."""
+    """Return the address and port of `127.0.0.1:5300` or `[::1]:5300`; ValueError otherwise."""
     found = _ENDPOINT.match(text)
     if found and int(found[3]) <= 65535:
         try:
@@ -116,36 +116,36 @@ _DECODE: Final[dict[object, Callable[[str], object]]] = {
 
 
 def decode(kind: type, value: object) -> object:
-    """`value` of the file as a `kind` of this module (msgspec's `dec_hook`); ValueError with the reason."""
+    """Return `value` of the file as a `kind` of this module (msgspec's `dec_hook`); ValueError with the reason."""
     if not isinstance(value, str):
         raise ValueError("expected text in quotes")
     return _DECODE[kind](value)
 
 
 def address_octets(host: str) -> bytes:
-    """Return an address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2), without its zone; OSError if it is none."""
+    """Return an address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2), without its zone; OSError if it is not valid."""
     if ":" not in host:
         return _MAPPED + socket.inet_pton(socket.AF_INET, host)
     return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
 
 
 def prefixes(*texts: str) -> tuple[Prefix, ...]:
-    """The networks that `texts` name."""
+    """Return the networks that `texts` name; ValueError if a text is not a prefix."""
     return tuple(map(_prefix, texts))
 
 
 def utc_text(at: float) -> str:
-    """Return a moment (unix seconds) as `2026-04-01T00:00:00Z`, in UTC and whole seconds (RFC 3339)."""
+    """Return a time (unix seconds) as `2026-04-01T00:00:00Z`, in UTC and whole seconds (RFC 3339)."""
     return datetime.fromtimestamp(at, UTC).strftime(_DATE)
 
 
 def utc_seconds(text: str) -> int:
-    """Return the unix seconds of a date that `utc_text` has written; ValueError otherwise."""
+    """Return the unix seconds of a date that `utc_text` wrote; ValueError otherwise."""
     return int(datetime.strptime(text, _DATE).replace(tzinfo=UTC).timestamp())
 
 
 def nameservers(text: str) -> tuple[Endpoint, ...]:
-    """The `nameserver` lines of a resolv.conf, port 53; lines that cannot be read are passed over."""
+    """Return the servers of a resolv.conf's `nameserver` lines, with port 53; lines that do not parse are skipped."""
     found = []
     for line in text.splitlines():
         words = line.split()

@@ -1,1 +1,1 @@
-"""The way of a query; the modules sort in the order in which a query meets them."""
+"""Answers a query; the modules sort in the order in which a query meets them."""

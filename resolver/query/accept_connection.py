@@ -1,11 +1,12 @@
-"""One connection over TCP: length framing under any segmentation, answers as they come (RFC 7766).
+"""Serves one TCP connection: length framing under any segmentation, each answer as soon as it is ready (RFC 7766).
 
 Rules:
-- A query that cannot be framed (a length under a header's) ends the connection; one that gets silence does not.
-- Bounded: queries in flight, what waits unsent. Who reads too slowly is not read from.
-- Who ends his half still gets the answers on their way (RFC 7766 6.2.4).
-- From a load balancer a PROXY header comes first, once, and names the client; without it the connection ends. From
-  anybody else the header itself ends it: its first two octets are a length, and nobody waits for so many others.
+- A query that cannot be framed (its length is shorter than a DNS header) ends the connection; a query that is not
+  answered does not.
+- Queries in flight and unsent octets are bounded. While a client reads too slowly, nothing is read from it.
+- A client that closes its sending half still gets the answers to its queries (RFC 7766 6.2.4).
+- A load balancer sends one PROXY header first, which names the client; without it the connection ends. From any other
+  sender the header ends the connection: read as a DNS message, it would announce a length that never arrives.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _HEADER: Final = 12
 
 
 class Shared(Protocol):
-    """What all connections of a listening side share.
+    """The parts that all connections of the TCP side share.
 
-    dropped: called with the reason (core.codes) of each connection that is refused. trusted: whether an address (16
-    octets) is a load balancer's; None if there are none.
+    dropped: called with the reason (core.codes) of each connection that is refused. trusted: returns whether an address
+    (16 octets) is a load balancer's; None if there are none.
     """
 
     answer: Answering
@@ -40,7 +41,7 @@ class Shared(Protocol):
     places: Places
 
     def admits(self, connection: Connection, taken: int) -> bool:
-        """Return whether one more query may be taken now, after `taken`; else `called` follows soon."""
+        """Return whether one more query may be taken in this turn, after `taken`; if not, `called` follows soon."""
 
     def moved(self, octets: int) -> None:
         """Count octets that were received or sent."""
@@ -65,7 +66,10 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, shared: Shared, client: bytes) -> None:
-        """`by_proxy`: the other side is a load balancer; `counted`: the prefix that this counts for (accept_places)."""
+        """Set up a connection of `client` (16 octets).
+
+        by_proxy: the peer is a load balancer. counted: the prefix that the connection counts for (accept_limits).
+        """
         self.by_proxy = shared.trusted is not None and shared.trusted(client)
         self.counted = b""
         self.waiting: set[asyncio.Task[None]] = set()
@@ -96,7 +100,7 @@ class Connection(asyncio.Protocol):
         self._take()
 
     def eof_received(self) -> bool:
-        """Keep the writing half for the answers on their way (RFC 7766 6.2.4)."""
+        """Keep the sending half open while queries wait for their answers (RFC 7766 6.2.4)."""
         self._draining = True
         if not self.waiting:
             self._end()
@@ -115,41 +119,41 @@ class Connection(asyncio.Protocol):
         self._draining = True
 
     def finish(self) -> None:
-        """Take no more queries; close after the answers on their way."""
+        """Take no more queries; close after the last answer."""
         self._draining = True
         if not self.waiting:
             self.close()
 
     def close(self) -> None:
-        """Close, as soon as what is still unsent has been read."""
+        """Close as soon as the client has read all unsent octets."""
         self._end()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Be gone, whatever is still unsent."""
+        """Close at once and discard unsent octets."""
         self._gone = self._draining = True
         self._unread.clear()
         if self._transport is not None:
             self._transport.abort()
 
     def refuse(self, reason: str) -> None:
-        """Be gone for a reason that is counted."""
+        """Count the reason and close at once."""
         self._shared.dropped(reason)
         self.abort()
 
     def held(self) -> int:
-        """How many octets came half or wait unsent."""
+        """Return how many octets are buffered: of incomplete queries, and unsent."""
         unsent: int = self._transport.get_write_buffer_size() if self._transport is not None else 0
         return len(self._unread) + unsent
 
     def called(self) -> None:
-        """Take queries again: those that wait have come to their turn."""
+        """Take queries again: a new turn has begun."""
         self._queued = False
         self._take()
 
     def _take(self) -> None:
-        """Answer the whole queries that are here, as long as there is room for more answers and the turn lasts."""
+        """Answer the complete queries received so far, while there is room for more answers and the turn lasts."""
         if self._opening and not self._opened():
             return
         at = taken = 0
@@ -157,7 +161,7 @@ class Connection(asyncio.Protocol):
         while self._has_room() and len(unread) - at >= 2:
             size = unread[at] << 8 | unread[at + 1]
             if size < _HEADER:
-                # Nothing that came is looked at again, however long the answers before it take to be read.
+                # Discard the input: it must not be parsed again while the client reads earlier answers.
                 unread.clear()
                 self._draining = True
                 self.close()
@@ -177,7 +181,7 @@ class Connection(asyncio.Protocol):
         self._pace()
 
     def _opened(self) -> bool:
-        """Read what stands before the first query; tell whether that has been read."""
+        """Read a PROXY header before the first query; return whether queries may follow now."""
         unread, shared = self._unread, self._shared
         if not self.by_proxy:
             if unread.startswith(SIGNATURE):
@@ -236,7 +240,7 @@ class Connection(asyncio.Protocol):
         return self._writable and not self._draining and not self._queued and len(self.waiting) < MAX_IN_FLIGHT
 
     def _rest(self) -> None:
-        """Say whether a query is on its way."""
+        """Report to `places` whether a query of this connection waits for its answer."""
         places = self._shared.places
         if self.waiting:
             places.busy(self)
@@ -247,7 +251,7 @@ class Connection(asyncio.Protocol):
         self._shared.places.ending(self, asyncio.get_running_loop().time())
 
     def _pace(self) -> None:
-        """Read on only while there is room; a closing transport has nothing to pause."""
+        """Read only while there is room for queries; a closing transport cannot be paused."""
         if self._transport.is_closing():
             return
         if self._has_room():

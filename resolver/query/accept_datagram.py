@@ -1,10 +1,10 @@
-"""Queries over UDP: sockets of our own, drained in batches, so that the loop wakes once for many datagrams.
+"""Receives queries over UDP in batches, so that the event loop wakes once for many datagrams.
 
 Rules:
-- Nobody is answered at port 0. Where there is an answer it goes to who sent, from the address that was asked.
-- From whom `trusted` trusts, each datagram begins with a PROXY header that names the client; without it the datagram
-  is dropped. From anybody else a header is a malformed query like others.
-- No datagram is larger than what is read of one, so none is judged by half of it.
+- A datagram from port 0 is dropped. An answer goes to the sender, from the address that the query was sent to.
+- Each datagram of a load balancer (`trusted`) begins with a PROXY header that names the client; without it the datagram
+  is dropped. From any other sender a PROXY header is a malformed query.
+- The receive buffer takes the largest datagram, so no query is judged by a part of it.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ LARGEST = 65535
 class Datagrams:
     """The UDP side of the listening addresses.
 
-    dropped: told the reason (core.codes) of each datagram that is dropped here. `trusted` tells of an address (16
-    octets) whether it is a load balancer's; None where there are none. It may be replaced at any time.
+    dropped: called with the reason (core.codes) of each datagram that is dropped here. trusted: returns whether an
+    address (16 octets) is a load balancer's; None if there are none. It may be replaced at any time.
     """
 
     def __init__(self, answer: Answering, dropped: Callable[[str], None]) -> None:
@@ -40,13 +40,14 @@ class Datagrams:
 
     @property
     def addresses(self) -> list[Endpoint]:
-        """Where it listens; with the port that was drawn where the configuration says 0."""
+        """The bound addresses; port 0 of the configuration is replaced by the port that the kernel chose."""
         return [Endpoint(*one.getsockname()[:2]) for one in self._sockets]
 
     def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
-        """Bind every address, or take its UDP socket of `given`, and start to answer.
+        """Bind every address, or take its UDP socket from `given`, and start to answer.
 
-        OSError, with nothing left open, where one cannot be bound; ValueError where a given one stands for none.
+        Raise OSError if an address cannot be bound (nothing is left open), ValueError if a given socket is bound to an
+        address that is not in `listen`.
         """
         loop = asyncio.get_running_loop()
         self._sockets = accept_sockets.datagrams(listen, given)
@@ -54,13 +55,13 @@ class Datagrams:
             loop.add_reader(one.fileno(), self._drain, one)
 
     def close(self) -> None:
-        """Take no more queries; those on their way are still answered by `drained`."""
+        """Take no more queries; `drained` waits for the answers to those in flight."""
         loop = asyncio.get_running_loop()
         for one in self._sockets:
             loop.remove_reader(one.fileno())
 
     async def drained(self) -> None:
-        """Wait for the answers on their way, then close the sockets."""
+        """Wait until all queries in flight are answered, then close the sockets."""
         if self._waiting:
             await asyncio.wait(self._waiting)
         self._end()
@@ -78,7 +79,7 @@ class Datagrams:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                # What a datagram sent before came back with (an unreachable port); the next read is a new one.
+                # The error of an answer sent earlier (its port was unreachable); read the next datagram.
                 continue
             if peer[1] == 0:
                 self._dropped("port_zero")
@@ -110,5 +111,5 @@ def _send(one: Receiving, reply: bytes, peer: Any) -> None:
     try:
         one.sendto(reply, peer)
     except OSError:
-        # A full buffer or an unreachable client: UDP loses, and the client asks again.
+        # The buffer is full or the client unreachable: the answer is lost, and the client retries.
         return

@@ -1,14 +1,14 @@
-"""The places that connections take: how many there are, who gets one, who gives his up.
+"""Limits the number of connections: each takes a place, and some have to give theirs up.
 
 Rules:
-- So many in all, and so many for one client's prefix (/32 of IPv4, /56 of IPv6) unless it is exempt. Who opens one
-  too many for his prefix is refused.
-- Where all places are taken a newcomer gets the place of one that gives way, in this order: one that is closing and
-  does not read what is left; one that never asked, if it had PATIENCE_S for it or where such ones hold a quarter of
-  the places; the one without a query for the longest time; one that never asked at all. One with a query on its way
-  keeps its place. Only where all have one, the newcomer is refused.
-- Where three quarters of the places are taken, those without a query are closed four times sooner.
-- A newcomer that never asks thus takes no place from those that do, and a crowd of them makes room for itself.
+- Places are limited in all, and for one client's prefix (/32 of IPv4, /56 of IPv6) unless the client is exempt. A
+  connection above its prefix's limit is refused.
+- If all places are taken, a new connection gets the place of another, chosen in this order: one that is closing while
+  its client does not read; one that has sent no query, if it had PATIENCE_S to do so or if such connections hold a
+  quarter of the places; the one that has been idle longest; any that has sent no query. A connection with a query in
+  flight keeps its place. If all have a query in flight, the new connection is refused.
+- If three quarters of the places are taken, idle connections are closed four times sooner.
+- So connections that never send a query take no place from those that do, and many of them displace only each other.
 """
 
 from collections import OrderedDict
@@ -26,7 +26,7 @@ CROWDED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many connections there may be: in all, and of one client's prefix unless `exempt` says so of its address."""
+    """The maximum number of connections: in all, and for one client's prefix unless its address is `exempt`."""
 
     connections: int
     per_client: int
@@ -34,21 +34,21 @@ class Bounds:
 
 
 class Holder(Protocol):
-    """A connection, as far as its place goes. `counted` is the prefix that it counts for, b"" for none."""
+    """A connection that can hold a place. counted: the prefix that it counts for, b"" for none."""
 
     counted: bytes
 
     def abort(self) -> None:
-        """Be gone, whatever is still unsent."""
+        """Close at once and discard unsent octets."""
 
     def finish(self) -> None:
-        """Take no more queries; close after the answers on their way."""
+        """Take no more queries; close after the last answer."""
 
 
 class Places:
-    """Who holds a place, and since when each does what it does (seconds of a monotonic clock).
+    """The connections that hold a place, and since when each is in its present state (monotonic clock, in seconds).
 
-    `bounds` may be replaced at any time; `affordable` is how many connections the process has file descriptors for.
+    bounds: may be replaced at any time. affordable: the number of connections that the process has descriptors for.
     """
 
     def __init__(self, bounds: Bounds, affordable: int) -> None:
@@ -62,11 +62,11 @@ class Places:
 
     @property
     def most(self) -> int:
-        """How many places there are."""
+        """The number of places."""
         return min(self.bounds.connections, self._affordable)
 
     def enter(self, one: Holder, client: bytes | None, now: float) -> bool:
-        """Take a place, counted for this client (16 octets, None for nobody); tell whether there was one."""
+        """Take a place, counted for this client (16 octets, None for no client); return whether there was one."""
         if client is not None and not self.claim(one, client):
             return False
         if len(self.holders) >= self.most and not self.give_way(now):
@@ -77,7 +77,7 @@ class Places:
         return True
 
     def give_way(self, now: float) -> bool:
-        """Close the connection whose turn it is to give up its place; tell whether there was one."""
+        """Close the connection that is first to give up its place; return whether there was one."""
         for one in self._turns(now):
             self.leave(one)
             one.abort()
@@ -85,7 +85,7 @@ class Places:
         return False
 
     def claim(self, one: Holder, client: bytes) -> bool:
-        """Count `one` for its client's prefix; tell whether the client may have one more."""
+        """Count `one` for its client's prefix; return False if the prefix is at its limit."""
         bounds = self.bounds
         if bounds.exempt(client):
             return True
@@ -98,44 +98,44 @@ class Places:
         return True
 
     def busy(self, one: Holder) -> None:
-        """It has a query on its way."""
+        """Note that the connection has a query in flight."""
         self._mute.pop(one, None)
         self._idle.pop(one, None)
 
     def idle(self, one: Holder, now: float) -> None:
-        """It asked, and no query of it is on its way any more."""
+        """Note that the connection has sent queries and has none in flight."""
         if one in self.holders and one not in self._ending:
             self._mute.pop(one, None)
             self._idle[one] = now
             self._idle.move_to_end(one)
 
     def ending(self, one: Holder, now: float) -> None:
-        """It is closing, as soon as what is left has been read."""
+        """Note that the connection closes as soon as its client has read the unsent octets."""
         if one in self.holders and one not in self._ending:
             self.busy(one)
             self._ending[one] = now
 
     def leave(self, one: Holder) -> None:
-        """Give up the place; it may be given up already."""
+        """Give up the place; do nothing if that was done before."""
         self.busy(one)
         self._ending.pop(one, None)
         if self.holders.pop(one, None) is not None:
             self._uncount(one)
 
     def hurried(self, idle_s: float) -> float:
-        """How long one may go without a query, which is `idle_s` where places are plenty."""
+        """Return the idle timeout to apply now, in seconds: `idle_s`, or a part of it if places are scarce."""
         return idle_s / HURRY if 4 * len(self.holders) >= 3 * self.most else idle_s
 
     def silent(self, since: float) -> list[Holder]:
-        """Those without a query since then or longer."""
+        """Return the connections that have been idle since then or longer."""
         return [*_until(self._mute, since), *_until(self._idle, since)]
 
     def unread(self, since: float) -> list[Holder]:
-        """Those that have been closing since then or longer."""
+        """Return the connections that have been closing since then or longer."""
         return list(_until(self._ending, since))
 
     def old(self, since: float) -> list[Holder]:
-        """Those that have held a place since then or longer."""
+        """Return the connections that have held a place since then or longer."""
         return list(_until(self.holders, since))
 
     def _uncount(self, one: Holder) -> None:

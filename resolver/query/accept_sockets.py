@@ -1,14 +1,14 @@
-"""The sockets that queries come in by: bound here or handed over, and what the kernel is told of them.
+"""Opens the sockets that receive queries: binds them or takes those handed over, and sets their options.
 
 Rules:
-- A socket that was handed over stands for the address it is bound to; one that stands for none is refused, and so is
-  a second one for the same.
-- No forged "packet too big" makes the kernel cut answers into fragments (IP_PMTUDISC_OMIT; RFC 9715): none of ours is
-  larger than any path takes.
-- Over UDP who asks a wildcard address is answered from the address that was asked (RFC 2181 4.1). Only such sockets
-  pay for it.
-- IPv6 sockets take no IPv4. What the kernel holds for one TCP connection is bounded, and how long it waits for an
-  acknowledgement.
+- A socket that was handed over serves the address that it is bound to. It is refused if that address is not
+  configured, and so is a second socket for the same address.
+- A forged "packet too big" must not make the kernel fragment answers (IP_PMTUDISC_OMIT; RFC 9715): no answer is larger
+  than every path allows.
+- A UDP query to a wildcard address is answered from the address that it was sent to (RFC 2181 4.1). Other sockets
+  avoid the cost of that.
+- IPv6 sockets take no IPv4. The kernel's buffers for a TCP connection, and its wait for an acknowledgement, are
+  bounded.
 """
 
 import socket
@@ -38,26 +38,26 @@ _Place = tuple[bytes, int, int]
 
 
 class Receiving(Protocol):
-    """What datagrams are received from and sent by. `peer` starts with host and port; the rest is the socket's."""
+    """Receives and sends datagrams. `peer` starts with host and port; the rest of it is private to the socket."""
 
     def recvfrom(self, size: int, /) -> tuple[bytes, Any]:
-        """The next datagram and its sender; BlockingIOError where there is none."""
+        """Return the next datagram and its sender; raise BlockingIOError if there is none."""
 
     def sendto(self, data: bytes, peer: Any, /) -> int:
-        """Send a datagram to a sender."""
+        """Send a datagram to a peer."""
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
 
     def getsockname(self) -> Any:
-        """Where it is bound."""
+        """Return the address that the socket is bound to."""
 
     def close(self) -> None:
-        """Give it back."""
+        """Close the socket."""
 
 
 class Everywhere:
-    """A UDP socket on a wildcard address. What it receives knows where it was sent to, and is answered from there."""
+    """A UDP socket on a wildcard address, which answers from the address that each query was sent to."""
 
     def __init__(self, one: socket.socket) -> None:
         self._socket = one
@@ -70,19 +70,19 @@ class Everywhere:
             one.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
     def recvfrom(self, size: int, /) -> tuple[bytes, Any]:
-        """The next datagram and its sender, with what `sendto` needs to answer from the address that was asked."""
+        """Return the next datagram and its sender, with what `sendto` needs to answer from the same address."""
         data, control, _, peer = self._socket.recvmsg(size, _CONTROL_OCTETS)
         return data, (*peer, [_asked(*one) for one in control])
 
     def sendto(self, data: bytes, peer: Any, /) -> int:
-        """Send a datagram to a sender, from the address that it asked."""
+        """Send a datagram to a peer, from the address that the peer's own datagram was sent to."""
         return self._socket.sendmsg((data,), peer[-1], 0, peer[:-1])
 
 
 def _asked(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
-    """What the kernel said of the address that was asked, as it takes it for the one to answer from.
+    """Turn the control message about a datagram's destination into the one that sets the answer's source.
 
-    The interface is left to routing, but for link-local addresses, which mean nothing without it.
+    Routing chooses the interface, except for link-local addresses, which need theirs.
     """
     if level == socket.IPPROTO_IP:
         _, local, _ = _V4_INFO.unpack(info)
@@ -94,23 +94,24 @@ def _asked(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
 
 
 def datagrams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> list[Receiving]:
-    """UDP sockets for these addresses, those of `given` in place of their own.
+    """Return a UDP socket for each address: that of `given` if there is one, else a new one.
 
-    OSError where one cannot be bound, ValueError where a given one stands for none; nothing of ours is then open.
+    Raise OSError if an address cannot be bound, ValueError if a given socket is for none of them; no new socket is then
+    left open.
     """
     found = _opened(socket.SOCK_DGRAM, listen, given)
     return [Everywhere(one) if _is_wildcard(one) else one for one in found]
 
 
 def streams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> list[socket.socket]:
-    """Listening TCP sockets for these addresses, as `datagrams`."""
+    """Return a listening TCP socket for each address, as `datagrams` does."""
     return _opened(socket.SOCK_STREAM, listen, given)
 
 
 def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket]) -> list[socket.socket]:
     handed = _by_place(one for one in given if one.type == kind)
     for unnamed in handed.keys() - set(map(_place, listen)):
-        raise ValueError(f"a socket for {_said(unnamed)} was handed over, and listen.dns does not name it")
+        raise ValueError(f"a socket for {_endpoint_of(unnamed)} was handed over, and listen.dns does not name it")
     ours: list[socket.socket] = []
     found: list[socket.socket] = []
     try:
@@ -119,7 +120,7 @@ def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket
             if one is None:
                 one = _bound(kind, endpoint)
                 ours.append(one)
-            _tell_kernel(kind, one)
+            _set_options(kind, one)
             found.append(one)
     except OSError:
         for one in ours:
@@ -129,23 +130,26 @@ def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket
 
 
 def _by_place(given: Iterable[socket.socket]) -> dict[_Place, socket.socket]:
-    """The sockets by where they are bound; the kernel would hand queries to a second one there, which nobody reads."""
+    """Return the sockets by the place they are bound to.
+
+    Raise ValueError if two are bound to the same: the kernel would give queries to a socket that is never read.
+    """
     found: dict[_Place, socket.socket] = {}
     for one in given:
         place = _place_of(one)
         if place in found:
-            raise ValueError(f"two sockets for {_said(place)} were handed over: one alone is read")
+            raise ValueError(f"two sockets for {_endpoint_of(place)} were handed over: only one of them can be read")
         found[place] = one
     return found
 
 
-def _said(place: _Place) -> Endpoint:
+def _endpoint_of(place: _Place) -> Endpoint:
     octets, _, port = place
     return Endpoint(str(ip_address(octets)), port)
 
 
 def _place(endpoint: Endpoint) -> _Place:
-    """Where an endpoint is, however it is written: the address's octets, the number of its interface, the port."""
+    """Return the octets of an endpoint's address, the number of its interface (0 for none), and the port."""
     host, _, zone = endpoint.host.partition("%")
     scope = (int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)) if zone else 0
     return ip_address(host).packed, scope, endpoint.port
@@ -171,7 +175,7 @@ def _bound(kind: int, endpoint: Endpoint) -> socket.socket:
     return one
 
 
-def _tell_kernel(kind: int, one: socket.socket) -> None:
+def _set_options(kind: int, one: socket.socket) -> None:
     one.setblocking(False)
     octets = DATAGRAM_OCTETS if kind == socket.SOCK_DGRAM else STREAM_OCTETS
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
@@ -179,7 +183,7 @@ def _tell_kernel(kind: int, one: socket.socket) -> None:
     if kind == socket.SOCK_DGRAM:
         one.setsockopt(*_MTU_DISCOVER[one.family], _PMTUDISC_OMIT)
         return
-    # What accept returns inherits all of these.
+    # Accepted connections inherit all of these options.
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
     one.listen(BACKLOG)

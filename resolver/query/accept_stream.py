@@ -1,12 +1,12 @@
-"""Queries over TCP: the listening sockets, and what all connections share (RFC 7766).
+"""Receives queries over TCP: the listening sockets, and what all connections share (RFC 7766).
 
 Rules:
-- Bounded: connections (accept_places), the time without a whole query, the life of a connection, the octets that all
-  together hold half or unsent. Who stays silent, or never reads, is closed.
-- Of all connections together only so many queries are taken in one turn of the loop, the connections one after the
-  other: a crowd or a flood over TCP keeps neither each other nor UDP waiting.
-- Where the process or the system has no file left for one more connection, one gives way and the next are taken a
-  little later: the loop neither spins nor stops listening.
+- Bounded are: the connections (accept_limits), the time without a complete query, the life of a connection, and the
+  octets that all connections together buffer. A connection that stays idle, or whose client never reads, is closed.
+- In one turn of the event loop a bounded number of queries is taken from all connections together, a share from each
+  in turn: many connections, or a flood on one, delay neither each other nor UDP.
+- If the process or the system has no file descriptor left for a connection, another one is closed and accepting pauses
+  for PAUSE_S: the loop neither spins nor stops listening.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ LOOK_S = 1.0
 PAUSE_S = 0.1
 HELD_OCTETS = 2**26
 SHARE_OF_FILES = 0.75
-SAID_AGAIN_S = 60.0
+LOG_AGAIN_S = 60.0
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -47,8 +47,8 @@ _log: Final = logging.getLogger("resolver.query")
 class Streams:
     """The TCP side of the listening addresses.
 
-    dropped: told the reason (core.codes) of each connection that is refused. `trusted` tells of an address (16 octets)
-    whether it is a load balancer's; None where there are none. It and `bounds` may be replaced at any time.
+    dropped: called with the reason (core.codes) of each connection that is refused. trusted: returns whether an address
+    (16 octets) is a load balancer's; None if there are none. `trusted` and `bounds` may be replaced at any time.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Streams:
         self._left = QUERIES_A_TURN
         self._queue: deque[Connection] = deque()
         self._moved = 0
-        self._said_at = float("-inf")
+        self._logged_at = float("-inf")
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def bounds(self) -> Bounds:
-        """How many connections there may be."""
+        """The maximum number of connections."""
         return self.places.bounds
 
     @bounds.setter
@@ -86,24 +86,25 @@ class Streams:
 
     @property
     def connections(self) -> Collection[Connection]:
-        """Those that there are."""
-        return self.places.holders.keys()  # type: ignore[return-value]  # all that enter are made here
+        """The open connections."""
+        return self.places.holders.keys()  # type: ignore[return-value]  # every holder is made here
 
     @property
     def addresses(self) -> list[Endpoint]:
-        """Where it listens."""
+        """The bound addresses."""
         return [Endpoint(*one.getsockname()[:2]) for one in self._sockets]
 
     async def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
-        """Listen on every address, on the TCP sockets of `given` in place of our own, and start to answer.
+        """Listen on every address, with its TCP socket from `given` or a new one, and start to answer.
 
-        OSError, with nothing left open, where one cannot be bound; ValueError where a given one stands for none.
+        Raise OSError if an address cannot be bound (nothing is left open), ValueError if a given socket is bound to an
+        address that is not in `listen`.
         """
         self._sockets = accept_sockets.streams(listen, given)
         wanted = self.bounds.connections
         if self.places.most < wanted:
             _log.warning(
-                "at most %d connections, not limits.connections = %d: the process may open too few files; "
+                "at most %d connections, not limits.connections = %d: the process may not open enough files; "
                 "raise LimitNOFILE (ulimit -n)",
                 self.places.most,
                 wanted,
@@ -123,7 +124,7 @@ class Streams:
             connection.drain()
 
     async def drained(self) -> None:
-        """Wait for the answers on their way, then close all connections."""
+        """Wait until all queries in flight are answered, then close all connections."""
         waiting = [task for connection in self.connections for task in connection.waiting]
         if waiting:
             await asyncio.wait(waiting)
@@ -135,7 +136,7 @@ class Streams:
             timer.cancel()
 
     def accepted(self, client: bytes) -> Connection | None:
-        """Return what serves one more connection of this address; None, counted, where there is no place for it."""
+        """Return a Connection for a client (16 octets); if there is no place, count the refusal and return None."""
         connection = Connection(self, client)
         now = asyncio.get_running_loop().time()
         if self.places.enter(connection, None if connection.by_proxy else client, now):
@@ -144,7 +145,7 @@ class Streams:
         return None
 
     def admits(self, connection: Connection, taken: int) -> bool:
-        """Tell whether one more query may be taken now, after `taken`; else the connection is called again soon."""
+        """Return whether one more query may be taken in this turn, after `taken`; if not, queue the connection."""
         if self._left == 0 or taken >= QUERIES_A_SHARE:
             self._queue.append(connection)
             return False
@@ -154,14 +155,14 @@ class Streams:
         return True
 
     def moved(self, octets: int) -> None:
-        """Count octets that came or went; now and then, look at what is held of them."""
+        """Count octets received or sent; after every so many, bound what is buffered."""
         self._moved += octets
         if self._moved >= HELD_OCTETS // 4:
             self._moved = 0
             self._relieve()
 
     def _relieve(self) -> None:
-        """Close those that hold the most octets where all together hold too many."""
+        """Close the connections that buffer the most octets if all together buffer more than HELD_OCTETS."""
         held = sorted(((one.held(), number, one) for number, one in enumerate(self.connections)), reverse=True)
         total = sum(octets for octets, _, _ in held)
         if total <= HELD_OCTETS:
@@ -173,7 +174,7 @@ class Streams:
                 return
 
     def _turn(self) -> None:
-        """Begin a turn with those who wait, a share for each, as long as it lasts."""
+        """Begin a turn with the queued connections, a share for each, until QUERIES_A_TURN are taken."""
         self._left = QUERIES_A_TURN
         while self._queue and self._left:
             self._queue.popleft().called()
@@ -183,7 +184,7 @@ class Streams:
             asyncio.get_running_loop().add_reader(one.fileno(), self._accept, one)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Take the connections that wait, some at a time."""
+        """Accept waiting connections, at most ACCEPTED_A_TURN of them."""
         for _ in range(ACCEPTED_A_TURN):
             try:
                 one, peer = listening.accept()
@@ -193,14 +194,14 @@ class Streams:
                 if error.errno in _EXHAUSTED:
                     self._pause(listening)
                     return
-                continue  # what became of this connection before it was taken; the next is another
+                continue  # this connection failed before it was accepted; take the next
             self._begin(one, address_octets(peer[0]))
 
     def _begin(self, one: socket.socket, client: bytes) -> None:
-        """Serve a connection, or refuse it where there is no place for it."""
+        """Serve a connection, or reset it if there is no place for it."""
         connection = self.accepted(client)
         if connection is None:
-            # A reset leaves nothing of it with us, and its client goes elsewhere at once.
+            # A reset leaves no state in our kernel, and the client can try another server at once.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             one.close()
             return
@@ -212,29 +213,32 @@ class Streams:
 
     def _started(self, task: asyncio.Task[Any], connection: Connection, one: socket.socket) -> None:
         self._starting.discard(task)
-        if task.cancelled() or task.exception():  # it was gone before it could be watched
+        if task.cancelled() or task.exception():  # it was closed before the loop could watch it
             self.places.leave(connection)
             one.close()
 
     def _pause(self, listening: socket.socket) -> None:
-        """No file for one more: what waits to be accepted goes on waiting, and the kernel says so without an end."""
+        """Stop accepting for PAUSE_S and close one connection: no file descriptor is left.
+
+        The connection that waits stays readable, so that the loop would call `_accept` again and again.
+        """
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening.fileno())
         loop.call_later(PAUSE_S, self._listen, listening)
         self.places.give_way(loop.time())
-        if loop.time() - self._said_at >= SAID_AGAIN_S:
-            self._said_at = loop.time()
-            _log.error("no file left for one more connection: raise LimitNOFILE or lower limits.connections")
+        if loop.time() - self._logged_at >= LOG_AGAIN_S:
+            self._logged_at = loop.time()
+            _log.error("no file descriptor left for a connection: raise LimitNOFILE or lower limits.connections")
 
     def _look(self) -> None:
-        """Close what is idle, deaf or old; look again soon."""
+        """Close connections that are idle, do not read or are too old, and schedule the next look."""
         loop, places = asyncio.get_running_loop(), self.places
         now = loop.time()
         idle_s = places.hurried(self._idle_s)
         for connection in places.unread(now - self._idle_s):
             connection.abort()
         for connection in places.silent(now - idle_s):
-            # Whoever does not read what is left does not get to hold the connection either.
+            # Abort, not close: a client that does not read could keep a closing connection open.
             connection.abort()
         for connection in places.old(now - self._life_s):
             connection.finish()
@@ -242,6 +246,6 @@ class Streams:
 
 
 def _affordable() -> int:
-    """How many connections there are files for, and enough left for all else."""
+    """Return the number of connections that leaves enough file descriptors for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else int(soft * SHARE_OF_FILES)

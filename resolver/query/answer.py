@@ -1,13 +1,13 @@
-"""The steps of every query, over every transport. Read this first.
+"""Walks the steps of every query, over every transport. Read this first.
 
 Rules:
-- The verdict on the name comes before the cache, and the verdict on the reply before it is kept or sent: an order
-  turned round here is a leak.
-- What is decided is decided by resolver.core; a step only says when.
-- Whatever arrives gives at most one answer; an exception in a step is counted and answered with SERVFAIL.
-- What upstream said is kept once an exchange, however many wait for it and even if nobody does any more.
-- An answer past its time is given only where upstream gives none in time (RFC 8767), and judged like any other.
-- Nothing here logs: a packet counts a reason.
+- Block before cache, recheck before keep: the name is judged before the cache is read, and an upstream's answer before
+  it is kept or sent. Any other order lets listed names pass.
+- resolver.core decides; a step only says when.
+- A packet gets at most one answer; an exception in a step is counted and answered with SERVFAIL.
+- An upstream's answer is kept once for each exchange, whether many queries wait for it or none any more.
+- A stale answer is given only if no upstream answers in time (RFC 8767), and is judged like any other.
+- Nothing here logs: a packet that is not answered normally counts a reason.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,23 +30,26 @@ from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 
 PATIENCE_S = 1.8
-"""How long upstream may take before an answer past its time is given instead (RFC 8767 5)."""
+"""The time after which a stale answer is given instead of waiting for the upstream, in seconds (RFC 8767 5)."""
 
 SPARE_QUESTIONS = 1024
-"""How many are kept for later queries, about 5 kB each: not as many as once waited for an upstream that was silent."""
+"""The number of Questions kept for reuse, about 5 kB each: a burst of waiting queries must not pin memory for ever."""
 
 
 def _is_proof(query: Query, tables: Tables) -> bool:
-    """Tell whether this host itself asks for the synthetic name of an image."""
+    """Return whether this host itself asks for the synthetic name of an image."""
     if query.client not in tables.own:
         return False
     name = query.question.name.wire()
-    # One label before the zone: a label may hold any octet, those of the zone too.
+    # Skip exactly one label and compare the rest: a label may itself contain the octets of the zone.
     return bool(name[1 + name[0] :] == SELFTEST_ZONE)
 
 
 class Answer:
-    """Answers queries by the tables in force; `clock` is a monotonic clock in seconds, `shape` what a crash tells."""
+    """Answers queries by the tables in force.
+
+    clock: monotonic, in seconds. shape: numbers about the present query for a crash report.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Answer:
     ) -> None:
         self.tables = tables
         self.in_flight = 0
-        # Answers a NOTIFY (packet, client) that is meant for us, None for any other; set where there are zones.
+        # Returns the answer to a NOTIFY (packet, client) for a zone of ours, else None; set if a list is a zone.
         self.notified: Callable[[bytes, bytes], bytes | None] | None = None
         self._block = block
         self._cache = cache
@@ -73,17 +76,17 @@ class Answer:
         self._spare: list[Question] = []
 
     def errors(self) -> int:
-        """Return how many verdicts failed since the start: above 0, this process does not enforce for sure."""
+        """Return the number of verdicts that failed since the start; above 0, enforcement is not certain."""
         return self._block.verdict.errors + self._recheck.verdict.errors
 
     def answer(self, packet: bytes, client: bytes, transport: Transport) -> Reply | Awaitable[Reply]:
-        """Return the reply to a query from `client` (16 octets), None for silence, or either to be awaited."""
+        """Return the answer to a query from `client` (16 octets), None for silence, or an awaitable of either."""
         self._respond.received(transport)
         question = self._spare.pop() if self._spare else Question()
         query = Query(packet, question, client, transport)
         try:
             result = self._steps(query)
-        except Exception:  # noqa: BLE001 - whatever a packet does to us, its sender gets one answer and no more
+        except Exception:  # noqa: BLE001 - whatever a packet causes here, its sender gets exactly one answer
             result = self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         if isinstance(result, bytes | None):
             self._spare.append(question)
@@ -105,34 +108,34 @@ class Answer:
             return self._notice(query, problem) or respond.turned_away(query, admitted)
         if problem != codes.WELL_FORMED:
             return self._notice(query, problem) or respond.malformed(query, problem)
-        if not self._passes(query, tables):  # before the cache, or a kept answer passes the list
+        if not self._passes(query, tables):  # before the cache, else a kept answer would bypass the lists
             return self._stopped(query, tables, now)
         if question.qclass != codes.CLASS_IN:
             return respond.refused(query)
         found = find_local(tables.zones, question.name, question.qtype)
         if found != codes.NOT_LOCAL:
             return respond.local(query, found)
-        if not question.flags & 0x0100:  # before the cache: RD=0 tells what others asked (snooping)
+        if not question.flags & 0x0100:  # before the cache: RD=0 would reveal what others asked (cache snooping)
             return respond.refused(query)
         if question.qtype == codes.TYPE_ANY:
             return respond.any(query)
         return self._look_up(query, tables, now)
 
     def _notice(self, query: Query, problem: int) -> Reply:
-        """Answer a NOTIFY of a list's primary, which need be no client; None for everything else."""
+        """Answer a NOTIFY from a list's primary, which need not be in the ACL; return None for every other packet."""
         if problem != codes.BAD_OPCODE or self.notified is None:
             return None
         said = self.notified(query.packet, query.client)
         return said and self._respond.sent(memoryview(said), len(said))
 
     def _passes(self, query: Query, tables: Tables) -> bool:
-        """Judge the name by the lists that judge the client; only an explicit PASS by complete tables goes on."""
+        """Judge the name by the lists that apply to the client; only an explicit PASS by complete tables passes."""
         access = tables.access
         query.scope = codes.ALL_LISTS if access.scoped and _is_proof(query, tables) else scope(access, query.client)
         return self._block.judge(tables.generation, query) == codes.PASS and tables.complete
 
     def _stopped(self, query: Query, tables: Tables, now: float) -> Reply:
-        """Answer a query whose name did not pass, by the verdict just given."""
+        """Answer a query whose name did not pass, by the last verdict."""
         verdict = self._block.verdict
         if verdict.verdict == codes.BLOCK:
             return self._block.answer(tables.generation, query, verdict, now, self._respond)
@@ -141,7 +144,7 @@ class Answer:
         return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NOT_READY, "not_ready")
 
     def _look_up(self, query: Query, tables: Tables, now: float) -> Reply | Awaitable[Reply]:
-        """Answer from the cache, else from upstream; what is asked for often is fetched anew before its time ends."""
+        """Answer from the cache, else from an upstream; prefetch popular answers before their TTL ends."""
         cache = self._cache
         found = cache.find(query, now)
         if found == NOTHING or (found == STALE and not cache.kept.quiet):
@@ -154,7 +157,7 @@ class Answer:
         return self._give_kept(query, tables, found, now)
 
     def _give_kept(self, query: Query, tables: Tables, found: int, now: float) -> Reply:
-        """Send what was found last, judged by the lists now in force."""
+        """Send the answer found last in the cache, judged by the lists now in force."""
         cache, respond = self._cache, self._respond
         cache.count(found)
         if cache.is_judged(tables.generation.number):
@@ -171,7 +174,7 @@ class Answer:
         return respond.kept(query, cache, stale=found == STALE)
 
     async def _ask_upstream(self, query: Query, digest: tuple[int, int], found: int) -> Reply:
-        """Forward, recheck, keep, respond. The tables may have been replaced while upstream answered."""
+        """Forward, recheck, keep and respond; the tables may be replaced while the upstream is asked."""
         self.in_flight += 1
         patience_s = PATIENCE_S if found == STALE else None
         try:
@@ -194,12 +197,12 @@ class Answer:
 
     def _judge_reply(self, query: Query, reply: bytearray, found: int) -> Reply:
         tables, recheck = self.tables, self._recheck
-        # The name again: a list that came or went while upstream answered holds for this answer too.
+        # Judge the name again: a swap that happened while the upstream was asked applies to this answer too.
         if not self._passes(query, tables):
             return self._stopped(query, tables, self._clock())
         note_reply(self._shape, len(reply))
         judged = recheck.judge(tables.generation, reply, query.scope)
-        # BADVERS would speak of our EDNS to the client, and we send version 0 only.
+        # BADVERS concerns our own EDNS version, never the client's, and we only send version 0.
         if judged.for_all == codes.ASK or recheck.message.rcode == codes.BADVERS:
             return self._without_upstream(query, found, codes.EDE_NONE, "malformed_reply")
         if judged.for_client == codes.BLOCK:
@@ -210,7 +213,7 @@ class Answer:
         return self._respond.fresh(query, recheck.message)
 
     def _without_upstream(self, query: Query, found: int, ede: int, reason: str) -> Reply:
-        """Answer what upstream did not: with what is kept, where there was something, else that it failed."""
+        """Answer a query that no upstream answered: with the stale answer if there is one, else with SERVFAIL."""
         tables, now = self.tables, self._clock()
         if not self._passes(query, tables):
             return self._stopped(query, tables, now)
@@ -225,7 +228,7 @@ class Answer:
         return partial(self._keep, digest, query.packet[12 : query.question.end])
 
     def _keep(self, digest: tuple[int, int], asked: bytes, outcome: bytes | Unanswered) -> None:
-        """Keep what an exchange came to for the question `asked`: the reply, judged by all lists, or the failure."""
+        """Keep the outcome of an exchange for the question `asked`: the answer, judged by all lists, or the failure."""
         cache, recheck, tables, now = self._cache, self._recheck, self.tables, self._clock()
         if isinstance(outcome, Unanswered):
             cache.fail(digest, asked, codes.SERVFAIL, ede_option(outcome.ede), now)
@@ -238,5 +241,5 @@ class Answer:
             cache.fail(digest, asked, codes.SERVFAIL, b"", now)
         elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
             cache.keep(digest, message, tables.generation.number, judged.for_all, now)
-        elif message.rcode != codes.YXDOMAIN:  # An answer, with its DNAME (RFC 6672 2.2), and rare.
+        elif message.rcode != codes.YXDOMAIN:  # YXDOMAIN is an answer, with a DNAME (RFC 6672 2.2), and rare.
             cache.fail(digest, asked, message.rcode, message.errors[: message.errors_size], now)

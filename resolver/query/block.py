@@ -1,4 +1,4 @@
-"""Asks core.policy about the name with the generation in force, and counts what it blocks: always before the cache."""
+"""Judges a query's name by the generation in force, and counts and answers blocked queries: always before the cache."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ class Block:
         self._out = memoryview(bytearray(4096))
 
     def judge(self, generation: policy.Generation, query: Query) -> int:
-        """Return ASK, PASS or BLOCK for the query's name by the lists that judge its client."""
+        """Return ASK, PASS or BLOCK for the query's name by the lists that apply to its client."""
         verdict: int = policy.decide(generation, query.question.name, query.scope, self.verdict)
         return verdict
 
     def answer(
         self, generation: policy.Generation, query: Query, verdict: policy.Verdict, now: float, respond: Respond
     ) -> bytes | None:
-        """Count the block and return its answer; SERVFAIL where it cannot be written, never the upstream's."""
+        """Count the block and return its answer; SERVFAIL if that cannot be written, never the upstream's answer."""
         length = policy.answer(generation, verdict, self._out, query.packet, query.question, query.limit)
         if length == 0:
             return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")

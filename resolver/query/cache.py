@@ -1,10 +1,11 @@
-"""The step that looks for a kept answer, and keeps one; the rules and the memory are core.store's.
+"""Finds and keeps answers; the memory, and the rules about TTLs and eviction, are core.store's.
 
 Rules:
 - Queries that differ in DO, CD, AD or in having EDNS never share an answer.
-- Kept are NOERROR and NXDOMAIN, whole (TC=0); a negative answer only with its SOA, as long as that says (RFC 2308 5).
-- A reply that any list blocks is kept with that verdict and judged again at each hit, as is one of an older generation.
-- Every other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30.
+- NOERROR and NXDOMAIN are kept if complete (TC=0); a negative answer only with its SOA, whose time it has (RFC 2308 5).
+- An answer that any list blocks is kept with that verdict and judged again at each hit, as is one of an older
+  generation.
+- Any other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ _EDE_OPTION = b"\0\x0f\0\x02"
 
 
 def key_bits(question: Any) -> int:
-    """Return the bits KEY_* of core.codes for a question: what besides name, type and class tells answers apart."""
+    """Return the KEY_* bits of core.codes for a question: with name, type and class they identify an answer."""
     bits = codes.KEY_CD if question.flags & 0x10 else 0
     bits |= codes.KEY_AD if question.flags & 0x20 else 0
     bits |= codes.KEY_EDNS if question.has_opt else 0
@@ -30,7 +31,7 @@ def key_bits(question: Any) -> int:
 
 
 class Cache:
-    """Kept answers in core.store's memory. `kept` tells of the last one found."""
+    """Kept answers in core.store's memory; `kept` describes the answer found last."""
 
     def __init__(self, memory: Store, counters: Any) -> None:
         self.memory = memory
@@ -40,20 +41,20 @@ class Cache:
         self._counters = counters
         self._miss = codes.counter("cache_answers_total", "miss")
         self._stale = codes.counter("cache_answers_total", "stale")
-        # By the bits of a record's kind; a look-up in a table costs every cached answer less than words do.
+        # Indexed by the bits of a record's kind: faster for every cached answer than a look-up by word.
         self._given = tuple(codes.counter("cache_answers_total", _word(kind)) for kind in range(8))
 
     def used_bytes(self) -> int:
-        """Return how much of the ring holds records, in octets."""
+        """Return how many octets of the ring hold records."""
         used: int = self.memory.head - self.memory.tail
         return used
 
     def digest(self) -> tuple[int, int]:
-        """Return the key of the query looked for last."""
+        """Return the key of the query that `find` was last called with."""
         return self.memory.digest[0], self.memory.digest[1]
 
     def find(self, query: Query, now: float) -> int:
-        """Look for an answer to the query at `now` (seconds): FRESH, STALE or NOTHING."""
+        """Look for an answer to the query at `now` (seconds); return FRESH, STALE or NOTHING."""
         memory = self.memory
         store.set_key(memory, query.question, key_bits(query.question))
         return self._look(memory.digest[0], memory.digest[1], int(now))
@@ -63,42 +64,42 @@ class Cache:
         return found
 
     def count(self, found: int) -> None:
-        """Count what a look-up came to: the answer found last was given, or there was none to give."""
+        """Count the result of a look-up: the answer found last was given, or none was."""
         if found == FRESH:
             self._counters[self._given[self.kept.kind]] += 1
         else:
             self._counters[self._stale if found == STALE else self._miss] += 1
 
     def is_judged(self, generation: int) -> bool:
-        """Tell whether the answer found last may be given as it is under this generation of the lists."""
+        """Return whether the answer found last may be given unjudged under this generation of the lists."""
         if self.kept.kind & store.FAILURE:
-            return True  # It holds no record, and the name itself has just been judged.
+            return True  # A failure holds no records, and the name itself has just been judged.
         return not self.kept.kind & store.BLOCKED and self.kept.generation == generation
 
     def is_failure(self) -> bool:
-        """Tell whether what was found last is that there was no answer."""
+        """Return whether the record found last is a failure, not an answer."""
         return bool(self.kept.kind & store.FAILURE)
 
     def body(self) -> bytearray:
-        """Return a copy of the reply found last, so that it can be judged and trimmed."""
+        """Return a copy of the answer found last, to be judged and trimmed."""
         return bytearray(self.memory.ring[self.kept.start : self.kept.end])
 
     def trimmed(self, message: Message) -> None:
-        """Let the reply found last be the copy of it that was judged and trimmed."""
+        """Replace the answer found last by its judged and trimmed copy."""
         self.kept.data, self.kept.start, self.kept.end = message.data, message.start, message.end
 
     def renew(self, generation: int, verdict: int) -> None:
-        """Note the new verdict of the answer found last."""
+        """Store the new verdict on the answer found last."""
         store.renew(self.memory, self.kept, generation, _kind(self.kept.kind & store.NEGATIVE, verdict))
 
     def keep(self, digest: tuple[int, int], message: Message, generation: int, verdict: int, now: float) -> None:
-        """Keep a judged and trimmed reply, with NOERROR or NXDOMAIN, if the rules allow."""
+        """Keep a judged and trimmed answer, NOERROR or NXDOMAIN, if the rules allow."""
         negative = message.rcode == codes.NXDOMAIN or not message.answered
         ttl_s = message.ttl_s
         if negative:
             ttl_s = min(ttl_s, message.negative_ttl_s)
         if ttl_s <= 0 or message.truncated:
-            # What was kept before is no longer what upstream says, and not to be given stale (RFC 8767 4).
+            # The upstream has replaced the answer kept before, so it must not be given as stale (RFC 8767 4).
             if store.peek(self.memory, *digest, int(now), self._replaced) != NOTHING:
                 store.drop(self.memory, self._replaced)
             return
@@ -107,15 +108,15 @@ class Cache:
         store.keep(self.memory, *digest, int(now), self._written)
 
     def fail(self, digest: tuple[int, int], asked: bytes, rcode: int, errors: Any, now: float) -> None:
-        """Keep that there was no answer to the question `asked` (its octets in a message), with extended errors."""
+        """Keep a failure for the question `asked` (its octets in a message), with its extended errors."""
         body = b"\0\0\0\0\0\1\0\0\0\0\0\0" + asked
         store.set_failure(self._written, memoryview(body), rcode, errors or b"\0", len(errors))
         store.fail(self.memory, *digest, int(now), self._written)
 
     async def flush(self, name: bytes, *, subtree: bool, pause: Any) -> int:
-        """Forget what is kept for a name (wire format), and below it; return how many answers that were.
+        """Forget the answers kept for a name (wire format), with `subtree` also below it; return their number.
 
-        `pause()` is awaited between stretches of the memory, so that queries are answered meanwhile.
+        `pause()` is awaited between parts of the memory, so that queries are answered meanwhile.
         """
         wanted = Name()
         if not unfold(name, 0, len(name), wanted):

@@ -1,14 +1,15 @@
-"""Asks the upstreams: which one, who else waits for the same answer, and how many may.
+"""Forwards queries to the upstreams: chooses the server, and shares and bounds the exchanges.
 
 Rules:
-- A query goes up rebuilt: random id, the question as it came, RD=1, the client's CD and AD, OPT with our payload and
-  the client's DO where the client sent OPT. No option of a client's goes up (client subnets among them).
-- The server with the fewest queries outstanding is asked, ties by latency; one that is out is not. Where all are out,
-  LAST_HOPES exchanges at a time try nevertheless, the others fail at once.
-- Identical questions in flight share one exchange; at most MAX_IN_FLIGHT are open, and at most MAX_WAITING queries
-  wait for them: beyond that nobody waits. Where all are open the oldest gives way, if it had LEAST_LIFE_S: names that
-  nobody answers, asked for on purpose, must not keep out the others.
-- What happens within an exchange stands in forward_exchange, which servers are up in forward_health.
+- Each query is rebuilt before it is forwarded: a random id, the client's question, RD=1, the client's CD and AD; if the
+  client sent OPT, an OPT with our payload size and the client's DO. No EDNS option of a client is forwarded (such as a
+  client subnet).
+- The server with the fewest outstanding queries is asked; latency decides ties. A server that is out is not asked. If
+  all are out, LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
+- Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open, and at most MAX_WAITING
+  queries wait for them; further queries fail. If all exchanges are open, the oldest ends for a new one, if it has had
+  LEAST_LIFE_S: an attacker who asks for names that no server answers must not keep out other queries.
+- forward_exchange has the steps of an exchange; forward_health decides which servers are up.
 """
 
 import asyncio
@@ -44,11 +45,11 @@ _OPT = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0"
 
 
 class Overloaded(Exception):
-    """As many exchanges are in flight, or queries wait for them, as there may be."""
+    """Raised if the maximum of exchanges is in flight, or the maximum of queries waits for them."""
 
 
 class _Patience:
-    """Ends the wait of one who waits for an exchange (Waking)."""
+    """Ends one caller's wait for an exchange (Waking)."""
 
     __slots__ = ("_waiter",)
 
@@ -56,16 +57,17 @@ class _Patience:
         self._waiter = waiter
 
     def wake(self, now: float) -> None:
-        """The patience is over."""
+        """Raise TimeoutError in the caller, unless it has its result."""
         if not self._waiter.done():
             give_up(self._waiter, TimeoutError())
 
 
 class Forward:
-    """Exchanges with the upstreams `endpoints` within `timeout_s` each.
+    """Exchanges with the upstreams `endpoints`, each within `timeout_s`.
 
-    bounds_s: upper bounds of the buckets in which exchanges are counted by duration; `buckets` has one more for the
-    rest; `sum_us` is all durations in microseconds. case_randomization: draw the case of each letter sent up (0x20).
+    bounds_s: upper bounds of the buckets that count exchanges by duration; `buckets` has one more for longer ones.
+    sum_us: the sum of all durations, in microseconds. case_randomization: draw the case of each letter of a forwarded
+    name (0x20).
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Forward:
         case_randomization: bool = False,
     ) -> None:
         self._wheel = Wheel()
-        # One that is named twice is one server: its health and its failures are told once.
+        # An endpoint that is configured twice is one server, with one health and one set of failures.
         self.servers = tuple(Server(one, self._wheel, timeout_s) for one in dict.fromkeys(endpoints))
         self.buckets = [0] * (len(bounds_s) + 1)
         self.sum_us = 0
@@ -99,7 +101,7 @@ class Forward:
 
     @property
     def waiting(self) -> int:
-        """The number of queries that wait for them."""
+        """The number of queries that wait for an exchange."""
         return self._waiting
 
     def exchange(
@@ -110,11 +112,12 @@ class Forward:
         outcome: Outcome,
         patience_s: float | None = None,
     ) -> asyncio.Future[bytes]:
-        """Return the upstream's reply to the client's query `packet`, to be awaited.
+        """Return an awaitable of an upstream's answer to the client's query `packet`.
 
-        digest: what identical questions share. outcome: called once an exchange, whoever shares it, before anybody who
-        waits is told; not at all where the exchange does not begin, or ends by `close`. After `patience_s` this caller
-        gets a TimeoutError, and the exchange goes on. Raises Overloaded or Unanswered, at once or when awaited.
+        digest: identifies identical questions. outcome: called once for each exchange, before any waiting query gets
+        the result, even if many queries share it; not called if the exchange does not begin, or is ended by `close`.
+        After `patience_s` this caller gets a TimeoutError, and the exchange goes on. Raise Overloaded or Unanswered, at
+        once or when awaited.
         """
         if self._waiting >= MAX_WAITING:
             raise Overloaded
@@ -128,16 +131,19 @@ class Forward:
         return self._wait(exchange, patience_s, now)
 
     def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
-        """Start the same exchange for nobody, unless it is in flight, there is no room for it, or nobody is up."""
+        """Prefetch: start an exchange that no query waits for.
+
+        Do nothing if the same exchange is in flight, there is no room for another, or no server is up.
+        """
         if digest not in self._shared and len(self._shared) < MAX_IN_FLIGHT and self._up:
             self._start(self._new(packet, question, digest, outcome, time.monotonic()))
 
     def is_probe(self, question: Question) -> bool:
-        """Tell whether a query that came to us is a probe of ours; then its server leads back to us, which is noted."""
+        """Return whether a query that we received is our own probe; if so, note that its server leads back to us."""
         return self._probes.seen(question)
 
     async def close(self) -> None:
-        """End what is in flight, cancel who waits and close all sockets."""
+        """Cancel all exchanges and the queries that wait for them, and close all sockets."""
         for health in self.health:
             await health.close()
         for exchange in self._shared.values():
@@ -153,18 +159,18 @@ class Forward:
             server.noted = lambda failed: None
             server.datagrams.close()
 
-    # What an exchange asks of us (forward_exchange.Upstreams).
+    # The interface for an exchange (forward_exchange.Upstreams).
 
     def candidates(self) -> Sequence[Server]:
-        """Return the servers that are up, or all where none is."""
+        """Return the servers that are up, or all if none is up."""
         return self._up or self.servers
 
     def any_up(self) -> bool:
-        """Tell whether a server is up."""
+        """Return whether a server is up."""
         return bool(self._up)
 
     def ended(self, exchange: Exchange, reply: bytes | None) -> None:
-        """Count an exchange that ended, and share it no more."""
+        """Remove an exchange that ended, and count its duration if it brought an answer."""
         self._shared.pop(exchange.digest, None)
         self._waiting -= len(exchange.waiting)
         self._hopes -= exchange.hopeless
@@ -177,7 +183,7 @@ class Forward:
         self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome, now: float
     ) -> Exchange:
         if len(self._shared) >= MAX_IN_FLIGHT:
-            # They stand in the order in which they began.
+            # The exchanges are kept in the order of their start.
             oldest = next(iter(self._shared.values()))
             if now - oldest.started < LEAST_LIFE_S:
                 raise Overloaded
@@ -207,7 +213,7 @@ class Forward:
         return waiter
 
     def choose(self) -> None:
-        """See again which servers are up."""
+        """Update the servers to choose from after one was taken out or brought back."""
         self._up = tuple(server for server in self.servers if server.up)
 
 
@@ -222,7 +228,7 @@ def build_query(packet: bytes, question: Any) -> bytes:
 
 
 def local_loops(endpoints: Sequence[Endpoint], listen: Sequence[Endpoint]) -> Endpoint | None:
-    """Return the first upstream that is this host where we listen on all its addresses; None where there is none."""
+    """Return the first upstream at an address of this host that a wildcard in `listen` covers, or None."""
     for upstream in endpoints:
         for ours in listen:
             same = upstream.port == ours.port and (":" in upstream.host) == (":" in ours.host)
@@ -232,9 +238,9 @@ def local_loops(endpoints: Sequence[Endpoint], listen: Sequence[Endpoint]) -> En
 
 
 def is_ours(host: str) -> bool:
-    """Tell whether an address is one of this host's: a socket can be bound to it.
+    """Return whether an address is one of this host's, that is whether a socket can be bound to it.
 
-    Where the system lets anybody bind any address, that tells nothing: then it is found out by the probes.
+    Return False if the system allows binding to any address (ip_nonlocal_bind); probes then find a loop.
     """
     family, version = (socket.AF_INET6, "ipv6") if ":" in host else (socket.AF_INET, "ipv4")
     with contextlib.suppress(OSError):

@@ -1,12 +1,12 @@
-"""UDP to one upstream: many connected sockets on random ports, each asked a while and then drawn again.
+"""Asks one upstream over UDP: many connected sockets on random ports, each replaced after a while.
 
 Rules (RFC 5452 9):
-- A socket is connected, so only its server's datagrams arrive; its port is the kernel's random choice.
-- A query takes a random socket and a random id that is free on it; a reply counts only with id and question.
-- A socket is replaced after so many queries or seconds, and closed once its last query is done; at once after an error,
-  for uvloop's reader never wakes again after one.
-- Where STRANGE datagrams come to a socket while queries wait on it, somebody guesses: the socket goes, and who waits on
-  it is told, so as to ask in another way.
+- A socket is connected, so that only its server's datagrams arrive; the kernel chooses its port at random.
+- A query takes a random socket and a random id that is free on it; an answer counts only with that id and question.
+- A socket is replaced after QUERIES_A_SOCKET or SECONDS_A_SOCKET, and closed after its last query; at once after an
+  error, because uvloop's reader never wakes again after one.
+- If STRANGE datagrams arrive at a socket while queries wait on it, somebody guesses ids: the socket is closed, and its
+  queries are reported as suspected, so that they are asked over TCP.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _question = Question()
 
 
 def _numbers() -> Iterator[int]:
-    """Random numbers of 16 bits from the kernel, many a system call."""
+    """Yield random numbers of 16 bits from the kernel, many for each system call."""
     while True:
         yield from memoryview(os.urandom(4096)).cast("H")
 
@@ -40,22 +40,22 @@ draw = _numbers().__next__
 
 
 class Refused(Exception):
-    """The server's host says that nothing listens there."""
+    """Raised if the server's host reports that nothing listens on the port."""
 
 
 class Asking(Protocol):
-    """A query in flight: `query` are its octets, under the id that replies come back with."""
+    """A query in flight. query: its octets, with the id that `replied` hands answers over with."""
 
     query: bytes
 
     def replied(self, reply: bytes, found: int) -> None:
-        """A reply came; found: as core.question.matches says."""
+        """Take an answer; found: the result of core.question.matches."""
 
     def failed(self, reason: str) -> None:
-        """The socket brings nothing more: a word of forward_server.FAILURE_REASONS."""
+        """Note that no answer will arrive; reason: one of forward_server.FAILURE_REASONS."""
 
     def suspected(self) -> None:
-        """Somebody guesses at the socket, which is gone."""
+        """Note that the socket was closed because somebody guesses ids on it."""
 
 
 class Line:
@@ -89,8 +89,8 @@ class Line:
         try:
             self.socket.send(identity.to_bytes(2, "big") + asking.query[2:])
         except ConnectionRefusedError:
-            # It speaks of a query sent before, and is told once: here, not to the reader. Those who wait are told from
-            # the loop: each may ask elsewhere and meet the same there, and that must not nest.
+            # The error is that of an earlier query, and the kernel reports it once: here, not to the reader. The
+            # waiting queries fail from the loop: each may ask another server and fail there too, which must not nest.
             self.retired = True
             self.loop.call_soon(self._fail, "refused")
             raise Refused from None
@@ -98,7 +98,7 @@ class Line:
         return identity
 
     def forget(self, identity: int, asking: Asking) -> None:
-        """Wait no longer for this query; close a retired socket after its last."""
+        """Wait no longer for this query; close a retired socket after its last query."""
         if self.flights.get(identity) is asking:
             del self.flights[identity]
         if self.retired and not self.flights:
@@ -111,14 +111,14 @@ class Line:
             self.close()
 
     def close(self) -> None:
-        """Close the socket; whoever waits is told."""
+        """Close the socket and fail the queries that wait on it."""
         if self.socket.fileno() >= 0:
             self.loop.remove_reader(self.socket.fileno())
             self.socket.close()
         self._fail("network")
 
     def _read(self) -> None:
-        # One a call: with so many sockets more than one is rare, and to look for it costs a system call each time.
+        # One datagram a call: with so many sockets a second is rare, and looking for it costs a system call.
         try:
             size = self.socket.recv_into(_received)
         except BlockingIOError:
@@ -133,7 +133,7 @@ class Line:
             self._mismatch()
             return
         query = asking.query
-        # The id was this query's on this socket; from here on the reply has the query's own.
+        # The id was that of this query on this socket; from here on the answer has the query's own id.
         _received[:2] = query[:2]
         parse(query, len(query), _question)
         found = matches(_received, size, query, _question)
@@ -144,7 +144,10 @@ class Line:
         asking.replied(bytes(_received[:size]), found)
 
     def _mismatch(self) -> None:
-        """Count what answers no query in flight: forged, or later than anybody waits; only their number can tell."""
+        """Count a datagram that answers no query in flight, and close the socket at STRANGE of them.
+
+        One such datagram is forged or late; only their number shows that somebody guesses.
+        """
         self.mismatched()
         if self.flights:
             self.strange += 1
@@ -178,7 +181,7 @@ class Datagrams:
         return sum(len(line.flights) for line in self._lines if line is not None)
 
     def send(self, asking: Asking, now: float) -> tuple[Line, int]:
-        """Send the query on a random socket and return where it waits; `now` is monotonic. Refused or OSError."""
+        """Send the query on a random socket; return the socket and the id. now: monotonic. Raise Refused or OSError."""
         line = self._line(draw() % SOCKETS, now)
         return line, line.send(asking)
 
@@ -196,7 +199,7 @@ class Datagrams:
         try:
             fresh = Line(self._endpoint, self._mismatched)
         except OSError:
-            # No more sockets to be had: any that is open will do.
+            # No new socket can be opened: use any that is open.
             spare = next((one for one in self._lines if one is not None and not one.retired), None)
             if spare is None:
                 raise

@@ -1,13 +1,13 @@
-"""One question on its way through the upstreams, for all who wait for its answer.
+"""Asks the upstreams one question, with retries, for all queries that wait for its answer.
 
 Rules:
-- A datagram that brings nothing counts as lost after the server's patience_s, and the query is sent again: to the
-  server asked least so far, each time a little later, MAX_SENDS times in all. Replies to all that was sent still count.
-- Who fails outright (refused, cut, an error, half an answer) is followed at once by a server not asked yet; where
-  there is one server only, it is asked once more, but not after a reply.
-- FORMERR and NOTIMP to a query with OPT: asked once more there without OPT. That is not remembered: an answer without
-  DNSSEC must not come of one bad reply before.
-- Where all say no, the last error is the reply; half an answer only where there is nothing better.
+- A datagram without an answer counts as lost after the server's patience_s, and the query is sent again: to the server
+  asked least so far, after growing pauses, at most MAX_SENDS times in all. An answer to any of them counts.
+- After an outright failure (refused, network, an error rcode, an answer that does not parse) a server not asked yet is
+  asked at once; if there is only one server, it is asked once more, unless an answer arrived.
+- After FORMERR or NOTIMP to a query with OPT the same server is asked again without OPT. That is not remembered: one
+  bad answer must not cost later answers their DNSSEC records.
+- If all servers fail, the last error is the answer; an answer that does not parse, only if there is no error.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 MAX_SENDS = 6
 LAST_S = 0.005
-"""With less time left nobody is asked anew: no reply could come, and uvloop's timers go off a millisecond early."""
+"""With less time left no server is asked: no answer could arrive, and uvloop's timers fire a millisecond early."""
 
 _HEADER = 12
 _NO_EDNS = (codes.FORMERR, codes.NOTIMP)
 
 
 class Unanswered(Exception):
-    """No upstream answered in time; `ede` is the extended error that says so (RFC 8914)."""
+    """Raised if no upstream answered in time; `ede` is the extended error for the client (RFC 8914)."""
 
     def __init__(self, ede: int) -> None:
         super().__init__("no upstream answered")
@@ -42,32 +42,32 @@ class Unanswered(Exception):
 
 
 Outcome = Callable[[bytes | Unanswered], None]
-"""Told of a shared exchange: its reply, or why there is none."""
+"""Called with the result of a shared exchange: the answer, or the reason for its lack."""
 
 
 class Upstreams(Protocol):
-    """Who knows the servers, and is told when an exchange ends."""
+    """The owner of all exchanges: knows the servers and removes exchanges that end."""
 
     case_randomization: bool
     timeout_s: float
 
     def candidates(self) -> Sequence[Server]:
-        """Those that may be asked now, never none."""
+        """Return the servers that may be asked now, at least one."""
 
     def any_up(self) -> bool:
-        """Tell whether one of them is up."""
+        """Return whether a server is up."""
 
     def ended(self, exchange: Exchange, reply: bytes | None) -> None:
-        """It is over."""
+        """Remove an exchange that ended; reply: its answer, None if there is none."""
 
 
 def load(server: Server) -> tuple[int, float]:
-    """Return what servers are chosen by: the least goes first."""
+    """Return the key by which servers are chosen; the smallest goes first."""
     return server.outstanding, server.smoothed_s
 
 
 class Exchange:
-    """An exchange from its first query (with an id of its own) to its end."""
+    """One exchange. query: the first query to send, with its own id; started: monotonic, in seconds."""
 
     __slots__ = (
         "_asked",
@@ -111,12 +111,12 @@ class Exchange:
         self._ask(server, self._query, self.started)
 
     def answered(self, one: Try, reply: bytes) -> None:
-        """The first answer counts (Owner)."""
+        """End with this answer, if it is the first (Owner)."""
         if not self.done:
             self._end(reply)
 
     def failed(self, one: Try, reason: str, reply: bytes | None) -> None:
-        """Go on elsewhere (Owner)."""
+        """Ask the same server without OPT, or go on with another (Owner)."""
         if self.done:
             return
         now = time.monotonic()
@@ -129,7 +129,7 @@ class Exchange:
         self._go_on(one.server, now)
 
     def wake(self, now: float) -> None:
-        """Nothing came so far: send again, or end (Waking)."""
+        """Send again if no answer has arrived, or give up at the end of the time limit (Waking)."""
         if self.done:
             return
         if now >= self._deadline:
@@ -141,11 +141,11 @@ class Exchange:
             self._tries[0].server.wheel.at(min(now + self._step_s, self._deadline), self)
 
     def give_way(self) -> None:
-        """End now, with the best there is: others need the place."""
+        """End now with the best result so far: a new exchange needs the place."""
         self._end(Unanswered(codes.EDE_OTHER) if self._worst is None else self._worst)
 
     def cancel(self) -> None:
-        """End without an outcome; who waits is cancelled."""
+        """End without an outcome and cancel all waiting queries."""
         self.done = True
         for one in self.waiting:
             one.cancel()
@@ -171,7 +171,7 @@ class Exchange:
             self._ask(server, self._query, now)
 
     def _go_on(self, failed: Server, now: float) -> None:
-        """After an outright failure: a server not asked yet, else whoever still may answer, else the end."""
+        """Ask a server not asked yet, else wait for those that may still answer, else retry the only one or give up."""
         asked = {one.server for one in self._tries}
         fresh = [one for one in self._upstreams.candidates() if one not in asked]
         late = now >= self._deadline - LAST_S
@@ -194,7 +194,7 @@ class Exchange:
             self._end(Unanswered(codes.EDE_NETWORK_ERROR if up else codes.EDE_NO_REACHABLE_AUTHORITY))
 
     def _end(self, result: bytes | Unanswered) -> None:
-        """Tell the outcome, then all who wait."""
+        """Hand the result to the outcome, then to all waiting queries."""
         self.done = True
         for one in self._tries:
             if one.pending:
@@ -205,7 +205,7 @@ class Exchange:
         self._upstreams.ended(self, reply)
         try:
             self._outcome(result if reply is None else reply)
-        except Exception as error:  # noqa: BLE001 - whatever becomes of what is kept, who waits is told
+        except Exception as error:  # noqa: BLE001 - if keeping fails, the queries still get their answer
             asyncio.get_running_loop().call_exception_handler({"message": "outcome", "exception": error})
         for waiter in self.waiting:
             if waiter.done():
@@ -217,7 +217,7 @@ class Exchange:
 
 
 def give_up(waiter: asyncio.Future[bytes], why: Exception) -> None:
-    """Have one who waits raise `why`; where that one is going away just now, nobody misses it."""
+    """Raise `why` in a waiting query, without a warning of asyncio's if that query was just cancelled."""
     waiter.set_exception(why)
     waiter.exception()
 
@@ -228,7 +228,7 @@ def without_opt(query: bytes) -> bytes:
 
 
 def with_drawn_case(query: bytes) -> bytes:
-    """Return a query of ours with each letter of its name in a case drawn anew (0x20)."""
+    """Return a query of ours with the case of each letter of its name drawn at random (0x20)."""
     drawn = bytearray(query)
     bits, left = 0, 0
     for at in range(_HEADER, _HEADER + len(question_of(query)) - 4):
@@ -241,7 +241,7 @@ def with_drawn_case(query: bytes) -> bytes:
 
 
 def with_case_of(reply: bytes, sent: bytes, asked: bytes) -> bytes:
-    """Return a reply to `sent` with its question, and owners that repeat it in full, as `asked` has them."""
+    """Return an answer to `sent` with the case of `asked` in its question, and in owners that repeat it in full."""
     drawn, own = question_of(sent), question_of(asked)
     if not reply.startswith(drawn, _HEADER):
         return reply

@@ -1,13 +1,14 @@
-"""Which upstream is up: judged lazily by what queries meet, and by probes of our own where that looks bad.
+"""Decides which upstreams are up: by the results of queries, and by probes of its own if these look bad.
 
 Rules:
-- Of the last SAMPLE queries at a server SHARE failed (of LEAST at least): it is suspected, and probed. PROBES bad ones
-  in a row take it out; a good one clears it, for LULL_S. Till then it is asked as before: loss alone takes nobody out.
-- One that is out is probed with a back-off that doubles; a good probe or an answered query brings it back. The back-off
-  starts anew only after STEADY_S up, so that one that comes and goes is asked ever more rarely.
-- A probe asks for a random name of our own that nobody else asks for. A good one is any reply but SERVFAIL.
-- A probe that comes to us as a query: the server leads back to us, and is out at once; only a good probe ends that.
-- A server with no answered query for a minute is probed; without traffic before the first query nobody is.
+- If SHARE of the last SAMPLE queries to a server failed (of at least LEAST), it is suspected and probed. PROBES failed
+  probes in a row take it out; a good one clears it for LULL_S. Until then it is asked as before: packet loss alone
+  takes no server out.
+- A server that is out is probed with a doubling back-off; a good probe or an answered query brings it back. The
+  back-off returns to its start only after STEADY_S up, so that a flapping server is probed less and less often.
+- A probe asks for a random name that is in no other query. It is good if any answer but SERVFAIL arrives.
+- If a probe arrives here as a query, the server leads back to us and is out at once; only a good probe ends that.
+- A server without an answered query for about IDLE_S is probed; before the first query no server is.
 """
 
 import asyncio
@@ -42,13 +43,13 @@ _log = logging.getLogger(__name__)
 
 
 class Probes:
-    """The probes on their way, each by the name that it asks for (wire format, lower case)."""
+    """The probes in flight, each by the name that it asks for (wire format, lower case)."""
 
     def __init__(self) -> None:
         self._servers: dict[bytes, Health] = {}
 
     def seen(self, question: Any) -> bool:
-        """Tell whether a query that came to us is one of them, and if so, whose: it leads back to us."""
+        """Return whether a query that we received is a probe; if so, report the loop to its server's health."""
         if question.name.length != _PROBE_OCTETS:
             return False
         health = self._servers.get(bytes(question.name.octets[:_PROBE_OCTETS]))
@@ -58,28 +59,28 @@ class Probes:
         return True
 
     def add(self, health: "Health") -> bytes:
-        """Return a new name, in wire format, that is known as this server's until `remove`."""
+        """Return a new name, in wire format, and recognise it as this server's until `remove`."""
         name = b"\x1a" + base64.b32encode(os.urandom(17))[:26].lower() + _PROBE_SUFFIX
         self._servers[name] = health
         return name
 
     def remove(self, name: bytes) -> None:
-        """Know the name no more."""
+        """Forget the name."""
         del self._servers[name]
 
 
 class _Probe:
-    """One probe (forward_server.Owner): `good` tells how it ended."""
+    """One probe (forward_server.Owner); `good` is its result."""
 
     def __init__(self) -> None:
         self.good: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def answered(self, one: Try, reply: bytes) -> None:
-        """It answers."""
+        """Count the probe as good."""
         self._end(good=True)
 
     def failed(self, one: Try, reason: str, reply: bytes | None) -> None:
-        """It does not, or says that it will not: that is an answer of one that lives."""
+        """Count the probe as bad, unless the failure is an error rcode such as REFUSED: such a server is alive."""
         self._end(good=reason == "error")
 
     def _end(self, *, good: bool) -> None:
@@ -88,7 +89,7 @@ class _Probe:
 
 
 class Health:
-    """Watches one server; `changed` is called when it comes or goes.
+    """Watches one server; `changed` is called when it is taken out or brought back.
 
     back_off_s: the pause before the next probe of a server that is out.
     """
@@ -114,7 +115,7 @@ class Health:
         return self._watch is not None
 
     def start(self) -> None:
-        """Look from now on from time to time whether the server is idle."""
+        """Start to check at intervals whether the server is idle."""
         self._next_look(self._answered)
 
     def looped(self) -> None:
@@ -127,7 +128,7 @@ class Health:
             self.take_out()
 
     async def close(self) -> None:
-        """End what watches."""
+        """End all probes and checks."""
         if self._idle is not None:
             self._idle.cancel()
         if self._watch is not None:
@@ -160,7 +161,7 @@ class Health:
         self._next_look(self._answered)
 
     def look(self) -> None:
-        """Probe the server, unless it is being probed."""
+        """Probe the server, unless that is being done."""
         if self._watch is None:
             self._watch = asyncio.get_running_loop().create_task(self._watching())
 
@@ -188,7 +189,7 @@ class Health:
         self._watch = None
 
     async def _probe(self) -> bool:
-        """Ask for a random name, twice for a datagram may be lost; tell whether it was answered in time."""
+        """Ask for a random name, twice because a datagram may be lost; return whether it was answered in time."""
         server, wait_s = self._server, min(PROBE_S, self._server.timeout_s)
         started = time.monotonic()
         self._looped_now = False
@@ -210,14 +211,14 @@ class Health:
         return False
 
     def take_out(self) -> None:
-        """Ask the server no more, but for probes."""
+        """Send the server no more queries, only probes."""
         self._server.up = 0
         if time.monotonic() - self._up_since >= STEADY_S:
             self.back_off_s = FIRST_BACK_OFF_S
         self._changed()
 
     def bring_back(self) -> None:
-        """Ask the server again."""
+        """Send the server queries again."""
         self._server.up = 1
         self._loops = False
         self._up_since = time.monotonic()

@@ -1,16 +1,16 @@
-"""One upstream, and one query asked there: what came back, how long it took, and what went wrong.
+"""Asks one upstream one query: checks the answer, measures its latency, and counts failures.
 
 Rules:
-- A reply counts only from the server asked, on the socket that asked, with the id and the question (RFC 5452 9.1), and
-  where the case of the question was drawn, in that case: a datagram in another is followed by TCP.
-- TC=1 is followed by TCP at the same server; so is a datagram larger than we take, and a socket at which somebody
-  guesses. At most STREAMS connections a server; who finds none free waits within its time.
-- What does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand back the reply. These
-  errors alone may come without the question.
-- A query that was sent stays known for as long again after its time limit: a late reply is no forgery.
-- Quantiles of the latency stand still for USUAL_FOR_QUANTILES exchanges, give or take a number drawn anew each time, of
-  which each is nearly as likely as the next: when they change does not tell whether one query more was forwarded, and
-  so not blocked.
+- An answer counts only from the server asked, on the socket that asked, with the same id and question (RFC 5452 9.1).
+  If the case of the question was drawn, it must match too; a datagram in another case leads to a retry over TCP.
+- TC=1 leads to a retry over TCP at the same server; so does a datagram larger than our payload size, and a socket on
+  which somebody guesses ids. A server has at most STREAMS connections; a query waits for one within its time limit.
+- An answer that does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
+  over. Only these error rcodes may lack the question.
+- After its time limit a query stays known for as long again, so that a late answer does not count as forged.
+- The latency quantiles change after about USUAL_FOR_QUANTILES exchanges; the exact number is drawn each time, each
+  number nearly as likely as the next. So the moment of a change does not reveal whether one more query was forwarded,
+  that is, not blocked.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from resolver.query.forward_stream import ask_by_stream
 from resolver.query.forward_wheel import Wheel
 
 FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop")
-"""refused, network: by the host or on the way; error: REFUSED, NOTIMP or FORMERR; loop: it led back to us."""
+"""refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us."""
 
 HEADER_OCTETS = 12
 OPT_OCTETS = 11
@@ -38,7 +38,7 @@ WINDOW = 1000
 LEAST_FOR_QUANTILES = 100
 USUAL_FOR_QUANTILES = 300
 LIKELIER = 32
-"""A number of exchanges is at the most one part in so many likelier than the next."""
+"""A number of exchanges is more likely than the next by at most one part in this many."""
 
 _TRUNCATED = 2
 _ERRORS = (codes.FORMERR, codes.NOTIMP, codes.REFUSED)
@@ -48,8 +48,8 @@ _message = Message()
 class Server:
     """One upstream: its sockets, its load, its latency, its failures.
 
-    up: 1, or 0 while it is taken out. noted: told of each query that ended, True for one that failed by the server.
-    smoothed_s, spread_s: of its round trips, as in RFC 6298; below 0 before the first.
+    up: 1, or 0 while it is taken out. noted: called for each query that ended, with True if the server failed it.
+    smoothed_s, spread_s: of its round trips, as in RFC 6298; smoothed_s is below 0 before the first.
     """
 
     def __init__(self, endpoint: Endpoint, wheel: Wheel, timeout_s: float) -> None:
@@ -66,28 +66,28 @@ class Server:
         self.tasks: set[asyncio.Task[None]] = set()
         self.noted: Callable[[bool], None] = _nobody
         self._window: deque[float] = deque(maxlen=WINDOW)
-        self._told: list[float] = []
-        self._untold = exchanges_till_told()
+        self._sorted: list[float] = []
+        self._until_quantiles = exchanges_between_quantiles()
 
     def latency(self, quantile: float) -> float | None:
-        """Return this quantile in seconds, of exchanges up to some time ago; None while they were few."""
-        if not self._told:
+        """Return this quantile, in seconds, as of its last change; None before LEAST_FOR_QUANTILES exchanges."""
+        if not self._sorted:
             return None
-        return self._told[int(quantile * (len(self._told) - 1))]
+        return self._sorted[int(quantile * (len(self._sorted) - 1))]
 
     def patience_s(self) -> float:
-        """Return after how long a datagram counts as lost: a 20th to a 5th of the time limit."""
+        """Return the seconds after which a datagram counts as lost: a 20th to a 5th of the time limit."""
         if self.smoothed_s < 0:
             return self.timeout_s / 10
         return min(max(self.smoothed_s + 4 * self.spread_s, self.timeout_s / 20), self.timeout_s / 5)
 
     def took(self, seconds: float, *, sure: bool) -> None:
-        """Note a round trip; sure: one query was sent, so that it is known which one was answered."""
+        """Note a round trip; sure: the query was sent once, so that it is known which datagram was answered."""
         self._window.append(seconds)
-        self._untold -= 1
-        if self._untold == 0:
-            self._untold = exchanges_till_told()
-            self._told = sorted(self._window)
+        self._until_quantiles -= 1
+        if self._until_quantiles == 0:
+            self._until_quantiles = exchanges_between_quantiles()
+            self._sorted = sorted(self._window)
         if not sure:
             return
         if self.smoothed_s < 0:
@@ -101,7 +101,7 @@ class Server:
         self.failures["mismatch"] += 1
 
 
-def exchanges_till_told() -> int:
+def exchanges_between_quantiles() -> int:
     """Draw the number of exchanges after which the quantiles change."""
     while True:
         number = USUAL_FOR_QUANTILES + _runs() - _runs()
@@ -110,7 +110,7 @@ def exchanges_till_told() -> int:
 
 
 def _runs() -> int:
-    """Return how often a draw of one in LIKELIER fails: every number is that little likelier than the next."""
+    """Return how often a chance of one in LIKELIER fails before it succeeds (a geometric distribution)."""
     failed = 0
     while draw() % LIKELIER:
         failed += 1
@@ -118,28 +118,29 @@ def _runs() -> int:
 
 
 def _nobody(failed: bool) -> None:
-    """Where nobody watches a server's health."""
+    """Do nothing; used while no health watches the server."""
 
 
 def question_of(query: bytes) -> bytes:
-    """Return the question of a query of ours: all but the header and the OPT that ARCOUNT tells of."""
+    """Return the question of a query of ours: all but the header and, if ARCOUNT is 1, the OPT."""
     return query[12 : len(query) - OPT_OCTETS * query[11]]
 
 
 class Owner(Protocol):
-    """Who asked: told once of each Try, unless it has gone by then."""
+    """The owner of a Try, called once with its result, unless it has left by then."""
 
     def answered(self, one: "Try", reply: bytes) -> None:
-        """The server's good reply."""
+        """Take the server's good answer."""
 
     def failed(self, one: "Try", reason: str, reply: bytes | None) -> None:
-        """None came; or one that tells of an error, or that does not parse."""
+        """Note a failure; reply: the answer if there was one, with an error rcode or not parsable, else None."""
 
 
 class Try:
-    """One server asked, by one datagram or several, then perhaps by TCP.
+    """One query to one server, by one datagram or several, then perhaps over TCP.
 
-    exact: the case of the question's letters was drawn; counted: it tells of the server's health; now: monotonic s.
+    exact: the case of the question's letters was drawn. counted: the result counts for the server's health. now:
+    monotonic, in seconds.
     """
 
     __slots__ = ("_counted", "_exact", "_owner", "_sent", "_started", "_stream", "pending", "query", "sends", "server")
@@ -161,13 +162,13 @@ class Try:
 
     @property
     def resends(self) -> bool:
-        """Whether another datagram may bring what an earlier one did not."""
+        """True if another datagram may still bring an answer."""
         return self.pending and not self._stream
 
     def send(self, now: float) -> None:
-        """Send the query, again on another socket and under another id.
+        """Send the query; each time on a random socket and with another id.
 
-        Where that fails the owner is told from the loop: who asks is in the middle of something.
+        If that fails, the owner's `failed` is called from the loop, because the owner is still in the middle of a call.
         """
         self.sends += 1
         try:
@@ -179,7 +180,7 @@ class Try:
                 asyncio.get_running_loop().call_soon(self.failed, "network")
 
     def replied(self, reply: bytes, found: int) -> None:
-        """A datagram brought a reply (Asking)."""
+        """Take the answer of a datagram, or retry over TCP (Asking)."""
         if not self.resends:
             return
         if found == 1 and self._exact and not reply.startswith(question_of(self.query), 12):
@@ -191,22 +192,22 @@ class Try:
             self._take(reply)
 
     def suspected(self) -> None:
-        """Somebody guesses: ask where guessing is no use (Asking)."""
+        """Ask over TCP, because somebody guesses ids on the socket (Asking)."""
         if self.resends:
             self._ask_by_stream()
 
     def failed(self, reason: str) -> None:
-        """There is no reply (Asking)."""
+        """Fail without an answer (Asking)."""
         self._fail(reason, None)
 
     def leave(self) -> None:
-        """The owner wants no reply any more; the server's health still wants to know whether there is one."""
+        """Detach the owner; the server's health still counts whether an answer arrives in time."""
         self._owner = _NOBODY
         if self.pending:
             self.server.wheel.at(self._started + self.server.timeout_s, self)
 
     def wake(self, now: float) -> None:
-        """The time is up; the sockets know the query for as long again, then no more (Waking)."""
+        """Fail at the end of the time limit; forget the query on its sockets at the end of the next (Waking)."""
         if self.pending:
             self._fail("timeout", None)
         else:
@@ -271,13 +272,13 @@ class Try:
 
 
 class _Nobody:
-    """Owns a query that nobody waits for any more."""
+    """The owner of a query after its own has left."""
 
     def answered(self, one: Try, reply: bytes) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
     def failed(self, one: Try, reason: str, reply: bytes | None) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
 
 _NOBODY = _Nobody()

@@ -1,4 +1,4 @@
-"""TCP to one upstream, for a reply that did not fit a datagram: one connection, one query (RFC 7766)."""
+"""Asks one upstream over TCP, for an answer that did not fit a datagram: one query a connection (RFC 7766)."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from resolver.config.values import Endpoint
 
 
 async def ask_by_stream(endpoint: Endpoint, query: bytes) -> bytes:
-    """Return the reply to `query`; raise OSError or EOFError. The caller bounds the time."""
+    """Return the answer to `query`; raise OSError or EOFError. The caller bounds the time."""
     reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     try:
         writer.write(len(query).to_bytes(2, "big") + query)

@@ -1,8 +1,9 @@
-"""The time limits of all exchanges behind one timer: a wheel of ticks; what has ended is left on it.
+"""Keeps the time limits of all exchanges behind one timer: a wheel of ticks.
 
 Rules:
-- Whoever waits is woken once, never early, and at most a tick late. It looks by itself whether it still cares.
-- The timer runs only while somebody waits.
+- An entry is woken once, never early, and at most a tick late. It is never removed: it checks by itself whether it has
+  ended meanwhile.
+- The timer runs only while there are entries.
 """
 
 import asyncio
@@ -13,14 +14,14 @@ TICK_S = 0.01
 
 
 class Waking(Protocol):
-    """Who can be woken; `now` is the monotonic clock in seconds."""
+    """An entry of the wheel; `now` is the monotonic clock in seconds."""
 
     def wake(self, now: float) -> None:
         """Do what is due."""
 
 
 class Wheel:
-    """Wakes on the running loop."""
+    """A wheel of TICK_S on the running event loop."""
 
     def __init__(self) -> None:
         self._slots: dict[int, list[Waking]] = {}
@@ -29,11 +30,11 @@ class Wheel:
 
     @property
     def turning(self) -> bool:
-        """True while somebody waits."""
+        """True while there are entries."""
         return self._timer is not None
 
     def at(self, when: float, one: Waking) -> None:
-        """Wake `one` at `when` (monotonic s), or at the next tick where that is past."""
+        """Wake `one` at `when` (monotonic, in seconds), or at the next tick if that is past."""
         number = int(when / TICK_S) + 1
         if self._timer is None:
             self._next = int(time.monotonic() / TICK_S) + 1
@@ -46,7 +47,7 @@ class Wheel:
             slot.append(one)
 
     def close(self) -> None:
-        """Wake nobody any more."""
+        """Stop the timer and drop all entries."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,7 +57,7 @@ class Wheel:
         now = time.monotonic()
         first, self._next = self._next, int(now / TICK_S) + 1
         due = [one for number in range(first, self._next) for one in self._slots.pop(number, ())]
-        # Set before anybody is woken: whoever is may ask to be woken again.
+        # Set before the entries are woken, because each may call `at` again.
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._turn)
         for one in due:
             one.wake(now)

@@ -1,4 +1,4 @@
-"""A query on its way, what it is judged by, and what comes of it: the nouns that all steps share."""
+"""Types that all steps of a query share: the query, the tables that judge it, and its answer."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ Reply = bytes | None
 """The octets to send, or None for silence."""
 
 Answering = Callable[[bytes, bytes, Transport], Reply | Awaitable[Reply]]
-"""(query, client in 16 octets, transport) to a reply, at once or to be awaited."""
+"""Takes a query's octets, its client (16 octets) and its transport; returns the answer or an awaitable of it."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What is in force for the queries of this moment; replaced whole.
+    """The tables in force that judge and answer queries now; replaced whole.
 
-    complete: whether every configured list is in force. Until then a name that no list blocks is not answered.
-    zones: the names that are answered here. own: the addresses (16 octets) from which this host asks its own sockets: a
-    synthetic name that comes from one of them is answered whoever the clients are, and judged by every list.
+    complete: whether every configured list is in force; until then a name that no list blocks gets SERVFAIL. zones: the
+    local zones, which are answered here. own: the addresses (16 octets) from which this host asks its own sockets: a
+    query from them for a synthetic name is answered even if the ACL excludes them, and is judged by every list.
     """
 
     generation: Generation
@@ -34,9 +34,9 @@ class Tables:
 
 @dataclass(slots=True)
 class Query:
-    """One query on its way: its octets, what core read from them, its client (16 octets) and transport.
+    """One query: its octets, the question that core read from them, its client (16 octets) and its transport.
 
-    scope: the lists that judge the client, a bit each. limit: the largest reply that the client takes, in octets.
+    scope: the lists that apply to the client, a bit each. limit: the largest answer that the client takes, in octets.
     """
 
     packet: bytes

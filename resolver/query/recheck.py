@@ -1,7 +1,8 @@
-"""The reply judged by the generation in force, before it may be kept or sent; the rule is core.policy.judge.
+"""Judges an upstream's answer by the generation in force before it is kept or sent; the rule is core.policy.judge.
 
-What a list's exempt client got for a listed name is BLOCK for all whatever it holds: even that a negative answer is
-kept would tell that somebody asked.
+Rules:
+- An answer to a listed name, which an exempt client asked for, is BLOCK for all other clients, even if it is negative:
+  a kept answer would reveal that somebody asked.
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,14 @@ _HEADER = 12
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Verdicts on one reply: by all lists, which the cache keeps, and by those that judge the client."""
+    """Verdicts on one answer: by all lists, which the cache keeps, and by those that apply to the client."""
 
     for_all: int
     for_client: int
 
 
 class Recheck:
-    """Judges and trims replies. `message` and `verdict` tell of the last one."""
+    """Judges and trims answers; `message` and `verdict` describe the last one."""
 
     def __init__(self) -> None:
         self.message = Message()
@@ -31,9 +32,9 @@ class Recheck:
         self._name = Name()
 
     def judge(self, generation: Generation, reply: bytearray, scope: int) -> Judged:
-        """Judge `reply` and take OPT, and ADDITIONAL where a list says so, out of it in place.
+        """Judge `reply`, and remove its OPT, and ADDITIONAL if a list demands that, in place.
 
-        ASK for both stands for a reply that does not parse to its end or could not be judged.
+        Return ASK for both verdicts if the answer does not parse to its end or cannot be judged.
         """
         message, verdict = self.message, self.verdict
         if not read(reply, len(reply), message):

@@ -1,4 +1,4 @@
-"""Fits the reply to the client: id, EDNS, extended errors, size, truncation; the bytes are core.reply's."""
+"""Writes the answer for the client: id, EDNS, extended errors, size, truncation; core.reply writes the octets."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _RCODE_OF_PROBLEM = {
 
 
 class Respond:
-    """Writes replies and counts them in the table of core.codes."""
+    """Writes answers and counts them in the table of core.codes."""
 
     def __init__(self, counters: Any) -> None:
         self._counters = counters
@@ -32,7 +32,7 @@ class Respond:
         self._received = {label: codes.counter("queries_total", label) for label in codes.TRANSPORTS}
 
     def received(self, transport: Transport) -> None:
-        """Count a query by transport, before anything is known of it."""
+        """Count a query by its transport, before it is read."""
         self._counters[self._received[transport.label]] += 1
 
     def dropped(self, reason: str) -> None:
@@ -40,11 +40,11 @@ class Respond:
         self._counters[self._dropped[reason]] += 1
 
     def silence(self, problem: int) -> None:
-        """Count a packet that no reply may follow: too short, or itself a response."""
+        """Count a packet that must not be answered: too short, or itself a DNS response."""
         self.dropped("short" if problem == codes.SILENT_SHORT else "response")
 
     def turned_away(self, query: Query, admitted: int) -> bytes | None:
-        """Refuse who is not a client, no larger than they asked; slip or drop who asks too often."""
+        """Refuse a sender outside the ACL, with an answer no larger than the query; slip or drop above the limit."""
         if admitted == codes.NOT_A_CLIENT:
             limit = min(query.limit, max(len(query.packet), 12))
             return self._empty(query, codes.REFUSED, codes.EDE_PROHIBITED, limit=limit)
@@ -54,31 +54,31 @@ class Respond:
         return None
 
     def malformed(self, query: Query, problem: int) -> bytes | None:
-        """Answer what is wrong with a query by its problem (core.question)."""
+        """Answer a malformed query with the rcode of its problem (core.question)."""
         ede = codes.EDE_INVALID_QUERY_TYPE if problem == codes.BAD_TYPE else codes.EDE_NONE
         return self._empty(query, _RCODE_OF_PROBLEM.get(problem, codes.FORMERR), ede)
 
     def local(self, query: Query, found: int) -> bytes | None:
-        """Answer for a name that is never forwarded; found: what core.local says of it."""
+        """Answer from a local zone; found: the result of core.local_zones.find."""
         length = local(self._out, query.packet, query.question, found, query.limit)
         return self.sent(self._out, length)
 
     def any(self, query: Query) -> bytes | None:
-        """Answer a query for ANY with as little as there can be (RFC 8482)."""
+        """Answer a query for ANY with a minimal answer (RFC 8482)."""
         return self.sent(self._out, hinfo(self._out, query.packet, query.question, query.limit))
 
     def refused(self, query: Query) -> bytes | None:
-        """Refuse an unlisted question that is not to be forwarded (RFC 8914 4.21 for RD=0)."""
+        """Refuse a question that is not blocked and not forwarded (RFC 8914 4.21 for RD=0)."""
         ede = codes.EDE_NONE if query.question.flags & 0x0100 else codes.EDE_NOT_AUTHORITATIVE
         return self._empty(query, codes.REFUSED, ede)
 
     def failed(self, query: Query, rcode: int, ede: int, reason: str) -> bytes | None:
-        """Answer that there is no answer, and count why."""
+        """Answer with an error rcode and an extended error, and count the reason."""
         self._counters[self._failed[reason]] += 1
         return self._empty(query, rcode, ede)
 
     def kept(self, query: Query, cache: Cache, *, stale: bool = False) -> bytes | None:
-        """Answer from the cache with what was found last."""
+        """Answer with the answer found last in the cache."""
         ede = codes.EDE_NONE
         if stale:
             ede = codes.EDE_STALE_NXDOMAIN if cache.kept.rcode == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
@@ -87,11 +87,11 @@ class Respond:
         return self._relay(query, cache.kept, STALE_TTL_S if stale else KEEP_TTL, ede)
 
     def fresh(self, query: Query, message: Message) -> bytes | None:
-        """Answer with a judged and trimmed reply from upstream."""
+        """Answer with a judged and trimmed answer of an upstream."""
         return self._relay(query, message, KEEP_TTL, codes.EDE_NONE)
 
     def sent(self, out: memoryview, length: int) -> bytes | None:
-        """Count the reply out[:length] by its rcode and return it; None where nothing was written."""
+        """Count the answer out[:length] by its rcode and return it; None if nothing was written."""
         if length == 0:
             return None
         rcode = out[3] & 15
@@ -110,7 +110,7 @@ class Respond:
         return self.sent(self._out, length)
 
     def _relay(self, query: Query, body: Body, ttl_s: int, ede: int) -> bytes | None:
-        """Write a reply of an upstream's, its TTLs as core.reply.relay takes them (STALE_TTL_S: RFC 8767 4)."""
+        """Write an upstream's answer; ttl_s: as core.reply.relay takes it (STALE_TTL_S: RFC 8767 4)."""
         length = relay(self._out, query.packet, query.question, body, ttl_s, ede, query.limit)
         if length == 0:
             return self.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")

@@ -1,11 +1,11 @@
-"""The way of a query walked for an operator: the very steps of `answer`, with parts that tell and keep nothing.
+"""Walks a query through the steps of `answer` for an operator, notes the result of each step, and keeps nothing.
 
 Rules:
-- The order is that of `answer`, whose code runs here; only its parts are others.
-- Nothing of the client is read and nothing kept: its bucket is looked at in a copy, its query counted in tables that go
-  with the walk, the cache is looked into without a mark, and what upstream says is not kept.
-- No list is named. That a kept answer was blocked is not told, for it would say that somebody had asked: such an answer
-  is passed over, and upstream asked.
+- The order is that of `answer`, whose code runs here with parts that note their results.
+- The walk changes no state and keeps nothing: it checks the limit in a copy of the buckets, counts in tables of its
+  own, reads the cache without marking a hit, and does not keep the upstream's answer.
+- No list is named. A kept answer that was blocked is not shown, because it would reveal that somebody asked: it is
+  skipped, and an upstream is asked.
 - The tables are those in force when the walk began.
 """
 
@@ -36,12 +36,12 @@ _OF_PROBLEM = {
 }
 
 Step = tuple[str, str, float]
-"""What was asked, what came of it, and the seconds it took."""
+"""The name of a step, its result, and its duration in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """The steps in order, and the reply that the client would get: None for silence."""
+    """The steps in order, and the answer that the client would get: None for silence."""
 
     steps: tuple[Step, ...]
     reply: bytes | None
@@ -50,7 +50,7 @@ class Walked:
 class Trace:
     """Walks queries through the parts of a running service.
 
-    tables: those in force, with buckets copied; clock: seconds, monotonic.
+    tables: returns the tables in force, with a copy of the buckets. clock: monotonic, in seconds.
     """
 
     def __init__(
@@ -67,82 +67,82 @@ class Trace:
         self._clock = clock
 
     async def walk(self, packet: bytes, client: bytes) -> Walked:
-        """Return what becomes of a query over UDP from `client` (16 octets)."""
-        tables, said = self._tables(), _Said(self._clock)
+        """Return the steps and the answer of a query over UDP from `client` (16 octets)."""
+        tables, steps = self._tables(), _Steps(self._clock)
         counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         answer = Answer(
             tables,
-            block=_Block(said, tables, counters),
-            cache=_Cache(said, self._memory, counters),
-            forward=_Forward(said, self._forward),  # type: ignore[arg-type]  # the three calls that a query makes
-            respond=_Respond(said, counters),
+            block=_Block(steps, tables, counters),
+            cache=_Cache(steps, self._memory, counters),
+            forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the three calls that Answer makes
+            respond=_Respond(steps, counters),
             clock=self._clock,
             shape=Shape(array("q", [0] * len(NUMBERS))),
         )
         reply = answer.answer(packet, client, Transport.UDP)
         if reply is not None and not isinstance(reply, bytes):
             reply = await reply
-        return Walked(tuple(said.steps), reply)
+        return Walked(tuple(steps.walked), reply)
 
 
-class _Said:
-    """The steps told so far."""
+class _Steps:
+    """The steps walked so far; a call adds one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.steps: list[Step] = []
+        self.walked: list[Step] = []
         self._clock = clock
         self._since = clock()
 
-    def __call__(self, step: str, said: str) -> None:
+    def __call__(self, step: str, result: str) -> None:
         now = self._clock()
-        self.steps.append((step, said, now - self._since))
+        self.walked.append((step, result, now - self._since))
         self._since = now
 
 
 class _Block(Block):
-    """Judges names; who comes to it has been admitted, which is told here."""
+    """Judges names; notes first that the client was admitted, because a query only gets here if it was."""
 
-    def __init__(self, said: _Said, tables: Tables, counters: "array[int]") -> None:
+    def __init__(self, steps: _Steps, tables: Tables, counters: "array[int]") -> None:
         super().__init__(tally.Tally(bytearray(_TALLY_OCTETS), _NO_KEY), counters)
-        self._said = said
+        self._note = steps
         self._tables = tables
         self._last = -1
 
     def judge(self, generation: Generation, query: Query) -> int:
         if self._last < 0:
-            self._tell_client(query)
+            self._note_client(query)
         verdict = super().judge(generation, query)
         if verdict != self._last:
             self._last = verdict
             words = {codes.PASS: "not blocked", codes.BLOCK: "blocked"}
-            self._said("lists", words.get(verdict, "cannot be judged"))
+            self._note("lists", words.get(verdict, "cannot be judged"))
             if verdict == codes.PASS and not self._tables.complete:
-                self._said("lists", "not all in force yet: nothing unlisted is answered")
+                self._note("lists", "not all in force yet: only blocked names are answered")
         return verdict
 
     def answer(
         self, generation: Generation, query: Query, verdict: Verdict, now: float, respond: Respond
     ) -> bytes | None:
         if verdict is not self.verdict:
-            self._said("reply", "leads to a name that is blocked")
+            self._note("reply", "leads to a name that is blocked")
         return super().answer(generation, query, verdict, now, respond)
 
-    def _tell_client(self, query: Query) -> None:
+    def _note_client(self, query: Query) -> None:
         access = self._tables.access
-        self._said("client", "in listen.allow")
+        self._note("client", "in listen.allow")
         spared = exempts(access, query.client)
-        self._said("limiter", "in limits.exempt" if spared else f"below {access.rate} queries a second")
+        self._note("limiter", "in limits.exempt" if spared else f"below {access.rate} queries a second")
         members = self._tables.generation.members
         judging = sum(1 for one in members if one.scope_bit & query.scope)
-        self._said("scope", f"{judging} of {len(members)} lists in force judge this client")
+        self._note("scope", f"{judging} of {len(members)} lists in force judge this client")
 
 
 class _Cache(Cache):
-    """Looks without a mark, and keeps nothing."""
+    """Finds answers without marking a hit, and keeps nothing."""
 
-    def __init__(self, said: _Said, memory: store.Store, counters: "array[int]") -> None:
+    def __init__(self, steps: _Steps, memory: store.Store, counters: "array[int]") -> None:
         super().__init__(memory, counters)
-        self._said = said
+        self._note = steps
 
     def _look(self, low: int, high: int, now_s: int) -> int:
         found: int = store.peek(self.memory, low, high, now_s, self.kept)
@@ -150,13 +150,13 @@ class _Cache(Cache):
             found = NOTHING
         kept = self.kept
         if found == NOTHING:
-            self._said("cache", "nothing kept")
+            self._note("cache", "nothing kept")
         elif self.is_failure():
-            self._said("cache", f"a failure, kept for {kept.ttl_s - kept.age_s} s more")
+            self._note("cache", f"a failure, kept for {kept.ttl_s - kept.age_s} s more")
         elif found == FRESH:
-            self._said("cache", f"kept {kept.age_s} s ago, good for {kept.ttl_s - kept.age_s} s more")
+            self._note("cache", f"kept {kept.age_s} s ago, fresh for {kept.ttl_s - kept.age_s} s more")
         else:
-            self._said("cache", f"past its time by {kept.age_s - kept.ttl_s} s, to be given if upstream fails")
+            self._note("cache", f"stale for {kept.age_s - kept.ttl_s} s, given only if no upstream answers")
         return found
 
     def keep(self, *_: object) -> None:
@@ -170,10 +170,10 @@ class _Cache(Cache):
 
 
 class _Forward:
-    """Asks the real upstreams, and nobody else what came."""
+    """Asks the real upstreams, and keeps no answer."""
 
-    def __init__(self, said: _Said, forward: Forward) -> None:
-        self._said = said
+    def __init__(self, steps: _Steps, forward: Forward) -> None:
+        self._note = steps
         self._forward = forward
 
     async def exchange(
@@ -184,27 +184,27 @@ class _Forward:
         outcome: Outcome,
         patience_s: float | None = None,
     ) -> bytes:
-        """As Forward's; of an exchange that others share the outcome is theirs."""
+        """Ask as Forward.exchange does, but keep nothing; the outcome of a shared exchange is that of the others."""
         del outcome
         try:
             reply = await self._forward.exchange(packet, question, digest, _not_kept, patience_s)
         except (Overloaded, Unanswered, TimeoutError, asyncio.CancelledError) as error:
-            self._said("upstream", _OF_FAILURE.get(type(error), "no answer"))
+            self._note("upstream", _OF_FAILURE.get(type(error), "no answer"))
             raise
         rcode = codes.RCODES[reply[3] & 15] if reply[3] & 15 <= codes.REFUSED else f"rcode {reply[3] & 15}"
-        self._said("upstream", f"answered {rcode}, {len(reply)} octets")
+        self._note("upstream", f"answered {rcode}, {len(reply)} octets")
         return reply
 
     def refresh(self, *_: object) -> None:
-        """Fetch nothing anew: nobody asked."""
+        """Prefetch nothing: no client asked."""
 
     def is_probe(self, _: Question) -> bool:
-        """No probe is asked about by an operator."""
+        """Return False: an operator's query is not a probe."""
         return False
 
 
 _OF_FAILURE: dict[type[BaseException], str] = {
-    Overloaded: "as many exchanges as there may be are in flight",
+    Overloaded: "the maximum number of exchanges is in flight",
     TimeoutError: "no answer in time",
 }
 
@@ -214,35 +214,35 @@ def _not_kept(_: bytes | Unanswered) -> None:
 
 
 class _Respond(Respond):
-    """Writes the reply as for any client, and says which it is where no step before has."""
+    """Writes the answer as for any client, and notes its reason if no earlier step has."""
 
-    def __init__(self, said: _Said, counters: "array[int]") -> None:
+    def __init__(self, steps: _Steps, counters: "array[int]") -> None:
         super().__init__(counters)
-        self._said = said
+        self._note = steps
 
     def silence(self, problem: int) -> None:
-        self._said("question", "no query: silence")
+        self._note("question", "not a query: no answer")
 
     def turned_away(self, query: Query, admitted: int) -> bytes | None:
         if admitted == codes.NOT_A_CLIENT:
-            self._said("client", "not in listen.allow: refused")
+            self._note("client", "not in listen.allow: refused")
         else:
-            self._said("client", "in listen.allow")
-            self._said("limiter", "past its queries a second: told to come by TCP, or left without an answer")
+            self._note("client", "in listen.allow")
+            self._note("limiter", "above its queries a second: TC=1, so that it retries over TCP, or no answer")
         return super().turned_away(query, admitted)
 
     def malformed(self, query: Query, problem: int) -> bytes | None:
-        self._said("question", _OF_PROBLEM.get(problem, "malformed"))
+        self._note("question", _OF_PROBLEM.get(problem, "malformed"))
         return super().malformed(query, problem)
 
     def local(self, query: Query, found: int) -> bytes | None:
-        self._said("local zone", "answered here, never forwarded")
+        self._note("local zone", "answered here, never forwarded")
         return super().local(query, found)
 
     def any(self, query: Query) -> bytes | None:
-        self._said("type", "ANY is answered here, as little as can be")
+        self._note("type", "ANY gets a minimal answer, never forwarded")
         return super().any(query)
 
     def refused(self, query: Query) -> bytes | None:
-        self._said("question", "not to be forwarded (RD=0, or a class that is not IN): refused")
+        self._note("question", "not forwarded (RD=0, or a class other than IN): refused")
         return super().refused(query)

@@ -1,12 +1,12 @@
-"""The transports that a query comes over, and what each of them allows.
+"""Defines the transports of queries, and the properties of each.
 
 Rules:
-- Over UDP a reply is as large as the client's EDNS payload allows, at least 512 octets (RFC 1035 4.2.1, RFC 6891 6.2.5)
-  and at most 1232 (RFC 9715). Over a stream the payload means nothing: a reply has up to 65535 octets (RFC 1035 4.2.2,
-  RFC 7766 8, RFC 7858 3.3, RFC 8484 6, RFC 9250 4.2).
-- Only over TCP and DoT does the idle timeout go into a reply (RFC 7828 3, RFC 7858 3.4): HTTP and QUIC have their own,
-  and DoQ forbids the option (RFC 9250 5.5.2).
-- Padding belongs to encrypted transports alone (RFC 7830 6): a reply's size is a multiple of 468 octets (RFC 8467 4.1).
+- Over UDP an answer is as large as the client's EDNS payload size allows, at least 512 octets (RFC 1035 4.2.1,
+  RFC 6891 6.2.5) and at most 1232 (RFC 9715). Over a stream the payload size is ignored: an answer has up to 65535
+  octets (RFC 1035 4.2.2, RFC 7766 8, RFC 7858 3.3, RFC 8484 6, RFC 9250 4.2).
+- An answer states the idle timeout only over TCP and DoT (RFC 7828 3, RFC 7858 3.4): HTTP and QUIC have their own, and
+  DoQ forbids the option (RFC 9250 5.5.2).
+- Only encrypted transports pad (RFC 7830 6): an answer's size is then a multiple of 468 octets (RFC 8467 4.1).
 """
 
 from enum import Enum
@@ -18,17 +18,17 @@ from resolver.core.reply import MAX_UDP_OCTETS
 MAX_STREAM_OCTETS = 65535
 PADDED_OCTETS = 468
 IDLE_S: Final = 10.0
-"""After so many seconds without a query a connection is closed, which the keepalive option states (RFC 7828)."""
+"""Idle timeout of a connection, in seconds; the keepalive option states it (RFC 7828)."""
 
 
 class Transport(Enum):
-    """How a query came.
+    """The transport of a query.
 
     label: its name in metrics and on the command line.
-    is_stream: a handshake has shown that the client's address is not forged, and a large reply need not be cut.
-    least, most: the bounds of a reply's size in octets; between them the client's EDNS payload decides.
-    keepalive_ds: the idle timeout that a reply states if the query asks for it, in tenths of a second; -1 for none.
-    padding: a reply may be padded to a multiple of this, in octets; 0 for no padding.
+    is_stream: a handshake has shown that the client's address is not forged, and a large answer need not be truncated.
+    least, most: the bounds of an answer's size, in octets; between them the client's EDNS payload size decides.
+    keepalive_ds: the idle timeout that an answer states if the query asks for it, in tenths of a second; -1 for none.
+    padding: answers may be padded to a multiple of this, in octets; 0 for no padding.
     """
 
     UDP = "udp"

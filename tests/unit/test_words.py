@@ -79,7 +79,6 @@ DOCUMENTS: Final = (
 
 ROOMS_ON_THE_WAY: Final = frozenset(
     (
-        "resolver/config/",
         "resolver/core/",
         "resolver/feed/activate.py",
         "resolver/feed/approve.py",
@@ -95,7 +94,6 @@ ROOMS_ON_THE_WAY: Final = frozenset(
         "resolver/feed/store.py",
         "resolver/feed/update.py",
         "resolver/feed/update_image.py",
-        "resolver/query/",
         "resolver/service/in_force.py",
         "resolver/service/selftest.py",
     )

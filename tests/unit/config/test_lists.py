@@ -30,7 +30,7 @@ def test_what_each_kind_takes(values: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ({"kind": "openpgp"}, "source.identity: the GnuPG home"),
+        ({"kind": "openpgp"}, "source.identity: required: the GnuPG home"),
         ({"kind": "zone"}, "source.url: expected dns://"),
         ({"kind": "zone", "url": "dns://192.0.2.1:53/"}, "source.url: expected dns://"),
         ({"kind": "zone", "url": "dns://192.0.2.1:x/z"}, "source.url: expected dns://"),

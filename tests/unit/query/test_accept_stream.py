@@ -558,7 +558,7 @@ async def test_the_process_really_out_of_files(caplog: pytest.LogCaptureFixture)
                 while True:
                     held.append(os.open("/dev/null", os.O_RDONLY))
             await asyncio.get_running_loop().sock_connect(waiting, side.streams.addresses[0])
-            await until(lambda: "no file left" in caplog.text)
+            await until(lambda: "no file descriptor left" in caplog.text)
             assert await first.rest() == b"", "the idle one gave its file"
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

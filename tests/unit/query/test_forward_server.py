@@ -170,7 +170,7 @@ def test_no_single_exchange_is_seen_in_the_quantiles() -> None:
 def test_one_exchange_more_is_nearly_as_likely_between_two_changes_as_one_less(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = random.Random(7)
     monkeypatch.setattr(forward_server, "draw", lambda: draws.getrandbits(16))
-    drawn = Counter(forward_server.exchanges_till_told() for _ in range(10_000))
+    drawn = Counter(forward_server.exchanges_between_quantiles() for _ in range(10_000))
     for least in range(200, 400, 10):
         some, next_ones = (sum(drawn[start + number] for number in range(10)) for start in (least, least + 10))
         assert 0.5 < some / next_ones < 2, "ten more: e to the power of ten 32ths, and chance"

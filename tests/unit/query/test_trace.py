@@ -89,11 +89,11 @@ async def test_what_is_kept_is_told_with_its_time() -> None:
     house = House(open_test, tables(1, LISTED), stale_s=100)
     await house.ask(query("open.test"))
     house.now += 100
-    assert ("cache", "kept 100 s ago, good for 200 s more") in (await walked(house, query("open.test")))[1]
+    assert ("cache", "kept 100 s ago, fresh for 200 s more") in (await walked(house, query("open.test")))[1]
     house.now += 250
     house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
     done, steps = await walked(house, query("open.test"))
-    assert ("cache", "past its time by 50 s, to be given if upstream fails") in steps
+    assert ("cache", "stale for 50 s, given only if no upstream answers") in steps
     assert ("upstream", "no answer") in steps
     assert done.reply is not None
     assert len(dns.message.from_wire(done.reply).answer) == 1
@@ -118,7 +118,7 @@ async def test_that_a_kept_answer_was_blocked_is_not_told() -> None:
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (Overloaded(), "as many exchanges as there may be are in flight"),
+        (Overloaded(), "the maximum number of exchanges is in flight"),
         (TimeoutError(), "no answer in time"),
         (Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY), "no answer"),
     ],
@@ -146,7 +146,7 @@ async def test_lists_that_are_not_there_yet_are_told() -> None:
     house = House(open_test, tables(1, LISTED, complete=False))
     assert (await walked(house, query("open.test")))[1][-1] == (
         "lists",
-        "not all in force yet: nothing unlisted is answered",
+        "not all in force yet: only blocked names are answered",
     )
 
 
@@ -154,7 +154,7 @@ async def test_lists_that_are_not_there_yet_are_told() -> None:
 @pytest.mark.parametrize(
     ("packet", "said"),
     [
-        (b"\0" * 11, "no query: silence"),
+        (b"\0" * 11, "not a query: no answer"),
         (query("open.test").to_wire() + b"\0", "malformed"),
         (b"\0\0\x29\0" + query("open.test").to_wire()[4:], "an opcode that is not served"),
     ],
