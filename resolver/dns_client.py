@@ -71,7 +71,7 @@ def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **
     try:
         octets = _WAYS[over](query, server, timeout_s)
     except TimeoutError:
-        raise AskError(f"no reply from {server} within {timeout_s:g} s") from None
+        raise AskError(f"no answer from {server} within {timeout_s:g} s") from None
     except OSError as error:
         raise AskError(f"{server}: {error.strerror or type(error).__name__}") from None
     return understand(octets, query, time.monotonic() - started)
@@ -85,7 +85,7 @@ def build_query(
     try:
         label = dnslib.DNSLabel(name.encode("ascii").decode())
     except (UnicodeError, DNSLabelError):
-        raise NotAQuestion("not a name that can be asked for; write an international one as xn--") from None
+        raise NotAQuestion("not a valid name; write an internationalized name as xn--") from None
     header = dnslib.DNSHeader(id=secrets.randbits(16), rd=int(rd), cd=int(cd))
     record = dnslib.DNSRecord(header, q=dnslib.DNSQuestion(label, kind))
     if edns:
@@ -93,7 +93,7 @@ def build_query(
     try:
         return bytes(record.pack())
     except (dnslib.DNSError, DNSLabelError, ValueError):
-        raise NotAQuestion("not a name that can be asked for") from None
+        raise NotAQuestion("not a valid name") from None
 
 
 def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
@@ -101,13 +101,13 @@ def understand(octets: bytes, query: bytes, seconds: float) -> Reply:
     question, message = Question(), Message()
     parse(query, len(query), question)
     if matches(octets, len(octets), query, question) == 0:
-        raise AskError("the reply does not answer the query")
+        raise AskError("the answer does not match the query")
     if len(octets) > 12 and not read(octets, len(octets), message):
-        raise AskError("the reply does not parse to its end")
+        raise AskError("the answer does not parse to its end")
     try:
         return _in_words(octets, message, seconds)
     except (dnslib.DNSError, buffer.BufferError, UnicodeError):
-        raise AskError("the reply cannot be shown as text") from None
+        raise AskError("the answer cannot be shown as text") from None
 
 
 def _in_words(octets: bytes, message: Message, seconds: float) -> Reply:
@@ -132,7 +132,7 @@ def _type_number(text: str) -> int:
         return int(text[4:])
     known = QTYPE.reverse.get(text)
     if known is None:
-        raise NotAQuestion("not a type that is known; write it as TYPE and its number")
+        raise NotAQuestion("unknown type; write it as TYPE and its number, such as TYPE65")
     return int(known)
 
 

@@ -222,12 +222,13 @@ def _loops(server: Endpoint, listen: tuple[Endpoint, ...]) -> bool:
 
 def _faults_in_production(config: Config) -> Iterator[Fault]:
     if config.count.publish_every < MIN_PUBLISH_EVERY_S:
-        yield "count.publish_every", "below 15m only while every list is a demonstration list"
+        yield "count.publish_every", "below 15m is accepted only while every list is a demonstration list"
     if config.count.batch < MIN_BATCH:
-        yield "count.batch", "below 10 only while every list is a demonstration list"
+        yield "count.batch", "below 10 is accepted only while every list is a demonstration list"
     for number, one in enumerate(config.lists):
         if one.source.poll < least_poll(one):
-            yield f"list[{number}].source.poll", "below 1m (images: 10s) only while every list is a demonstration list"
+            reason = "below 1m (images: 10s) is accepted only while every list is a demonstration list"
+            yield f"list[{number}].source.poll", reason
     if config.page.listen:
         for name in ("operator", "contact", "authority", "law"):
             if MARKER in getattr(config.page, name):
@@ -252,7 +253,7 @@ def _faults(config: Config) -> Iterator[Fault]:
     seen: set[str] = set()
     for number, one in enumerate(config.lists):
         if one.id in seen:
-            yield f"list[{number}].id", "another list has this id; choose a different one"
+            yield f"list[{number}].id", "another list has this id"
         seen.add(one.id)
         yield from _out_of_bounds(one, f"list[{number}].", LIST_BOUNDS)
         yield from faults_of_list(one, f"list[{number}]", has_address=bool(config.page.addresses))

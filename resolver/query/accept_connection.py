@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         self._shared.dropped(reason)
         self.abort()
 
-    def held(self) -> int:
+    def buffered(self) -> int:
         """Return how many octets are buffered: of incomplete queries, and unsent."""
         unsent: int = self._transport.get_write_buffer_size() if self._transport is not None else 0
         return len(self._unread) + unsent

@@ -69,14 +69,14 @@ class Places:
         """Take a place, counted for this client (16 octets, None for no client); return whether there was one."""
         if client is not None and not self.claim(one, client):
             return False
-        if len(self.holders) >= self.most and not self.give_way(now):
+        if len(self.holders) >= self.most and not self.make_room(now):
             self._uncount(one)
             return False
         self.holders[one] = now
         self._mute[one] = now
         return True
 
-    def give_way(self, now: float) -> bool:
+    def make_room(self, now: float) -> bool:
         """Close the connection that is first to give up its place; return whether there was one."""
         for one in self._turns(now):
             self.leave(one)

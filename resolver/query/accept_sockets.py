@@ -56,7 +56,7 @@ class Receiving(Protocol):
         """Close the socket."""
 
 
-class Everywhere:
+class Wildcard:
     """A UDP socket on a wildcard address, which answers from the address that each query was sent to."""
 
     def __init__(self, one: socket.socket) -> None:
@@ -100,7 +100,7 @@ def datagrams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -
     left open.
     """
     found = _opened(socket.SOCK_DGRAM, listen, given)
-    return [Everywhere(one) if _is_wildcard(one) else one for one in found]
+    return [Wildcard(one) if _is_wildcard(one) else one for one in found]
 
 
 def streams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> list[socket.socket]:

@@ -34,7 +34,7 @@ ACCEPTED_A_TURN = 64
 LIFE_S = 300.0
 LOOK_S = 1.0
 PAUSE_S = 0.1
-HELD_OCTETS = 2**26
+BUFFERED_OCTETS = 2**26
 SHARE_OF_FILES = 0.75
 LOG_AGAIN_S = 60.0
 
@@ -155,22 +155,22 @@ class Streams:
         return True
 
     def moved(self, octets: int) -> None:
-        """Count octets received or sent; after every so many, bound what is buffered."""
+        """Count octets received or sent; check the buffered total after each quarter of its bound."""
         self._moved += octets
-        if self._moved >= HELD_OCTETS // 4:
+        if self._moved >= BUFFERED_OCTETS // 4:
             self._moved = 0
             self._relieve()
 
     def _relieve(self) -> None:
-        """Close the connections that buffer the most octets if all together buffer more than HELD_OCTETS."""
-        held = sorted(((one.held(), number, one) for number, one in enumerate(self.connections)), reverse=True)
-        total = sum(octets for octets, _, _ in held)
-        if total <= HELD_OCTETS:
+        """Close the connections that buffer the most octets if all together buffer more than BUFFERED_OCTETS."""
+        most = sorted(((one.buffered(), number, one) for number, one in enumerate(self.connections)), reverse=True)
+        total = sum(octets for octets, _, _ in most)
+        if total <= BUFFERED_OCTETS:
             return
-        for octets, _, connection in held:
+        for octets, _, connection in most:
             connection.refuse("connection_limit")
             total -= octets
-            if total <= HELD_OCTETS // 2:
+            if total <= BUFFERED_OCTETS // 2:
                 return
 
     def _turn(self) -> None:
@@ -225,7 +225,7 @@ class Streams:
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening.fileno())
         loop.call_later(PAUSE_S, self._listen, listening)
-        self.places.give_way(loop.time())
+        self.places.make_room(loop.time())
         if loop.time() - self._logged_at >= LOG_AGAIN_S:
             self._logged_at = loop.time()
             _log.error("no file descriptor left for a connection: raise LimitNOFILE or lower limits.connections")

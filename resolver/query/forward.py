@@ -8,7 +8,7 @@ Rules:
   all are out, LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
 - Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open, and at most MAX_WAITING
   queries wait for them; further queries fail. If all exchanges are open, the oldest ends for a new one, if it has had
-  LEAST_LIFE_S: an attacker who asks for names that no server answers must not keep out other queries.
+  LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
 - forward_exchange has the steps of an exchange; forward_health decides which servers are up.
 """
 
@@ -187,7 +187,7 @@ class Forward:
             oldest = next(iter(self._shared.values()))
             if now - oldest.started < LEAST_LIFE_S:
                 raise Overloaded
-            oldest.give_way()
+            oldest.end_early()
         if not self._up and self._hopes >= LAST_HOPES:
             raise Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY)
         exchange = self._shared[digest] = Exchange(self, digest, build_query(packet, question), outcome, now)

@@ -140,7 +140,7 @@ class Exchange:
             self._step_s = min(2 * self._step_s, self._upstreams.timeout_s / 5)
             self._tries[0].server.wheel.at(min(now + self._step_s, self._deadline), self)
 
-    def give_way(self) -> None:
+    def end_early(self) -> None:
         """End now with the best result so far: a new exchange needs the place."""
         self._end(Unanswered(codes.EDE_OTHER) if self._worst is None else self._worst)
 

@@ -124,7 +124,10 @@ class Health:
         self._server.failures["loop"] += 1
         if not self._loops:
             self._loops = True
-            _log.error("upstream %s leads back to us and is not asked until it does not", self._server.endpoint)
+            _log.error(
+                "upstream %s leads back to us: it is not asked until a probe shows no loop; check where it forwards to",
+                self._server.endpoint,
+            )
             self.take_out()
 
     async def close(self) -> None:

@@ -123,7 +123,7 @@ def test_an_error_that_comes_without_the_question_is_a_reply() -> None:
 def test_no_reply_is_said_with_the_server_and_no_name(over: str) -> None:
     with in_thread(TABLE) as upstream:
         upstream.otherwise = (Way.SILENT,)
-        with pytest.raises(AskError, match=f"no reply from {HOST}:{upstream.port} within 0.2 s"):
+        with pytest.raises(AskError, match=f"no answer from {HOST}:{upstream.port} within 0.2 s"):
             ask("open.test", "A", Endpoint(HOST, upstream.port), over, 0.2)
         closed = Endpoint(HOST, upstream.port)
     with pytest.raises(AskError, match="refused") as failure:

@@ -63,9 +63,9 @@ def test_ask_asks_once_and_shows_the_answer(
 def test_ask_without_an_answer_exits_1_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking(monkeypatch, dns_client.AskError("no reply from 127.0.0.1:5300 within 5 s"))
+    asking(monkeypatch, dns_client.AskError("no answer from 127.0.0.1:5300 within 5 s"))
     assert status_of("ask", "a.test") == 1
-    assert capsys.readouterr().err == "blocklist-resolver: no reply from 127.0.0.1:5300 within 5 s\n"
+    assert capsys.readouterr().err == "blocklist-resolver: no answer from 127.0.0.1:5300 within 5 s\n"
 
 
 @pytest.mark.parametrize("more", [(), ("--as", "192.0.2.7")])

@@ -260,7 +260,7 @@ def test_only_local_and_https_repositories(url: str) -> None:
 def test_client_certificates_belong_to_https_and_come_with_their_key() -> None:
     remote = "https://authority.example/lists"
     assert read(sourced(url=remote, ca="a", certificate="c", key="k"))
-    assert "together" in fault(sourced(url=remote, certificate="c"))
+    assert "set both certificate and key" in fault(sourced(url=remote, certificate="c"))
     assert "https:// or tls:// url or receipt only" in fault(sourced(ca="a"))
 
 

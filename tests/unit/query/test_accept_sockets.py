@@ -7,7 +7,7 @@ import pytest
 
 from resolver.config.values import Endpoint
 from resolver.query import accept_sockets
-from resolver.query.accept_sockets import Everywhere, datagrams, streams
+from resolver.query.accept_sockets import Wildcard, datagrams, streams
 from tests.unit.query.parts import open_sockets
 
 BOTH = [Endpoint("127.0.0.1", 0), Endpoint("::1", 0)]
@@ -57,7 +57,7 @@ def test_what_a_connection_inherits() -> None:
 
 def test_only_those_on_a_wildcard_address_ask_where_a_datagram_went(kind: str) -> None:
     opened = KINDS[kind][1]([Endpoint("0.0.0.0", 0), *BOTH, Endpoint("::", 0)])
-    assert [isinstance(one, Everywhere) for one in opened] == [kind == "udp", False, False, kind == "udp"]
+    assert [isinstance(one, Wildcard) for one in opened] == [kind == "udp", False, False, kind == "udp"]
     for one in opened:
         one.close()
 
@@ -83,7 +83,7 @@ def test_a_given_socket_is_taken_for_the_address_it_is_bound_to(kind: str, host:
 def test_a_given_socket_on_a_wildcard_address(kind: str) -> None:
     with bound(kind, "0.0.0.0") as given:
         (taken,) = KINDS[kind][1]([place(given)], [given])
-        assert isinstance(taken, Everywhere) == (kind == "udp")
+        assert isinstance(taken, Wildcard) == (kind == "udp")
         assert taken.fileno() == given.fileno()
 
 

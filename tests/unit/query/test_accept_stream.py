@@ -479,7 +479,7 @@ async def test_where_places_are_few_who_is_silent_goes_sooner() -> None:
 
 @pytest.mark.asyncio
 async def test_octets_that_all_hold_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accept_stream, "HELD_OCTETS", 2**20)
+    monkeypatch.setattr(accept_stream, "BUFFERED_OCTETS", 2**20)
     async with listening() as side:
         honest = await side.connect()
         honest.send(asks(1))
@@ -491,7 +491,7 @@ async def test_octets_that_all_hold_together_are_bounded(monkeypatch: pytest.Mon
         # What was on its way when the first went may fill what there is once more.
         await asyncio.sleep(0)
         assert set(side.dropped) == {"connection_limit"}
-        assert sum(one.held() for one in side.streams.connections) <= 2**20
+        assert sum(one.buffered() for one in side.streams.connections) <= 2**20
         honest.send(asks(2))
         assert await honest.reply() == asks(2)
 

@@ -175,7 +175,8 @@ async def test_one_that_leads_back_to_us_is_out_until_it_does_not(caplog: pytest
             leads_back = False
             await until(lambda: one.servers[0].up)
     assert lines == [
-        f"upstream {one.servers[0].endpoint} leads back to us and is not asked until it does not",
+        f"upstream {one.servers[0].endpoint} leads back to us: it is not asked until a probe shows no loop; "
+        "check where it forwards to",
         f"upstream {one.servers[0].endpoint} answers again",
     ]
 
