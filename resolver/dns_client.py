@@ -132,7 +132,7 @@ def _type_number(text: str) -> int:
         return int(text[4:])
     known = QTYPE.reverse.get(text)
     if known is None:
-        raise NotAQuestion("unknown type; write it as TYPE and its number, such as TYPE65")
+        raise NotAQuestion("not a known type; write it as TYPE and its number, such as TYPE65")
     return int(known)
 
 
