@@ -20,7 +20,7 @@ from resolver.core import image
 from resolver.feed import approve, audit, decide
 from resolver.feed.actions import OF_A_LIST, Action
 from resolver.feed.approve import Refused
-from resolver.feed.enforced import InForce, Nothing
+from resolver.feed.enforced import InForce
 from resolver.feed.fleet import Publisher
 from resolver.feed.manifest import Manifest, ManifestBroken
 from resolver.feed.manifest import read as read_manifest
@@ -131,7 +131,7 @@ class Life(RuleBasedStateMachine):
         after = actor.one.state
         if not actor.is_node and after.in_force is not None and changed(before.in_force, after.in_force):
             assert not unusual(before.in_force, after.in_force), "what had to be held came in force"
-        if not isinstance(was, Nothing) and before.in_force is not None and not before.in_force.withdrawn:
+        if isinstance(was, InForce) and before.in_force is not None and not before.in_force.withdrawn:
             ends = actor.one.hard_limit_at(after.in_force or before.in_force)
             lifts = actor.one.list.expire == "lift" and self.world.clock >= ends
             withdrawn = actor.is_node and after.in_force is not None and after.in_force.withdrawn
