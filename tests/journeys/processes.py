@@ -239,6 +239,21 @@ def child_of(service: Service, module: str) -> int:
     return found[0]
 
 
+def operate(site: Site, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one command line of an operator, print what it says, and return it."""
+    done = subprocess.run(
+        [sys.executable, *RESOLVER, *words, "--config", str(site.config)],
+        input=typed,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    print(f"$ blocklist-resolver {' '.join(words)}\n{done.stdout}{done.stderr}(exit {done.returncode})\n")
+    return done
+
+
 def hang_up(service: Service) -> None:
     """Have the service poll and read its configuration again."""
     service.process.send_signal(signal.SIGHUP)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,8 +12,8 @@ import pytest
 
 from resolver.signed import statement
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.processes import REAL, RESOLVER, Site, asked, hang_up, honest, wait_for
-from tests.journeys.running import HOST, PAGE_V4, ROOT, Service
+from tests.journeys.processes import REAL, Site, asked, hang_up, honest, operate, wait_for
+from tests.journeys.running import HOST, PAGE_V4, Service
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 NODES = ("one", "two", "three")
@@ -91,20 +89,6 @@ def public_of(site: Site) -> bytes:
     from resolver.feed import poll
 
     return statement.pem_of(statement.public_of(poll.host_key_of(config.load(site.config), make=True)))
-
-
-def operate(site: Site, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, *RESOLVER, *words, "--config", str(site.config)],
-        input=typed,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-        check=False,
-    )
-    print(f"$ blocklist-resolver {' '.join(words)}\n{done.stdout}{done.stderr}(exit {done.returncode})\n")
-    return done
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ Serial 1 lists a.test, serial 2 lists a.test and b.test; the upstream has an add
 time, from before the process is there: no answer may be any other than the page's.
 """
 
-import contextlib
 import os
 import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
@@ -22,11 +21,14 @@ from tests.journeys.processes import (
     REAL,
     Site,
     asked,
+    came,
     child_of,
     command_of,
     descendants,
+    exchange,
     hang_up,
     honest,
+    query_for,
     wait_for,
 )
 from tests.journeys.running import LIST_ID, PAGE_V4, Service
@@ -94,42 +96,42 @@ def without_authority(site: Site) -> Iterator[None]:
 
 @contextmanager
 def asking(port: int, name: str, over: str) -> Iterator[list[str]]:
-    """Ask for a name in a tight loop; what came is kept."""
-    came: list[str] = []
-    stop = threading.Event()
+    """Ask for a name without pause, and every 2 ms while nobody is there; what came is kept."""
+    kept: list[str] = []
+    stop, query = threading.Event(), query_for(name)
 
     def ask() -> None:
         while not stop.is_set():
-            with contextlib.suppress(OSError):
-                came.append(asked(port, name, over=over, seconds=0.2))
+            try:
+                kept.append(came(exchange(port, query, over=over, seconds=0.2)))
+            except OSError:
+                stop.wait(0.002)
 
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        yield came
+        yield kept
     finally:
         stop.set()
         thread.join()
 
 
-def starts_blocking(site: Site, good: int) -> None:
-    """A start with what is saved, and with nobody to fetch from: every answer is right from the first one on."""
+def starts_blocking_and_goes_on(site: Site, good: int) -> None:
+    """A start with what is saved, and with nobody to fetch from: every answer is right from the first one on. The next
+    poll fetches what is published."""
     b = BLOCKED if good == 2 else REAL
-    with (
-        without_authority(site),
-        asking(site.dns, "a.test", "udp") as first,
-        asking(site.dns, "b.test", "udp") as second,
-        asking(site.dns, "a.test", "tcp") as third,
-        site.started() as service,
-    ):
-        wait_for(lambda: min(map(len, (first, second, third))) >= ENOUGH, "answers")
-        assert f'list_serial{{list="{LIST_ID}"}} {good:.1f}' in service.get("/metrics")[1].decode()
-    assert (set(first), set(second), set(third)) == ({BLOCKED}, {b}, {BLOCKED})
-
-
-def goes_on(site: Site) -> None:
-    """The next start fetches what is published."""
-    with site.started() as service:
+    with ExitStack() as until_stopped:
+        with (
+            without_authority(site),
+            asking(site.dns, "a.test", "udp") as first,
+            asking(site.dns, "b.test", "udp") as second,
+            asking(site.dns, "a.test", "tcp") as third,
+        ):
+            service = until_stopped.enter_context(site.started())
+            wait_for(lambda: min(map(len, (first, second, third))) >= ENOUGH, "answers")
+            assert f'list_serial{{list="{LIST_ID}"}} {good:.1f}' in service.get("/metrics")[1].decode()
+        assert (set(first), set(second), set(third)) == ({BLOCKED}, {b}, {BLOCKED})
+        hang_up(service)
         service.until_serial(2)
         assert asked(site.dns, "a.test") == BLOCKED
         assert asked(site.dns, "b.test") == BLOCKED
@@ -150,8 +152,7 @@ CASES += [("cleaned", "after", 2)]
 @pytest.mark.parametrize(("step", "when", "good"), CASES, ids=[f"{when} {step}" for step, when, _ in CASES])
 def test_killed_at_a_step_of_an_update(step: str, when: str, good: int, site: Site) -> None:
     dies(site.launch(launcher(step, when)))
-    starts_blocking(site, good)
-    goes_on(site)
+    starts_blocking_and_goes_on(site, good)
 
 
 @pytest.mark.parametrize("module", ["resolver.feed.fetch.tuf", "resolver.feed.names.compile"])
@@ -160,8 +161,7 @@ def test_killed_while_a_child_works(module: str, site: Site) -> None:
     child_of(service, module)
     service.process.kill()
     dies(service)
-    starts_blocking(site, 1)
-    goes_on(site)
+    starts_blocking_and_goes_on(site, 1)
 
 
 @pytest.mark.parametrize("module", ["resolver.feed.fetch.tuf", "resolver.feed.names.compile"])
@@ -183,8 +183,7 @@ def test_killed_while_it_serves(site: Site) -> None:
         service.until("/readyz")
         service.process.kill()
         dies(service)
-    starts_blocking(site, 1)
-    goes_on(site)
+    starts_blocking_and_goes_on(site, 1)
 
 
 def test_a_start_that_is_killed_again_and_again(site: Site) -> None:
@@ -196,4 +195,4 @@ def test_a_start_that_is_killed_again_and_again(site: Site) -> None:
             wait_for(partial(command_of, service.process.pid), "a process")
             service.process.kill()
             dies(service)
-    starts_blocking(site, 2)
+    starts_blocking_and_goes_on(site, 2)

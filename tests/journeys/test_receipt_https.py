@@ -14,9 +14,9 @@ from resolver.feed import audit
 from resolver.signed import statement
 from tests.fakes.https import Server
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.processes import REAL, Site, asked, hang_up, honest, list_of, wait_for
+from tests.journeys.processes import REAL, Site, asked, hang_up, honest, list_of, operate, wait_for
 from tests.journeys.running import HOST, LIST_ID, PAGE_V4, Service, free_ports
-from tests.journeys.test_fleet import Fleet, operate, public_of
+from tests.journeys.test_fleet import Fleet, public_of
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 RECEIPTS = "receipts.test"

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.processes import REAL, Site, asked, honest, list_of
+from tests.journeys.processes import REAL, Site, asked, honest, list_of, operate
 from tests.journeys.running import PAGE_V4
-from tests.journeys.test_fleet import operate
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 NAME = "canary-7f3a.test"

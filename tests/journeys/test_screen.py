@@ -18,9 +18,8 @@ from resolver.feed.state import Approval
 from resolver.feed.store import Store
 from tests.fakes.authority import Authority, names
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.processes import REAL, Site, asked, honest, wait_for
+from tests.journeys.processes import REAL, Site, asked, honest, operate, wait_for
 from tests.journeys.running import HOST, PAGE_V4, free_ports
-from tests.journeys.test_fleet import operate
 
 HOUR, DAY = 3600, 86400
 BLOCKED = f"{PAGE_V4} EDE 4"

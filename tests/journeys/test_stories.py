@@ -170,3 +170,12 @@ async def test_a_new_host_treats_a_list_past_its_limit_as_the_operator_says(
     await resolver.list.poll()
     assert (resolver.enforced, resolver.failures) == (enforced, {})
     assert resolver.blocks("name0.test") is (expire == "keep")
+
+
+async def test_what_is_written_is_for_its_owner_alone(authority: Authority, tmp_path: Path) -> None:
+    resolver = await running(authority, tmp_path)
+    authority.publish(names(30), 8)
+    await resolver.list.poll()
+    paths = [path for path in (tmp_path / "state").rglob("*") if not path.is_symlink()]
+    assert len(paths) > 10
+    assert [path for path in paths if path.stat().st_mode & 0o077 and path.parent.name != "root_history"] == []

@@ -1,6 +1,7 @@
 """Killed at any step of an update, then started again: the last good list is in force before the first poll.
 
-A child process updates from serial 7 to serial 8 and is killed for good before or after the step named.
+A child process updates from serial 7 to serial 8 and is killed for good before or after the step named. It fetches and
+compiles by itself; test_kill.py kills a whole service with its children.
 """
 
 import asyncio
@@ -16,10 +17,13 @@ from typing import Any
 import pytest
 
 from resolver.feed import activate, audit, store
+from tests.fakes import processes as in_process
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 # The steps in their order, and from which one on serial 8 is the last good list.
 STEPS: dict[str, tuple[type, str, int]] = {
@@ -59,8 +63,8 @@ def killed(step: Callable[..., Any], when: str) -> Callable[..., Any]:
 
 def child(folder: str, name: str, when: str) -> None:
     """Start, recover, and update until the step that kills."""
-    resolver = Enforcer(_World(Path(folder)), Path(folder) / "state")  # type: ignore[arg-type]  # serves, never signs
-    resolver.feed.recover()
+    resolver = started(Path(folder))
+    in_process.replace(pytest.MonkeyPatch())
     assert resolver.enforced == 7
     where, method, _ = STEPS[name]
     setattr(where, method, killed(getattr(where, method), when))
@@ -129,6 +133,7 @@ import asyncio, os, pathlib, signal
 from pathlib import Path
 from tests.journeys import test_update_crash as t
 resolver = t.started(Path({str(tmp_path)!r}))
+t.in_process.replace(t.pytest.MonkeyPatch())
 real, left = pathlib.Path.replace, [{number}]
 def replace(self, target):
     left[0] -= 1
@@ -206,9 +211,3 @@ def test_a_state_that_was_set_back_below_the_floor_is_not_believed(world: Author
     assert resolver.enforced == 8
     (folder / "state.json").write_bytes(old)
     assert started(tmp_path).enforced == 8
-
-
-def test_the_folder_is_for_its_owner_alone(world: Authority, tmp_path: Path) -> None:
-    for path in (tmp_path / "state").rglob("*"):
-        if not path.is_symlink():
-            assert path.stat().st_mode & 0o077 == 0 or path.parent.name == "root_history", path
