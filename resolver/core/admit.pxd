@@ -30,20 +30,18 @@ cdef class Access:
     cdef readonly uint64_t minute
     cdef readonly uint64_t prefixes
 
-@cython.locals(result=int)
-cpdef int admit(Access access, const unsigned char[::1] client, uint64_t now_ms) noexcept nogil
+cpdef int admit(Access access, const unsigned char[::1] client, uint64_t now_ms) noexcept
 
-@cython.locals(result=uint32_t)
-cpdef uint32_t scope(Access access, const unsigned char[::1] client) noexcept nogil
+cpdef uint32_t scope(Access access, const unsigned char[::1] client) noexcept
 
-@cython.locals(result=int)
-cpdef int trusts(Access access, const unsigned char[::1] sender) noexcept nogil
+cpdef int trusts(Access access, const unsigned char[::1] sender) noexcept
 
-@cython.locals(result=int)
-cpdef int exempts(Access access, const unsigned char[::1] client) noexcept nogil
+cpdef int exempts(Access access, const unsigned char[::1] client) noexcept
 
 @cython.locals(bucket=Py_ssize_t)
 cdef int _admit(Access access, const unsigned char[::1] client, uint64_t now_ms) except -1 nogil
+
+cdef int _is_unlimited(Access access, const unsigned char[::1] client) except -1 nogil
 
 @cython.locals(full=uint64_t, waited=uint64_t, tokens=uint64_t)
 cdef int _take(Access access, Py_ssize_t bucket, uint64_t now_ms) except -1 nogil

@@ -70,38 +70,34 @@ class Access:
 
 def admit(access, client, now_ms):
     """Return ADMITTED, NOT_A_CLIENT, SLIP or LIMITED for a query from `client` at `now_ms` of a monotonic clock."""
-    result = _NOT_A_CLIENT
     try:
-        result = _admit(access, client, now_ms)
-    finally:
-        return result  # noqa: B012 - an error admits nobody
+        return _admit(access, client, now_ms)
+    except Exception:  # noqa: BLE001 - an error admits nobody
+        return _NOT_A_CLIENT
 
 
 def scope(access, client):
     """Return the bits of the list slots that judge this client."""
-    result = _ALL_LISTS
     try:
-        result = _scope(access, client)
-    finally:
-        return result  # noqa: B012 - an error takes no list out of the scope
+        return _scope(access, client)
+    except Exception:  # noqa: BLE001 - an error takes no list out of the scope
+        return _ALL_LISTS
 
 
 def trusts(access, sender):
     """Tell whether a PROXY header from this address names the client."""
-    result = 0
     try:
-        result = access.proxies.shape[0] > 1 and _within(access.proxies, 0, access.proxies.shape[0], sender)
-    finally:
-        return result  # noqa: B012 - an error trusts nobody
+        return access.proxies.shape[0] > 1 and _within(access.proxies, 0, access.proxies.shape[0], sender)
+    except Exception:  # noqa: BLE001 - an error trusts nobody
+        return 0
 
 
 def exempts(access, client):
     """Tell whether a client is never limited."""
-    result = 0
     try:
-        result = access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client)
-    finally:
-        return result  # noqa: B012 - an error exempts nobody
+        return _is_unlimited(access, client)
+    except Exception:  # noqa: BLE001 - an error exempts nobody
+        return 0
 
 
 def _admit(access, client, now_ms):
@@ -118,9 +114,13 @@ def _admit(access, client, now_ms):
     if access.buckets[bucket + 3] >> 1 != access.minute + 1:
         access.buckets[bucket + 3] = (access.minute + 1) << 1
         access.prefixes = access.prefixes + 1
-    if exempts(access, client):
+    if _is_unlimited(access, client):
         return _ADMITTED
     return _take(access, bucket, now_ms)
+
+
+def _is_unlimited(access, client):
+    return access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client)
 
 
 def _take(access, bucket, now_ms):

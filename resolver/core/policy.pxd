@@ -57,19 +57,14 @@ cdef class Verdict:
     cdef readonly bint released
     cdef public long errors
 
-@cython.locals(result=int)
-cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict) noexcept nogil
+cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict) noexcept
 
-@cython.locals(result=int, failed=int)
-cpdef int judge(
-    Generation generation, Message message, uint32_t scope, Name name, Verdict verdict
-) noexcept nogil
+cpdef int judge(Generation generation, Message message, uint32_t scope, Name name, Verdict verdict) noexcept
 
-@cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t answer(
     Generation generation, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet,
     Question question, Py_ssize_t limit,
-) noexcept nogil
+) noexcept
 
 cdef Py_ssize_t _answer(
     Member member, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet, Question question,

@@ -115,15 +115,12 @@ class Verdict:
 
 def decide(generation, name, scope, verdict):
     """Judge an unfolded name by the lists whose bit is in `scope`; fill `verdict` and return it: ASK, PASS or BLOCK."""
-    result = _ASK
+    verdict.verdict = _ASK
     try:
-        result = _decide(generation, name, scope, verdict)
-    finally:
-        # Returning from here is what turns an error into ASK in both builds.
-        if result == _ASK:
-            verdict.errors += 1
-        verdict.verdict = result
-        return result  # noqa: B012 - an error asks
+        verdict.verdict = _decide(generation, name, scope, verdict)
+    except Exception:  # noqa: BLE001 - an error asks
+        verdict.errors += 1
+    return verdict.verdict
 
 
 def judge(generation, message, scope, name, verdict):
@@ -131,27 +128,27 @@ def judge(generation, message, scope, name, verdict):
 
     ASK for a reply whose names cannot be read, which is the sender's fault; an error of ours is counted besides.
     """
-    result = _ASK
-    failed = 1
+    verdict.verdict = _ASK
     try:
-        result = _judge(generation, message, scope, name, verdict)
-        failed = 0
-    finally:
-        verdict.errors += failed
-        verdict.verdict = result
-        return result  # noqa: B012 - an error asks
+        verdict.verdict = _judge(generation, message, scope, name, verdict)
+    except Exception:  # noqa: BLE001 - an error asks
+        verdict.errors += 1
+    return verdict.verdict
 
 
 def answer(generation, verdict, out, packet, question, limit):
     """Write the reply of the list that blocked into `out`; return its length, 0 where it could not be written."""
-    length = 0
     try:
-        length = _answer(generation.first, verdict, out, packet, question, limit)
-    finally:
-        return length  # noqa: B012 - an error writes nothing
+        return _answer(generation.first, verdict, out, packet, question, limit)
+    except Exception:  # noqa: BLE001 - an error writes nothing
+        return 0
+
+
+# Lists are walked by recursion: without the GIL a function cannot bind a local name to another object.
 
 
 def _answer(member, verdict, out, packet, question, limit):
+    """Write the reply of the list that blocked, which is this one or one after it."""
     if member is None:
         return 0
     if member.slot == verdict.slot:

@@ -51,11 +51,10 @@ cpdef Py_ssize_t blocked(
     Py_ssize_t limit,
 ) except -1 nogil
 
-@cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t empty(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, int rcode, int ede, bint truncated,
     Py_ssize_t limit,
-) noexcept nogil
+) noexcept
 
 @cython.locals(at=Py_ssize_t)
 cdef Py_ssize_t _empty(
@@ -63,20 +62,18 @@ cdef Py_ssize_t _empty(
     Py_ssize_t limit,
 ) except -1 nogil
 
-@cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t hinfo(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, Py_ssize_t limit
-) noexcept nogil
+) noexcept
 
 @cython.locals(at=Py_ssize_t)
 cdef Py_ssize_t _hinfo(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, Py_ssize_t limit
 ) except -1 nogil
 
-@cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t local(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, int found, Py_ssize_t limit
-) noexcept nogil
+) noexcept
 
 @cython.locals(at=Py_ssize_t, start=Py_ssize_t, kind=int, apex=int, qtype=int)
 cdef Py_ssize_t _local(
@@ -85,11 +82,10 @@ cdef Py_ssize_t _local(
 
 cdef int _point(unsigned char[::1] out, Py_ssize_t at, int target) except -1 nogil
 
-@cython.locals(length=Py_ssize_t)
 cpdef Py_ssize_t relay(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, Body body, int64_t ttl_s, int ede,
     Py_ssize_t limit,
-) noexcept nogil
+) noexcept
 
 @cython.locals(size=Py_ssize_t, at=Py_ssize_t, spare=Py_ssize_t, age_s=int64_t)
 cdef Py_ssize_t _relay(

@@ -164,11 +164,10 @@ def blocked(out, packet, question, replies, bits, limit):
 
 def empty(out, packet, question, rcode, ede, truncated, limit):
     """Write a reply without records: rcode (up to 4095), one extended error or EDE_NONE, TC if `truncated`."""
-    length = 0
     try:
-        length = _empty(out, packet, question, rcode, ede, truncated, limit)
-    finally:
-        return length  # noqa: B012 - an error writes nothing
+        return _empty(out, packet, question, rcode, ede, truncated, limit)
+    except Exception:  # noqa: BLE001 - an error writes nothing
+        return 0
 
 
 def _empty(out, packet, question, rcode, ede, truncated, limit):
@@ -180,11 +179,10 @@ def _empty(out, packet, question, rcode, ede, truncated, limit):
 
 def hinfo(out, packet, question, limit):
     """Write the answer to a query for ANY (RFC 8482 4.2)."""
-    length = 0
     try:
-        length = _hinfo(out, packet, question, limit)
-    finally:
-        return length  # noqa: B012 - an error writes nothing
+        return _hinfo(out, packet, question, limit)
+    except Exception:  # noqa: BLE001 - an error writes nothing
+        return 0
 
 
 def _hinfo(out, packet, question, limit):
@@ -195,11 +193,10 @@ def _hinfo(out, packet, question, limit):
 
 def local(out, packet, question, found, limit):
     """Write the answer to a query for a name that core.local has found (a number of its `find`, not NOT_LOCAL)."""
-    length = 0
     try:
-        length = _local(out, packet, question, found, limit)
-    finally:
-        return length  # noqa: B012 - an error writes nothing
+        return _local(out, packet, question, found, limit)
+    except Exception:  # noqa: BLE001 - an error writes nothing
+        return 0
 
 
 def _local(out, packet, question, found, limit):
@@ -241,11 +238,10 @@ def relay(out, packet, question, body, ttl_s, ede, limit):
     ttl_s: the TTL of every record, or KEEP_TTL for what is left of its own, a day at most. ede: one extended error of
     our own, before the upstream's, or EDE_NONE.
     """
-    length = 0
     try:
-        length = _relay(out, packet, question, body, ttl_s, ede, limit)
-    finally:
-        return length  # noqa: B012 - an error writes nothing
+        return _relay(out, packet, question, body, ttl_s, ede, limit)
+    except Exception:  # noqa: BLE001 - an error writes nothing
+        return 0
 
 
 def _relay(out, packet, question, body, ttl_s, ede, limit):

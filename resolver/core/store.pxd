@@ -15,7 +15,7 @@ cdef uint64_t _WAYS
 cdef int _SECOND_CHANCES
 cdef uint64_t _MAX_FAILURE_S
 cdef int _HOT_HITS
-cdef uint64_t _HOT_TTL_S
+cdef int64_t _HOT_TTL_S
 cdef uint64_t _ASKED_FOR
 cdef const unsigned char[::1] _BLANK
 
@@ -27,7 +27,7 @@ cdef class Store:
     cdef readonly uint64_t largest
     cdef readonly uint64_t head
     cdef readonly uint64_t tail
-    cdef public uint64_t stale_s
+    cdef public int64_t stale_s
     cdef readonly const uint64_t[::1] key
     cdef readonly unsigned char[::1] text
     cdef readonly uint64_t[::1] digest

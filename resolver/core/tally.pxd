@@ -38,10 +38,9 @@ cdef class Tally:
     cdef readonly uint64_t[::1] words
     cdef readonly uint64_t[::1] out
 
-@cython.locals(result=int)
 cpdef int count(
     Tally tally, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client, uint64_t now_s
-) noexcept nogil
+) noexcept
 
 @cython.locals(base=Py_ssize_t, tag=uint64_t, opened=int, person=int)
 cdef int _count(

@@ -8,13 +8,16 @@ Who tells what:
   changed while the slot stayed in use: to the core that is another list. So no image is loaded without its seal.
 """
 
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from resolver.core import codes
 from resolver.feed import seal
-from tests.parity import cases, wires
+from tests.parity import cases, twin, wires
 
 SEAL_KEY = bytes(range(32))
 HEADER = 8 * 24
@@ -139,3 +142,110 @@ def test_the_seal_tells_every_cut() -> None:
             seal.unseal(sealed[:length], SEAL_KEY)
     with pytest.raises(seal.SealBroken):
         seal.unseal(sealed + b"\0", SEAL_KEY)
+
+
+QUESTION = b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + NAMES[0] + b"\0\1\0\1"
+REPLY = QUESTION[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + QUESTION[12:] + b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4\xc0\0\2\1"
+
+
+def no_room() -> memoryview:
+    return memoryview(bytearray(20))
+
+
+def asked(core: cases.Core) -> Any:
+    question = core("question").Question()
+    assert core("question").parse(QUESTION, len(QUESTION), question) == codes.WELL_FORMED
+    return question
+
+
+def in_force(core: cases.Core, words: memoryview) -> Any:
+    replies = core("reply").Replies(codes.ANSWER_NODATA, statute=True)
+    return core("policy").Generation(1, wires.KEY, [core("policy").Member(words, replies, slot=0)])
+
+
+def decide(core: cases.Core) -> int:
+    verdict = wires.verdict(core, 0, 0, 0, 0)
+    said: int = core("policy").decide(in_force(core, core("image").view(IMAGE)[:40]), asked(core).name, 1, verdict)
+    assert (verdict.verdict, verdict.errors) == (codes.ASK, 1)
+    return said
+
+
+def judge(core: cases.Core) -> int:
+    message, verdict = core("message").Message(), wires.verdict(core, 0, 0, 0, 0)
+    assert core("message").read(REPLY, len(REPLY), message)
+    message.data = REPLY[:40]
+    generation, name = in_force(core, core("image").view(IMAGE)), core("name").Name()
+    said: int = core("policy").judge(generation, message, 1, name, verdict)
+    assert (verdict.verdict, verdict.errors) == (codes.ASK, 1)
+    return said
+
+
+def answer(core: cases.Core) -> int:
+    generation, verdict = in_force(core, core("image").view(IMAGE)), core("policy").Verdict()
+    assert core("policy").decide(generation, asked(core).name, 1, verdict) == codes.BLOCK
+    said: int = core("policy").answer(generation, verdict, no_room(), QUESTION, asked(core), 512)
+    return said
+
+
+def relay(core: cases.Core) -> int:
+    message = core("message").Message()
+    assert core("message").read(REPLY, len(REPLY), message)
+    said: int = core("reply").relay(no_room(), QUESTION, asked(core), message, -1, codes.EDE_NONE, 512)
+    return said
+
+
+def access(core: cases.Core) -> Any:
+    everybody, nobody = bytes(16) + b"\xff" * 16, [b""] * codes.MAX_LISTS
+    memory = bytearray(core("admit").WAYS * core("admit").BUCKET_OCTETS)
+    return core("admit").Access(
+        everybody, everybody, [everybody] * codes.MAX_LISTS, nobody, rate=1, memory=memory, key=wires.KEY,
+        proxies=everybody,
+    )  # fmt: skip
+
+
+def count(core: cases.Core) -> int:
+    counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
+    tallies = core("tally").Tally(bytearray(192), wires.KEY)
+    said: int = core("tally").count(tallies, counters, wires.verdict(core, 0, 1, 1, 3), 1, b"\0", 0)
+    return said
+
+
+WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
+    "decide": (decide, codes.ASK),
+    "judge": (judge, codes.ASK),
+    "answer": (answer, 0),
+    "relay": (relay, 0),
+    "empty": (lambda core: core("reply").empty(no_room(), QUESTION, asked(core), 2, -1, 0, 512), 0),
+    "hinfo": (lambda core: core("reply").hinfo(no_room(), QUESTION, asked(core), 512), 0),
+    "local": (lambda core: core("reply").local(no_room(), QUESTION, asked(core), codes.LOCALHOST, 512), 0),
+    "admit": (lambda core: core("admit").admit(access(core), b"\0", 0), codes.NOT_A_CLIENT),
+    "scope": (lambda core: core("admit").scope(access(core), b"\0"), codes.ALL_LISTS),
+    "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
+    "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
+    "count": (count, 0),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_gives_what_is_safe_and_nothing_else(
+    core: cases.Core, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What query calls raises nothing, leaves no error behind, and none is told to Python as one that was lost."""
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    wrong, safe = WRONG[name]
+    for _ in range(3):
+        assert wrong(core) == safe
+        assert sys.exc_info() == (None, None, None)
+    assert lost == []
+
+
+def test_all_that_catches_is_tried() -> None:
+    """The functions of core that are `noexcept` are those above."""
+    found = {
+        name
+        for path in twin.CORE.glob("*.pxd")
+        for name in re.findall(r"^cpdef \w+ (\w+)\([^)]*\) noexcept$", path.read_text(), re.MULTILINE)
+    }
+    assert found == set(WRONG)
+    assert sum(path.read_text().count("noexcept") for path in twin.CORE.glob("*.pxd")) == len(WRONG)

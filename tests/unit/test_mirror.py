@@ -20,7 +20,7 @@ TESTS = sorted(path.relative_to(UNIT) for path in UNIT.rglob("test_*.py"))
 IN_C = {"resolver.service.host._crash": "resolver/service/host/_crash.c"}
 
 # Tests of the house itself, not of one module.
-OF_THE_HOUSE = {"test_imports.py", "test_mirror.py", "test_private_names.py", "test_words.py"}
+OF_THE_HOUSE = {"test_imports.py", "test_mirror.py", "test_private_names.py", "test_syntax.py", "test_words.py"}
 
 
 def test_every_module_has_its_test() -> None:
