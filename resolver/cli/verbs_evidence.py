@@ -26,7 +26,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     evidence = verbs.add_parser("evidence", help="make a month's signed evidence for an auditor, or verify it")
     what = evidence.add_mutually_exclusive_group(required=True)
     what.add_argument("--month", metavar="YYYY-MM", help="make the bundle of a month that is over (UTC)")
-    what.add_argument("--verify", type=Path, metavar="FILE", help="verify a bundle; exit 3: it does not hold")
+    what.add_argument("--verify", type=Path, metavar="FILE", help="verify a bundle; exit 3: it does not verify")
     evidence.add_argument("--out", type=Path, metavar="FILE", help="the file to write the bundle to")
     evidence.add_argument("--so-far", action="store_true", help="of a month that is not over: marked, not chained")
     evidence.add_argument("--correct", metavar="TEXT", help="replace the month's bundle; TEXT is the reason")
@@ -89,7 +89,7 @@ def _make(arguments: argparse.Namespace) -> int:
     print(f"{arguments.out}: {said}, SHA-256 {made.sha256}")
     print(f"{summary}: the same in two pages, for printing")
     if made.bundle.audit.broken:
-        return complain(f"it says that the log of list operations does not hold: {made.bundle.audit.broken}", REFUSED)
+        return complain(f"it says that the audit log does not verify: {made.bundle.audit.broken}", REFUSED)
     return DONE
 
 

@@ -2,7 +2,7 @@
 
 Rules:
 - All of it is read from the disk; no service need run.
-- `list audit` exits 3 if the log does not hold, or has no entry of the expected hash: it was cut short or replaced.
+- `list audit` exits 3 if the log does not verify, or has no entry of the expected hash: it was cut short or replaced.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     add_config(check)
     check.set_defaults(verb=_check)
     verbs_decision.add_verbs(steps)
-    audit = steps.add_parser("audit", help="verify and show the audit log; exit 3: it does not hold")
+    audit = steps.add_parser("audit", help="verify and show the audit log; exit 3: it does not verify")
     audit.add_argument("--head", action="store_true", help="number and hash of the newest entry alone")
     audit.add_argument("--expect", metavar="HASH", help="exit 3 unless an entry of the log has this hash")
     audit.add_argument("--json", action="store_true")
@@ -92,7 +92,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     try:
         entries, hashes = audit.verified(path)
     except audit.ChainBroken as broken:
-        return complain(f"{path}: does not hold: {broken}", REFUSED)
+        return complain(f"{path}: does not verify: {broken}", REFUSED)
     except OSError as error:
         return complain(f"{path}: {error.strerror}; run this as root or as the service's account", FAILED)
     if arguments.expect is not None and arguments.expect.lower() not in hashes[1:]:
@@ -106,7 +106,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         for one in entries:
             about = f" {one.list} serial {one.serial}" if one.list else ""
             print(f"{one.number} {_facts(one)['at']} {one.event.value}{about}{one.detail and f': {one.detail}'}")
-    print(f"{number} {hashes[-1]}" if arguments.head else f"holds; newest entry {number}: {hashes[-1]}")
+    print(f"{number} {hashes[-1]}" if arguments.head else f"verified; newest entry {number}: {hashes[-1]}")
     return DONE
 
 

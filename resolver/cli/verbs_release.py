@@ -100,7 +100,7 @@ def _releases(arguments: argparse.Namespace) -> int:
     from resolver.config import config
 
     try:
-        found = [one.told() for one in list_lookup.releases(config.load(arguments.config))]
+        found = [one.to_json() for one in list_lookup.releases(config.load(arguments.config))]
     except list_lookup.ListUnreadable as error:
         return complain(str(error), FAILED)
     if arguments.json:

@@ -1,14 +1,14 @@
-"""Put a list in force: read its image once, compare it with its record, test it, write it down, then swap.
+"""Puts a list in force: reads its image once, compares it with its record, tests it, saves the state, then swaps.
 
 Rules:
 - Everything that must outlive a crash is on the disk before the swap: image, floor, state, in this order.
 - The image is read into anonymous memory, once and from its beginning: a file that changes later changes nothing in
   force. The memory is kept out of core dumps.
-- The self-test calls the judgement itself, with the image as it will be: the synthetic name is blocked for every type,
-  digests of the list are found, and names that cannot be listed pass.
-- A failure says which check, never which name.
-- What the service has taken is a value of `enforced`. It is replaced in the event loop alone; whatever parts it from
-  the state, `correct` brings the two together.
+- The self-test judges as a query does, by the image that will be in force: the synthetic name is blocked for every
+  type, digests of the list are found, and names that cannot be listed pass.
+- A failure says which check failed, never for which name.
+- What the service enforces is a value of `enforced`. Only the event loop replaces it; if it differs from the state, for
+  any reason, `correct` makes the service enforce what the state says.
 - A list past its hard limit is kept with an alarm or lifted, as configured; a withdrawn list is lifted.
 """
 
@@ -28,7 +28,7 @@ from resolver.config import config
 from resolver.core import codes, image
 from resolver.feed import audit_details, enforced, state, synthetic
 from resolver.feed.audit import Audit, Event
-from resolver.feed.coming import Coming
+from resolver.feed.candidate import Candidate
 from resolver.feed.enforced import Enforced, InForce, Nothing
 from resolver.feed.journal import Journal
 from resolver.feed.outbox import Outbox
@@ -39,20 +39,20 @@ from resolver.feed.seal import Keys, SealBroken, unseal
 from resolver.feed.state import Floor, Record, State
 
 Judge = Callable[[memoryview], Callable[[bytes, int], int]]
-"""Makes from an image the function that gives (name in wire format, qtype) a verdict of core.codes."""
+"""Takes an image, returns the function from (name in wire format, qtype) to a verdict of core.codes."""
 
 Follow = Callable[[str, Iterable[tuple[int, bytes]]], None]
-"""Takes a list's id, and the end and the sealed image of each name that its compile host has released."""
+"""Takes a list's id, and of each name that its compile host has released the end (unix time) and the sealed image."""
 
 
 class PutInForce(Protocol):
-    """Enforces an image (a view of u64) of a list as its record says; if suspended, without its new entries."""
+    """Enforces an image (a view of u64) of a list by its record; if suspended, without its new entries."""
 
     def __call__(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None: ...
 
 
 SAMPLES: Final = 1000
-# At the load of 0.75 that an image has, so many slots hold the wanted number of entries.
+# An image has a load of 0.75: this many slots have at least SAMPLES entries.
 SAMPLED_SLOTS: Final = 1400
 _TYPE_TXT: Final = 16
 _TYPES: Final = (codes.TYPE_A, codes.TYPE_AAAA, codes.TYPE_HTTPS, _TYPE_TXT)
@@ -63,10 +63,11 @@ _log: Final = logging.getLogger("resolver.feed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the service does with a list: judge by an image (a view of u64), enforce it, lift the list, take it out,
-    ask its own sockets whether they answer by an image, and follow what a compile host has released.
+    """The service's functions for lists; images are views of u64.
 
-    `judge` may run in another thread, the rest runs in the feed's.
+    judge: judges by an image; may run in another thread, the others run in the feed's. put_in_force, lift, take_out:
+    enforce a list, let it block nothing, remove it. prove: asks the service's own sockets whether they answer by an
+    image. follow: takes over the names that a compile host has released.
     """
 
     judge: Judge
@@ -79,8 +80,11 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What all lists of a host share. resolvers: the upstreams (ADDRESS:PORT), which resolve the source's host; this
-    service itself is never asked. `now` returns unix seconds."""
+    """The parts that all lists of a host share.
+
+    now: returns unix seconds. resolvers: the upstreams (ADDRESS:PORT), which resolve the names of sources; this service
+    itself is never asked.
+    """
 
     keys: Keys
     audit: Audit
@@ -92,25 +96,25 @@ class Host:
 
 
 class ImageUnusable(Exception):
-    """The saved image is not the one of the state, or cannot be read here; says what is wrong."""
+    """The saved image does not match its record, or cannot be read here; the text says what is wrong."""
 
 
 class SelfTestFailed(Exception):
-    """The image does not judge as it must; says which check failed."""
+    """The image does not judge as it must; the text says which check failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """An image that has passed the self-test, and what that found."""
+    """An image that has passed the self-test, and the result of that."""
 
     view: memoryview
     tested: Tested
 
 
 class Activation:
-    """What of one list is in force: the value, and the steps that change it.
+    """Keeps what the service enforces of one list, and changes it.
 
-    passed: whether the list that was tested last has passed, its image and then the sockets.
+    passed: whether the list that was tested last has passed: its image, and then the sockets.
     """
 
     def __init__(self, one: config.List, journal: Journal, host: Host) -> None:
@@ -120,34 +124,36 @@ class Activation:
         self.enforced: Enforced = Nothing()
         self.passed = False
 
-    async def activate(self, coming: Coming) -> None:
-        """Put in force a list that has come; UpdateFailed, OSError or Overtaken if that fails."""
+    async def activate(self, candidate: Candidate) -> None:
+        """Put a candidate in force; UpdateFailed, OSError or Overtaken if that fails."""
         passed = None
-        if not coming.record.withdrawn:
-            passed = await asyncio.to_thread(self._tested, coming.record)
+        if not candidate.record.withdrawn:
+            passed = await asyncio.to_thread(self._tested, candidate.record)
         before = self.journal.state.in_force
-        await asyncio.to_thread(self._write_down, coming)
-        # If the compile host has taken the list before back, this one is returned to: nothing better is left.
+        await asyncio.to_thread(self._write_down, candidate)
+        # If the compile host has taken the previous list back, this is a return: nothing better is left.
         returned = before is not None and before.identity in self.journal.state.quarantined
         self._swap(passed, enforced.restore if returned else enforced.put_in_force)
         await asyncio.to_thread(self.journal.clean)
 
-    def take_in(self, coming: Coming) -> None:
+    def take_in(self, candidate: Candidate) -> None:
         """Put in force the first list of a host, before anything is served."""
-        passed = self._tested(coming.record)
-        self._write_down(coming)
+        passed = self._tested(candidate.record)
+        self._write_down(candidate)
         self._swap(passed, enforced.restore)
 
     def apply(self, new: State) -> None:
-        """Write a state that says something else of the list in force, and enforce its image by it."""
+        """Write a state with another approval or suspension of the list in force, and enforce its image by it."""
         if new.in_force is not None:
             passed = self._tested(new.in_force)
             self.journal.write(new)
             self._swap(passed, enforced.restore)
 
     def suspend(self) -> None:
-        """Take out the entries that are new in the list in force, and write that down first. If the service cannot,
-        they stay, and the state says so. May raise OSError, UpdateFailed."""
+        """Suspend the new entries of the list in force; the state is written first.
+
+        If the service cannot, they stay in force and the state is corrected: UpdateFailed. May raise OSError.
+        """
         journal = self.journal
         with journal.changing:
             before, record, now = journal.state, journal.state.in_force, self.enforced
@@ -162,7 +168,7 @@ class Activation:
         self.enforced = enforced.suspend(now)
 
     def go_back(self, why: str) -> None:
-        """Take out the list in force for good and enforce the previous one, if there is one."""
+        """Quarantine the list in force and enforce the previous one, if there is one; `why` goes into the audit log."""
         journal = self.journal
         record = journal.state.in_force
         if record is None:
@@ -170,7 +176,7 @@ class Activation:
         journal.log(Event.QUARANTINED, record, why)
         with journal.changing:
             journal.write(state.go_back(journal.state))
-        # Whatever the service has now may not stay, also if nothing can take its place.
+        # The list that the service enforces now may not stay, even if nothing can replace it.
         self.enforced, back = enforced.take_out(self.enforced), journal.state.in_force
         try:
             if back is not None:
@@ -181,7 +187,7 @@ class Activation:
                 self._take_out(self.enforced.unusable)
 
     def correct(self) -> None:
-        """Bring the service to what the state says, if a date or an earlier failure has parted the two."""
+        """Make the service enforce what the state says, if a date has passed or an earlier step has failed."""
         record = self.journal.state.in_force
         if self.agrees():
             return
@@ -199,11 +205,11 @@ class Activation:
         return enforced.agrees(self.enforced, found.in_force, lifted=lifted, suspended=found.suspended)
 
     def has_taken(self, record: Record) -> bool:
-        """Return whether the service judges by the image of this very record, not by one before or after it."""
+        """Return whether the service judges by the image of this very record, not of an earlier or later one."""
         return isinstance(self.enforced, InForce) and self.enforced.number == record.generation
 
     def is_lifted(self, record: Record) -> bool:
-        """Return whether a list has to block nothing: withdrawn, or past its hard limit and not kept."""
+        """Return whether a list blocks nothing: withdrawn, or past its hard limit with expire = "lift"."""
         return state.is_lifted(record, self.list.limit, self.list.expire, self.host.now())
 
     def hard_limit_at(self, record: Record) -> float:
@@ -213,7 +219,7 @@ class Activation:
     # The steps.
 
     def _tested(self, record: Record) -> _Passed:
-        """The image of `record`, once it has passed the self-test; a list that fails it is quarantined."""
+        """Return the image of `record` after its self-test; quarantine a list that fails it; raise UpdateFailed."""
         journal, one = self.journal, self.list
         try:
             view = load(
@@ -234,15 +240,15 @@ class Activation:
         self.passed = True
         return _Passed(view, tested)
 
-    def _write_down(self, coming: Coming) -> None:
-        journal, record = self.journal, coming.record
+    def _write_down(self, candidate: Candidate) -> None:
+        journal, record = self.journal, candidate.record
         with journal.changing:
             before, floor = journal.state, journal.floor
-            coming.check(before)
+            candidate.check(before)
             current = before.in_force
             renewal = current is not None and current.identity == record.identity and bool(current.since)
             record = replace(record, since=current.since if current and renewal else int(self.host.now()))
-            after = coming.arrive(before, record)
+            after = candidate.arrive(before, record)
             if current is not None and current.identity in set(after.quarantined) - set(before.quarantined):
                 journal.log(Event.QUARANTINED, current, "taken back by the compile host")
             if floor is not None and floor.record.targets_keys != record.targets_keys:
@@ -253,8 +259,8 @@ class Activation:
             journal.write(after)
 
     def _swap(self, passed: _Passed | None, step: Callable[[Enforced, InForce], InForce]) -> None:
-        """Have the service enforce the list in force as its dates allow; take out a list that it cannot take, unless
-        that very list is enforced already."""
+        """Have the service enforce or lift the list in force, by its dates. If it cannot, go back, unless that very
+        list is enforced already; raise UpdateFailed."""
         record = self.journal.state.in_force
         if record is None:
             return
@@ -277,16 +283,16 @@ class Activation:
         self.enforced = enforced.restore(self.enforced, new) if same else step(self.enforced, new)
 
     def _taken(self, view: memoryview, record: Record) -> bool:
-        """Have the service enforce an image as the state says; return whether it could."""
+        """Have the service enforce an image by the state; return whether it could."""
         try:
             self.host.hooks.put_in_force(self.list.id, view, record, suspended=self.journal.state.suspended)
-        except Exception as error:  # noqa: BLE001 - whatever the service could not do, a list that it can comes back
+        except Exception as error:  # noqa: BLE001 - after any failure of the service the previous list comes back
             _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
             return False
         return True
 
     def _enforce(self, record: Record) -> None:
-        """Enforce the list that the state names, from its saved image."""
+        """Enforce the list of `record`, which the state has in force, from its saved image."""
         if self.is_lifted(record):
             self._lift(record)
             return
@@ -313,7 +319,7 @@ class Activation:
 
 
 def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstration: bool) -> memoryview:
-    """Return the view (u64) of the image of `record`; ImageUnusable if it cannot be the one to put in force."""
+    """Return the view (u64) of the saved image of `record`; ImageUnusable if it does not match or cannot be read."""
     if record.digest_key != keys.digest_id:
         raise ImageUnusable("made with another digest key")
     if record.demonstration is not demonstration:
@@ -339,7 +345,7 @@ def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstratio
 
 
 def read(path: Path) -> memoryview:
-    """Return the octets of a file in memory of their own, which no dump holds; OSError if they cannot be read."""
+    """Read a file into anonymous memory that is in no core dump, and return it; OSError if it cannot be read."""
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         memory = mmap.mmap(-1, max(1, size))
@@ -351,7 +357,7 @@ def read(path: Path) -> memoryview:
 
 
 def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) -> Tested:
-    """Return what was tested and passed; SelfTestFailed otherwise."""
+    """Test an image; return the number of digests and of unlisted names tested, or raise SelfTestFailed."""
     verdict = judge(view)
     label = image.header(view).selftest
     blocked = bytes([len(label)]) + label + image.SELFTEST_ZONE
@@ -360,7 +366,7 @@ def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) ->
     found = image.digests(view, SAMPLED_SLOTS)
     if not found or any(image.find(view, low, high) != bits for low, high, bits in found):
         raise SelfTestFailed("digests")
-    # No list can cover a random name right below a reserved top-level name, for none may hold one.
+    # No list can cover a random name directly below a reserved top-level name: such names may not be listed.
     for number in range(SAMPLES):
         unlisted = synthetic.label(random)
         name = bytes([len(unlisted)]) + unlisted + _UNLISTED_ZONE

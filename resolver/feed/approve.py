@@ -1,15 +1,16 @@
-"""Count the signatures of persons: what they sign, whose signature it is, and when there are enough.
+"""Counts the signatures of persons: makes what they sign, finds whose signature it is and whether there are enough.
 
 Rules:
 - A statement is one line of compact JSON, {"action","list","serial","digest","expiry"} in this order, and a line feed.
-  Its expiry is the midnight (UTC) after the next day, so that the statements that hold follow from the clock.
+  It expires at the end of the next day (UTC), so that the valid statements follow from the clock.
 - What is to be signed follows from the state: `approve` names the list held, `approve-set-aside` and `resume` the list
-  in force, `rollback` the serial that comes back and the digest of the list that goes. That list never returns: no
-  signature serves a second time.
+  in force, `rollback` the serial of the list that comes back and the digest of the list that is taken out. That list
+  never returns, so no signature serves twice.
 - Approving and resuming take two signatures. A rollback takes one, and another person's confirms it. Two signatures
-  count only from different persons and different keys.
-- A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`), and only ssh-keygen says whose it is: by a file
-  of allowed signers that only its owner can write, with one person to a line. The caller counts for nothing, even root.
+  count only if persons and keys are different.
+- A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`). ssh-keygen alone says whose it is, by a file of
+  allowed signers that only its owner can write, with one person a line. The caller's account does not count, not even
+  root's.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
 
 
 class Refused(Exception):
-    """A decision that does not count; the text says why, for the person who asked."""
+    """A signature or decision that does not count; the text says why, for the operator."""
 
 
 class Subject(NamedTuple):
@@ -54,8 +55,11 @@ class Subject(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """A person who has signed: the name in the file of allowed signers, the key's fingerprint, and the statement's
-    expiry in unix seconds."""
+    """A person who has signed.
+
+    principal: the name in the file of allowed signers. key: the key's fingerprint. expiry: of the statement, in unix
+    seconds.
+    """
 
     principal: str
     key: str
@@ -63,7 +67,7 @@ class Signer(NamedTuple):
 
 
 def expiries(now: float) -> tuple[int, int]:
-    """Return when the statements of today and of yesterday end, in unix seconds; neither has ended."""
+    """Return when the statements made today and yesterday expire, in unix seconds; both are valid."""
     midnight = int(now) // DAY_S * DAY_S
     return midnight + 2 * DAY_S, midnight + DAY_S
 
@@ -85,7 +89,7 @@ def statement(action: Action, list_id: str, subject: Subject, expiry: int) -> by
 
 
 def statements(action: Action, list_id: str, subject: Subject, now: float) -> dict[int, bytes]:
-    """Return the statements that hold now, by their expiry."""
+    """Return the statements that are valid now, by their expiry."""
     return {expiry: statement(action, list_id, subject, expiry) for expiry in expiries(now)}
 
 
@@ -114,7 +118,7 @@ def subject(state: State, action: Action) -> Subject:
             if state.held is None:
                 raise Refused("nothing is held")
             if any(digest == state.held.record.digest for _, digest in state.quarantined):
-                raise Refused("the list that is held was taken out before: it is never approved")
+                raise Refused("the held list was taken out before: it cannot be approved")
             return Subject(*state.held.record.identity)
         case Action.APPROVE_SET_ASIDE:
             if record is None or not record.set_aside or record.approved:
@@ -157,15 +161,17 @@ def _counts(state: State, one: Approval, now: float) -> bool:
 
 
 def waiting(state: State, action: Action, about: Subject) -> tuple[Approval, ...]:
-    """Return the approvals that count for a decision that is not carried out."""
+    """Return the approvals that count for a decision that is not carried out yet."""
     return tuple(
         one for one in state.approvals if (one.action, one.serial, one.digest) == (action, *about) and not one.used
     )
 
 
 def add(state: State, action: Action, about: Subject, signer: Signer, now: float) -> State:
-    """Return the state with one more approval; the same state if this person's counts already and none is missing.
-    Refused if it adds nothing: a person or a key that has signed, or a signature that has served."""
+    """Return the state with one more approval; the same state if this signature counts already and none is missing.
+
+    Raise Refused if it adds nothing: the person or the key has signed already, or the decision was carried out.
+    """
     for one in state.approvals:
         if (one.action, one.serial, one.digest) != (action, *about):
             continue
@@ -198,7 +204,7 @@ def missing(state: State, action: Action, about: Subject) -> int:
 
 
 def used(state: State, action: Action, about: Subject) -> State:
-    """Return the state in which the approvals of a decision have served, and cannot serve again."""
+    """Return the state in which the approvals of a decision are used, and cannot be used again."""
     served = set(waiting(state, action, about))
     return replace(
         state, approvals=tuple(replace(one, used=True) if one in served else one for one in state.approvals)
@@ -209,12 +215,12 @@ def used(state: State, action: Action, about: Subject) -> State:
 
 
 async def signer_of(signature: bytes, held: Mapping[int, bytes], approvers: Path) -> Signer:
-    """Return who has signed one of the statements (by their expiry); Refused if no allowed signer has."""
+    """Return who has signed one of the statements (`held`, by their expiry); Refused if no allowed signer has."""
     if len(signature) > MAX_SIGNATURE_BYTES or not signature.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         raise Refused("not a signature of ssh-keygen -Y sign")
     program = shutil.which("ssh-keygen", path=_PROGRAMS)
     if program is None:
-        raise Refused("ssh-keygen is not there to verify signatures: install openssh-client")
+        raise Refused("ssh-keygen, which verifies signatures, was not found: install openssh-client")
     signers = await asyncio.to_thread(_signers, approvers)
     files = memory_file("signature", signature), memory_file("signers", signers)
     try:
@@ -239,11 +245,11 @@ async def signer_of(signature: bytes, held: Mapping[int, bytes], approvers: Path
     finally:
         for handle in files:
             os.close(handle)
-    raise Refused("the signature is not under what is to be decided now, or has expired: sign what --statement prints")
+    raise Refused("the signature is not of the statement to sign now, or has expired: sign what --statement prints")
 
 
 def _signers(path: Path) -> bytes:
-    """The file of allowed signers; Refused if anyone but its owner could have written it."""
+    """Return the file of allowed signers; Refused if others than its owner can write it."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
@@ -264,9 +270,9 @@ def _signers(path: Path) -> bytes:
 async def _run(
     program: str, step: str, files: tuple[int, int], *words: str, data: bytes = b""
 ) -> tuple[int, bytes, bytes]:
-    """Status, stdout and stderr of ssh-keygen, which gets signature and signers by descriptor and nothing else."""
+    """Run ssh-keygen with signature and signers as descriptors; return its status, stdout and stderr."""
     signature, signers = (f"/proc/self/fd/{handle}" for handle in files)
-    # A file, not a pipe: a program that ends without reading it breaks nothing.
+    # A file, not a pipe: if the program ends without reading it, no write fails.
     typed = memory_file("statement", data)
     try:
         child = await _started(program, step, signature, signers, *words, typed=typed, files=files)

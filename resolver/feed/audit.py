@@ -1,4 +1,4 @@
-"""Keeps the audit log of list operations: a chain of JSON lines, each on the disk before its operation goes on.
+"""Keeps the audit log: a chain of JSON lines, each on the disk before its operation goes on.
 
 Rules:
 - A line holds the SHA-256 of the line before it: a line that is changed, removed or inserted breaks the chain.

@@ -1,10 +1,10 @@
-"""Carry out what persons decide about a list: take a signature, count it, and act once there are enough.
+"""Carries out what persons decide about a list: takes a signature, counts it, and acts once there are enough.
 
 Rules:
-- A signature is on the disk, in the audit log and in the state, before anything follows from it; a crash loses none.
-  If a crash comes before a decision is carried out, a person who has signed calls again.
-- A decision that has begun goes on to its end, even if the client has left.
-- A reply names the list, serials, persons and keys; never a name of the list.
+- A signature is on the disk, in the audit log and in the state, before it is acted on; a crash loses none. If a crash
+  comes before the decision is carried out, a person who has signed sends the request again.
+- A decision that has begun is carried out to its end, even if the client has left.
+- A reply has the list's id, serials, persons and keys; never a listed name.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from resolver.feed.update import ListUpdate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The result of a signature: whose it was, how many are missing, and whether the decision was carried out, or
-    (a rollback) confirmed."""
+    """The result of a signature. principal, key: who has signed. missing: how many signatures are still needed. done:
+    the decision was carried out. confirmed: a rollback was confirmed."""
 
     principal: str
     key: str
@@ -36,7 +36,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A signature as it came; `uid` is of the caller, as the kernel says, `serial` the one that the caller named."""
+    """A signature as received. serial: as the caller has named it. uid: the caller's, as reported by the kernel."""
 
     action: Action
     serial: int
@@ -45,8 +45,11 @@ class Signed:
 
 
 async def decide(one: ListUpdate, signed: Signed, approvers: Path, now: Callable[[], float]) -> Decided:
-    """Count a signature, and act if it was the last one needed; approve.Refused if it does not count, UpdateFailed or
-    OSError if the list could not be put in force."""
+    """Count a signature, and carry the decision out if no other is needed.
+
+    Raise approve.Refused if the signature does not count, UpdateFailed or OSError if the list could not be put in
+    force.
+    """
     return await _to_its_end(_decide(one, signed, approvers, now))
 
 
@@ -72,7 +75,7 @@ async def _decide(one: ListUpdate, signed: Signed, approvers: Path, now: Callabl
 
 
 def _named(one: ListUpdate, about: Subject) -> Record:
-    """The record that an audit line names."""
+    """Return the record for the audit log's entry."""
     state = one.state
     found = [state.held.record] if state.held else []
     found += [record for record in (state.in_force, state.previous) if record is not None]
@@ -93,7 +96,7 @@ async def _carry_out(one: ListUpdate, action: Action, about: Subject) -> None:
 
 
 async def _to_its_end(work: Awaitable[Decided]) -> Decided:
-    """The result of `work`, which goes on if its client leaves."""
+    """Return the result of `work`, which goes on even if its client leaves."""
     task = asyncio.ensure_future(work)
     _UNDER_WAY.add(task)
     task.add_done_callback(_UNDER_WAY.discard)
@@ -105,7 +108,7 @@ _UNDER_WAY: set["asyncio.Future[Decided]"] = set()
 
 
 def _seen(task: "asyncio.Future[Decided]") -> None:
-    """Take the error of a decision whose client has left."""
+    """Retrieve the error of a decision whose client has left, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
 

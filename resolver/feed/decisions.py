@@ -1,8 +1,8 @@
-"""What of a list waits for persons: each decision that may be signed now, who has signed, and how many are missing.
+"""Lists the pending decisions of a list: each that may be signed now, who has signed, how many signatures are missing.
 
 Rules:
-- One may always go back: a rollback waits only where one person has carried it out and nobody has confirmed it.
-- What can count for nothing any more (expired, or of what is gone) is left out.
+- A rollback is always possible: it is pending only after one person has carried it out, until another confirms it.
+- Signatures that no longer count (expired, or of a list that is gone) are left out.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from resolver.feed.state import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One thing that a person may decide: what about, and who has signed."""
+    """A pending decision about a list. signed: who has signed. missing: how many more signatures are needed."""
 
     action: Action
     about: Subject
@@ -25,7 +25,7 @@ class Decision:
 
 
 def decisions(found: State, now: float) -> Iterator[Decision]:
-    """What waits in a list's state at `now` (unix seconds)."""
+    """Yield the decisions that are pending in a list's state at `now` (unix seconds)."""
     state = approve.kept(found, now)
     for action in OF_A_LIST:
         try:

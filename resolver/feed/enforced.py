@@ -1,16 +1,16 @@
-"""What the service enforces of one list: a value that is replaced whole, and each way from one value to the next.
+"""Defines what the service enforces of one list: a value that is replaced whole, and all transitions between values.
 
     nothing     the service has no list
     lifted      the list blocks nothing: it was withdrawn, or it is past its hard limit
     in force    the list judges queries by an image, which the service's own sockets have to prove:
-        fresh     the proof is due, of a list that has just come: a wrong answer takes the list back
-        due       the proof is due, of a list that was recovered, renewed or returned to: nothing better is left
+        fresh     proof due, of a new list: a wrong answer takes the list out
+        due       proof due, of a list that was recovered, renewed or returned to: nothing better is left
         silent    an answer did not come in time: the sockets are asked again later
         wrong     a socket answered wrongly, and the list stays
         proved    every socket answered as the list answers
 
-Each row is a function of this module, each column a value that it may meet. A lifted list has no proof, only a receipt
-(`due`, then `proved`). `-` stands for what never happens: `Impossible` is raised.
+Each row is a function of this module, each column the value before it. A lifted list has no proof, only a receipt
+(`due`, then `proved`). `-` is a transition that does not exist: `Impossible` is raised.
 
                             lifted                      in force
                    nothing  due            proved       fresh   due     silent  wrong   proved
@@ -25,9 +25,9 @@ Each row is a function of this module, each column a value that it may meet. A l
     prove          -        lifted,proved  -            proved  proved  proved  -       -
 
 Rules:
-- The value says what the service has taken, never what it should enforce: the state on the disk says that. `agrees`
+- The value is what the service enforces, never what it should enforce: the state on the disk says that. `agrees`
   compares the two; nothing else remembers that a change has failed.
-- Nothing here has a clock, a disk or a log; `activate` and `proof` carry out what they then write into the value.
+- Nothing here has a clock, a disk or a log; `activate` and `proof` carry a change out, then replace the value.
 """
 
 from dataclasses import dataclass, field, replace
@@ -57,15 +57,18 @@ _WAITS: Final = (Stage.FRESH, Stage.DUE, Stage.SILENT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
-    """The service has no list. unusable: the generation whose saved image cannot be used, so that only the source can
-    bring a list; None if there is none."""
+    """The service has no list.
+
+    unusable: the generation whose saved image cannot be used, so that only the source can bring a list; None if there
+    is no such image.
+    """
 
     unusable: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifted:
-    """A list that blocks nothing, by the generation of its record. receipted: its receipt was written before the
+    """A list that blocks nothing. number: the generation of its record. receipted: its receipt was written before the
     start."""
 
     number: int
@@ -77,9 +80,9 @@ class Lifted:
 class InForce:
     """A list that judges queries.
 
-    number: the generation of its record. view: its image (u64). tested: what its self-test found. approved: the lines
-    set aside count. suspended: its new entries do not. receipted: its receipt was written before the start. ask_at:
-    when to ask the sockets again, in unix seconds.
+    number: the generation of its record. identity: serial and digest. view: its image (u64). tested: the result of its
+    self-test. approved: its lines set aside are enforced. suspended: its new entries are not. receipted: its receipt
+    was written before the start. ask_at: when to ask the sockets again, in unix seconds.
     """
 
     number: int
@@ -100,32 +103,32 @@ Enforced: TypeAlias = Nothing | Lifted | InForce
 
 
 def put_in_force(now: Enforced, new: InForce) -> InForce:
-    """Return `new`, a list that has just come and is not the one in force."""
+    """Return `new`, a new list: not the one in force."""
     if is_of(now, new.identity):
         raise Impossible("put_in_force")
     return replace(new, proof=Stage.FRESH)
 
 
 def restore(now: Enforced, new: InForce) -> InForce:
-    """Return `new`, which is no news: at a start, after a rollback, renewed, approved, resumed, or put right."""
+    """Return `new`, which is no new list: recovered, returned to, renewed, approved, resumed, or corrected."""
     del now
     return replace(new, proof=Stage.DUE)
 
 
 def lift(now: Enforced, number: int) -> Lifted:
-    """Return that the list of generation `number` blocks nothing."""
+    """Return the value for a lifted list of generation `number`."""
     del now
     return Lifted(number=number)
 
 
 def take_out(now: Enforced, unusable: int | None = None) -> Nothing:
-    """Return that there is no list; unusable: as of Nothing."""
+    """Return the value for no list; unusable: as of Nothing."""
     del now
     return Nothing(unusable=unusable)
 
 
 def suspend(now: Enforced) -> InForce:
-    """Return the list in force without its new entries."""
+    """Return the value for the list in force without its new entries."""
     if not isinstance(now, InForce) or now.suspended:
         raise Impossible("suspend")
     proof = now.proof if now.proof is Stage.FRESH else Stage.DUE
@@ -136,28 +139,28 @@ def suspend(now: Enforced) -> InForce:
 
 
 def keep_receipt(now: Enforced) -> Enforced:
-    """Return that the receipt of what a start has recovered was written before."""
+    """Return the value for a recovered list whose receipt was written before the start."""
     if isinstance(now, Nothing) or now.proof is not Stage.DUE:
         raise Impossible("keep_receipt")
     return replace(now, receipted=True)
 
 
 def ask_again(now: Enforced, at: float) -> InForce:
-    """Return that an answer did not come in time, and that the sockets are asked again at `at`."""
+    """Return the value after an answer that did not come in time; the sockets are asked again at `at`."""
     if not isinstance(now, InForce) or now.proof not in _WAITS:
         raise Impossible("ask_again")
     return replace(now, proof=Stage.SILENT, ask_at=at)
 
 
 def answer_wrongly(now: Enforced) -> InForce:
-    """Return that a socket has answered otherwise than the list."""
+    """Return the value after a socket has answered otherwise than the list."""
     if not isinstance(now, InForce) or now.proof not in _WAITS:
         raise Impossible("answer_wrongly")
     return replace(now, proof=Stage.WRONG)
 
 
 def prove(now: Enforced) -> Lifted | InForce:
-    """Return that every socket has answered as the list answers; of a lifted list, that nothing was to be asked."""
+    """Return the value after every socket has answered as the list answers; a lifted list has nothing to ask."""
     if isinstance(now, Nothing) or now.proof not in _WAITS:
         raise Impossible("prove")
     return replace(now, proof=Stage.PROVED)
@@ -174,7 +177,7 @@ def is_of(now: Enforced, identity: tuple[int, str]) -> bool:
 def agrees(now: Enforced, record: Record | None, *, lifted: bool, suspended: bool) -> bool:
     """Return whether the service enforces what the state says: `record`, lifted or with its new entries suspended.
 
-    A saved image that cannot be used is as good as enforced: to try it again would not help.
+    True also if the saved image cannot be used: another attempt would not help.
     """
     if record is None:
         return isinstance(now, Nothing)
@@ -189,7 +192,7 @@ def agrees(now: Enforced, record: Record | None, *, lifted: bool, suspended: boo
 
 
 def waits(now: Enforced, at: float) -> bool:
-    """Return whether its proof is due at `at` (unix seconds)."""
+    """Return whether a proof is due at `at` (unix seconds)."""
     match now:
         case InForce():
             return now.proof in _WAITS and at >= now.ask_at

@@ -1,12 +1,12 @@
-"""A compile host's side of a fleet: what is in force here, published for the nodes that pull it.
+"""Publishes, on a fleet's compile host, what is in force here; the nodes pull it.
 
 Rules:
-- What is published is what is in force: nothing that is held, refused or not tested leaves this host.
-- An image has its name in the folder, on the disk, before the statement that speaks of it; what no statement speaks of
-  any more goes last, and no sooner than KEEP_S after it, so that nobody is cut off in the middle.
-- A statement is written anew with every change, at the start, and with every beat as a sign of life.
-- The number of a statement is the clock's milliseconds, or one more than the last: it goes up even where the folder
-  was lost.
+- Only what is in force is published: nothing that is held, refused or not tested leaves this host.
+- An image has its name in the folder, on the disk, before the statement that names it. An image that no statement names
+  any more is removed last, and not before it is KEEP_S old: a node that is pulling it can finish.
+- A statement is written again at each change, at the start, and on every beat as a sign of life.
+- The number of a statement is the clock's milliseconds, or the last number plus 1 if that is higher: it goes up even if
+  the folder was lost.
 """
 
 import asyncio
@@ -36,8 +36,10 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 class Publisher:
-    """What one compile host publishes in `folder`, signed with its host key. `now` returns unix seconds; `beat`: how
-    many seconds there are between two signs of life."""
+    """Publishes in `folder`, signed with the host's key.
+
+    beat: time between two signs of life, in seconds. now: returns unix seconds.
+    """
 
     def __init__(
         self,
@@ -64,11 +66,11 @@ class Publisher:
         self._digests: dict[tuple[str, int, int], str] = {}
 
     def wake(self) -> None:
-        """Have what changed published now."""
+        """Publish now: something has changed."""
         self._wake.set()
 
     async def run(self, after: Callable[[], Awaitable[None]]) -> None:
-        """Publish until cancelled, and do what comes after each time."""
+        """Publish until cancelled; await `after` each time."""
         while True:
             self._wake.clear()
             try:
@@ -77,7 +79,8 @@ class Publisher:
                 self._failed = False
             except OSError as error:
                 if not self._failed:
-                    _log.error("fleet: a folder cannot be used (%s): nodes keep what they have", error.strerror)
+                    said = "fleet: a folder cannot be used (%s): nothing is published, nodes keep their lists"
+                    _log.error(said, error.strerror)
                 self._failed = True
             try:
                 async with asyncio.timeout(self._beat):
@@ -86,7 +89,7 @@ class Publisher:
                 continue
 
     def publish(self) -> None:
-        """Write what is in force now; OSError where the folder cannot be written."""
+        """Write what is in force now; OSError if the folder cannot be written."""
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         atomic_file.drop_parts(self._folder)
         released = [
@@ -99,22 +102,22 @@ class Publisher:
         self._clean(kept)
 
     def _publish(self, one: ListUpdate) -> str:
-        """Publish one list; return the name of its image, "" where it has none."""
+        """Publish one list; return the file name of its image, "" if it has none."""
         found, name = one.state, one.list.id
         record = found.in_force
         if record is None or isinstance(one.enforced, Nothing):
-            # The last one stays, and grows old: a node keeps it, with an alarm.
+            # The last statement stays until it is stale: a node keeps the list, with an alarm.
             return self._published(name)
         try:
             image = ("", 0) if record.withdrawn else self._image(one.store.folder / record.image)
         except FileNotFoundError:
-            return self._published(name)  # superseded just now: whoever did that has woken us
+            return self._published(name)  # superseded just now: that change wakes us again
         said = manifest.of_record(record, list_id=name, suspended=found.suspended, image=image, said=self._next(name))
         self._write(f"{name}.json", statement.sign(manifest.to_json(said), self._key))
         return f"{said.image}.image" if said.image else ""
 
     def _image(self, path: Path) -> tuple[str, int]:
-        """SHA-256 and size of a sealed image, which is in the folder now."""
+        """Copy a sealed image into the folder if it is not there; return its SHA-256 and its size."""
         stat = path.stat()
         mark = (str(path), stat.st_ino, stat.st_mtime_ns)
         digest = self._digests.get(mark, "")
@@ -133,7 +136,7 @@ class Publisher:
         return f"{said.image}.image"
 
     def _next(self, name: str) -> dict[str, int]:
-        """The number and the dates of the next statement of this name."""
+        """Return the number and the dates of the next statement of this name."""
         now = self._now()
         if name not in self._sequences:
             self._sequences[name] = self._last(name)

@@ -1,12 +1,12 @@
-"""One receipt for a fleet: what its nodes have signed, held against their pinned keys and counted.
+"""Makes the receipt of a fleet: verifies its nodes' receipts with their pinned keys, and counts them.
 
-    [fleet] receipts/*.json    receipts of the nodes (feed.receipt), as they delivered them
+    [fleet] receipts/*.json    receipts of the nodes (feed.receipt), as delivered
     [fleet] nodes/NAME.pub     the public key (PEM) of the node that is called NAME
 
 Rules:
 - A node has reported a list when its own key has signed a receipt of this very serial and digest under its own name.
-- The fleet's receipt is made once all have: it says what was reported and tested, never that "the list is blocked".
-- What does not verify is passed over: anyone may drop a file, only the pinned keys count.
+- The fleet's receipt is made once all nodes have. It says what was reported and tested, never that a list is blocked.
+- A file that does not verify is ignored: anyone may deliver a file, only the pinned keys count.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,7 @@ MAX_FILES: Final = 20_000
 
 
 class _Receipt(Struct, frozen=True):
-    """What of a node's receipt counts here."""
+    """The fields of a node's receipt that are read here."""
 
     kind: str
     host: str
@@ -42,7 +42,11 @@ class _Receipt(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Which of the nodes have reported one list, and since when it is in force there (unix seconds)."""
+    """The nodes' reports of one list.
+
+    since: by node that has reported, when the list came in force there, in unix seconds. nodes: how many there are.
+    missing: the nodes that have not reported.
+    """
 
     since: Mapping[str, int]
     nodes: int
@@ -50,12 +54,12 @@ class Reports:
 
     @property
     def complete(self) -> bool:
-        """Whether all have; without a node nobody has."""
+        """True if there are nodes, and all have reported."""
         return 0 < self.nodes == len(self.since)
 
 
 class Collector:
-    """Reads what nodes have delivered. A file is read once, and again when it has changed."""
+    """Reads the receipts that nodes have delivered: each file once, and again after it has changed."""
 
     def __init__(self, receipts: Path, nodes: Path) -> None:
         self._receipts = receipts
@@ -63,7 +67,7 @@ class Collector:
         self._read: dict[tuple[str, int, int], _Receipt | None] = {}
 
     def reports(self, list_id: str, record: Record) -> Reports:
-        """Who has reported the list of `record`; OSError where a folder cannot be read."""
+        """Return which nodes have reported the list of `record`; OSError if a folder cannot be read."""
         keys, since = self._keys(), dict[str, int]()
         for one in self._all(keys):
             if (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest):
@@ -76,7 +80,7 @@ class Collector:
             try:
                 found[path.stem] = statement.pinned_of(path.read_bytes())
             except statement.StatementBroken:
-                found[path.stem] = b""  # a node that can never report: the fleet's receipt waits until it is mended
+                found[path.stem] = b""  # this node cannot report: the fleet's receipt waits until its key is corrected
         return found
 
     def _all(self, keys: Mapping[str, bytes]) -> Iterable[_Receipt]:
@@ -100,7 +104,7 @@ def _verified(path: Path, keys: Mapping[str, bytes]) -> _Receipt | None:
 
 
 def made(record: Record, reports: Reports, *, list_id: str, host: str, at: float) -> dict[str, Any]:
-    """The statement of a fleet all of whose hosts have reported; times in unix seconds."""
+    """Return the statement of a fleet whose nodes have all reported; `at` in unix seconds."""
     return {
         "kind": KIND,
         "host": host,
@@ -123,7 +127,7 @@ def made(record: Record, reports: Reports, *, list_id: str, host: str, at: float
 
 
 def name_of(list_id: str, record: Record) -> str:
-    """The name of the fleet receipt's file, without a suffix."""
+    """Return the file name of the fleet's receipt, without a suffix."""
     return f"fleet-{list_id}-{record.serial}-{record.generation}"
 
 
@@ -136,8 +140,10 @@ def look(
     has: Callable[[str], bool],
     put: Callable[[str, str, Mapping[str, Any]], object],
 ) -> bool:
-    """Make the receipt of each list that all nodes have reported, once; whether one was made. OSError where a folder
-    cannot be used."""
+    """Make the receipt of each list that all nodes have reported, once; return whether there is a new one.
+
+    has, put: look a receipt up by its name, and keep it. OSError if a folder cannot be used.
+    """
     found = False
     for one in lists:
         record = one.state.in_force

@@ -1,14 +1,14 @@
-"""Hold a list that is unusual by its counts: it waits for persons, and the last good list stays.
+"""Holds a list that is unusual by its counts: it waits for signatures, and the last good list stays.
 
 Rules:
 - A change of size is held above the configured share and above 500 names, unless the authority has announced the new
-  number in the signed metadata; refused lines are allowed for.
-- A name that becomes an exception counts as a name that goes, and no announced number allows for it: it no longer
-  blocks, and the number of names is the same.
-- The first list, which there is nothing to compare with, is held outside the expected number of entries.
+  number in the signed metadata. The announced number may include refused lines.
+- A name that becomes an exception counts as removed, whatever number is announced: it no longer blocks, and the number
+  of names stays the same.
+- The first list has nothing to compare with: it is held if its number of entries is not the expected one.
 - Too large a share of refused lines holds the list: it is not what the authority meant.
-- If the operator says so, one line set aside holds the whole list.
-- A signed withdrawal is held: an authority's slip must not lift a list unseen.
+- With on_entry = "hold" one line set aside holds the whole list.
+- A signed withdrawal is held: an authority's mistake must not lift a list unseen.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Hold(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The numbers of a list, which is all that the guard may know."""
+    """The numbers of a list; the guard may know nothing else of it."""
 
     entries: int
     refused: int
@@ -44,8 +44,10 @@ class Counts:
 
 
 def holds(counts: Counts, previous: int | None, rules: Guard, exceptions: int = 0) -> tuple[Hold, ...]:
-    """Return why the list is held, if it is; `previous` and `exceptions` are entries and exceptions of the list in
-    force, None for the first."""
+    """Return why the list is held; empty if it is not.
+
+    previous, exceptions: how many entries and exceptions the list in force has; `previous` is None for a first list.
+    """
     if counts.withdrawn:
         return (Hold.WITHDRAWN,)
     found = []

@@ -12,7 +12,7 @@ class Places:
     """The files and folders of one state folder (`state.directory`); nothing is looked up and nothing is made.
 
     lists: a folder for each list (`list`). releases: names released on this host. receipts: signed statements for the
-    authorities. evidence: bundles issued. audit_log: the log of list operations. ledger: published counts.
+    authorities. evidence: bundles issued. audit_log: see `audit`. ledger: published counts.
     """
 
     def __init__(self, directory: str | Path) -> None:

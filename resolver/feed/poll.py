@@ -3,7 +3,7 @@
 Rules:
 - Each list polls at its own pace; a trigger polls all of them now, and a slow list does not delay another.
 - `recover` comes before the first answer; `run` ends only when it is cancelled.
-- Old lines are cut from the log of list operations at the start and once a day.
+- Old lines are cut from the audit log at the start and once a day.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from resolver.config.config import Config, List, Source, protected_names
 from resolver.feed import activate, copies, facts, seed, state
 from resolver.feed.audit import Audit, Event
-from resolver.feed.coming import Shown, Step
+from resolver.feed.candidate import Shown, Step
 from resolver.feed.facts import ListFacts
 from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
@@ -67,12 +67,12 @@ def host_of(config: Config) -> str:
 
 
 def _audit_of(config: Config, now: float) -> Audit:
-    """Return the log of list operations without its old lines, and note in it what is wrong with it."""
+    """Return the audit log without its old lines; append an entry if it is torn or does not verify."""
     audit = Audit(Places(config.state.directory).audit_log)
     if audit.torn:
         audit.append(Event.TORN, now, list_id="", serial=0, digest="")
     if audit.broken:
-        _log.error("the log of list operations does not hold: %s; see: blocklist-resolver list audit", audit.broken)
+        _log.error("the audit log does not verify: %s; see: blocklist-resolver list audit", audit.broken)
         audit.append(Event.CHAIN_BROKEN, now, list_id="", serial=0, digest="", detail=audit.broken)
     audit.trim(now - float(config.state.audit_keep), now)
     return audit
@@ -181,7 +181,7 @@ class Feed:
         try:
             await asyncio.to_thread(self.audit.trim, now - self._audit_keep, now)
         except OSError:
-            _log.warning("the log of list operations could not be cut; tried again in a day")
+            _log.warning("old entries could not be cut from the audit log; the next attempt is in a day")
 
     def facts(self) -> tuple[ListFacts, ...]:
         """Return what the state and the running service say of every list now, in configured order."""

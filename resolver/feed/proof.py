@@ -1,12 +1,13 @@
-"""Prove on the service's own sockets what a list enforces, and write the receipt.
+"""Proves on the service's own sockets that a list is enforced, and writes the receipt.
 
 Rules:
-- Whatever came in force is unproved until every socket has answered as the list answers; a receipt comes after that.
-- A wrong answer to a list that has just come in force takes it back at once, and quarantines it. A list that was
+- A list in force is unproved until every socket has answered as the list answers; then the receipt is written.
+- A wrong answer for a list that has just come in force takes it out at once, and quarantines it. A list that was
   recovered at a start, renewed or returned to stays: nothing better is left.
-- An answer that does not come in time takes nothing back: the sockets are asked again.
-- An answer says nothing of a list that was replaced or suspended meanwhile: that is asked for in its turn.
-- What a start recovers has its receipt from before, unless a crash came between.
+- An answer that does not come in time changes nothing: the sockets are asked again.
+- Answers do not count if the list was replaced or suspended while the sockets were asked: the new value has its own
+  proof.
+- A list that a start recovers has its receipt already, unless a crash came before that was written.
 """
 
 import asyncio
@@ -38,13 +39,13 @@ class Prover:
 
     @property
     def passed(self) -> bool:
-        """True if the list that was tested last has passed every test, and the sockets answer in time."""
+        """True if the list that was tested last has passed, and the sockets have answered in time."""
         now = self._activation.enforced
         silent = isinstance(now, InForce) and now.proof is Stage.SILENT
         return self._activation.passed and not silent
 
     def recover(self) -> None:
-        """Note whether the list that a start has recovered has its receipt. It is proved once the sockets are open."""
+        """Look whether the list that a start has recovered has its receipt. It is proved once the sockets are open."""
         activation, record = self._activation, self._activation.journal.state.in_force
         if record is not None:
             self.receipt_at = self._host.outbox.written_at(receipt.name_of(self._list_id, record))
@@ -56,8 +57,10 @@ class Prover:
         return enforced.waits(self._activation.enforced, self._host.now())
 
     async def prove(self) -> None:
-        """Ask the sockets and write the receipt; UpdateFailed if an answer is wrong, OSError if a file cannot be
-        written."""
+        """Ask the sockets, and write the receipt if all answers are right.
+
+        Raise UpdateFailed if an answer is wrong, OSError if a file cannot be written.
+        """
         activation, proof = self._activation, None
         asked, record = activation.enforced, activation.journal.state.in_force
         if isinstance(asked, Nothing) or record is None or asked.number != record.generation or not self.is_due():
@@ -93,7 +96,7 @@ class Prover:
         self._activation.enforced = enforced.ask_again(asked, self._host.now() + PAUSE_S)
 
     def _issue(self, record: Record, asked: Lifted | InForce, proof: Proof | None) -> None:
-        """Write the receipt; it is delivered when it can be."""
+        """Write the receipt; the outbox delivers it."""
         in_force = asked if isinstance(asked, InForce) else None
         said = receipt.receipt(
             record,

@@ -97,7 +97,7 @@ class Release(_Part, frozen=True):
         about = approve.Subject(self.number, self.digest)
         return approve.statements(Action.RELEASE, self.covered[0].list, about, now)
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the facts that may be shown, for JSON."""
         return {
             "number": self.number,

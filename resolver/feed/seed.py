@@ -1,11 +1,11 @@
-"""Plant a seed: the first list of a host whose source has nothing for it yet, as a compile host has published it.
+"""Plants a seed: the first list of a host, before its source has one, as a compile host has published it.
 
 Rules:
-- A host takes a seed only if nothing was ever in force: a seed is never a way back.
-- The image must be sealed with this host's own seal key and made with its digest key, and be the one of the manifest
-  beside it. For a source of kind image the pinned key must have signed the manifest as well.
-- It must be of this list, within its hard limit, not below `minimum_serial`, and no withdrawal.
-- It is tested and put in force as any list, and is the floor from then on.
+- A host takes a seed only if no list was ever in force: a seed is never a way back to an older list.
+- The image must be sealed with this host's seal key, made with its digest key, and be the one that the manifest beside
+  it names. For a source of kind `image`, the pinned key must have signed the manifest.
+- The seed must be of this list, within its hard limit, not below `minimum_serial`, and no withdrawal.
+- It is tested and put in force like any list, and is the floor from then on.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from resolver.feed import manifest, state
-from resolver.feed.coming import Coming
+from resolver.feed.candidate import Candidate
 from resolver.feed.manifest import Manifest, ManifestBroken
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.reasons import Reason
@@ -50,11 +50,11 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
     one.store.keep_image(sealed, record.image)
     one.shown.fresh_until = said.fresh_until
     arrive = partial(state.plant, suspended=said.made.suspended, followed=source.kind == "image")
-    one.activation.take_in(Coming(record=record, made_in=one.state, arrive=arrive))
+    one.activation.take_in(Candidate(record=record, made_in=one.state, arrive=arrive))
 
 
 def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:
-    """The manifest and the raw key that has signed it: the key of `root` if there is one."""
+    """Return the manifest, and the raw key that has signed it: the key in `root` if there is one."""
     try:
         pinned = statement.claimed(data)[1] if root is None else statement.pinned_of(root.read_bytes())
         return manifest.read(data, pinned, Manifest), pinned

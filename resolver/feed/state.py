@@ -1,4 +1,4 @@
-"""The life of a list: what may be accepted, and what follows from it. Pure rules; `journal` writes their results down.
+"""Decides what may be accepted of a list, and which state follows. Pure rules; `journal` writes their results down.
 
     fetched -> refused | compiled -> held | in force -> superseded | quarantined
 
@@ -6,21 +6,21 @@ Rules:
 - Accepted serials and issue dates only go forward; the same serial comes again only with the same digest,
   as a renewal of its dates. The expiry need not go forward. An issue date of 0 stands for one that is not stated.
 - The floor is the list last put in force, and belongs to the set of targets keys that signed it: once a verified root
-  has replaced those keys, the floor of the old ones says nothing.
+  has replaced those keys, the floor of the old ones no longer applies.
 - Under one pinned root the versions of the root only go forward: keys that a later root replaced never come
   back, even if the metadata that remembered it is lost.
-- If the clock stands before a signed date, the clock is wrong: nothing is accepted.
-- A list is quarantined with its digest: what was taken out once never comes back, under whatever serial.
+- If the clock is behind a signed date, the clock is wrong: nothing is accepted.
+- A list is quarantined with its digest: what was taken out once never comes back, under any serial.
 - A withdrawn list has no entries: none of it is suspended.
 - A list that was made before entries were suspended does not have them marked: it is made again.
-- The previous image is in force again only because the later one failed, and then the state names it; its new entries
-  are suspended if they were, not because those of the later one are.
-- At a start the floor's list is the last good one, even if the state was not written any more after the floor.
+- The previous image is in force again only because the later one failed, and then the state names it. Its new entries
+  are suspended if they were suspended before, not because those of the later list are.
+- At a start the floor's list is the last good one, even if a crash came before the state was written after the floor.
 """
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from resolver.feed.messages import Facts
@@ -38,15 +38,15 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 SINCE_0_1: Final = frozenset(
     ("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals", "exceptions", "told")
 )
-"""Keys that 0.1 does not know: they are left out while they hold nothing, so that it can read the file."""
+"""Keys of the file that version 0.1 does not know: they are left out while empty, so that it can read the file."""
 
 
 class Record(_Part, frozen=True):
     """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds.
 
-    approved: the lines set aside count. confirmed: when a source that carries no dates last said that this is its list.
-    suspended: of the previous list, that its new entries were out when it was superseded. exceptions: how many of the
-    entries are.
+    approved: the lines set aside are enforced. confirmed: when a source without dates last confirmed that this is its
+    list. suspended: of the previous list, whether its new entries were suspended when it was superseded. exceptions:
+    how many of the entries are exceptions.
     """
 
     serial: int
@@ -75,8 +75,10 @@ class Record(_Part, frozen=True):
 
     @property
     def lines(self) -> str:
-        """The name of the file with the line of each entry, if this host has compiled the list. It is named as its
-        image, so that it is never another image's."""
+        """The name of the file with the line number of each entry; there is one if this host has compiled the list.
+
+        It is named after its image, so that it never belongs to another one.
+        """
         return self.image and f"{self.image.removesuffix('.image')}.lines"
 
     @property
@@ -99,8 +101,10 @@ class Held(_Part, frozen=True):
 
 
 class Approval(_Part, frozen=True):
-    """One person's verified signature under a statement that ends at `expiry`; `key` is the fingerprint of the key that
-    signed. used: the decision was carried out."""
+    """One person's verified signature under a statement that ends at `expiry` (unix seconds).
+
+    key: the fingerprint of the key that signed. used: the decision was carried out.
+    """
 
     action: str
     serial: int
@@ -113,17 +117,18 @@ class Approval(_Part, frozen=True):
 
 
 class Floor(_Part, frozen=True):
-    """The list below which nothing is accepted any more."""
+    """The list below whose serial nothing is accepted any more."""
 
     record: Record
     format: Literal[1] = FORMAT
 
 
 class State(_Part, frozen=True):
-    """Where a list stands; replaced whole.
+    """The saved state of a list; replaced whole.
 
-    suspended: the breaker has taken the new entries out. approvals: signatures that wait for more. told: what the
-    compile host of a fleet's node last said of the new entries; "" on any other host.
+    suspended: the breaker has suspended the new entries. approvals: signatures of decisions, carried out or pending.
+    host_enforces: on a fleet's node, whether its compile host last enforced all entries or suspended the new ones; ""
+    on any other host.
     """
 
     format: Literal[1] = FORMAT
@@ -135,7 +140,7 @@ class State(_Part, frozen=True):
     quarantined: tuple[tuple[int, str], ...] = ()
     suspended: bool = False
     approvals: tuple[Approval, ...] = ()
-    told: Literal["", "suspended", "all"] = ""
+    host_enforces: Literal["", "suspended", "all"] = field(default="", name="told")
 
 
 def refusal(
@@ -166,7 +171,7 @@ def refusal(
 
 
 def clock_behind(floor: Floor | None, now: float) -> bool:
-    """Return whether the clock stands before the newest date that was accepted."""
+    """Return whether the clock is behind the newest issue date that was accepted."""
     return floor is not None and now < floor.record.issued
 
 
@@ -193,12 +198,12 @@ def due(facts: Facts, record: Record | None) -> bool:
 
 
 def hold(state: State, record: Record, reasons: tuple[str, ...], now: int) -> State:
-    """Return the state in which `record` waits."""
+    """Return the state in which `record` is held."""
     return replace(state, held=Held(record=record, reasons=reasons, since=now), generation=record.generation)
 
 
 def put_in_force(state: State, record: Record) -> State:
-    """Return the state in which `record` is in force. What it supersedes is kept; a renewal supersedes nothing."""
+    """Return the state in which `record` is in force. The list it supersedes is kept; a renewal supersedes nothing."""
     old = state.in_force
     renewal = old is None or old.identity == record.identity
     return replace(
@@ -238,11 +243,11 @@ def go_back(state: State) -> State:
 
 
 def suspend(state: State, floor: Floor | None) -> State:
-    """Return the state in which the new entries of the list in force are out.
+    """Return the state in which the new entries of the list in force are suspended.
 
-    A held list was compiled against all of that list: in it they would count again, so it is dropped and compiled
-    again; a withdrawal has none. They would count again in a list of the floor that the state does not name as well:
-    the generation says that this state was written after it.
+    A held list was compiled against that whole list. They would block again in it, so it is dropped and compiled again;
+    a held withdrawal has no entries and stays. They would also block again in a list that only the floor names: the
+    generation is raised above the floor's to show that this state was written after it.
     """
     held = state.held if state.held is not None and state.held.record.withdrawn else None
     newest = max(state.generation, floor.record.generation if floor else 0)
@@ -250,32 +255,34 @@ def suspend(state: State, floor: Floor | None) -> State:
 
 
 def overtaken(made_in: State, now: State) -> bool:
-    """Return whether entries were suspended since `made_in`: in a list that was made then they would count again."""
+    """Return whether entries were suspended since `made_in`: they would block again in a list that was made then."""
     return now.suspended and not made_in.suspended
 
 
 def plant(state: State, record: Record, *, suspended: bool, followed: bool) -> State:
-    """Return the state in which `record` is the first list of a host, its new entries suspended or not; followed: the
-    host is a node of the fleet that the list comes from."""
+    """Return the state in which `record` is the first list of a host, its new entries suspended or not.
+
+    followed: the host is a node of the fleet that the list comes from.
+    """
     first = replace(state, suspended=suspended)
     return follow(first, record, suspended=suspended) if followed else put_in_force(first, record)
 
 
 def follow(state: State, record: Record, *, suspended: bool) -> State:
-    """Return the state in which a fleet's node has in force what its compile host has: `record`, its new entries
-    suspended or not. A node's own suspension lasts until the host says something else of them than before."""
+    """Return the state in which a fleet's node enforces what its compile host enforces: `record`, its new entries
+    suspended or not. A node's own suspension lasts until the compile host changes what it does with them."""
     current, before = state.in_force, state.previous
-    told: Literal["suspended", "all"] = "suspended" if suspended else "all"
+    said: Literal["suspended", "all"] = "suspended" if suspended else "all"
     if taken_back(state, record) and current is not None:
-        # A list that is taken back is none to return to. The new entries of the older one are as they were.
+        # Nobody returns to a list that was taken back. The new entries of the older list are as they were.
         state = quarantine(state, current)
         own = before is not None and before.identity == record.identity and before.suspended
         out = suspended or own
-    elif told == state.told and current is not None and current.identity == record.identity:
+    elif said == state.host_enforces and current is not None and current.identity == record.identity:
         out = state.suspended
     else:
-        out = suspended or (state.suspended and state.told in ("", told))
-    return replace(put_in_force(state, record), suspended=out and not record.withdrawn, told=told)
+        out = suspended or (state.suspended and state.host_enforces in ("", said))
+    return replace(put_in_force(state, record), suspended=out and not record.withdrawn, host_enforces=said)
 
 
 def taken_back(state: State, record: Record) -> bool:
@@ -287,22 +294,23 @@ def taken_back(state: State, record: Record) -> bool:
 def at_start(state: State, floor: Floor | None) -> State:
     """Return the state that a start goes on from: the floor's list in force, or the list that the state returned to."""
     if floor is None:
-        # Nothing was ever put in force: these rules write no state that says otherwise.
+        # Nothing was ever put in force: no rule here writes a state that says otherwise.
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     kept = state.in_force
     if kept is not None and (state.gone_back_to == kept.identity or kept.generation == floor.record.generation):
         return state
     if kept is not None and state.suspended and state.generation > floor.record.generation:
-        return state  # as `suspend` writes it above such a floor
+        return state  # `suspend` has written it, above such a floor
     if floor.record.identity in state.quarantined:
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     return put_in_force(state, floor.record)
 
 
 def due_by(state: State, newest: tuple[int, tuple[int, str]] | None, within: float) -> int:
-    """Return when the newest list, if it is not in force, has to be by law (unix seconds); 0 if none waits.
+    """Return the deadline of the newest list, in unix seconds; 0 if that list is in force or none is known.
 
-    newest: issue and identity of the newest list that the source has shown; within: the law's time, in seconds.
+    newest: issue date and identity of the newest list that the source has shown. within: the time from its issue to its
+    deadline, in seconds.
     """
     record = state.in_force
     if state.held is not None:
@@ -313,8 +321,12 @@ def due_by(state: State, newest: tuple[int, tuple[int, str]] | None, within: flo
 
 
 def hard_limit_at(record: Record, hard_limit: float) -> float:
-    """Return when the list has to end, in unix seconds: at the earlier of its own date and the hard limit, which counts
-    from its issue, or from when a source without dates last confirmed it, else from when it was put in force."""
+    """Return when the right of `record` to be in force ends, in unix seconds: at its signed expiry, or at the hard
+    limit if that is earlier.
+
+    hard_limit: in seconds from its issue; if the source states no dates, from the last time that it confirmed the list,
+    or from the time at which the list was put in force.
+    """
     by_limit = (max(record.issued, record.confirmed) or record.since) + hard_limit
     return by_limit if record.expires is None else min(by_limit, record.expires)
 

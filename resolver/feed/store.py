@@ -1,12 +1,12 @@
-"""The files of one list, and the only order in which they are written: image, floor, state.
+"""Reads and writes the files of one list, and keeps their only order: image, floor, state.
 
 Rules:
 - Every file is written whole (`atomic_file`): a crash leaves the old file or the new one. An image, which another
   process writes, takes the same steps.
-- An image has its name before the floor names it, and the floor is raised before the state names the new list: what a
-  start finds in the floor is complete.
-- The copy of a zone comes last, and only of a list that came in force or is held: without it the whole zone is fetched.
-- Folders 0700, files 0600. A file that is no longer named is removed last.
+- An image is renamed before the floor names it, and the floor is raised before the state names the new list: the image
+  of a floor that a start finds is complete.
+- The copy of a zone comes last, and only if its list is in force or held. Without it the whole zone is fetched.
+- Folders have mode 0700, files 0600. Files that neither floor nor state name are removed last.
 """
 
 import os
@@ -26,11 +26,11 @@ _T = TypeVar("_T", State, Floor)
 
 
 class StateUnreadable(Exception):
-    """A state file is not what these rules write; says which file, never what it holds."""
+    """A state file is damaged; the text names the file, never its content."""
 
 
 class Store:
-    """The folder of one list. copies: copies of its zone may be there."""
+    """The folder of one list. copies: copies of its zone may be kept in it."""
 
     def __init__(self, folder: Path, *, copies: bool = False) -> None:
         self.folder = folder.absolute()
@@ -42,7 +42,7 @@ class Store:
         return self.folder / "metadata"
 
     def prepare(self) -> None:
-        """Make the folder and remove what a crash left half written."""
+        """Make the folder and remove files that a crash left half written."""
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_file.drop_parts(self.folder)
@@ -76,18 +76,18 @@ class Store:
         part.replace(self.folder / name)
 
     def fsync_folder(self) -> None:
-        """Fsync the names in the folder."""
+        """Fsync the folder, so that its file names last."""
         atomic_file.fsync(self.folder)
 
     def keep_files(self, parts: tuple[Path, ...], names: tuple[str, ...]) -> None:
-        """Fsync an image and what goes with it, and give each its name."""
+        """Fsync an image and the files that belong to it, and give each its name."""
         for part, name in zip(parts, names, strict=True):
             self.fsync_image(part)
             self.rename_image(part, name)
         self.fsync_folder()
 
     def keep_image(self, sealed: bytes, name: str) -> None:
-        """Keep an image that was sealed elsewhere. It has no lines here: those of an earlier image of its name go."""
+        """Keep an image that another host has sealed. Line numbers of an earlier image of that name go."""
         output, part = self.open_part()
         try:
             with os.fdopen(output, "wb") as file:
@@ -98,7 +98,7 @@ class Store:
             part.unlink(missing_ok=True)
 
     def write_floor(self, floor: Floor) -> None:
-        """Raise the floor."""
+        """Write the floor."""
         self._write(_FLOOR, floor)
 
     def write_state(self, state: State) -> None:
@@ -106,8 +106,10 @@ class Store:
         self._write(_STATE, state)
 
     def line(self, record: Record, slot: int, slots: int) -> int | None:
-        """Return the line of the list whose entry is in a slot of the record's image, which has `slots`; None if none
-        is kept."""
+        """Return the number of the line whose entry is in `slot` of the image of `record`; None if none is kept.
+
+        slots: how many slots the image has.
+        """
         try:
             data = (self.folder / record.lines).read_bytes() if record.lines else b""
         except OSError:
@@ -143,7 +145,7 @@ class Store:
 
 
 def _known(value: Any) -> Any:
-    """The same without keys that hold nothing and that version 0.1 does not know."""
+    """Return `value` without the keys that are empty and that version 0.1 does not know."""
     if isinstance(value, dict):
         return {key: _known(one) for key, one in value.items() if one or key not in SINCE_0_1}
     return [_known(one) for one in value] if isinstance(value, list | tuple) else value

@@ -1,16 +1,17 @@
-"""The life of one list in this process: polled, held or put in force, proved, decided about; the last good list stays.
+"""Runs one list in this process: polls it, holds it or puts it in force, proves it, and carries out decisions.
 
-    step       how the list comes here: `update_compile`, `update_zone` or `update_image`
-    journal    what is written of it: state, floor, audit log
-    activation what the service enforces of it (`enforced`), and the steps that change it
-    prover     the proof on the service's own sockets, and the receipt
-    breaker    what new entries block
-    failures, alarms
+    step       fetches the list and makes a candidate of it: `update_compile`, `update_zone` or `update_image`
+    journal    writes state, floor and audit log
+    activation keeps what the service enforces (`enforced`), and changes it
+    prover     asks the service's own sockets, and writes the receipt
+    breaker    watches how much new entries block
+    failures   counts and logs failed polls
+    alarms     log each time limit that has run out, once
 
 Rules:
-- On any failure the last good list stays, and the next poll tries again what failed.
-- Decisions of persons and polls never run at once: one step at a time for each list.
-- A list that was overtaken by a suspension is made again at once.
+- On any failure the last good list stays, and the next poll retries.
+- Decisions and polls of a list never run at the same time.
+- A candidate that a suspension has overtaken is made again at once.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from resolver.feed.activate import Activation, Host
 from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
 from resolver.feed.breaker import Breaker
-from resolver.feed.coming import Coming, Overtaken, Shown, Step
+from resolver.feed.candidate import Candidate, Overtaken, Shown, Step
 from resolver.feed.enforced import Enforced, Nothing
 from resolver.feed.failures import Failures
 from resolver.feed.journal import Journal
@@ -40,7 +41,7 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 class ListUpdate:
-    """One list. last_success: when a poll was last good, in unix seconds; 0 if none was since the start."""
+    """One list. last_success: when a poll last succeeded, in unix seconds; 0 if none has since the start."""
 
     def __init__(
         self, one: config.List, store: Store, host: Host, step: Callable[[Activation, Shown], Step]
@@ -59,31 +60,31 @@ class ListUpdate:
         self._now = host.now
         self._started = 0.0
 
-    # What is known.
+    # What is read.
 
     @property
     def state(self) -> State:
-        """Where the list stands, as it is written."""
+        """Return the state, as it is saved."""
         return self.journal.state
 
     @property
     def floor(self) -> Floor | None:
-        """The list below which nothing is accepted."""
+        """Return the floor: the list below whose serial nothing is accepted."""
         return self.journal.floor
 
     @property
     def store(self) -> Store:
-        """The files of the list."""
+        """Return the files of the list."""
         return self.journal.store
 
     @property
     def enforced(self) -> Enforced:
-        """What the service enforces."""
+        """Return what the service enforces."""
         return self.activation.enforced
 
     @property
     def due_by(self) -> int:
-        """When the newest list, if it is not in force, has to be by law (unix seconds); 0 if none waits."""
+        """Return the deadline of the newest list, in unix seconds; 0 if it is in force or none is known."""
         return state.due_by(self.state, self.shown.newest, self.list.deadline)
 
     def hard_limit_at(self, record: Record) -> float:
@@ -99,7 +100,7 @@ class ListUpdate:
     # At a start.
 
     def recover(self) -> None:
-        """Put in force the last good list that a stop or a crash at any step has left; may raise OSError."""
+        """Put the last good list in force again, after a stop or a crash at any step; may raise OSError."""
         journal = self.journal
         journal.store.prepare()
         if not journal.read():
@@ -121,7 +122,7 @@ class ListUpdate:
     # From its source.
 
     async def poll(self) -> None:
-        """Update once; whatever happens, a list stays in force, and its dates are looked at."""
+        """Update once, and look at the dates of the list in force. Count a failure; the last good list stays."""
         async with self.one_at_a_time:
             with self.failures.poll():
                 await self._updated()
@@ -130,7 +131,7 @@ class ListUpdate:
                 self.look_at_dates()
 
     async def _updated(self) -> None:
-        """Update, and again if entries were suspended meanwhile."""
+        """Update; start again if entries were suspended meanwhile."""
         while True:
             try:
                 return await self.update()
@@ -143,28 +144,28 @@ class ListUpdate:
             raise UpdateFailed(Reason.CLOCK_BEHIND)
         await self.step.update(self._take)
 
-    async def _take(self, coming: Coming) -> None:
-        if coming.reasons:
-            await asyncio.to_thread(self._hold, coming)
+    async def _take(self, candidate: Candidate) -> None:
+        if candidate.reasons:
+            await asyncio.to_thread(self._hold, candidate)
         else:
-            await self.activate(coming)
+            await self.activate(candidate)
 
-    def _hold(self, coming: Coming) -> None:
-        journal, record = self.journal, coming.record
+    def _hold(self, candidate: Candidate) -> None:
+        journal, record = self.journal, candidate.record
         with journal.changing:
-            coming.check(journal.state)
-            journal.log(Event.HELD, record, audit_details.held(coming.reasons, record.issued))
-            journal.write(state.hold(journal.state, record, coming.reasons, int(self._now())))
+            candidate.check(journal.state)
+            journal.log(Event.HELD, record, audit_details.held(candidate.reasons, record.issued))
+            journal.write(state.hold(journal.state, record, candidate.reasons, int(self._now())))
         journal.clean()
-        _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(coming.reasons))
+        _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(candidate.reasons))
 
-    async def activate(self, coming: Coming) -> None:
-        """Put in force a list that has come, and prove it; UpdateFailed, OSError or Overtaken if that fails."""
-        await self.activation.activate(coming)
+    async def activate(self, candidate: Candidate) -> None:
+        """Put a candidate in force, and prove it; UpdateFailed, OSError or Overtaken if that fails."""
+        await self.activation.activate(candidate)
         await self.prover.prove()
 
     async def prove(self) -> None:
-        """Prove what came in force otherwise than by a poll: at a start, after a rollback, or in a second attempt."""
+        """Prove what no poll has proved: a list in force since a start or a rollback, or whose answers were late."""
         if self.prover.is_due() and not self.one_at_a_time.locked():
             async with self.one_at_a_time:
                 with self.failures.counted():
@@ -173,27 +174,29 @@ class ListUpdate:
     # What persons decide: each step under `one_at_a_time`, see `decide`.
 
     def note(self, event: Event, record: Record, detail: str, new: State) -> None:
-        """Write down who decided what about `record`, and the state that follows; may raise OSError."""
+        """Log a decision about `record`, and write the state that follows; may raise OSError."""
         self.journal.log(event, record, detail)
         self.journal.write(new)
 
     async def accept_held(self) -> None:
-        """Put in force the list that is held, if any; UpdateFailed if that fails, approve.Refused if entries are
-        suspended meanwhile, since then it is no longer held."""
+        """Put in force the list that is held, if any.
+
+        Raise UpdateFailed if that fails, approve.Refused if entries are suspended meanwhile: then it is no longer held.
+        """
         held = self.state.held
         if held is None:
             return
-        coming = Coming(record=held.record, made_in=self.state)
+        candidate = Candidate(record=held.record, made_in=self.state)
         self.journal.log(Event.ACCEPTED_HELD, held.record)
         try:
-            await self.activate(coming)
+            await self.activate(candidate)
         except Overtaken:
             raise approve.Refused(
                 "entries were suspended meanwhile: the list is compiled again and has to be decided again"
             ) from None
 
     async def go_back(self) -> None:
-        """Take out the list in force for good and enforce the previous one, if there is one."""
+        """Quarantine the list in force and enforce the previous one, if there is one."""
         self.activation.go_back("taken out")
 
     def approve_set_aside(self) -> None:
@@ -203,7 +206,7 @@ class ListUpdate:
             self.activation.apply(replace(self.state, in_force=replace(record, approved=True)))
 
     def resume(self, new: State) -> None:
-        """Enforce the entries that the breaker took out again, in the state `new`."""
+        """Enforce the suspended entries again; `new` is the state with the used approvals."""
         if new.in_force is not None:
             self.journal.log(Event.RESUMED, new.in_force)
             self.activation.apply(replace(new, suspended=False))
@@ -211,7 +214,7 @@ class ListUpdate:
     # What time and the breaker change.
 
     def look_at_dates(self) -> None:
-        """Enforce, lift or take out the list if its dates, or what failed before, say so; may raise UpdateFailed."""
+        """Enforce, lift or take out the list if a date or an earlier failure requires it; may raise UpdateFailed."""
         self.look_at_clocks()
         self.activation.correct()
 
@@ -219,7 +222,7 @@ class ListUpdate:
         """Log each time limit that has run out, once."""
         now, due, record = self._now(), self.due_by, self.state.in_force
         run_out = {
-            "nothing good came from its source for longer than alarm_age": (
+            "no poll of its source has succeeded for longer than alarm_age": (
                 now - max(self.last_success, self._started) > self.list.alarm_age
             ),
             "its source's metadata is no longer fresh": 0 < self.shown.fresh_until < now,
@@ -236,23 +239,24 @@ class ListUpdate:
         self._alarms.look(run_out)
 
     def surged(self, *, counted: bool = True) -> None:
-        """Alarm because new entries block too many; while the list soaks in, take them out if so configured.
+        """Raise the alarm because new entries block unusually much. Within `soak` of the swap, suspend them if so
+        configured.
 
-        counted: it is known how many prefixes were seen at all; if not, nothing is taken out.
+        counted: it is known how many prefixes were seen in all; if it is not, nothing is suspended.
         """
         record, guard = self.state.in_force, self.list.guard
         if record is None or self.state.suspended:
             return
-        # Between writing down and swap, what surged is the list before.
+        # After the state is written and before the swap, it is the previous list whose entries have surged.
         soaks = self._now() < record.since + guard.soak and self.activation.has_taken(record)
         soaks = soaks and not approve.resumed(self.state)
         suspends = counted and soaks and guard.breaker == "suspend-new"
-        done = "they are suspended until somebody resumes them" if suspends else "they stay in force"
+        done = "they are suspended until `list resume`" if suspends else "they stay in force"
         _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)
         if suspends:
             with self.failures.counted():
                 self.suspend()
 
     def suspend(self) -> None:
-        """Take out the entries that are new in the list in force; may raise OSError, UpdateFailed."""
+        """Suspend the new entries of the list in force; may raise OSError, UpdateFailed."""
         self.activation.suspend()

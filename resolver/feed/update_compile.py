@@ -1,8 +1,8 @@
-"""The step of a list that is compiled on this host: fetch, compare, compile, then have the guard look at it.
+"""Fetches, compares and compiles a list on this host, and has the guard check it: the step of most sources.
 
 Rules:
-- Nothing is fetched that is in force or held already, unless its image cannot be used here.
-- Compile comes before the guard's hold: what waits is a sealed image, not names.
+- A list that is in force or held already is not fetched, unless its image cannot be used here.
+- A list is compiled before the guard holds it: what is held is a sealed image, not names.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from resolver.feed import guard, processes, state
 from resolver.feed.activate import Activation
-from resolver.feed.coming import Coming, Shown, Take
+from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts
 from resolver.feed.processes import Handles, Known, UpdateFailed, memory_file
@@ -22,7 +22,7 @@ from resolver.feed.reasons import Reason
 from resolver.feed.state import Record
 
 CONFIRM_SECONDS: Final = 3600
-"""Least time between two writes of the state for a source without dates that only confirms its list."""
+"""Shortest time between two writes of the state because a source without dates has confirmed its list, in seconds."""
 
 _log: Final = logging.getLogger("resolver.feed")
 
@@ -39,7 +39,7 @@ NO_COPIES: Final = CopyHandles()
 
 
 class CompileStep:
-    """Fetches, compiles and guards one list, and notes in `shown` what the source has shown."""
+    """Fetches, compiles and guards one list; writes into `shown` what its source has shown."""
 
     def __init__(self, activation: Activation, shown: Shown) -> None:
         self._activation = activation
@@ -49,10 +49,10 @@ class CompileStep:
         self._shown = shown
 
     def recover(self) -> None:
-        """Do nothing: whatever a start needs is in the state."""
+        """Do nothing: the state has all that a start needs."""
 
     async def update(self, take: Take, copies: CopyHandles = NO_COPIES) -> None:
-        """Fetch, and have `take` put in force or hold what is due; UpdateFailed if a step refuses it."""
+        """Fetch and compile what is due, and hand it to `take`; UpdateFailed if a step refuses it."""
         made_in = self._journal.state
         handle = memory_file("list")
         try:
@@ -63,7 +63,7 @@ class CompileStep:
             record = await self._compile(facts, handle) if fetched else self._withdrawal(facts)
         finally:
             os.close(handle)
-        await take(Coming(record=record, made_in=made_in, reasons=self._holds(record)))
+        await take(Candidate(record=record, made_in=made_in, reasons=self._holds(record)))
 
     # The steps.
 
@@ -113,7 +113,7 @@ class CompileStep:
         return state.due(facts, None if isinstance(self._activation.enforced, Nothing) else found.in_force)
 
     def _confirm(self, facts: Facts) -> None:
-        """Note that a source without dates has confirmed its list: its hard limit counts from now."""
+        """Write that a source without dates has confirmed its list: its hard limit counts from now."""
         journal, now, said = self._journal, int(self._host.now()), (facts.custom.serial, facts.digest)
         with journal.changing:
             record = journal.state.in_force
@@ -164,7 +164,7 @@ class CompileStep:
         )
 
     def _open_image(self) -> int:
-        """A descriptor of the image in force or lifted, by which new names are marked; -1 for none."""
+        """Open the image in force or lifted, by which new entries are marked; return its descriptor, -1 for none."""
         record = self._journal.state.in_force
         if record is None or not record.image or not self._made_here(record):
             return -1
@@ -174,11 +174,11 @@ class CompileStep:
             return -1
 
     def _made_here(self, record: Record) -> bool:
-        """Whether an image was made with this host's digest key and under its rules for reserved names."""
+        """Return whether the image was made with this host's digest key and its rules for reserved names."""
         return record.digest_key == self._host.keys.digest_id and record.demonstration is self._list.demonstration
 
     def _withdrawal(self, facts: Facts) -> Record:
-        """The record of a list without an image."""
+        """Return the record of a list without an image."""
         found, floor = self._journal.state, self._journal.floor
         return Record(
             serial=facts.custom.serial,
@@ -191,7 +191,7 @@ class CompileStep:
             refused={},
             refused_lines={},
             image="",
-            # Past the floor's as well: its image must last if the state could not be written after it.
+            # Above the floor's too: the floor's image must last if the state could not be written after it.
             generation=max(found.generation, floor.record.generation if floor else 0) + 1,
             digest_key=self._host.keys.digest_id,
             demonstration=self._list.demonstration,
@@ -203,7 +203,7 @@ class CompileStep:
     def _holds(self, record: Record) -> tuple[str, ...]:
         current = self._journal.state.in_force
         if current is not None and current.digest == record.digest and current.withdrawn is record.withdrawn:
-            return ()  # a renewal: these very names are in force
+            return ()  # a renewal: the same names are in force
         counts = guard.Counts(
             entries=record.entries,
             refused=sum(record.refused.values()),

@@ -1,13 +1,13 @@
-"""The step of a list on a fleet's node: pull the image that a compile host has in force, as it is there.
+"""Pulls the image that a compile host has in force: the step of a list on a fleet's node.
 
 Rules:
-- Nothing is compiled and nothing is held here: the guard, holds and approvals are the compile host's. What it takes
-  back is taken back here: its statements only go forward, its serials need not.
+- Nothing is compiled or held here: guard, held lists and approvals are the compile host's. A list that it takes back is
+  taken back here too: only the numbers of its statements have to go forward, not the serials of its lists.
 - The image must be made with the fleet's digest key, and sealed with the fleet's seal key.
-- It is tested and put in force as any list, also if only its dates or what counts in it have changed.
-- The names that the compile host has released are followed with every poll.
-- Entries that this node has suspended stay new in every image that comes until somebody resumes them: the compile host
-  marks what is new to it, and knows nothing of them.
+- It is tested and put in force as any list, also if only its dates, its approval or its suspension have changed.
+- Every poll takes over the names that the compile host has released.
+- Entries that this node has suspended stay marked as new in every later image until a person resumes them: the compile
+  host marks only what is new to it, and does not know of them.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from resolver.core import entries, image
 from resolver.feed import activate, manifest, processes, seal, state
 from resolver.feed.activate import Activation
-from resolver.feed.coming import Coming, Shown, Take
+from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts, Made
 from resolver.feed.processes import Known, UpdateFailed, memory_file
@@ -39,11 +39,11 @@ class ImageStep:
         self._shown = shown
 
     def recover(self) -> None:
-        """Follow what was released before the start: it stays released."""
+        """Take over the releases of before the start: these names stay released."""
         self._follow()
 
     async def update(self, take: Take) -> None:
-        """Pull, and have `take` put in force what is due; UpdateFailed if a rule refuses it."""
+        """Pull what is due and hand it to `take`; UpdateFailed if a rule refuses it."""
         handle = memory_file("image")
         try:
             facts, fetched = await self._pull(handle)
@@ -52,7 +52,7 @@ class ImageStep:
             if made is None:
                 raise UpdateFailed(Reason.PROCESS)
             if fetched or self._has_changed(facts, made):
-                await take(await self._coming(facts, made, handle if fetched else -1))
+                await take(await self._candidate_of(facts, made, handle if fetched else -1))
         finally:
             os.close(handle)
         if made.complaint:
@@ -74,7 +74,7 @@ class ImageStep:
         return facts, fetched
 
     def _refusal(self, facts: Facts) -> Reason | None:
-        """Why a compile host's statement is not accepted; None if it is."""
+        """Return why a compile host's statement is not accepted; None if it is."""
         made, custom = facts.made, facts.custom
         if custom.list != self._list.id:
             return Reason.WRONG_LIST
@@ -90,7 +90,7 @@ class ImageStep:
         return None
 
     def _is_here(self, facts: Facts) -> bool:
-        """Whether this very image is in force here already."""
+        """Return whether this very image is in force here already."""
         record, made = self._journal.state.in_force, facts.made
         return (
             record is not None
@@ -105,11 +105,11 @@ class ImageStep:
         record = found.in_force
         if record is None or not self._is_here(facts):
             return True
-        told = "suspended" if made.suspended else "all"
-        return (record.approved, record.confirmed) != (made.approved, made.confirmed) or told != found.told
+        said = "suspended" if made.suspended else "all"
+        return (record.approved, record.confirmed) != (made.approved, made.confirmed) or said != found.host_enforces
 
-    async def _coming(self, facts: Facts, made: Made, handle: int) -> Coming:
-        """The list with its image in the store: the one in `handle`, or if that is -1 the one in force."""
+    async def _candidate_of(self, facts: Facts, made: Made, handle: int) -> Candidate:
+        """Return the list with its image in the store: that in `handle`, or the one in force if `handle` is -1."""
         record, made_in = manifest.record_of(facts), self._journal.state
         current = made_in.in_force
         if handle < 0 and current is not None and record.image:
@@ -122,10 +122,10 @@ class ImageStep:
             if made_in.suspended and current is not None:
                 sealed = await asyncio.to_thread(self._marked, sealed, current)
             await asyncio.to_thread(self._journal.store.keep_image, sealed, record.image)
-        return Coming(record=record, made_in=made_in, arrive=partial(state.follow, suspended=made.suspended))
+        return Candidate(record=record, made_in=made_in, arrive=partial(state.follow, suspended=made.suspended))
 
     def _marked(self, sealed: bytes, current: Record) -> bytes:
-        """The sealed image with the entries marked that are new to the list in force or lifted, sealed again."""
+        """Mark the entries that are new since the list in force or lifted; return the image, sealed again."""
         keys, one = self._host.keys, self._list
         try:
             made = bytearray(seal.unseal(sealed, keys.seal))
@@ -134,12 +134,13 @@ class ImageStep:
                 self._journal.store.folder, current, keys, list_id=one.id, demonstration=one.demonstration
             )
         except (seal.SealBroken, image.ImageMalformed, activate.ImageUnusable):
-            return sealed  # The self-test refuses the one; without the other nothing tells what is new.
+            # The self-test refuses a broken new image; without the saved one it is not known which entries are new.
+            return sealed
         entries.mark_new(made, saved, approved=current.approved)
         return bytes(made) + seal.seal_of(made, keys.seal)
 
     def _free(self, number: int) -> str:
-        """A unique file name for an image: another compile host restarts its numbering."""
+        """Return a file name that no image has: the numbers of another compile host start again."""
         found, floor = self._journal.state, self._journal.floor
         records = (found.in_force, found.previous, floor.record if floor else None)
         taken = {record.image for record in records if record}
@@ -148,7 +149,7 @@ class ImageStep:
         return f"{number}.image"
 
     def _follow(self) -> None:
-        """Hand over what is released according to the newest statement that verified."""
+        """Take over the releases of the newest statement that verified."""
         root = Path(self._list.source.root)
         released = manifest.released(self._journal.store.metadata, root, self._host.keys.digest_id)
         if released is not None:

@@ -1,10 +1,11 @@
-"""The step of a list that is a zone: as any list that is compiled here; if it is incremental, a sealed copy is kept.
+"""Updates a list that is a zone: as any list that is compiled here, but with a sealed copy for incremental transfers.
 
 Rules:
 - The fetch process gets the copy, the key that opens it, and an empty file for the next copy: this process reads none
   of them.
-- The next copy gets its name only once its list is in force or held. A crash before that costs a whole transfer.
-- No copy is kept if the host's keys lie in the state folder, beside it: a thief would have both.
+- The next copy gets its name only once its list is in force or held. After a crash before that, the whole zone is
+  transferred.
+- No copy is kept if the host's keys are in the state folder: a thief of that folder would have both.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Final
 
 from resolver.feed import copies
 from resolver.feed.activate import Activation
-from resolver.feed.coming import Shown, Take
+from resolver.feed.candidate import Shown, Take
 from resolver.feed.processes import memory_file
 from resolver.feed.update_compile import CompileStep, CopyHandles
 
@@ -36,7 +37,7 @@ class ZoneStep:
         """Remove the copies of other sources."""
         store, source = self._journal.store, self._list.source
         if source.incremental and not store.copies:
-            said = "list %s: source.incremental has no effect while the keys lie in the state folder; set state.keys"
+            said = "list %s: source.incremental has no effect while the keys are in the state folder; set state.keys"
             _log.warning(said, self._list.id)
         copies.forget_sources(store.folder, source.url)
 

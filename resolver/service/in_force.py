@@ -1,13 +1,13 @@
-"""What is in force: the generation of images and replies, who is a client, and whether all lists are there.
+"""Holds what is in force: the generation of images and reply tables, the ACL, and whether all lists are enforced.
 
 Rules:
-- Every change makes a new Tables and replaces the old one whole; a query sees one or the other, never half.
+- Every change makes new Tables and replaces the old ones whole; a query sees the old or the new, never a mixture.
 - A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
-  `without_list = "forward"`. A list that was withdrawn or lifted is there, with nothing to say.
-- A name that was released is judged so by every generation; while there is one, no list answers NXDOMAIN, which would
-  deny the names below too (RFC 8020).
-- A name that is answered here comes after the lists: a list may block below a local zone, as the self-test does.
-- Slots go by the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
+  `without_list = "forward"`. A lifted list is complete: it blocks nothing.
+- A released name passes in every generation. While a name is released, no list answers NXDOMAIN, which would deny the
+  names below too (RFC 8020).
+- Local zones come after the lists: a list may block below a local zone, as the self-test does.
+- Slots follow the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
 """
 
 import mmap
@@ -31,7 +31,7 @@ BUCKETS = 65536
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """That a list in force blocks a name: its id, the digest of the entry that does, its slot and their number."""
+    """An entry of a list in force that blocks a name. low, high: its digest. slots: how many slots the image has."""
 
     list_id: str
     low: int
@@ -41,7 +41,7 @@ class Listed:
 
 
 class InForce:
-    """The lists' images and the tables made of them. `swap` is called with each new Tables."""
+    """Holds the lists' images and the tables made of them. swap: called with all new Tables."""
 
     def __init__(self, config: Config, digest_key: bytes, bucket_key: bytes, swap: Callable[[Tables], None]) -> None:
         self.config = config
@@ -54,7 +54,7 @@ class InForce:
         self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
         self._number = 0
-        # Not replaced by `configure`: where a service listens, only a restart changes.
+        # `configure` does not replace it: only a restart changes the sockets.
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
         self._access = for_core.access(config, self._buckets, bucket_key)
         self._zones = Zones(config.upstream.forward_zones)
@@ -67,30 +67,33 @@ class InForce:
     def put_in_force(
         self, list_id: str, view: memoryview, *, approved: bool = False, suspended: bool = False
     ) -> None:
-        """Enforce this image of a list from the next query on: with what was set aside, without its new entries."""
+        """Enforce this image of a list from the next query on.
+
+        approved: with the lines set aside. suspended: without its new entries.
+        """
         self._images = {**self._images, list_id: for_core.Image(view, approved, suspended)}
         self._silent = self._silent - {list_id}
         self._replace()
 
     def lift(self, list_id: str) -> None:
-        """Let the list have no say: withdrawn, or past its hard limit."""
+        """Lift the list: it blocks nothing, and the tables stay complete."""
         self._images = {key: one for key, one in self._images.items() if key != list_id}
         self._silent = self._silent | {list_id}
         self._replace()
 
     def take_out(self, list_id: str) -> None:
-        """Be without this list."""
+        """Remove the list: the tables are incomplete without it."""
         self._images = {key: one for key, one in self._images.items() if key != list_id}
         self._silent = self._silent - {list_id}
         self._replace()
 
     def release(self, views: Iterable[memoryview]) -> None:
-        """Enforce these images of exceptions against all lists, in place of those before."""
+        """Enforce these images of released names against all lists, in place of the previous ones."""
         self._released = tuple(views)
         self._replace()
 
     def listed(self, wire: bytes) -> tuple[Listed, ...]:
-        """Return which lists block a name in wire format, in configured order, whether it was released or not."""
+        """Return which lists block a name in wire format, in configured order, even if it is released."""
         name, verdict, found = Name(), policy.Verdict(), []
         if unfold(wire, 0, len(wire), name) != len(wire):
             return ()
@@ -106,24 +109,24 @@ class InForce:
         return tuple(found)
 
     def configure(self, config: Config) -> None:
-        """Take a new configuration of the same lists: addresses, answers, clients, limits."""
+        """Apply a new configuration of the same lists: addresses, answers, clients, limits."""
         self._access = for_core.access(config, self._buckets, self._bucket_key)
         self._zones = Zones(config.upstream.forward_zones)
         self.config = config
         self._replace()
 
     def enforced(self) -> bool:
-        """Tell whether every configured list is in force or has been lifted."""
+        """Return whether every configured list is in force or lifted."""
         return all(one.id in self._images or one.id in self._silent for one in self.config.lists)
 
     def copied(self) -> Tables:
-        """Return the tables in force with a copy of the buckets: who asks by them leaves nothing behind."""
+        """Return the tables in force with a copy of the buckets: a query judged by them changes no limit."""
         return replace(self.tables, access=for_core.access(self.config, bytearray(self._buckets), self._bucket_key))
 
     def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, Transport], bytes]:
-        """Return what the list answers by this image alone: (query, transport) to octets, or b"".
+        """Return the function from (query, transport) to the list's answer by this image alone, b"" if it has none.
 
-        As it is configured when it is called.
+        The function reads the configuration when it is called.
         """
         verdict, question, out = policy.Verdict(), Question(), memoryview(bytearray(4096))
 
@@ -143,21 +146,21 @@ class InForce:
         return answer
 
     def trusts(self, host: str) -> bool:
-        """Tell whether a PROXY header is due in what comes from this address."""
+        """Return whether queries from this address must have a PROXY header."""
         return bool(admit.trusts(self.tables.access, address_octets(host)))
 
     def spares(self, client: bytes) -> bool:
-        """Tell whether a client (16 octets) is never limited: exempt, or this host itself."""
+        """Return whether a client (16 octets) is never limited: exempt, or this host itself."""
         return client in self._own or bool(admit.exempts(self.tables.access, client))
 
     def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
-        """Return the judgement by one image alone: (wire-format name, qtype) to a verdict. Safe in another thread."""
+        """Return the function from (wire-format name, qtype) to the verdict of one image; safe in another thread."""
         member = policy.Member(view, None, slot=0)
         generation = policy.Generation(0, self._digest_key, (member,))
         name, verdict = Name(), policy.Verdict()
 
         def judge(wire: bytes, qtype: int) -> int:
-            """The verdict does not depend on the type; the type is named so that a test asks for each."""
+            """Judge a name. The verdict does not depend on the type; a test asks for each all the same."""
             del qtype
             if not unfold(wire, 0, len(wire), name):
                 return codes.ASK

@@ -1,11 +1,11 @@
-"""The proof on the real sockets: what is asked there for a list's synthetic name is answered as the list answers.
+"""Asks the service's own sockets for a list's synthetic name: each has to answer as the list answers.
 
 Rules:
-- Every socket is asked for A, AAAA and HTTPS; one on a wildcard address is asked on loopback.
-- An answer counts when it is the list's, octet for octet. Another one is asked for once more before it is wrong, for a
-  new configuration may have come between.
-- No answer in time is no proof, and no wrong answer: under load packets are lost, and that says nothing of a list.
-- A socket that takes its own address for a load balancer's is asked behind a PROXY header that says LOCAL.
+- Every socket is asked for A, AAAA and HTTPS; a wildcard socket is asked on loopback.
+- An answer is right if it is the list's, octet for octet. Before another answer counts as wrong, the question is asked
+  once more: the configuration may have changed meanwhile.
+- No answer in time is neither right nor wrong: under load packets are lost, whatever the list.
+- A socket that trusts this host's address as a load balancer's is asked behind a PROXY header of type LOCAL.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from resolver.dns_client import build_query
 from resolver.query.transport import Transport
 
 SECONDS: Final = 1.0
-"""For all questions together."""
+"""Timeout of all questions together."""
 TYPES: Final = ("A", "AAAA", "HTTPS")
 LOCAL_HEADER: Final = SIGNATURE + b"\x20\x00\x00\x00"
 _PATIENCE_S: Final = 0.2
@@ -30,25 +30,25 @@ _LARGEST: Final = 65535
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 
 Expected = Callable[[bytes, Transport], bytes]
-"""(query, transport) to the octets that have to come back."""
+"""(query, transport) to the octets of the right answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A socket that takes queries: where it is bound, and its transport."""
+    """A socket that receives queries: the address it is bound to, and its transport."""
 
     bound: Endpoint
     transport: Transport
 
     @property
     def asked(self) -> Endpoint:
-        """Where this host asks it."""
+        """Return the address at which this host asks it."""
         return Endpoint(own_address(self.bound.host), self.bound.port)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many sockets were asked how many questions, and how many were answered wrongly or not in time."""
+    """The number of sockets and of questions, and of questions answered wrongly (wrong) or not in time (silent)."""
 
     sockets: int
     questions: int
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def own_address(host: str) -> str:
-    """The address from which this host asks a socket bound to `host`, and at which it asks it."""
+    """Return the address from which, and at which, this host asks a socket bound to `host`."""
     address = ipaddress.ip_address(host)
     return _LOOPBACK[address.version] if address.is_unspecified else host
 
@@ -71,7 +71,7 @@ async def prove(
 ) -> Outcome:
     """Ask every socket for the synthetic name of this label.
 
-    trusted: whether a query from this address of ours comes behind a PROXY header.
+    trusted: whether a query from this address of ours must have a PROXY header. seconds: timeout of all questions.
     """
     name = f"{label.decode()}.{SELFTEST_NAME}"
     asking = [_Question(place, build_query(name, qtype), expected, trusted) for place in places for qtype in TYPES]
@@ -94,7 +94,7 @@ class _Question:
         self._header = LOCAL_HEADER if trusted(place.asked.host) else b""
 
     async def is_right(self) -> bool | None:
-        """Whether the list's answer comes back; None where the socket cannot be reached."""
+        """Return whether the list's answer came back; None if the socket cannot be reached."""
         try:
             return await self._once() or await self._once()
         except (OSError, EOFError):

@@ -47,14 +47,14 @@ class ReleaseVerbs:
             one = self._releases.add(wire, covered, uid=uid, reason=request.reason, for_s=request.for_s)
         except NotReleased as error:
             return requests.Refused(said=str(error))
-        return requests.ReleaseReply(release=one.told())
+        return requests.ReleaseReply(release=one.to_json())
 
     def _end(self, request: requests.EndRelease, uid: int) -> requests.Reply:
         try:
             one = self._releases.end(request.number, f"by uid {uid}")
         except NotReleased as error:
             return requests.Refused(said=str(error))
-        return requests.ReleaseReply(release=one.told())
+        return requests.ReleaseReply(release=one.to_json())
 
     async def _confirm(self, request: requests.ConfirmRelease, _uid: int) -> requests.Reply:
         try:
@@ -63,7 +63,7 @@ class ReleaseVerbs:
             one = self._releases.confirm(request.number, signer.principal, signer.key)
         except (approve.Refused, NotReleased) as error:
             return requests.Refused(said=str(error))
-        return requests.ReleaseReply(release=one.told())
+        return requests.ReleaseReply(release=one.to_json())
 
     def _covered(self, one: Listed) -> Covered:
         feed = self._feed[one.list_id]

@@ -157,13 +157,13 @@ def test_signatures_that_do_not_count(office: Office, service: Service) -> None:
         assert why in done.stderr
         assert serial(service) == 1
 
-    refused("not under what is to be decided", office.sign("anna", data.replace("approve", "resume")))
-    refused("not under what is to be decided", office.sign("anna", data.strip()))
+    refused("not of the statement to sign now", office.sign("anna", data.replace("approve", "resume")))
+    refused("not of the statement to sign now", office.sign("anna", data.strip()))
     refused("namespace", office.sign("anna", data, namespace="file"))
     refused("that is serial 2", good, "3")
     old = json.loads(data)
     expired = data.replace(old["expiry"], "2026-01-01T00:00:00Z")
-    refused("not under what is to be decided", office.sign("anna", expired))
+    refused("not of the statement to sign now", office.sign("anna", expired))
     office.key("mallory", "ed25519")
     refused("no key of control.approvers", office.sign("mallory", data))
     for options, why in (
@@ -194,7 +194,7 @@ def test_signatures_that_do_not_count(office: Office, service: Service) -> None:
     office.allow(office.line("anna"), office.line("ben"))
     ben = office.sign("ben", data)
     held(office, service, 2500)
-    refused("not under what is to be decided", ben, "3")
+    refused("not of the statement to sign now", ben, "3")
     refused("that is serial 3", ben)
 
 

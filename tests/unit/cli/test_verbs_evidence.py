@@ -107,7 +107,7 @@ def test_a_log_that_does_not_hold_is_issued_and_told(host: Path, capsys: pytest.
     log.write_bytes(log.read_bytes()[:-200])
     status, out = make(host, "2025-04")
     assert status == 3
-    assert "does not hold" in capsys.readouterr().err
+    assert "does not verify" in capsys.readouterr().err
     assert run("--verify", out) == 3
     assert "states that the audit log was broken" in capsys.readouterr().err
 

@@ -87,7 +87,7 @@ def test_the_log_is_shown_and_its_head(config: Path, log: Path, capsys: pytest.C
     assert status_of(*words, "--head") == 0
     number, head = capsys.readouterr().out.split()
     assert number == "2"
-    assert said[2] == f"holds; newest entry 2: {head}"
+    assert said[2] == f"verified; newest entry 2: {head}"
     assert status_of(*words, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["head"] == {"number": 2, "hash": head}

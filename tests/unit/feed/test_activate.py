@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from resolver.core import codes, image
 from resolver.feed import activate, audit, seal, state
 from resolver.feed.activate import Activation
-from resolver.feed.coming import Coming, Overtaken
+from resolver.feed.candidate import Candidate, Overtaken
 from resolver.feed.enforced import InForce, Lifted, Nothing, Stage
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import read
@@ -154,7 +154,7 @@ class Host:
     def activation(self) -> Activation:
         return self.resolver.list.activation
 
-    def made(self, serial: int, generation: int, **changes: object) -> Coming:
+    def made(self, serial: int, generation: int, **changes: object) -> Candidate:
         """A list whose image is in the store."""
         data = b"".join(b"name%d.test\n" % number for number in range(serial))
         asked = compiling.CompileRequest(
@@ -178,7 +178,7 @@ class Host:
         self.activation.journal.store.keep_image(sealed, f"{generation}.image")
         one = record(serial, str(serial), image=f"{generation}.image", generation=generation, entries=counts.entries)
         one = replace(one, digest_key=keys.digest_id, **changes)
-        return Coming(record=one, made_in=self.activation.journal.state)
+        return Candidate(record=one, made_in=self.activation.journal.state)
 
     async def in_force(self, *serials: int) -> None:
         for serial in serials:
@@ -322,8 +322,8 @@ async def test_a_suspension_that_waits_for_the_next_list_does_not_undo_it(host: 
 @pytest.mark.asyncio
 async def test_a_list_that_a_compile_host_returns_to_is_no_news(host: Host) -> None:
     await host.in_force(7, 8)
-    coming = dataclasses.replace(host.made(7, 9), arrive=partial(state.follow, suspended=False))
-    await host.activation.activate(coming)
+    candidate = dataclasses.replace(host.made(7, 9), arrive=partial(state.follow, suspended=False))
+    await host.activation.activate(candidate)
     assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
     assert host.events()[-2:] == ["quarantined", "in_force"]
 

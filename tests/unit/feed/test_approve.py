@@ -180,9 +180,9 @@ async def test_only_what_verifies_counts(tmp_path: Path, monkeypatch: pytest.Mon
         ([(255, b"", b"No principal matched")], "no key of"),
         ([(0, b"anna\nben\n", b"")], "one person"),
         ([(0, b"*@isp.example\n", b"")], "one person"),
-        ([(0, b"anna\n", b""), (255, b"", b"incorrect signature"), (255, b"", b"")], "not under what is to be"),
+        ([(0, b"anna\n", b""), (255, b"", b"incorrect signature"), (255, b"", b"")], "not of the statement"),
         ([(0, b"anna\n", b""), (255, b"", b"key is not permitted for use in signature namespace")], "namespace"),
-        ([(0, b"anna\n", b""), (1, good, b""), (0, b"Could not", b"")], "not under what is to be"),
+        ([(0, b"anna\n", b""), (1, good, b""), (0, b"Could not", b"")], "not of the statement"),
     ):
         answers[:] = given
         with pytest.raises(Refused, match=why):

@@ -1,4 +1,4 @@
-"""The log of list operations: chained, whole, and without a name."""
+"""The audit log: chained, whole, and without a name."""
 
 import os
 from pathlib import Path

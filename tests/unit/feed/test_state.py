@@ -247,13 +247,13 @@ def test_to_suspend_drops_what_is_held_and_is_newer_than_a_floor_the_state_does_
 def test_a_node_follows_what_its_compile_host_changes_of_what_is_suspended(
     told: str, own: bool, said: bool, serial: int, then: bool
 ) -> None:
-    before = replace(IN_FORCE, told=told, suspended=own)
+    before = replace(IN_FORCE, host_enforces=told, suspended=own)
     found = state.follow(before, record(serial, str(serial)), suspended=said)
-    assert (found.suspended, found.told) == (then, "suspended" if said else "all")
+    assert (found.suspended, found.host_enforces) == (then, "suspended" if said else "all")
 
 
 def test_a_node_goes_back_with_its_compile_host_as_far_as_that_and_no_further() -> None:
-    before = replace(IN_FORCE, suspended=True, told="all", previous=record(6, "6", suspended=True))
+    before = replace(IN_FORCE, suspended=True, host_enforces="all", previous=record(6, "6", suspended=True))
     found = state.follow(before, record(6, "6"), suspended=False)
     assert (found.in_force.serial, found.suspended) == (6, True)
     assert found.quarantined == (record().identity,)

@@ -57,8 +57,8 @@ def test_an_image_cannot_be_named_outside_the_folder(store: Store) -> None:
 def test_what_the_release_before_does_not_know_is_left_out_where_it_is_empty(store: Store) -> None:
     store.write_state(IN_FORCE)
     assert "told" not in (store.folder / "state.json").read_text()
-    store.write_state(replace(IN_FORCE, told="all"))
-    assert store.read_state().told == "all"
+    store.write_state(replace(IN_FORCE, host_enforces="all"))
+    assert store.read_state().host_enforces == "all"
 
 
 def test_half_written_files_go_at_start_and_images_nobody_names_at_cleaning(store: Store) -> None:

@@ -1,0 +1,66 @@
+"""Defines a candidate: a list fetched and compiled, about to be put in force or held.
+
+Rules:
+- A candidate is a sealed image in the store and a record: it has no names, and nothing has to be fetched again.
+- A candidate is made in a state of its list. If entries were suspended since, it would enforce them again: it is made
+  again.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from resolver.feed import state
+from resolver.feed.state import Record, State
+
+Arrive = Callable[[State, Record], State]
+"""Takes a state, returns the one in which the record is in force: `put_in_force`, `follow` or `plant` of `state`."""
+
+
+class Overtaken(Exception):
+    """The breaker has suspended entries that this candidate would enforce again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A list whose image is in the store.
+
+    made_in: the state of the list when it was made. reasons: why the guard holds it, empty if it does not. arrive:
+    makes the state in which it is in force.
+    """
+
+    record: Record
+    made_in: State
+    reasons: tuple[str, ...] = ()
+    arrive: Arrive = state.put_in_force
+
+    def check(self, now: State) -> None:
+        """Raise Overtaken if entries were suspended since the candidate was made; a withdrawn list has none."""
+        if state.overtaken(self.made_in, now) and not self.record.withdrawn:
+            raise Overtaken
+
+
+Take = Callable[[Candidate], Awaitable[None]]
+"""Puts a candidate in force or holds it; UpdateFailed, OSError or Overtaken if that fails."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Shown:
+    """What a source has shown since the start.
+
+    newest: issue date (unix seconds) and identity of its newest list, None if it has shown none that is acceptable.
+    fresh_until: until when its metadata is fresh, in unix seconds; 0 if it does not say.
+    """
+
+    newest: tuple[int, tuple[int, str]] | None = None
+    fresh_until: int = 0
+
+
+class Step(Protocol):
+    """Fetches the list of one kind of source and makes a candidate of it."""
+
+    def recover(self) -> None:
+        """Do at a start what this kind of source needs, once the saved list is in force; may raise OSError."""
+
+    async def update(self, take: Take) -> None:
+        """Fetch what is due and hand it to `take`; UpdateFailed if the source fails or a rule refuses it."""
