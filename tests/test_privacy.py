@@ -456,7 +456,7 @@ def use_the_control_socket(world: World, service: Service) -> list[bytes]:
     octets += [f"{names[0]} {client}\n".encode(), f'{{"verb": "{names[1]}'.encode(), names[2].encode() * 999]
     answers = [_controlled(world.site.folder / "control", one) for one in octets]
     assert sum(answer.startswith(b'{"outcome":"failed"') for answer in answers) >= len(mad) - len(names)
-    assert "a request failed inside: ValueError" in service.said, "a flush that fails was never seen"
+    assert "internal error in a request: ValueError" in service.said, "a flush that fails was never seen"
     assert service.said.count("flush by uid") >= len(world.listed)
     return [*answers, *(one.stdout + one.stderr for one in said)]
 

@@ -1,1 +1,1 @@
-"""What is typed: verbs, screens and the terminal."""
+"""The command line: verbs, screens and the terminal."""

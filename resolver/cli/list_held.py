@@ -1,4 +1,4 @@
-"""Show what waits for a person: lists that are held, lines set aside, suspended entries, a rollback to confirm.
+"""Shows what waits for a person: lists that are held, lines set aside, suspended entries, a rollback to confirm.
 
 Rules:
 - Everything is read from the disk, as for `list status`; no service has to run.
@@ -89,7 +89,7 @@ def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str
         growth = f", {held.record.entries - was:+d} against serial {record.serial} in force" if record else ""
         what = "is a withdrawal" if held.record.withdrawn else f"has {held.record.entries} entries{growth}"
         yield f"{one.list_id}: serial {held.record.serial} is held ({', '.join(held.reasons)}); it {what}"
-        yield f"  held for {span(now - held.since)}{_law(one, now)}"
+        yield f"  held for {span(now - held.since)}{_deadline(one, now)}"
         yield from _lines("refused", held.record.refused, held.record.refused_lines)
         yield from _lines("set aside", held.record.set_aside, held.record.set_aside_lines)
     if record is not None and record.set_aside:
@@ -109,11 +109,11 @@ def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str
             yield f"  {command(f'list held {one.list_id} --statement rollback', path)}"
 
 
-def _law(one: ListFacts, now: float) -> str:
+def _deadline(one: ListFacts, now: float) -> str:
     due = one.due_by
     if not due:
         return ""
-    return f"; by law LATE for {span(now - due)}" if due < now else f"; by law due in {span(due - now)}"
+    return f"; LATE for {span(now - due)}" if due < now else f"; due in {span(due - now)}"
 
 
 def _lines(what: str, counts: dict[str, int], lines: dict[str, tuple[int, ...]]) -> Iterator[str]:

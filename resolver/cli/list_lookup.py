@@ -1,4 +1,4 @@
-"""Look names up in the saved lists of this host, for `list check` and its siblings; no service has to run.
+"""Looks names up in the saved lists of this host, for `list check` and its siblings; no service has to run.
 
 Rules:
 1. A name is judged by core.policy and by the saved images, as the service would judge it.

@@ -1,4 +1,4 @@
-"""Show the saved lists of this host for the verb `list status`, as a screen and as JSON; no service has to run.
+"""Shows the saved lists of this host for the verb `list status`, as a screen and as JSON; no service has to run.
 
 Rules:
 - Facts that only a running service knows are left out (its feed, a breaker that only alarms, the self-test): `status`

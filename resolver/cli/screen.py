@@ -1,4 +1,4 @@
-"""Lay out a screen for a person on call: rows of facts, and below them the next steps, the most urgent first.
+"""Lays out a screen for a person on call: rows of facts, and below them the next steps, the most urgent first.
 
 Rules:
 - A next step is one line: what is wrong, then the exact command, or whom to call.

@@ -1,4 +1,4 @@
-"""Draw the facts of one list as rows, and the next step for each fact that is not as it should be.
+"""Draws the facts of one list as rows, and the next step for each fact that is not as it should be.
 
 Rules:
 - Facts come from a running service or from the disk; nothing is looked up here, and `now` is an argument.
@@ -51,7 +51,7 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         late = now - one.due_by
         said = f"MISSED {span(late)} ago" if late > 0 else f"in {span(-late)}"
         mark = Mark.BAD if late > 0 else Mark.WARN if -late < DEADLINE_NEAR_S else Mark.PLAIN
-        yield Row("  deadline", f"a newer list has to be in force by law: {said}", mark)
+        yield Row("  deadline", f"a newer list has to be in force: {said}", mark)
     if one.rolled_back:
         waits = _waits(one.rollback_alarm_at, now)
         said = f"to serial {one.serial} {span(now - one.rolled_back)} ago by {one.rolled_back_by} alone; {waits}"
@@ -193,7 +193,7 @@ def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     name, look = one.list_id, _look(one, config)
     for each in one.decisions:
         if each.action == "approve" and one.has_list:
-            late = ", by law LATE" if 0 < one.due_by < now else ""
+            late = ", and OVERDUE" if 0 < one.due_by < now else ""
             yield Advice(Urgency.WAITS, f"{name}: serial {each.serial} is HELD{late}, {_count(each)}", look)
         elif each.action == "resume":
             yield Advice(Urgency.WAITS, f"{name}: entries SUSPENDED, list resume: {_count(each)}", look)
@@ -207,7 +207,7 @@ def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     if one.due_by and not one.held and one.due_by - now < DEADLINE_NEAR_S:
         late = f"LATE for {span(now - one.due_by)}" if one.due_by < now else f"due in {span(one.due_by - now)}"
         do = command(f"list fetch {name}", config)
-        yield Advice(Urgency.WAITS, f"{name}: a newer list is by law {late}", do)
+        yield Advice(Urgency.WAITS, f"{name}: a newer list is {late}", do)
     for free in one.releases:
         yield from _about_release(free, now, config)
 

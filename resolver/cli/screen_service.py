@@ -1,4 +1,4 @@
-"""Draw the status of a running service on one screen, with the next step for whatever is wrong.
+"""Draws the status of a running service on one screen, with the next step for whatever is wrong.
 
 Rules:
 - The status comes from the control socket; nothing is looked up here, and `now` is an argument.

@@ -1,4 +1,4 @@
-"""What every verb of the command line shares: exit status, typed names, and calls to the running service.
+"""Provides what every verb of the command line shares: exit status, typed names, and calls to the running service.
 
 Rules:
 1. Names are read from the terminal without echo, or from stdin; nothing that was typed is repeated.
@@ -42,7 +42,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def coloured() -> bool:
-    """Return whether output may have colours: it goes to a terminal, and nobody said no (https://no-color.org)."""
+    """Return whether output may have colours: it goes to a terminal, and NO_COLOR is not set (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

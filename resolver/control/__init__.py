@@ -1,1 +1,1 @@
-"""What the command line and the service say to each other."""
+"""The control socket, by which the command line reaches the service."""

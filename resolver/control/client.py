@@ -82,7 +82,7 @@ def _why(error: Exception, control: Control, timeout_s: float) -> str:
             group = f" or a member of the group {control.group}" if control.group else " or the service's own account"
             return f"permission denied: run this as root{group}"
         case ConnectionResetError() | BrokenPipeError():
-            return "closed without a reply: the service is stopping, or too many ask at once; try again"
+            return "closed without a reply: the service is stopping, or has too many requests; try again"
         case TimeoutError():
             return f"no reply within {timeout_s:g} s: the service is stopped or hangs; see its log"
         case OSError():

@@ -151,8 +151,8 @@ class Server:
         except TimeoutError:
             return Failed(said=f"not done within {self._reply_s:g} s")
         except Exception as error:  # noqa: BLE001 - its text may repeat the request, and the service goes on
-            _log.error("a request failed inside: %s", type(error).__name__)
-            return Failed(said=f"failed inside ({type(error).__name__}); please report it")
+            _log.error("internal error in a request: %s", type(error).__name__)
+            return Failed(said=f"internal error ({type(error).__name__}); please report it")
 
 
 def _uid_of(writer: asyncio.StreamWriter) -> int:
@@ -210,7 +210,7 @@ def _give(path: str, group: str) -> None:
         try:
             os.chown(path, -1, grp.getgrnam(group).gr_gid)
         except PermissionError:
-            warning = f"control.group: {group} is not ours to give: the socket has our own group"
+            warning = f"control.group: this account cannot give the socket to {group}: it keeps the account's own group"
     if warning:
         _log.warning("%s", warning)
     os.chmod(path, MODE)

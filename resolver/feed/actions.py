@@ -1,4 +1,4 @@
-"""What persons decide with signatures, and how many signatures each decision takes.
+"""Lists what persons decide with signatures, and how many signatures each decision takes.
 
 Rules:
 - Each action is listed here and nowhere else: statements, saved approvals, the control socket, the command line and the

@@ -1,4 +1,4 @@
-"""Log each time limit of a list once when it has run out, and again after it was set back."""
+"""Logs each time limit of a list once when it has run out, and again if it runs out once more."""
 
 import logging
 from collections.abc import Mapping

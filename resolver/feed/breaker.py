@@ -1,4 +1,4 @@
-"""Decide when new entries of a list block too many. Time and counts are arguments; only numbers are kept.
+"""Decides when new entries of a list block too many clients. Time and counts are arguments; only numbers are kept.
 
 Rules:
 - It compares, in the running minute, the distinct client prefixes (/32, /56) that new entries block with all prefixes

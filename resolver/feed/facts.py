@@ -66,7 +66,7 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
 
     has_list: it is in force or lifted. expire: what follows the hard limit, `keep` or `lift`. due_by: the deadline of
     the newest list, which is not in force. refused, set_aside: lines of the list in force; newest_*: of the newest one,
-    which may be held. rolled_back: when one person has done so whom nobody has confirmed yet.
+    which may be held. rolled_back: when a rollback was carried out that is not confirmed yet.
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
     start), failing (since the last good poll), failing_since, fresh_until, and of the breaker that it is open without

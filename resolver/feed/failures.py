@@ -1,4 +1,4 @@
-"""Count what fails in the life of a list, by reason, and log each failure in one line without a name."""
+"""Counts the failures of a list's updates, by reason, and logs each in one line without a name."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Keeps what is written of one list: its state, its floor and its lines of the audit log.
+"""Saves state and floor of one list, and appends its entries to the audit log.
 
 Rules:
 - The disk comes first: memory follows once the file is there, so that a start goes on from what this process knew.
@@ -43,7 +43,7 @@ class Journal:
         return whole
 
     def write(self, new: State) -> None:
-        """Write the state, without the approvals that count for nothing any more; may raise OSError."""
+        """Write the state, without the approvals that no longer count; may raise OSError."""
         new = approve.kept(new, self._now())
         try:
             self.store.write_state(new)
@@ -76,7 +76,7 @@ class Journal:
 
     @property
     def newest(self) -> Record | None:
-        """The newest list that was accepted: the one held, else that of the floor."""
+        """Return the newest list that was accepted: the one held, else that of the floor."""
         if self.state.held is not None:
             return self.state.held.record
         return self.floor.record if self.floor is not None else None

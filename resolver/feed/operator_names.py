@@ -1,4 +1,4 @@
-"""Read the names that the operator writes down for the guard: those to protect, and a file of popular ones.
+"""Reads the names that the operator writes down for the guard: those to protect, and a file of popular ones.
 
 Rules:
 - These are the operator's own names and no list's: they are read outside the processes that see listed names.

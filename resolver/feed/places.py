@@ -1,4 +1,4 @@
-"""Where things lie below a host's state folder.
+"""Names the files and folders of a host's state folder.
 
 Rules:
 - No other module names a file or a folder that lies directly in the state folder, except the keys: `seal` looks for

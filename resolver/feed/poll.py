@@ -1,4 +1,4 @@
-"""Run all lists together for the service, and read their saved states and images for the verbs.
+"""Runs all lists together for the service, and reads their saved states and images for the verbs.
 
 Rules:
 - Each list polls at its own pace; a trigger polls all of them now, and a slow list does not delay another.

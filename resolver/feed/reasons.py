@@ -12,7 +12,7 @@ from typing import Self
 class Whose(StrEnum):
     """Where the cause of a failed update lies, and so who can remove it.
 
-    AUTHORITY: what the authority signed or served does not hold; nobody on this host can mend it. HOST: this host or
+    AUTHORITY: what the authority signed or served is wrong; only the authority can correct it. HOST: this host or
     its network; the list was not judged. LIST: the list, or what is configured for it.
     """
 

@@ -1,4 +1,4 @@
-"""Check the part of a configuration that only this host and the parts know: at a start, a reload and by check-config.
+"""Checks the part of a configuration that only this host and the parts know: at a start, a reload and by check-config.
 
 Rules:
 - Only check-config reads the files that guard lists: at a start a missing file must not keep the saved lists out of

@@ -1,4 +1,4 @@
-"""Read the numbers that leave the process from the parts that hold them: exact ones for the beat, or live ones."""
+"""Reads the numbers that leave the process from the parts that hold them: exact ones for the beat, or live ones."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -85,7 +85,7 @@ class Readings:
         return self._in_force.config.count.subscribers
 
     def exact(self) -> Mapping[Series, int]:
-        """Return every number that leaves on the beat, as it stands."""
+        """Return every number that leaves on the beat, as it is now."""
         found: dict[Series, int] = {}
         for index, (metric, label) in enumerate(codes.COUNTERS):
             if metric in _ON_THE_BEAT:

@@ -145,14 +145,14 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
             f"  aside    {aside}",
             "  breaker  entries new in serial 412 are SUSPENDED, to `list resume`; 0 of 2 signatures",
             f"  held     {held}",
-            "  deadline a newer list has to be in force by law: MISSED T ago",
+            "  deadline a newer list has to be in force: MISSED T ago",
             "  release  1: serial 412 line 1, ends in T; NOT CONFIRMED, alarm in T",
             "  receipt  written T ago; 4 NOT DELIVERED, the oldest for T",
         ]
         assert any(row.startswith("  cert     source.certificate ends in T:") for row in rows)
         assert to_do(screen) == [
             "police is NOT IN FORCE (unreachable 1): look at its source, and journalctl -u blocklist-resolver",
-            f"court: serial 413 is HELD, by law LATE, 1 of 2 signatures: blocklist-resolver list held court {command}",
+            f"court: serial 413 is HELD, and OVERDUE, 1 of 2 signatures: blocklist-resolver list held court {command}",
             f"court: entries SUSPENDED, list resume: 0 of 2 signatures: blocklist-resolver list held court {command}",
             "court: no good poll for T (tampered 1): call the authority",
             "court: ends in T, then NOTHING is blocked by it: have the authority issue a new serial",

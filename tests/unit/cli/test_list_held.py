@@ -55,7 +55,7 @@ def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
     )
     told = list_held.screen(loaded, "first", NOON, PATH)
     assert "first: serial 8 is held (growth); it has 30 entries, +20 against serial 7 in force" in told
-    assert f"  held for {NOON // 86400} d 11 h; by law LATE for " in told
+    assert f"  held for {NOON // 86400} d 11 h; LATE for " in told
     assert "refused: tld 25: line 1, 2, 3" in told
     assert "20, ..." in told
     assert "set aside: protected 2: line 3, 9\n" in told

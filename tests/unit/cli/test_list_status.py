@@ -88,14 +88,14 @@ def test_everything_that_waits_is_told_with_what_to_do(loaded: config.Config) ->
         "  aside    popular 2: lines that do not count; 0 of 2 signatures",
         "  breaker  entries new in serial 7 are SUSPENDED, to `list resume`; 1 of 2 signatures (anna)",
         "  held     serial 8 HELD (growth) for 2 h 0 min; 0 of 2 signatures",
-        "  deadline a newer list has to be in force by law: MISSED 3 h 46 min ago",
+        "  deadline a newer list has to be in force: MISSED 3 h 46 min ago",
         "  release  3: serial 7 line 1733, ends in 3 d 0 h; NOT CONFIRMED, ALARM for 1 h 0 min",
         "  receipt  written 1 h 0 min ago; 1 NOT DELIVERED, the oldest for 1 h 0 min",
         "list       second: NOT IN FORCE, no verified list yet",
         "next: second is NOT IN FORCE: look at its source, and journalctl -u blocklist-resolver",
     ]
     assert found[11:] == [
-        "next: first: serial 8 is HELD, by law LATE, 0 of 2 signatures: blocklist-resolver list held first",
+        "next: first: serial 8 is HELD, and OVERDUE, 0 of 2 signatures: blocklist-resolver list held first",
         "next: first: entries SUSPENDED, list resume: 1 of 2 signatures: blocklist-resolver list held first",
         "next: release 3 unconfirmed, ALARM for 1 h 0 min: blocklist-resolver list release 3 --statement",
         "next: first: ends in 1 d 3 h, then it stays, with an alarm: have the authority issue a new serial",

@@ -287,7 +287,7 @@ async def test_a_verb_has_its_time(tmp_path: Path) -> None:
 async def test_a_crowd_is_told_to_come_again(tmp_path: Path) -> None:
     async with serving(tmp_path) as settings:
         crowd = [await asyncio.open_unix_connection(settings.socket) for _ in range(control.MAX_CONNECTIONS)]
-        with pytest.raises(client.Unreachable, match="too many ask at once; try again"):
+        with pytest.raises(client.Unreachable, match="too many requests; try again"):
             await asyncio.to_thread(client.call, settings, requests.Status())
         reader, writer = crowd[0]
         writer.write(b'{"verb": "status"}\n')
@@ -355,5 +355,5 @@ async def test_reload_and_flush_are_logged_with_who_and_outcome_and_nothing_else
 async def test_what_fails_inside_is_named_by_its_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as settings:
         came = await asked(settings, requests.Fetch(list=CANARY))
-        assert came == {"outcome": "failed", "said": "failed inside (ValueError); please report it"}
-    assert caplog.messages == ["a request failed inside: ValueError"]
+        assert came == {"outcome": "failed", "said": "internal error (ValueError); please report it"}
+    assert caplog.messages == ["internal error in a request: ValueError"]
