@@ -51,7 +51,7 @@ class ListVerbs:
         task.add_done_callback(self._polls.discard)
         done, _ = await asyncio.wait([task], timeout=self._fetch_s)
         if not done:
-            return requests.Failed(said=f"not done within {self._fetch_s:g} s, and goes on: see list status")
+            return requests.Failed(said=f"not done within {self._fetch_s:g} s; the poll goes on, see: list status")
         failed = sorted(reason for reason, count in one.failures.counts.items() if count > failures.get(reason, 0))
         record, held = one.state.in_force, one.state.held
         serial = record.serial if record else 0
