@@ -1,13 +1,13 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Which clients are answered, by which lists, and how often.
+"""Decides which clients are answered, by which lists they are judged, and how often they may ask.
 
 Rules:
-- A client is its address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2). Who is not in `allow` is not a client of ours.
+- A client is its address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2). Only addresses in `allow` (the ACL) are clients.
 - `scope` is the set of lists that judge a client: in a list's `clients` (all where empty) and not in its `exempt`.
-- A prefix (/32 of IPv4, /56 of IPv6) has a token bucket of one second's depth; past it every second query over UDP
-  is told to come by TCP (slip), the others are dropped. Prefixes in `[limits] exempt` have none.
-- A bucket's key is a keyed digest of the prefix; a full set gives up the prefix that was seen longest ago.
-- A load balancer is one of `proxies`: what its PROXY header says is the client, and only its.
+- A prefix (/32 of IPv4, /56 of IPv6) has a token bucket one second deep. Above its rate, every second query over UDP
+  gets TC=1 (slip), and the others are dropped. Prefixes in `[limits] exempt` have no bucket.
+- A bucket's key is a keyed digest of the prefix; a full set drops the prefix that was seen longest ago.
+- A load balancer is an address in `proxies`: only its PROXY header names the client.
 - An error admits nobody, trusts nobody and takes nobody out of a list's scope.
 """
 
@@ -35,11 +35,12 @@ _MINUTE_MS = 60000
 
 
 class Access:
-    """Who may ask, and the buckets' memory (zeroed, a multiple of WAYS * BUCKET_OCTETS, owned by the caller).
+    """The ACL, the limits and the scopes of the lists.
 
-    allow, unlimited: sorted, merged ranges as pairs of 16-octet addresses, both ends included; clients, exempt: such
-    ranges for each list slot, b"" where the configuration names none. rate: queries a second a prefix, 0 for no
-    limit. key: 16 octets. proxies: ranges as in allow.
+    allow, unlimited, proxies: sorted, merged ranges as pairs of 16-octet addresses, both ends included.
+    clients, exempt: such ranges for each list slot, b"" for none.
+    rate: queries a second for each prefix, 0 for no limit. memory: the buckets, zeroed, a multiple of WAYS *
+    BUCKET_OCTETS, owned by the caller. key: 16 octets.
     """
 
     def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b""):
@@ -85,7 +86,7 @@ def scope(access, client):
 
 
 def trusts(access, sender):
-    """Tell whether a PROXY header from this address names the client."""
+    """Return whether a PROXY header from this address names the client."""
     try:
         return access.proxies.shape[0] > 1 and _within(access.proxies, 0, access.proxies.shape[0], sender)
     except Exception:  # noqa: BLE001 - an error trusts nobody
@@ -93,7 +94,7 @@ def trusts(access, sender):
 
 
 def exempts(access, client):
-    """Tell whether a client is never limited."""
+    """Return whether a client is never limited."""
     try:
         return _is_unlimited(access, client)
     except Exception:  # noqa: BLE001 - an error exempts nobody
@@ -124,7 +125,7 @@ def _is_unlimited(access, client):
 
 
 def _take(access, bucket, now_ms):
-    """Take a token (counted in thousandths); the last bit of the bucket's fourth word alternates slip and drop."""
+    """Take a token, counted in thousandths. The last bit of the bucket's fourth word alternates slip and drop."""
     full = access.rate * _TOKEN
     waited = 0
     if now_ms > access.buckets[bucket + 1]:
@@ -144,7 +145,7 @@ def _take(access, bucket, now_ms):
 
 
 def _bucket_of(access, tag, now_ms):
-    """Return the first word of the prefix's bucket; a new one is full and takes the place of the oldest of its set."""
+    """Return the first word of the prefix's bucket; a new bucket is full and replaces the oldest of its set."""
     first = tag % access.sets * _WAYS * _BUCKET_WORDS
     oldest = first
     way = 0
@@ -163,7 +164,7 @@ def _bucket_of(access, tag, now_ms):
 
 
 def _set_prefix(access, client):
-    """Put the client's prefix into access.prefix: all of a mapped IPv4 address, 7 octets of an IPv6 one."""
+    """Copy the client's prefix to access.prefix: all of a mapped IPv4 address, 7 octets of an IPv6 address."""
     kept = 16 if is_mapped(client) else 7
     i = 0
     while i < 16:
@@ -173,7 +174,7 @@ def _set_prefix(access, client):
 
 
 def is_mapped(client):
-    """Tell whether 16 octets hold a mapped IPv4 address (RFC 4291 2.5.5.2)."""
+    """Return whether 16 octets hold a mapped IPv4 address (RFC 4291 2.5.5.2)."""
     i = 0
     while i < 10:
         if client[i] != 0:
@@ -201,7 +202,7 @@ def _scope(access, client):
 
 
 def _within(ranges, start, end, client):
-    """Tell by bisection whether `client` lies in one of the ranges of ranges[start:end]."""
+    """Return whether `client` lies in one of the ranges in ranges[start:end], found by bisection."""
     low = 0
     high = (end - start) // 32
     while low < high:

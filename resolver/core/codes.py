@@ -1,9 +1,9 @@
-"""The closed lists of numbers that the whole house shares.
+"""Defines the numbers and labels that all rooms share.
 
 Rules:
 - A number here is part of the counters' table, of a saved image or of a metric's label: add, never renumber.
-- `ASK` is zero, so that whatever was never decided asks; only an explicit `PASS` lets a query through.
-- No label of a counter ever comes from a packet: every label that exists is written in this file.
+- `ASK` is zero, so an undecided query asks; only an explicit `PASS` lets a query through.
+- No label of a counter comes from a packet: every label is written in this file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ASK = 0
 PASS = 1
 BLOCK = 2
 
-# Bits of a slot of an image (u16). One slot a name; an exception's bit beats the block's of the same scope.
+# Bits of a slot of an image (u16). Each name has one slot; an exception overrides a block of the same scope.
 BLOCK_SELF = 1
 BLOCK_BELOW = 2
 EXCEPT_SELF = 4
@@ -25,10 +25,10 @@ EXCEPTION_BELOW = 128
 SCOPE_BITS = BLOCK_SELF | BLOCK_BELOW | EXCEPT_SELF | EXCEPT_BELOW
 
 MAX_LISTS = 16
-# A scope: one bit a list slot. This one is every list.
+# A scope has one bit for each list slot. This one is all lists.
 ALL_LISTS = (1 << MAX_LISTS) - 1
 
-# What is wrong with a query, in the order in which core.question looks.
+# Problems of a query, in the order in which core.question looks for them.
 WELL_FORMED = 0
 SILENT_SHORT = 1
 SILENT_RESPONSE = 2
@@ -88,7 +88,7 @@ EDE_NO_REACHABLE_AUTHORITY = 22
 EDE_NETWORK_ERROR = 23
 EDE_INVALID_QUERY_TYPE = 30
 
-# What a name is to core.local.
+# Kinds of local names, found by core.local_zones.
 NOT_LOCAL = 0
 LOCAL_APEX = 1
 LOCAL_EMPTY = 2
@@ -96,24 +96,24 @@ LOCAL_MISSING = 3
 LOCALHOST = 4
 LOOPBACK = 5
 
-# How a list answers (core.reply).
+# Answers of a list (core.reply).
 ANSWER_PAGE = 0
 ANSWER_NODATA = 1
 ANSWER_NXDOMAIN = 2
 
-# What core.admit says of a client.
+# Results of core.admit.
 ADMITTED = 0
 NOT_A_CLIENT = 1
 SLIP = 2
 LIMITED = 3
 
-# Bits of a key of core.store: two queries that differ in one of them never share an answer.
+# Bits of a key in core.store: queries that differ in one of these bits never share an answer.
 KEY_DO = 1
 KEY_CD = 2
 KEY_AD = 4
 KEY_EDNS = 8
 
-# The counters' table: one u64 each, fixed ones first, then a block a list.
+# The table of counters, one u64 each: first the fixed counters, then a block for each list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
 DROP_REASONS = ("short", "response", "rate_limit", "port_zero", "proxy", "connection_limit")
 CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")

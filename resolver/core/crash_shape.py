@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The shape of the packet that is being answered: numbers that may be told after a crash, and nothing else of it.
+"""Notes the shape of the packet that is being answered, in numbers that a crash report may contain.
 
 Rules:
-- Before a packet is read its size and transport are known, after that what core.question read; of a reply that is
-  judged the size alone.
+- Before a packet is read, its size and transport are known; after that, what core.question read. Of a reply that is
+  judged only the size is known.
 - Size in octets, transport, kind, type, class, number of labels, flags, whether it has EDNS: no octet of a name or of
   an address.
-- It costs one call: `read` is core.question's parse, noted.
+- It costs no call more: `read` includes core.question's `parse`.
 """
 
 import cython
@@ -21,7 +21,7 @@ _UNKNOWN = -1
 
 
 class Shape:
-    """Where the numbers stand: `memory` is a view of eight signed numbers of 64 bits, owned by the caller."""
+    """The numbers, in `memory`: a view of eight signed 64-bit numbers, owned by the caller."""
 
     def __init__(self, memory):
         self.numbers = memory
@@ -30,7 +30,7 @@ class Shape:
 
 
 def read(shape, packet, end, stream, question):
-    """Read the query packet[:end] into `question` and return its problem, as core.question.parse does; note both."""
+    """Read the query packet[:end] into `question`, note its shape, and return what core.question.parse returns."""
     _begin(shape, end, stream, 0)
     problem = parse(packet, end, question)
     shape.numbers[_QTYPE] = question.qtype
@@ -42,7 +42,7 @@ def read(shape, packet, end, stream, question):
 
 
 def reply(shape, end):
-    """Note that an upstream's reply of `end` octets is judged now."""
+    """Note that an upstream's reply of `end` octets is being judged. Returns 0."""
     _begin(shape, end, _UNKNOWN, 1)
     return 0
 

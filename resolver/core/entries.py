@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The entries of a list into an image, from names.
+"""Writes the entries of a list into an image.
 
 Rules:
-- One slot a name: of a name that comes twice the bits go together, whichever line came first.
-- The synthetic name is added here and is no entry: it is neither counted nor new.
+- Each name has one slot: the bits of a name that occurs twice are joined, whatever the order of the lines.
+- The synthetic name is added here. It is no entry: it is neither counted nor new.
 - An entry above an exception is marked: it may not be answered NXDOMAIN (RFC 8020).
-- New is an entry that is enforced for the first time: the image in force lacks it, or has it set aside, unapproved, and
-  now it is not.
+- An entry is new if it is enforced for the first time: the image in force lacks it, or has it set aside and unapproved,
+  and this image does not.
 """
 
 import cython
@@ -29,7 +29,7 @@ if not cython.compiled:
     from .siphash import digest_names, siphash128
 
 _SYNTHETIC_FLAGS = (BLOCK_SELF | BLOCK_BELOW | SELFTEST).to_bytes(2, "little")
-# As many digests at a time stay in the fastest memory.
+# So many digests at a time stay in the processor's cache.
 _ROOM = 4 + 2 * 1024
 
 _SCOPE_BITS = SCOPE_BITS
@@ -64,10 +64,10 @@ def write(
 
     names: lower-cased wire-format names, one after the other. flags: a little-endian u16 for each, in order.
     key: 16 octets. selftest: the label of the synthetic name, which is added here. previous: the view of the
-    image in force, or None; entries that it does not enforce are marked new, and with `keep_new` those it has as new
-    stay new; `approved` says that what it has set aside is enforced.
-    lines: an array of u32, the line of each name, in order; `line_of`, a bytearray, then takes a u32 for each slot: the
-    first line of its name, 0 where there is none.
+    image in force, or None; entries that it does not enforce are marked new. keep_new: entries that are new there stay
+    new. approved: its lines set aside are enforced.
+    lines: an array of u32, the line of each name, in order. line_of: a bytearray that gets a u32 for each slot, the
+    first line of its name, 0 for none.
     """
     if len(flags) % 2:
         raise ValueError("flags: an odd number of octets")
@@ -101,7 +101,7 @@ def write(
 
 
 def mark_new(image, previous, *, approved):
-    """Mark in `image`, a bytearray that was written elsewhere, what `write` marks with `previous` and `keep_new`."""
+    """Mark new entries in `image`, a bytearray written elsewhere, as `write` does with `previous` and `keep_new`."""
     words = memoryview(image).cast("Q")
     _mark_new(words, header(words).slots, previous, True, approved, memoryview(bytearray(8 * _ROOM)).cast("Q"))
 
@@ -114,14 +114,14 @@ def _add_synthetic(words, selftest, key, out):
 
 
 def _fill(words, names, flags, key, lines, line_of, out):
-    """Put every name into its slot, with the first of its lines where `lines` has any; return the slots in use."""
+    """Put every name into its slot, with its first line if `lines` has any; return the number of slots in use."""
     used = 0
     at = 0
     number = 0
     while at < names.shape[0]:
         at = digest_names(key, names, at, out)
         deepen(words, out[1], out[2])
-        # The digests of one turn say where all of them go.
+        # The digests of a turn determine the slots of all its names.
         touch(words, out, 4, 4 + 2 * out[0])
         stop = number + out[0]
         if 2 * stop > flags.shape[0]:
@@ -150,9 +150,9 @@ def _fill(words, names, flags, key, lines, line_of, out):
 
 
 def _together(one, other):
-    """Return the bits of a name that comes twice, whichever line came first.
+    """Return the joined bits of a name that occurs twice, whatever the order of the lines.
 
-    An exception ends the block of the same scope. What one line sets aside no other line puts in force; where no
+    An exception overrides a block of the same scope. A name that one line sets aside is not enforced by another. If no
     block is left, nothing is set aside.
     """
     bits = one | other

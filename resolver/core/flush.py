@@ -1,13 +1,13 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Forgetting the kept answers for a name, a stretch of core.store's ring at a time.
+"""Removes the kept answers for a name, a stretch of core.store's ring at a time.
 
 Rules:
-- An answer is for a name if that is its question, or the owner of a record in its ANSWER: what an alias leads to goes
-  with it.
-- What was kept as blocked is forgotten and not counted: the count would tell that somebody had asked.
-- With `subtree` an answer for any name below goes too; the root with its subtree is everything.
-- A step is a record, and one more for each STEP_OCTETS of its reply: a zone's owner can fill the memory with large
-  answers, and a look at each of their thousands of owners takes time.
+- An answer is for a name if the name is its question or owns a record in its ANSWER section. An answer through an alias
+  is thus removed with the alias's target.
+- Answers kept as blocked are removed but not counted: the count would show that a client had asked for the name.
+- With `subtree` the answers for all names below are removed too; the root with its subtree is everything.
+- Each record is a step, and so is each STEP_OCTETS of its reply: the owner of a zone can fill the memory with large
+  answers, and a look at thousands of owners takes time.
 """
 
 import cython
@@ -27,7 +27,7 @@ _HEADER = 12
 
 
 class Search:
-    """What is to be forgotten, and how far the search has come: `name` is a Name, `forgotten` counts the answers."""
+    """A flush in progress: `name` is a Name; `forgotten` counts the answers removed so far."""
 
     def __init__(self, name, subtree):
         self.name = name
@@ -39,7 +39,7 @@ class Search:
 
 
 def forget(store, search, steps):
-    """Go on with a search for so many steps; return 1 while there are more to look at, else 0."""
+    """Continue a search for so many steps; return 1 if records are left, else 0."""
     if search.position < store.tail:
         search.position = store.tail
     while steps > 0 and search.position < store.head:
@@ -55,7 +55,7 @@ def forget(store, search, steps):
 
 
 def _is_for(store, search):
-    """Tell whether the record last looked at is an answer for the name."""
+    """Return whether the record last looked at is an answer for the name."""
     reply = store.ring[search.kept.start : search.kept.end]
     end = reply.shape[0]
     if end < _HEADER + 5:
@@ -74,7 +74,7 @@ def _is_for(store, search):
 
 
 def _is_covered(name, subtree, reply, at, end, found):
-    """Tell whether the name at reply[at], read into `found`, is `name` or, where `subtree` says so, below it."""
+    """Return whether the name at reply[at], read into `found`, is `name` or, with `subtree`, below it."""
     if unfold(reply, at, end, found) == 0 or found.labels < name.labels:
         return 0
     if found.labels > name.labels and not subtree:

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The byte layout of a compiled list: `empty`, `add` and `close` make it, `find` reads it, nobody else knows it.
+"""Owns the byte layout of a compiled list: `empty`, `add` and `close` make it, `find` reads it.
 
 Layout, in little-endian 64-bit words:
 
@@ -14,10 +14,10 @@ Layout, in little-endian 64-bit words:
 Rules:
 - Open addressing with linear probing from `low % slots`; a load of at most 0.75; a slot without a scope bit is empty.
 - A hit needs all 112 bits; the image holds no name, no address and no text of an answer.
-- A word outside the image is an error that is raised, never "not found": `view` and every `find` hold the size
-  against the header, and `find` never looks at more slots than there are.
-- `view` holds the header against its check (a depth missing from the mask would let names pass) and the number of
-  slots in use against the header. A digest that has changed in its slot is what only the seal of the file tells.
+- A word outside the image raises an error, never "not found": `view` and every `find` compare the size with the header,
+  and `find` never looks at more slots than the image has.
+- `view` verifies the header's check (a depth missing from the mask would let names pass) and compares the number of
+  slots in use with the header. Only the seal of the file shows that a digest has changed in its slot.
 """
 
 import cython
@@ -40,11 +40,11 @@ _DIGEST_BITS = 0xFFFFFFFFFFFF0000
 
 
 class ImageMalformed(Exception):
-    """The bytes are not an image of this format."""
+    """The bytes are no image of this format."""
 
 
 class Header:
-    """What an image says of itself; times in unix seconds."""
+    """The header of an image; times in unix seconds."""
 
     def __init__(self, words):
         octets = words.cast("B")
@@ -60,7 +60,7 @@ class Header:
 
 
 def view(data):
-    """Return the image in `data` as a memoryview of u64; raise ImageMalformed where size or format is off."""
+    """Return the image in `data` as a memoryview of u64; raise ImageMalformed if size, header or slots are wrong."""
     octets = memoryview(data).cast("B")
     if len(octets) % 8 or len(octets) < 8 * (HEADER_WORDS + 2):
         raise ImageMalformed("size")
@@ -77,7 +77,7 @@ def view(data):
 
 
 def _check(words):
-    """Return what must stand in the header's last two words: it finds accidents, the seal finds forgers."""
+    """Return the check, the header's last two words: it detects accidents; the seal detects forgeries."""
     out = memoryview(bytearray(16)).cast("Q")
     siphash128(memoryview(bytes(16)).cast("Q"), words.cast("B"), 0, 8 * CHECK_WORD, out, 0)
     return out[0], out[1]
@@ -89,13 +89,13 @@ def header(words):
 
 
 def find(words, low, high):
-    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 where there is none."""
+    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 for no such slot."""
     slots = words[1]
     room = words.shape[0] - _HEADER_WORDS
     left = room >> 1 if room > 0 else 0
-    # An image cut short would end some searches too early, and others not at all.
+    # In a truncated image some searches would end too early, and others never.
     if left == 0 or slots != left:
-        raise IndexError("image: not as large as it says")
+        raise IndexError("image: size differs from the header")
     at = low % slots
     while left > 0:
         tail = words[_HEADER_WORDS + 2 * at + 1]
@@ -111,20 +111,20 @@ def find(words, low, high):
 
 
 def slot_of(words, low, high):
-    """Return the index of the slot whose digest is (low, high), counted from 0; -1 where there is none."""
+    """Return the index of the slot whose digest is (low, high), counted from 0; -1 for no such slot."""
     if words.shape[0] < _HEADER_WORDS or words[1] == 0 or words[1] != (words.shape[0] - _HEADER_WORDS) >> 1:
-        raise IndexError("image: not as large as it says")
+        raise IndexError("image: size differs from the header")
     at = _place(words, low, high)
     return at if words[_HEADER_WORDS + 2 * at + 1] & _SCOPE_BITS else -1
 
 
 def bits_of(words, slot):
-    """Return the 16 bits of a slot, 0 where it is empty."""
+    """Return the 16 bits of a slot, 0 for an empty slot."""
     return words[_HEADER_WORDS + 2 * slot + 1] & 0xFFFF
 
 
 def entry(words, slot, out):
-    """Return the 16 bits of a slot, 0 where it is empty, and put its digest into `out`: low and the next 48 bits."""
+    """Return the 16 bits of a slot, 0 for an empty slot; put its digest into `out`: low and the next 48 bits."""
     tail = words[_HEADER_WORDS + 2 * slot + 1]
     out[0] = words[_HEADER_WORDS + 2 * slot]
     out[1] = tail >> 16
@@ -132,7 +132,7 @@ def entry(words, slot, out):
 
 
 def occupied(words):
-    """Return the number of slots in use: entries and the self-test."""
+    """Return the number of slots in use: the entries and the synthetic name."""
     used = 0
     at = _HEADER_WORDS + 1
     while at < words.shape[0]:
@@ -155,9 +155,9 @@ def digests(words, limit):
 
 
 def empty(entries, *, list_id, serial, issued, expires, generation, selftest):
-    """Return an image with room for `entries`, as a bytearray; it holds none, and `close` has to be its end.
+    """Return an image without entries, with room for so many, as a bytearray; `close` has to complete it.
 
-    selftest: the label of the synthetic name, which has to be among the entries.
+    selftest: the label of the synthetic name, which the caller has to add too.
     """
     if len(list_id) > 32 or not 0 < len(selftest) <= 32:
         raise ValueError("list_id, selftest: too long")
@@ -176,9 +176,9 @@ def empty(entries, *, list_id, serial, issued, expires, generation, selftest):
 
 
 def add(words, low, high, bits):
-    """Put the entry of a digest into the slot where it belongs; return the slot.
+    """Put the entry of a digest into its slot; return the slot.
 
-    Where the digest has one already, that stays as it is, and what is returned is below zero: -1 less the slot.
+    If the digest already has a slot, leave it unchanged and return -1 - slot.
     """
     at = _place(words, low, high)
     if words[_HEADER_WORDS + 2 * at + 1] & _SCOPE_BITS:
@@ -189,9 +189,9 @@ def add(words, low, high, bits):
 
 
 def touch(words, digests, at, stop):
-    """Look at the slots where the digests in digests[at:stop], of two words each, belong; return all that stands there.
+    """Read the slots of the digests in digests[at:stop], two words each; return their words joined by OR.
 
-    They are all over the memory: looked at together they are waited for once, by `add` one after the other.
+    The slots are spread over the memory. Read together, they are waited for once; `add` would wait for each.
     """
     seen = 0
     slots = words[1]
@@ -202,26 +202,26 @@ def touch(words, digests, at, stop):
 
 
 def set_bits(words, slot, bits):
-    """Give a slot in use other bits. Returns 0."""
+    """Set the 16 bits of a slot in use. Returns 0."""
     words[_HEADER_WORDS + 2 * slot + 1] = (words[_HEADER_WORDS + 2 * slot + 1] & _DIGEST_BITS) | bits
     return 0
 
 
 def deepen(words, low, high):
-    """Note depths of names that occur: bit d of 128. Returns 0."""
+    """Add depths of names to the mask: bit d of 128. Returns 0."""
     words[7] = words[7] | low
     words[8] = words[8] | high
     return 0
 
 
 def close(words, used):
-    """Complete the header of an image in which so many slots are in use, that of the synthetic name among them."""
+    """Complete the header of an image with `used` slots in use, the synthetic name's included."""
     words[2] = used - 1
     words[CHECK_WORD], words[CHECK_WORD + 1] = _check(words)
 
 
 def _place(words, low, high):
-    """Return the slot that holds the digest, or the empty one where it belongs."""
+    """Return the slot that holds the digest, or the empty slot for it."""
     slots = words[1]
     at = low % slots
     left = slots

@@ -6,7 +6,7 @@ cdef int _PARENT
 cdef int _WITHIN
 cdef int _WANTED
 cdef int _ENTRIES
-cdef int _TOLD
+cdef int _UNCOMMON
 cdef uint64_t _REASONS
 cdef uint64_t _M
 cdef uint64_t _TURN
@@ -32,7 +32,7 @@ cdef class Lines:
     cdef readonly uint64_t[::1] places
     cdef readonly Py_ssize_t octets
     cdef readonly Py_ssize_t entries
-    cdef readonly Py_ssize_t told
+    cdef readonly Py_ssize_t uncommon
     cdef readonly Py_ssize_t line
 
 @cython.locals(at=Py_ssize_t, stop=Py_ssize_t, turn=Py_ssize_t, slot=Py_ssize_t, mixed=uint64_t)

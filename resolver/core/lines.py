@@ -1,19 +1,19 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The common lines of a list to entries, all in one pass; every other line is only told, for feed.read to judge.
+"""Turns the common lines of a list into entries in one pass; every other line is left to feed.names.read.
 
 Rules:
 - A common line is a marker and a name of two labels or more, of letters, digits, `-` and `_`, within the lengths of RFC
-  1035, whose top-level label begins with no digit and of which no suffix is watched. feed.read would make the same
-  entry of it; a test holds both against each other.
-- Markers are those of a plain list (none, `=`, `!`, `!=`) or of a zone (`*.`, `=`, `!*.`, `!=`). Blank lines say
-  nothing; in a plain list neither do those that begin with `#`. A CR at the end of a line is none of it.
-- What is watched is a table of hashes. A name that shares its hash with a watched one is told, never made an entry: the
-  hash need not be one that nobody can steer.
+  1035, whose top-level label begins with no digit and of which no suffix is watched. feed.names.read would make the
+  same entry of it; a test compares the two.
+- Markers are those of a plain list (none, `=`, `!`, `!=`) or of a zone (`*.`, `=`, `!*.`, `!=`). Blank lines
+  are ignored, and so are lines of a plain list that begin with `#`. A CR at the end of a line does not belong to it.
+- The watched names are a table of hashes. A name that shares its hash with a watched name is left to feed.names.read,
+  never made an entry, so an attacker gains nothing by steering the hash.
 """
 
 
-# What makes a line uncommon: a watched name stands in it, is its parent, or is itself or anywhere above it; or its
-# top-level label, where one is asked for, is none of those wanted.
+# Reasons why a line is uncommon: its name is watched, its parent is watched, a watched name is itself or above it; or
+# its top-level label is not among the wanted ones, if `wanted` asks for that.
 SELF = 1
 PARENT = 2
 WITHIN = 4
@@ -21,14 +21,14 @@ WANTED = 8
 
 NAMES_OCTETS = 2**18
 ENTRIES = 2**14
-TOLD = 2**12
+UNCOMMON = 2**12
 
 _SELF = SELF
 _PARENT = PARENT
 _WITHIN = WITHIN
 _WANTED = WANTED
 _ENTRIES = ENTRIES
-_TOLD = TOLD
+_UNCOMMON = UNCOMMON
 _REASONS = 15
 _M = 0xFFFFFFFFFFFFFFFF
 _TURN = 0x9E3779B97F4A7C15
@@ -51,12 +51,12 @@ def table_for(count):
 
 
 class Lines:
-    """What a pass finds: entries and lines to judge, of one turn after the other.
+    """A pass over a list: the entries and the uncommon lines of one turn after the other.
 
-    table: what is watched. wanted: whether a top-level label has to be one of those WANTED. zone: whose markers stand.
-    bits: the four flags of the markers, in the order of the rules. After each turn: `entries` names in wire format in
-    names[:octets], with a u16 each in `flags` and the line's number in `numbers`; `told` lines to judge, with start,
-    end and number of each in `places`. `line` is the number of the next line.
+    table: the watched names. wanted: whether a top-level label has to be one of those WANTED. zone: whether the markers
+    are those of a zone. bits: the four flags of the markers, in the order of the rules. After each turn: `entries`
+    names in wire format in names[:octets], with a u16 each in `flags` and the line's number in `numbers`; `uncommon`
+    lines, with start, end and number of each in `places`. `line` is the number of the next line.
     """
 
     def __init__(self, table, *, wanted, zone, bits):
@@ -68,15 +68,15 @@ class Lines:
         self.names = memoryview(bytearray(NAMES_OCTETS))
         self.flags = memoryview(bytearray(2 * ENTRIES)).cast("H")
         self.numbers = memoryview(bytearray(4 * ENTRIES)).cast("I")
-        self.places = memoryview(bytearray(24 * TOLD)).cast("Q")
+        self.places = memoryview(bytearray(24 * UNCOMMON)).cast("Q")
         self.octets = 0
         self.entries = 0
-        self.told = 0
+        self.uncommon = 0
         self.line = 1
 
 
 def _folding():
-    """Return what each octet of a name is, 0 where a common one has none such."""
+    """Return each octet folded to lower case, 0 for octets that no common name has."""
     fold = bytearray(256)
     for octet in _SAME:
         fold[octet] = octet
@@ -104,7 +104,7 @@ def watch(table, names, bits):
 
 
 def _slot(table, mixed):
-    """Return the place of a hash in the table, or the empty one where it belongs."""
+    """Return the slot of a hash in the table, or the empty slot for it."""
     last = table.shape[0] - 1
     at = (mixed >> 32) & last
     left = table.shape[0]
@@ -117,10 +117,10 @@ def _slot(table, mixed):
 
 
 def _reasons(lines, mixed):
-    """Return why a name with this hash is watched, 0 where it is not."""
+    """Return the reasons why a name with this hash is watched, 0 for none."""
     last = lines.table.shape[0] - 1
     at = (mixed >> 32) & last
-    # A table always has room left, or nothing could have been put into it.
+    # The table always has an empty slot, or `watch` would have failed.
     while lines.table[at] != 0:
         if lines.table[at] | _REASONS == mixed | _REASONS:
             return lines.table[at] & _REASONS
@@ -129,15 +129,15 @@ def _reasons(lines, mixed):
 
 
 def take(lines, data, at):
-    """Read data from the start of a line at `at` on, for one turn; return the offset after the last line read."""
+    """Read lines of one turn, from the start of a line at `at`; return the offset after the last line read."""
     lines.octets = 0
     lines.entries = 0
-    lines.told = 0
+    lines.uncommon = 0
     while (
         at < data.shape[0]
         and lines.octets + _NAME_OCTETS + 2 <= lines.names.shape[0]
         and lines.entries < _ENTRIES
-        and lines.told < _TOLD
+        and lines.uncommon < _UNCOMMON
     ):
         stop = at
         while stop < data.shape[0] and data[stop] != _NEWLINE:
@@ -155,7 +155,7 @@ def take(lines, data, at):
                 marker += 1
                 start += 1
             elif lines.zone:
-                # Of a zone what is below a name is never meant unsaid.
+                # In a zone the names below are covered only if the line says so.
                 start = start + 2 if start + 1 < stop and data[start] == _STAR and data[start + 1] == _DOT else stop
             size = _name(lines, data, start, stop)
             if size:
@@ -164,17 +164,17 @@ def take(lines, data, at):
                 lines.entries += 1
                 lines.octets += size
             else:
-                lines.places[3 * lines.told] = at
-                lines.places[3 * lines.told + 1] = stop
-                lines.places[3 * lines.told + 2] = lines.line
-                lines.told += 1
+                lines.places[3 * lines.uncommon] = at
+                lines.places[3 * lines.uncommon + 1] = stop
+                lines.places[3 * lines.uncommon + 2] = lines.line
+                lines.uncommon += 1
         lines.line += 1
         at = after
     return at
 
 
 def _name(lines, data, start, stop):
-    """Write the name in data[start:stop] in wire format; return its octets, 0 where it is none of a common line."""
+    """Write the name in data[start:stop] in wire format; return its size, 0 if it is not the name of a common line."""
     if stop - start > _NAME_OCTETS:
         return 0
     base = lines.octets + 1 - start
@@ -183,7 +183,7 @@ def _name(lines, data, start, stop):
     dots = 0
     above = 0
     mixed = 0
-    # From the end, so that the hash of each suffix is there where its label begins.
+    # From the end, so that the hash of each suffix is complete where its label begins.
     while at > start:
         at -= 1
         octet = data[at]

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Names that are answered here and never forwarded: they mean something on this network only, or nothing anywhere.
+"""Finds the names that are answered here and never forwarded: they are local to this network, or exist nowhere.
 
 Rules:
 - localhost and all below it are the loopback addresses (RFC 6761 6.3); 127.0.0.1 and ::1 point back to localhost.
@@ -21,7 +21,7 @@ _LOCALHOST = LOCALHOST
 _LOOPBACK = LOOPBACK
 _EMPTY = LOCAL_EMPTY
 _DS = TYPE_DS
-# What a row of the table says of a name that it covers.
+# Kinds of a row of the table: how the names that it covers are answered.
 _FORWARDED = 0
 _OURS = 1
 _DELEGATED = 2
@@ -56,7 +56,7 @@ DELEGATED = (
     *(f"{zone}.in-addr.arpa" for zone in _ADDRESS),
     *(f"{zone}.ip6.arpa" for zone in _ADDRESS_6),
 )
-"""The zones that a parent on the public Internet delegates, and that an operator may hold elsewhere."""
+"""Zones that the public DNS delegates, and that an operator may serve elsewhere."""
 
 _EXISTING = (
     ("0.127.in-addr.arpa", LOCAL_EMPTY),
@@ -67,17 +67,17 @@ _EXISTING = (
 
 
 class Zones:
-    """The zones answered here but for those in `forwarded` (names as text) and what lies below those.
+    """The zones answered here, except those in `forwarded` (names as text) and the names below them.
 
-    A row of the table, in octets: 0 labels, 1 length, 2 kind, 3 the zone's name in wire format; likewise the names
-    below an apex that exist, where kind is what they are.
+    A row of `table`, in octets: 0 labels, 1 length, 2 kind, 3 the zone's name in wire format. `existing` has the same
+    rows for the names that exist below an apex, with a kind of core.codes.
     """
 
     def __init__(self, forwarded=()):
         rows = [("localhost", _HOST), ("invalid", _OURS), ("onion", _OURS), ("resolver.arpa", _BARREN)]
         rows += [(zone, _DELEGATED) for zone in DELEGATED if not _is_below_one_of(zone, forwarded)]
         rows += [(zone, _FORWARDED) for zone in forwarded]
-        # The longest first, so that the first that covers a name is the one.
+        # The longest first, so that the first row that covers a name counts.
         rows.sort(key=lambda row: -len(row[0]))
         self.table = memoryview(b"".join(_row(*row) for row in rows))
         self.existing = memoryview(b"".join(_row(*row) for row in _EXISTING))
@@ -93,7 +93,7 @@ def _row(text, kind):
 
 
 def find(zones, name, qtype):
-    """Tell what an unfolded name is: NOT_LOCAL, or a number LOCAL_* of core.codes + 256 x the offset of its apex."""
+    """Return the kind of an unfolded name: NOT_LOCAL, or a number of core.codes + 256 x the offset of its apex."""
     if name.labels == 0 or not _may_be_local(name):
         return _NOT_LOCAL
     row = _covering(zones.table, name, 0)
@@ -116,7 +116,7 @@ def find(zones, name, qtype):
 
 
 def _may_be_local(name):
-    """Tell by the last label, cheaply, whether the name can be in any zone of the table."""
+    """Return whether the name can be in a zone of the table; look only at its last label, which is cheap."""
     at = name.starts[name.labels - 1]
     size = name.octets[at]
     first = name.octets[at + 1]
@@ -126,7 +126,7 @@ def _may_be_local(name):
 
 
 def _covering(table, name, whole):
-    """Return the offset of the first row whose name is this one or, unless `whole`, one above it; -1 for none."""
+    """Return the offset of the first row with this name or, unless `whole`, with a name above it; -1 for none."""
     at = 0
     while at < table.shape[0]:
         labels = table[at]

@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""A reply from upstream, read to its end: where its sections are, how long it may be kept, how it ages.
+"""Reads a reply from upstream to its end: where its sections are, how long it may be kept, how it ages.
 
 Rules:
-- A reply that does not parse to its last octet, with exactly the records it announces, is not a reply (`read`
-  returns 0); so is one with two OPT records or an OPT elsewhere than at the root of ADDITIONAL.
-- The TTL of a reply is its smallest, OPT aside; one with the top bit set counts as 0 (RFC 2181 8).
+- A reply has to parse to its last octet, with exactly the records that it announces, and with at most one OPT, at the
+  root, in ADDITIONAL. Otherwise `read` returns 0.
+- The TTL of a reply is the smallest of its records, OPT excepted; a TTL with the top bit set counts as 0 (RFC 2181 8).
 - A negative reply is kept for min(SOA TTL, SOA MINIMUM) and only with a SOA (RFC 2308 5); TC=1 is never kept.
-- `trim` takes the OPT record out, and the whole of ADDITIONAL where a blocked name owns a record there.
+- `trim` removes the OPT record, and all of ADDITIONAL if a blocked name owns a record there.
 """
 
 import cython
@@ -77,7 +77,7 @@ class Message(Body):
 
 
 def read(data, end, message):
-    """Read the reply data[:end] into `message`; return 1, or 0 where it does not parse to its end."""
+    """Read the reply data[:end] into `message`; return 1, or 0 if it does not parse to its end."""
     message.data = data
     message.end = end
     message.errors_size = 0
@@ -117,7 +117,7 @@ def read(data, end, message):
 
 
 def _section(data, at, end, count, section, message):
-    """Walk `count` records; return the offset after them, 0 where one is malformed."""
+    """Read `count` records; return the offset after them, 0 if a record is malformed."""
     while count > 0:
         owner = at
         at = skip(data, at, end)
@@ -159,7 +159,7 @@ def _u32(data, at):
 
 
 def _keep_errors(data, at, size, message):
-    """Copy the extended DNS errors out of an OPT record's options; return 0 where the options are malformed."""
+    """Copy the extended DNS errors from an OPT record's options; return 0 if the options are malformed."""
     end = at + size
     while at < end:
         if at + 4 > end:
@@ -178,9 +178,9 @@ def _keep_errors(data, at, size, message):
 
 
 def trim(data, message):
-    """Take OPT out of the reply in place, and all of ADDITIONAL where it must go; return the new length."""
+    """Remove OPT from the reply in place, or all of ADDITIONAL if that must go; return the new length."""
     if message.drop_additional or (message.opt_end and message.opt_end != message.end):
-        # An OPT that is not last cannot be cut out: what follows may hold names that point behind it.
+        # An OPT that is not last cannot be cut out: names after it may point beyond it.
         message.end = message.additional_start
         message.additionals = 0
     elif message.opt_end:
@@ -192,7 +192,7 @@ def trim(data, message):
 
 
 def age(data, end, seconds, floor, ceiling):
-    """Take `seconds` off every TTL of a trimmed reply, in place; each ends between `floor` and `ceiling`. Returns 0."""
+    """Subtract `seconds` from every TTL of a trimmed reply, within `floor` and `ceiling`, in place. Returns 0."""
     left = (data[6] << 8 | data[7]) + (data[8] << 8 | data[9]) + (data[10] << 8 | data[11])
     at = skip(data, _HEADER, end) + 4
     while left > 0:

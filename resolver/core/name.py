@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Names in messages: walk them, unfold them, fold their case, digest their suffixes.
+"""Reads names in messages: skips them, unfolds them, folds their case, digests their suffixes.
 
 Rules:
 - A label is bytes: dots, NULs and 0xFF are legal in it; only A to Z are folded (RFC 4343).
 - A compression pointer goes strictly backwards, below everything already read of this name, and never into
-  the header; at most 127 are followed (RFC 1035 4.1.4). So a walk ends, whatever the bytes.
+  the header; at most 127 are followed (RFC 1035 4.1.4). So every walk ends.
 - A malformed name is an ordinary result (0), a read outside the buffer is an error that is raised.
 """
 
@@ -23,8 +23,8 @@ _HEADER = 12
 class Name:
     """A lower-cased, uncompressed name with the starts of its labels and the digests of its suffixes by depth.
 
-    `digests[2 * depth]` and `[2 * depth + 1]` are the 128 bits for the suffix of `depth` labels; `marked` tells
-    whether the name begins with `_port._https.` (RFC 9460 9.1).
+    `digests[2 * depth]` and `[2 * depth + 1]` are the 128 bits for the suffix of `depth` labels. `marked` is whether
+    the name begins with `_port._https.` (RFC 9460 9.1).
     """
 
     def __init__(self):
@@ -113,7 +113,7 @@ def unfold(data, start, end, name):
 
 
 def _is_marked(name):
-    """Tell whether the name begins with `_port._https.`, as browsers ask for services on other ports."""
+    """Return whether the name begins with `_port._https.`, as browsers ask for services on other ports."""
     if name.labels < 3:
         return 0
     size = name.octets[0]

@@ -1,16 +1,17 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The only place where a name is judged.
+"""Judges names: the only place that does.
 
 Rules:
-- A verdict starts as ASK and only a walk that came to its end makes it PASS or BLOCK: an error asks, it never passes.
-- Within a list the most specific entry wins; an exception ends only its own list's say, a release ends all.
-- Of the lists that block, the most specific entry picks the answer, then the configured order.
-- An entry on the name itself also covers `_port._https.` before it (RFC 9460 9.1).
-- A slot set aside blocks only once approved, what it excepts counts before; a new slot has no say while the list's
-  new entries are suspended.
+- A verdict starts as ASK, and only a complete walk makes it PASS or BLOCK. Errors ask, they never pass.
+- Within a list the most specific entry wins. An exception spares the name from its own list, a release from all lists.
+- If several lists block, the most specific entry decides the answer, then the configured order.
+- An entry for the name itself also covers `_port._https.` before it (RFC 9460 9.1).
+- A slot set aside blocks only once it is approved; its exceptions apply at once. A new slot does not apply while the
+  list's new entries are suspended.
 - In a reply every owner of ANSWER is judged, and every CNAME, DNAME, SVCB and HTTPS target there, on the chain
-  or not, in byte order; in AUTHORITY, where no honest server puts them, owner and target of what leads to an address
-  (A, AAAA, CNAME, DNAME, SVCB, HTTPS); a blocked owner in ADDITIONAL drops that section (see core.message).
+  or not, in byte order. In AUTHORITY, owner and target of records that lead to an address are judged (A, AAAA, CNAME,
+  DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked owner in ADDITIONAL drops that section (see
+  core.message).
 """
 
 import cython
@@ -38,7 +39,7 @@ if not cython.compiled:
     from .name import digest, skip, unfold
     from .reply import blocked
 
-# Work allowed on one reply: a message beyond it is one that no server sends in earnest.
+# Work allowed on one reply; no honest server sends a message beyond it.
 MAX_JUDGED_NAMES = 512
 
 _ASK = ASK
@@ -65,12 +66,12 @@ _ADDITIONAL = 2
 class Member:
     """One list of a generation: its image, its replies, its counters' slot, and what this generation allows.
 
-    A member of slot -1 has neither replies nor counters: it blocks nothing and is asked for every client.
+    A member in slot -1 has neither replies nor counters: it blocks nothing and judges every client.
     """
 
     def __init__(self, words, replies, *, slot, release=False, approved=False, suspended=False, following=None):
         self.words = words
-        # By value: what `view` has checked is what is used as long as this generation lives.
+        # By value: this generation uses what `view` has checked, as long as it lives.
         self.depths_low = words[7]
         self.depths_high = words[8]
         self.replies = replies
@@ -100,7 +101,7 @@ class Generation:
 
 
 class Verdict:
-    """What was decided, and by which entry: list slot, depth, 112-bit digest and the slot's bits."""
+    """The result, and the entry that gave it: list slot, depth, 112-bit digest and the slot's bits."""
 
     def __init__(self):
         self.verdict = ASK
@@ -126,7 +127,7 @@ def decide(generation, name, scope, verdict):
 def judge(generation, message, scope, name, verdict):
     """Judge a whole reply that core.message has read; return ASK, PASS or BLOCK; may set message.drop_additional.
 
-    ASK for a reply whose names cannot be read, which is the sender's fault; an error of ours is counted besides.
+    A reply whose names cannot be read is the sender's fault: it is ASK, and no error is counted.
     """
     verdict.verdict = _ASK
     try:
@@ -137,18 +138,18 @@ def judge(generation, message, scope, name, verdict):
 
 
 def answer(generation, verdict, out, packet, question, limit):
-    """Write the reply of the list that blocked into `out`; return its length, 0 where it could not be written."""
+    """Write the reply of the list that blocked into `out`; return its length, 0 if it could not be written."""
     try:
         return _answer(generation.first, verdict, out, packet, question, limit)
     except Exception:  # noqa: BLE001 - an error writes nothing
         return 0
 
 
-# Lists are walked by recursion: without the GIL a function cannot bind a local name to another object.
+# Lists are walked by recursion: nogil code cannot bind a local name to another object, so it cannot loop over them.
 
 
 def _answer(member, verdict, out, packet, question, limit):
-    """Write the reply of the list that blocked, which is this one or one after it."""
+    """Write the reply of the list that blocked: `member`, or one after it."""
     if member is None:
         return 0
     if member.slot == verdict.slot:
@@ -171,7 +172,7 @@ def _decide(generation, name, scope, verdict):
 
 
 def _ask_lists(member, name, scope, verdict):
-    """Ask this list and those after it; keep the most specific entry that blocks."""
+    """Judge by `member` and the lists after it; note the most specific entry that blocks."""
     if member is None:
         return 0
     if member.scope_bit & scope:
@@ -180,7 +181,7 @@ def _ask_lists(member, name, scope, verdict):
 
 
 def _ask_list(member, name, verdict):
-    """Let one list have its say: its most specific entry that covers the name."""
+    """Apply one list: its most specific entry that covers the name."""
     depth = name.labels
     while depth > 0:
         bit = member.depths_low >> depth if depth < 64 else member.depths_high >> (depth - 64)
@@ -210,7 +211,7 @@ def _ask_list(member, name, verdict):
 
 
 def _say(bits, depth, name):
-    """Return EXCEPT_SELF, BLOCK_SELF or 0: what a slot's bits say of a name of which it is the suffix of `depth`."""
+    """Return EXCEPT_SELF, BLOCK_SELF or 0: the effect of a slot's bits on a name whose suffix of `depth` it is for."""
     own = depth == name.labels
     if name.marked and depth == name.labels - 2 and bits & (_EXCEPT_SELF | _BLOCK_SELF):
         own = 1
@@ -243,9 +244,9 @@ def _judge(generation, message, scope, name, verdict):
 
 
 def _judge_section(generation, message, section, scope, name, verdict):
-    """Judge what counts of one section's records; return the first verdict that is not PASS, else PASS.
+    """Judge the names of one section; return the first verdict that is not PASS, else PASS.
 
-    ANSWER: every owner and target. AUTHORITY: owner and target of what leads to an address. ADDITIONAL: owners alone.
+    ANSWER: every owner and target. AUTHORITY: those of records that lead to an address. ADDITIONAL: owners alone.
     """
     at = message.answer_start
     count = message.answers
@@ -290,17 +291,17 @@ def _judge_name(generation, message, start, end, scope, name, verdict):
 
 
 def _pointer(data, at):
-    """Return the target of the compression pointer at `at`, 0 where there is none."""
+    """Return the target of the compression pointer at `at`, 0 for no pointer."""
     if data[at] < 192:
         return 0
     return (data[at] & 63) << 8 | data[at + 1]
 
 
 def _has_target(kind):
-    """Tell whether a record of this type names where to go on."""
+    """Return whether a record of this type has a target name."""
     return kind == _CNAME or kind == _DNAME or kind == _SVCB or kind == _HTTPS
 
 
 def _leads(kind):
-    """Tell whether a record of this type leads a visitor to its owner's address, by itself or by its target."""
+    """Return whether a record of this type leads a visitor to an address, by itself or by its target."""
     return kind == _A or kind == _AAAA or _has_target(kind)

@@ -1,14 +1,14 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The PROXY protocol, version 2: for which client does a load balancer send?
+"""Reads headers of the PROXY protocol, version 2, by which a load balancer names its client.
 
 Rules (HAProxy's proxy-protocol.txt, 2.2):
 - 16 octets: signature, version 2 with a command, family with transport, the length of all that follows.
-- PROXY over IPv4 or IPv6 names the client by its source address. STREAM and DGRAM say how the client came to the
-  balancer, not how the balancer came to us: both are taken over both. Ports and TLVs are passed over.
-- LOCAL (a health check), and PROXY of the unspecified family: the sender speaks for itself.
+- PROXY over IPv4 or IPv6 names the client by its source address. STREAM and DGRAM are the client's transport to the
+  balancer, not the balancer's to us: both are accepted over both. Ports and TLVs are ignored.
+- With LOCAL (a health check), and with PROXY of the unspecified family, the sender is the client.
 - Refused: version 1 (text), any other command, family or transport, a UNIX socket (no address to judge by), addresses
   cut short, more than LONGEST octets in all.
-- It names a client only where the caller trusts the sender; that is not decided here.
+- Whether the sender is trusted is the caller's decision.
 """
 
 LONGEST = 536
@@ -26,7 +26,7 @@ _V6 = 0x20
 
 
 class Proxied:
-    """Whom a header names: 16 octets, IPv4 mapped, valid where `local` is 0; reused for every header."""
+    """The client that a header names: 16 octets, IPv4 mapped, valid if `local` is 0; reused for every header."""
 
     def __init__(self):
         self.client = memoryview(bytearray(16))
@@ -36,7 +36,7 @@ class Proxied:
 def read(data, end, proxied):
     """Read the header at the start of data[:end] into `proxied`; return its length (16 to LONGEST octets).
 
-    0: this is no such header. -1: it may become one, with more octets.
+    0: it is no such header. -1: more octets are needed.
     """
     proxied.local = 0
     i = 0
@@ -61,7 +61,7 @@ def read(data, end, proxied):
 
 
 def _understood(command, kind, length):
-    """Tell whether the addresses are of a kind that names a client, and whole; what LOCAL carries is ignored."""
+    """Return whether the addresses name a client and are complete; those of LOCAL are ignored."""
     if command == _LOCAL or kind == 0:
         return 1
     if kind & 15 != 1 and kind & 15 != 2:
@@ -72,7 +72,7 @@ def _understood(command, kind, length):
 
 
 def _name(data, proxied):
-    """Copy the source address, an IPv4 one mapped (RFC 4291 2.5.5.2)."""
+    """Copy the source address, IPv4 mapped (RFC 4291 2.5.5.2). Returns 0."""
     i = 0
     if data[13] & 0xF0 == _V6:
         while i < 16:

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Header and question from bytes; is this reply the answer to that query?
+"""Reads the header and question of a query, and matches replies with queries.
 
 Rules (RFC 1035 4.1, 6891 6, 9619; order as below, the first that applies is the result):
 - Under 12 octets, or QR=1: silence. Opcode not QUERY: NOTIMP. QDCOUNT not 1: FORMERR.
@@ -7,7 +7,7 @@ Rules (RFC 1035 4.1, 6891 6, 9619; order as below, the first that applies is the
   more than one OPT, an OPT outside ADDITIONAL, not at the root or with broken options: FORMERR.
 - EDNS version above 0: BADVERS. OPT, TSIG, TKEY or NXNAME (RFC 9824 3.5) as qtype: FORMERR.
 - TSIG, SIG(0), AXFR, IXFR, MAILA, MAILB: not served here, REFUSED.
-- The name is kept as it came, for the answer, and folded, for the judgement.
+- The packet keeps the name as it came, for the answer; `name` has it folded, to be judged.
 """
 
 import cython
@@ -64,8 +64,8 @@ _KEEPALIVE = 11
 class Question:
     """What a query asks: its folded name, where its question ends, its flags and EDNS; reused for every query.
 
-    `keepalive` tells whether it has option edns-tcp-keepalive (RFC 7828); `keepalive_ds` is the idle time to answer
-    it with, in tenths of a second, -1 (until whoever holds the stream says otherwise) for no such option.
+    `keepalive` is whether it has option edns-tcp-keepalive (RFC 7828). `keepalive_ds` is the idle timeout to answer it
+    with, in tenths of a second, which the caller sets; -1 for no such option.
     """
 
     def __init__(self):
@@ -135,7 +135,7 @@ def _parse(packet, end, question):
 
 
 def _records(packet, end, question):
-    """Walk what follows the question to the end of the message; read OPT, notice signatures."""
+    """Read the records after the question to the end of the message: OPT, and whether it is signed."""
     before = (packet[6] << 8 | packet[7]) + (packet[8] << 8 | packet[9])
     left = before + (packet[10] << 8 | packet[11])
     seen = 0
@@ -167,7 +167,7 @@ def _records(packet, end, question):
 
 
 def _options(packet, at, size, question):
-    """Read an OPT record's options; return 0 where they do not fill its rdata exactly (RFC 6891 6.1.2)."""
+    """Read an OPT record's options; return 0 if they do not fill its rdata exactly (RFC 6891 6.1.2)."""
     end = at + size
     while at < end:
         if at + 4 > end:
@@ -179,10 +179,10 @@ def _options(packet, at, size, question):
 
 
 def matches(reply, end, query, question):
-    """Tell whether reply[:end] answers the query: 1 it does, 2 it is an error without a question, 0 it does not.
+    """Return whether reply[:end] answers the query: 1 it does, 2 it is an error without a question, 0 it does not.
 
-    `query` holds the bytes sent upstream and `question` what core.question read from them. The name must come
-    back as it was sent, but for the case of its letters (RFC 5452 9.1).
+    `query` holds the bytes sent upstream, and `question` what `parse` read from them. The name must be the one that was
+    sent, except for the case of its letters (RFC 5452 9.1).
     """
     if end < _HEADER or question.end == 0 or reply[0] != query[0] or reply[1] != query[1]:
         return 0

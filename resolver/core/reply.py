@@ -1,18 +1,19 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The bytes of every answer that leaves this house.
+"""Writes the bytes of every answer.
 
 Rules:
 - Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT if asked (RFC 6891 7).
-- AD is an upstream's, and only for who asked with AD or DO (RFC 6840 5.8); AA is an upstream's on its way, and ours for
-  local zones. The other bits are zero. No TTL is above a day; one with the top bit set is 0 (RFC 2181 8).
-- ANY is answered with one made-up HINFO record, whatever the name holds (RFC 8482 4.2).
+- AD is copied from an upstream, and only if the query has AD or DO (RFC 6840 5.8). AA is copied from a fresh reply of
+  an upstream, and set for local zones. The other bits are zero. No TTL is above a day; one with the top bit set is 0
+  (RFC 2181 8).
+- ANY is answered with one synthesised HINFO record, whatever the name holds (RFC 8482 4.2).
 - A local zone has the SOA and NS of RFC 6303 3, owned by its apex.
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
-- NXDOMAIN only where nothing below the name may exist: an entry with its subdomains and no exception below (RFC 8020).
-- An extended error is a number alone (RFC 8914); no list's name, serial or rule is in any answer.
+- NXDOMAIN is given only if no name below may exist: for an entry with its subtree and no exception below (RFC 8020).
+- An extended error is a number without text (RFC 8914); no list's name, serial or rule is in any answer.
 - A reply larger than the client takes becomes TC=1 with the question only; never above 1232 octets over UDP (RFC 9715).
-- Functions return the reply's length, 0 where it could not be written.
+- Functions return the reply's length, 0 if it could not be written.
 """
 
 import cython
@@ -78,7 +79,7 @@ _MAX_TTL_S = MAX_TTL_S
 _LOCAL_TTL_S = 10800
 _NOTHING = memoryview(bytes(6))
 
-# SOA rdata of negative blocked answers: constant, so that it tells nothing of the list.
+# SOA rdata of negative blocked answers: constant, so that it reveals nothing of the list.
 _SOA_RDATA = (
     b"\x09localhost\x00\x06nobody\x07invalid\x00"
     + b"".join(n.to_bytes(4, "big") for n in (1, 3600, 1200, 604800, BLOCKED_TTL_S))
@@ -86,7 +87,7 @@ _SOA_RDATA = (
 
 
 class Replies:
-    """The records of one list's blocked answers: built once from the configuration, copied for each answer.
+    """The records of one list's blocked answers, built once from the configuration and copied for each answer.
 
     answer: ANSWER_PAGE, ANSWER_NODATA or ANSWER_NXDOMAIN; statute: whether law (EDE 16) or contract (EDE 15) is the
     basis; v4, v6: the page's addresses as 4 and 16 octets, at most MAX_ADDRESSES of each.
@@ -114,7 +115,7 @@ def _record(kind, rdata, ttl_s=BLOCKED_TTL_S):
     )
 
 
-# Records of answers that no list and no upstream gives; the names in NS and SOA point to the owner, put in later.
+# Records of answers that come from no list and no upstream; the pointers in NS and SOA are set for each answer.
 _HINFO_RECORD = memoryview(_record(TYPE_HINFO, b"\x07RFC8482\x00", 3600))
 _LOCAL_A = memoryview(_record(TYPE_A, bytes([127, 0, 0, 1]), _LOCAL_TTL_S))
 _LOCAL_AAAA = memoryview(_record(TYPE_AAAA, bytes(15) + b"\x01", _LOCAL_TTL_S))
@@ -140,7 +141,7 @@ def limit_of(question, least, most):
 
 
 def blocked(out, packet, question, replies, bits, limit):
-    """Write a list's answer to a blocked query. Raises where it cannot; core.policy.answer is the way in."""
+    """Write a list's answer to a blocked query; raises if that fails. core.policy.answer calls it."""
     at = _begin(out, packet, question, 0)
     count = 0
     if question.qclass == _IN:
@@ -192,7 +193,7 @@ def _hinfo(out, packet, question, limit):
 
 
 def local(out, packet, question, found, limit):
-    """Write the answer to a query for a name that core.local has found (a number of its `find`, not NOT_LOCAL)."""
+    """Write the answer to a query for a local name; found: the number from core.local_zones.find, not NOT_LOCAL."""
     try:
         return _local(out, packet, question, found, limit)
     except Exception:  # noqa: BLE001 - an error writes nothing
@@ -249,7 +250,7 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         return _empty(out, packet, question, _SERVFAIL, _EDE_NONE, 0, limit)
     size = body.end - body.start
     if size < question.end:
-        # An error without the question: it came back so (see core.question.matches), or no upstream answered at all.
+        # An error without the question: the upstream sent it so (core.question.matches), or no upstream answered.
         at = _begin(out, packet, question, body.rcode & 15)
         return _finish(out, at, question, body.rcode, ede, body, limit)
     spare = 0
@@ -277,7 +278,7 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
 
 
 def _begin(out, packet, question, rcode):
-    """Write header and question; return the offset after them. Without a question read: the header alone."""
+    """Write header and question; return the offset after them. If no question was read, write the header alone."""
     out[0] = packet[0]
     out[1] = packet[1]
     out[2] = 0x80 | (packet[2] & 0x79)
@@ -298,9 +299,9 @@ def _append(out, at, data):
 
 
 def _finish(out, at, question, rcode, ede, body, limit):
-    """Append OPT if the query had one, with the errors of `body` (None: of no upstream); return the reply's length.
+    """Append OPT if the query had one, with the errors of `body` or, if that is None, without; return the length.
 
-    What is above the limit is cut to the question, with TC=1.
+    A reply above the limit is cut to the question, with TC=1.
     """
     errors_size = 0
     if body is not None:

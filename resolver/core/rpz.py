@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""What one record of a response policy zone says, by its names and its type, and the line that says so.
+"""Translates one record of a response policy zone, by its names and its type, into a line of a list.
 
     =NAME   *.NAME      block the name; block what is below it
     !=NAME  !*.NAME     exceptions of the same scopes
@@ -11,14 +11,14 @@ Rules:
   it was written before), is an exception.
 - A first label below the apex that begins with `rpz-` is a trigger that is not served; DNAME, rpz-tcp-only, any other
   `rpz-` target and a wildcard of its own name are actions that are not.
-- SOA, NS, DNSSEC and ZONEMD serve the zone itself, and so does what stands at the apex: they say nothing.
-- NAME is the owner less the zone's origin, lower-cased; an octet that no listed name has is written as a backslash, so
-  that the line is refused and no octet of a label can pass for another name or another line.
+- SOA, NS, DNSSEC and ZONEMD records serve the zone itself, and so do all records at the apex: they have no line.
+- NAME is the owner without the zone's origin, lower-cased. An octet that no listed name has is written as a backslash:
+  the line is refused, and no octet of a label can look like another name or another line.
 """
 
 from .codes import TYPE_CNAME, TYPE_DNAME, TYPE_DS, TYPE_NS, TYPE_RRSIG, TYPE_SOA
 
-# What a record says.
+# Actions of a record.
 SKIP = 0
 BLOCK = 1
 EXCEPTION = 2
@@ -46,7 +46,7 @@ _ZONEMD = 63
 
 
 def depth_below(owner, origin):
-    """Return how many labels the owner has below the zone's apex; -1 where it is outside."""
+    """Return how many labels the owner has below the zone's apex; -1 if it is outside."""
     start = owner.length - origin.length
     depth = owner.labels - origin.labels
     if start < 0 or depth < 0:
@@ -62,7 +62,7 @@ def depth_below(owner, origin):
 
 
 def said_by(owner, origin, depth, kind, target):
-    """Return what a record says whose owner is `depth` labels below the origin; `target`: the CNAME's, if it is one."""
+    """Return the action of a record whose owner is `depth` labels below the origin; `target` is that of a CNAME."""
     if depth <= 0 or _serves_the_zone(kind):
         return _SKIP
     if _is_rpz(owner, owner.starts[depth - 1]):
@@ -73,7 +73,7 @@ def said_by(owner, origin, depth, kind, target):
 
 
 def is_wildcard(name):
-    """Tell whether the name's first label is `*`."""
+    """Return whether the name's first label is `*`."""
     return name.labels > 0 and name.octets[0] == 1 and name.octets[1] == 42
 
 
@@ -84,7 +84,7 @@ def _serves_the_zone(kind):
 
 
 def _is_rpz(name, at):
-    """Tell whether the label at `at` begins with `rpz-`."""
+    """Return whether the label at `at` begins with `rpz-`."""
     if name.octets[at] < 4:
         return 0
     if name.octets[at + 1] != 114 or name.octets[at + 2] != 112:
@@ -93,14 +93,14 @@ def _is_rpz(name, at):
 
 
 def _action(owner, origin, depth, target):
-    """Return what the CNAME's target says: _BLOCK, _EXCEPTION or _NO_ACTION."""
+    """Return the action of a CNAME's target: _BLOCK, _EXCEPTION or _NO_ACTION."""
     if target.labels == 0:
         return _BLOCK
     if target.labels == 1 and _is_rpz(target, 0):
         if _spells(target, b"\x0crpz-passthru"):
             return _EXCEPTION
         return _BLOCK if _spells(target, b"\x08rpz-drop") else _NO_ACTION
-    # The name itself, the zone's origin taken off and the root put in its place.
+    # The name itself, with the root in place of the zone's origin.
     below = owner.length - origin.length
     if target.labels != depth or target.length != below + 1:
         return _BLOCK
@@ -111,7 +111,7 @@ def _action(owner, origin, depth, target):
         i += 1
     if not is_wildcard(target):
         return _EXCEPTION
-    # `*.` is NODATA wherever it stands; a wildcard that leads to itself is nothing that is written down anywhere.
+    # `*.` is NODATA; a wildcard that leads to itself is not specified.
     return _BLOCK if target.labels == 1 else _NO_ACTION
 
 
@@ -126,7 +126,7 @@ def _spells(name, label):
 
 
 def written_as(owner, depth, action, into, at):
-    """Write the line of an action, SKIP's being empty, without its end; return the offset behind it."""
+    """Write the line of an action without its end, nothing for SKIP; return the offset after it."""
     if action == _NO_TRIGGER:
         return _put(into, at, b"\x08?trigger")
     if action == _NO_ACTION:
@@ -135,7 +135,7 @@ def written_as(owner, depth, action, into, at):
 
 
 def _put(into, at, text):
-    """Write a text that its own length precedes; return the offset behind it."""
+    """Write a text that is preceded by its length; return the offset after it."""
     size = text[0]
     i = 1
     while i <= size:
@@ -146,7 +146,7 @@ def _put(into, at, text):
 
 
 def _named(owner, depth, action, into, at):
-    """Write marker, scope and name; return the offset behind them."""
+    """Write marker, scope and name; return the offset after them."""
     if action == _EXCEPTION:
         into[at] = 33
         at += 1

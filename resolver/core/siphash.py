@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""SipHash-2-4 with 128 bits of output, keyed with 16 bytes: the digest of a name.
+"""Computes SipHash-2-4 with 128 bits of output and a 16-byte key: the digest of a name.
 
 The only module without bounds checks: `siphash128` checks its whole range once, before it reads, and `digest_names`
 each length before it goes on.
@@ -17,7 +17,7 @@ _ONE = 1
 def siphash128(key, data, start, end, out, at):
     """Hash data[start:end] under key (two u64) into out[at] (low 64 bits) and out[at + 1] (high).
 
-    Raises IndexError where a range is not inside its buffer. Returns 0.
+    Raises IndexError if a range is outside its buffer. Returns 0.
     """
     if start < 0 or end < start or end > data.shape[0] or key.shape[0] < 2 or at < 0 or at + 2 > out.shape[0]:
         raise IndexError("siphash128: range outside its buffer")
@@ -111,11 +111,11 @@ def digest_of(key, name):
 
 
 def digest_names(key, names, at, out):
-    """Digest names in wire format, one after the other from `at` on, until `out` is full or there is none left.
+    """Digest names in wire format, one after the other from `at` on, until `out` is full or no name is left.
 
-    out: the number of names; two words of the depths that occur (bit d of 128: one has d labels); a word without
-    meaning; then the 128 bits of each. Returns the offset after the last; raises IndexError where a name has no end,
-    ValueError where it has more than 255 octets.
+    out: the number of names; two words of the depths that occur (bit d of 128: a name has d labels); an unused word;
+    then the 128 bits of each. Returns the offset after the last; raises IndexError if a name has no end, ValueError if
+    it has more than 255 octets.
     """
     if at < 0 or out.shape[0] < 4:
         raise IndexError("digest_names: range outside its buffer")
@@ -133,7 +133,7 @@ def digest_names(key, names, at, out):
         if at > names.shape[0]:
             raise IndexError("digest_names: a name without an end")
         if at - start > 255:
-            raise ValueError("names: one is too long")
+            raise ValueError("digest_names: a name is too long")
         siphash128(key, names, start, at, out, place)
         if depth < 64:
             out[1] = out[1] | _ONE << depth

@@ -1,18 +1,17 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The answers kept: key, keep, age, stale, evict, over memory handed in.
+"""Keeps answers in memory that the caller owns: key, age, stale, evict.
 
 Rules:
 - A key is a keyed 128-bit digest of the folded qname, qtype, qclass and the bits KEY_* of core.codes: queries that
   differ in DO, CD, AD or EDNS never share an answer.
-- The memory is an index of sets of slots and a ring of records, so the bytes handed in are the bound whatever the
-  clients ask. The oldest record makes room; one that was asked for since it was written moves to the front once more
-  (clock, second chance).
-- A record carries the generation of its verdict; whoever finds it with an older one judges it again.
+- The memory is an index of sets of slots and a ring of records, so its size is the bound whatever the clients ask. The
+  oldest record makes room; a record that was used since it was written moves to the front once (clock, second chance).
+- A record carries the generation of its verdict; the caller judges a record of an older generation again.
 - Past its TTL a record is stale for `stale_s` seconds (RFC 8767); a failure never is.
-- A failure is kept for 2 s (whole seconds: for more than one), twice as long each time it follows upon itself, 30 s at
-  most (RFC 9520 3.2). It never takes the place of an answer that may still be given stale: that one is noted to be
-  left in quiet for as long.
-- A slot counts only while its record is in the ring, and while both halves of the digest stand in the record itself.
+- A failure is kept for 2 s (counted in whole seconds: for more than 1 s), twice as long each time it repeats, at most
+  30 s (RFC 9520 3.2). It never replaces an answer that may still be given stale: that answer is marked quiet for the
+  same time.
+- A slot counts only while its record is in the ring and has both halves of the digest.
 
 A record, in octets: 0 all its octets (4; zero: the ring is unused from here to its end), 4 octets of the reply (4),
 8 digest (16), 24 kept at (8, s), 32 ttl (4, s), 36 rcode (2), 38 kind (1), 39 hits (1), 40 quiet until (8, s),
@@ -26,12 +25,12 @@ from .message import Body
 if not cython.compiled:
     from .siphash import siphash128
 
-# Bits of a record's kind. A blocked one holds what upstream said; it is judged at every hit and never sent unjudged.
+# Bits of a record's kind. A BLOCKED record holds the upstream's reply; it is judged at every hit, never sent unjudged.
 POSITIVE = 0
 NEGATIVE = 1
 BLOCKED = 2
 FAILURE = 4
-# What `find` found.
+# Results of `find`.
 NOTHING = 0
 FRESH = 1
 STALE = 2
@@ -43,7 +42,7 @@ SMALLEST_OCTETS = 4096
 LARGEST_RECORD = 66048
 SECOND_CHANCES = 8
 MAX_FAILURE_S = 30
-# A name is hot, and fetched anew in the last tenth of its time, when it was asked for so often since it was kept.
+# A name is hot, and prefetched in the last tenth of its TTL, if it was used so often since it was kept.
 HOT_HITS = 3
 HOT_TTL_S = 10
 
@@ -63,13 +62,13 @@ _BLANK = memoryview(bytes(RECORD_HEADER))
 
 
 class Store:
-    """Kept answers in `memory` (zeroed, at least SMALLEST_OCTETS, a multiple of 8); key: 16 octets; stale_s in s."""
+    """Kept answers in `memory`: zeroed, at least SMALLEST_OCTETS, a multiple of 8. key: 16 octets. stale_s: seconds."""
 
     def __init__(self, memory, key, stale_s=0):
         octets = memoryview(memory).cast("B")
         if len(octets) < SMALLEST_OCTETS or len(octets) % 8:
             raise ValueError("memory: too small or not a multiple of 8")
-        # One index slot to every 128 octets of records: few answers are smaller, so that the ring is what gets full.
+        # One index slot for every 128 octets of records: few answers are smaller, so the ring gets full first.
         self.sets = max(1, len(octets) // (WAYS * (128 + SLOT_OCTETS)))
         index = self.sets * WAYS * SLOT_OCTETS
         self.index = octets[:index].cast("Q")
@@ -86,10 +85,10 @@ class Store:
 
 
 class Kept(Body):
-    """An answer that is kept, or that is to be: what its record says. Times in seconds.
+    """A record that was found or is to be written. Times in seconds.
 
-    quiet: no upstream need be asked for it now. hot: asked for so often that it is worth a prefetch. record: where in
-    store.ring the record found last begins.
+    quiet: do not ask an upstream for it now. hot: used so often that it is worth a prefetch. record: the offset in
+    store.ring of the record found last.
     """
 
     def __init__(self):
@@ -103,7 +102,7 @@ class Kept(Body):
 
 
 def set_key(store, question, bits):
-    """Digest the key of a question into store.digest: the argument of the `find` or `keep` that follows. Returns 0."""
+    """Digest the key of a question into store.digest, for the next `find` or `keep`. Returns 0."""
     length = question.name.length
     store.text[:length] = question.name.octets[:length]
     store.text[length] = question.qtype >> 8
@@ -116,7 +115,7 @@ def set_key(store, question, bits):
 
 
 def find(store, low, high, now_s, kept):
-    """Fill `kept` from the record of this digest; return FRESH, STALE, or NOTHING where there is none to be given."""
+    """Fill `kept` from the record of this digest; return FRESH, STALE, or NOTHING if no record may be given."""
     slot = _slot_of(store, low, high)
     if slot < 0:
         return _NOTHING
@@ -135,7 +134,7 @@ def find(store, low, high, now_s, kept):
 
 
 def peek(store, low, high, now_s, kept):
-    """The same as `find`, and leave no trace of having looked."""
+    """Do the same as `find`, but leave no trace in the record."""
     slot = _slot_of(store, low, high)
     if slot < 0:
         return _NOTHING
@@ -204,9 +203,9 @@ def keep(store, low, high, now_s, kept):
 
 
 def fail(store, low, high, now_s, kept):
-    """Write the failure that `kept` describes, unless an answer may still be given stale: that is then left in quiet.
+    """Write the failure that `kept` describes, or mark an answer quiet that may still be given stale. Returns 1.
 
-    Sets kept.ttl_s. Returns 1.
+    Sets kept.ttl_s.
     """
     failures = 0
     slot = _slot_of(store, low, high)
@@ -230,23 +229,23 @@ def fail(store, low, high, now_s, kept):
 
 
 def _failure_s(failures):
-    """Return for how long a failure is kept that follows upon so many."""
+    """Return for how many seconds a failure is kept after so many failures in a row."""
     if failures > 3:
         return _MAX_FAILURE_S
     return 2 << failures
 
 
 def renew(store, kept, generation, kind):
-    """Note in a found record that it was judged again, under `generation`, and its kind since. Returns 0."""
+    """Note in a found record that it was judged again under `generation`, and its new kind. Returns 0."""
     _put(store.ring, kept.record + 48, generation, 8)
     store.ring[kept.record + 38] = kind
     return 0
 
 
 def look(store, position, kept):
-    """Fill `kept` from the record at `position` of the ring; return where the next one begins.
+    """Fill `kept` from the record at `position` of the ring; return the position of the next record.
 
-    kept.end is 0 where nothing can be found there: what has been replaced or dropped, or the unused end of the ring.
+    kept.end is 0 for a record that was replaced or dropped, and for the unused end of the ring.
     """
     at = position % store.size
     total = _get(store.ring, at, 4)
@@ -259,7 +258,7 @@ def look(store, position, kept):
 
 
 def drop(store, kept):
-    """Let a record that was looked at be found no more. Returns 0."""
+    """Remove a record that was looked at. Returns 0."""
     _put(store.ring, kept.record + 8, 0, 8)
     _put(store.ring, kept.record + 16, 0, 8)
     return 0
@@ -299,13 +298,13 @@ def _slot_of(store, low, high):
 
 
 def _is_pointed_to(store, at, position):
-    """Tell whether the record at `position` is the one that the index knows by its digest."""
+    """Return whether the index points to the record at `position`."""
     slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
     return slot >= 0 and store.index[slot + 1] == position
 
 
 def _enter(store, low, high, position):
-    """Point a slot of the digest's set at the record: its own, else the one that is worth least."""
+    """Point a slot of the digest's set to the record: its own slot, else the slot that is worth least."""
     slot = high % store.sets * _WAYS * 2
     chosen = slot
     least = _worth(store, store.index[slot + 1])
@@ -326,7 +325,7 @@ def _enter(store, low, high, position):
 
 
 def _worth(store, position):
-    """Tell what a slot that points there is worth: nothing where the record went, most where it was asked for."""
+    """Return the worth of a slot that points there: 0 if the record is gone, most if it was used."""
     if position < store.tail or position >= store.head:
         return 0
     if store.ring[position % store.size + 39]:
@@ -335,7 +334,7 @@ def _worth(store, position):
 
 
 def _make_room(store, total, now_s):
-    """Let the oldest records go until one of `total` octets fits and two of the largest beyond it. Returns 0."""
+    """Remove the oldest records until `total` octets fit, and two of the largest records more. Returns 0."""
     chances = _SECOND_CHANCES
     while store.head + _taken(store, total) + 2 * store.largest > store.tail + store.size:
         at = store.tail % store.size
@@ -351,7 +350,7 @@ def _make_room(store, total, now_s):
 
 
 def _deserves_another(store, at, now_s):
-    """Tell whether the oldest record was asked for since it was written, may still be given, and can be moved."""
+    """Return whether the oldest record was used since it was written, may still be given, and can be moved."""
     if store.ring[at + 39] == 0 or store.ring[at + 38] & _FAILURE:
         return 0
     if now_s >= _get(store.ring, at + 24, 8) + _get(store.ring, at + 32, 4) + store.stale_s:
@@ -362,7 +361,7 @@ def _deserves_another(store, at, now_s):
 
 
 def _move(store, at, size):
-    """Write the oldest record once more at the front; its chance is used up. Returns 0."""
+    """Move the oldest record to the front; it gets no further chance unless it is used again. Returns 0."""
     slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
     to = _place(store, size)
     store.ring[to : to + size] = store.ring[at : at + size]
@@ -372,7 +371,7 @@ def _move(store, at, size):
 
 
 def _taken(store, total):
-    """Return how far the head moves for a record of `total` octets: it never lies across the ring's end."""
+    """Return how far the head moves for a record of `total` octets, which never crosses the ring's end."""
     at = store.head % store.size
     if at + total > store.size:
         return store.size - at + total
@@ -380,7 +379,7 @@ def _taken(store, total):
 
 
 def _place(store, total):
-    """Take `total` octets at the front; return where in the ring they lie."""
+    """Reserve `total` octets at the front; return their offset in the ring."""
     at = store.head % store.size
     if at + total > store.size:
         _put(store.ring, at, 0, 4)

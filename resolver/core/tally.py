@@ -1,14 +1,14 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""What a block counts: a blocked query, an attempt, a prefix met by new entries; one call a block.
+"""Counts a block in one call: a blocked query, an attempt, a prefix that a new entry blocks.
 
-Definition v1, held here and printed by count.definition:
+Definition v1, implemented here and printed by count.definition:
 - A blocked query is any query answered as blocked; the self-test's are never counted.
 - An attempt is the first blocked query of type A, AAAA, HTTPS or SVCB for the same entry of a list from the same client
   (IPv4 address, IPv6 /64) in a window of 60 s, which starts with the counted query and is not prolonged.
-- At most 20 attempts a client and hour; the rest is counted as capped.
-- The tables hold keyed digests only, under a key that `turn` replaces every hour, which forgets what was there.
+- At most 20 attempts count for each client and hour; the others are counted as capped.
+- The tables hold only keyed digests. `turn` clears them every hour and replaces the key.
 - A set without room is counted as saturated; its query is a blocked query but no attempt.
-- A prefix (/32, /56) met by entries new in their serial counts once a minute and list.
+- A prefix (/32, /56) that an entry new in its serial blocks counts once for each minute and list.
 """
 
 import cython
@@ -65,7 +65,7 @@ class Tally:
     """The tables of attempts, clients and prefixes in memory handed in: zeroed, a multiple of 192 octets.
 
     A slot is one word, so that a set is one line of a processor's cache: the tag's first 40 bits, the first always set,
-    then 24 bits of seconds, or of a client's attempts; 0 while it is free. key: 16 octets, replaced by `turn`.
+    then 24 bits of seconds, or of a client's attempts; a free slot is 0. key: 16 octets, replaced by `turn`.
     """
 
     def __init__(self, memory, key):
@@ -86,7 +86,7 @@ class Tally:
 
 
 def turn(tally, key):
-    """Forget all clients and take a new 16-octet key: called every hour. Returns 0."""
+    """Clear the tables and take a new 16-octet key; called every hour. Returns 0."""
     fresh = memoryview(bytes(key)).cast("Q")
     tally.key[0] = fresh[0]
     tally.key[1] = fresh[1]
@@ -114,7 +114,7 @@ def _count(tally, counters, verdict, qtype, client, now_s):
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if verdict.bits & _NEW:
         tag = _tag(tally, client, 16 if is_mapped(client) else 7, verdict.slot, 0, 0, 1)
-        # The slot holds the start of its minute: it is free again when that is over.
+        # The slot holds the start of its minute, and is free again when that minute is over.
         if _opens(tally.prefixes, tally.sets, tag, now_s - now_s % _WINDOW_S, now_s) == 1:
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
     if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
@@ -130,7 +130,7 @@ def _count(tally, counters, verdict, qtype, client, now_s):
 
 
 def _count_client(tally, counters, base, tag):
-    """Count the attempt unless its client has had its number for this hour."""
+    """Count the attempt, as capped if its client has reached the cap of this hour."""
     at = _place(tally.clients, tally.sets, tag, 0, 0)
     if at == _NONE:
         counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
@@ -146,7 +146,7 @@ def _count_client(tally, counters, base, tag):
 
 
 def _opens(table, sets, tag, start_s, now_s):
-    """Open the tag's window at start_s: 1, or 0 where it is open already; 2 where its set has no room."""
+    """Open the tag's window at start_s; return 1, 0 if it is open already, 2 if its set has no room."""
     at = _place(table, sets, tag, now_s, _WINDOW_S)
     if at == _NONE:
         return 2
@@ -159,7 +159,7 @@ def _opens(table, sets, tag, start_s, now_s):
 def _place(table, sets, tag, now_s, window_s):
     """Return the tag's slot, else a free one of its set, else _NONE.
 
-    With a window a slot is free, too, whose seconds the window has passed.
+    With a window, a slot is free too once its window has passed.
     """
     first = ((tag >> 24 & _SET) * sets >> 32) * _WAYS
     free = _NONE
@@ -175,13 +175,13 @@ def _place(table, sets, tag, now_s, window_s):
 
 
 def _is_past(word, now_s, window_s):
-    """Tell whether a window that opened at the slot's seconds has passed; a clock that goes back passes none."""
+    """Return whether a window that opened at the slot's seconds has passed; not if the clock went back."""
     age = now_s - (word & _REST) & _REST
     return window_s <= age < _BACK
 
 
 def _tag(tally, client, kept, slot, low, high, use):
-    """Return the keyed digest of (`kept` octets of the client, list, entry), apart for each use, as a slot holds it."""
+    """Return the keyed digest of (`kept` octets of the client, list, entry, use), as a slot holds it."""
     i = 0
     while i < 16:
         tally.text[i] = client[i] if i < kept else 0

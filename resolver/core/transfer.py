@@ -1,20 +1,20 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""A zone transfer's messages to lines: one line a record, in the grammar that `feed.read_zone` reads.
+"""Turns the messages of a zone transfer into lines, one for each record, in the grammar of feed.names.read_zone.
 
-    (as core.rpz)       what the record says
-    (empty)             SOA, NS, DNSSEC, ZONEMD, what stands at the apex, a record that says what the one before said
+    (as core.rpz)       the line of the record
+    (empty)             SOA, NS, DNSSEC, ZONEMD, a record at the apex, a record with the same line as the one before
 
-Marked, for whoever keeps a zone to apply differences to (RFC 1995), a line ends in a space and the record's mark in 16
-hex digits; a record that says what the one before said has its line, and so has every SOA:
+Marked lines are for a kept zone that differences are applied to (RFC 1995). A marked line ends in a space and the
+record's mark in 16 hex digits. Every record has its line there, also after the same line, and so has every SOA:
 
     @SERIAL             an SOA at the apex, its serial in 8 hex digits
 
 Rules:
-- The transfer is one SOA at the apex, records of class IN within the zone, and the same SOA again (RFC 5936 2.2);
-  nothing comes after. Whatever else comes is a problem, and then no line of the transfer counts. Of a marked one only
-  the first record is held to this: what the order of its SOAs says is for whoever takes its lines.
-- A mark is a keyed digest of owner, type and data, names in them lower-cased and uncompressed; of the TTL it says
-  nothing. It tells the records of one name apart.
+- The transfer is one SOA at the apex, records of class IN within the zone, and the same SOA again (RFC 5936 2.2), and
+  nothing after it. Anything else is a problem, and then no line of the transfer counts. In a marked transfer only the
+  first record is checked for this: the caller interprets the order of its SOAs.
+- A mark is a keyed digest of owner, type and data, with names lower-cased and uncompressed, and without the TTL. It
+  distinguishes the records of one name.
 - Each message is read to its end (sections AUTHORITY and ADDITIONAL too): TSIG is its last record or absent.
 """
 
@@ -29,7 +29,7 @@ if not cython.compiled:
     from .rpz import depth_below, said_by, written_as
     from .siphash import siphash128
 
-# What is wrong with a transfer; 0 for nothing.
+# Problems of a transfer.
 SOUND = 0
 MALFORMED = 1
 OUT_OF_ZONE = 2
@@ -68,10 +68,10 @@ _EXCEPTION = EXCEPTION
 
 
 class Transfer:
-    """One transfer on its way; offsets in octets. With a key of 16 octets its lines are marked.
+    """One transfer in progress; offsets in octets. With a key of 16 octets its lines are marked.
 
-    records: how many records have come. closed: whether the closing SOA has, where lines are not marked. serial: the
-    zone's. problem: what was wrong. tsig_at: where the TSIG record of the last message begins, 0 where it has none.
+    records: the number of records so far. closed: whether the closing SOA has come, if lines are not marked.
+    serial: the zone's. problem: a number above. tsig_at: the offset of the last message's TSIG record, 0 for none.
     octets[:written]: the lines of the last message.
     """
 
@@ -107,7 +107,7 @@ class Transfer:
 
 
 def walk(data, end, transfer):
-    """Read the message data[:end] of a transfer; return SOUND or what is wrong, after which nothing counts."""
+    """Read the message data[:end] of a transfer; return SOUND or a problem, after which nothing counts."""
     transfer.written = 0
     transfer.last_size = 0
     transfer.tsig_at = 0
@@ -143,7 +143,7 @@ def _walk(data, end, transfer):
 
 
 def _rest(data, at, end, transfer):
-    """Walk AUTHORITY and ADDITIONAL to the end of the message; note where TSIG begins."""
+    """Read AUTHORITY and ADDITIONAL to the end of the message; note where TSIG begins."""
     left = (data[8] << 8 | data[9]) + (data[10] << 8 | data[11])
     additional = data[10] << 8 | data[11]
     while left > 0:
@@ -167,7 +167,7 @@ def _rest(data, at, end, transfer):
 
 
 def _record(data, at, size, transfer):
-    """Judge the record whose owner is unfolded and whose type stands at `at`; write its line."""
+    """Check the record whose owner is unfolded and whose type is at `at`; write its line."""
     kind = data[at] << 8 | data[at + 1]
     if transfer.closed:
         return _BEHIND_THE_END
@@ -199,7 +199,7 @@ def _record(data, at, size, transfer):
 
 
 def _soa(data, at, size, transfer):
-    """Keep the first SOA, and hold the closing one against it."""
+    """Keep the first SOA, and compare the closing SOA with it."""
     into = transfer.soa if transfer.records == 0 else transfer.again
     written = _unfolded(data, at, size, transfer, into)
     if written == 0:
@@ -221,7 +221,7 @@ def _soa(data, at, size, transfer):
 
 
 def _marked_soa(data, at, size, transfer):
-    """Write the line of an SOA; keep the first one's serial."""
+    """Write the line of an SOA; keep the serial of the first."""
     written = _unfolded(data, at, size, transfer, transfer.again)
     if written == 0:
         return _MALFORMED
@@ -232,7 +232,7 @@ def _marked_soa(data, at, size, transfer):
     into = transfer.octets
     start = transfer.written
     if start + _LINE_OCTETS > into.shape[0]:
-        raise IndexError("transfer: more lines than fit")
+        raise IndexError("transfer: too many lines")
     into[start] = 64
     _hex(into, start + 1, serial, 8)
     _end(transfer, start + 9)
@@ -263,7 +263,7 @@ def _serial(soa, size):
 
 
 def _copied(data, at, end, into, written):
-    """Copy data[at:end] to `written`; return the offset behind it."""
+    """Copy data[at:end] to into[written:]; return the offset after it."""
     while at < end:
         into[written] = data[at]
         written += 1
@@ -272,14 +272,14 @@ def _copied(data, at, end, into, written):
 
 
 def _mark(data, at, size, kind, transfer):
-    """Digest owner, type and data of a record; return 0 where a name in its data does not fill it."""
+    """Digest owner, type and data of a record; return 0 if a name in its data does not fill it."""
     into = transfer.record
     end = at + size
     written = _copied(transfer.owner.octets, 0, transfer.owner.length, into, 0)
     into[written] = kind >> 8
     into[written + 1] = kind & 255
     written += 2
-    # Of the types that local data is made of, these have a name that messages may compress (RFC 3597 4).
+    # Of the types used as local data, these have a name that messages may compress (RFC 3597 4).
     if kind == _CNAME or kind == _DNAME or kind == _PTR or kind == _MX:
         name = at + 2 if kind == _MX else at
         if unfold(data, name, end, transfer.target) != end:
@@ -295,14 +295,14 @@ def _mark(data, at, size, kind, transfer):
 def _empty_line(transfer):
     into = transfer.octets
     if transfer.written >= into.shape[0]:
-        raise IndexError("transfer: more lines than fit")
+        raise IndexError("transfer: too many lines")
     into[transfer.written] = 10
     transfer.written += 1
     return 0
 
 
 def _end(transfer, at):
-    """End the line that is written up to `at`, with its mark where lines are marked."""
+    """End the line that is written up to `at`, with its mark if lines are marked."""
     into = transfer.octets
     if transfer.marked:
         into[at] = 32
@@ -314,7 +314,7 @@ def _end(transfer, at):
 
 
 def _hex(into, at, number, digits):
-    """Write a number in so many hex digits."""
+    """Write a number in so many hex digits. Returns 0."""
     shift = 4 * digits
     while shift > 0:
         shift -= 4
@@ -325,11 +325,11 @@ def _hex(into, at, number, digits):
 
 
 def _line(transfer, depth, action):
-    """Write the line of a record; an empty one where it says nothing, or, unmarked, what the record before it said."""
+    """Write the line of a record: empty for SKIP and, unmarked, for the same line as the record before."""
     into = transfer.octets
     start = transfer.written
     if start + _LINE_OCTETS > into.shape[0]:
-        raise IndexError("transfer: more lines than fit")
+        raise IndexError("transfer: too many lines")
     if action == _SKIP:
         return _empty_line(transfer)
     at = written_as(transfer.owner, depth, action, into, start)
@@ -343,7 +343,7 @@ def _line(transfer, depth, action):
 
 
 def _is_last(into, start, size, transfer):
-    """Tell whether the line into[start:start + size] is the last one of this message again."""
+    """Return whether the line into[start:start + size] repeats the last line of this message."""
     if transfer.last_size != size:
         return 0
     i = 0

@@ -77,11 +77,6 @@ DOCUMENTS: Final = (
     "resolver/**/report.schema.json",
 )
 
-ROOMS_ON_THE_WAY: Final = frozenset(
-    ("resolver/core/",)
-)
-"""Files, and folders ended by a slash, whose words are still being put right."""
-
 
 class Fault(NamedTuple):
     """A phrase, and what to write instead."""
@@ -157,10 +152,6 @@ def files() -> list[Path]:
     return sorted({*code, *documents} - generated)
 
 
-def is_on_the_way(path: str) -> bool:
-    return path in ROOMS_ON_THE_WAY or any(path.startswith(room) for room in ROOMS_ON_THE_WAY if room.endswith("/"))
-
-
 def test_no_name_uses_a_word_that_fits_anything() -> None:
     found = {
         path.relative_to(PACKAGE): [name for name in names if banned_in(name)]
@@ -219,6 +210,5 @@ def test_a_line_of_a_fault_is_that_in_the_file() -> None:
 
 
 def test_texts_are_plain() -> None:
-    held = [path for path in files() if not is_on_the_way(str(path.relative_to(ROOT)))]
-    found = [fault for path in held for fault in faults_of(path)]
+    found = [fault for path in files() for fault in faults_of(path)]
     assert not found, "\n".join(f"{one.path}:{one.line}: {one.found!r}: {one.instead}" for one in found)

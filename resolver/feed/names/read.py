@@ -241,7 +241,7 @@ class Reader:
         turn = self._turn
         after: int = core_lines.take(turn, memoryview(data), at)
         self.found.accept_turn(turn)
-        for place in range(0, 3 * turn.told, 3):
+        for place in range(0, 3 * turn.uncommon, 3):
             start, end, number = turn.places[place], turn.places[place + 1], turn.places[place + 2]
             self.line(data[start:end].lower(), number)
         return after

@@ -1,4 +1,4 @@
-"""Lines of a list: which are common, what entry one makes, and which are only told."""
+"""Lines of a list: which are common, what entry one makes, and which are left to be judged."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def lines_of(core: Core, watched: dict[bytes, int], *, wanted: bool = False, zon
 
 
 def found(core: Core, lines: Any, data: bytes) -> tuple[list[tuple[bytes, int, int]], list[tuple[bytes, int]]]:
-    """Entries as (name in wire format, flag, line) and lines told as (octets, line), of one turn over all of `data`."""
+    """Entries as (name in wire format, flag, line), uncommon lines as (octets, line), of one turn over `data`."""
     assert core("lines").take(lines, memoryview(data), 0) in (len(data), len(data) + 1)
     octets, entries, at = bytes(lines.names[: lines.octets]), [], 0
     for number in range(lines.entries):
@@ -30,14 +30,14 @@ def found(core: Core, lines: Any, data: bytes) -> tuple[list[tuple[bytes, int, i
         at += 1
         entries.append((octets[start:at], lines.flags[number], lines.numbers[number]))
     assert at == len(octets)
-    places = list(lines.places[: 3 * lines.told])
+    places = list(lines.places[: 3 * lines.uncommon])
     return entries, [(data[a:b], n) for a, b, n in zip(places[::3], places[1::3], places[2::3], strict=True)]
 
 
 def test_common_lines_of_a_plain_list(core: Core) -> None:
     data = b"a.test\n=B-c_9.x.Test\r\n\n# a.test\n!d.test\n\r\n!=e.test"
-    entries, told = found(core, lines_of(core, {}), data)
-    assert told == []
+    entries, uncommon = found(core, lines_of(core, {}), data)
+    assert uncommon == []
     assert entries == [
         (wire("a.test"), 1, 1),
         (wire("b-c_9.x.test"), 2, 2),
@@ -48,14 +48,14 @@ def test_common_lines_of_a_plain_list(core: Core) -> None:
 
 def test_common_lines_of_a_zone(core: Core) -> None:
     data = b"*.a.test\n=a.test\n\n!*.b.test\n!=b.test\na.test\n#\n!a.test\n*a.test\n*.\n"
-    entries, told = found(core, lines_of(core, {}, zone=True), data)
+    entries, uncommon = found(core, lines_of(core, {}, zone=True), data)
     assert entries == [
         (wire("a.test"), 1, 1),
         (wire("a.test"), 2, 2),
         (wire("b.test"), 3, 4),
         (wire("b.test"), 4, 5),
     ]
-    assert told == [(b"a.test", 6), (b"#", 7), (b"!a.test", 8), (b"*a.test", 9), (b"*.", 10)]
+    assert uncommon == [(b"a.test", 6), (b"#", 7), (b"!a.test", 8), (b"*a.test", 9), (b"*.", 10)]
 
 
 @pytest.mark.parametrize(
@@ -67,27 +67,27 @@ def test_common_lines_of_a_zone(core: Core) -> None:
         *(b"a." + b"b" * 64, b"a." * 124 + b"test.x", b"x" * 300),
     ],
 )
-def test_what_is_not_common_is_told(core: Core, line: bytes) -> None:
-    entries, told = found(core, lines_of(core, {}), b"a.test\n" + line + b"\nb.test")
+def test_what_is_not_common_is_uncommon(core: Core, line: bytes) -> None:
+    entries, uncommon = found(core, lines_of(core, {}), b"a.test\n" + line + b"\nb.test")
     assert [name for name, _, _ in entries] == [wire("a.test"), wire("b.test")]
-    assert told == [(line.removesuffix(b"\r"), 2)]
+    assert uncommon == [(line.removesuffix(b"\r"), 2)]
 
 
 @pytest.mark.parametrize("line", [b"a" * 63 + b".test", b"a." + b"b" * 63, b"a." * 124 + b"test", b"a.t9"])
 def test_the_longest_are_common(core: Core, line: bytes) -> None:
-    entries, told = found(core, lines_of(core, {}), line)
-    assert (entries, told) == ([(wire(line.decode()), 1, 1)], [])
+    entries, uncommon = found(core, lines_of(core, {}), line)
+    assert (entries, uncommon) == ([(wire(line.decode()), 1, 1)], [])
 
 
-def test_what_is_watched_is_told(core: Core) -> None:
+def test_what_is_watched_is_uncommon(core: Core) -> None:
     module = core("lines")
     watched = {b"self.test": module.SELF, b"parent.test": module.PARENT, b"within.test": module.WITHIN}
     lines = [
         *("self.test", "SELF.test", "a.self.test", "parent.test", "a.parent.test", "b.a.parent.test"),
         *("within.test", "a.within.test", "b.a.within.test", "xself.test", "xwithin.test", "self.test.test"),
     ]
-    _, told = found(core, lines_of(core, watched), "\n".join(lines).encode())
-    assert [number for _, number in told] == [1, 2, 5, 7, 8, 9]
+    _, uncommon = found(core, lines_of(core, watched), "\n".join(lines).encode())
+    assert [number for _, number in uncommon] == [1, 2, 5, 7, 8, 9]
 
 
 def test_of_a_name_watched_twice_both_reasons_count(core: Core) -> None:
@@ -101,8 +101,8 @@ def test_of_a_name_watched_twice_both_reasons_count(core: Core) -> None:
 
 def test_top_level_labels_where_some_are_wanted(core: Core) -> None:
     lines = lines_of(core, {b"test": core("lines").WANTED}, wanted=True)
-    entries, told = found(core, lines, b"a.test\na.example\nb.TEST\n")
-    assert ([name for name, _, _ in entries], told) == ([wire("a.test"), wire("b.test")], [(b"a.example", 2)])
+    entries, uncommon = found(core, lines, b"a.test\na.example\nb.TEST\n")
+    assert ([name for name, _, _ in entries], uncommon) == ([wire("a.test"), wire("b.test")], [(b"a.example", 2)])
 
 
 def test_a_table_without_room_is_an_error(core: Core) -> None:
@@ -127,7 +127,7 @@ def test_a_turn_ends_where_its_room_does_and_the_next_goes_on(core: Core, line: 
     while at < len(data):
         at = module.take(lines, memoryview(data), at)
         entries += lines.entries
-        numbers += [*lines.numbers[: lines.entries], *list(lines.places[: 3 * lines.told])[2::3]]
+        numbers += [*lines.numbers[: lines.entries], *list(lines.places[: 3 * lines.uncommon])[2::3]]
         assert at % len(line) == 0
         turns += 1
     assert turns > 1
@@ -138,9 +138,9 @@ def test_a_turn_ends_where_its_room_does_and_the_next_goes_on(core: Core, line: 
 # The fixture only loads a module: nothing of one input is left for the next.
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.booleans())
-def test_any_octets_are_entries_or_told(core: Core, data: bytes, zone: bool) -> None:
-    entries, told = found(core, lines_of(core, {}, zone=zone), data)
-    numbers = sorted([*(number for *_, number in entries), *(number for _, number in told)])
+def test_any_octets_are_entries_or_uncommon(core: Core, data: bytes, zone: bool) -> None:
+    entries, uncommon = found(core, lines_of(core, {}, zone=zone), data)
+    numbers = sorted([*(number for *_, number in entries), *(number for _, number in uncommon)])
     assert len(set(numbers)) == len(numbers)
     spoken = [n for n, one in enumerate(data.split(b"\n"), 1) if one.removesuffix(b"\r") and (zone or one[:1] != b"#")]
     assert numbers == spoken
