@@ -15,6 +15,11 @@ from resolver.feed.names import read
 from resolver.feed.reasons import Refusal
 
 _SAMPLE_BYTES: Final = 65_536
+_UNREADABLE: Final = {
+    "not_utf8": "not UTF-8",
+    "empty": "empty; to end the list, withdraw it",
+    "too_many_entries": f"more than {MAX_ENTRIES} entries",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ def entries_of(issue: Issue) -> int:
             issue.data, read.suffixes(), demonstration=_is_demonstration(issue.data), max_entries=MAX_ENTRIES
         )
     except read.ReadError as error:
-        raise Refused(f"{issue.list_id}: {error.reason.replace('_', ' ')}") from None
+        raise Refused(f"{issue.list_id}: {_UNREADABLE[error.reason]}") from None
     if not found.blocks:
         raise Refused(f"{issue.list_id}: empty: it holds only exceptions; to end the list, withdraw it")
     refused = sum(found.refused.values())
@@ -51,7 +56,7 @@ def entries_of(issue: Issue) -> int:
         raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_refused_lines(found)}")
     entries = read.distinct(found)
     if issue.expect_entries not in (None, entries):
-        raise Refused(f"{issue.list_id}: it has {entries} entries, not {issue.expect_entries}")
+        raise Refused(f"{issue.list_id}: it has {entries} entries, not the {issue.expect_entries} of --expect-entries")
     return entries
 
 

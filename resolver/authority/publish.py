@@ -109,9 +109,8 @@ def publish(folder: Path, issue: Issue, *, now: float) -> Done:
         targets = Repository(folder).current_targets().signed
         lost = sorted(_targets_of(targets, issue.list_id) - kept - {issue.list_id})
         if lost:
-            raise Refused(
-                f"{issue.list_id}: already published for other recipients; name or drop each: {', '.join(lost)}"
-            )
+            names = ", ".join(path.removeprefix(f"{issue.list_id}-") for path in lost)
+            raise Refused(f"{issue.list_id}: already published for {names}: give each as --recipient or --drop")
         return _issue(folder, custom, contents, entries, now)
 
 

@@ -76,7 +76,7 @@ def _one(name: str, data: bytes, digest: str, pinned: frozenset[bytes], roots: l
     if pinned and key not in pinned:
         raise Refused(f"{name}: not signed by a key of --host-key")
     if receipt.withdrawn:
-        raise Refused(f"{name}: states that the list is withdrawn")
+        raise Refused(f"{name}: states that the list is withdrawn, which proves no enforcement of it")
     if not receipt.enforced:
         raise Refused(f"{name}: states that the list was not enforced on that host")
     if receipt.digest != digest:
@@ -129,7 +129,7 @@ def _roots(repository: Repository) -> list[Root]:
         except (RepositoryError, ValueError):
             raise Refused(f"{path}: missing or damaged") from None
         if not verified:
-            raise Refused(f"{path}: not signed as the root before it demands")
+            raise Refused(f"{path}: not signed by enough of its own keys, or of those of the root version before it")
         found.append(root.signed)
     return found
 

@@ -81,7 +81,7 @@ def _about_verdicts(status: Status) -> Iterator[Advice]:
     there = all(one.has_list for one in status.lists)
     if not status.enforcing and there:
         what = "a verdict failed since the start: it is not certain that every list is enforced"
-        yield Advice(Urgency.OUT, what, "restart the service and report it")
+        yield Advice(Urgency.OUT, what, "restart the service, then report this as a fault of the software")
     if not status.ready and there:
         yield Advice(Urgency.OUT, "the service is stopping", f"see {LOG}")
 

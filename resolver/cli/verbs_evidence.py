@@ -50,7 +50,7 @@ def _evidence(arguments: argparse.Namespace) -> int:
         raise UsageError("--out is the bundle, JSON; --summary is the page")
     why = arguments.correct
     if why is not None and not (why.strip() and why.isprintable() and len(why) <= MOST_WHY):
-        raise UsageError(f"--correct: expected one line of at most {MOST_WHY} letters")
+        raise UsageError(f"--correct: expected one printable line of 1 to {MOST_WHY} characters")
     if why is not None and arguments.so_far:
         raise UsageError("--so-far is not in the chain: there is nothing to correct")
     return _make(arguments)

@@ -53,7 +53,10 @@ def _section(text: str) -> str:
 
 
 def call(control: Control, request: Request[_R], *, timeout_s: float = TIMEOUT_S) -> _R | Refused | Failed:
-    """Send a request to the service and return its reply; Unreachable if none comes within `timeout_s` seconds."""
+    """Send a request to the service and return its reply, Refused and Failed included.
+
+    Unreachable, with the reason and what to do, if there is no valid reply within `timeout_s` seconds.
+    """
     try:
         with socket.socket(socket.AF_UNIX) as one:
             one.settimeout(timeout_s)

@@ -162,6 +162,9 @@ def _uid_of(writer: asyncio.StreamWriter) -> int:
     return int(uid)
 
 
+_ADVICE: Final = "let the service's account write its folder, or choose another path"
+
+
 def _listening(path: str) -> socket.socket:
     """Return a socket bound to `path`, replacing the socket of a dead process; Unusable if that cannot be done."""
     if len(os.fsencode(path)) > MAX_PATH_OCTETS:
@@ -175,12 +178,12 @@ def _listening(path: str) -> socket.socket:
         _clear(path)
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise Unusable(f"cannot be made: {error.strerror}") from None
+        raise Unusable(f"cannot be made: {error.strerror}; {_ADVICE}") from None
     try:
         one.bind(path)
     except OSError as error:
         one.close()
-        raise Unusable(f"cannot be made: {error.strerror}") from None
+        raise Unusable(f"cannot be made: {error.strerror}; {_ADVICE}") from None
     return one
 
 

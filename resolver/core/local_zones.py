@@ -93,7 +93,10 @@ def _row(text, kind):
 
 
 def find(zones, name, qtype):
-    """Return the kind of an unfolded name: NOT_LOCAL, or a number of core.codes + 256 x the offset of its apex."""
+    """Return how a name (lower-cased, uncompressed) is answered: NOT_LOCAL, or a code + 256 x the offset of its apex.
+
+    The codes are LOCAL_* and LOOPBACK of core.codes. DS at the apex of a delegated zone is NOT_LOCAL (RFC 8375 4).
+    """
     if name.labels == 0 or not _may_be_local(name):
         return _NOT_LOCAL
     row = _covering(zones.table, name, 0)

@@ -167,7 +167,7 @@ def _rest(data, at, end, transfer):
 
 
 def _record(data, at, size, transfer):
-    """Check the record whose owner is unfolded and whose type is at `at`; write its line."""
+    """Check a record (owner in transfer.owner, type at `at`, `size` octets of data); write its line, return SOUND."""
     kind = data[at] << 8 | data[at + 1]
     if transfer.closed:
         return _BEHIND_THE_END

@@ -92,7 +92,7 @@ def _month(bundle: Bundle) -> Month:
     try:
         found = month.whole(bundle.month)
     except NotAMonth:
-        raise Refused("its month is not a month") from None
+        raise Refused("it does not name a month") from None
     if not bundle.complete:
         last = next((day for day in _days_of(found) if day.isoformat() == bundle.through), None)
         if last is None:
@@ -113,7 +113,7 @@ def _days_of(found: Month) -> Iterator[date]:
 
 
 def _check_place(bundle: Bundle) -> None:
-    """Check the place in the chain."""
+    """Check that the place in the chain that a bundle states fits the rest of it; Refused if it does not."""
     chain = bundle.chain
     if (chain is None) is bundle.complete:
         raise Refused("a bundle has a place in the chain if its month is over, and only then")
@@ -144,7 +144,7 @@ def _check_log(bundle: Bundle) -> None:
     if head != (log.end.number, log.end.hash):
         raise Refused("its part of the audit log does not end at the entry that it names")
     if log.verified < len(log.lines):
-        raise Refused("it holds more of the audit log than was verified")
+        raise Refused("its part of the audit log has more lines than the host had verified when it made the bundle")
 
 
 def _check_counts(bundle: Bundle, whole: Month) -> None:

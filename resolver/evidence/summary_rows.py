@@ -197,7 +197,7 @@ def incomparable(bundle: Bundle) -> str:
 
 
 def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, str], ...]:
-    """Return what links the print to the bundle, and the bundle to those before it: name and value."""
+    """Return rows (name, value) that tie the printed summary to its bundle, and the bundle to audit log and chain."""
     audit, chain = bundle.audit, bundle.chain
     log = (
         f"broken when this was made: {audit.broken}"

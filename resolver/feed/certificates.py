@@ -10,8 +10,7 @@ from resolver.config.config import Source
 
 
 class End(NamedTuple):
-    """When the first certificate in a source's file expires (unix seconds); key: `certificate` or `ca`, as configured.
-    """
+    """When the earliest certificate in a source's file expires (unix seconds); key: `certificate` or `ca`."""
 
     key: str
     path: str

@@ -52,9 +52,10 @@ class UpdateFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a fetch knows of this host: the source's metadata folder, the upstreams, and the list accepted last.
+    """What a fetch process starts from: the metadata folder, the upstreams, the newest list held or accepted.
 
-    serial, issued: 0 if none was accepted. copy, copy_key, copy_output: as in FetchRequest.
+    serial, issued, digest, targets_keys: of that list; 0 and "" if there is none. copy, copy_key, copy_output: as in
+    FetchRequest; -1 if there is none.
     """
 
     metadata: Path
@@ -142,7 +143,7 @@ async def compile_image(
 
 
 async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
-    """Run the fetch process `module`; return as `fetch_list` does; UpdateFailed."""
+    """Run the fetch process `module`; return its verified facts, and whether `wanted` took the list; UpdateFailed."""
     async with _child(module, request.handles, request.seconds) as child:
         facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
         go = wanted(facts)

@@ -171,7 +171,8 @@ class Releases:
             try:
                 self._take(one, self._file(one).read_bytes())
             except (OSError, SealBroken, image.ImageMalformed):
-                _log.error("release %d: its image cannot be used, so its name is blocked; make it again", one.number)
+                said = "release %d: its image cannot be used, so its name is blocked; release the name again"
+                _log.error(said, one.number)
         self._clean()
         self._put()
         self.look()
@@ -256,7 +257,8 @@ class Releases:
             try:
                 view = before[mark][1] if mark in before else image.view(unseal(sealed, self._keys.seal))
             except (SealBroken, image.ImageMalformed):
-                _log.warning("list %s: a release of its compile host is not sealed with the fleet's key", list_id)
+                said = "list %s: a name that its compile host released stays blocked here: the fleet's seal key differs"
+                _log.warning(said, list_id)
                 continue
             found[mark] = until, view
         self._followed = {**self._followed, list_id: found}

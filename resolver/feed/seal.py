@@ -59,7 +59,7 @@ class Keys:
         return hashlib.blake2b(self.digest, digest_size=8, person=_KEY_ID_PERSON).hexdigest()
 
     def copy_key(self, list_id: str) -> bytes:
-        """Return the key (32 octets) of the copy of a list's zone."""
+        """Return the key (32 octets) that seals a list's zone copy, made from the seal key and the list's id."""
         made = hashlib.blake2b(list_id.encode(), digest_size=COPY_KEY_BYTES, key=self.seal, person=_COPY_PERSON)
         return made.digest()
 

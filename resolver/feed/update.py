@@ -192,7 +192,7 @@ class ListUpdate:
             await self.activate(candidate)
         except Overtaken:
             raise approve.Refused(
-                "entries were suspended meanwhile: the list is compiled again and has to be decided again"
+                "the breaker suspended entries meanwhile: the list is compiled again, and if it is held, sign again"
             ) from None
 
     async def go_back(self) -> None:

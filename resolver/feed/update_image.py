@@ -140,7 +140,7 @@ class ImageStep:
         return bytes(made) + seal.seal_of(made, keys.seal)
 
     def _free(self, number: int) -> str:
-        """Return a file name that no image has: the numbers of another compile host start again."""
+        """Return the first NUMBER.image, counted from `number`, that no record uses; compile hosts count apart."""
         found, floor = self._journal.state, self._journal.floor
         records = (found.in_force, found.previous, floor.record if floor else None)
         taken = {record.image for record in records if record}

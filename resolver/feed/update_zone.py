@@ -34,7 +34,7 @@ class ZoneStep:
         self._keys = activation.host.keys
 
     def recover(self) -> None:
-        """Remove the copies of other sources."""
+        """Remove the zone copies of other sources, at a start; warn if `source.incremental` has no effect."""
         store, source = self._journal.store, self._list.source
         if source.incremental and not store.copies:
             said = "list %s: source.incremental has no effect while the keys are in the state folder; set state.keys"

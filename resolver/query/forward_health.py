@@ -59,7 +59,7 @@ class Probes:
         return True
 
     def add(self, health: "Health") -> bytes:
-        """Return a new name, in wire format, and recognise it as this server's until `remove`."""
+        """Return a new probe name, in wire format; until `remove`, a query for it from elsewhere shows a loop to it."""
         name = b"\x1a" + base64.b32encode(os.urandom(17))[:26].lower() + _PROBE_SUFFIX
         self._servers[name] = health
         return name

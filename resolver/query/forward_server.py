@@ -192,7 +192,7 @@ class Try:
             self._take(reply)
 
     def suspected(self) -> None:
-        """Ask over TCP, because somebody guesses ids on the socket (Asking)."""
+        """Ask again over TCP, unless that was done: somebody guesses ids on the socket (`Asking.suspected`)."""
         if self.resends:
             self._ask_by_stream()
 

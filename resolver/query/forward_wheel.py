@@ -21,7 +21,7 @@ class Waking(Protocol):
 
 
 class Wheel:
-    """A wheel of TICK_S on the running event loop."""
+    """A timer wheel with ticks of TICK_S seconds, on the running event loop."""
 
     def __init__(self) -> None:
         self._slots: dict[int, list[Waking]] = {}

@@ -19,7 +19,7 @@ _RCODE_OF_PROBLEM = {
 
 
 class Respond:
-    """Writes answers and counts them in the table of core.codes."""
+    """Builds answers and returns them, None if none is to be sent; counts them in the table of core.codes."""
 
     def __init__(self, counters: Any) -> None:
         self._counters = counters

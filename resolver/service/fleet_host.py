@@ -55,9 +55,9 @@ class FleetHost:
         self.collect()
 
     def collect(self) -> bool:
-        """Make the fleet's receipt if all nodes have reported, and return whether one was made.
+        """Make the fleet's receipt of each list that all nodes have reported; return whether one was made.
 
-        OSError if a folder cannot be used.
+        False too if this host collects no receipts. OSError if a folder cannot be used.
         """
         if self._collector is None:
             return False

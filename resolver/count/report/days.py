@@ -117,7 +117,10 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
 
 
 def together(parts: Sequence[Mapping[date, DayFacts]]) -> Days:
-    """Combine the days of several resolvers: counts and subscribers are summed."""
+    """Combine the days of several resolvers: counts and subscribers are summed, `enforced` is the least of them.
+
+    entries, serial: the greatest. A day that one resolver lacks between its first and its last is a gap.
+    """
     found: Days = {}
     for day in sorted({day for days in parts for day in days}):
         there = [days[day] for days in parts if day in days]

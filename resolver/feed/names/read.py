@@ -268,7 +268,7 @@ class Reader:
         self.found.accept(wire, number, marker, aside=aside)
 
     def _judge(self, line: bytes) -> bytes | Refusal:
-        """Return the name of a line in ASCII, or why it is refused."""
+        """Return the name in a line, in ASCII, or the Refusal of the line."""
         if len(line) > MAX_LINE_BYTES:
             return Refusal.TOO_LONG
         if line == b".":

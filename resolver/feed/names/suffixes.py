@@ -58,6 +58,6 @@ def _rules(text: str, begin: str, end: str) -> tuple[frozenset[bytes], frozenset
 
 
 def load() -> Suffixes:
-    """Read the installed Public Suffix List; OSError."""
+    """Read and parse the installed Public Suffix List; OSError, or ValueError if it has no ICANN section."""
     with open(publicsuffixlist.PSLFILE, encoding="utf-8") as file:
         return parse(file.read())

@@ -17,7 +17,7 @@ def issue(data: bytes = b"a.test\n=b.test\n", **changes: object) -> Issue:
         (issue(data=b""), "empty"),
         (issue(data=b"# a.test\n"), "empty"),
         (issue(data=b"!a.test\n!=b.test\n"), "empty: it holds only exceptions"),
-        (issue(data=b"a.test\n\xff\n"), "not utf8"),
+        (issue(data=b"a.test\n\xff\n"), "not UTF-8"),
         (
             issue(data=b"a.test\nco.uk\nhttp://x.test/\n"),
             r"2 lines would be refused: 1 icann suffix \(line 2\); 1 url \(line 3\)",
@@ -25,7 +25,7 @@ def issue(data: bytes = b"a.test\n=b.test\n", **changes: object) -> Issue:
         (issue(data=b"a.com\n" * 3 + b"b.test\n"), r"1 reserved \(line 4\)"),
         (issue(data=b"b.test\n" * 3 + b"a.com\n"), r"1 not reserved \(line 4\)"),
         (issue(b"a" * (MAX_TARGET_BYTES + 1)), "larger than"),
-        (issue(expect_entries=3), "2 entries, not 3"),
+        (issue(expect_entries=3), "2 entries, not the 3 of --expect-entries"),
         (issue(expect_refused=1), "0 lines would be refused: none"),
     ],
 )

@@ -282,7 +282,7 @@ def test_an_image_that_is_not_ours_releases_nothing(
         keys = Keys(b"x" * 16, KEYS.seal)
     world.started(keys)
     assert len(world.views) == (0 if harm == "other key" else 1)
-    assert "release 1: its image cannot be used, so its name is blocked; make it again" in caplog.text
+    assert "release 1: its image cannot be used, so its name is blocked; release the name again" in caplog.text
 
 
 HEADER = {"list_id": "releases", "serial": 1, "issued": 1, "expires": 2, "generation": 1, "selftest": b"s" * 26}
