@@ -27,11 +27,16 @@ def entries_of(octets: bytes, bits: bytes, before: Entries | None, keep_new: boo
         name = tuple(parts)
         found[name] = found.get(name, 0) | int.from_bytes(bits[number : number + 2], "little")
     for name, said in found.items():
-        if before is not None and (name not in before or (keep_new and before[name] & codes.NEW)):
-            said |= codes.NEW
-        self_free = codes.BLOCK_SELF if said & codes.EXCEPT_SELF else 0
-        below_free = codes.BLOCK_BELOW if said & codes.EXCEPT_BELOW else 0
-        found[name] = said & ~(self_free | below_free)
+        said &= ~(codes.BLOCK_SELF if said & codes.EXCEPT_SELF else 0)
+        said &= ~(codes.BLOCK_BELOW if said & codes.EXCEPT_BELOW else 0)
+        if not said & (codes.BLOCK_SELF | codes.BLOCK_BELOW):
+            said &= ~codes.SET_ASIDE
+        if before is not None:
+            was = before.get(name, 0)
+            enforced_now = was & codes.SET_ASIDE and not said & codes.SET_ASIDE
+            if not was or enforced_now or (keep_new and was & codes.NEW):
+                said |= codes.NEW
+        found[name] = said
     return found
 
 
