@@ -53,7 +53,7 @@ def test_what_a_decision_is_about_follows_from_the_state() -> None:
     ("state", "action", "why"),
     [
         (State(), Action.APPROVE, "nothing is held"),
-        (replace(HELD, quarantined=((6, EIGHT.digest),)), Action.APPROVE, "never approved"),
+        (replace(HELD, quarantined=((6, EIGHT.digest),)), Action.APPROVE, "cannot be approved"),
         (State(), Action.APPROVE_SET_ASIDE, "no line"),
         (State(in_force=EIGHT), Action.APPROVE_SET_ASIDE, "no line"),
         (State(in_force=replace(SEVEN, approved=True)), Action.APPROVE_SET_ASIDE, "no line"),

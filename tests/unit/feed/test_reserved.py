@@ -2,9 +2,9 @@
 
 import pytest
 
+from resolver.core import image
 from resolver.feed import reserved
 from resolver.feed.names import read, suffixes
-from resolver.service.selftest import ZONE
 
 PSL = suffixes.load()
 
@@ -26,7 +26,7 @@ def test_only_a_demonstration_holds_a_name_for_documentation(zone: bytes) -> Non
     assert refused(b"a.b." + zone, demonstration=True) == {}
 
 
-def test_the_zone_of_the_self_test_is_in_no_list_and_is_what_the_sockets_are_asked_for() -> None:
+def test_the_zone_that_every_image_blocks_a_name_of_is_in_no_list() -> None:
     for demonstration in (True, False):
         assert refused(b"a." + reserved.SELFTEST_NAME, demonstration=demonstration) == {"selftest": 1}
-    assert reserved.SELFTEST_NAME.decode() == ZONE
+    assert reserved.SELFTEST_NAME.decode() == image.SELFTEST_NAME
