@@ -16,7 +16,7 @@ from functools import partial
 from resolver.core import codes
 from resolver.core.admit import admit, scope
 from resolver.core.crash_shape import Shape, read
-from resolver.core.crash_shape import reply as note_reply
+from resolver.core.crash_shape import reply as note_for_crash
 from resolver.core.image import SELFTEST_ZONE
 from resolver.core.local_zones import find as find_local
 from resolver.core.question import Question
@@ -48,7 +48,7 @@ def _is_proof(query: Query, tables: Tables) -> bool:
 class Answer:
     """Answers queries by the tables in force.
 
-    clock: monotonic, in seconds. shape: numbers about the present query for a crash report.
+    clock: monotonic, in seconds. crash_shape: numbers about the present packet for a crash report.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Answer:
         forward: Forward,
         respond: Respond,
         clock: Callable[[], float],
-        shape: Shape,
+        crash_shape: Shape,
     ) -> None:
         self.tables = tables
         self.in_flight = 0
@@ -72,7 +72,7 @@ class Answer:
         self._recheck = Recheck()
         self._respond = respond
         self._clock = clock
-        self._shape = shape
+        self._crash_shape = crash_shape
         self._spare: list[Question] = []
 
     def errors(self) -> int:
@@ -96,7 +96,7 @@ class Answer:
         tables, respond, question = self.tables, self._respond, query.question
         now = self._clock()
         transport = query.transport
-        problem = read(self._shape, query.packet, len(query.packet), transport.is_stream, question)
+        problem = read(self._crash_shape, query.packet, len(query.packet), transport.is_stream, question)
         if problem in (codes.SILENT_SHORT, codes.SILENT_RESPONSE):
             respond.silence(problem)
             return None
@@ -200,7 +200,7 @@ class Answer:
         # Judge the name again: a swap that happened while the upstream was asked applies to this answer too.
         if not self._passes(query, tables):
             return self._stopped(query, tables, self._clock())
-        note_reply(self._shape, len(reply))
+        note_for_crash(self._crash_shape, len(reply))
         judged = recheck.judge(tables.generation, reply, query.scope)
         # BADVERS concerns our own EDNS version, never the client's, and we only send version 0.
         if judged.for_all == codes.ASK or recheck.message.rcode == codes.BADVERS:
@@ -234,7 +234,7 @@ class Answer:
             cache.fail(digest, asked, codes.SERVFAIL, ede_option(outcome.ede), now)
             return
         reply = bytearray(outcome)
-        note_reply(self._shape, len(reply))
+        note_for_crash(self._crash_shape, len(reply))
         judged = recheck.judge(tables.generation, reply, codes.ALL_LISTS)
         message = recheck.message
         if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:

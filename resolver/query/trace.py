@@ -77,7 +77,7 @@ class Trace:
             forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the three calls that Answer makes
             respond=_Respond(steps, counters),
             clock=self._clock,
-            shape=Shape(array("q", [0] * len(NUMBERS))),
+            crash_shape=Shape(array("q", [0] * len(NUMBERS))),
         )
         reply = answer.answer(packet, client, Transport.UDP)
         if reply is not None and not isinstance(reply, bytes):

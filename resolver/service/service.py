@@ -107,7 +107,7 @@ class Service:
             forward=self.forward,
             respond=Respond(self._counters),
             clock=time.monotonic,
-            shape=Shape(crash.memory()),
+            crash_shape=Shape(crash.memory()),
         )
         self.datagrams = Datagrams(self.answer.answer, Respond(self._counters).dropped)
         self.streams = Streams(self.answer.answer, Respond(self._counters).dropped, self._bounds_of(config))

@@ -205,7 +205,7 @@ class House:
             forward=self.upstream,
             respond=Respond(self.counters),
             clock=lambda: self.now,
-            shape=Shape(self.numbers),
+            crash_shape=Shape(self.numbers),
         )
 
     def swap(self, in_force: Tables) -> None:
