@@ -193,7 +193,8 @@ class Actor:
     """One resolver, and what the machine knows of it beside its own state.
 
     clean: the last step met no fault of the disk. parted: no poll without a fault came since one. sound: there was none
-    since the beginning. out: names that were suspended and not resumed. pardons: by the number of a release, each name
+    since the beginning. out: names that were suspended and not resumed. resumed_above: persons have resumed them at the
+    compile host, which a node follows at its next poll. pardons: by the number of a release, each name
     that it was asked for. may_follow: names that another host has released at some time.
     """
 
@@ -205,6 +206,7 @@ class Actor:
     quarantined: set[str] = field(default_factory=set)
     signed: dict[tuple[Any, ...], set[str]] = field(default_factory=dict)
     out: frozenset[str] = frozenset()
+    resumed_above: bool = False
     pardons: dict[int, list[str]] = field(default_factory=dict)
     may_follow: set[str] = field(default_factory=set)
 
@@ -309,6 +311,8 @@ class Actor:
         record = found.in_force
         if record is None or record.withdrawn or found.gone_back_to == record.identity:
             self.out = frozenset()
+        if self.resumed_above and not found.suspended:
+            self.out, self.resumed_above = frozenset(), False
         self.note_suspension()
         assert not self.out & self.resolver.listed()
 
