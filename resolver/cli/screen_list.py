@@ -198,7 +198,7 @@ def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
         elif each.action == "resume":
             yield Advice(Urgency.WAITS, f"{name}: entries SUSPENDED, list resume: {_count(each)}", look)
         elif each.action == "approve-set-aside" and each.signed:
-            yield Advice(Urgency.LATER, f"{name}: lines SET ASIDE, list approve --set-aside: {_count(each)}", look)
+            yield Advice(Urgency.LATER, f"{name}: lines SET ASIDE, {_count(each)}", look)
         elif each.action == "rollback":
             what = f"{name}: rollback unconfirmed, {_waits(one.rollback_alarm_at, now)}"
             yield Advice(_unless(one.rollback_alarm_at, now), what, look)

@@ -216,7 +216,7 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
         (
             decision("approve-set-aside", "anna"),
             Urgency.LATER,
-            "court: lines SET ASIDE, list approve --set-aside: 1 of 2 signatures: blocklist-resolver list held court",
+            "court: lines SET ASIDE, 1 of 2 signatures: blocklist-resolver list held court",
         ),
     ],
 )

@@ -129,7 +129,7 @@ def test_another_log_than_that_of_the_month_before_is_refused(host: Path, capsys
         ((), 2, "required"),
         (("--month", "2025-04", "--out", "x.html"), 2, "JSON"),
         (("--month", "2025-04", "--out", "x", "--host-key", "y"), 2, "go with --verify"),
-        (("--month", "2025-04", "--out", "x", "--correct", " "), 2, "one line"),
+        (("--month", "2025-04", "--out", "x", "--correct", " "), 2, "one printable line"),
         (("--month", "2025-04", "--out", "x", "--correct", "why", "--so-far"), 2, "not in the chain"),
         (("--month", "2025-04", "--out", "x", "--correct", "why"), 3, "nothing to correct"),
         (("--month", "2025-04", "--out", "x", "--so-far"), 2, "leave out --so-far"),
