@@ -11,7 +11,7 @@ PORT_METRICS ?= 9153
 PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
 	openssh-client openssl prometheus python3-seccomp systemd tinycdb unbound
 
-# A file of tests stays with one process: what it sets up once is set up once. In the order of names the long ones come first.
+# A file of tests stays with one process: what it sets up once is set up once.
 SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN = .venv/bin
@@ -25,7 +25,7 @@ run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
 
 test: .venv/.developer
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --own-coverage
 
 test-peers: .venv/.developer peers
 	$(BIN)/python -m pytest -m peers $(SIDE_BY_SIDE)
