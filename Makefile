@@ -38,7 +38,7 @@ check: .venv/.developer
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_words.py
+	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_private_names.py tests/unit/test_words.py
 
 bench: .venv/.developer peers
 	$(BIN)/python -m tests.bench
