@@ -370,7 +370,7 @@ def settings(examples: int, steps: int) -> hypothesis.settings:
         max_examples=80 * examples if deep else examples,
         stateful_step_count=60 if deep else steps,
         deadline=None,
-        # `make test` walks the same ways each time, so that it fails only if something has changed; `deep` seeks new ones.
+        # `make test` walks the same ways each time: it fails only if something has changed. `deep` seeks new ones.
         derandomize=not deep,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
