@@ -11,7 +11,7 @@ PORT_METRICS ?= 9153
 PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
 	openssh-client openssl prometheus python3-seccomp systemd tinycdb unbound
 
-# A file of tests stays with one process: what it sets up once is set up once. In the order of names the long ones come first.
+# A file of tests stays with one process: what it sets up once is set up once.
 SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN = .venv/bin
@@ -19,7 +19,7 @@ BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/service/h
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 
-.PHONY: run test test-peers test-debian13 check bench peers
+.PHONY: run test test-peers test-debian13 coverage check bench peers
 
 run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
@@ -30,6 +30,10 @@ test: .venv/.developer
 test-peers: .venv/.developer peers
 	$(BIN)/python -m pytest -m peers $(SIDE_BY_SIDE)
 
+# Fails if the unit test of a module does not cover that module.
+coverage: .venv/.developer
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --own-coverage tests/unit
+
 # In a tree of its own: this Debian's .venv is not touched.
 test-debian13:
 	.ci/debian13
@@ -38,7 +42,7 @@ check: .venv/.developer
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_words.py
+	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_private_names.py tests/unit/test_words.py
 
 bench: .venv/.developer peers
 	$(BIN)/python -m tests.bench

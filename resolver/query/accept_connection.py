@@ -52,23 +52,24 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_client",
-        "_draining",
         "_gone",
         "_opening",
         "_queued",
         "_shared",
         "_transport",
         "_unread",
-        "_writable",
         "by_proxy",
         "counted",
+        "draining",
         "waiting",
+        "writable",
     )
 
     def __init__(self, shared: Shared, client: bytes) -> None:
         """Set up a connection of `client` (16 octets).
 
         by_proxy: the peer is a load balancer. counted: the prefix that the connection counts for (accept_limits).
+        draining: no more queries are taken. writable: the client reads its answers fast enough.
         """
         self.by_proxy = shared.trusted is not None and shared.trusted(client)
         self.counted = b""
@@ -78,8 +79,8 @@ class Connection(asyncio.Protocol):
         self._client = client
         self._unread = bytearray()
         self._opening = True
-        self._draining = False
-        self._writable = True
+        self.draining = False
+        self.writable = True
         self._queued = False
         self._gone = False
 
@@ -101,26 +102,26 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the sending half open while queries wait for their answers (RFC 7766 6.2.4)."""
-        self._draining = True
+        self.draining = True
         if not self.waiting:
             self._end()
         return bool(self.waiting)
 
     def pause_writing(self) -> None:
-        self._writable = False
+        self.writable = False
         self._pace()
 
     def resume_writing(self) -> None:
-        self._writable = True
+        self.writable = True
         self._take()
 
     def drain(self) -> None:
         """Take no more queries."""
-        self._draining = True
+        self.draining = True
 
     def finish(self) -> None:
         """Take no more queries; close after the last answer."""
-        self._draining = True
+        self.draining = True
         if not self.waiting:
             self.close()
 
@@ -132,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once and discard unsent octets."""
-        self._gone = self._draining = True
+        self._gone = self.draining = True
         self._unread.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -141,6 +142,11 @@ class Connection(asyncio.Protocol):
         """Count the reason and close at once."""
         self._shared.dropped(reason)
         self.abort()
+
+    @property
+    def reading(self) -> bool:
+        """True while octets are taken from the client."""
+        return self._transport is not None and bool(self._transport.is_reading())
 
     def buffered(self) -> int:
         """Return how many octets are buffered: of incomplete queries, and unsent."""
@@ -163,7 +169,7 @@ class Connection(asyncio.Protocol):
             if size < _HEADER:
                 # Discard the input: it must not be parsed again while the client reads earlier answers.
                 unread.clear()
-                self._draining = True
+                self.draining = True
                 self.close()
                 return
             if len(unread) - at - 2 < size:
@@ -219,7 +225,7 @@ class Connection(asyncio.Protocol):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.waiting.discard(task)
-        if self._draining and not self.waiting:
+        if self.draining and not self.waiting:
             self.close()
             return
         self._rest()
@@ -233,11 +239,11 @@ class Connection(asyncio.Protocol):
             return
         self._transport.write(len(reply).to_bytes(2, "big") + reply)
         self._shared.moved(len(reply))
-        if not self._writable and self._transport.get_write_buffer_size() > UNSENT_MOST:
+        if not self.writable and self._transport.get_write_buffer_size() > UNSENT_MOST:
             self.refuse("connection_limit")
 
     def _has_room(self) -> bool:
-        return self._writable and not self._draining and not self._queued and len(self.waiting) < MAX_IN_FLIGHT
+        return self.writable and not self.draining and not self._queued and len(self.waiting) < MAX_IN_FLIGHT
 
     def _rest(self) -> None:
         """Report to `places` whether a query of this connection waits for its answer."""

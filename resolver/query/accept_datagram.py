@@ -32,7 +32,7 @@ class Datagrams:
 
     def __init__(self, answer: Answering, dropped: Callable[[str], None]) -> None:
         self.trusted: Callable[[bytes], bool] | None = None
-        self._answer = answer
+        self.answer = answer
         self._dropped = dropped
         self._proxied = Proxied()
         self._sockets: list[Receiving] = []
@@ -52,7 +52,7 @@ class Datagrams:
         loop = asyncio.get_running_loop()
         self._sockets = accept_sockets.datagrams(listen, given)
         for one in self._sockets:
-            loop.add_reader(one.fileno(), self._drain, one)
+            loop.add_reader(one.fileno(), self.drain, one)
 
     def close(self) -> None:
         """Take no more queries; `drained` waits for the answers to those in flight."""
@@ -71,7 +71,8 @@ class Datagrams:
             one.close()
         self._sockets = []
 
-    def _drain(self, one: Receiving) -> None:
+    def drain(self, one: Receiving) -> None:
+        """Take what has come at a socket, up to BATCH datagrams, and send what can be answered at once."""
         trusted = self.trusted
         for _ in range(BATCH):
             try:
@@ -93,7 +94,7 @@ class Datagrams:
                 packet = packet[size:]
                 if not self._proxied.local:
                     client = bytes(self._proxied.client)
-            reply = self._answer(packet, client, Transport.UDP)
+            reply = self.answer(packet, client, Transport.UDP)
             if isinstance(reply, bytes):
                 _send(one, reply, peer)
             elif reply is not None:

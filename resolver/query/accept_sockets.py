@@ -72,14 +72,14 @@ class Wildcard:
     def recvfrom(self, size: int, /) -> tuple[bytes, Any]:
         """Return the next datagram and its sender, with what `sendto` needs to answer from the same address."""
         data, control, _, peer = self._socket.recvmsg(size, _CONTROL_OCTETS)
-        return data, (*peer, [_asked(*one) for one in control])
+        return data, (*peer, [asked(*one) for one in control])
 
     def sendto(self, data: bytes, peer: Any, /) -> int:
         """Send a datagram to a peer, from the address that the peer's own datagram was sent to."""
         return self._socket.sendmsg((data,), peer[-1], 0, peer[:-1])
 
 
-def _asked(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
+def asked(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
     """Turn the control message about a datagram's destination into the one that sets the answer's source.
 
     Routing chooses the interface, except for link-local addresses, which need theirs.

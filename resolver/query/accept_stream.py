@@ -111,7 +111,7 @@ class Streams:
             )
         for one in self._sockets:
             self._listen(one)
-        self._look()
+        self.look()
 
     def close(self) -> None:
         """Take no more connections and no more queries."""
@@ -230,7 +230,7 @@ class Streams:
             self._logged_at = loop.time()
             _log.error("no file descriptor left for a connection: raise LimitNOFILE or lower limits.connections")
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Close connections that are idle, do not read or are too old, and schedule the next look."""
         loop, places = asyncio.get_running_loop(), self.places
         now = loop.time()
@@ -242,7 +242,7 @@ class Streams:
             connection.abort()
         for connection in places.old(now - self._life_s):
             connection.finish()
-        self._timers["look"] = loop.call_later(min(LOOK_S, self._idle_s / 4, self._life_s / 4), self._look)
+        self._timers["look"] = loop.call_later(min(LOOK_S, self._idle_s / 4, self._life_s / 4), self.look)
 
 
 def _affordable() -> int:

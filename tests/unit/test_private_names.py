@@ -20,10 +20,8 @@ LEFT: dict[str, tuple[int, str]] = {
     "unit/control/test_server.py": (6, "asks how long the server rests after a walk"),
     "unit/feed/test_approve.py": (2, "says what ssh-keygen would; peers/test_approve.py asks a real one"),
     "unit/feed/test_audit.py": (3, "writes to the log while old entries are read"),
-    "unit/query/test_accept_datagram.py": (6, "hands over sockets that say what a kernel rarely does"),
     "unit/query/test_accept_limits.py": (6, "holds the counts of a thousand random steps against a model"),
-    "unit/query/test_accept_sockets.py": (1, "has no interface with a link-local address"),
-    "unit/query/test_accept_stream.py": (9, "asks what a connection keeps of a client that does not read"),
+    "unit/query/test_accept_stream.py": (2, "lets connections be older than they are"),
     "unit/service/host/test_systemd.py": (1, "a process that systemd has started cannot lack its descriptors"),
     "unit/service/test_service.py": (6, "has parts of a service fail that do not fail by themselves"),
 }

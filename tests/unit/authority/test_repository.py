@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from resolver.authority import publish
 from resolver.authority.repository import AuthorityError, Repository, read_key
 
 
@@ -59,3 +60,29 @@ def test_damaged_metadata_is_told_by_its_path(repository: Repository) -> None:
     (repository.metadata / "1.root.json").write_bytes(b"{")
     with pytest.raises(AuthorityError, match=r"1\.root\.json: missing or damaged"):
         repository.root()
+
+
+def test_what_is_served_is_what_the_timestamp_leads_to(tmp_path: Path) -> None:
+    publish.init(tmp_path, threshold=1, keys=2, now=1_700_000_000.0)
+    repository = Repository(tmp_path)
+    assert repository.exists()
+    targets = repository.current_targets()
+    assert repository.snapshot().signed.meta["targets.json"].version == targets.signed.version
+    assert repository.timestamp().signed.snapshot_meta.version == repository.snapshot().signed.version
+    root = repository.root().signed
+    assert len(repository.signers(root, "targets")) == 2
+    targets.signed.version += 1
+    repository.write_metadata(targets)
+    assert repository.current_targets().signed.version == targets.signed.version - 1, "no timestamp leads to it"
+    (repository.metadata / "timestamp.json").write_bytes(targets.to_bytes())
+    with pytest.raises(AuthorityError, match=r"timestamp\.json: not of type timestamp"):
+        repository.timestamp()
+
+
+def test_what_waits_is_found_by_its_target_and_removed_together(repository: Repository) -> None:
+    assert repository.staged_metadata("targets.json") is None
+    for name in ("list.demo", "list.demo-anna", "other"):
+        repository.stage(name, b"a.test")
+    assert list(repository.staged_lists()) == ["demo", "demo-anna"]
+    repository.unstage_lists()
+    assert [path.name for path in repository.staged.iterdir()] == ["other"]

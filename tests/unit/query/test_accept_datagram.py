@@ -129,7 +129,7 @@ def test_nobody_is_answered_at_port_0_and_an_error_of_an_earlier_datagram_stops_
         OSError(113, "no route"),
         (asks(3), peer),
     )
-    datagrams._drain(one)
+    datagrams.drain(one)
     assert one.sent == [(asks(2), peer), (asks(3), peer)]
     assert dropped == ["port_zero"]
     assert len(answers.seen) == 2
@@ -171,7 +171,7 @@ def drained(*waiting: tuple[bytes, tuple[str, int]], trusts: bool = True) -> tup
     datagrams = Datagrams(answers, dropped.append)
     if trusts:
         datagrams.trusted = lambda sender: sender == address_octets(BALANCER)
-    datagrams._drain(one)
+    datagrams.drain(one)
     return answers, dropped, one
 
 
@@ -231,7 +231,7 @@ def test_trust_may_come_and_go_while_it_answers() -> None:
     datagrams = Datagrams(answers, dropped.append)
     for trusted in (None, lambda sender: True, None):
         datagrams.trusted = trusted
-        datagrams._drain(Drawn((asks(1), peer)))
+        datagrams.drain(Drawn((asks(1), peer)))
     assert dropped == ["proxy"]
     assert len(answers.seen) == 2
 
@@ -257,8 +257,8 @@ async def test_a_socket_that_was_handed_over_is_answered_on() -> None:
 @pytest.mark.asyncio
 async def test_a_reply_that_cannot_be_sent_is_lost_and_no_more() -> None:
     async with listening() as side:
-        answer = side.datagrams._answer
-        side.datagrams._answer = lambda packet, *rest: bytes(70000) if packet[12:] == b"huge" else answer(packet, *rest)
+        answer = side.datagrams.answer
+        side.datagrams.answer = lambda packet, *rest: bytes(70000) if packet[12:] == b"huge" else answer(packet, *rest)
         side.client.send(asks(1, b"huge"))
         side.client.send(asks(2))
         assert await side.reply() == asks(2)
@@ -308,5 +308,5 @@ async def test_both_families_on_one_port() -> None:
 def test_any_datagrams_are_answered_at_most_once_each(packets: list[bytes]) -> None:
     answers = Answers()
     one = Drawn(*((packet, ("192.0.2.1", 5353)) for packet in packets))
-    Datagrams(answers, lambda reason: None)._drain(one)
+    Datagrams(answers, lambda reason: None).drain(one)
     assert [data for data, _ in one.sent] == packets

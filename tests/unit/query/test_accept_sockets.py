@@ -128,5 +128,5 @@ def test_an_interface_that_does_not_exist() -> None:
 )
 def test_only_a_link_local_answer_is_bound_to_its_interface(address: str, kept: int) -> None:
     octets = socket.inet_pton(socket.AF_INET6, address)
-    said = accept_sockets._asked(socket.IPPROTO_IPV6, 50, octets + (7).to_bytes(4, "little"))
+    said = accept_sockets.asked(socket.IPPROTO_IPV6, 50, octets + (7).to_bytes(4, "little"))
     assert said == (socket.IPPROTO_IPV6, 50, octets + kept.to_bytes(4, "little"))

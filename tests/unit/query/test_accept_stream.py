@@ -251,8 +251,8 @@ async def test_who_has_enough_in_flight_is_not_read_from(monkeypatch: pytest.Mon
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(side.answers.seen) == 4
-        assert not side.connection._transport.is_reading()
-        assert len(side.connection._unread) < 2**19
+        assert not side.connection.reading
+        assert side.connection.buffered() < 2**19
         side.answers.release(2)
         assert await client.reply() == asks(2, waits)
         await until(lambda: len(side.answers.seen) == 5)
@@ -266,11 +266,11 @@ async def test_who_does_not_read_is_not_read_from_and_gets_everything_once_it_do
     async with listening() as side:
         client = await side.connect(limit=1024)
         client.send(*(asks(number, b"large") for number in range(400)))
-        await until(lambda: side.answers.seen and not side.connection._writable)
+        await until(lambda: side.answers.seen and not side.connection.writable)
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(side.answers.seen) < 300, "the kernel's buffers hold some megabytes, we hold no more than our bound"
-        assert side.connection._transport.get_write_buffer_size() <= accept_connection.UNSENT_OCTETS + 2 * (LARGE + 2)
+        assert side.connection.buffered() <= accept_connection.UNSENT_OCTETS + 2 * (LARGE + 2)
         for number in range(400):
             reply = await client.reply()
             assert len(reply) == LARGE
@@ -282,7 +282,7 @@ async def test_who_never_reads_does_not_keep_a_connection() -> None:
     async with listening(idle_s=0.1) as side:
         client = await side.connect(limit=1024)
         client.send(*(asks(number, b"large") for number in range(400)))
-        await until(lambda: side.answers.seen and not side.connection._writable)
+        await until(lambda: side.answers.seen and not side.connection.writable)
         await until(lambda: not side.streams.connections)
         await client.close()
 
@@ -472,7 +472,7 @@ async def test_where_places_are_few_who_is_silent_goes_sooner() -> None:
         loop = asyncio.get_running_loop()
         for one in side.streams.places._mute:
             side.streams.places._mute[one] = loop.time() - 11
-        side.streams._look()
+        side.streams.look()
         for client in clients:
             assert await client.rest() == b""
 
@@ -607,7 +607,7 @@ async def test_who_is_old_gets_the_answers_on_their_way() -> None:
         client = await side.connect()
         client.send(asks(1, b"later"))
         await until(lambda: side.answers.seen)
-        await until(lambda: side.connection._draining)
+        await until(lambda: side.connection.draining)
         client.send(asks(2))
         side.answers.release()
         assert await client.rest() == framed(asks(1, b"later"))
