@@ -7,6 +7,7 @@ cdef int _HEADER
 cdef int _OPT
 cdef int _ANY
 cdef int _SOA
+cdef int _CNAME
 cdef int _EDE_OPTION
 cdef int64_t _MAX_TTL_S
 cdef int _MAX_ERRORS_OCTETS
@@ -37,6 +38,7 @@ cdef class Message(Body):
     cdef readonly int64_t negative_ttl_s
     cdef readonly int qtype
     cdef readonly bint answered
+    cdef readonly bint aliased
     cdef public int judged
     cdef public bint drop_additional
 
