@@ -200,7 +200,7 @@ def trim(data, message):
 
 
 def age(data, end, seconds, floor, ceiling):
-    """Subtract `seconds` from every TTL of a trimmed reply above 0, within `floor` and `ceiling`, in place. Returns 0."""
+    """Take `seconds` from each TTL above 0 of a trimmed reply, within `floor` and `ceiling`, in place. Returns 0."""
     left = (data[6] << 8 | data[7]) + (data[8] << 8 | data[9]) + (data[10] << 8 | data[11])
     at = skip(data, _HEADER, end) + 4
     while left > 0:

@@ -2,8 +2,8 @@
 """Rotates the addresses of a kept answer, so that its clients do not all take the same first one.
 
 Rules:
-- The A or AAAA records that were asked for are rotated by the query's id: the first stretch of ANSWER whose records have
-  one owner and one size. The id is the client's and random, so no state is kept.
+- The A or AAAA records that were asked for are rotated by the query's id: the first stretch of ANSWER whose records
+  have one owner and one size. The id is the client's and random, so no state is kept.
 - Only the addresses change places. Owners, TTLs and all other records stay; a signature is over the set, in no order.
 - A fresh answer keeps the order of the upstream, a list's answer that of the configuration.
 - An error leaves an answer with all its addresses, in whichever order.
@@ -75,7 +75,7 @@ def _rotate(out, end, question):
 
 
 def _is_owner(out, at, size, owner, owner_size):
-    """Return whether the owner out[at:][:size] is the owner out[owner:][:owner_size]: equal octets, or a pointer to it."""
+    """Return whether out[at:][:size] is the owner out[owner:][:owner_size]: equal octets, or a pointer to it."""
     if size == 2 and (out[at] & 63) << 8 | out[at + 1] == owner:
         return out[at] >= 192
     if size != owner_size:

@@ -73,6 +73,8 @@ cpdef int renew(Store store, Kept kept, uint64_t generation, int kind) except -1
 @cython.locals(at=Py_ssize_t, total=uint64_t, which=uint64_t, place=uint64_t)
 cpdef uint64_t look(Store store, uint64_t position, Kept kept) except? 0xFFFFFFFFFFFFFFFE nogil
 
+cpdef uint64_t rounds(Store store) except? 0xFFFFFFFFFFFFFFFE nogil
+
 cpdef int drop(Store store, Kept kept) except -1 nogil
 
 @cython.locals(kept_at=uint64_t)
@@ -90,7 +92,9 @@ cdef Py_ssize_t _slot_of(Store store, uint64_t low, uint64_t high) except -2 nog
 @cython.locals(slot=Py_ssize_t)
 cdef int _is_pointed_to(Store store, Py_ssize_t at, uint64_t position) except -1 nogil
 
-@cython.locals(slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t, least=uint64_t, worth=uint64_t)
+@cython.locals(
+    slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t, least=uint64_t, worth=uint64_t, own=bint
+)
 cdef int _enter(Store store, uint64_t low, uint64_t high, uint64_t position) except -1 nogil
 
 @cython.locals(worth=uint64_t)

@@ -295,6 +295,11 @@ def look(store, position, kept):
     return position + total
 
 
+def rounds(store):
+    """Return how often as many octets as the larger ring has were written since the start, to both rings."""
+    return (store.heads[0] + store.heads[1] - store.sizes[0] - store.sizes[1]) // store.sizes[0]
+
+
 def drop(store, kept):
     """Remove a record that was looked at. Returns 0."""
     _put(store.ring, kept.record + 8, 0, 8)
@@ -355,21 +360,28 @@ def _is_pointed_to(store, at, position):
 
 
 def _enter(store, low, high, position):
-    """Point a slot of the digest's set to the record: its own slot, else the slot that is worth least."""
+    """Point a slot of the digest's set to the record: its own slot, else the slot that is worth least.
+
+    A record apart gets no slot of a record that was used.
+    """
     slot = high % store.sets * _WAYS * 2
     chosen = slot
     least = _worth(store, store.index[slot + 1])
+    own = 0
     way = 0
     while way < _WAYS:
         at = slot + 2 * way
         if store.index[at] == low:
             chosen = at
+            own = 1
             break
         worth = _worth(store, store.index[at + 1])
         if worth < least:
             chosen = at
             least = worth
         way += 1
+    if position >= _APART and least >= _ASKED_FOR and not own:
+        return 0
     store.index[chosen] = low
     store.index[chosen + 1] = position
     return 0
