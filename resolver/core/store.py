@@ -6,7 +6,7 @@ Rules:
   differ in DO or CD never share an answer; those that differ in AD, EDNS or its payload do.
 - The memory is an index of sets of slots and two rings of records, so its size is the bound whatever the clients ask.
   The oldest record makes room; a record that was used since it was written moves to the front once (clock, second
-  chance), as long as the records moved have SECOND_CHANCES times the octets of the new one.
+  chance), until the records moved have SECOND_CHANCES times the octets of the new one.
 - An eighth of the memory is a ring apart, for records above SMALL_OCTETS and for those that the caller wants apart:
   a client that asks for large answers, or for more than its share, takes no room from the others' small ones. Memory
   that is too small for that has one ring.
@@ -411,8 +411,8 @@ def _make_room(store, which, total, now_s):
         if size == 0:
             store.tails[which] = store.tails[which] + store.sizes[which] - place
             continue
-        if chances >= size and _deserves_another(store, which, at, now_s):
-            chances -= size
+        if chances > 0 and _deserves_another(store, which, at, now_s):
+            chances -= min(chances, size)
             _move(store, which, at, size)
         store.tails[which] = store.tails[which] + size
     return 0
