@@ -39,7 +39,7 @@ _EDE_OPTION = b"\0\x0f\0\x02"
 _PLAIN, _DO, _CD = 0, codes.KEY_DO, codes.KEY_CD
 # By the bits of a question: those whose answers serve it while they are fresh, and when nothing else is left.
 _FRESH_FROM = ((_DO,), (), (_DO | _CD,), ())
-_STALE_FROM = ((_DO,), (_PLAIN,), (_DO | _CD, _PLAIN, _DO), (_DO,))
+_STALE_FROM = ((_DO,), (_PLAIN,), (_DO | _CD, _PLAIN, _DO), (_DO, _PLAIN))
 _AD = 0x20
 
 

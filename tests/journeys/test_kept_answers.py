@@ -12,7 +12,6 @@ from pathlib import Path
 
 import dns.flags
 import dns.message
-import dns.rcode
 import dns.rrset
 import pytest
 
@@ -108,8 +107,7 @@ def test_while_no_upstream_is_up_each_form_has_its_stale_answer_and_nobody_is_as
             assert (addresses(reply), reply.answer[0].ttl) == ([REAL], 30), form
             assert len(reply.answer) == 1 + ("DO" in form), form
             reply = ask(service, "short-plain.test", form, over)
-            assert addresses(reply) == ([] if "CD" in form else [REAL]), form
-            assert (reply.rcode() == dns.rcode.SERVFAIL) == ("CD" in form), form
+            assert (addresses(reply), len(reply.answer)) == ([REAL], 1), form
         assert addresses(ask(service, "listed.test", over=over)) == [PAGE_V4]
     assert reached(upstream, "short-DO.test") == before["DO"]
     upstream.otherwise = (Way.HONEST,)
