@@ -22,6 +22,7 @@ cdef class Body:
     cdef public Py_ssize_t errors_start
     cdef public Py_ssize_t errors_size
     cdef public int64_t age_s
+    cdef public bint rotate
 
 cdef class Message(Body):
     cdef unsigned char[::1] found_errors

@@ -38,7 +38,8 @@ class Body:
     """A reply of an upstream as it can be written for a client: its octets, and what belongs to it beside them.
 
     data[start:end]: the reply, without OPT. rcode: all 12 bits. errors[errors_start:][:errors_size]: its options of
-    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not.
+    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not. rotate:
+    whether its addresses are rotated when it is written.
     """
 
     def __init__(self):
@@ -50,6 +51,7 @@ class Body:
         self.errors_start = 0
         self.errors_size = 0
         self.age_s = FRESH
+        self.rotate = 0
 
 
 class Message(Body):

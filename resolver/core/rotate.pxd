@@ -7,13 +7,11 @@ cdef int _A
 cdef int _AAAA
 cdef int _IN
 
-cpdef int rotate(unsigned char[::1] out, Py_ssize_t end, Question question) noexcept
-
 @cython.locals(
     kind=int, left=int, width=Py_ssize_t, at=Py_ssize_t, owner=Py_ssize_t, owner_size=Py_ssize_t, first=Py_ssize_t,
     second=Py_ssize_t, stride=Py_ssize_t, count=Py_ssize_t, body=Py_ssize_t, size=Py_ssize_t, fits=int, shift=Py_ssize_t,
 )
-cdef int _rotate(unsigned char[::1] out, Py_ssize_t end, Question question) except -1 nogil
+cpdef int rotate(unsigned char[::1] out, Py_ssize_t end, Question question) except -1 nogil
 
 @cython.locals(i=Py_ssize_t)
 cdef int _is_owner(

@@ -52,13 +52,13 @@ def key_bits(question: Any) -> int:
 class Cache:
     """Kept answers in core.store's memory; `kept` describes the answer found last.
 
-    rotate: whether the addresses of a kept answer are rotated as it is given.
+    kept.rotate: whether the addresses of a kept answer are rotated as it is given.
     """
 
     def __init__(self, memory: Store, counters: Any, *, rotate: bool = True) -> None:
         self.memory = memory
-        self.rotate = rotate
         self.kept = Kept()
+        self.kept.rotate = rotate
         self._other = Kept()
         self._plain = memoryview(bytearray(65536))
         self._share = memory.sizes[0] // SHARE

@@ -5,7 +5,6 @@ from typing import Any
 from resolver.core import codes
 from resolver.core.message import Body, Message
 from resolver.core.reply import KEEP_TTL, empty, hinfo, local, relay
-from resolver.core.rotate import rotate
 from resolver.query.cache import Cache
 from resolver.query.query import Query
 from resolver.query.transport import Transport
@@ -85,14 +84,11 @@ class Respond:
             ede = codes.EDE_STALE_NXDOMAIN if cache.kept.rcode == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
         if cache.is_failure():
             self._counters[self._failed["upstream"]] += 1
-        length = self._relay(query, cache.kept, STALE_TTL_S if stale else KEEP_TTL, ede)
-        if cache.rotate:
-            rotate(self._out, length, query.question)
-        return self._sent_relay(query, length)
+        return self._relay(query, cache.kept, STALE_TTL_S if stale else KEEP_TTL, ede)
 
     def fresh(self, query: Query, message: Message) -> bytes | None:
         """Answer with a judged and trimmed answer of an upstream."""
-        return self._sent_relay(query, self._relay(query, message, KEEP_TTL, codes.EDE_NONE))
+        return self._relay(query, message, KEEP_TTL, codes.EDE_NONE)
 
     def sent(self, out: memoryview, length: int) -> bytes | None:
         """Count the answer out[:length] by its rcode and return it; None if nothing was written."""
@@ -113,13 +109,9 @@ class Respond:
             return bytes(self._out[:length])
         return self.sent(self._out, length)
 
-    def _relay(self, query: Query, body: Body, ttl_s: int, ede: int) -> int:
+    def _relay(self, query: Query, body: Body, ttl_s: int, ede: int) -> bytes | None:
         """Write an upstream's answer; ttl_s: as core.reply.relay takes it (STALE_TTL_S: RFC 8767 4)."""
-        length: int = relay(self._out, query.packet, query.question, body, ttl_s, ede, query.limit)
-        return length
-
-    def _sent_relay(self, query: Query, length: int) -> bytes | None:
-        """Count and return the upstream's answer that was written, or SERVFAIL if none was."""
+        length = relay(self._out, query.packet, query.question, body, ttl_s, ede, query.limit)
         if length == 0:
             return self.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         return self.sent(self._out, length)

@@ -220,7 +220,7 @@ class Service:
         self.streams.bounds = self._bounds_of(config)
         self._trust_by(config)
         self.cache.memory.stale_s = int(config.cache.stale)
-        self.cache.rotate = config.cache.rotate
+        self.cache.kept.rotate = config.cache.rotate
         self.forward.case_randomization = config.upstream.case_randomization
         self.forward.timeout_s = config.upstream.timeout
         for server in self.forward.servers:

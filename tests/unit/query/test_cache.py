@@ -232,7 +232,7 @@ async def test_kept_addresses_take_turns_by_the_querys_id_unless_that_is_off() -
     house = house_of(says(lines))
     fresh = [one.address for one in (await house.ask(query("open.test"))).answer[0]]
     for rotate, firsts in ((True, {*fresh}), (False, {fresh[0]})):
-        house.cache.rotate = rotate
+        house.cache.kept.rotate = rotate
         seen = set()
         for number in range(12):
             asked = query("open.test")
