@@ -160,19 +160,20 @@ class Answer:
     def _look_further(self, query: Query, tables: Tables, found: int, now: float) -> Reply | Awaitable[Reply]:
         """Answer a query without a fresh answer to its own form; found: a failure (FRESH), STALE or NOTHING."""
         cache = self._cache
-        if cache.lend(query, FRESH, now):
+        other = cache.other(query, now)
+        if other == FRESH and cache.lend(query, FRESH, now):
             return self._give_kept(query, tables, FRESH, now)
         if found == FRESH:
-            return self._give_kept(query, tables, cache.lend(query, STALE, now) or FRESH, now)
+            return self._give_kept(query, tables, (other and cache.lend(query, STALE, now)) or FRESH, now)
         if found == STALE and cache.kept.quiet:
             return self._give_kept(query, tables, STALE, now)
         if self._forward.is_probe(query.question):
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "upstream")
         if not self._forward.any_up():
-            stale = found or cache.lend(query, STALE, now)
+            stale = found or (other and cache.lend(query, STALE, now))
             if stale:
                 return self._give_kept(query, tables, stale, now)
-        return self._ask_upstream(query, cache.digest(), found or cache.other(query, STALE, now))
+        return self._ask_upstream(query, cache.digest(), STALE if found or other else NOTHING)
 
     def _give_kept(self, query: Query, tables: Tables, found: int, now: float) -> Reply:
         """Send the answer found last in the cache, judged by the lists now in force."""

@@ -90,17 +90,20 @@ class Cache:
         found: int = store.find(self.memory, low, high, now_s, self.kept)
         return found
 
-    def other(self, query: Query, found: int, now: float) -> int:
-        """Return whether an answer to another form of the question serves: FRESH or, if that is `found`, STALE."""
-        return self._other_form(query, found, int(now))[0]
+    def other(self, query: Query, now: float) -> int:
+        """Return whether an answer to another form serves: FRESH at once, STALE if no upstream answers, or NOTHING."""
+        serves, form = self._other_form(query, STALE, int(now))
+        if serves == NOTHING or form in _FRESH_FROM[key_bits(query.question)]:
+            return serves
+        return STALE
 
-    def lend(self, query: Query, found: int, now: float) -> int:
-        """Find an answer by another form of the question, as `other` does, and keep it for this form too.
+    def lend(self, query: Query, least: int, now: float) -> int:
+        """Find an answer to another form that serves, FRESH or at least STALE, and keep it for this form too.
 
-        As long as it may be given stale no upstream is asked for some seconds: none answered just now.
+        After a stale one no upstream is asked for some seconds: none answered just now.
         """
         memory, now_s = self.memory, int(now)
-        lent, bits = self._other_form(query, found, now_s)
+        lent, bits = self._other_form(query, least, now_s)
         other = self._other
         if lent == NOTHING:
             return NOTHING
@@ -112,15 +115,15 @@ class Cache:
             other.data, other.start, other.end = self._plain, 0, size
         return self._take_over(self.digest(), lent, now_s)
 
-    def _other_form(self, query: Query, found: int, now_s: int) -> tuple[int, int]:
+    def _other_form(self, query: Query, least: int, now_s: int) -> tuple[int, int]:
         """Let `_other` describe the first answer that serves; return what it is, and the bits of its question."""
         memory, other = self.memory, self._other
         bits = key_bits(query.question)
         serves = (NOTHING, bits)
-        for form in (_STALE_FROM if found == STALE else _FRESH_FROM)[bits]:
+        for form in (_STALE_FROM if least == STALE else _FRESH_FROM)[bits]:
             store.set_key(memory, query.question, form)
             is_found = store.peek(memory, memory.digest[0], memory.digest[1], now_s, other)
-            if is_found == NOTHING or (is_found == STALE and found == FRESH) or other.kind & store.FAILURE:
+            if is_found == NOTHING or (is_found == STALE and least == FRESH) or other.kind & store.FAILURE:
                 continue
             if bits & _DO and not form & _DO and memory.ring[other.start + 3] & _AD:
                 continue

@@ -165,8 +165,8 @@ class _Cache(Cache):
         else:
             self._note("cache", f"stale for {kept.age_s - kept.ttl_s} s, given only if no upstream answers")
 
-    def _other_form(self, query: Query, found: int, now_s: int) -> tuple[int, int]:
-        lent = super()._other_form(query, found, now_s)
+    def _other_form(self, query: Query, least: int, now_s: int) -> tuple[int, int]:
+        lent = super()._other_form(query, least, now_s)
         return (NOTHING, lent[1]) if self._other.kind & store.BLOCKED else lent
 
     def _take_over(self, digest: tuple[int, int], lent: int, now_s: int) -> int:

@@ -93,6 +93,19 @@ def test_an_owner_spelled_out_once_and_pointed_to_after_that_is_one(core: Core) 
     assert order(rotated(core, wire)) == ["198.51.100.2", "198.51.100.3", "198.51.100.1"]
 
 
+def test_a_reply_is_rotated_as_it_is_written_where_that_is_said(core: Core) -> None:
+    wire = reply_of(7, ("open.test.", "A", V4))
+    asked = b"\0\2\1\0" + wire[4:6] + bytes(6) + wire[12 : wire.index(b"\0", 12) + 5]
+    question, message = core("question").Question(), core("message").Message()
+    assert core("question").parse(asked, len(asked), question) == 0
+    assert core("message").read(wire, len(wire), message)
+    for rotate, shift in ((0, 0), (1, 2)):
+        message.rotate, message.age_s = rotate, 10
+        out = memoryview(bytearray(512))
+        size = core("reply").relay(out, asked, question, message, -1, -1, 512)
+        assert order(bytes(out[:size])) == order(wire)[shift:] + order(wire)[:shift]
+
+
 @cases.of(0.03)
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 0xFFFF), st.integers(30, 300))
 def test_any_octets_end_alike_in_both_builds(octets: bytes, at: int, identity: int, cut: int) -> None:
