@@ -109,9 +109,9 @@ async def test_a_validator_gets_the_keys_above_a_name_that_is_not_blocked() -> N
     key = "257 3 13 " + "q" * 88
 
     def keys(asked):
-        kind = dns.rdatatype.to_text(asked.question[0].rdtype)
-        said = {"DS": [f"{asked.question[0].name} 300 DS {ds}"], "DNSKEY": [f"{asked.question[0].name} 300 DNSKEY {key}"]}
-        return reply_of(asked, said.get(kind, []), ["test. 300 SOA " + SOA])
+        name, kind = asked.question[0].name, dns.rdatatype.to_text(asked.question[0].rdtype)
+        data = {"DS": ds, "DNSKEY": key}.get(kind)
+        return reply_of(asked, [f"{name} 300 {kind} {data}"] if data else [], ["test. 300 SOA " + SOA])
 
     house = House(keys, tables(1, lists))
     for kind in ("DS", "DNSKEY"):
