@@ -141,7 +141,7 @@ class Forward:
             self._start(self._new(packet, question, digest, outcome, time.monotonic()))
 
     def is_up_for(self, question: Question) -> bool:
-        """Return whether a server that this question goes to is up; if none is, a probe finds the first that returns."""
+        """Return whether a server for this question is up; if none is, probes find the first that returns."""
         del question
         return bool(self._up)
 
