@@ -6,8 +6,8 @@ Rules:
 - `scope` is the set of lists that judge a client: in a list's `clients` (all where empty) and not in its `exempt`.
 - A prefix (/32 of IPv4, /56 of IPv6) has two token buckets, each one second deep: one for queries whose sender is
   proven by a handshake, one for all others. Forged queries so take nothing from who really has the address.
-- Above the rate, a proven sender is told so (LIMITED); of the others every second query gets TC=1 (SLIP), so that its
-  sender proves its address over TCP, and the rest are LIMITED. Prefixes in `[limits] exempt` have no bucket.
+- Above the rate, a proven sender is LIMITED; of the others every second query gets TC=1 (SLIP), so that its sender
+  proves its address over TCP, and the rest are LIMITED. Prefixes in `[limits] exempt` have no bucket.
 - A bucket's key is a keyed digest of the prefix; a full set drops the prefix that was seen longest ago.
 - A load balancer is an address in `proxies`: only its PROXY header names the client.
 - An error admits nobody, trusts nobody and takes nobody out of a list's scope.
