@@ -11,7 +11,7 @@ import pytest
 
 from resolver.core import codes
 from resolver.query.forward import Unanswered
-from resolver.query.forward_exchange import MAX_SENDS, with_case_of, with_drawn_case, without_opt
+from resolver.query.forward_exchange import with_case_of, with_drawn_case, without_opt
 from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
 from tests.unit.query.parts import query, reply_of, until
@@ -36,7 +36,7 @@ async def test_a_late_reply_to_what_was_sent_first_counts_and_the_others_are_no_
     async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=1) as one:
         upstream.hold()
         waiting = asyncio.ensure_future(exchange(one, query("open.test")))
-        await until(lambda: upstream.exchanges["udp"] == 3)
+        await until(lambda: upstream.exchanges["udp"] == 2)
         upstream.release()
         assert (await waiting).answer
         for _ in range(30):
@@ -63,12 +63,12 @@ async def test_no_more_is_sent_than_so_often() -> None:
         upstream.otherwise = (Way.SILENT,)
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))
-        assert 4 <= upstream.exchanges["udp"] <= MAX_SENDS
+        assert upstream.exchanges["udp"] in (3, 4)
         one.servers[0].took(0.001, sure=True)
         upstream.exchanges.clear()
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))
-        assert upstream.exchanges["udp"] == MAX_SENDS, "sooner to one that is known as fast"
+        assert upstream.exchanges["udp"] in (3, 4), "one that is known as fast is asked sooner, not more often"
 
 
 @pytest.mark.asyncio
@@ -90,7 +90,7 @@ async def test_where_nobody_listens_the_next_is_asked_at_once() -> None:
         started = time.monotonic()
         assert (await exchange(one, query("open.test"))).answer
         assert time.monotonic() - started < 1, "without waiting for a fifth of five seconds"
-        assert one.servers[0].failures["refused"] == 1
+        await until(lambda: one.servers[0].failures["refused"] == 1)
 
 
 ERRORS = [(Way.SERVFAIL, dns.rcode.SERVFAIL), (Way.REFUSED, dns.rcode.REFUSED), (Way.NOTIMP, dns.rcode.NOTIMP)]
