@@ -98,7 +98,7 @@ class Line:
             self.socket.send(packet)
             # The error was that of an earlier query: the kernel reports it once, here and not to the reader. Who waits
             # is told from the loop: each may ask another server and meet the same there, which must not nest.
-            self.loop.call_soon(self._hinted, error, tuple(self.flights.values()))
+            self.loop.call_soon(self.hinted, error, tuple(self.flights.values()))
         self.unanswered += 1
         self.flights[identity] = asking
         return identity
@@ -132,7 +132,7 @@ class Line:
             self.loop.remove_reader(self.socket.fileno())
             self.loop.add_reader(self.socket.fileno(), self._read)
             if not isinstance(error, BlockingIOError):
-                self._hinted(error, tuple(self.flights.values()))
+                self.hinted(error, tuple(self.flights.values()))
             return
         identity = _received[0] << 8 | _received[1]
         asking = self.flights.get(identity) if size >= 12 else None
@@ -168,7 +168,8 @@ class Line:
         for asking in waiting.values():
             asking.suspected()
 
-    def _hinted(self, error: OSError, waiting: tuple[Asking, ...]) -> None:
+    def hinted(self, error: OSError, waiting: tuple[Asking, ...]) -> None:
+        """Note an error of this socket, and tell the queries that waited when it came."""
         self.unanswered -= 1
         self.lines.refused(forged=self.unanswered < 0)
         reason = "refused" if isinstance(error, ConnectionRefusedError) else "network"
@@ -198,7 +199,11 @@ class Datagrams:
     @property
     def in_flight(self) -> int:
         """The number of queries that are still known on any socket."""
-        return sum(len(line.flights) for line in self._lines if line is not None)
+        return sum(len(line.flights) for line in self.open_lines())
+
+    def open_lines(self) -> list[Line]:
+        """Return the sockets that take queries."""
+        return [line for line in self._lines if line is not None]
 
     def send(self, asking: Asking, now: float) -> tuple[Line, int]:
         """Send the query on a random socket; return the socket and the id. now: monotonic. Raise OSError."""
