@@ -5,7 +5,7 @@ Rules (RFC 5452 9):
 - A query takes a random socket and a random id that is free on it; an answer counts only with that id and question.
 - A socket is replaced after QUERIES_A_SOCKET or SECONDS_A_SOCKET, and closed after its last query.
 - An ICMP error is a hint: anybody can send one who guesses the port, and its queries may still be answered. They go on,
-  and are told. REFUSALS errors in a row without any answer show that the server is closed. A datagram causes at most
+  and learn of it. REFUSALS errors in a row without any answer show that the server is closed. A datagram causes at most
   one error: one more than was sent on a socket is forged, and for FORGED_S no error is believed.
 - If STRANGE datagrams arrive at a socket while queries wait on it, somebody guesses ids: the socket is closed, and its
   queries are reported as suspected, so that they are asked over TCP.
@@ -96,8 +96,8 @@ class Line:
             self.socket.send(packet)
         except OSError as error:
             self.socket.send(packet)
-            # The error was that of an earlier query: the kernel reports it once, here and not to the reader. Who waits
-            # is told from the loop: each may ask another server and meet the same there, which must not nest.
+            # The error was that of an earlier query: the kernel reports it once, here and not to the reader. What waits
+            # learns of it from the loop: each query may ask another server and meet the same, which must not nest.
             self.loop.call_soon(self.hinted, error, tuple(self.flights.values()))
         self.unanswered += 1
         self.flights[identity] = asking
@@ -128,7 +128,7 @@ class Line:
         try:
             size = self.socket.recv_into(_received)
         except OSError as error:
-            # After an error uvloop's reader wakes only if it is set anew, also if `send` has met the error first.
+            # After an error uvloop's reader wakes only if it is set again, also if `send` has met the error first.
             self.loop.remove_reader(self.socket.fileno())
             self.loop.add_reader(self.socket.fileno(), self._read)
             if not isinstance(error, BlockingIOError):
@@ -169,7 +169,7 @@ class Line:
             asking.suspected()
 
     def hinted(self, error: OSError, waiting: tuple[Asking, ...]) -> None:
-        """Note an error of this socket, and tell the queries that waited when it came."""
+        """Note an error of this socket for the queries that waited when it came."""
         self.unanswered -= 1
         self.lines.refused(forged=self.unanswered < 0)
         reason = "refused" if isinstance(error, ConnectionRefusedError) else "network"

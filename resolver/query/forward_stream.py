@@ -6,8 +6,8 @@ Rules:
 - While queries are in flight on a connection it belongs to one client prefix, so that an answer that hangs delays only
   its own prefix. A prefix has at most PREFIX_STREAMS of the STREAMS connections; beyond that its queries share its
   connections, at most PIPELINED on each, answered in any order.
-- If all connections are busy, the prefix that holds most gives way to one that holds less: the connection that it has
-  held longest is closed, and its queries fail as if their time were over.
+- If all connections are busy, the prefix that holds most loses one to a prefix that holds less: the connection that it
+  has held longest is closed, and its queries fail as if their time were over.
 - A connection on which a query was left unanswered takes no new one; it is closed after its last query.
 - An answer counts only with the id and question of a query in flight there. Anything else is no DNS server's: the
   connection is closed, and its queries fail.
@@ -104,7 +104,7 @@ class Stream(asyncio.Protocol):
                 return
 
     def close(self) -> None:
-        """Close the connection, and tell nobody."""
+        """Close the connection; nothing learns of it."""
         self._closed = True
         self._connecting.cancel()
         if self._idle is not None:
@@ -114,7 +114,7 @@ class Stream(asyncio.Protocol):
         self._streams.lost(self, self._connecting)
 
     def fail(self, reason: str) -> None:
-        """Close the connection; its queries are told from the loop, as whoever wants its place is in a call."""
+        """Close the connection; its queries fail from the loop, because its place is wanted in the middle of a call."""
         waiting, self.flights = self.flights, {}
         self.close()
         for asking in waiting.values():

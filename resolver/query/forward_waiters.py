@@ -2,8 +2,8 @@
 
 Rules:
 - At most MAX_WAITING queries wait, at most half of them of one prefix, at most half for one exchange.
-- If a place is wanted and none is free, the prefix that holds most gives way to one that holds less: its query that has
-  waited longest ends. Only a query of a prefix that itself holds most may fail at once.
+- If a place is wanted and none is free, the prefix that holds most loses one to a prefix that holds less: its query
+  that has waited longest ends. Only a query of a prefix that itself holds most may fail at once.
 - At the bound of its own prefix a query takes the place of the one that has waited longest, if that had LEAST_LIFE_S.
 - A place is free again as soon as its query has its result or no more patience.
 """
@@ -13,13 +13,10 @@ from __future__ import annotations
 import asyncio
 import os
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from resolver.core import shares
 from resolver.core.shares import SET_OCTETS, Shares
-
-if TYPE_CHECKING:
-    from resolver.query.forward_exchange import Exchange
 
 MAX_WAITING = 16384
 LEAST_LIFE_S = 0.5
@@ -32,6 +29,16 @@ _ALL = 1 << 62
 
 class Overloaded(Exception):
     """Raised if the maximum of exchanges is in flight, or the maximum of queries waits for them."""
+
+
+class Exchange(Protocol):
+    """What queries wait for (forward_exchange.Exchange)."""
+
+    started: float
+    waiting: dict[Waiter, None]
+
+    def end_early(self) -> None:
+        """End now: a new exchange needs the place."""
 
 
 class Waiter:
