@@ -56,8 +56,8 @@ def test_large_answers_for_one_client_leave_the_hot_names_of_the_others(tmp_path
         site.set("limits", queries_per_second=100_000, exempt=[])
         site.publish(["listed.test"])
         with site.started() as service:
-            for _ in range(4):
-                assert burst(service.dns, names, per_second=500, wait_s=10).share(REAL) == 1
+            for per_second in (150, 500, 500, 500):  # Slowly where each name is an exchange by TCP.
+                assert burst(service.dns, names, per_second=per_second, wait_s=10).share(REAL) == 1
             before = kept_of(service, upstream, sample)
             octets = ask_for_large(service)
             after = kept_of(service, upstream, sample)
@@ -70,6 +70,6 @@ def test_large_answers_for_one_client_leave_the_hot_names_of_the_others(tmp_path
 def kept_of(service: Service, upstream: Upstream, names: list[str]) -> int:
     """How many of these names are answered without the upstream."""
     asked = len(upstream.queries)
-    assert burst(service.dns, names, per_second=500, wait_s=10).share(REAL) == 1
+    assert burst(service.dns, names, per_second=150, wait_s=10).share(REAL) == 1
     missed = {query.question[0].name.to_text() for query in upstream.queries[asked:]}
     return len(names) - len(missed)
