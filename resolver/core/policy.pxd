@@ -63,6 +63,7 @@ cdef class Verdict:
     cdef public uint64_t low
     cdef public uint64_t high
     cdef readonly bint released
+    cdef readonly int chain
     cdef public long errors
 
 cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict, int qtype=*) noexcept
@@ -81,12 +82,14 @@ cdef Py_ssize_t _answer(
 
 cdef int _chain(Generation generation, int qtype) except -1 nogil
 
-cdef int _decide(Generation generation, Name name, uint32_t scope, Verdict verdict, int chain) except -1 nogil
+cdef int _decide(Generation generation, Name name, uint32_t scope, Verdict verdict) except -1 nogil
 
-cdef int _ask_lists(Member member, Name name, uint32_t scope, Verdict verdict, int chain) except -1 nogil
+cdef int _ask_lists(Member member, Name name, uint32_t scope, Verdict verdict) except -1 nogil
 
 @cython.locals(depth=int, bit=uint64_t, bits=int, say=int)
-cdef int _ask_list(Member member, Name name, Verdict verdict, int chain) except -1 nogil
+cdef int _ask_list(Member member, Name name, Verdict verdict) except -1 nogil
+
+cdef bint _leaves_some_below(int bits, int chain) except -1 nogil
 
 @cython.locals(own=bint)
 cdef int _say(int bits, int depth, Name name) except -1 nogil
@@ -104,8 +107,7 @@ cdef int _judge_section(
 
 @cython.locals(after=Py_ssize_t)
 cdef int _judge_name(
-    Generation generation, Message message, Py_ssize_t start, Py_ssize_t end, uint32_t scope, Name name,
-    Verdict verdict, int chain,
+    Generation generation, Message message, Py_ssize_t start, Py_ssize_t end, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
 
 cdef bint _proves(const unsigned char[::1] data, Py_ssize_t at, int size, int kind) except -1 nogil

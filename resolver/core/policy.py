@@ -119,7 +119,10 @@ class Generation:
 
 
 class Verdict:
-    """The result, and the entry that gave it: list slot, depth, 112-bit digest and the slot's bits."""
+    """The result, and the entry that gave it: list slot, depth, 112-bit digest and the slot's bits.
+
+    chain: what the question is to the lists, for a name that is being judged.
+    """
 
     def __init__(self):
         self.verdict = ASK
@@ -129,6 +132,7 @@ class Verdict:
         self.low = 0
         self.high = 0
         self.released = 0
+        self.chain = 0
         self.errors = 0
 
 
@@ -139,7 +143,8 @@ def decide(generation, name, scope, verdict, qtype=TYPE_A):
     """
     verdict.verdict = _ASK
     try:
-        verdict.verdict = _decide(generation, name, scope, verdict, _chain(generation, qtype))
+        verdict.chain = _chain(generation, qtype)
+        verdict.verdict = _decide(generation, name, scope, verdict)
     except Exception:  # noqa: BLE001 - an error asks
         verdict.errors += 1
     return verdict.verdict
@@ -187,28 +192,28 @@ def _chain(generation, qtype):
     return _CHAIN_RELEASED if generation.releases else _CHAIN
 
 
-def _decide(generation, name, scope, verdict, chain):
+def _decide(generation, name, scope, verdict):
     verdict.slot = -1
     verdict.depth = 0
     verdict.bits = 0
     verdict.released = 0
     digest(name, generation.key, generation.mask_low, generation.mask_high)
-    _ask_lists(generation.first, name, scope, verdict, chain)
+    _ask_lists(generation.first, name, scope, verdict)
     if verdict.released or verdict.slot < 0:
         return _PASS
     return _BLOCK
 
 
-def _ask_lists(member, name, scope, verdict, chain):
+def _ask_lists(member, name, scope, verdict):
     """Judge by `member` and the lists after it; note the most specific entry that blocks."""
     if member is None:
         return 0
     if member.scope_bit & scope:
-        _ask_list(member, name, verdict, chain)
-    return _ask_lists(member.following, name, scope, verdict, chain)
+        _ask_list(member, name, verdict)
+    return _ask_lists(member.following, name, scope, verdict)
 
 
-def _ask_list(member, name, verdict, chain):
+def _ask_list(member, name, verdict):
     """Apply one list: its most specific entry that covers the name."""
     depth = name.labels
     while depth > 0:
@@ -227,7 +232,7 @@ def _ask_list(member, name, verdict, chain):
                     verdict.released = 1
                 return 0
             if say == _BLOCK_SELF:
-                if chain and (chain == _CHAIN_RELEASED or not bits & _BLOCK_BELOW or bits & _EXCEPTION_BELOW):
+                if verdict.chain and _leaves_some_below(bits, verdict.chain):
                     return 0
                 if depth > verdict.depth and member.slot >= 0:
                     verdict.slot = member.slot
@@ -238,6 +243,11 @@ def _ask_list(member, name, verdict, chain):
                 return 0
         depth -= 1
     return 0
+
+
+def _leaves_some_below(bits, chain):
+    """Return whether a name below the entry of these bits may be one that is not blocked."""
+    return chain == _CHAIN_RELEASED or not bits & _BLOCK_BELOW or bits & _EXCEPTION_BELOW
 
 
 def _say(bits, depth, name):
@@ -298,15 +308,17 @@ def _judge_section(generation, message, section, scope, name, verdict):
         pointer = _pointer(message.data, owner)
         chain = question_chain if section == _ANSWER and _proves(message.data, at, size, kind) else _ORDINARY
         known = pointer != 0 and pointer == last_pointer and chain == last_chain
+        verdict.chain = chain
         if (section != _AUTHORITY or _leads(kind)) and not known:
-            result = _judge_name(generation, message, owner, message.end, scope, name, verdict, chain)
+            result = _judge_name(generation, message, owner, message.end, scope, name, verdict)
             if result != _PASS:
                 return result
             last_pointer = pointer
             last_chain = chain
         if section != _ADDITIONAL and _has_target(kind):
+            verdict.chain = _ORDINARY
             start = at + 2 if kind == _SVCB or kind == _HTTPS else at
-            result = _judge_name(generation, message, start, at + size, scope, name, verdict, _ORDINARY)
+            result = _judge_name(generation, message, start, at + size, scope, name, verdict)
             if result != _PASS:
                 return result
         at += size
@@ -314,7 +326,7 @@ def _judge_section(generation, message, section, scope, name, verdict):
     return _PASS
 
 
-def _judge_name(generation, message, start, end, scope, name, verdict, chain):
+def _judge_name(generation, message, start, end, scope, name, verdict):
     """Judge the name at `start`, whose own octets end before `end`; ASK if it is malformed or one too many."""
     message.judged = message.judged + 1
     if message.judged > _MAX_JUDGED_NAMES:
@@ -322,7 +334,7 @@ def _judge_name(generation, message, start, end, scope, name, verdict, chain):
     after = unfold(message.data, start, end, name)
     if after == 0 or after > end:
         return _ASK
-    return _decide(generation, name, scope, verdict, chain)
+    return _decide(generation, name, scope, verdict)
 
 
 def _proves(data, at, size, kind):
