@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_SENDS = 6
+HANDED_IN_A_TURN = 256
+"""The number of waiting queries that are answered before others get their turn: a few milliseconds of work."""
+
 LAST_S = 0.005
 """With less time left no server is asked: no answer could arrive, and uvloop's timers fire a millisecond early."""
 
@@ -207,13 +210,20 @@ class Exchange:
             self._outcome(result if reply is None else reply)
         except Exception as error:  # noqa: BLE001 - if keeping fails, the queries still get their answer
             asyncio.get_running_loop().call_exception_handler({"message": "outcome", "exception": error})
-        for waiter in self.waiting:
+        self._hand_out(result if reply is None else reply, 0)
+
+    def _hand_out(self, result: bytes | Unanswered, start: int) -> None:
+        """Hand the result to those who wait, from `start` on: only so many in a turn of the loop."""
+        stop = start + HANDED_IN_A_TURN
+        for waiter in self.waiting[start:stop]:
             if waiter.done():
                 continue
-            if reply is not None:
-                waiter.set_result(reply)
-            elif isinstance(result, Unanswered):
+            if isinstance(result, Unanswered):
                 give_up(waiter, Unanswered(result.ede))
+            else:
+                waiter.set_result(result)
+        if stop < len(self.waiting):
+            asyncio.get_running_loop().call_soon(self._hand_out, result, stop)
 
 
 def give_up(waiter: asyncio.Future[bytes], why: Exception) -> None:

@@ -5,7 +5,7 @@ Rules:
   If the case of the question was drawn, it must match too; a datagram in another case leads to a retry over TCP.
 - TC=1 leads to a retry over TCP at the same server; so does a datagram larger than our payload size, and a socket on
   which somebody guesses ids. A server has at most STREAMS connections; a query waits for one within its time limit.
-- An answer that does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
+- An answer that cannot be read (core.message), SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
   over. Only these error rcodes may lack the question.
 - After its time limit a query stays known for as long again, so that a late answer does not count as forged.
 - The latency quantiles change after about USUAL_FOR_QUANTILES exchanges; the exact number is drawn each time, each
@@ -28,8 +28,9 @@ from resolver.query.forward_datagram import Datagrams, Line, Refused, draw
 from resolver.query.forward_stream import ask_by_stream
 from resolver.query.forward_wheel import Wheel
 
-FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop")
-"""refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us."""
+FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop", "trailing")
+"""refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us;
+trailing: octets after the end of an answer, which is used nevertheless."""
 
 HEADER_OCTETS = 12
 OPT_OCTETS = 11
@@ -214,7 +215,10 @@ class Try:
             self._forget()
 
     def _take(self, reply: bytes) -> None:
-        if not read(reply, len(reply), _message):
+        readable = read(reply, len(reply), _message)
+        if _message.trailing:
+            self.server.failures["trailing"] += 1
+        if not readable:
             self._fail("malformed", reply)
         elif _message.rcode == codes.SERVFAIL:
             self._fail("servfail", reply)

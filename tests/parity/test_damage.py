@@ -173,7 +173,7 @@ def decide(core: cases.Core) -> int:
 def judge(core: cases.Core) -> int:
     message, verdict = core("message").Message(), wires.verdict(core, 0, 0, 0, 0)
     assert core("message").read(REPLY, len(REPLY), message)
-    message.data = REPLY[:40]
+    message.data = REPLY[:14]
     generation, name = in_force(core, core("image").view(IMAGE)), core("name").Name()
     said: int = core("policy").judge(generation, message, 1, name, verdict)
     assert (verdict.verdict, verdict.errors) == (codes.ASK, 1)
