@@ -219,7 +219,7 @@ LIES = [
     (Way.WRONG_PORT,),
     (Way.GARBAGE,),
     (Way.HALF,),
-    (Way.TRAILING,),
+    (Way.MALFORMED,),
     (Way.POINTER_LOOP,),
     (Way.TRUNCATED,),
 ]

@@ -1,26 +1,29 @@
 """Verdicts on replies: by all lists, which the cache keeps, and by those that judge the client."""
 
+import dns.edns
 import dns.message
 import pytest
 
 from resolver.core import codes
+from resolver.query import recheck as module
 from resolver.query.recheck import Judged, Recheck
 from tests.unit.query.parts import generation, query, reply_of
 
 LISTS = (("first.test",), ("second.test",))
 A = " 300 A 198.51.100.7"
+TO = "open.test. 300 CNAME "
 CASES = [
     # ANSWER, ADDITIONAL, scope, for all, for the client, whether ADDITIONAL goes
     (["open.test." + A], [], codes.ALL_LISTS, codes.PASS, codes.PASS, False),
-    (["first.test." + A], [], codes.ALL_LISTS, codes.BLOCK, codes.BLOCK, False),
-    (["first.test." + A], [], 2, codes.BLOCK, codes.PASS, False),
-    (["first.test." + A], [], 1, codes.BLOCK, codes.BLOCK, False),
-    (["first.test." + A, "second.test." + A], [], 2, codes.BLOCK, codes.BLOCK, False),
-    (["first.test." + A], [], 0, codes.BLOCK, codes.PASS, False),
+    ([TO + "first.test."], [], codes.ALL_LISTS, codes.BLOCK, codes.BLOCK, False),
+    ([TO + "first.test."], [], 2, codes.BLOCK, codes.PASS, False),
+    ([TO + "first.test."], [], 1, codes.BLOCK, codes.BLOCK, False),
+    ([TO + "first.test.", "first.test. 300 CNAME second.test."], [], 2, codes.BLOCK, codes.BLOCK, False),
+    ([TO + "first.test."], [], 0, codes.BLOCK, codes.PASS, False),
     (["open.test." + A], ["first.test." + A], codes.ALL_LISTS, codes.PASS, codes.PASS, True),
     (["open.test." + A], ["first.test." + A], 2, codes.PASS, codes.PASS, True),
-    (["first.test." + A], ["second.test." + A], 2, codes.BLOCK, codes.PASS, True),
-    (["first.test." + A], ["second.test." + A], 1, codes.BLOCK, codes.BLOCK, False),
+    ([TO + "first.test."], ["second.test." + A], 2, codes.BLOCK, codes.PASS, True),
+    ([TO + "first.test."], ["second.test." + A], 1, codes.BLOCK, codes.BLOCK, False),
 ]
 
 
@@ -28,42 +31,64 @@ CASES = [
 def test_verdicts_by_all_lists_and_by_the_clients(
     answer: list[str], additional: list[str], scope: int, for_all: int, for_client: int, gone: bool
 ) -> None:
-    recheck = Recheck()
     octets = bytearray(reply_of(query("open.test"), answer, (), additional).to_wire())
-    assert recheck.judge(generation(1, LISTS), octets, scope) == Judged(for_all, for_client)
-    assert bool(recheck.message.drop_additional) == gone
-    trimmed = dns.message.from_wire(bytes(octets[: recheck.message.end]))
-    assert trimmed.edns == -1, "OPT is hop by hop"
-    assert len(trimmed.answer) == len(answer)
-    if for_client == codes.PASS:
-        assert len(trimmed.additional) == (0 if gone else len(additional))
-    assert recheck.verdict.errors == 0
+    for shared in (False, True):
+        recheck = Recheck()
+        judge = recheck.judge_shared if shared else recheck.judge
+        given = bytes(octets) if shared else bytearray(octets)
+        assert judge(generation(1, LISTS), given, scope) == Judged(for_all, for_client)
+        assert bool(recheck.message.drop_additional) == gone
+        trimmed = dns.message.from_wire(bytes(recheck.message.data[: recheck.message.end]))
+        assert trimmed.edns == -1, "OPT is hop by hop"
+        assert len(trimmed.answer) == len(answer)
+        if for_client == codes.PASS:
+            assert len(trimmed.additional) == (0 if gone else len(additional))
+        assert recheck.errors == 0
 
 
 def test_the_verdict_tells_which_list_answers() -> None:
     recheck = Recheck()
-    octets = bytearray(reply_of(query("open.test"), ["first.test." + A, "second.test." + A]).to_wire())
+    octets = reply_of(query("open.test"), [TO + "first.test.", "first.test. 300 CNAME second.test."]).to_wire()
+    in_force = generation(1, LISTS)
     for scope, slot in ((codes.ALL_LISTS, 0), (1, 0), (2, 1)):
-        recheck.judge(generation(1, LISTS), bytearray(octets), scope)
+        recheck.judge(in_force, bytearray(octets), scope)
+        assert recheck.verdict.slot == slot
+    for scope, slot in ((2, 1), (codes.ALL_LISTS, 0), (1, 0), (2, 1), (codes.ALL_LISTS, 0)):
+        recheck.judge_shared(in_force, octets, scope)
         assert recheck.verdict.slot == slot
 
 
-def test_a_reply_that_does_not_end_where_it_should_asks() -> None:
+def test_a_reply_that_ends_too_early_asks_and_what_comes_after_its_end_goes() -> None:
     octets = reply_of(query("open.test", edns=False), ["open.test." + A, "open.test." + A[:-1] + "8"]).to_wire()
     for count in range(1, 60):
         cut, more = Recheck(), Recheck()
         short = bytearray(octets[:-count])
         assert cut.judge(generation(1, LISTS), short, codes.ALL_LISTS) == Judged(codes.ASK, codes.ASK)
-        assert more.judge(generation(1, LISTS), bytearray(octets) + b"\0" * count, codes.ALL_LISTS).for_all == codes.ASK
+        longer = bytearray(octets) + b"\0" * count
+        assert more.judge(generation(1, LISTS), longer, codes.ALL_LISTS).for_all == codes.PASS
+        assert bytes(more.message.data[: more.message.end]) == octets
 
 
 @pytest.mark.parametrize("scope", [0, 1, codes.ALL_LISTS])
 def test_more_names_than_an_honest_reply_has_asks_whoever_it_is_for(scope: int) -> None:
-    made = reply_of(query("open.test"), [f"n{n}.test. 300 CNAME m{n}.test." for n in range(300)])
+    made = reply_of(query("open.test"), [], [f"n{n}.{'a.' * 100}test. 300 A 198.51.100.7" for n in range(900)])
     recheck = Recheck()
     octets = bytearray(made.to_wire(max_size=65535))
     assert recheck.judge(generation(1, LISTS), octets, scope) == Judged(codes.ASK, codes.ASK)
-    assert recheck.verdict.errors == 0, "who sent it is at fault, not we"
+    assert recheck.errors == 0, "who sent it is at fault, not we"
+
+
+def test_what_nobody_asked_for_goes_and_what_opt_said_stays() -> None:
+    made = reply_of(query("open.test"), ["open.test." + A, "other.test." + A], (), ["glue.test." + A])
+    made.use_edns(0, options=[dns.edns.EDEOption(9, "kept")])
+    recheck, octets = Recheck(), bytearray(made.to_wire())
+    octets[3] |= 5
+    assert recheck.judge(generation(1, LISTS), octets, codes.ALL_LISTS) == Judged(codes.PASS, codes.PASS)
+    message = recheck.message
+    read = dns.message.from_wire(bytes(message.data[: message.end]))
+    assert [str(one.name) for one in read.answer] == ["open.test."]
+    assert (read.additional, read.edns, message.rcode) == ([], -1, 5)
+    assert bytes(message.errors[: message.errors_size]) == b"\0\x0f\0\6\0\x09kept"
 
 
 @pytest.mark.parametrize(
@@ -83,3 +108,34 @@ def test_authority_leads_nobody_to_a_listed_address(authority: str, verdict: int
     octets = bytearray(reply_of(query("open.test"), ["open.test." + A], [authority]).to_wire())
     recheck = Recheck()
     assert recheck.judge(generation(1, LISTS), octets, codes.ALL_LISTS) == Judged(verdict, verdict)
+
+
+def test_a_shared_answer_is_judged_once_a_generation_and_once_a_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[tuple[int, int]] = []
+    judge = module.judge
+    monkeypatch.setattr(
+        module, "judge", lambda *given: (judged.append((given[0].number, given[2])), judge(*given))[1]
+    )
+    recheck, generations = Recheck(), [generation(number, LISTS) for number in (1, 2)]
+    octets = reply_of(query("open.test"), [TO + "first.test."]).to_wire()
+    plain = reply_of(query("open.test"), ["open.test." + A]).to_wire()
+    for _ in range(20):
+        for scope, said in ((codes.ALL_LISTS, codes.BLOCK), (2, codes.PASS), (1, codes.BLOCK)):
+            assert recheck.judge_shared(generations[0], octets, scope) == Judged(codes.BLOCK, said)
+            assert recheck.judge_shared(generations[0], plain, scope) == Judged(codes.PASS, codes.PASS)
+    assert sorted(judged) == [(1, 1), (1, 2), (1, codes.ALL_LISTS), (1, codes.ALL_LISTS)]
+    judged.clear()
+    for _ in range(3):
+        assert recheck.judge_shared(generations[1], octets, codes.ALL_LISTS).for_client == codes.BLOCK
+    assert judged == [(2, codes.ALL_LISTS)]
+
+
+def test_answers_are_told_apart_by_what_they_are_not_by_what_they_say() -> None:
+    """So many exchanges that the first ones are forgotten; equal octets of another exchange are judged anew."""
+    recheck, in_force = Recheck(), generation(1, LISTS)
+    replies = [reply_of(query("open.test"), [TO + f"{name}."]).to_wire() for name in ("first.test", "x.test") * 100]
+    for _ in range(2):
+        for number, one in enumerate(replies):
+            judged = recheck.judge_shared(in_force, one, codes.ALL_LISTS)
+            assert judged.for_all == (codes.PASS if number % 2 else codes.BLOCK)
+            assert (b"first" in bytes(recheck.message.data[: recheck.message.end])) == (number % 2 == 0)
