@@ -63,9 +63,9 @@ class Body:
 class Message(Body):
     """A reply as it was read; offsets in octets, times in seconds; reused for every reply.
 
-    `answered` is whether ANSWER holds a record of the type that was asked for. tail_start, tail_count: the records at the
-    end of ADDITIONAL that `trim` removes. marks, turn, last: the places and the name that `read`, or core.policy, was
-    at before in this reply.
+    `answered` is whether ANSWER holds a record of the type that was asked for. tail_start, tail_count: the records at
+    the end of ADDITIONAL that `trim` removes. marks, turn, last: the places and the name that `read`, or core.policy,
+    was at before in this reply.
     """
 
     def __init__(self):
@@ -288,7 +288,7 @@ def _keep_error(data, at, length, room, message):
 
 
 def trim(data, message):
-    """Remove what is no client's from the reply in place, or all of ADDITIONAL if that must go; return the new length."""
+    """Remove what is no client's from the reply, or all of ADDITIONAL if that must go; return the new length."""
     if message.drop_additional or message.tail_broken:
         # A record that is not last cannot be cut out: names after it may point beyond it.
         message.end = message.additional_start

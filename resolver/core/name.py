@@ -125,7 +125,8 @@ def copy(data, at, out, to, below):
 def compare(data, one, other):
     """Compare two names that `walk` accepts; return the octets compared: negative if the names differ (RFC 4343)."""
     compared = 1
-    while 1:
+    result = 0
+    while result == 0:
         while data[one] >= 192:
             target = (data[one] & 63) << 8
             one = target | data[one + 1]
@@ -134,27 +135,23 @@ def compare(data, one, other):
             target = (data[other] & 63) << 8
             other = target | data[other + 1]
             compared += 1
-        if one == other:
-            return compared
         size = data[one]
-        if size != data[other]:
-            return -compared
-        if size == 0:
-            return compared
-        i = 1
-        while i <= size:
-            octet = data[one + i]
-            other_octet = data[other + i]
-            if 65 <= octet <= 90:
-                octet += 32
-            if 65 <= other_octet <= 90:
-                other_octet += 32
-            if octet != other_octet:
-                return -compared - i
+        i = 0
+        while i <= size and _fold(data[one + i]) == _fold(data[other + i]):
             i += 1
-        compared += size + 1
+        compared += i
+        if i <= size:
+            result = -compared
+        elif size == 0 or one == other:
+            result = compared
         one += size + 1
         other += size + 1
+    return result
+
+
+def _fold(octet):
+    """Return the octet, a letter in lower case."""
+    return octet + 32 if 65 <= octet <= 90 else octet
 
 
 def unfold(data, start, end, name):

@@ -9,9 +9,9 @@ Rules:
 - A slot set aside blocks only once it is approved; its exceptions apply at once. A new slot does not apply while the
   list's new entries are suspended.
 - In a reply the question's name is judged, every owner of ANSWER, and every CNAME, DNAME, SVCB and HTTPS target there,
-  in byte order (core.scrub has left out what is not on the chain). In AUTHORITY, owner and target of records that lead to an address are judged (A, AAAA, CNAME,
-  DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked owner in ADDITIONAL drops that section (see
-  core.message).
+  in byte order (core.scrub has left out what is not on the chain). In AUTHORITY, owner and target of records that lead
+  to an address are judged (A, AAAA, CNAME, DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked
+  owner in ADDITIONAL drops that section (see core.message).
 - The work on a reply is bounded by the octets that are digested. A name that equals the last one, or is written at a
   place that was judged in this reply, is not judged again. Beyond the bound a reply is ASK; ADDITIONAL is a courtesy
   (RFC 1034 4.3.2) and goes.
@@ -44,7 +44,6 @@ from .codes import (
     TYPE_RRSIG,
     TYPE_SVCB,
 )
-
 from .message import MARKS
 
 if not cython.compiled:

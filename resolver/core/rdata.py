@@ -2,8 +2,8 @@
 """Reads the RDATA of the types whose structure is known: whether it can be read, and where it has names.
 
 Rules:
-- Only the structure is read: lengths, names, strings, windows of bitmaps. No value is judged, and a type that has no row
-  here is opaque, as RFC 3597 wants it.
+- Only the structure is read: lengths, names, strings, windows of bitmaps. No value is judged, and a type that has no
+  row here is opaque, as RFC 3597 wants it.
 - A name in RDATA may be compressed (RFC 3597 4 has the types of which that is so). In SVCB and HTTPS it must not be
   (RFC 9460 2.2): `check` says where it is, so that core.scrub spells it out.
 """

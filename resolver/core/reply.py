@@ -3,9 +3,9 @@
 
 Rules:
 - Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT if asked (RFC 6891 7).
-- AD is copied from an upstream, and only if the query has AD or DO (RFC 6840 5.8). AA is set for local zones alone: of
-  what an upstream says we are no authority. The other bits are zero. No TTL is above a day; one with the top bit set is 0
-  (RFC 2181 8).
+- AD is copied from an upstream, and only if the query has AD or DO (RFC 6840 5.8). AA is set for local zones alone:
+  of what an upstream says we are no authority. The other bits are zero. No TTL is above a day; one with the top bit set
+  is 0 (RFC 2181 8).
 - ANY is answered with one synthesised HINFO record, whatever the name holds (RFC 8482 4.2).
 - A local zone has the SOA and NS of RFC 6303 3, owned by its apex.
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's

@@ -408,8 +408,8 @@ def test_equal_names_are_judged_once(core: Core) -> None:
     assert judged_octets(core, *[ADDRESS] * 3000) == once
     assert judged_octets(core, *[spelled] * 100) == once + 100 * len(wire("www.example"))
     two = judged_octets(core, ADDRESS, elsewhere)
-    place = len(reply((ADDRESS,)))
-    assert judged_octets(core, ADDRESS, elsewhere, *[record(1, bytes(4), (0xC000 | place).to_bytes(2, "big"))] * 9) == two
+    there = record(1, bytes(4), (0xC000 | len(reply((ADDRESS,)))).to_bytes(2, "big"))
+    assert judged_octets(core, ADDRESS, elsewhere, *[there] * 9) == two
     assert two > once + len(wire("else.example"))
 
 

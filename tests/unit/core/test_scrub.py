@@ -1,5 +1,6 @@
 """Records that nobody asked for leave a reply for good; those of the chain stay, in whatever order they come."""
 
+import itertools
 from collections.abc import Callable
 from types import ModuleType
 
@@ -129,7 +130,7 @@ def test_the_work_is_bounded(core: Core) -> None:
 
 def test_a_chain_has_an_end(core: Core) -> None:
     names = [f"n{number}.test." for number in range(60)]
-    links = [f"{one} 60 CNAME {after}" for one, after in zip(names, names[1:], strict=False)]
+    links = [f"{one} 60 CNAME {after}" for one, after in itertools.pairwise(names)]
     _, octets = scrubbed(core, told(*links, name="n0.test"))
     assert 0 < len(dns.message.from_wire(octets).answer) <= core("scrub").MAX_CHAIN
     found, octets = scrubbed(core, told(*reversed(links[:20]), name="n0.test"))

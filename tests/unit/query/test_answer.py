@@ -72,7 +72,11 @@ UNASKED = {
     "above": ["test. 300 A " + REAL],
     "dname elsewhere": ["test.example. 300 DNAME listed.test.", "www.test.example. 300 A " + REAL],
     "cname elsewhere": ["unasked.test. 300 CNAME listed.test.", "listed.test. 300 A " + REAL],
-    "beside the answer": ["open.test. 300 A 198.51.100.1", "unasked.test. 300 CNAME listed.test.", "x.test. 300 A " + REAL],
+    "beside the answer": [
+        "open.test. 300 A 198.51.100.1",
+        "unasked.test. 300 CNAME listed.test.",
+        "x.test. 300 A " + REAL,
+    ],
 }
 
 
