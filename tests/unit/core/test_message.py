@@ -168,8 +168,8 @@ def test_a_message_forgets_the_one_before(core: Core) -> None:
     plain = reply()
     assert core("message").read(plain, len(plain), message)
     fresh = read(core, plain)
-    fields = ("rcode", "truncated", "ttl_s", "negative_ttl_s", "answered", "errors_size", "has_opt", "additionals", "end")
-    for field in (*fields, "trailing", "faulty", "tail_count", "tail_broken"):
+    fields = ("rcode", "truncated", "ttl_s", "negative_ttl_s", "answered", "errors_size", "additionals", "end")
+    for field in (*fields, "has_opt", "trailing", "faulty", "tail_count", "tail_broken"):
         assert getattr(message, field) == getattr(fresh, field)
     assert not message.drop_additional
 
