@@ -11,6 +11,7 @@ cdef int _SOA
 cdef int _TSIG
 cdef int _SIG
 cdef int _COMPRESSED
+cdef int _CNAME
 cdef int _EDE_OPTION
 cdef int _EDE_OCTETS
 cdef int _MARKS
@@ -27,6 +28,7 @@ cdef class Body:
     cdef public Py_ssize_t errors_start
     cdef public Py_ssize_t errors_size
     cdef public int64_t age_s
+    cdef public bint rotate
 
 cdef class Message(Body):
     cdef unsigned char[::1] found_errors
@@ -48,6 +50,7 @@ cdef class Message(Body):
     cdef readonly int qtype
     cdef readonly int qclass
     cdef readonly bint answered
+    cdef readonly bint aliased
     cdef public int judged
     cdef public bint drop_additional
     cdef uint64_t[::1] marks

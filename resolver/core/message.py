@@ -6,8 +6,10 @@ Rules:
   the question's class, and at most one OPT, at the root, in ADDITIONAL. Otherwise `read` returns 0.
 - What follows the last record is no part of the reply: `end` is before it, and `trailing` is set.
 - A signature of the message (TSIG, SIG(0)) was not asked for, and nobody has its key: it is left out.
-- The TTL of a reply is the smallest of its records, OPT excepted; a TTL with the top bit set counts as 0 (RFC 2181 8).
+- The TTL of a reply is the smallest in ANSWER: a TTL is its RRset's (RFC 2181 5.2), so no record beside the answer
+  decides. A TTL with the top bit set counts as 0 (RFC 2181 8).
 - A negative reply is kept for min(SOA TTL, SOA MINIMUM) and only with a SOA (RFC 2308 5); TC=1 is never kept.
+- A TTL of 0 stays 0 as a reply ages, whatever the floor: such a record is for one transaction (RFC 1035 3.2.1).
 - `trim` removes OPT and signatures from the end of ADDITIONAL, or all of ADDITIONAL if a blocked name owns a record
   there. What stands elsewhere, core.scrub leaves out: `faulty` says that it has to.
 - Of an extended error that is too long the text is cut, at the end of a character; its code stays.
@@ -15,7 +17,7 @@ Rules:
 
 import cython
 
-from .codes import TYPE_ANY, TYPE_OPT, TYPE_SOA, TYPE_TSIG
+from .codes import TYPE_ANY, TYPE_CNAME, TYPE_OPT, TYPE_SOA, TYPE_TSIG
 
 if not cython.compiled:
     from .name import skip, walk
@@ -33,6 +35,7 @@ _SOA = TYPE_SOA
 _TSIG = TYPE_TSIG
 _SIG = 24
 _COMPRESSED = 2
+_CNAME = TYPE_CNAME
 _EDE_OPTION = 15
 _EDE_OCTETS = 6
 _MARKS = MARKS
@@ -46,7 +49,8 @@ class Body:
     """A reply of an upstream as it can be written for a client: its octets, and what belongs to it beside them.
 
     data[start:end]: the reply, without OPT. rcode: all 12 bits. errors[errors_start:][:errors_size]: its options of
-    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not.
+    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not. rotate:
+    whether its addresses are rotated when it is written.
     """
 
     def __init__(self):
@@ -58,14 +62,15 @@ class Body:
         self.errors_start = 0
         self.errors_size = 0
         self.age_s = FRESH
+        self.rotate = 0
 
 
 class Message(Body):
     """A reply as it was read; offsets in octets, times in seconds; reused for every reply.
 
-    `answered` is whether ANSWER holds a record of the type that was asked for. tail_start, tail_count: the records at
-    the end of ADDITIONAL that `trim` removes. marks, turn, last: the places and the name that `read`, or core.policy,
-    was at before in this reply.
+    `answered` is whether ANSWER holds a record of the type that was asked for, `aliased` whether it holds a CNAME.
+    tail_start, tail_count: the records at the end of ADDITIONAL that `trim` removes. marks, turn, last: the places and
+    the name that `read`, or core.policy, was at before in this reply.
     """
 
     def __init__(self):
@@ -90,6 +95,7 @@ class Message(Body):
         self.qtype = 0
         self.qclass = 0
         self.answered = 0
+        self.aliased = 0
         self.judged = 0
         self.drop_additional = 0
         self.marks = memoryview(bytearray(8 * MARKS)).cast("Q")
@@ -115,6 +121,7 @@ def read(data, end, message):
     message.negative_ttl_s = -1
     message.drop_additional = 0
     message.answered = 0
+    message.aliased = 0
     message.qtype = 0
     message.qclass = 0
     message.answers = 0
@@ -188,10 +195,13 @@ def _section(data, at, end, count, section, message):
             ttl = _u32(data, at + 4)
             if ttl & _TOP_BIT:
                 ttl = 0
-            if ttl < message.ttl_s:
-                message.ttl_s = ttl
-            if section == 0 and (kind == message.qtype or message.qtype == _ANY):
-                message.answered = 1
+            if section == 0:
+                if ttl < message.ttl_s:
+                    message.ttl_s = ttl
+                if kind == message.qtype or message.qtype == _ANY:
+                    message.answered = 1
+                if kind == _CNAME:
+                    message.aliased = 1
             if kind == _SOA and section == 1 and size >= 22:
                 minimum = _u32(data, at + 6 + size)
                 message.negative_ttl_s = min(ttl, minimum, _MAX_TTL_S)
@@ -303,7 +313,7 @@ def trim(data, message):
 
 
 def age(data, end, seconds, floor, ceiling):
-    """Subtract `seconds` from every TTL of a trimmed reply, within `floor` and `ceiling`, in place.
+    """Take `seconds` from each TTL above 0 of a trimmed reply, within `floor` and `ceiling`, in place.
 
     Return whether an owner is spelled out, or begins so: neither a pointer nor the root.
     """
@@ -315,14 +325,12 @@ def age(data, end, seconds, floor, ceiling):
             spelled = 1
         at = skip(data, at, end)
         ttl = _u32(data, at + 4)
-        if ttl & _TOP_BIT or ttl < seconds:
+        if ttl & _TOP_BIT:
             ttl = 0
-        else:
-            ttl = ttl - seconds
-        if ttl < floor:
-            ttl = floor
-        if ttl > ceiling:
-            ttl = ceiling
+        if ttl > 0:
+            ttl = max(ttl - seconds, floor)
+            if ttl > ceiling:
+                ttl = ceiling
         data[at + 4] = ttl >> 24 & 255
         data[at + 5] = ttl >> 16 & 255
         data[at + 6] = ttl >> 8 & 255

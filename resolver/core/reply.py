@@ -52,6 +52,7 @@ from .message import MAX_TTL_S
 if not cython.compiled:
     from .message import age
     from .name import skip
+    from .rotate import rotate
 
 BLOCKED_TTL_S = 60
 MAX_UDP_OCTETS = 1232
@@ -277,6 +278,8 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         spelled = age(out, size, age_s, ttl_s, ttl_s)
     if spelled:
         _give_letters(out, size, packet, question)
+    if body.rotate:
+        rotate(out, size, question)
     return _finish(out, size, question, body.rcode, ede, body, limit)
 
 

@@ -74,7 +74,7 @@ class Trace:
             tables,
             block=_Block(steps, tables, counters),
             cache=_Cache(steps, self._memory, counters),
-            forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the three calls that Answer makes
+            forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the four calls that Answer makes
             respond=_Respond(steps, counters),
             clock=self._clock,
             crash_shape=Shape(array("q", [0] * len(NUMBERS))),
@@ -143,11 +143,18 @@ class _Cache(Cache):
     def __init__(self, steps: _Steps, memory: store.Store, counters: "array[int]") -> None:
         super().__init__(memory, counters)
         self._note = steps
+        self._looked = False
 
     def _look(self, low: int, high: int, now_s: int) -> int:
         found: int = store.peek(self.memory, low, high, now_s, self.kept)
         if found != NOTHING and self.kept.kind & store.BLOCKED:
             found = NOTHING
+        if not self._looked:
+            self._looked = True
+            self._tell(found)
+        return found
+
+    def _tell(self, found: int) -> None:
         kept = self.kept
         if found == NOTHING:
             self._note("cache", "nothing kept")
@@ -157,7 +164,16 @@ class _Cache(Cache):
             self._note("cache", f"kept {kept.age_s} s ago, fresh for {kept.ttl_s - kept.age_s} s more")
         else:
             self._note("cache", f"stale for {kept.age_s - kept.ttl_s} s, given only if no upstream answers")
-        return found
+
+    def _other_form(self, query: Query, least: int, now_s: int) -> tuple[int, int]:
+        lent = super()._other_form(query, least, now_s)
+        return (NOTHING, lent[1]) if self._other.kind & store.BLOCKED else lent
+
+    def _take_over(self, digest: tuple[int, int], lent: int, now_s: int) -> int:
+        del digest, now_s
+        self._note("cache", "the answer to the question with another DO or CD serves this one")
+        self.kept = self._other
+        return lent
 
     def keep(self, *_: object) -> None:
         pass
@@ -201,6 +217,10 @@ class _Forward:
     def is_probe(self, _: Question) -> bool:
         """Return False: an operator's query is not a probe."""
         return False
+
+    def any_up(self) -> bool:
+        """Return whether a server is up."""
+        return self._forward.any_up()
 
 
 _OF_FAILURE: dict[type[BaseException], str] = {

@@ -135,6 +135,7 @@ class Upstream:
         self.failure: Exception | None = None
         self.out_of_patience = False
         self.patience_s: float | None = None
+        self.up = True
         self._open = asyncio.Event()
         self._open.set()
 
@@ -176,6 +177,10 @@ class Upstream:
         """Tell whether the question is a probe of upstream's; there are none here."""
         del question
         return False
+
+    def any_up(self) -> bool:
+        """Tell whether a server is up."""
+        return self.up
 
     def _end(self, query: Message, outcome: Outcome) -> bytes:
         if self.failure:
