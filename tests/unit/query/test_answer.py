@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from resolver.core import codes, policy
 from resolver.core.local_zones import Zones
-from resolver.core.question import Question, parse
 from resolver.query.forward import Overloaded, Unanswered
-from resolver.query.query import Query, Tables
+from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.parts import (
@@ -118,109 +117,6 @@ async def test_a_listed_name_is_blocked_before_anybody_is_asked() -> None:
         assert not reply.flags & (dns.flags.AA | dns.flags.AD)
     assert house.upstream.asked == []
     assert house.blocked() == 7
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("behind", [b"\0", b"\xff" * 7, bytes(400)])
-async def test_octets_after_an_answer_reach_nobody(behind: bytes) -> None:
-    house = House(lambda asked: open_test(asked).to_wire() + behind, tables(1, LISTED))
-    for _ in range(2):
-        octets = await house.send(query("open.test", edns=False).to_wire())
-        assert octets[2:] == open_test(query("open.test", edns=False)).to_wire()[2:]
-        assert addresses(dns.message.from_wire(octets)) == [REAL]
-    assert len(house.upstream.asked) == 1
-    assert house.count("failed_answers_total", "malformed_reply") == 0
-
-
-def services(number: int):
-    """As a large domain answers for its controllers: each a target with two addresses."""
-
-    def reply(asked):
-        targets = [f"dc{one}.ad.test." for one in range(number)]
-        glue = [f"{one} 300 {kind} {data}" for one in targets for kind, data in (("A", REAL), ("AAAA", "2001:db8::7"))]
-        return reply_of(asked, [f"{asked.question[0].name} 300 SRV 0 100 389 {one}" for one in targets], (), glue)
-
-    return reply
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("number", [1, 255, 600])
-async def test_an_answer_with_many_owners_is_an_answer(number: int) -> None:
-    house = House(services(number), tables(1, (("listed.test", "=a.b.c.d.listed.example"),)))
-    for _ in range(2):
-        reply = await house.ask(query("_ldap._tcp.test", "SRV"), over=Transport.TCP)
-        assert (reply.rcode(), len(reply.answer[0])) == (dns.rcode.NOERROR, number)
-        if number <= 255:
-            assert sum(map(len, reply.additional)) == 2 * number
-    assert len(house.upstream.asked) == 1
-    listed = House(services(number), tables(1, (("dc0.ad.test",),)))
-    reply = await listed.ask(query("_ldap._tcp.test", "SRV"), over=Transport.TCP)
-    assert (len(reply.answer[0]), reply.additional) == (number, [])
-
-
-@pytest.mark.asyncio
-async def test_two_thousand_targets_with_addresses_are_an_answer() -> None:
-    """Written by hand, since dnspython takes seconds: SRV records whose targets own glue at pointers."""
-
-    def reply(asked):
-        head = bytearray(reply_of(asked).to_wire())
-        end = 12 + len(asked.question[0].name.to_wire()) + 4
-        made, glue = head[:end], bytearray()
-        for one in range(1900):
-            target = len(made) + 18
-            made += b"\xc0\x0c\0\x21\0\1\0\0\1\x2c\0\x0d\0\0\0\x64\1\x85" + b"\4%04d\xc0\x17" % one
-            if target < 16384:
-                glue += (0xC000 | target).to_bytes(2, "big") + b"\0\1\0\1\0\0\1\x2c\0\4\xc6\x33\x64\7"
-        made += glue
-        made[6:12] = (1900).to_bytes(2, "big") + b"\0\0" + (len(glue) // 16).to_bytes(2, "big")
-        return bytes(made)
-
-    house = House(reply, tables(1, (("listed.test", "=a.b.c.d.listed.example"),)))
-    reply = await house.ask(query("_ldap._tcp.ad.test", "SRV"), over=Transport.TCP)
-    assert (reply.rcode(), len(reply.answer[0])) == (dns.rcode.NOERROR, 1900)
-
-
-@pytest.mark.asyncio
-async def test_who_waits_for_one_answer_gets_one_judgement() -> None:
-    """However many wait, an answer is read and judged once; a generation that comes meanwhile judges it once more."""
-    house = House(says(WAYS_ROUND["chain"]), tables(1, LISTED))
-    octets = reply_of(query("open.test"), WAYS_ROUND["chain"]).to_wire()
-    recheck, seen = house.answer._recheck, []
-    judge_for_all = recheck._judge_for_all
-    recheck._judge_for_all = lambda *given: (seen.append(given[1].number), judge_for_all(*given))
-
-    async def ask(client: bytes) -> list[str]:
-        made = query("open.test")
-        packet = made.to_wire()
-        question = Question()
-        parse(packet, len(packet), question)
-        waiting = Query(packet, question, client, Transport.UDP)
-        waiting.limit = 1232
-        return addresses(dns.message.from_wire(house.answer._judge_reply(waiting, octets, 0)))
-
-    for _ in range(50):
-        assert await ask(CLIENT) == [PAGE_V4]
-    assert seen == [1]
-    house.swap(tables(2, LISTED, exempt=SPARED))
-    for client, said in ((EXEMPT, [REAL]), (CLIENT, [PAGE_V4])) * 20:
-        assert await ask(client) == said
-    assert seen == [1, 2]
-    house.swap(tables(3, NOTHING))
-    assert [await ask(CLIENT) for _ in range(3)] == [[REAL]] * 3
-    assert seen == [1, 2, 3]
-
-
-@pytest.mark.asyncio
-async def test_an_owner_has_the_letters_of_the_one_who_asks() -> None:
-    def spelled(asked):
-        made = reply_of(asked, [f"{asked.question[0].name} 300 A {REAL}"]).to_wire()
-        return made.replace(b"\xc0\x0c", b"\5SpElL\4TeSt\0")
-
-    house = House(spelled, tables(1, LISTED))
-    for name in ("SpElL.TeSt.", "spell.test.", "SPELL.test."):
-        reply = await house.ask(query(name))
-        assert str(reply.answer[0].name) == name
-    assert len(house.upstream.asked) == 1
 
 
 @pytest.mark.asyncio
