@@ -155,12 +155,12 @@ def replies() -> Iterator[tuple[str, bytes]]:
 
 def chained(start: bytes = b"") -> bytes:
     """64 kB: a chain of pointers, each to the one before, and records whose owners hang on its end."""
-    data_at = len(query()) + len(record(TO_QNAME, 16, b""))
+    data_at = len(query()) + len(record(TO_QNAME, 65280, b""))
     chain = b"\xc0\x0c" + b"".join(
         (0xC000 | data_at + len(start) + 2 * number).to_bytes(2, "big") for number in range(124)
     )
     last = data_at + len(start) + 2 * 124
-    records = [record(TO_QNAME, 16, start + chain)]
+    records = [record(TO_QNAME, 65280, start + chain)]
     # Two owners in turn: a pointer that was judged just before is not judged again.
     while len(query()) + sum(map(len, records)) + 16 <= 65535:
         owner = (0xC000 | last - 2 * (len(records) % 2)).to_bytes(2, "big")
