@@ -169,7 +169,7 @@ class Answer:
             return self._give_kept(query, tables, STALE, now)
         if self._forward.is_probe(query.question):
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "upstream")
-        if not self._forward.any_up():
+        if not self._forward.is_up_for(query.question):
             stale = found or (other and cache.lend(query, STALE, now))
             if stale:
                 return self._give_kept(query, tables, stale, now)

@@ -218,9 +218,9 @@ class _Forward:
         """Return False: an operator's query is not a probe."""
         return False
 
-    def any_up(self) -> bool:
-        """Return whether a server is up."""
-        return self._forward.any_up()
+    def is_up_for(self, question: Question) -> bool:
+        """Return whether a server that this question goes to is up."""
+        return self._forward.is_up_for(question)
 
 
 _OF_FAILURE: dict[type[BaseException], str] = {

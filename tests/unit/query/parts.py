@@ -178,8 +178,9 @@ class Upstream:
         del question
         return False
 
-    def any_up(self) -> bool:
+    def is_up_for(self, question: Question) -> bool:
         """Tell whether a server is up."""
+        del question
         return self.up
 
     def _end(self, query: Message, outcome: Outcome) -> bytes:
