@@ -15,6 +15,7 @@ cdef int _CNAME
 cdef int _EDE_OPTION
 cdef int _EDE_OCTETS
 cdef int _MARKS
+cdef int _MAX_NAME_OCTETS
 cdef int64_t _MAX_TTL_S
 cdef int _MAX_ERRORS_OCTETS
 cdef int64_t _TOP_BIT
@@ -67,10 +68,15 @@ cdef Py_ssize_t _section(
     const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t end, int count, int section, Message message
 ) except -1 nogil
 
-@cython.locals(place=Py_ssize_t, mark=uint64_t, after=Py_ssize_t)
+@cython.locals(
+    start=Py_ssize_t, length=int, place=Py_ssize_t, mark=uint64_t, known=uint64_t, after=Py_ssize_t,
+)
 cdef Py_ssize_t _owner_end(
     const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t end, Message message
 ) except -1 nogil
+
+@cython.locals(length=int, size=int, place=Py_ssize_t)
+cdef int _length(const unsigned char[::1] data, Py_ssize_t at) except -1 nogil
 
 cpdef bint is_signature(int kind, int klass) except -1 nogil
 

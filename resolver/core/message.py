@@ -18,6 +18,7 @@ Rules:
 import cython
 
 from .codes import TYPE_ANY, TYPE_CNAME, TYPE_OPT, TYPE_SOA, TYPE_TSIG
+from .name import MAX_OCTETS
 
 if not cython.compiled:
     from .name import skip, walk
@@ -39,6 +40,7 @@ _CNAME = TYPE_CNAME
 _EDE_OPTION = 15
 _EDE_OCTETS = 6
 _MARKS = MARKS
+_MAX_NAME_OCTETS = MAX_OCTETS
 _MAX_TTL_S = MAX_TTL_S
 _MAX_ERRORS_OCTETS = MAX_ERRORS_OCTETS
 _TOP_BIT = 0x80000000
@@ -211,18 +213,39 @@ def _section(data, at, end, count, section, message):
 
 
 def _owner_end(data, at, end, message):
-    """Return the offset after an owner, 0 if it is malformed; a place that pointers lead to is walked from once."""
+    """Return the offset after an owner, 0 if it is malformed; from a place that pointers lead to it is walked once."""
+    start = at
+    length = 0
+    while at < end and 0 < data[at] < 64:
+        length += data[at] + 1
+        at += data[at] + 1
     if at + 2 > end or data[at] < 192:
-        return walk(data, at, end)
+        return walk(data, start, end)
     place = (data[at] & 63) << 8
     place = place | data[at + 1]
-    mark = message.turn << 17 | place << 1
-    if message.marks[place % _MARKS] == mark and place < at:
-        return at + 2
-    after = walk(data, at, end)
+    mark = message.turn << 16 | place
+    known = message.marks[place % _MARKS]
+    if known >> 8 == mark and place < start:
+        return at + 2 if length + (known & 255) <= _MAX_NAME_OCTETS else 0
+    after = walk(data, start, end)
     if after > 0:
-        message.marks[place % _MARKS] = mark
+        message.marks[place % _MARKS] = mark << 8 | _length(data, place)
     return after
+
+
+def _length(data, at):
+    """Return the octets of a name that `walk` accepts, spelled out."""
+    length = 1
+    size = data[at]
+    while size > 0:
+        if size >= 192:
+            place = (size & 63) << 8
+            at = place | data[at + 1]
+        else:
+            length += size + 1
+            at += size + 1
+        size = data[at]
+    return length
 
 
 def is_signature(kind, klass):

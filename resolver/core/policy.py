@@ -52,7 +52,7 @@ if not cython.compiled:
     from .reply import blocked
 
 # Work allowed on one reply, in octets of names; each digest counts for some more. No honest ANSWER needs a tenth of it.
-MAX_JUDGED_OCTETS = 131072
+MAX_JUDGED_OCTETS = 65536
 
 _ASK = ASK
 _PASS = PASS
@@ -339,7 +339,8 @@ def _judge_name(generation, message, start, end, scope, name, verdict):
         place = (message.data[start] & 63) << 8
         place = place | message.data[start + 1]
     # What a turn has judged; a mark that another name has overwritten costs work, and nothing else.
-    mark = message.turn << 17 | place << 1 | (verdict.chain != _ORDINARY)
+    # Laid out as those of core.message, whose turns are others: no mark of one is ever a mark of the other.
+    mark = (message.turn << 16 | place) << 8 | (verdict.chain != _ORDINARY)
     if message.marks[place % _MARKS] == mark:
         return _PASS
     after = unfold(message.data, start, end, name)

@@ -119,6 +119,21 @@ def test_octets_after_the_end_are_no_part_of_a_reply(core: Core) -> None:
         assert read(core, whole[:-cut]) is None
 
 
+def test_owners_that_end_at_one_place_are_names_of_their_own(core: Core) -> None:
+    """The place is walked once; what is before it counts for each owner, and so does whether it is before the owner."""
+    long = (b"\x3f" + b"x" * 63) * 3 + b"\x2f" + b"y" * 47 + b"\0"
+    first = record(1, 60, bytes(4), long)
+    place = (0xC000 | len(reply())).to_bytes(2, "big")
+    for label, sound in ((b"\5aaaaa", True), (b"\x0d" + b"a" * 13, True), (b"\x0e" + b"a" * 14, False)):
+        for before in ((), (record(1, 60, bytes(4), b"\1b" + place),)):
+            octets = reply((first, *before, record(1, 60, bytes(4), label + place)))
+            assert (read(core, octets) is not None) == sound
+    itself = reply((first,))
+    loop = (0xC000 | len(itself)).to_bytes(2, "big")
+    assert read(core, reply((first, record(1, 60, bytes(4), loop)))) is None
+    assert read(core, reply((first, record(1, 60, bytes(4), b"\1a" + loop)))) is None
+
+
 @pytest.mark.parametrize("section", range(3))
 @pytest.mark.parametrize(
     "bad",
