@@ -199,7 +199,9 @@ class Answer:
         try:
             keeper = self._keeper(query, digest)
             try:
-                reply = await self._forward.exchange(query.packet, query.question, digest, keeper, patience_s)
+                reply = await self._forward.exchange(
+                    query.packet, query.question, digest, keeper, patience_s, query.client
+                )
             except TimeoutError:
                 return self._without_upstream(query, codes.EDE_NO_REACHABLE_AUTHORITY, "upstream")
             except Overloaded:
