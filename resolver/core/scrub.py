@@ -5,7 +5,7 @@ Rules:
 - A record of ANSWER stays if its owner is the question's name or the target of a CNAME that stays, in whatever order
   they are, or if it is a DNAME above one of these names. All others go (RFC 2181 5.4.1): a client may take the first
   address that it finds.
-- A record goes for good: the reply is written anew, so that no name points to where it was. ADDITIONAL goes with it.
+- A record goes for good: the reply is written again, so that no name points to where it was. ADDITIONAL goes with it.
 - The work is bounded by octets of names compared; a reply beyond the bound cannot be used.
 """
 

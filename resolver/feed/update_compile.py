@@ -26,7 +26,7 @@ CONFIRM_SECONDS: Final = 3600
 
 _log: Final = logging.getLogger("resolver.feed")
 MANY_DEPTHS = 4
-"""So many numbers of labels that few names have are told: a few odd names are in every list."""
+"""So many numbers of labels that few names have are reported: a few odd names are in every list."""
 
 
 class CopyHandles(NamedTuple):

@@ -4,7 +4,7 @@ Rules:
 - An answer to a listed name, which an exempt client asked for, is BLOCK for all other clients, even if it is negative:
   a kept answer would reveal that somebody asked.
 - An answer for which many queries wait is read, scrubbed, judged and trimmed once, and once more for each scope of
-  clients if it is BLOCK for all lists. Another generation judges it anew.
+  clients if it is BLOCK for all lists. Another generation judges it again.
 """
 
 from dataclasses import dataclass

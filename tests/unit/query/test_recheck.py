@@ -1,14 +1,14 @@
 """Verdicts on replies: by all lists, which the cache keeps, and by those that judge the client."""
 
+import asyncio
+
 import dns.edns
 import dns.message
 import dns.rcode
 import pytest
 
 from resolver.core import codes
-from resolver.core.question import Question, parse
 from resolver.query import recheck as module
-from resolver.query.query import Query
 from resolver.query.recheck import Judged, Recheck
 from resolver.query.transport import Transport
 from tests.unit.query.parts import (
@@ -20,8 +20,8 @@ from tests.unit.query.parts import (
     generation,
     query,
     reply_of,
-    says,
     tables,
+    until,
 )
 
 REAL = "198.51.100.7"
@@ -232,33 +232,31 @@ async def test_two_thousand_targets_with_addresses_are_an_answer() -> None:
 
 
 @pytest.mark.asyncio
-async def test_who_waits_for_one_answer_gets_one_judgement() -> None:
-    """However many wait, an answer is read and judged once; a generation that comes meanwhile judges it once more."""
-    house = House(says(CHAIN), tables(1, LISTED))
+async def test_who_waits_for_one_answer_gets_one_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait, by all lists and by those of each scope; another generation judges it again."""
+    judged: list[tuple[int, bool]] = []
+    judge = module.judge
+
+    def noted(*given):
+        judged.append((given[0].number, given[2] == codes.ALL_LISTS))
+        return judge(*given)
+
+    monkeypatch.setattr(module, "judge", noted)
     octets = reply_of(query("open.test"), CHAIN).to_wire()
-    recheck, seen = house.answer._recheck, []
-    judge_for_all = recheck._judge_for_all
-    recheck._judge_for_all = lambda *given: (seen.append(given[1].number), judge_for_all(*given))
-
-    async def ask(client: bytes) -> list[str]:
-        made = query("open.test")
-        packet = made.to_wire()
-        question = Question()
-        parse(packet, len(packet), question)
-        waiting = Query(packet, question, client, Transport.UDP)
-        waiting.limit = 1232
-        return addresses(dns.message.from_wire(house.answer._judge_reply(waiting, octets, 0)))
-
-    for _ in range(50):
-        assert await ask(CLIENT) == [PAGE_V4]
-    assert seen == [1]
-    house.swap(tables(2, LISTED, exempt=SPARED))
-    for client, said in ((EXEMPT, [REAL]), (CLIENT, [PAGE_V4])) * 20:
-        assert await ask(client) == said
-    assert seen == [1, 2]
-    house.swap(tables(3, NOTHING))
-    assert [await ask(CLIENT) for _ in range(3)] == [[REAL]] * 3
-    assert seen == [1, 2, 3]
+    house = House(lambda asked: octets, tables(1, LISTED, exempt=SPARED))
+    for number, expected in ((1, [(1, False), (1, True)]), (2, [(2, False), (2, True)])):
+        house.upstream.hold()
+        clients = (CLIENT, EXEMPT) * 25
+        waiting = [asyncio.ensure_future(house.ask(query("open.test"), client)) for client in clients]
+        await until(lambda: len(house.upstream.asked) == 50)
+        house.swap(tables(number, LISTED, exempt=SPARED))
+        house.upstream.release()
+        for client, reply in zip(clients, await asyncio.gather(*waiting), strict=True):
+            assert addresses(reply) == [REAL if client == EXEMPT else PAGE_V4]
+        assert sorted(judged) == expected
+        judged.clear()
+        house.upstream.asked.clear()
+        house.now += 400
 
 
 @pytest.mark.asyncio
