@@ -40,3 +40,6 @@ cdef int _mark_new(
     uint64_t[::1] words, Py_ssize_t slots, const uint64_t[::1] previous, bint keep_new, bint approved,
     uint64_t[::1] out,
 ) except -1 nogil
+
+@cython.locals(at=Py_ssize_t, depth=Py_ssize_t)
+cpdef int count_depths(const unsigned char[::1] names, uint64_t[::1] out) except -1 nogil

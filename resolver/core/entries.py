@@ -106,6 +106,22 @@ def mark_new(image, previous, *, approved):
     _mark_new(words, header(words).slots, previous, True, approved, memoryview(bytearray(8 * _ROOM)).cast("Q"))
 
 
+def count_depths(names, out):
+    """Add to out[d] the number of names of d labels. Returns 0.
+
+    names: in wire format, one after the other. out: 128 words.
+    """
+    at = 0
+    while at < names.shape[0]:
+        depth = 0
+        while names[at] != 0:
+            at += names[at] + 1
+            depth += 1
+        at += 1
+        out[depth] = out[depth] + 1
+    return 0
+
+
 def _add_synthetic(words, selftest, key, out):
     """Put the synthetic name into its slot; return 1."""
     name = memoryview(bytes([len(selftest)]) + selftest + SELFTEST_ZONE)

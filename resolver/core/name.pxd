@@ -19,6 +19,21 @@ cdef class Name:
 cpdef Py_ssize_t skip(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t end) except -1 nogil
 
 @cython.locals(
+    at=Py_ssize_t, lowest=Py_ssize_t, after=Py_ssize_t, target=Py_ssize_t, length=int, pointers=int, size=int,
+)
+cpdef Py_ssize_t walk(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end) except -1 nogil
+
+@cython.locals(size=int, target=Py_ssize_t)
+cpdef Py_ssize_t copy(
+    const unsigned char[::1] data, Py_ssize_t at, unsigned char[::1] out, Py_ssize_t to, Py_ssize_t below,
+) except -1 nogil
+
+@cython.locals(compared=Py_ssize_t, result=Py_ssize_t, target=Py_ssize_t, size=int, i=int)
+cpdef Py_ssize_t compare(const unsigned char[::1] data, Py_ssize_t one, Py_ssize_t other) except 0 nogil
+
+cdef int _fold(int octet) except -1 nogil
+
+@cython.locals(
     at=Py_ssize_t, lowest=Py_ssize_t, after=Py_ssize_t, target=Py_ssize_t, written=Py_ssize_t, stop=Py_ssize_t,
     labels=int, pointers=int, size=int, octet=int,
 )

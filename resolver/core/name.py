@@ -61,6 +61,99 @@ def skip(data, at, end):
     return 0
 
 
+def walk(data, start, end):
+    """Return the offset after the name at `start` of data[:end], which its pointers complete; 0 if malformed."""
+    at = start
+    lowest = start
+    after = 0
+    length = 1
+    pointers = 0
+    while at < end:
+        size = data[at]
+        if size == 0:
+            return after if after else at + 1
+        if size >= 192:
+            if at + 2 > end or pointers >= _MAX_POINTERS:
+                return 0
+            if after == 0:
+                after = at + 2
+            target = (size & 63) << 8
+            target = target | data[at + 1]
+            if target >= lowest or target < _HEADER:
+                return 0
+            pointers += 1
+            lowest = target
+            at = target
+            continue
+        length += size + 1
+        if size >= 64 or length > _MAX_OCTETS:
+            return 0
+        at += size + 1
+    return 0
+
+
+def copy(data, at, out, to, below):
+    """Copy the name at `at`, which `walk` accepts, to out[to:]; return the offset after it, 0 if there is no room.
+
+    It is spelled out, except that a pointer to an offset below `below` stays one.
+    """
+    size = data[at]
+    while size > 0:
+        if size >= 192:
+            target = (size & 63) << 8
+            target = target | data[at + 1]
+            if target < below:
+                if to + 2 > out.shape[0]:
+                    return 0
+                out[to] = size
+                out[to + 1] = data[at + 1]
+                return to + 2
+            at = target
+        else:
+            if to + size + 1 > out.shape[0]:
+                return 0
+            out[to : to + size + 1] = data[at : at + size + 1]
+            to += size + 1
+            at += size + 1
+        size = data[at]
+    if to >= out.shape[0]:
+        return 0
+    out[to] = 0
+    return to + 1
+
+
+def compare(data, one, other):
+    """Compare two names that `walk` accepts; return the octets compared: negative if the names differ (RFC 4343)."""
+    compared = 1
+    result = 0
+    while result == 0:
+        while data[one] >= 192:
+            target = (data[one] & 63) << 8
+            one = target | data[one + 1]
+            compared += 1
+        while data[other] >= 192:
+            target = (data[other] & 63) << 8
+            other = target | data[other + 1]
+            compared += 1
+        size = data[one]
+        i = 0
+        while i <= size and _fold(data[one + i]) == _fold(data[other + i]):
+            i += 1
+        compared += i
+        if i <= size:
+            result = -compared
+        elif size == 0 or one == other:
+            result = compared
+        one += size + 1
+        other += size + 1
+    return result
+
+
+def _fold(octet):
+    """Return the octet, a letter in lower case."""
+    return octet + 32 if 65 <= octet <= 90 else octet
+
+
 def unfold(data, start, end, name):
     """Read the name at `start` of data[:end] into `name`; return the offset after it, 0 if malformed."""
     at = start

@@ -26,7 +26,10 @@ cdef int _HTTPS
 cdef int _DS
 cdef int _DNSKEY
 cdef int _RRSIG
-cdef int _MAX_JUDGED_NAMES
+cdef int _MAX_JUDGED_OCTETS
+cdef int _DIGEST_OCTETS
+cdef int _HEADER
+cdef int _MARKS
 cdef int _ANSWER
 cdef int _AUTHORITY
 cdef int _ADDITIONAL
@@ -98,21 +101,25 @@ cdef int _say(int bits, int depth, Name name) except -1 nogil
 cdef int _judge(Generation generation, Message message, uint32_t scope, Name name, Verdict verdict) except -1 nogil
 
 @cython.locals(
-    at=Py_ssize_t, count=int, last_pointer=int, pointer=int, kind=int, size=int, result=int, owner=Py_ssize_t,
-    start=Py_ssize_t, last_chain=int, question_chain=int, chain=int, known=bint,
+    at=Py_ssize_t, count=int, kind=int, size=int, result=int, owner=Py_ssize_t, start=Py_ssize_t, question_chain=int,
+    proves=bint,
 )
 cdef int _judge_section(
     Generation generation, Message message, int section, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
 
-@cython.locals(after=Py_ssize_t)
+@cython.locals(after=Py_ssize_t, place=Py_ssize_t, mark=uint64_t, result=int)
 cdef int _judge_name(
     Generation generation, Message message, Py_ssize_t start, Py_ssize_t end, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
 
 cdef bint _proves(const unsigned char[::1] data, Py_ssize_t at, int size, int kind) except -1 nogil
 
-cdef int _pointer(const unsigned char[::1] data, Py_ssize_t at) except -1 nogil
+@cython.locals(i=Py_ssize_t)
+cdef bint _is_last(Message message, Name name, int chain) except -1 nogil
+
+@cython.locals(octets=int, depth=int, bit=uint64_t)
+cdef int _octets_to_digest(Name name, uint64_t mask_low, uint64_t mask_high) except -1 nogil
 
 cdef bint _has_target(int kind) except -1 nogil
 

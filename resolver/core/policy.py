@@ -8,10 +8,13 @@ Rules:
 - An entry for the name itself also covers `_port._https.` before it (RFC 9460 9.1).
 - A slot set aside blocks only once it is approved; its exceptions apply at once. A new slot does not apply while the
   list's new entries are suspended.
-- In a reply every owner of ANSWER is judged, and every CNAME, DNAME, SVCB and HTTPS target there, on the chain
-  or not, in byte order. In AUTHORITY, owner and target of records that lead to an address are judged (A, AAAA, CNAME,
-  DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked owner in ADDITIONAL drops that section (see
-  core.message).
+- In a reply the question's name is judged, every owner of ANSWER, and every CNAME, DNAME, SVCB and HTTPS target there,
+  in byte order (core.scrub has left out what is not on the chain). In AUTHORITY, owner and target of records that lead
+  to an address are judged (A, AAAA, CNAME, DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked
+  owner in ADDITIONAL drops that section (see core.message).
+- The work on a reply is bounded by the octets that are digested. A name that equals the last one, or is written at a
+  place that was judged in this reply, is not judged again. Beyond the bound a reply is ASK; ADDITIONAL is a courtesy
+  (RFC 1034 4.3.2) and goes.
 - A question for DS or DNSKEY leads to no address, but a validator asks it of every zone on the way to a name below
   (RFC 4035 5). An entry blocks it only if it blocks all names below it: not an entry for its own name alone, not one
   with an exception below, and none while a name is released. In the reply the same holds for owners of DS, of DNSKEY
@@ -41,14 +44,15 @@ from .codes import (
     TYPE_RRSIG,
     TYPE_SVCB,
 )
+from .message import MARKS
 
 if not cython.compiled:
     from .image import find
     from .name import digest, skip, unfold
     from .reply import blocked
 
-# Work allowed on one reply; no honest server sends a message beyond it.
-MAX_JUDGED_NAMES = 512
+# Work allowed on one reply, in octets of names; each digest counts for some more. No honest ANSWER needs a tenth of it.
+MAX_JUDGED_OCTETS = 65536
 
 _ASK = ASK
 _PASS = PASS
@@ -69,7 +73,10 @@ _HTTPS = TYPE_HTTPS
 _DS = TYPE_DS
 _DNSKEY = TYPE_DNSKEY
 _RRSIG = TYPE_RRSIG
-_MAX_JUDGED_NAMES = MAX_JUDGED_NAMES
+_MAX_JUDGED_OCTETS = MAX_JUDGED_OCTETS
+_DIGEST_OCTETS = 24
+_HEADER = 12
+_MARKS = MARKS
 _ANSWER = 0
 _AUTHORITY = 1
 _ADDITIONAL = 2
@@ -271,16 +278,21 @@ def _say(bits, depth, name):
 def _judge(generation, message, scope, name, verdict):
     message.judged = 0
     message.drop_additional = 0
-    result = _judge_section(generation, message, _ANSWER, scope, name, verdict)
+    message.last_length = 0
+    message.turn = message.turn + 1
+    result = _PASS
+    if message.answer_start > _HEADER:
+        verdict.chain = _chain(generation, message.qtype)
+        result = _judge_name(generation, message, _HEADER, message.end, scope, name, verdict)
+    if result == _PASS:
+        result = _judge_section(generation, message, _ANSWER, scope, name, verdict)
     if result == _PASS:
         result = _judge_section(generation, message, _AUTHORITY, scope, name, verdict)
     if result != _PASS:
         return result
-    result = _judge_section(generation, message, _ADDITIONAL, scope, name, verdict)
-    if result == _BLOCK:
+    if _judge_section(generation, message, _ADDITIONAL, scope, name, verdict) != _PASS:
         message.drop_additional = 1
-        return _PASS
-    return result
+    return _PASS
 
 
 def _judge_section(generation, message, section, scope, name, verdict):
@@ -296,8 +308,6 @@ def _judge_section(generation, message, section, scope, name, verdict):
     elif section == _ADDITIONAL:
         at = message.additional_start
         count = message.additionals
-    last_pointer = 0
-    last_chain = 0
     question_chain = _chain(generation, message.qtype)
     while count > 0:
         owner = at
@@ -305,16 +315,12 @@ def _judge_section(generation, message, section, scope, name, verdict):
         kind = message.data[at] << 8 | message.data[at + 1]
         size = message.data[at + 8] << 8 | message.data[at + 9]
         at += 10
-        pointer = _pointer(message.data, owner)
-        chain = question_chain if section == _ANSWER and _proves(message.data, at, size, kind) else _ORDINARY
-        known = pointer != 0 and pointer == last_pointer and chain == last_chain
-        verdict.chain = chain
-        if (section != _AUTHORITY or _leads(kind)) and not known:
+        if section != _AUTHORITY or _leads(kind):
+            proves = question_chain and section == _ANSWER and _proves(message.data, at, size, kind)
+            verdict.chain = question_chain if proves else _ORDINARY
             result = _judge_name(generation, message, owner, message.end, scope, name, verdict)
             if result != _PASS:
                 return result
-            last_pointer = pointer
-            last_chain = chain
         if section != _ADDITIONAL and _has_target(kind):
             verdict.chain = _ORDINARY
             start = at + 2 if kind == _SVCB or kind == _HTTPS else at
@@ -328,13 +334,57 @@ def _judge_section(generation, message, section, scope, name, verdict):
 
 def _judge_name(generation, message, start, end, scope, name, verdict):
     """Judge the name at `start`, whose own octets end before `end`; ASK if it is malformed or one too many."""
-    message.judged = message.judged + 1
-    if message.judged > _MAX_JUDGED_NAMES:
-        return _ASK
+    place = start
+    if message.data[start] >= 192:
+        place = (message.data[start] & 63) << 8
+        place = place | message.data[start + 1]
+    # What a turn has judged; a mark that another name has overwritten costs work, and nothing else.
+    # Laid out as those of core.message, whose turns are others: no mark of one is ever a mark of the other.
+    mark = (message.turn << 16 | place) << 8 | (verdict.chain != _ORDINARY)
+    if message.marks[place % _MARKS] == mark:
+        return _PASS
     after = unfold(message.data, start, end, name)
     if after == 0 or after > end:
         return _ASK
-    return _decide(generation, name, scope, verdict)
+    message.judged = message.judged + name.length
+    if not _is_last(message, name, verdict.chain):
+        message.judged = message.judged + _octets_to_digest(name, generation.mask_low, generation.mask_high)
+        if message.judged > _MAX_JUDGED_OCTETS:
+            return _ASK
+        result = _decide(generation, name, scope, verdict)
+        if result != _PASS:
+            return result
+        message.last[: name.length] = name.octets[: name.length]
+        message.last_length = name.length
+        message.last_chain = verdict.chain
+    if message.judged > _MAX_JUDGED_OCTETS:
+        return _ASK
+    message.marks[place % _MARKS] = mark
+    return _PASS
+
+
+def _is_last(message, name, chain):
+    """Return whether the name is the one that was judged last."""
+    if message.last_length != name.length or message.last_chain != chain:
+        return 0
+    i = 0
+    while i < name.length:
+        if message.last[i] != name.octets[i]:
+            return 0
+        i += 1
+    return 1
+
+
+def _octets_to_digest(name, mask_low, mask_high):
+    """Return the work of `core.name.digest` on a name, in octets."""
+    octets = 0
+    depth = 1
+    while depth <= name.labels:
+        bit = mask_low >> depth if depth < 64 else mask_high >> (depth - 64)
+        if bit & 1:
+            octets += name.length - name.starts[name.labels - depth] + _DIGEST_OCTETS
+        depth += 1
+    return octets
 
 
 def _proves(data, at, size, kind):
@@ -342,13 +392,6 @@ def _proves(data, at, size, kind):
     if kind == _RRSIG and size >= 2:
         kind = data[at] << 8 | data[at + 1]
     return kind == _DS or kind == _DNSKEY
-
-
-def _pointer(data, at):
-    """Return the target of the compression pointer at `at`, 0 for no pointer."""
-    if data[at] < 192:
-        return 0
-    return (data[at] & 63) << 8 | data[at + 1]
 
 
 def _has_target(kind):

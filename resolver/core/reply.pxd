@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport int64_t
 
 from .message cimport Body, age
+from .name cimport skip
 from .question cimport Question
 from .rotate cimport rotate
 
@@ -26,6 +27,7 @@ cdef int _NS
 cdef int _PTR
 cdef int _SOA
 cdef int _KEEPALIVE_OCTETS
+cdef int _OPT_OCTETS
 cdef int64_t _MAX_TTL_S
 cdef const unsigned char[::1] _NOTHING
 cdef const unsigned char[::1] _HINFO_RECORD
@@ -88,11 +90,19 @@ cpdef Py_ssize_t relay(
     Py_ssize_t limit,
 ) noexcept
 
-@cython.locals(size=Py_ssize_t, at=Py_ssize_t, spare=Py_ssize_t, age_s=int64_t)
+@cython.locals(size=Py_ssize_t, at=Py_ssize_t, spelled=bint, age_s=int64_t)
 cdef Py_ssize_t _relay(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, Body body, int64_t ttl_s, int ede,
     Py_ssize_t limit,
 ) except -1 nogil
+
+@cython.locals(left=int, at=Py_ssize_t, same=Py_ssize_t)
+cdef int _give_letters(
+    unsigned char[::1] out, Py_ssize_t end, const unsigned char[::1] packet, Question question
+) except -1 nogil
+
+@cython.locals(i=Py_ssize_t, j=Py_ssize_t, size=int, target=Py_ssize_t, octet=int)
+cdef Py_ssize_t _octets_of_question(unsigned char[::1] out, Py_ssize_t at, Question question) except -1 nogil
 
 cdef Py_ssize_t _begin(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, int rcode
@@ -100,7 +110,7 @@ cdef Py_ssize_t _begin(
 
 cdef Py_ssize_t _append(unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data) except -1 nogil
 
-@cython.locals(errors_size=Py_ssize_t, options=Py_ssize_t, records=int)
+@cython.locals(errors_size=Py_ssize_t, options=Py_ssize_t, records=int, room=Py_ssize_t, own=int, keepalive=int)
 cdef Py_ssize_t _finish(
     unsigned char[::1] out, Py_ssize_t at, Question question, int rcode, int ede, Body body, Py_ssize_t limit
 ) except -1 nogil

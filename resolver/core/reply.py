@@ -3,15 +3,18 @@
 
 Rules:
 - Id, question and RD are the query's own octets; RA is set; CD is copied (RFC 4035 3.2.2); OPT if asked (RFC 6891 7).
-- AD is copied from an upstream, and only if the query has AD or DO (RFC 6840 5.8). AA is copied from a fresh reply of
-  an upstream, and set for local zones. The other bits are zero. No TTL is above a day; one with the top bit set is 0
-  (RFC 2181 8).
+- AD is copied from an upstream, and only if the query has AD or DO (RFC 6840 5.8). AA is set for local zones alone:
+  of what an upstream says we are no authority. The other bits are zero. No TTL is above a day; one with the top bit set
+  is 0 (RFC 2181 8).
 - ANY is answered with one synthesised HINFO record, whatever the name holds (RFC 8482 4.2).
 - A local zone has the SOA and NS of RFC 6303 3, owned by its apex.
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
 - NXDOMAIN is given only if no name below may exist: for an entry with its subtree and no exception below (RFC 8020).
 - An extended error is a number without text (RFC 8914); no list's name, serial or rule is in any answer.
+- An owner in an upstream's reply that is the question's name and is spelled out has the letters of this query
+  (RFC 4343), not those of the client for whom the reply was fetched.
+- Options give way before records do: first keepalive, then the upstream's extended errors, then our own.
 - A reply larger than the client takes becomes TC=1 with the question only; never above 1232 octets over UDP (RFC 9715).
 - Functions return the reply's length, 0 if it could not be written.
 """
@@ -48,6 +51,7 @@ from .message import MAX_TTL_S
 
 if not cython.compiled:
     from .message import age
+    from .name import skip
     from .rotate import rotate
 
 BLOCKED_TTL_S = 60
@@ -76,6 +80,7 @@ _NS = TYPE_NS
 _PTR = TYPE_PTR
 _SOA = TYPE_SOA
 _KEEPALIVE_OCTETS = 6
+_OPT_OCTETS = 11
 _MAX_TTL_S = MAX_TTL_S
 _LOCAL_TTL_S = 10800
 _NOTHING = memoryview(bytes(6))
@@ -254,11 +259,7 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         # An error without the question: the upstream sent it so (core.question.matches), or no upstream answered.
         at = _begin(out, packet, question, body.rcode & 15)
         return _finish(out, at, question, body.rcode, ede, body, limit)
-    spare = 0
-    if question.has_opt:
-        spare = 11 + body.errors_size
-        spare += (6 if ede >= 0 else 0) + (_KEEPALIVE_OCTETS if question.keepalive_ds >= 0 else 0)
-    if size + spare > limit:
+    if size + (_OPT_OCTETS if question.has_opt else 0) > limit:
         at = _begin(out, packet, question, body.rcode & 15)
         out[2] = out[2] | 2
         return _finish(out, at, question, body.rcode, ede, None, limit)
@@ -269,15 +270,53 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         out[3] = out[3] | (body.data[body.start + 3] & 0x20)
     age_s = body.age_s
     if age_s < 0:
-        out[2] = out[2] | (body.data[body.start + 2] & 6)
+        out[2] = out[2] | (body.data[body.start + 2] & 2)
         age_s = 0
     if ttl_s < 0:
-        age(out, size, age_s, 0, _MAX_TTL_S)
+        spelled = age(out, size, age_s, 0, _MAX_TTL_S)
     else:
-        age(out, size, age_s, ttl_s, ttl_s)
+        spelled = age(out, size, age_s, ttl_s, ttl_s)
+    if spelled:
+        _give_letters(out, size, packet, question)
     if body.rotate:
         rotate(out, size, question)
     return _finish(out, size, question, body.rcode, ede, body, limit)
+
+
+def _give_letters(out, end, packet, question):
+    """Write the letters of this query into owners that are its name. Returns 0."""
+    left = (out[6] << 8 | out[7]) + (out[8] << 8 | out[9]) + (out[10] << 8 | out[11])
+    at = question.end
+    while left > 0:
+        same = _octets_of_question(out, at, question)
+        out[at : at + same] = packet[_HEADER : _HEADER + same]
+        at = skip(out, at, end)
+        at += 10 + (out[at + 8] << 8 | out[at + 9])
+        left -= 1
+    return 0
+
+
+def _octets_of_question(out, at, question):
+    """Return how many octets at `at` spell the question's name, to its end or to a pointer into it; 0 for another."""
+    i = 0
+    while i < question.name.length:
+        size = out[at + i]
+        if size >= 192:
+            target = (size & 63) << 8
+            target = target | out[at + i + 1]
+            return i if target == _HEADER + i else 0
+        if size != question.name.octets[i]:
+            return 0
+        j = i + 1
+        while j <= i + size:
+            octet = out[at + j]
+            if 65 <= octet <= 90:
+                octet += 32
+            if octet != question.name.octets[j]:
+                return 0
+            j += 1
+        i += size + 1
+    return i
 
 
 def _begin(out, packet, question, rcode):
@@ -304,24 +343,27 @@ def _append(out, at, data):
 def _finish(out, at, question, rcode, ede, body, limit):
     """Append OPT if the query had one, with the errors of `body` or, if that is None, without; return the length.
 
-    A reply above the limit is cut to the question, with TC=1.
+    Options that do not fit are left out; a reply above the limit without them is cut to the question, with TC=1.
     """
-    errors_size = 0
-    if body is not None:
-        errors_size = body.errors_size
-    options = errors_size
-    if ede >= 0:
-        options = options + 6
-    if question.keepalive_ds >= 0:
-        options = options + _KEEPALIVE_OCTETS
-    if at + (11 + options if question.has_opt else 0) > limit and at > question.end > 0:
+    if at + (_OPT_OCTETS if question.has_opt else 0) > limit and at > question.end > 0:
         at = question.end
         out[2] = out[2] | 2
         out[6:_HEADER] = _NOTHING
-    if at + 11 + options > limit:
-        options = 0
-    if not question.has_opt or at + 11 + options > limit:
+    if not question.has_opt or at + _OPT_OCTETS > limit:
         return at
+    room = limit - at - _OPT_OCTETS
+    own = 6 if ede >= 0 else 0
+    errors_size = 0
+    if body is not None:
+        errors_size = body.errors_size
+    keepalive = _KEEPALIVE_OCTETS if question.keepalive_ds >= 0 else 0
+    if own + errors_size + keepalive > room:
+        keepalive = 0
+    if own + errors_size > room:
+        errors_size = 0
+    if own > room:
+        own = 0
+    options = own + errors_size + keepalive
     records = (out[10] << 8 | out[11]) + 1
     out[10] = records >> 8 & 255
     out[11] = records & 255
@@ -336,8 +378,8 @@ def _finish(out, at, question, rcode, ede, body, limit):
     out[at + 8] = 0
     out[at + 9] = options >> 8
     out[at + 10] = options & 255
-    at += 11
-    if options and ede >= 0:
+    at += _OPT_OCTETS
+    if own:
         out[at] = 0
         out[at + 1] = 15
         out[at + 2] = 0
@@ -345,10 +387,10 @@ def _finish(out, at, question, rcode, ede, body, limit):
         out[at + 4] = ede >> 8
         out[at + 5] = ede & 255
         at += 6
-    if options and errors_size:
+    if errors_size:
         out[at : at + errors_size] = body.errors[body.errors_start : body.errors_start + errors_size]
         at += errors_size
-    if options and question.keepalive_ds >= 0:
+    if keepalive:
         out[at] = 0
         out[at + 1] = 11
         out[at + 2] = 0

@@ -133,7 +133,7 @@ class CompileRequest(_Message, frozen=True):
 
 class Compiled(_Message, frozen=True):
     """Counts of an image: entries (of them exceptions), and lines refused and set aside by reason, with the numbers of
-    the first ones."""
+    the first ones. rare_depths: numbers of labels that few names have."""
 
     entries: int
     refused: dict[str, int]
@@ -141,3 +141,4 @@ class Compiled(_Message, frozen=True):
     set_aside: dict[str, int] = {}
     set_aside_lines: dict[str, tuple[int, ...]] = {}
     exceptions: int = 0
+    rare_depths: tuple[int, ...] = ()

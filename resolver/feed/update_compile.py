@@ -25,6 +25,8 @@ CONFIRM_SECONDS: Final = 3600
 """Shortest time between two writes of the state because a source without dates has confirmed its list, in seconds."""
 
 _log: Final = logging.getLogger("resolver.feed")
+MANY_DEPTHS = 4
+"""So many numbers of labels that few names have are reported: a few odd names are in every list."""
 
 
 class CopyHandles(NamedTuple):
@@ -140,6 +142,7 @@ class CompileStep:
                 keep_new=keep_new,
                 approved=current is not None and current.approved,
             )
+            self._warn_of_depths(record, compiled.rare_depths)
             record = replace(record, image=f"{record.generation}.image")
             await asyncio.to_thread(store.keep_files, (part, lines_part), (record.image, record.lines))
         finally:
@@ -162,6 +165,16 @@ class CompileStep:
             # Only the first line numbers are kept: how many lines there are is part of what was approved.
             and (current.set_aside, current.set_aside_lines) == (compiled.set_aside, compiled.set_aside_lines),
         )
+
+    def _warn_of_depths(self, record: Record, depths: tuple[int, ...]) -> None:
+        if len(depths) >= MANY_DEPTHS:
+            _log.warning(
+                "list %s: serial %d has names of %s labels, a few of each: each such number makes every query dearer;"
+                " ask the authority whether these names are meant",
+                self._list.id,
+                record.serial,
+                ", ".join(map(str, depths)),
+            )
 
     def _open_image(self) -> int:
         """Open the image in force or lifted, by which new entries are marked; return its descriptor, -1 for none."""

@@ -80,7 +80,7 @@ class Answer:
 
     def errors(self) -> int:
         """Return the number of verdicts that failed since the start; above 0, enforcement is not certain."""
-        return self._block.verdict.errors + self._recheck.verdict.errors
+        return self._block.verdict.errors + self._recheck.errors
 
     def answer(self, packet: bytes, client: bytes, transport: Transport) -> Reply | Awaitable[Reply]:
         """Return the answer to a query from `client` (16 octets), None for silence, or an awaitable of either."""
@@ -203,12 +203,12 @@ class Answer:
                     query.packet, query.question, digest, keeper, patience_s, query.client
                 )
             except TimeoutError:
-                return self._without_upstream(query, codes.EDE_NONE, "upstream")
+                return self._without_upstream(query, codes.EDE_NO_REACHABLE_AUTHORITY, "upstream")
             except Overloaded:
                 return self._without_upstream(query, codes.EDE_OTHER, "overload")
             except Unanswered as failure:
                 return self._without_upstream(query, failure.ede, "upstream")
-            return self._judge_reply(query, bytearray(reply), found)
+            return self._judge_reply(query, reply, found)
         except Exception:  # noqa: BLE001 - as in `answer`
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         finally:
@@ -216,20 +216,20 @@ class Answer:
             if len(self._spare) < SPARE_QUESTIONS:
                 self._spare.append(query.question)
 
-    def _judge_reply(self, query: Query, reply: bytearray, found: int) -> Reply:
+    def _judge_reply(self, query: Query, reply: bytes, found: int) -> Reply:
         tables, recheck = self.tables, self._recheck
         # Judge the name again: a swap that happened while the upstream was asked applies to this answer too.
         if not self._passes(query, tables):
             return self._stopped(query, tables, self._clock())
         note_for_crash(self._crash_shape, len(reply))
-        judged = recheck.judge(tables.generation, reply, query.scope)
+        judged = recheck.judge_shared(tables.generation, reply, query.scope)
         # BADVERS concerns our own EDNS version, never the client's, and we only send version 0.
         if judged.for_all == codes.ASK or recheck.message.rcode == codes.BADVERS:
-            return self._without_upstream(query, codes.EDE_NONE, "malformed_reply")
+            return self._without_upstream(query, codes.EDE_INVALID_DATA, "malformed_reply")
         if judged.for_client == codes.BLOCK:
             return self._block.answer(tables.generation, query, recheck.verdict, self._clock(), self._respond)
         if found == STALE and recheck.message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
-            return self._without_upstream(query, codes.EDE_NONE, "upstream")
+            return self._without_upstream(query, codes.EDE_NETWORK_ERROR, "upstream")
         self._cache.count(NOTHING)
         return self._respond.fresh(query, recheck.message)
 
@@ -257,12 +257,11 @@ class Answer:
         if isinstance(outcome, Unanswered):
             cache.fail(digest, asked, (codes.SERVFAIL, ede_option(outcome.ede)), now, payer)
             return
-        reply = bytearray(outcome)
-        note_for_crash(self._crash_shape, len(reply))
-        judged = recheck.judge(tables.generation, reply, codes.ALL_LISTS)
+        note_for_crash(self._crash_shape, len(outcome))
+        judged = recheck.judge_shared(tables.generation, outcome, codes.ALL_LISTS)
         message = recheck.message
         if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:
-            cache.fail(digest, asked, (codes.SERVFAIL, b""), now, payer)
+            cache.fail(digest, asked, (codes.SERVFAIL, ede_option(codes.EDE_INVALID_DATA)), now, payer)
         elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
             cache.keep(digest, message, (tables.generation.number, judged.for_all), now, payer)
         elif message.rcode != codes.YXDOMAIN:  # YXDOMAIN is an answer, with a DNAME (RFC 6672 2.2), and rare.

@@ -6,7 +6,7 @@ Rules:
 - TC=1 leads to a retry over TCP at the same server; so does a datagram larger than our payload size, and a socket on
   which somebody guesses ids. A larger datagram is the answer nevertheless if TCP fails, or takes STREAM_SHARE of the
   time limit.
-- An answer that does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
+- An answer that cannot be read (core.message), SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
   over. Only these error rcodes may lack the question.
 - An ICMP error ends nothing: the query is sent again, at most HINTS times for such a reason, and the owner may ask
   elsewhere. Only if the server is closed by forward_datagram's rule, the query has failed.
@@ -31,8 +31,9 @@ from resolver.query.forward_datagram import Datagrams, Line, draw
 from resolver.query.forward_stream import Stream, Streams
 from resolver.query.forward_wheel import Wheel
 
-FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop")
-"""refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us."""
+FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop", "trailing")
+"""refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us;
+trailing: octets after the end of an answer, which is used nevertheless."""
 
 OPT_OCTETS = 11
 HINTS = 2
@@ -289,6 +290,8 @@ class Try:
 
     def _take(self, reply: bytes) -> None:
         fault = _fault_of(reply)
+        if _message.trailing:
+            self.server.failures["trailing"] += 1
         if fault:
             self._fail(fault, None if fault == "mismatch" else reply)
             return

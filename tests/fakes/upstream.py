@@ -51,6 +51,7 @@ class Way(Enum):
     GARBAGE = auto()
     HALF = auto()
     TRAILING = auto()
+    MALFORMED = auto()
     POINTER_LOOP = auto()
     HUGE = auto()
     SERVFAIL = auto()
@@ -329,6 +330,11 @@ def _damaged(wire: bytes, name_octets: int, way: Way, *, has_opt: bool) -> bytes
         return wire[:3] + bytes([wire[3] & 0xF0 | 1]) + bytes(8)
     if way is Way.TRAILING:
         return wire + b"\xff" * 7
+    if way is Way.MALFORMED:
+        # One more address, of two octets, where a reply without OPT ends.
+        end = 12 + name_octets + 4
+        record = b"\xc0\x0c" + bytes([0, 1, 0, 1, 0, 0, 1, 44, 0, 2, 255, 255])
+        return wire[:4] + bytes([0, 1, 0, 1, 0, 0, 0, 0]) + wire[12:end] + record
     if way is Way.POINTER_LOOP:
         end = 12 + name_octets + 4
         loop = (0xC000 | end).to_bytes(2, "big")

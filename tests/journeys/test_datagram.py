@@ -95,8 +95,10 @@ def test_no_option_of_a_client_reaches_the_upstream(service: Service, upstream: 
 
 
 def test_a_reply_of_the_upstream_that_leads_into_the_list_or_is_broken(service: Service, upstream: Upstream) -> None:
+    upstream.script.extend([(Way.MALFORMED,)])
+    assert asked(service.dns, "malformed.test") == "SERVFAIL EDE 24"
     upstream.script.extend([(Way.TRAILING,)])
-    assert asked(service.dns, "trailing.test") == "SERVFAIL"
+    assert asked(service.dns, "trailing.test") == REAL
     upstream.script.extend([(Way.WRONG_ID, Way.WRONG_QUESTION, Way.WRONG_PORT, Way.HONEST)])
     assert asked(service.dns, "forged.test") == REAL
     upstream.script.extend([(Way.TRUNCATED,), (Way.HONEST,)])

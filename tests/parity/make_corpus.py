@@ -143,20 +143,24 @@ def replies() -> Iterator[tuple[str, bytes]]:
     yield "cname-target-empty", reply((record(TO_QNAME, 5, b""),))
     yield "cname-target-points-to-itself", reply((record(TO_QNAME, 5, b"\xc0\x29"),))
     yield "svcb-of-one-octet", reply((record(TO_QNAME, 65, b"\0"),))
-    yield "more-names-than-are-judged", reply(tuple([record(b"\1a" + TO_QNAME, 1, ADDRESS)] * 600))
+    yield "more-names-than-are-judged", query(
+        extra=record(b"\1a" * 118 + b"\0", 2, b"\0") + record(b"\1b\xc0\x1d", 1, ADDRESS) * 600,
+        flags=0x8180,
+        records=(0, 601, 0),
+    )
     yield "64k-chained-pointers", chained()
     yield "64k-chained-pointers-of-long-names", chained(b"\1a" * 100)
-    yield "64k-records-of-eleven-octets", reply(tuple(record(b"\0", 16, b"") for _ in range(5950)))
+    yield "64k-records-of-eleven-octets", reply(tuple(record(b"\0", 65280, b"") for _ in range(5950)))
 
 
 def chained(start: bytes = b"") -> bytes:
     """64 kB: a chain of pointers, each to the one before, and records whose owners hang on its end."""
-    data_at = len(query()) + len(record(TO_QNAME, 16, b""))
+    data_at = len(query()) + len(record(TO_QNAME, 65280, b""))
     chain = b"\xc0\x0c" + b"".join(
         (0xC000 | data_at + len(start) + 2 * number).to_bytes(2, "big") for number in range(124)
     )
     last = data_at + len(start) + 2 * 124
-    records = [record(TO_QNAME, 16, start + chain)]
+    records = [record(TO_QNAME, 65280, start + chain)]
     # Two owners in turn: a pointer that was judged just before is not judged again.
     while len(query()) + sum(map(len, records)) + 16 <= 65535:
         owner = (0xC000 | last - 2 * (len(records) % 2)).to_bytes(2, "big")

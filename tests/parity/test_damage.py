@@ -173,7 +173,7 @@ def decide(core: cases.Core) -> int:
 def judge(core: cases.Core) -> int:
     message, verdict = core("message").Message(), wires.verdict(core, 0, 0, 0, 0)
     assert core("message").read(REPLY, len(REPLY), message)
-    message.data = REPLY[:40]
+    message.data = REPLY[:14]
     generation, name = in_force(core, core("image").view(IMAGE)), core("name").Name()
     said: int = core("policy").judge(generation, message, 1, name, verdict)
     assert (verdict.verdict, verdict.errors) == (codes.ASK, 1)
@@ -210,6 +210,12 @@ def count(core: cases.Core) -> int:
     return said
 
 
+def take(core: cases.Core) -> int:
+    shares = core("shares")
+    said: int = shares.take(shares.Shares(bytearray(shares.SET_OCTETS), wires.KEY), b"\0", 1, 1, 0)
+    return said
+
+
 WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "decide": (decide, codes.ASK),
     "judge": (judge, codes.ASK),
@@ -224,6 +230,7 @@ WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
     "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
     "count": (count, 0),
+    "take": (take, -1),
 }
 
 

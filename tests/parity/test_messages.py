@@ -31,8 +31,9 @@ def question_of(question: Any) -> tuple[Any, ...]:
 def message_of(message: Any) -> tuple[Any, ...]:
     return (
         message.end, message.answers, message.additionals, message.answer_start, message.additional_start,
-        message.opt_start, message.opt_end, message.rcode, message.truncated, message.ttl_s,
+        message.has_opt, message.tail_start, message.rcode, message.truncated, message.ttl_s,
         message.negative_ttl_s, message.qtype, message.answered, message.drop_additional,
+        message.tail_count, message.tail_broken, message.trailing, message.faulty, message.qclass, message.judged,
         bytes(message.errors[: message.errors_size]),
     )  # fmt: skip
 
@@ -143,8 +144,16 @@ def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, sc
     data, message, name = bytearray(octets), core("message").Message(), core("name").Name()
     if not core("message").read(data, len(data), message):
         return said, found, written
+    scrub, chain, anew = core("scrub"), core("scrub").Chain(), memoryview(bytearray(65535))
+    found_there = scrub.look(message, chain)
+    if found_there == scrub.NEEDED:
+        length = scrub.write(message, chain, anew)
+        data = bytearray(anew[:length])
+        # What is written anew is a reply that needs it no more.
+        assert core("message").read(data, length, message) == 1
+        assert scrub.look(message, core("scrub").Chain()) == scrub.CLEAN
     whole = policy.judge(generation, message, scope, name, verdict)
-    seen = verdict_of(verdict), message_of(message)
+    seen = verdict_of(verdict), message_of(message), found_there, bytes(data)
     relayed = b""
     if core("question").matches(data, len(data), packet, question) == 1:
         core("message").trim(data, message)
@@ -171,10 +180,11 @@ def test_judgements_and_answers() -> None:
                 names.append(f"reply {VERDICTS[said[3]]}")
                 names.append("relayed" if said[5] else "not relayed")
                 names += ["additional dropped"] if said[4][1][13] else []
+                names += ["scrubbed"] if said[4][2] == 1 else []
             cases.count("judgements", *names)
 
     run()
-    cases.assert_met("judgements", "query block", "query pass", "reply block", "reply pass", "reply ask", "relayed")
+    cases.assert_met("judgements", "query block", "query pass", "reply block", "reply pass", "relayed", "scrubbed")
     cases.assert_met("judgements", "additional dropped")
 
 

@@ -181,13 +181,31 @@ def damaged(r: random.Random, octets: bytes) -> bytes:
 
 
 def record(r: random.Random, owner: bytes, kind: int | None = None, data: bytes | None = None) -> bytes:
-    """A record with a random type and contents where none are given."""
+    """A record with a random type and contents where none are given; these can be read, mostly."""
     kind = r.choice(TYPES) if kind is None else kind
-    data = r.randbytes(r.choice((0, 1, 4, 16, 22, 40))) if data is None else data
+    if data is None:
+        data = r.randbytes(r.choice((0, 1, 4, 16, 22, 40))) if r.random() < 0.03 else sound(r, kind)
     ttl = r.choice((0, 1, 60, 300, 86400, 86401, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF))
     return (
         owner + kind.to_bytes(2, "big") + b"\0\1" + ttl.to_bytes(4, "big") + len(data).to_bytes(2, "big") + data
     )
+
+
+def sound(r: random.Random, kind: int) -> bytes:
+    """RDATA that a record of this type may have."""
+    name = wire(labels(r))
+    lengths = {1: 4, 28: 16}
+    if kind in lengths:
+        return r.randbytes(lengths[kind])
+    if kind in (2, 5, 39):
+        return name
+    heads = {15: r.randbytes(2), 64: b"\0\1", 65: b"\0\1", 46: r.randbytes(18)}
+    ends = {46: r.randbytes(9), 65: r.choice((b"", b"\0\1\0\3\2h2"))}
+    if kind in heads:
+        return heads[kind] + name + ends.get(kind, b"")
+    if kind == 6:
+        return name + name + r.randbytes(20)
+    return b"\3abc" if kind == 16 else r.randbytes(r.choice((0, 1, 40)))
 
 
 class _Reply:
@@ -223,12 +241,12 @@ class _Reply:
         if kind in (5, 39):
             data = self.name(at)
         elif kind in (64, 65):
-            data = b"\0\1" + self.name(at + 2) + r.randbytes(r.choice((0, 0, 6)))
+            data = b"\0\1" + self.name(at + 2) + r.choice((b"", b"", b"\0\1\0\2\1x"))
         elif kind == 6:
             data = self.name(at) + b"\0" + b"".join(r.choice((60, 300)).to_bytes(4, "big") for _ in range(5))
         elif kind == 41:
             kind = 16
-        if data is not None and r.random() < 0.02:
+        if data is not None and r.random() < 0.01:
             data = data[: r.randrange(len(data) + 1)] + r.randbytes(r.randrange(3))
         self.octets += record(r, owner, kind, data)
 

@@ -23,6 +23,9 @@ from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.operator_names import popular_names
 from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
 
+FEW_NAMES = 10
+USUAL_LABELS = 5
+
 
 def entries_of(
     request: CompileRequest, data: bytes, psl: suffixes.Suffixes, protected: Protected | None = None
@@ -70,8 +73,20 @@ def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> t
         set_aside=found.set_aside,
         set_aside_lines=found.set_aside_lines,
         exceptions=found.exceptions,
+        rare_depths=rare_depths(found.names),
     )
     return counts, made, line_of
+
+
+def rare_depths(names: bytes | bytearray) -> tuple[int, ...]:
+    """Return the numbers of labels that few of these names have: each costs every query a digest of its own.
+
+    Few: fewer than FEW_NAMES, and fewer than one in a hundred. Names of up to USUAL_LABELS are usual.
+    """
+    counts = memoryview(bytearray(8 * 128)).cast("Q")
+    entries.count_depths(memoryview(names), counts)
+    few = min(FEW_NAMES, sum(counts) / 100)
+    return tuple(depth for depth, count in enumerate(counts) if depth > USUAL_LABELS and 0 < count < few)
 
 
 def _contents(handle: int) -> bytes:

@@ -123,7 +123,14 @@ def _into_list(reply: Message) -> None:
 def _overlong(reply: Message) -> None:
     """A DNAME that would make the name too long."""
     reply.set_rcode(dns.rcode.YXDOMAIN)
-    add(reply, "DNAME", "target.example.", owner="elsewhere.test.")
+    add(reply, "DNAME", "target.example.", owner="test.")
+
+
+def _unasked(reply: Message) -> None:
+    """An answer among what nobody asked for."""
+    add(reply, "A", "203.0.113.66", owner="other.test.")
+    right(reply)
+    add(reply, "CNAME", "www.listed.test.", owner="another.test.")
 
 
 def _explained(reply: Message) -> None:
@@ -157,6 +164,7 @@ _WAYS: dict[str, Callable[[Message], None]] = {
     "truncated": _truncated,
     "ad": _flagged(dns.flags.AD),
     "aa": _flagged(dns.flags.AA),
+    "unasked": _unasked,
     "z": _flagged(0x40),
     "top": _top_bit,
     "onetop": _one_top_bit,

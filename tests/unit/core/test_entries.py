@@ -130,3 +130,12 @@ def test_what_was_set_aside_and_no_longer_is_comes_as_new(core: Core) -> None:
     assert [bits(core, after, name) & codes.NEW for name in lines] == [codes.NEW, 0, 0, codes.NEW]
     approved = image(core, lines, previous=before, approved=True)
     assert [bits(core, approved, name) & codes.NEW for name in lines] == [0, 0, 0, codes.NEW]
+
+
+def test_names_are_counted_by_their_labels(core: Core) -> None:
+    counts = memoryview(bytearray(8 * 128)).cast("Q")
+    names = wire("a.test") * 3 + wire("test") + b"\1a" * 127 + b"\0" + b"\0"
+    assert core("entries").count_depths(memoryview(names), counts) == 0
+    assert {depth: count for depth, count in enumerate(counts) if count} == {0: 1, 1: 1, 2: 3, 127: 1}
+    with pytest.raises(IndexError):
+        core("entries").count_depths(memoryview(b"\3ab"), counts)

@@ -58,7 +58,6 @@ def test_a_negative_reply_is_kept_for_the_lesser_of_ttl_and_minimum(core: Core, 
 def test_a_negative_reply_without_soa_in_authority_is_not_kept(core: Core) -> None:
     assert read(core, reply()).negative_ttl_s == -1
     assert read(core, reply((record(6, 300, SOA),))).negative_ttl_s == -1
-    assert read(core, reply((), (record(6, 300, SOA[:20]),))).negative_ttl_s == -1
 
 
 @pytest.mark.parametrize(("kind", "answered"), [(1, 1), (28, 0), (255, 1)])
@@ -75,7 +74,105 @@ def test_rcode_has_its_high_bits_in_opt(core: Core) -> None:
 def test_extended_errors_are_kept_in_order_while_there_is_room(core: Core) -> None:
     options = ede(3, b"stale") + b"\0\x0a\0\x02xy" + ede(22) + ede(0, bytes(300)) + ede(9)
     message = read(core, reply((), (), (opt(options),)))
-    assert bytes(message.errors[: message.errors_size]) == ede(3, b"stale") + ede(22) + ede(9)
+    cut = ede(0, bytes(256 - len(ede(3, b"stale") + ede(22) + ede(0) + ede(9))))
+    assert bytes(message.errors[: message.errors_size]) == ede(3, b"stale") + ede(22) + cut + ede(9)
+    assert message.errors_size == 256
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (b"x" * 250, 250),
+        (b"x" * 251, 250),
+        (b"x" * 60000, 250),
+        ("ü".encode() * 126, 250),
+        (b"x" + "ü".encode() * 126, 249),
+        ("€".encode() * 90, 249),
+        ("\U0001f600".encode() * 70, 248),
+        (b"\x80" * 300, 0),
+    ],
+)
+def test_the_text_of_an_error_is_cut_at_the_end_of_a_character(core: Core, text: bytes, kept: int) -> None:
+    message = read(core, reply((), (), (opt(ede(22, text)),)))
+    assert bytes(message.errors[: message.errors_size]) == ede(22, text[:kept])
+    text[:kept].decode()
+
+
+def test_more_errors_than_there_is_room_for(core: Core) -> None:
+    message = read(core, reply((), (), (opt(b"".join(ede(code, b"text") for code in range(60))),)))
+    assert bytes(message.errors[: message.errors_size]) == b"".join(ede(code) for code in range(42))
+    # An option without a code is none.
+    message = read(core, reply((), (), (opt(b"\0\x0f\0\1x" + ede(3)),)))
+    assert bytes(message.errors[: message.errors_size]) == ede(3)
+
+
+def test_octets_after_the_end_are_no_part_of_a_reply(core: Core) -> None:
+    whole = reply((record(1, 60, bytes(4)),), (), (opt(),))
+    assert not read(core, whole).trailing
+    for more in (b"\0", record(1, 60, bytes(4)), bytes(300)):
+        message = read(core, whole + more)
+        assert (message.trailing, message.end) == (True, len(whole))
+        octets = whole + more
+        end = core("message").trim(octets, message)
+        assert bytes(octets[:end]) == bytes(reply((record(1, 60, bytes(4)),)))
+    for cut in range(1, len(whole) - 11):
+        assert read(core, whole[:-cut]) is None
+
+
+def test_owners_that_end_at_one_place_are_names_of_their_own(core: Core) -> None:
+    """The place is walked once; what is before it counts for each owner, and so does whether it is before the owner."""
+    long = (b"\x3f" + b"x" * 63) * 3 + b"\x2f" + b"y" * 47 + b"\0"
+    first = record(1, 60, bytes(4), long)
+    place = (0xC000 | len(reply())).to_bytes(2, "big")
+    for label, sound in ((b"\5aaaaa", True), (b"\x0d" + b"a" * 13, True), (b"\x0e" + b"a" * 14, False)):
+        for before in ((), (record(1, 60, bytes(4), b"\1b" + place),)):
+            octets = reply((first, *before, record(1, 60, bytes(4), label + place)))
+            assert (read(core, octets) is not None) == sound
+    itself = reply((first,))
+    loop = (0xC000 | len(itself)).to_bytes(2, "big")
+    assert read(core, reply((first, record(1, 60, bytes(4), loop)))) is None
+    assert read(core, reply((first, record(1, 60, bytes(4), b"\1a" + loop)))) is None
+
+
+@pytest.mark.parametrize("section", range(3))
+@pytest.mark.parametrize(
+    "bad",
+    [
+        record(1, 60, bytes(3)),
+        record(28, 60, bytes(4)),
+        record(2, 60, b"\x80"),
+        record(2, 60, b"\xff\xff"),
+        record(15, 60, b"\0"),
+        record(6, 60, SOA[:20]),
+        record(1, 60, bytes(4), b"\xff\xff"),
+        record(1, 60, bytes(4)).replace(b"\0\1\0\1", b"\0\1\0\3", 1),
+        record(1, 60, bytes(4)).replace(b"\0\1\0\1", b"\0\1\0\xff", 1),
+    ],
+)
+def test_a_reply_with_a_record_that_cannot_be_read_is_none(core: Core, section: int, bad: bytes) -> None:
+    good = record(1, 60, bytes(4))
+    for records in ((bad,), (good, bad), (bad, good)):
+        sections: list[tuple[bytes, ...]] = [(), (), ()]
+        sections[section] = records
+        assert read(core, reply(*sections)) is None
+
+
+def test_a_signature_of_the_message_is_left_out(core: Core) -> None:
+    kept = record(1, 60, bytes(4))
+    tsig = record(250, 0, b"\4hmac\0" + bytes(16), wire("key.test")).replace(b"\0\1", b"\0\xff", 1)
+    sig0 = b"\0\0\x18\0\xff\0\0\0\0\0\x14" + bytes(20)
+    for additional in ((tsig,), (opt(), tsig), (sig0,), (opt(), sig0, tsig), (kept, opt(), tsig)):
+        octets = reply((kept,), (), additional)
+        message = read(core, octets)
+        assert (message.ttl_s, message.faulty) == (60, False)
+        end = core("message").trim(octets, message)
+        assert bytes(octets[:end]) == bytes(reply((kept,), (), additional[: additional[0] is kept]))
+    octets = reply((kept,), (), (tsig, kept))
+    assert bytes(octets[: core("message").trim(octets, read(core, octets))]) == bytes(reply((kept,)))
+    # Elsewhere core.scrub has to.
+    assert read(core, reply((kept, tsig))).faulty
+    assert read(core, reply((kept,), (tsig,))).faulty
+    assert read(core, reply((record(65, 60, b"\0\1\xc0\x0c"),))).faulty
 
 
 def test_a_message_forgets_the_one_before(core: Core) -> None:
@@ -86,7 +183,8 @@ def test_a_message_forgets_the_one_before(core: Core) -> None:
     plain = reply()
     assert core("message").read(plain, len(plain), message)
     fresh = read(core, plain)
-    for field in ("rcode", "truncated", "ttl_s", "negative_ttl_s", "answered", "errors_size", "opt_end", "additionals"):
+    fields = ("rcode", "truncated", "ttl_s", "negative_ttl_s", "answered", "errors_size", "additionals", "end")
+    for field in (*fields, "has_opt", "trailing", "faulty", "tail_count", "tail_broken"):
         assert getattr(message, field) == getattr(fresh, field)
     assert not message.drop_additional
 
@@ -121,6 +219,12 @@ def test_ttls_go_down_between_floor_and_ceiling(
 ) -> None:
     sections = [(record(1, ttl, bytes(4)),), (record(2, ttl, wire("ns.test")),), (record(28, ttl, bytes(16)),)]
     octets = reply(*sections)
-    assert core("message").age(octets, len(octets), seconds, floor, ceiling) == 0
+    assert not core("message").age(octets, len(octets), seconds, floor, ceiling)
     expected = [tuple(one.replace(ttl.to_bytes(4, "big"), left.to_bytes(4, "big"), 1) for one in s) for s in sections]
     assert octets == reply(*expected)
+
+
+def test_age_says_whether_an_owner_is_spelled_out(core: Core) -> None:
+    for owner, spelled in ((b"\xc0\x0c", 0), (b"\0", 0), (wire("www.test"), 1), (b"\1a\xc0\x0c", 1)):
+        octets = reply((record(1, 60, bytes(4)), record(1, 60, bytes(4), owner)))
+        assert core("message").age(octets, len(octets), 0, 0, 60) == spelled

@@ -146,3 +146,45 @@ def test_any_octets_end(octets: bytes, at: int) -> None:
 def test_a_name_from_text(core: Core) -> None:
     assert core("name").wire_of("a.example") == b"\1a\7example\0"
     assert core("name").wire_of(core("image").SELFTEST_NAME) == core("image").SELFTEST_ZONE
+
+
+WALKS = [
+    (b"\0", 12, 13), (b"\1a\0", 12, 15), (b"\1a\0\1b\xc0\x0c", 15, 19), (b"\1a\0\xc0\x0c", 15, 17),
+    (b"", 12, 0), (b"\1", 12, 0), (b"\1a", 12, 0), (b"\xc0", 12, 0), (b"\xc0\x0c", 12, 0), (b"\1a\xc0\x0c", 12, 0),
+    (b"\x40" + bytes(70), 12, 0), (b"\x80", 12, 0), (b"\xc0\0", 12, 0),
+    (b"\x3f" + b"x" * 63 + b"\0", 12, 77),
+    ((b"\x3f" + b"x" * 63) * 3 + b"\x3d" + b"y" * 61 + b"\0", 12, 267),
+    ((b"\x3f" + b"x" * 63) * 3 + b"\x3e" + b"y" * 62 + b"\0", 12, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("octets", "at", "after"), WALKS)
+def test_a_walk_ends_where_unfolding_does(core: Core, octets: bytes, at: int, after: int) -> None:
+    assert core("name").walk(PAD + octets, at, 12 + len(octets)) == after
+    assert unfold(core, PAD + octets, at)[0] == after
+
+
+def test_a_copy_is_spelled_out_but_for_pointers_below_a_place(core: Core) -> None:
+    octets = PAD + b"\1A\2bc\0\1d\xc0\x0c\1e\xc0\x12"
+    for at, below, copied in (
+        (12, 0, b"\1A\2bc\0"),
+        (18, 0, b"\1d\1A\2bc\0"),
+        (22, 0, b"\1e\1d\1A\2bc\0"),
+        (22, 18, b"\1e\1d\xc0\x0c"),
+        (22, 19, b"\1e\xc0\x12"),
+    ):
+        out = memoryview(bytearray(3 + len(copied)))
+        assert core("name").copy(octets, at, out, 3, below) == len(out)
+        assert bytes(out[3:]) == copied
+        assert core("name").copy(octets, at, out, 4, below) == 0
+
+
+def test_names_are_compared_without_their_case(core: Core) -> None:
+    octets = PAD + b"\1A\2bc\0\1a\2BC\0\1a\xc0\x0e\1a\2bd\0\1a\0\0\xc0\x0c\1[\0\1{\0"
+    compare = core("name").compare
+    for one, other in ((12, 18), (12, 24), (18, 24), (12, 12), (24, 38), (12, 38)):
+        assert compare(octets, one, other) > 0
+        assert compare(octets, other, one) > 0
+    for one, other in ((12, 28), (12, 34), (12, 37), (34, 37), (28, 38), (40, 43)):
+        assert compare(octets, one, other) < 0
+        assert compare(octets, other, one) < 0

@@ -103,15 +103,16 @@ def test_the_answer_of_a_list_is_the_same_for_every_name(core: Core) -> None:
     assert one.replace(b"\2aa", b"\2bb") == other
 
 
-@pytest.mark.parametrize("limit", [511, 512, 1232])
+@pytest.mark.parametrize("limit", [505, 506, 511, 512, 1232])
 def test_the_longest_name_eight_addresses_and_an_error_are_512_octets(core: Core, limit: int) -> None:
     name = (b"\x3f" + b"x" * 63) * 3 + b"\x3d" + b"y" * 61 + b"\0"
     made = replies(core, v6=[bytes(15) + bytes([n]) for n in range(8)])
     octets = blocked(core, query(name, 28, edns=True), made, limit=limit)
     # No client takes fewer than 512; the cut is held against what no configuration can make.
-    assert bool(flags(octets) & TC) == (limit == 511)
-    assert (len(octets), octets[6:8]) == ((288, b"\0\0") if limit == 511 else (512, b"\0\x08"))
-    assert edes(octets) == [codes.EDE_FORGED_ANSWER]
+    assert bool(flags(octets) & TC) == (limit == 505)
+    size = {505: 288, 506: 506, 511: 506}.get(limit, 512)
+    assert (len(octets), octets[6:8]) == (size, b"\0\0" if limit == 505 else b"\0\x08")
+    assert edes(octets) == ([] if size == 506 else [codes.EDE_FORGED_ANSWER])
 
 
 @pytest.mark.parametrize("options", [{"v4": (bytes(4),) * 9}, {"v6": (bytes(16),) * 9}])
@@ -195,7 +196,7 @@ def upstream(number: int = 1, asked: int = RD, said: int = RA) -> bytes:
 
 def test_a_fresh_reply_keeps_its_flags_and_the_query_its_own(core: Core) -> None:
     octets = relay(core, query(wire("A.test"), flags=RD | CD | AD), upstream(said=RA | AA | AD))
-    assert flags(octets) == 0x8000 | AA | RD | RA | AD | CD
+    assert flags(octets) == 0x8000 | RD | RA | AD | CD, "of what an upstream says we are no authority"
     assert octets[12:20] == wire("A.test")
     assert octets[20:] == upstream()[20:]
 
@@ -210,6 +211,121 @@ def test_a_kept_reply_is_not_authoritative_and_has_aged(core: Core) -> None:
     assert dns.message.from_wire(octets).answer[0].ttl == 30
     octets = relay(core, query("a.test"), upstream(), age_s=1000)
     assert dns.message.from_wire(octets).answer[0].ttl == 0
+
+
+def test_options_give_way_before_records_do(core: Core) -> None:
+    """Keepalive first, then the upstream's errors, then ours; over TCP and at a limit of UDP alike."""
+    errors, packet, body = b"\0\x0f\0\2\0\3", query("a.test", edns=True), upstream(30)
+    asked = question(core, packet)
+    asked.keepalive_ds = 120
+    out, made = memoryview(bytearray(66000)), body_of(core, body, errors=errors)
+    keepalive = b"\0\x0b\0\2\0\x78"
+    for spare, options in (
+        (18, b"\0\x0f\0\2\0\x16" + errors + keepalive),
+        (17, b"\0\x0f\0\2\0\x16" + errors),
+        (12, b"\0\x0f\0\2\0\x16" + errors),
+        (11, b"\0\x0f\0\2\0\x16"),
+        (6, b"\0\x0f\0\2\0\x16"),
+        (5, b""),
+        (0, b""),
+    ):
+        length = core("reply").relay(out, packet, asked, made, 60, 22, len(body) + 11 + spare)
+        octets = bytes(out[:length])
+        assert not flags(octets) & TC, spare
+        assert octets[len(body) + 9 :] == len(options).to_bytes(2, "big") + options, spare
+    length = core("reply").relay(out, packet, asked, made, 60, 22, len(body) + 10)
+    assert flags(out[:length]) & TC
+    assert bytes(out[len(packet) - 2 : length]) == b"\0\x0c" + b"\0\x0f\0\2\0\x16" + keepalive
+
+
+def test_the_letters_of_an_owner_are_those_of_the_query(core: Core) -> None:
+    def said(owner: bytes) -> bytes:
+        body = bytearray(query(wire("SpElL.TeSt"), flags=0x8180)) + owner + b"\0\1\0\1\0\0\1\x2c\0\4\xc0\0\2\1"
+        body[7] = 1
+        return bytes(body)
+
+    packet = query(wire("spell.TEST"))
+    for age_s in (-1, 10):
+        for owner, written in (
+            (wire("SpElL.TeSt"), wire("spell.TEST")),
+            (wire("sPELL.test"), wire("spell.TEST")),
+            (b"\5SpElL\xc0\x12", b"\5spell\xc0\x12"),
+            (b"\xc0\x0c", b"\xc0\x0c"),
+            # Other names keep their own.
+            (wire("SpElM.TeSt"), wire("SpElM.TeSt")),
+            (wire("a.SpElL.TeSt"), wire("a.SpElL.TeSt")),
+            (wire("SpElL"), wire("SpElL")),
+            (b"\5SpElL\xc0\x0c", b"\5SpElL\xc0\x0c"),
+            (b"\4TeSt\0", b"\4TeSt\0"),
+            (b"\0", b"\0"),
+        ):
+            octets = relay(core, packet, said(owner), age_s=age_s)
+            assert octets[12:22] == wire("spell.TEST")[:10]
+            assert octets[len(packet) : len(packet) + len(written)] == written, owner
+            assert len(octets) == len(said(owner))
+
+
+SOA_OF_NODATA = (
+    b"\xc0\x0c\0\6\0\1\0\0\0\x3c\0\x2f\x09localhost\0\6nobody\7invalid\0"
+    b"\0\0\0\1\0\0\x0e\x10\0\0\4\xb0\0\x09\x3a\x80\0\0\0\x3c"
+)
+
+
+def test_the_octets_of_blocked_nodata(core: Core) -> None:
+    packet = query("a.test", 16, edns=True)
+    expected = b"\x12\x34\x81\x80\0\1\0\0\0\1\0\1" + packet[12:-11] + SOA_OF_NODATA
+    opt = b"\0\0\x29\x04\xd0\0\0\0\0\0\6\0\x0f\0\2\0"
+    assert blocked(core, packet, replies(core)) == expected + opt + b"\4"
+    assert blocked(core, packet, replies(core, codes.ANSWER_NODATA)) == expected + opt + b"\x10"
+    assert blocked(core, packet, replies(core, codes.ANSWER_NODATA, statute=False)) == expected + opt + b"\x0f"
+
+
+@pytest.mark.parametrize("klass", [1, 255, 256, 257, 0x1234, 0xFFFF])
+def test_the_class_of_blocked_nodata_is_the_questions(core: Core, klass: int) -> None:
+    packet = query("a.test", 16, klass=klass)
+    octets = blocked(core, packet, replies(core))
+    assert octets[len(packet) :] == SOA_OF_NODATA[:4] + klass.to_bytes(2, "big") + SOA_OF_NODATA[6:]
+
+
+def test_the_octets_of_an_answer_to_any(core: Core) -> None:
+    packet, out = query("a.test", 255, edns=True), memoryview(bytearray(512))
+    length = core("reply").hinfo(out, packet, question(core, packet), 512)
+    assert bytes(out[:length]) == (
+        b"\x12\x34\x81\x80\0\1\0\1\0\0\0\1" + packet[12:-11]
+        + b"\xc0\x0c\0\x0d\0\1\0\0\x0e\x10\0\x09\7RFC8482\0" + packet[-11:]
+    )
+    assert core("reply").hinfo(memoryview(bytearray(30)), packet, question(core, packet), 512) == 0
+
+
+LOCAL_SOA = b"\6nobody\7invalid\0\0\0\0\1\0\0\x0e\x10\0\0\4\xb0\0\x09\x3a\x80\0\0\x2a\x30"
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "rcode", "answer", "authority"),
+    [
+        (codes.LOCALHOST, 1, 0, b"\xc0\x0c\0\1\0\1\0\0\x2a\x30\0\4\x7f\0\0\1", b""),
+        (codes.LOCALHOST, 255, 0, b"\xc0\x0c\0\1\0\1\0\0\x2a\x30\0\4\x7f\0\0\1", b""),
+        (codes.LOCALHOST, 28, 0, b"\xc0\x0c\0\x1c\0\1\0\0\x2a\x30\0\x10" + bytes(15) + b"\1", b""),
+        (codes.LOOPBACK, 12, 0, b"\xc0\x0c\0\x0c\0\1\0\0\x2a\x30\0\x0b\x09localhost\0", b""),
+        (codes.LOCAL_APEX, 2, 0, b"\xc0\x0c\0\2\0\1\0\0\x2a\x30\0\2\xc0\x0c", b""),
+        (codes.LOCAL_APEX, 6, 0, b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA, b""),
+        (codes.LOCAL_APEX, 255, 0, b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA, b""),
+        (codes.LOCAL_APEX, 1, 0, b"", b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA),
+        (codes.LOCAL_EMPTY, 255, 0, b"", b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA),
+        (codes.LOCAL_MISSING | 2 << 8, 1, 3, b"", b"\xc0\x0e\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0e" + LOCAL_SOA),
+        (codes.LOCAL_MISSING | 2 << 8, 2, 3, b"", b"\xc0\x0e\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0e" + LOCAL_SOA),
+        (codes.LOCAL_MISSING, 2, 3, b"\xc0\x0c\0\6\0\1", b""),
+    ],
+)
+def test_the_octets_of_local_answers(
+    core: Core, found: int, kind: int, rcode: int, answer: bytes, authority: bytes
+) -> None:
+    if found == codes.LOCAL_MISSING:
+        answer, authority = b"", b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA
+    packet, out = query("a.test", kind), memoryview(bytearray(512))
+    length = core("reply").local(out, packet, question(core, packet), found, 512)
+    head = b"\x12\x34\x85" + bytes([0x80 | rcode]) + b"\0\1\0" + bytes([answer != b"", 0, authority != b"", 0, 0])
+    assert bytes(out[:length]) == head + packet[12:] + answer + authority
 
 
 def test_extended_errors_go_only_where_edns_is(core: Core) -> None:

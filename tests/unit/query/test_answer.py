@@ -46,8 +46,6 @@ SPARED = {0: "192.0.2.99/32"}
 
 # What upstream says when asked for open.test, and where the listed name stands in it.
 WAYS_ROUND = {
-    "owner": ["listed.test. 300 A " + REAL],
-    "below": ["a.b.listed.test. 300 A " + REAL],
     "cname": ["open.test. 300 CNAME listed.test.", "listed.test. 300 A " + REAL],
     "chain": [
         "open.test. 300 CNAME next.test.",
@@ -55,10 +53,29 @@ WAYS_ROUND = {
         "deep.listed.test. 300 A " + REAL,
     ],
     "end of a chain": ["open.test. 300 CNAME listed.test."],
-    "dname": ["test.example. 300 DNAME listed.test."],
+    "chain backwards": [
+        "next.test. 300 CNAME deep.listed.test.",
+        "deep.listed.test. 300 A " + REAL,
+        "open.test. 300 CNAME next.test.",
+    ],
+    "dname": ["test. 300 DNAME listed.test.", "open.test. 300 CNAME open.listed.test."],
+    "dname target": ["test. 300 DNAME listed.test."],
     "svcb": ["open.test. 300 SVCB 1 listed.test."],
     "https": ["open.test. 300 HTTPS 1 listed.test."],
-    "off the chain": ["open.test. 300 A " + REAL, "unasked.test. 300 CNAME listed.test."],
+}
+
+# What upstream says and nobody asked for; the first record of the last is what was asked for.
+UNASKED = {
+    "owner": ["listed.test. 300 A " + REAL],
+    "below": ["a.b.listed.test. 300 A " + REAL],
+    "above": ["test. 300 A " + REAL],
+    "dname elsewhere": ["test.example. 300 DNAME listed.test.", "www.test.example. 300 A " + REAL],
+    "cname elsewhere": ["unasked.test. 300 CNAME listed.test.", "listed.test. 300 A " + REAL],
+    "beside the answer": [
+        "open.test. 300 A 198.51.100.1",
+        "unasked.test. 300 CNAME listed.test.",
+        "x.test. 300 A " + REAL,
+    ],
 }
 
 
@@ -178,6 +195,22 @@ async def test_recheck_comes_before_keep_and_before_send(way: str) -> None:
         assert no_upstream(reply)
     assert house.blocked() == 3
     assert len(house.upstream.asked) == 1, "what was blocked is kept with its verdict"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lists", [LISTED, NOTHING], ids=["listed", "nothing listed"])
+@pytest.mark.parametrize("way", UNASKED)
+async def test_what_nobody_asked_for_reaches_nobody(way: str, lists: tuple[tuple[str, ...], ...]) -> None:
+    house = House(says(UNASKED[way], [f"test. 300 SOA {SOA}"]), tables(1, lists))
+    for _ in range(3):
+        octets = await house.send(query("open.test").to_wire())
+        reply = dns.message.from_wire(octets)
+        assert addresses(reply) == (["198.51.100.1"] if way == "beside the answer" else [])
+        assert [str(one.name) for one in reply.authority] == ["test."]
+        assert b"listed" not in octets
+        assert b"unasked" not in octets
+        assert (reply.rcode(), errors(reply)) == (dns.rcode.NOERROR, [])
+    assert (house.blocked(), len(house.upstream.asked)) == (0, 1)
 
 
 @pytest.mark.asyncio
@@ -426,7 +459,7 @@ async def test_an_answer_that_comes_after_its_exchange_failed_replaces_the_failu
     outcomes: list[Callable] = []
     exchange = house.upstream.exchange
 
-    async def silent(packet, question, digest, outcome, patience_s=None, client=b""):
+    async def silent(packet, question, digest, outcome, patience_s=None, client=CLIENT):
         outcomes.append(outcome)
         house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
         return await exchange(packet, question, digest, outcome, patience_s, client)
@@ -453,6 +486,7 @@ async def test_a_reply_that_does_not_parse_to_its_end_is_servfail(cut: int) -> N
     for _ in range(2):
         reply = await house.ask(query("open.test"))
         assert reply.rcode() == dns.rcode.SERVFAIL
+        assert errors(reply) == [codes.EDE_INVALID_DATA]
     assert len(house.upstream.asked) == 1, "that it failed is kept, for seconds"
     assert house.count("failed_answers_total", "malformed_reply") == 1
     assert house.count("failed_answers_total", "upstream") == 1

@@ -339,7 +339,7 @@ async def test_a_kept_answer_is_the_answer_but_for_its_age_and_aa() -> None:
         ([CNAME], [], 3, 0),
         ([CNAME], [], 0, 300),  # an alias whose target was left out: no negative answer
         (["open.test. 7 CNAME next.test."], ["next.test. 3 NS ns.test."], 0, 7),
-        ([CNAME, f"test. 200 SOA {SOA}"], [], 0, 200),  # a SOA in ANSWER says nothing of a negative answer
+        ([CNAME, f"next.test. 200 SOA {SOA}"], [], 0, 200),  # a SOA in ANSWER says nothing of a negative answer
         (["open.test. 300 TXT x"], [], 0, 0),
         ([A], ["test. 0 NS ns.test."], 0, 300),  # RFC 2181 5.2: each RRset has its own
         ([A], ["test. 5 NS ns.test."], 0, 300),

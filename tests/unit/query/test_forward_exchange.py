@@ -12,10 +12,10 @@ import pytest
 
 from resolver.core import codes
 from resolver.query.forward import Unanswered
-from resolver.query.forward_exchange import with_case_of, with_drawn_case, without_opt
+from resolver.query.forward_exchange import HANDED_IN_A_TURN, with_case_of, with_drawn_case, without_opt
 from resolver.query.forward_server import Server
 from tests.fakes.upstream import Way, serve
-from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
+from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, nothing, parsed
 from tests.unit.query.parts import query, reply_of, until
 
 pytestmark = pytest.mark.loops
@@ -137,7 +137,7 @@ async def test_a_late_answer_goes_to_the_outcome_once_and_to_nobody_who_waited()
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("way", [Way.SERVFAIL, Way.TRUNCATED, Way.TRAILING])
+@pytest.mark.parametrize("way", [Way.SERVFAIL, Way.TRUNCATED, Way.MALFORMED])
 async def test_a_late_reply_that_is_no_answer_is_not_told(way: Way) -> None:
     told: list[bytes | Unanswered] = []
     packet = query("open.test").to_wire()
@@ -250,7 +250,7 @@ async def test_an_error_of_one_server_is_another_ones_to_answer(way: Way, rcode:
 @pytest.mark.asyncio
 async def test_half_an_answer_is_another_servers_to_give_whole() -> None:
     async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good)) as one:
-        bad.otherwise = (Way.TRAILING,)
+        bad.otherwise = (Way.MALFORMED,)
         assert (await exchange(one, query("open.test"))).answer
         assert one.servers[0].failures["malformed"] == 1
         one.servers[1].smoothed_s = 9.0
@@ -263,12 +263,46 @@ async def test_half_an_answer_is_another_servers_to_give_whole() -> None:
 @pytest.mark.asyncio
 async def test_half_an_answer_of_the_only_server_is_handed_back_to_be_judged() -> None:
     async with serve(TABLE) as bad, asking(at(bad)) as one:
+        bad.otherwise = (Way.MALFORMED,)
+        packet = query("open.test").to_wire()
+        reply = await one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
+        assert reply.endswith(b"\0\2\xff\xff")
+        assert bad.exchanges["udp"] == 1
+        assert one.servers[0].failures["malformed"] == 1
+
+
+@pytest.mark.asyncio
+async def test_octets_after_an_answer_are_counted_and_the_answer_is_used() -> None:
+    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good)) as one:
         bad.otherwise = (Way.TRAILING,)
         packet = query("open.test").to_wire()
         reply = await one.exchange(packet, parsed(packet), (1, 1), lambda told: None)
-        assert reply.endswith(b"\xff" * 7)
-        assert bad.exchanges["udp"] == 1
-        assert one.servers[0].failures["malformed"] == 1
+        assert reply[3] & 15 == 0
+        assert one.servers[0].failures["trailing"] == 1
+        assert sum(one.servers[0].failures.values()) == 1
+        assert (good.exchanges["udp"], [server.up for server in one.servers]) == (0, [1, 1])
+
+
+@pytest.mark.asyncio
+async def test_those_who_wait_get_the_answer_in_parts_with_turns_for_others_between() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        upstream.hold()
+        packet, turns, number = query("open.test").to_wire(), [], 5 * HANDED_IN_A_TURN + 1
+        waiting = [one.exchange(packet, parsed(packet), (1, 1), nothing) for _ in range(number)]
+
+        async def others() -> None:
+            while not all(waiter.done() for waiter in waiting):
+                done = sum(waiter.done() for waiter in waiting)
+                if done:
+                    turns.append(done)
+                await asyncio.sleep(0)
+
+        upstream.release()
+        await others()
+        assert len({id(waiter.result()) for waiter in waiting}) == 1
+        assert len(set(turns)) >= 5
+        assert all(after - before <= 2 * HANDED_IN_A_TURN for before, after in itertools.pairwise(turns))
+        assert (one.waiting, one.in_flight) == (0, 0)
 
 
 @pytest.mark.asyncio

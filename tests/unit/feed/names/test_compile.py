@@ -180,3 +180,25 @@ sys.exit(sandbox.run(compiling.work))
     assert ended.returncode == 1
     assert ended.stdout == b'{"failed": "internal"}\n'
     assert ended.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("depths", "rare"),
+    [
+        ({2: 5, 3: 1}, ()),
+        ({2: 1000, 6: 9, 7: 10, 60: 1, 127: 2}, (6, 60, 127)),
+        ({2: 100, 6: 1, 7: 2}, (6,)),
+        ({6: 3, 7: 3}, ()),
+        ({}, ()),
+    ],
+)
+def test_numbers_of_labels_that_few_names_have_are_told(depths: dict[int, int], rare: tuple[int, ...]) -> None:
+    names = b"".join((b"\1a" * depth + b"\0") * count for depth, count in depths.items())
+    assert compiling.rare_depths(names) == rare
+
+
+def test_a_list_with_odd_lines_is_compiled_and_says_so() -> None:
+    lines = "".join(f"n{number}.test\n" for number in range(500))
+    odd = "".join("a." * depth + "odd.test\n" for depth in (6, 20, 50))
+    assert made_of((lines + odd).encode(), max_entries=1000)[0].rare_depths == (8, 22, 52)
+    assert made_of(lines.encode(), max_entries=1000)[0].rare_depths == ()
