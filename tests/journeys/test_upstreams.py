@@ -109,7 +109,8 @@ def watched(service: Service, upstreams: int = 1) -> Iterator[None]:
 def test_a_third_of_all_datagrams_lost_is_hardly_felt(tmp_path: Path, upstream: Upstream) -> None:
     with served(tmp_path, upstream.address) as service, watched(service):
         upstream.loss = 0.3
-        came = ask_all(service, "loss", 600, 500)
+        # Slowly: an upstream that a busy machine delays would lose more than was meant.
+        came = ask_all(service, "loss", 600, 100)
         print(f"30 % lost each way: {came.share(REAL):.1%} answered, worst {came.worst():.2f} s")
         assert came.share(REAL) > 0.85
         assert up(service, upstream)
