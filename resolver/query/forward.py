@@ -4,8 +4,9 @@ Rules:
 - Each query is rebuilt before it is forwarded: a random id, the client's question, RD=1, the client's CD and AD; if the
   client sent OPT, an OPT with our payload size and the client's DO. No EDNS option of a client is forwarded (such as a
   client subnet).
-- The server with the fewest outstanding queries is asked; latency decides ties. A server that is out is not asked. If
-  all are out, LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
+- The server with the fewest outstanding queries is asked; latency decides ties. One that answers badly is asked only
+  while no better one is up, and one that is out is not asked. If all are out (silent, refusing or leading back to us),
+  LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
 - Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open, and at most MAX_WAITING
   queries wait for them; further queries fail. If all exchanges are open, the oldest ends for a new one, if it has had
   LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
@@ -18,7 +19,7 @@ import ipaddress
 import socket
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,21 @@ class Forward:
         self._shared: dict[tuple[int, int], Exchange] = {}
         self._waiting = 0
         self._hopes = 0
-        self._started = False
         self._probes = Probes()
         self.health = tuple(Health(server, self._probes, self.choose) for server in self.servers)
         self._up = self.servers
+        # Called when a server is told of differently.
+        self.told: Callable[[], None] = _nobody
+
+    @property
+    def answering(self) -> bool:
+        """Return whether a server was seen to answer when it was last looked at."""
+        return any(server.answers for server in self.servers)
+
+    @property
+    def silent(self) -> bool:
+        """Return whether every server was looked at and none answered."""
+        return not self.answering and all(server.asked for server in self.servers)
 
     @property
     def in_flight(self) -> int:
@@ -138,6 +150,11 @@ class Forward:
         if digest not in self._shared and len(self._shared) < MAX_IN_FLIGHT and self._up:
             self._start(self._new(packet, question, digest, outcome, time.monotonic()))
 
+    def watch(self) -> None:
+        """Look at every server now, before any query, and from then on whenever nothing comes from it."""
+        for health in self.health:
+            health.start()
+
     def is_probe(self, question: Question) -> bool:
         """Return whether a query that we received is our own probe; if so, note that its server leads back to us."""
         return self._probes.seen(question)
@@ -156,7 +173,7 @@ class Forward:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for server in self.servers:
-            server.noted = lambda failed: None
+            server.noted = lambda reason: None
             server.datagrams.close()
 
     # The interface for an exchange (forward_exchange.Upstreams).
@@ -198,10 +215,6 @@ class Forward:
         if not up:
             exchange.hopeless = True
             self._hopes += 1
-        if not self._started:
-            self._started = True
-            for health in self.health:
-                health.start()
         exchange.start(up[0] if len(up) == 1 else min(up or self.servers, key=load))
 
     def _wait(self, exchange: Exchange, patience_s: float | None, now: float) -> asyncio.Future[bytes]:
@@ -213,8 +226,14 @@ class Forward:
         return waiter
 
     def choose(self) -> None:
-        """Update the servers to choose from after one was taken out or brought back."""
-        self._up = tuple(server for server in self.servers if server.up)
+        """Update the servers to choose from after one was found better or worse."""
+        up = tuple(server for server in self.servers if server.up)
+        self._up = tuple(server for server in up if not server.poor) or up
+        self.told()
+
+
+def _nobody() -> None:
+    """Do nothing; used while nobody shows which servers answer."""
 
 
 def build_query(packet: bytes, question: Any) -> bytes:

@@ -158,6 +158,8 @@ class Service:
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
+        self.forward.told = self._show_status
+        self.forward.watch()
         self._show_status()
         self.notify.ready()
         _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
@@ -170,9 +172,13 @@ class Service:
         """End `run`: pending queries are answered first."""
         self._stopping.set()
 
-    def ready(self) -> bool:
-        """Return whether every list is in force or need not be, no part has failed, and no stop was asked for."""
-        return self.in_force.tables.complete and not self._failed and not self._stopping.is_set()
+    def unready(self) -> str:
+        """Return why the service does not do all that it should, "" if it does: lists first, then upstreams."""
+        if self._failed or self._stopping.is_set():
+            return "the service is stopping"
+        if not self.in_force.tables.complete:
+            return "not every list is in force"
+        return "" if self.forward.answering else "no upstream answers"
 
     def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
@@ -255,8 +261,9 @@ class Service:
         if not self._tasks:
             return
         enforced = "every list is enforced" if self.readings.enforcing() else "not every list is enforced"
+        upstream = "; NO upstream answers" if self.forward.silent else ""
         reload = "" if self._is_reloaded() else "; the last reload was refused"
-        self.notify.status(f"answering; {enforced}{reload}")
+        self.notify.status(f"answering; {enforced}{upstream}{reload}")
 
     def _is_alive(self) -> bool:
         """Return whether a query is answered. Show the status too: a verdict may have failed since the last change."""
@@ -265,7 +272,7 @@ class Service:
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key if one cannot be opened."""
-        exporter = self.counting.exporter(self.ready)
+        exporter = self.counting.exporter(self.unready)
         path, config, taken = self.path, self.config, "cannot listen there"
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:

@@ -5,6 +5,8 @@ Rules:
 - How it answers is a script: one tuple of ways an exchange, sent one after the other. `(WRONG_ID, HONEST)` is
   a forged reply that the honest one follows. Once the script is used up each exchange is answered as
   `otherwise` says.
+- A probe for health (a random name below .example) is answered as `otherwise` says, and noted in `probes` alone: when
+  the next one comes depends on the clock.
 - `hold()` keeps replies back until `release()`. `loss` is the share of datagrams lost, each way; `delay_s` is how long
   each reply takes; `hold_streams` answers nothing by TCP; `away()` closes its ports until `back()`.
 - `serve` runs it on the loop of an asynchronous test, `in_thread` beside a whole process.
@@ -12,6 +14,7 @@ Rules:
 
 import asyncio
 import random
+import re
 import struct
 import threading
 from collections import Counter, deque
@@ -33,6 +36,7 @@ import dns.rrset
 HOST = "127.0.0.1"
 HUGE_OCTETS = 65_000
 _PORTS_TRIED = 50
+_PROBE = re.compile(r"[a-z2-7]{26}\.example\.", re.ASCII)
 
 Answer = Callable[[dns.message.Message], dns.message.Message]
 
@@ -98,6 +102,7 @@ class Upstream:
         self.port = 0
         self.exchanges: Counter[str] = Counter()
         self.queries: list[dns.message.Message] = []
+        self.probes: list[str] = []
         self.sources: list[int] = []
         self.loss = 0.0
         self.delay_s = 0.0
@@ -199,6 +204,9 @@ class Upstream:
 
     def _next(self, data: bytes, transport: str, peer: Peer) -> tuple[dns.message.Message, Ways]:
         query = dns.message.from_wire(data)
+        if _PROBE.fullmatch(query.question[0].name.to_text()):
+            self.probes.append(query.question[0].name.to_text())
+            return query, self.otherwise
         self.exchanges[transport] += 1
         self.queries.append(query)
         self.sources.append(peer[1])
