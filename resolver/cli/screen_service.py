@@ -47,7 +47,7 @@ def _rows(status: Status, now: float) -> Iterator[Row]:
     for one in status.lists:
         yield from screen_list.rows(one, now)
     for server in status.upstreams:
-        yield Row("upstream", f"{server.upstream} {_of_upstream(server)}", _mark(server))
+        yield Row("upstream", f"{server.upstream}{_of_zones(server)} {_of_upstream(server)}", _mark(server))
     yield Row("cache", f"{status.cache_size / _MIB:.1f} MiB, {_of_cache(status)}")
     open_ = f"{status.connections} of {status.connections_bound} connections"
     yield Row("load", f"{status.in_flight} queries in flight, {open_}")
@@ -61,6 +61,12 @@ def _mark(server: UpstreamHealth) -> Mark:
     if server.up or not server.asked:
         return Mark.WARN if server.fault else Mark.PLAIN
     return Mark.BAD
+
+
+def _of_zones(server: UpstreamHealth) -> str:
+    if server.zones == ("",):
+        return ""
+    return f" ({', '.join(zone or 'all other names' for zone in server.zones)})"
 
 
 def _of_upstream(server: UpstreamHealth) -> str:
@@ -98,6 +104,9 @@ def _about_upstreams(status: Status) -> Iterator[Advice]:
     if asked and not status.answering:
         do = "look at the network, and at these:"
         yield Advice(Urgency.OUT, "NO upstream answers, unlisted names fail", do)
+    for zone in dict.fromkeys(zone for one in asked for zone in one.zones if zone):
+        if not any(one.up or not one.asked for one in status.upstreams if zone in one.zones):
+            yield Advice(Urgency.OUT, f"NO server of zone {zone} answers, its names fail", "look at these:")
     for one in asked:
         if one.up and not one.fault:
             continue

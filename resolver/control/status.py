@@ -26,12 +26,14 @@ class UpstreamHealth(_Part, frozen=True):
     """One upstream. Latencies in seconds, None until there are enough exchanges; failures by reason since the start.
 
     asked: it was looked at. up: it then answered. fault: what is wrong with its answers, "" if nothing is.
+    zones: those that it is a server of; "" stands for all names in no zone.
     """
 
     upstream: str
     asked: bool
     up: bool
     fault: str
+    zones: tuple[str, ...]
     p50_s: float | None
     p99_s: float | None
     failures: dict[str, int]

@@ -48,11 +48,19 @@ Outcome = Callable[[bytes | Unanswered], None]
 class Upstreams(Protocol):
     """The owner of all exchanges: knows the servers and removes exchanges that end."""
 
-    case_randomization: bool
-    timeout_s: float
+    @property
+    def case_randomization(self) -> bool:
+        """Whether the case of each letter of a forwarded name is drawn."""
+
+    @property
+    def timeout_s(self) -> float:
+        """The time limit of an exchange, in seconds."""
 
     def candidates(self) -> Sequence[Server]:
         """Return the servers that may be asked now, at least one."""
+
+    def load(self, server: Server) -> tuple[int, float]:
+        """Return the key by which servers are chosen; the smallest goes first, of equals the first."""
 
     def any_up(self) -> bool:
         """Return whether a server is up."""
@@ -62,7 +70,7 @@ class Upstreams(Protocol):
 
 
 def load(server: Server) -> tuple[int, float]:
-    """Return the key by which servers are chosen; the smallest goes first."""
+    """Return the key by which servers are balanced; the smallest goes first."""
     return server.outstanding, server.smoothed_s
 
 
@@ -163,6 +171,7 @@ class Exchange:
         open_to = [one for one in self._upstreams.candidates() if one not in asked or asked[one].resends]
         if not open_to:
             return
+        load = self._upstreams.load
         server = min(open_to, key=lambda one: (asked[one].sends if one in asked else 0, load(one)))
         if server in asked:
             self.sends += 1
@@ -178,7 +187,7 @@ class Exchange:
         if late or self.sends >= MAX_SENDS:
             fresh = []
         if fresh:
-            self._ask(min(fresh, key=load), self._query, now)
+            self._ask(min(fresh, key=self._upstreams.load), self._query, now)
         elif any(one.pending for one in self._tries):
             return
         elif len(self._tries) == 1 and self._worst is None and not late:

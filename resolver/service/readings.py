@@ -41,7 +41,7 @@ def labels_of(config: Config) -> Labels:
         engine="python",
         region=config.count.region,
         lists=tuple(one.id for one in config.lists),
-        upstreams=tuple(dict.fromkeys(map(str, config.upstream.servers))),
+        upstreams=tuple(map(str, config.upstream.every_server)),
         feed_failures=tuple(Reason),
         entries_refused=tuple(Refusal),
         entries_set_aside=tuple(SetAside),

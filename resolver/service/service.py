@@ -27,6 +27,7 @@ from typing import Any, Final
 from resolver import quiet_http
 from resolver.config.changes import changed, needing_restart
 from resolver.config.config import Config, ConfigError, load
+from resolver.config.values import sockaddr
 from resolver.control import server as control
 from resolver.control.status import Reloaded
 from resolver.core import admit, codes, tally
@@ -99,6 +100,8 @@ class Service:
             timeout_s=config.upstream.timeout,
             bounds_s=EXCHANGE_BOUNDS_S,
             case_randomization=config.upstream.case_randomization,
+            zones={one.name: one.servers for one in config.upstream.zone},
+            listed=config.upstream.order == "listed",
         )
         self.answer = Answer(
             self.in_force.tables,
@@ -240,9 +243,9 @@ class Service:
         return Bounds(limits.connections, limits.connections_per_client, self.in_force.spares)
 
     def _places(self) -> list[Place]:
-        """Return the sockets that take queries."""
-        datagrams = [Place(one, Transport.UDP) for one in self.datagrams.addresses]
-        return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.addresses)]
+        """Return the sockets that take queries now."""
+        datagrams = [Place(one, Transport.UDP) for one in self.datagrams.reachable]
+        return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.reachable)]
 
     def _trust_by(self, config: Config) -> None:
         """Set from which senders a PROXY header names the client; without load balancers no query is looked at."""
@@ -277,10 +280,11 @@ class Service:
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
                 with _named(path, "page.listen", taken):
-                    served = await quiet_http.serve(self._page.respond, config.page.listen, quiet_http.PAGE)
+                    shown = map(sockaddr, config.page.listen)
+                    served = await quiet_http.serve(self._page.respond, shown, quiet_http.PAGE)
                     self._servers.append(served)
             with _named(path, "metrics.listen", taken):
-                served = await quiet_http.serve(exporter.respond, [config.metrics.listen], quiet_http.METRICS)
+                served = await quiet_http.serve(exporter.respond, [sockaddr(config.metrics.listen)], quiet_http.METRICS)
                 self._servers.append(served)
             try:
                 await self._control.open(config.control)

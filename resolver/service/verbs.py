@@ -198,6 +198,7 @@ def _upstreams(servers: Mapping[str, Server], live: _Live, published: Published)
             asked=one.asked,
             up=one.answers,
             fault=one.fault,
+            zones=one.zones,
             p50_s=took.get((upstream, "0.5")),
             p99_s=took.get((upstream, "0.99")),
             failures={labels[1]: count for labels, count in failures.items() if labels[0] == upstream},

@@ -28,7 +28,14 @@ LIST = ListFacts(
     selftest_passed=True,
 )
 UPSTREAM = UpstreamHealth(
-    upstream="192.0.2.53:53", asked=True, up=True, fault="", p50_s=0.012, p99_s=0.08, failures={"timeout": 3}
+    upstream="192.0.2.53:53",
+    asked=True,
+    up=True,
+    fault="",
+    zones=("",),
+    p50_s=0.012,
+    p99_s=0.08,
+    failures={"timeout": 3},
 )
 GOOD = Status(
     version="0.0.1",
@@ -85,6 +92,7 @@ def test_one_screen_says_all_and_nothing_to_do() -> None:
         ({"up_up": False}, "192.0.2.53:53 DOWN, "),
         ({"up_up": False, "up_asked": False}, "192.0.2.53:53 not asked yet, "),
         ({"up_fault": "answers SERVFAIL"}, "192.0.2.53:53 answers SERVFAIL, "),
+        ({"up_zones": ("", "corp.test")}, "192.0.2.53:53 (all other names, corp.test) up, "),
         ({"up_p50_s": None, "up_p99_s": None}, "192.0.2.53:53 up, too few exchanges for a latency, "),
         ({"beat": 0}, "cache      64.0 MiB, its use is shown from the next beat on"),
         ({"reload": Reloaded(at=int(NOW) - 50, good=True)}, "reload     done 50 s ago"),
@@ -108,6 +116,7 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
         ({"enforcing": False}, "a verdict failed since the start"),
         ({"ready": False}, "the service is stopping"),
         ({"up_up": False, "answering": False, "ready": False}, "NO upstream answers"),
+        ({"up_up": False, "up_zones": ("corp.test",)}, "NO server of zone corp.test answers, its names fail"),
         ({"up_fault": "answers SERVFAIL"}, "upstream 192.0.2.53:53 answers SERVFAIL (timeout 3): blocklist-resolver"),
         ({"up_up": False}, "is down (timeout 3): blocklist-resolver ask example.com --server 192.0.2.53:53"),
         (

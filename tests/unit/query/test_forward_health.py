@@ -171,7 +171,7 @@ async def test_an_answered_query_brings_a_server_back_without_a_probe(monkeypatc
         upstream.script.append((Way.HONEST,))
         assert await ask(one, 1) == 1
         assert one.servers[0].up == 1
-        assert one.any_up()
+        assert one.groups[0].any_up()
         assert not one.servers[0].answers, "what is told does not follow a single query"
         upstream.otherwise = (Way.HONEST,)
         assert await ask(one, LEAST - 2) == LEAST - 2
@@ -191,8 +191,8 @@ async def test_one_that_answered_a_query_and_nothing_more_is_out_again(monkeypat
         await until(lambda: not one.servers[0].up)
         upstream.script.append((Way.HONEST,))
         assert await ask(one, 1) == 1
-        assert one.any_up()
-        await until(lambda: not one.any_up())
+        assert one.groups[0].any_up()
+        await until(lambda: not one.groups[0].any_up())
         assert not one.servers[0].answers
 
 
@@ -279,7 +279,7 @@ async def test_a_server_is_looked_at_before_the_first_query_and_while_nothing_co
         await until(lambda: len(upstream.probes) > 2)
         upstream.otherwise = (Way.SILENT,)
         await until(lambda: not one.answering)
-        assert not one.any_up()
+        assert not one.groups[0].any_up()
         assert told[-1] is False
 
 

@@ -97,7 +97,7 @@ PUBLISHED = MappingProxyType(
         **{Series("failed_answers_total", (reason,)): 6 for reason in codes.FAILED_REASONS},
     }
 )
-UPSTREAM = SimpleNamespace(asked=True, answers=True, fault="answers SERVFAIL")
+UPSTREAM = SimpleNamespace(asked=True, answers=True, fault="answers SERVFAIL", zones=("", "corp.test"))
 
 
 class World:
@@ -176,6 +176,7 @@ async def test_status_tells_what_is_known(world: World) -> None:
             asked=True,
             up=True,
             fault="answers SERVFAIL",
+            zones=("", "corp.test"),
             p50_s=0.01,
             p99_s=0.09,
             failures={"timeout": 7},
