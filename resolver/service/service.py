@@ -100,7 +100,7 @@ class Service:
             timeout_s=config.upstream.timeout,
             bounds_s=EXCHANGE_BOUNDS_S,
             case_randomization=config.upstream.case_randomization,
-            zones={one.name: one.servers for one in config.upstream.zone},
+            zones={str(one.name): one.servers for one in config.upstream.zone},
             listed=config.upstream.order == "listed",
         )
         self.answer = Answer(
