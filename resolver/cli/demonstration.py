@@ -153,7 +153,7 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: P
 def _wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
     """Wait until the list is in force. The service is another process: only its port shows that.
 
-    The demonstration also runs on a host without a network, where no upstream answers.
+    The demonstration also runs on a host without a network; no upstream answers then.
     """
     until = time.monotonic() + START_S
     while time.monotonic() < until:

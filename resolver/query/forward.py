@@ -108,8 +108,8 @@ class Forward:
         self._waiting = 0
         self._probes = Probes()
         self.health = tuple(Health(server, self._probes, self.choose) for server in self.servers)
-        # Called when a server is told of differently.
-        self.told: Callable[[], None] = _nobody
+        # Called when what is shown of a server may have changed.
+        self.shown: Callable[[], None] = _nobody
 
     @property
     def answering(self) -> bool:
@@ -242,7 +242,7 @@ class Forward:
         """Update the servers to choose from after one was found better or worse."""
         for group in self.groups:
             group.choose()
-        self.told()
+        self.shown()
 
 
 def _nobody() -> None:

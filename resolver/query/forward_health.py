@@ -11,7 +11,7 @@ Rules:
 - A server that is poor or out is looked at again with a doubling back-off; a server that is out gets one probe each
   time. The back-off returns to its start only after STEADY_S of good answers, so that a flapping server is probed less
   and less often.
-- An answered query makes a server that is out poor at once, until nothing more comes from it. What is told outside
+- An answered query makes a server that is out poor at once, until nothing more comes from it. What is shown outside
   (`asked`, `answers`, `fault` of a Server) follows the looks alone, so that no single query moves it.
 - A probe asks for a random name that is in no other query. It is good if any answer but SERVFAIL arrives that can be
   read.
@@ -106,7 +106,7 @@ class _Probe:
 
 
 class Health:
-    """Watches one server; `changed` is called when it is to be chosen differently, or when what is told changes.
+    """Watches one server; `changed` is called when it is to be chosen differently, or when what is shown changes.
 
     back_off_s: the pause before the next look at a server that is poor or out.
     """
@@ -226,7 +226,7 @@ class Health:
                 self.look()
 
     def _regain(self) -> None:
-        """Ask a server that is out again, because it answered a query; what is told waits for a look."""
+        """Ask a server that is out again, because it answered a query; what is shown waits for a look."""
         self._server.up, self._server.poor = 1, True
         self._until_look = LEAST - 1
         self._changed()

@@ -49,7 +49,7 @@ class Server:
     """One upstream: its sockets, its load, its latency, its failures.
 
     up: 1, or 0 while it is taken out. poor: it is asked only while no better server is up. asked, answers, fault: what
-    is told of it: whether it was looked at yet, whether it then answered, and in words what is wrong with its answers.
+    is shown of it: whether it was looked at yet, whether it then answered, and in words what is wrong with its answers.
     zones: those whose names it is asked for, "" for all names in no zone.
     noted: called for each query that ended, with the reason of its failure, "" for a good answer.
     smoothed_s, spread_s: of its round trips, as in RFC 6298; smoothed_s is below 0 before the first.

@@ -161,7 +161,7 @@ class Service:
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
-        self.forward.told = self._show_status
+        self.forward.shown = self._show_status
         self.forward.watch()
         self._show_status()
         self.notify.ready()

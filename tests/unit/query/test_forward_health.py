@@ -271,7 +271,7 @@ async def test_a_server_is_looked_at_before_the_first_query_and_while_nothing_co
         assert not one.servers[0].asked
         assert not one.answering
         told: list[bool] = []
-        one.told = lambda: told.append(one.answering)
+        one.shown = lambda: told.append(one.answering)
         one.watch()
         await until(lambda: one.answering)
         assert told == [True]
