@@ -7,10 +7,11 @@ Rules:
 - A name goes to the servers of the longest zone that covers it, else to those for all names (core.upstream_zones);
   forward_group decides which of them is asked. If all of them are out (silent, refusing or leading back to us),
   LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
-- Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open, and at most MAX_WAITING
-  queries wait for them; further queries fail. If all exchanges are open, the oldest ends for a new one, if it has had
-  LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
-- forward_exchange has the steps of an exchange; forward_health decides which servers are up.
+- Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open. If all are, the client
+  prefix for which most queries wait gives up its oldest exchange to a prefix with less; else the oldest of all ends, if
+  it has had LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
+- forward_exchange has the steps of an exchange; forward_health decides which servers are up; forward_waiters bounds the
+  queries that wait.
 """
 
 import asyncio
@@ -29,41 +30,32 @@ from resolver.core.reply import MAX_UDP_OCTETS
 from resolver.core.upstream_zones import UpstreamZones, group_of
 from resolver.query.accept_sockets import is_ours
 from resolver.query.forward_datagram import draw
-from resolver.query.forward_exchange import Exchange, Outcome, Unanswered, give_up
+from resolver.query.forward_exchange import Exchange, Outcome, Unanswered
 from resolver.query.forward_group import Group
 from resolver.query.forward_health import Health, Probes
-from resolver.query.forward_server import FAILURE_REASONS, Server
+from resolver.query.forward_server import FAILURE_REASONS, NOBODY, Server
+from resolver.query.forward_waiters import LEAST_LIFE_S, Overloaded, Waiters
 from resolver.query.forward_wheel import Wheel
 
-__all__ = ["FAILURE_REASONS", "Forward", "Outcome", "Overloaded", "Server", "Unanswered", "build_query", "local_loops"]
+__all__ = [
+    "FAILURE_REASONS",
+    "NOBODY",
+    "Forward",
+    "Outcome",
+    "Overloaded",
+    "Server",
+    "Unanswered",
+    "build_query",
+    "local_loops",
+]
 
 MAX_IN_FLIGHT = 8192
-MAX_WAITING = 2 * MAX_IN_FLIGHT
-LEAST_LIFE_S = 0.5
 
 _RD_AD = b"\x01\x20"
 _RD_AD_CD = b"\x01\x30"
 _COUNTS = b"\0\1\0\0\0\0\0\1"
 _OPT = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + bytes(6)
 _OPT_DO = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
-
-
-class Overloaded(Exception):
-    """Raised if the maximum of exchanges is in flight, or the maximum of queries waits for them."""
-
-
-class _Patience:
-    """Ends one caller's wait for an exchange (Waking)."""
-
-    __slots__ = ("_waiter",)
-
-    def __init__(self, waiter: asyncio.Future[bytes]) -> None:
-        self._waiter = waiter
-
-    def wake(self, now: float) -> None:
-        """Raise TimeoutError in the caller, unless it has its result."""
-        if not self._waiter.done():
-            give_up(self._waiter, TimeoutError())
 
 
 class Forward:
@@ -105,7 +97,7 @@ class Forward:
         self.case_randomization = case_randomization
         self._bounds_s = tuple(bounds_s)
         self._shared: dict[tuple[int, int], Exchange] = {}
-        self._waiting = 0
+        self._waiters = Waiters()
         self._probes = Probes()
         self.health = tuple(Health(server, self._probes, self.choose) for server in self.servers)
         # Called when what is shown of a server may have changed.
@@ -129,7 +121,7 @@ class Forward:
     @property
     def waiting(self) -> int:
         """The number of queries that wait for an exchange."""
-        return self._waiting
+        return self._waiters.count
 
     def exchange(
         self,
@@ -138,25 +130,32 @@ class Forward:
         digest: tuple[int, int],
         outcome: Outcome,
         patience_s: float | None = None,
+        client: bytes = NOBODY,
     ) -> asyncio.Future[bytes]:
         """Return an awaitable of an upstream's answer to the client's query `packet`.
 
-        digest: identifies identical questions. outcome: called once for each exchange, before any waiting query gets
-        the result, even if many queries share it; not called if the exchange does not begin, or is ended by `close`.
-        After `patience_s` this caller gets a TimeoutError, and the exchange goes on. Raise Overloaded or Unanswered, at
-        once or when awaited.
+        digest: identifies identical questions. outcome: called for each exchange, even if many queries share it, before
+        any waiting query gets the result; once more if an answer is late; not called if the exchange does not begin, or
+        is ended by `close`. After `patience_s` this caller gets a TimeoutError, and the exchange goes on. client: 16
+        octets, for its prefix's share. Raise Overloaded or Unanswered, at once or when awaited.
         """
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded
         now = time.monotonic()
         exchange = self._shared.get(digest)
+        group = None
         if exchange is None:
             group = self.group_of(question)
-            exchange = self._new(group, packet, question, digest, outcome, now)
-            waiter = self._wait(exchange, patience_s, now)
+            exchange = self._new(group, build_query(packet, question), digest, outcome, now, client)
+        try:
+            waiter = self._waiters.wait(client, exchange, now)
+        except Overloaded:
+            if group is not None:
+                del self._shared[digest]
+            raise
+        if patience_s is not None:
+            self._wheel.at(now + patience_s, waiter)
+        if group is not None:
             group.start(exchange)
-            return waiter
-        return self._wait(exchange, patience_s, now)
+        return waiter.result
 
     def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
         """Prefetch: start an exchange that no query waits for.
@@ -167,7 +166,8 @@ class Forward:
             return
         group = self.group_of(question)
         if group.any_up():
-            group.start(self._new(group, packet, question, digest, outcome, time.monotonic()))
+            query = build_query(packet, question)
+            group.start(self._new(group, query, digest, outcome, time.monotonic(), NOBODY))
 
     def group_of(self, question: Question) -> Group:
         """Return the group of servers that a question goes to."""
@@ -189,13 +189,10 @@ class Forward:
         for exchange in self._shared.values():
             exchange.cancel()
         self._shared = {}
-        self._waiting = 0
+        self._waiters = Waiters()
         self._wheel.close()
-        tasks = [task for server in self.servers for task in server.tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for server in self.servers:
+            await server.streams.close()
             server.noted = lambda reason: None
             server.datagrams.close()
 
@@ -204,7 +201,6 @@ class Forward:
     def ended(self, exchange: Exchange, reply: bytes | None) -> None:
         """Remove an exchange that ended, and count its duration if it brought an answer."""
         self._shared.pop(exchange.digest, None)
-        self._waiting -= len(exchange.waiting)
         if reply is not None:
             seconds = time.monotonic() - exchange.started
             self.buckets[bisect_left(self._bounds_s, seconds)] += 1
@@ -213,30 +209,30 @@ class Forward:
     def _new(
         self,
         group: Group,
-        packet: bytes,
-        question: Question,
+        query: bytes,
         digest: tuple[int, int],
         outcome: Outcome,
         now: float,
+        client: bytes,
     ) -> Exchange:
         if len(self._shared) >= MAX_IN_FLIGHT:
-            # The exchanges are kept in the order of their start.
-            oldest = next(iter(self._shared.values()))
-            if now - oldest.started < LEAST_LIFE_S:
-                raise Overloaded
-            oldest.end_early()
+            self._make_room(client, now)
         if not group.has_hope():
             raise Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY)
-        exchange = self._shared[digest] = Exchange(group, digest, build_query(packet, question), outcome, now)
+        exchange = self._shared[digest] = Exchange(group, digest, query, outcome, now, client=client)
         return exchange
 
-    def _wait(self, exchange: Exchange, patience_s: float | None, now: float) -> asyncio.Future[bytes]:
-        waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        exchange.waiting.append(waiter)
-        self._waiting += 1
-        if patience_s is not None:
-            self._wheel.at(now + patience_s, _Patience(waiter))
-        return waiter
+    def _make_room(self, client: bytes, now: float) -> None:
+        """End an exchange, or raise Overloaded."""
+        for waiter in self._waiters.of_heaviest(client):
+            if len(waiter.exchange.waiting) == 1:
+                waiter.exchange.end_early()
+                return
+        # The exchanges are kept in the order of their start.
+        oldest = next(iter(self._shared.values()))
+        if now - oldest.started < LEAST_LIFE_S:
+            raise Overloaded
+        oldest.end_early()
 
     def choose(self) -> None:
         """Update the servers to choose from after one was found better or worse."""

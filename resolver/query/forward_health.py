@@ -100,6 +100,9 @@ class _Probe:
         self.reason = reason
         self._end(GOOD if reason in _HARMLESS else POOR if reason in _LIFE else OUT)
 
+    def hinted(self, one: Try) -> None:
+        """Do nothing: no other server can answer for this one."""
+
     def _end(self, result: int) -> None:
         if not self.result.done():
             self.result.set_result(result)
