@@ -52,7 +52,7 @@ async def test_a_silent_server_is_taken_out_after_probes_and_comes_back_by_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with said(caplog) as lines:
-        async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=0.2) as one:
+        async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=1) as one:
             bad.otherwise = (Way.SILENT,)
             assert await ask(one, 2 * LEAST) == 2 * LEAST, "the other one answers"
             await until(lambda: not one.servers[0].up)
@@ -110,7 +110,7 @@ async def test_the_only_server_is_asked_whatever_it_answers(caplog: pytest.LogCa
 
 @pytest.mark.asyncio
 async def test_of_two_servers_the_better_one_is_asked() -> None:
-    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=0.3) as one:
+    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=1) as one:
         bad.otherwise = (Way.SERVFAIL,)
         assert await ask(one, 3 * LEAST) == 3 * LEAST
         await until(lambda: one.servers[0].poor)
