@@ -9,8 +9,8 @@ Rules:
 - Approving and resuming take two signatures. A rollback takes one, and another person's confirms it. Two signatures
   count only if persons and keys are different.
 - A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`). ssh-keygen alone says whose it is, by a file of
-  allowed signers that only its owner can write, with one person a line. The caller's account does not count, not even
-  root's.
+  allowed signers that only its owner can write, with one person a line and no `cert-authority`: the owner of that CA
+  would be as many persons as it certifies. The caller's account does not count, not even root's.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ CONFIRM_S: Final = DAY_S
 """Time in which another person has to confirm a rollback, in seconds."""
 _PROGRAMS: Final = "/usr/bin:/bin:/usr/local/bin"
 _GOOD: Final = re.compile(rb"Good \S+ signature for .+ with \S+ key (SHA256:\S+)\s*")
+_QUOTED: Final = re.compile(rb'"[^"]*"')
 _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
 
 
@@ -264,7 +265,16 @@ def _signers(path: Path) -> bytes:
         data = file.read(MAX_SIGNERS_BYTES + 1)
     if len(data) > MAX_SIGNERS_BYTES:
         raise Refused(f"control.approvers: {path}: too large")
+    if any(_names_authority(line) for line in data.splitlines()):
+        why = "whoever has that CA could sign as two persons; give each person's own key"
+        raise Refused(f"control.approvers: {path}: a line has the option cert-authority: {why}")
     return data
+
+
+def _names_authority(line: bytes) -> bool:
+    """Return whether a line of allowed signers trusts every key that its key certifies."""
+    _, _, rest = _QUOTED.sub(b"x", line).replace(b"\t", b" ").strip().partition(b" ")
+    return not line.startswith(b"#") and b"cert-authority" in re.split(rb"[\s,]+", rest.lower())
 
 
 async def _run(

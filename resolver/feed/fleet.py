@@ -13,7 +13,7 @@ import asyncio
 import base64
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -69,13 +69,12 @@ class Publisher:
         """Publish now: something has changed."""
         self._wake.set()
 
-    async def run(self, after: Callable[[], Awaitable[None]]) -> None:
-        """Publish until cancelled; await `after` each time."""
+    async def run(self) -> None:
+        """Publish until cancelled."""
         while True:
             self._wake.clear()
             try:
                 await asyncio.to_thread(self.publish)
-                await after()
                 self._failed = False
             except OSError as error:
                 if not self._failed:

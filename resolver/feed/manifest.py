@@ -27,6 +27,7 @@ from resolver.signed import statement
 from resolver.signed.metadata import Custom
 
 RELEASES: Final = "releases"
+MAX_IMAGE_BYTES: Final = 128 * 2**20
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _T = TypeVar("_T", bound="_Said")

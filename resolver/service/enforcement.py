@@ -85,8 +85,8 @@ class Enforcement:
         return tuple(with_releases(one, self.releases) for one in self.feed.facts())
 
     def reports(self, list_id: str, record: Record) -> Reports | None:
-        """Return which nodes of a fleet have reported a list's record in force; None if this host collects no receipts.
-        OSError."""
+        """Return which nodes of a fleet had reported a list's record in force when receipts were collected last; None
+        if this host collects none."""
         return None if self.fleet is None else self.fleet.reports(list_id, record)
 
     def verbs(self) -> server.Verbs:

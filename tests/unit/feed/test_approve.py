@@ -164,6 +164,28 @@ async def test_allowed_signers_that_others_could_have_written(tmp_path: Path, mo
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("anna cert-authority ssh-ed25519 AAAA", True),
+        ('anna\tnamespaces="a b",CERT-Authority ssh-ed25519 AAAA', True),
+        ('"anna,ben"  cert-authority,namespaces="blocklist-resolver" ssh-ed25519 AAAA', True),
+        ("# anna cert-authority ssh-ed25519 AAAA", False),
+        ('anna namespaces="cert-authority" ssh-ed25519 AAAA', False),
+        ("cert-authority ssh-ed25519 AAAA", False),
+    ],
+)
+async def test_nobody_is_several_persons_by_a_ca_of_his_own(
+    line: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/bin/true")
+    path = tmp_path / "signers"
+    path.write_text(f"ben ssh-ed25519 AAAA\n{line}\n")
+    with pytest.raises(Refused, match="cert-authority" if refused else "one person"):
+        await approve.signer_of(SIGNATURE, {}, path)
+
+
+@pytest.mark.asyncio
 async def test_only_what_verifies_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "signers"
     path.write_text("")
