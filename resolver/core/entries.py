@@ -100,12 +100,6 @@ def write(
     return image
 
 
-def mark_new(image, previous, *, approved):
-    """Mark new entries in `image`, a bytearray written elsewhere, as `write` does with `previous` and `keep_new`."""
-    words = memoryview(image).cast("Q")
-    _mark_new(words, header(words).slots, previous, True, approved, memoryview(bytearray(8 * _ROOM)).cast("Q"))
-
-
 def _add_synthetic(words, selftest, key, out):
     """Put the synthetic name into its slot; return 1."""
     name = memoryview(bytes([len(selftest)]) + selftest + SELFTEST_ZONE)

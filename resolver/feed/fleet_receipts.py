@@ -84,8 +84,8 @@ class Collector:
         keys, since = self._keys(), dict[str, int]()
         read: dict[_Mark, _Receipt | None] = {}
         expected = [f"{name}-{receipt.name_of(list_id, record)}.json" for name in keys]
-        for look in (lambda: expected, lambda: self._names(keys)):
-            for one in self._all(look(), keys, read):
+        for every in (False, True):
+            for one in self._all(self._names(keys) if every else expected, keys, read):
                 if (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest):
                     since[one.host] = min(one.in_force_since, since.get(one.host, one.in_force_since))
             if len(since) == len(keys):

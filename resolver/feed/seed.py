@@ -9,7 +9,6 @@ Rules:
 """
 
 import hashlib
-from functools import partial
 from pathlib import Path
 
 from resolver.feed import dropped, manifest, state
@@ -49,8 +48,7 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
         raise UpdateFailed(Reason.IMAGE_UNUSABLE)
     one.store.keep_image(sealed, record.image)
     one.shown.fresh_until = said.fresh_until
-    arrive = partial(state.plant, suspended=said.made.suspended, followed=source.kind == "image")
-    one.activation.take_in(Candidate(record=record, made_in=one.state, arrive=arrive))
+    one.activation.take_in(Candidate(record=record))
 
 
 def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:

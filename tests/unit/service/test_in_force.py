@@ -122,18 +122,18 @@ def test_a_new_configuration_changes_clients_and_answers_and_keeps_the_lists() -
     assert admit.admit(before.access, address_octets("192.0.2.1"), 0) == codes.ADMITTED
 
 
-def test_new_entries_are_suspended_and_lines_set_aside_approved_through_every_rebuild() -> None:
+def test_lines_set_aside_are_approved_through_every_rebuild() -> None:
     one, _ = in_force("")
     names = octets_of("old.test") + octets_of("new.test") + octets_of("aside.test")
     bits = [codes.BLOCK_SELF, codes.BLOCK_SELF, codes.BLOCK_SELF | codes.SET_ASIDE]
     flags = b"".join(one.to_bytes(2, "little") for one in bits)
     header = {"list_id": "one", "serial": 2, "issued": 1, "expires": 0, "generation": 2, "selftest": b"s" * 26}
     view = image.view(entries.write(names, flags, KEY, previous=image_of(["old.test", "aside.test"]), **header))
-    for approved, suspended in ((False, False), (False, True), (True, False), (True, True)):
-        one.put_in_force("list-0", view, approved=approved, suspended=suspended)
+    for approved in (False, True):
+        one.put_in_force("list-0", view, approved=approved)
         one.configure(one.config)
         said = [verdict_of(one.tables, name)[0] == codes.BLOCK for name in ("old.test", "new.test", "aside.test")]
-        assert said == [True, not suspended, approved]
+        assert said == [True, True, approved]
 
 
 def test_a_limit_lasts_over_a_swap() -> None:

@@ -39,7 +39,7 @@ class Folder:
 
         said = {"sequence": sequence, "published": NOW, "fresh_until": fresh_until}
         mark = hashlib.sha256(SEALED).hexdigest()
-        one = manifest.of_record(record(7), list_id="demo", suspended=False, image=(mark, size), said=said)
+        one = manifest.of_record(record(7), list_id="demo", image=(mark, size), said=said)
         releases = ReleasesSaid(digest_key="x", releases=(), **said)
         (self.folder / f"{mark}.image").write_bytes(SEALED)
         for name, each in (("demo", one), ("releases", releases)):
