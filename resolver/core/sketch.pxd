@@ -12,6 +12,8 @@ cdef int _PARENTS
 cdef int _REGISTERS
 cdef int _TOTALS
 cdef uint64_t _RECENT
+cdef int _BUDGET
+cdef double _TICKS
 cdef uint64_t _HIGH
 cdef uint64_t _SCORE
 cdef int _MOST_RANK
@@ -27,6 +29,8 @@ cdef class Sketch:
     cdef readonly unsigned char[::1] totals_before
     cdef readonly uint64_t skip_now
     cdef readonly uint64_t skip_before
+    cdef readonly uint64_t tick
+    cdef readonly int noted
     cdef readonly uint64_t[::1] recent
     cdef readonly double[::1] linear
     cdef readonly double[::1] linear_totals
@@ -38,7 +42,7 @@ cdef int _take_key(Sketch sketch, key) except -1
 @cython.locals(seen=uint64_t, place=int)
 cpdef int turn(Sketch sketch, key) except -1
 
-cpdef int note(Sketch sketch, Access access, Generation generation, Name name) noexcept
+cpdef int note(Sketch sketch, Access access, Generation generation, Name name, double now_s) noexcept
 
 cpdef long prefixes(Sketch sketch, bint running) except -1
 
@@ -47,8 +51,8 @@ cpdef set popular(Sketch sketch, double share, double floor)
 @cython.locals(slot=Py_ssize_t, slots=Py_ssize_t, least=double, tail=uint64_t)
 cdef int _popular(Sketch sketch, uint64_t[::1] window, uint64_t skip, double bound, set found) except -1
 
-@cython.locals(who=uint64_t, seen=uint64_t, place=uint64_t, rank=int, depth=int)
-cdef int _note(Sketch sketch, Access access, Generation generation, Name name) except -1 nogil
+@cython.locals(who=uint64_t, seen=uint64_t, place=uint64_t, rank=int, depth=int, tick=uint64_t)
+cdef int _note(Sketch sketch, Access access, Generation generation, Name name, double now_s) except -1 nogil
 
 @cython.locals(bit=uint64_t)
 cdef int _digest(Generation generation, Name name, int depth) except -1 nogil

@@ -11,10 +11,11 @@ Rules:
 - It never counts too much because it is full: a new name takes the slot with the lowest score of its set, and starts
   at nothing. A flood of names can push others out, it cannot raise them.
 - Above MOST_PREFIXES in a window, the next one notes only one prefix in 2, 4, 8..., chosen by the key.
+- What one prefix asks again is noted once, as long as RECENT remembers it. Above BUDGET in a 16th of a second nothing
+  more is noted in it: many queries of few clients cost no more, and few of them would raise anything.
 - An error notes nothing.
 """
 
-import math
 from array import array
 
 import cython
@@ -30,7 +31,8 @@ PARENTS = 6
 MOST_PREFIXES = 8192
 REGISTERS = 64
 TOTALS = 2048
-RECENT = 4096
+RECENT = 32768
+BUDGET = 128
 
 _WAYS = WAYS
 _REGISTER_WORDS = REGISTER_WORDS
@@ -38,6 +40,8 @@ _PARENTS = PARENTS
 _REGISTERS = REGISTERS
 _TOTALS = TOTALS
 _RECENT = RECENT
+_BUDGET = BUDGET
+_TICKS = 16.0
 _HIGH = 0xFFFFFFFFFFFF0000
 _SCORE = 0xFFFF
 _MOST_RANK = 15
@@ -66,17 +70,22 @@ class Sketch:
         self.totals_before = memoryview(bytearray(TOTALS))
         self.skip_now = 0
         self.skip_before = 0
+        self.tick = 0
+        self.noted = 0
         self.recent = memoryview(bytearray(8 * RECENT)).cast("Q")
-        self.linear = memoryview(array("d", [_linear(empty, REGISTERS) for empty in range(REGISTERS + 1)]))
-        self.linear_totals = memoryview(array("d", [_linear(empty, TOTALS) for empty in range(TOTALS + 1)]))
+        self.linear = memoryview(array("d", _linear(REGISTERS)))
+        self.linear_totals = memoryview(array("d", _linear(TOTALS)))
         self.key = memoryview(bytearray(16)).cast("Q")
         self.out = memoryview(bytearray(16)).cast("Q")
         _take_key(self, key)
 
 
-def _linear(empty, registers):
-    """Return the estimate by the number of empty registers; 0.0 if none is."""
-    return registers * math.log(registers / empty) if empty else 0.0
+def _linear(registers):
+    """Return, for each number of empty registers, how many prefixes leave so many empty on average."""
+    found = [0.0]
+    for filled in range(registers):
+        found.append(found[-1] + registers / (registers - filled))
+    return found[::-1]
 
 
 def _take_key(sketch, key):
@@ -104,10 +113,11 @@ def turn(sketch, key):
     return _take_key(sketch, key)
 
 
-def note(sketch, access, generation, name):
-    """Note that the client last admitted by `access` asks a name that `generation` has judged. Returns 0."""
+def note(sketch, access, generation, name, now_s):
+    """Note that the client last admitted by `access` asks a name that `generation` has judged, at `now_s` of a
+    monotonic clock. Returns 0."""
     try:
-        return _note(sketch, access, generation, name)
+        return _note(sketch, access, generation, name, now_s)
     except Exception:  # noqa: BLE001 - an error notes nothing
         return 0
 
@@ -122,7 +132,7 @@ def prefixes(sketch, running):
 def popular(sketch, share, floor):
     """Return the digests (low, next 48 bits) that more than `floor` prefixes, and more than `share` of the prefixes
     seen, have asked in one of the windows."""
-    found = set()
+    found: set[tuple[int, int]] = set()
     _popular(sketch, sketch.now, sketch.skip_now, max(floor, share * prefixes(sketch, 1)), found)
     _popular(sketch, sketch.before, sketch.skip_before, max(floor, share * prefixes(sketch, 0)), found)
     return found
@@ -142,7 +152,7 @@ def _popular(sketch, window, skip, bound, found):
     return 0
 
 
-def _note(sketch, access, generation, name):
+def _note(sketch, access, generation, name, now_s):
     siphash128(sketch.key, access.prefix, 0, 16, sketch.out, 0)
     who = sketch.out[0]
     rank = _rank(sketch.out[1], 48)
@@ -159,6 +169,13 @@ def _note(sketch, access, generation, name):
     place = seen & (_RECENT - 1)
     if sketch.recent[place] == seen:
         return 0
+    tick = int(now_s * _TICKS)
+    if tick != sketch.tick:
+        sketch.tick = tick
+        sketch.noted = 0
+    if sketch.noted >= _BUDGET:
+        return 0
+    sketch.noted = sketch.noted + 1
     sketch.recent[place] = seen
     if rank > _MOST_RANK:
         rank = _MOST_RANK
@@ -255,7 +272,7 @@ def _seen(sketch, totals):
 
 
 def _corrected(raw, empty, linear):
-    """Return the estimate: by the empty registers where that is the better one."""
+    """Return the estimate: by the empty registers if that is the better one."""
     if empty > 0 and raw <= 2.5 * (linear.shape[0] - 1):
         return linear[empty]
     return raw

@@ -245,7 +245,7 @@ def _signers(path: Path) -> bytes:
     if len(data) > MAX_SIGNERS_BYTES:
         raise Refused(f"control.approvers: {path}: too large")
     if any(_names_authority(line) for line in data.splitlines()):
-        why = "whoever has that CA could sign as two persons; give each person's own key"
+        why = "the owner of that CA could sign as two persons; give each person's own key"
         raise Refused(f"control.approvers: {path}: a line has the option cert-authority: {why}")
     return data
 

@@ -2,7 +2,7 @@
 
 Rules:
 - Only a regular file is read, within a bound of octets. A FIFO, a device, a socket or a folder is an error of that file
-  alone, and opening it never waits: whoever may write to the folder could otherwise stop its reader.
+  alone, and opening it never waits: any account that may write to the folder could otherwise stop its reader.
 - A symbolic link is not followed, unless the operator has named this very path.
 """
 

@@ -33,7 +33,7 @@ CAVEAT: Final = (
     "This does not say that no visitor reaches a listed name."
 )
 FILES_OF_NODE: Final = 1_000
-"""How many files of each node are read besides the one expected, and how many whose name begins with no node's."""
+"""How many files of each node are read beside the one expected, and how many whose name begins with no node's."""
 MAX_NAMES: Final = 200_000
 """How many names in the folder are looked at."""
 

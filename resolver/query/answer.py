@@ -124,7 +124,7 @@ class Answer:
             return respond.refused(query)
         if question.qtype == codes.TYPE_ANY:
             return respond.any(query)
-        note_for_lists(self._asked, tables.access, tables.generation, question.name)
+        note_for_lists(self._asked, tables.access, tables.generation, question.name, now)
         return self._look_up(query, tables, now)
 
     def _notice(self, query: Query, problem: int) -> Reply:

@@ -69,10 +69,11 @@ def site(tmp_path: Path, upstream: Upstream) -> Site:
     return Site(tmp_path, [upstream.address], {"listen": listen, "limits": {"exempt": []}})
 
 
-def metric(service: Service, name: str) -> float:
-    """The value of a series."""
-    line = next(line for line in service.scrape().splitlines() if line.startswith(f"blocklist_resolver_{name}"))
-    return float(line.rpartition(" ")[2])
+def metric(service: Service, name: str) -> float | None:
+    """The value of a series, which `name` begins."""
+    _, body = service.get("/metrics")
+    lines = [line for line in body.decode().splitlines() if line.startswith(f"blocklist_resolver_{name}")]
+    return float(lines[0].rpartition(" ")[2]) if lines else None
 
 
 def listed_next(site: Site, entries: Sequence[str]) -> None:

@@ -35,13 +35,15 @@ class Asked:
         self.generation = core("policy").Generation(1, DIGESTS, ())
         self.name = core("name").Name()
         self.unfold = core("name").unfold
+        self.now = 0.0
 
-    def ask(self, name: str, clients: Iterable[bytes]) -> None:
+    def ask(self, name: str, clients: Iterable[bytes], every: float = 1.0) -> None:
         octets = wire(name)
         for client in clients:
+            self.now += every
             assert self.admit(self.access, client, 0) == 0
             self.unfold(octets, 0, len(octets), self.name)
-            assert self.module.note(self.sketch, self.access, self.generation, self.name) == 0
+            assert self.module.note(self.sketch, self.access, self.generation, self.name, self.now) == 0
 
     def digest(self, name: str) -> Any:
         return self.core("siphash").digest_of(DIGESTS, wire(name))
@@ -130,6 +132,14 @@ def test_a_large_network_is_sampled_and_its_shares_stay(asked: Asked) -> None:
     found = asked.popular(share=0.75)
     assert asked.digest("all.test") in found
     assert asked.digest("half.test") not in found
+
+
+def test_only_so_much_is_noted_in_a_sixteenth_of_a_second(asked: Asked) -> None:
+    asked.ask("fast.test", clients(3000), every=0.0)
+    assert asked.popular(floor=asked.module.BUDGET * 1.5) == set()
+    assert asked.digest("fast.test") in asked.popular(floor=asked.module.BUDGET * 0.6)
+    asked.ask("fast.test", clients(300), every=0.1)
+    assert asked.digest("fast.test") in asked.popular(floor=200)
 
 
 def test_names_that_no_list_may_hold_are_not_noted(asked: Asked) -> None:
