@@ -148,7 +148,9 @@ class CompileStep:
                 if opened >= 0:
                     os.close(opened)
         set_aside = in_use.added(compiled.set_aside, used[0])
-        set_aside_lines = {**compiled.set_aside_lines, **({SetAside.IN_USE: used[1]} if used[0] else {})}
+        set_aside_lines = dict(compiled.set_aside_lines)
+        if used[0]:
+            set_aside_lines[SetAside.IN_USE] = used[1]
         return replace(
             record,
             entries=compiled.entries,
