@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resolver.core import codes, store, tally
+from resolver.core import codes, sketch, store, tally
 from resolver.core.admit import exempts
 from resolver.core.crash_shape import NUMBERS, Shape
 from resolver.core.policy import Generation, Verdict
