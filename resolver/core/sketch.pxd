@@ -11,7 +11,7 @@ cdef int _REGISTER_WORDS
 cdef int _PARENTS
 cdef int _REGISTERS
 cdef int _TOTALS
-cdef uint64_t _RECENT
+cdef uint64_t _WORD
 cdef int _BUDGET
 cdef double _TICKS
 cdef uint64_t _HIGH
@@ -35,7 +35,6 @@ cdef class Sketch:
     cdef readonly double[::1] linear
     cdef readonly double[::1] linear_totals
     cdef readonly uint64_t[::1] key
-    cdef readonly uint64_t[::1] out
 
 cdef int _take_key(Sketch sketch, key) except -1
 

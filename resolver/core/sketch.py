@@ -11,8 +11,9 @@ Rules:
 - It never counts too much because it is full: a new name takes the slot with the lowest score of its set, and starts
   at nothing. A flood of names can push others out, it cannot raise them.
 - Above MOST_PREFIXES in a window, the next one notes only one prefix in 2, 4, 8..., chosen by the key.
-- What one prefix asks again is noted once, as long as RECENT remembers it. Above BUDGET in a 16th of a second nothing
-  more is noted in it: many queries of few clients cost no more, and few of them would raise anything.
+- What one prefix asks again is noted once, as long as RECENT remembers it. Above BUDGET queries in a 16th of a second the
+  others are left out: a name that many prefixes ask all the time is noted all the same, and the cost has a bound.
+- A prefix is known by the digest that admit has made for its bucket, so that a query costs no digest more.
 - An error notes nothing.
 """
 
@@ -31,15 +32,15 @@ PARENTS = 6
 MOST_PREFIXES = 8192
 REGISTERS = 64
 TOTALS = 2048
-RECENT = 32768
-BUDGET = 128
+RECENT = 1 << 15
+BUDGET = 256
 
 _WAYS = WAYS
 _REGISTER_WORDS = REGISTER_WORDS
 _PARENTS = PARENTS
 _REGISTERS = REGISTERS
 _TOTALS = TOTALS
-_RECENT = RECENT
+_WORD = 0xFFFFFFFFFFFFFFFF
 _BUDGET = BUDGET
 _TICKS = 16.0
 _HIGH = 0xFFFFFFFFFFFF0000
@@ -76,7 +77,6 @@ class Sketch:
         self.linear = memoryview(array("d", _linear(REGISTERS)))
         self.linear_totals = memoryview(array("d", _linear(TOTALS)))
         self.key = memoryview(bytearray(16)).cast("Q")
-        self.out = memoryview(bytearray(16)).cast("Q")
         _take_key(self, key)
 
 
@@ -85,7 +85,7 @@ def _linear(registers):
     found = [0.0]
     for filled in range(registers):
         found.append(found[-1] + registers / (registers - filled))
-    return found[::-1]
+    return list(reversed(found))
 
 
 def _take_key(sketch, key):
@@ -153,21 +153,16 @@ def _popular(sketch, window, skip, bound, found):
 
 
 def _note(sketch, access, generation, name, now_s):
-    siphash128(sketch.key, access.prefix, 0, 16, sketch.out, 0)
-    who = sketch.out[0]
-    rank = _rank(sketch.out[1], 48)
+    if access.rate == 0 or access.sets == 0:
+        siphash128(access.key, access.prefix, 0, 16, access.out, 0)
+    # The digest that found the prefix's bucket, under this window's key.
+    who = (access.out[0] ^ sketch.key[0]) * (sketch.key[1] | 1) & _WORD
+    rank = _rank(access.out[1] ^ sketch.key[1], 48)
     place = who >> 53
     if sketch.totals_now[place] < rank:
         sketch.totals_now[place] = rank
-    if who & sketch.skip_now:
-        return 0
     depth = name.labels
-    if depth < 2:
-        return 0
-    _digest(generation, name, depth)
-    seen = name.digests[2 * depth] ^ sketch.out[1]
-    place = seen & (_RECENT - 1)
-    if sketch.recent[place] == seen:
+    if (who >> 20) & sketch.skip_now or depth < 2:
         return 0
     tick = int(now_s * _TICKS)
     if tick != sketch.tick:
@@ -176,6 +171,11 @@ def _note(sketch, access, generation, name, now_s):
     if sketch.noted >= _BUDGET:
         return 0
     sketch.noted = sketch.noted + 1
+    _digest(generation, name, depth)
+    seen = name.digests[2 * depth] ^ who
+    place = seen >> 49
+    if sketch.recent[place] == seen:
+        return 0
     sketch.recent[place] = seen
     if rank > _MOST_RANK:
         rank = _MOST_RANK
