@@ -11,8 +11,8 @@ Rules:
 - It never counts too much because it is full: a new name takes the slot with the lowest score of its set, and starts
   at nothing. A flood of names can push others out, it cannot raise them.
 - Above MOST_PREFIXES in a window, the next one notes only one prefix in 2, 4, 8..., chosen by the key.
-- What one prefix asks again is noted once, as long as RECENT remembers it. Above BUDGET queries in a 16th of a second the
-  others are left out: a name that many prefixes ask all the time is noted all the same, and the cost has a bound.
+- What one prefix asks again is noted once, as long as RECENT remembers it. Above BUDGET queries in a 16th of a second
+  the others are left out: a name that many prefixes ask all the time is noted all the same, and the cost has a bound.
 - A prefix is known by the digest that admit has made for its bucket, so that a query costs no digest more.
 - An error notes nothing.
 """
