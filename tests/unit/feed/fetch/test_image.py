@@ -129,7 +129,7 @@ def test_a_replay_of_the_releases_alone_is_told(folder: Folder) -> None:
 
 
 def test_an_endless_image_is_not_begun(folder: Folder) -> None:
-    folder.say(2, size=source_image.MAX_IMAGE_BYTES + 1)
+    folder.say(2, size=manifest.MAX_IMAGE_BYTES + 1)
     assert folder.reason() == "oversized"
 
 
