@@ -224,7 +224,7 @@ def asked(core: cases.Core, sets: int, steps: list[tuple[Any, ...]]) -> tuple[An
         if key:
             sketch.turn(table, key)
             continue
-        admit.admit(access, who, 0)
+        admit.admit(access, who, 0, 0)
         core("name").unfold(octets, 0, len(octets), name)
         found.append(sketch.note(table, access, generation, name, float(at)))
     wide = sorted(sketch.popular(table, 0.2, 3.0))

@@ -41,7 +41,7 @@ class Asked:
         octets = wire(name)
         for client in clients:
             self.now += every
-            assert self.admit(self.access, client, 0) == 0
+            assert self.admit(self.access, client, 0, 0) == 0
             self.unfold(octets, 0, len(octets), self.name)
             assert self.module.note(self.sketch, self.access, self.generation, self.name, self.now) == 0
 
