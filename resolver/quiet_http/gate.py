@@ -52,6 +52,7 @@ ACCEPTED_A_TURN: Final = 16
 WORK_S: Final = 0.0001
 """The work that the loop is assumed to have with a connection, or with a request, beside what is measured."""
 
+TICK_S: Final = 0.001
 PAUSE_S: Final = 0.1
 PREFIXES: Final = 4096
 """Prefixes whose requests are remembered, for seconds; beyond it the oldest is forgotten."""
@@ -392,19 +393,22 @@ class Gate:
     def _wake(self) -> None:
         """Take a turn, after the rest, if there is anything to do."""
         if self._turn is None and (self._requests or self._readable or self._waiting):
-            self._turn = self.loop.call_at(self._rests_until, self._take_turn)
+            left = self._rests_until - self.loop.time()
+            # uvloop rounds to milliseconds: what is called too soon would be put off again and again.
+            self._turn = self.loop.call_later(left + TICK_S if left > 0 else 0, self.take_turn)
 
-    def _take_turn(self) -> None:
+    def take_turn(self) -> None:
+        """Serve some requests and accept some connections, unless it is still time to rest."""
         self._turn = None
         if self.loop.time() < self._rests_until:
             self._wake()
             return
-        began, steps = time.perf_counter(), 0
+        began, steps = time.thread_time(), 0
         while self._requests and steps < REQUESTS_A_TURN:
             self._requests.popleft().serve()
             steps += 1
         steps += self._accept()
-        self.worked(time.perf_counter() - began + steps * WORK_S)
+        self.worked(time.thread_time() - began + steps * WORK_S)
         if self._requests or not self._waiting:
             self._wake()
 

@@ -1,7 +1,8 @@
-"""One exchange over TCP with bytes as they are: what an HTTP client would refuse to send."""
+"""One exchange over TCP with bytes as they are: what an HTTP client would refuse to send; and what the kernel keeps."""
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Final
 
 SECOND: Final = b"GET /second HTTP/1.1\r\nHost: b.test\r\n\r\n"
@@ -24,6 +25,16 @@ AMBIGUOUS: Final = {
     "an expectation": (b"POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nabcd"),
     "a pipeline": SECOND * 100,
 }
+
+
+TIME_WAIT: Final = "06"
+
+
+def in_kernel(port: int, state: str = "") -> list[str]:
+    """What every account of the host sees of our side of a port: the clients of connections, or of those in a state."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = [line for line in lines if line[1].endswith(f":{port:04X}") and not line[2].endswith(":0000")]
+    return [line[2] for line in ours if state in ("", line[3])]
 
 
 async def exchange(address: tuple[str, int], request: bytes, *, end: bool = False, source: str = "127.0.0.1") -> bytes:

@@ -147,10 +147,10 @@ async def test_the_work_of_a_response_is_followed_by_a_rest() -> None:
     spans: list[tuple[float, float]] = []
 
     async def reply(request: web.BaseRequest) -> web.StreamResponse:
-        began = time.perf_counter()
-        while time.perf_counter() - began < 0.01:
+        began, worked = time.monotonic(), time.thread_time()
+        while time.thread_time() - worked < 0.01:
             pass
-        spans.append((began, time.perf_counter()))
+        spans.append((began, time.monotonic()))
         return await answer(request)
 
     server = await serve(reply=reply)
