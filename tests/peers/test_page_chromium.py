@@ -17,8 +17,7 @@ from resolver.config import config
 from resolver.page.render import render
 from resolver.page.show import Page
 from resolver.quiet_http.serve import PAGE_BOUNDS, serve_http
-from tests.unit.query.parts import until
-from tests.unit.wire import in_kernel
+from tests.unit.wire import TIME_WAIT, in_kernel
 
 pytestmark = pytest.mark.timeout(240)  # A visit takes 3 seconds; a busy machine takes what it takes.
 
@@ -188,7 +187,7 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
         await fits_and_follows(browser)
         if rendered.help:
             await goes_to_help(browser, page)
-    await until(lambda: not in_kernel(server.addresses[0][1]), 30)
+    assert in_kernel(server.addresses[0][1], TIME_WAIT) == [], "the browser closed first"
     await server.stop()
 
 
