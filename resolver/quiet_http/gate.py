@@ -4,8 +4,9 @@ Rules:
 - A connection has one request. Its head is collected here, at most MAX_HEAD octets in all, and only a whole head is
   handed on: a head that is longer gets 431. What follows the head is discarded, and of that little is read.
 - Crowds and slow clients find bounds: on connections, in all and of one client's prefix (query.accept_limits says who
-  gives way), on the time for a head, on a connection's life, and on the requests of a prefix, which wait beyond it. If
-  every place has a request in work, a new connection waits until one is free.
+  gives way), on the time for a head, on a connection's life, and on the requests of a prefix, which wait beyond it. A
+  prefix at its limit first gives up those of its own that need no place: browsers open some in advance. If every place
+  has a request in work, a new connection waits until one is free.
 - The loop also answers DNS: after each turn, which takes few requests and connections, the next one waits REST times
   as long as the work took.
 - The page's visitor closes first. A connection that we closed first would stay in the kernel for a minute as TIME-WAIT
@@ -30,6 +31,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from resolver.config.values import address_octets
+from resolver.core.admit import is_mapped
 from resolver.query import accept_limits
 from resolver.query.accept_limits import Places
 
@@ -181,6 +183,13 @@ class _Connection(asyncio.Protocol):
     def transport(self) -> asyncio.Transport:
         """The connection to the client, once it is made."""
         return cast(asyncio.Transport, self._transport)
+
+    @property
+    def needs_no_place(self) -> bool:
+        """True while it has asked nothing, as browsers open connections in advance, or after the response arrived."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        return not self._asked or (self._finished and unacknowledged(self.transport) == 0)
 
     @property
     def is_awaited(self) -> bool:
@@ -421,7 +430,7 @@ class Gate:
                 break
             one, client = taken
             connection = _Connection(self, client)
-            if not self._places.claim(connection, client):
+            if not self._claim(connection, client):
                 self.turned_away += 1
                 _refuse(one)
             elif self._places.enter(connection, None, now):
@@ -431,6 +440,17 @@ class Gate:
                 self._waiting = taken
                 break
         return begun
+
+    def _claim(self, connection: _Connection, client: bytes) -> bool:
+        """Count a connection for its prefix; at the prefix's limit one of its own that needs no place gives way."""
+        if self._places.claim(connection, client):
+            return True
+        for one in self._connections():
+            if _prefix(one.client) == _prefix(client) and one.needs_no_place:
+                self._places.leave(one)
+                one.abort()
+                return self._places.claim(connection, client)
+        return False
 
     def _next(self) -> tuple[socket.socket, bytes] | None:
         """Return the next connection and its client (16 octets); None if none waits."""
@@ -477,6 +497,10 @@ def listening(host: str, port: int) -> socket.socket:
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
     return one
+
+
+def _prefix(client: bytes) -> bytes:
+    return client if is_mapped(client) else client[:7]
 
 
 def _refuse(one: socket.socket) -> None:

@@ -145,15 +145,34 @@ async def test_of_what_follows_a_head_little_is_read() -> None:
 @pytest.mark.asyncio
 async def test_a_prefix_has_its_places_and_others_have_theirs() -> None:
     async with opened(replace(PLAIN, per_client=2)) as lab:
-        held = [await connected(lab) for _ in range(2)]
+        lab.holds = True
+        held = [asyncio.ensure_future(asked(lab)) for _ in range(2)]
+        await lab.until_held(2)
         for _ in range(3):
             assert await asked(lab) == b""
         assert lab.gate.turned_away == 3
-        assert await asked(lab, "127.0.0.2") == REPLY
-        held[0][1].close()
-        while await asked(lab) != REPLY:
-            pass
-        held[1][1].close()
+        other = asyncio.ensure_future(asked(lab, "127.0.0.2"))
+        await lab.until_held(3)
+        lab.holds = False
+        lab.release()
+        assert await asyncio.gather(*held, other) == [REPLY] * 3
+        assert await asked(lab) == REPLY
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("client_first", [True, False])
+async def test_connections_opened_in_advance_do_not_shut_their_own_prefix_out(client_first: bool) -> None:
+    async with opened(replace(PLAIN, per_client=2, client_first=client_first)) as lab:
+        idle = [await connected(lab) for _ in range(2)]
+        served = await connected(lab)
+        assert await ended(idle[0][0]) == b"", "the older one gave way"
+        served[1].write(HEAD)
+        assert await served[0].readexactly(len(REPLY)) == REPLY
+        for _ in range(5):
+            assert await asked(lab) == REPLY
+        assert lab.gate.turned_away == 0
+        for _, writer in (*idle, served):
+            writer.close()
 
 
 @pytest.mark.asyncio
@@ -311,14 +330,15 @@ async def test_no_time_wait_is_left_where_the_client_closes_first(client_first: 
         assert await exchange(lab.address, HEAD, end=True) == REPLY
         assert (await exchange(lab.address, HEAD[:-2] + b"x" * MAX_HEAD)).startswith(b"HTTP/1.1 431 ")
         assert await exchange(lab.address, b"") == b"", "never asks"
-        held = [await connected(lab) for _ in range(4)]
+        lab.holds = True
+        held = [asyncio.ensure_future(asked(lab)) for _ in range(4)]
+        await lab.until_held(4)
         assert await asked(lab) == b"", "refused"
-        for reader, _ in held:
-            assert await ended(reader) == b""
-        held.append(await connected(lab))
+        lab.release()
+        assert await asyncio.gather(*held) == [REPLY] * 4
+        _, writer = await connected(lab)
         await lab.gate.close(1)
-        for _, writer in held:
-            writer.close()
+        writer.close()
         left = in_kernel(port, TIME_WAIT)
         assert (left == []) == client_first, "and a server that closes first leaves its clients' addresses"
         await until(lambda: not client_first or not in_kernel(port))
