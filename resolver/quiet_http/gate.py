@@ -187,7 +187,9 @@ class _Connection(asyncio.Protocol):
     @property
     def needs_no_place(self) -> bool:
         """True while it has asked nothing, as browsers open connections in advance, or after the response arrived."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None:
+            return not self._gone
+        if self._transport.is_closing():
             return False
         return not self._asked or (self._finished and unacknowledged(self.transport) == 0)
 

@@ -168,11 +168,12 @@ async def test_connections_opened_in_advance_do_not_shut_their_own_prefix_out(cl
         assert await ended(idle[0][0]) == b"", "the older one gave way"
         served[1].write(HEAD)
         assert await served[0].readexactly(len(REPLY)) == REPLY
+        at_once = [socket.create_connection(lab.address) for _ in range(6)]  # accepted in one turn
         for _ in range(5):
             assert await asked(lab) == REPLY
         assert lab.gate.turned_away == 0
-        for _, writer in (*idle, served):
-            writer.close()
+        for one in (*at_once, *(writer for _, writer in (*idle, served))):
+            one.close()
 
 
 @pytest.mark.asyncio
