@@ -172,8 +172,10 @@ async def test_connections_opened_in_advance_do_not_shut_their_own_prefix_out(cl
         for _ in range(5):
             assert await asked(lab) == REPLY
         assert lab.gate.turned_away == 0
-        for one in (*at_once, *(writer for _, writer in (*idle, served))):
+        for one in at_once:
             one.close()
+        for _, writer in (*idle, served):
+            writer.close()
 
 
 @pytest.mark.asyncio
