@@ -7,6 +7,7 @@ import yaml
 
 from resolver.core import codes
 from resolver.count.metrics import METRICS, PREFIX
+from resolver.feed import processes
 from resolver.feed.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
@@ -82,3 +83,13 @@ def test_the_unit_and_the_text_tell_of_the_same_paths() -> None:
         assert f"blocklist-resolver.{key}.key" in unit
     assert "WatchdogSec=60" in unit
     assert "LimitNOFILE=65536" in unit
+
+
+def test_the_limits_on_memory_are_those_it_states_and_leave_room_for_a_swap() -> None:
+    unit = (DEPLOY / "systemd" / "blocklist-resolver.service").read_text()
+    limits = dict(re.findall(r"^(Memory(?:High|Max))=(\d+[MG])$", unit, re.MULTILINE))
+    octets = {name: int(size[:-1]) * {"M": 2**20, "G": 2**30}[size[-1]] for name, size in limits.items()}
+    for name, size in limits.items():
+        assert f"`{name}={size}`" in README
+    # Above MemoryHigh the kernel slows down all of the unit, queries too: a fetch at its bound stays below it.
+    assert processes.FETCH_MEMORY_BYTES + 2**30 <= octets["MemoryHigh"] < octets["MemoryMax"]

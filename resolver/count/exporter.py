@@ -7,9 +7,12 @@ Rules:
 3. The registry is our own: no metrics of the process, the garbage collector or the platform, which move with each
    visit.
 4. No response repeats anything of the request.
+5. However many scrape, the numbers are read and written out once in KEPT_S: a body is kept so long for each format that
+   was asked for, and all of them show the same numbers.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -32,6 +35,8 @@ from resolver.count.metrics import (
 )
 from resolver.count.publish import Published
 
+KEPT_S = 1.0
+
 _US_PER_S: Final = 1_000_000
 _FOUND: Final = {"/metrics", "/healthz", "/readyz"}
 
@@ -41,8 +46,8 @@ _log = logging.getLogger(__name__)
 class Exporter(Collector):
     """The closed table as a collector, and the responses to /metrics, /healthz and /readyz.
 
-    unready: returns why the service is not ready, "" if it is. began: when the
-    totals on the beat were zero (unix seconds; None: unknown).
+    unready: returns why the service is not ready, "" if it is. began: when the totals on the beat were zero (unix
+    seconds; None: unknown). clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Exporter(Collector):
         read_live: Callable[[], Iterable[Sample]],
         unready: Callable[[], str],
         began: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._labels = labels
         self.began = began
@@ -65,6 +71,10 @@ class Exporter(Collector):
             if metric.leaves == "live"
             for values in metric.combinations(labels)
         }
+        self._clock = clock
+        self._read_at = float("-inf")
+        self._families: tuple[Family, ...] = ()
+        self._bodies: dict[str, bytes] = {}
         self.refused = 0
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
@@ -128,8 +138,30 @@ class Exporter(Collector):
         if request.path == "/readyz":
             why = self._unready()
             return _text(503, f"not ready: {why}\n") if why else _text(200, "ready\n")
-        encode, content_type = _encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
-        return web.Response(body=encode(self.registry), headers={hdrs.CONTENT_TYPE: content_type})
+        body, content_type = self._body(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+    def _body(self, accept: str) -> tuple[bytes, str]:
+        """Return the body of /metrics in the format that `accept` asks for, as kept or new, and its content type."""
+        encode, content_type = _encoder(accept)
+        now = self._clock()
+        if now - self._read_at >= KEPT_S:
+            self._read_at = now
+            self._families = tuple(self.registry.collect())
+            self._bodies.clear()
+        if content_type not in self._bodies:
+            self._bodies[content_type] = encode(_Read(self._families))
+        return self._bodies[content_type], content_type
+
+
+class _Read(Collector):
+    """Families that have been read."""
+
+    def __init__(self, families: tuple[Family, ...]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Family]:
+        return self._families
 
 
 _BUILD_INFO: Final = next(metric for metric in METRICS if metric.name == "build_info")

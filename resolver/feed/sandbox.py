@@ -3,6 +3,7 @@
 Rules:
 - No core dump, not dumpable (so no ptrace by others and no /proc/PID/mem), killed with its parent.
 - Limited address space; no inherited descriptors but the given ones. A process that needs no more files can open none.
+- If memory runs out, the kernel ends such a process first: the service goes on, with the list that is in force.
 - Of any error the parent learns only a reason of a closed set, never a traceback.
 """
 
@@ -54,6 +55,8 @@ def confine(parent: int, memory_bytes: int, *descriptors: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise NotConfined("parent")
+    with open("/proc/self/oom_score_adj", "w") as first:  # Only a dumpable process may write it.
+        first.write("1000")
     leave_no_dump()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)

@@ -37,17 +37,11 @@ class Page:
         self._help = rendered.help
 
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Return the page (without its body for HEAD) or the redirect to help.
-
-        Close the connection with the response, so that a crowd cannot hold all slots.
-        """
+        """Return the page (without its body for HEAD) or the redirect to help."""
         reading = request.method == hdrs.METH_GET and _DOCUMENT in request.headers.get(hdrs.ACCEPT, "")
         kind, url = self._help.get(request.path, (None, ""))
         if kind is None:
             self.views += reading
-            response = web.Response(status=STATUS, reason=REASON, body=self._body, headers=self._headers)
-        else:
-            self.followed[kind] += reading
-            response = web.Response(status=303, headers={**_QUIET, hdrs.LOCATION: url})
-        response.force_close()
-        return response
+            return web.Response(status=STATUS, reason=REASON, body=self._body, headers=self._headers)
+        self.followed[kind] += reading
+        return web.Response(status=303, headers={**_QUIET, hdrs.LOCATION: url})

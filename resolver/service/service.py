@@ -24,7 +24,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from resolver import quiet_http
 from resolver.config.changes import changed, needing_restart
 from resolver.config.config import Config, ConfigError, load
 from resolver.config.values import sockaddr
@@ -48,6 +47,7 @@ from resolver.query.query import Tables
 from resolver.query.respond import Respond
 from resolver.query.trace import Trace
 from resolver.query.transport import Transport
+from resolver.quiet_http.serve import METRICS_BOUNDS, PAGE_BOUNDS, QuietServer, serve_http
 from resolver.service.checks import check
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Enforcement
@@ -86,7 +86,7 @@ class Service:
         self._failed = False
         self.last_reload: Reloaded | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._servers: list[quiet_http.QuietServer] = []
+        self._servers: list[QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
             keys = poll.keys_of(config)
         # The way of a query.
@@ -283,11 +283,12 @@ class Service:
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
                 with _named(path, "page.listen", taken):
-                    shown = map(sockaddr, config.page.listen)
-                    served = await quiet_http.serve(self._page.respond, shown, quiet_http.PAGE)
+                    served = await serve_http(
+                        self._page.respond, map(sockaddr, config.page.listen), PAGE_BOUNDS, self.in_force.spares
+                    )
                     self._servers.append(served)
             with _named(path, "metrics.listen", taken):
-                served = await quiet_http.serve(exporter.respond, [sockaddr(config.metrics.listen)], quiet_http.METRICS)
+                served = await serve_http(exporter.respond, [sockaddr(config.metrics.listen)], METRICS_BOUNDS)
                 self._servers.append(served)
             try:
                 await self._control.open(config.control)

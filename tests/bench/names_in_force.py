@@ -37,7 +37,7 @@ _ASK_S = 0.005
 _WAIT_S = 120.0
 # dnsmasq reads lines of less than 1025 octets.
 _LINE_OCTETS = 1000
-_CHILDREN = ("feed.source_tuf", "feed.compile")
+_CHILDREN = ("feed.fetch.tuf", "feed.names.compile")
 
 
 class Took(NamedTuple):

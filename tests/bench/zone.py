@@ -28,7 +28,7 @@ from tests.bench.watch import Watch
 from tests.peers import primaries
 from tests.peers.servers import find
 
-_FETCH, _COMPILE = "feed.source_zone", "feed.compile"
+_FETCH, _COMPILE = "feed.fetch.zone", "feed.names.compile"
 
 
 class Measured(NamedTuple):

@@ -40,9 +40,11 @@ def test_it_enforces_as_the_account_and_can_do_nothing_else(folder: Path) -> Non
 
 def test_it_starts_again_from_what_it_saved(folder: Path) -> None:
     site = site_of(folder)
-    for _ in range(2):
-        with site.started():
-            wait_for(lambda: asked(site.dns, LISTED) == f"{PAGE_V4} EDE 4", "the block")
+    with site.started():
+        wait_for(lambda: asked(site.dns, LISTED) == f"{PAGE_V4} EDE 4", "the block")
+    (folder / "authority").rename(folder / "gone")
+    with site.started():
+        assert asked(site.dns, LISTED) == f"{PAGE_V4} EDE 4"
 
 
 def test_a_state_folder_of_root_is_named_with_what_to_do(folder: Path) -> None:

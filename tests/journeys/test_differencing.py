@@ -27,6 +27,7 @@ import dns.rcode
 import pytest
 
 from resolver.config import config
+from resolver.count import exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_SUM, METRICS
 from resolver.query import forward_server
 from resolver.service import service
@@ -192,6 +193,8 @@ async def opened(folder: Path, scenario: str, patch: pytest.MonkeyPatch) -> Asyn
     """A service with a beat of 15 minutes that ends when the test says so."""
     now = [START + 1.0]
     patch.setattr(service, "Counting", partial(Counting, now=lambda: now[0]))
+    # The attacker sees each change: no body is kept for the next scrape.
+    patch.setattr(exporter, "KEPT_S", 0.0)
     patch.setattr(forward_server, "draw", partial(random.Random(5).getrandbits, 16))
     async with serve(told) as upstream, aiohttp.ClientSession() as web:
         site = Site(folder, [upstream.address])

@@ -13,10 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from resolver import quiet_http
 from resolver.config import config
 from resolver.page.render import render
 from resolver.page.show import Page
+from resolver.quiet_http.serve import PAGE_BOUNDS, serve_http
+from tests.unit.wire import TIME_WAIT, in_kernel
 
 pytestmark = pytest.mark.timeout(240)  # A visit takes 3 seconds; a busy machine takes what it takes.
 
@@ -164,7 +165,7 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
             asked.append(request.path_qs)
         return await page.respond(request)
 
-    server = await quiet_http.serve(answer, [("127.0.0.1", 0)], quiet_http.PAGE)
+    server = await serve_http(answer, [("127.0.0.1", 0)], PAGE_BOUNDS)
     async with chromium(path, tmp_path, server.addresses[0][1]) as browser:
         for part in ("Network", "Runtime", "Log", "Page"):
             await browser.do(f"{part}.enable")
@@ -186,6 +187,7 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
         await fits_and_follows(browser)
         if rendered.help:
             await goes_to_help(browser, page)
+    assert in_kernel(server.addresses[0][1], TIME_WAIT) == [], "the browser closed first"
     await server.stop()
 
 

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from resolver import quiet_http
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import PREFIX, Sample, Series, of_beat
 from resolver.count.publish import Published
+from resolver.quiet_http.serve import METRICS_BOUNDS, serve_http
 from tests.unit.count.labels import LABELS
 
 CONFIG = """
@@ -95,7 +95,7 @@ async def ask(session: aiohttp.ClientSession, address: str, query: str) -> list[
 @pytest.mark.asyncio(loop_factories=["asyncio"])  # test_exporter.py serves on both
 async def test_prometheus_takes_every_sample(program: Callable[[str], str], tmp_path: Path) -> None:
     path, scraped = program("prometheus"), Scraped()
-    server = await quiet_http.serve(scraped.answer, [("127.0.0.1", 0)], quiet_http.METRICS)
+    server = await serve_http(scraped.answer, [("127.0.0.1", 0)], METRICS_BOUNDS)
     host, port = server.addresses[0]
     async with prometheus(path, tmp_path, f"{host}:{port}") as address, aiohttp.ClientSession() as session:
         for _ in range(2):  # A second scrape begins when the first is stored.

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from resolver import quiet_http
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE_BUCKETS, METRICS, PREFIX, Sample, Series, of_beat
 from resolver.count.publish import Published
+from resolver.quiet_http.serve import METRICS_BOUNDS, serve_http
 from tests.unit.count.labels import LABELS
 from tests.unit.wire import exchange
 
@@ -134,7 +134,7 @@ async def get(
     one: Exporter, path: str, accept: str | None = None, method: str = "GET"
 ) -> tuple[int, str, str]:
     """Status, content type and text of one request over a real socket."""
-    server = await quiet_http.serve(one.respond, [("127.0.0.1", 0)], quiet_http.METRICS)
+    server = await serve_http(one.respond, [("127.0.0.1", 0)], METRICS_BOUNDS)
     host, port = server.addresses[0]
     headers = {"Accept": accept} if accept else {}
     async with (
@@ -163,6 +163,32 @@ async def test_openmetrics_is_given_to_who_asks_for_it() -> None:
     _, content_type, text = await get(exporter(), "/metrics", "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")
+
+
+@pytest.mark.asyncio
+async def test_many_scrapers_are_one_computation_a_second() -> None:
+    read: list[float] = []
+    now = [50.0]
+
+    def live() -> Iterable[Sample]:
+        read.append(now[0])
+        return (Sample("queries_total", ("udp",), len(read)),)
+
+    one = Exporter(LABELS, published=lambda: SOME, read_live=live, unready=lambda: "", clock=lambda: now[0])
+    server = await serve_http(one.respond, [("127.0.0.1", 0)], METRICS_BOUNDS)
+
+    async def counted(accept: str) -> str:
+        request = f"GET /metrics HTTP/1.1\r\nHost: a.test\r\nAccept: {accept}\r\n\r\n"
+        got = await exchange(server.addresses[0], request.encode())
+        (value,) = re.findall(r'queries_total{transport="udp"} (\S+)', got.decode())
+        return str(value)
+
+    formats = ("text/plain", "application/openmetrics-text; version=1.0.0", "text/plain; version=1.0.0")
+    for step, seen in ((0.0, "1.0"), (0.99, "1.0"), (0.01, "2.0"), (0.5, "2.0"), (5.0, "3.0")):
+        now[0] += step
+        assert {await counted(accept) for accept in formats} == {seen}
+    assert read == [50.0, 51.0, 56.5]
+    await server.stop()
 
 
 @pytest.mark.asyncio
@@ -203,7 +229,7 @@ async def test_only_reading_is_offered() -> None:
 async def test_no_wish_of_a_client_breaks_or_marks_the_answer(
     accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = await quiet_http.serve(exporter().respond, [("127.0.0.1", 0)], quiet_http.METRICS)
+    server = await serve_http(exporter().respond, [("127.0.0.1", 0)], METRICS_BOUNDS)
     request = f"GET /metrics HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"
     with caplog.at_level(logging.DEBUG):
         got = await exchange(server.addresses[0], request.encode())

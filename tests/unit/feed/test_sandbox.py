@@ -25,6 +25,11 @@ def test_a_confined_process_leaves_no_core_and_lets_nobody_look() -> None:
     assert ended.stdout == "(0, 0) 0 True\n", ended.stderr
 
 
+def test_the_kernel_ends_a_confined_process_first_where_memory_runs_out() -> None:
+    ended = child("sandbox.confine(os.getppid(), 2**31)\nprint(open('/proc/self/oom_score_adj').read())\n")
+    assert ended.stdout.split() == ["1000"], ended.stderr
+
+
 def test_a_process_whose_parent_has_gone_is_not_confined() -> None:
     assert "NotConfined" in child("sandbox.confine(1, 2**31)").stderr
 

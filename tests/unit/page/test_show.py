@@ -1,21 +1,23 @@
 """The page as served: one answer for everyone, and not a word about who came."""
 
 import logging
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
-from resolver import quiet_http
 from resolver.config import config
 from resolver.page.render import render
 from resolver.page.show import Page
+from resolver.quiet_http.serve import PAGE_BOUNDS, QuietServer, serve_http
 from tests.unit.wire import exchange
 
 RENDERED = render(config.Page(), demonstration=True)
+BOUNDS = replace(PAGE_BOUNDS, linger_s=0.02, burst=1000)
 
 
-async def served(page: Page) -> quiet_http.QuietServer:
-    return await quiet_http.serve(page.respond, [("127.0.0.1", 0)], quiet_http.PAGE)
+async def served(page: Page) -> QuietServer:
+    return await serve_http(page.respond, [("127.0.0.1", 0)], BOUNDS)
 
 
 def stripped(answer: bytes) -> bytes:

@@ -126,6 +126,7 @@ def test_a_second_socket_for_the_same_address_is_refused(kind: str) -> None:
 def test_given_sockets_of_the_other_kind_are_the_other_sides(kind: str) -> None:
     with bound("tcp" if kind == "udp" else "udp") as given:
         (one,) = KINDS[kind][1]([Endpoint("127.0.0.1", 0)], [given])
+        assert one.fileno() != given.fileno() >= 0
         one.close()
 
 

@@ -71,6 +71,8 @@ async def test_a_wheel_that_stood_still_wakes_all_whose_time_has_passed() -> Non
     late = Sleeper(time.monotonic() + 0.01)
     wheel.at(late.due, late)
     await until(lambda: late.woken)
+    assert late.woken[0] >= late.due
+    assert [len(one.woken) for one in (*sleepers, late)] == [1, 1, 1, 1]
 
 
 @pytest.mark.asyncio

@@ -184,7 +184,13 @@ def test_an_abstract_address_is_one() -> None:
 
 def test_nobody_who_listens_is_no_error(tmp_path: Path) -> None:
     systemd.Notify().ready()
-    systemd.Notify(str(tmp_path / "gone")).ready()
+    notify = systemd.Notify(str(tmp_path / "late"))
+    notify.ready()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind(str(tmp_path / "late"))
+        one.settimeout(5)
+        notify.ready()
+        assert waiting(one) == ["READY=1"]
 
 
 def test_a_full_socket_does_not_keep_us_waiting(listener: socket.socket) -> None:
