@@ -210,6 +210,12 @@ def count(core: cases.Core) -> int:
     return said
 
 
+def take(core: cases.Core) -> int:
+    shares = core("shares").Shares(bytearray(core("shares").SET_OCTETS), wires.KEY)
+    said: int = core("shares").take(shares, b"\0", 1, 1, 0)
+    return said
+
+
 WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "decide": (decide, codes.ASK),
     "judge": (judge, codes.ASK),
@@ -224,6 +230,7 @@ WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
     "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
     "count": (count, 0),
+    "take": (take, -1),
 }
 
 
