@@ -38,7 +38,10 @@ thread = threading.Thread(target=lambda: {IN_CORE})
 thread.start()
 thread.join()
 """
+# From Python 3.12 on the interpreter bounds its own recursion in C: with a small stack that bound is never reached.
 DEEP = """
+import resource
+resource.setrlimit(resource.RLIMIT_STACK, (1 << 19, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 sys.setrecursionlimit(10**9)
 class Endless:
     def __repr__(self): return repr([self])
