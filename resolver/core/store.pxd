@@ -19,6 +19,10 @@ cdef uint64_t _END
 cdef uint64_t _MAX_FAILURE_S
 cdef int _HOT_HITS
 cdef int64_t _HOT_TTL_S
+cdef int _DO
+cdef int _AD
+cdef const unsigned char[::1] _LENDERS
+cdef int _NO_FORM
 cdef uint64_t _ASKED_FOR
 cdef const unsigned char[::1] _BLANK
 
@@ -50,6 +54,13 @@ cpdef int set_key(Store store, Question question, int bits) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, last_tenth=bint)
 cpdef int find(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
+
+cpdef int find_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+
+cpdef int peek_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+
+@cython.locals(serves=int, at=Py_ssize_t, last=Py_ssize_t, form=int, found=int)
+cpdef int other_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, result=int)
 cpdef int peek(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil

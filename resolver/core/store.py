@@ -4,6 +4,10 @@
 Rules:
 - A key is a keyed 128-bit digest of the folded qname, qtype, qclass and the bits KEY_* of core.codes: queries that
   differ in DO or CD never share an answer; those that differ in AD, EDNS or its payload do.
+- The form of a question is its DO and CD. An answer to one form may serve another (`other_form`): while fresh, one with
+  DO serves without it, once its signatures are cut out (plain_form). If no upstream answers, one with CD=0 serves CD=1
+  too, and one without DO serves with DO if its AD is clear: with AD the name is signed, and a validator would find it
+  bogus. What was asked with CD=1 never serves CD=0: nobody validated it.
 - The memory is an index of sets of slots and two rings of records, so its size is the bound whatever the clients ask.
   The oldest record makes room; a record that was used since it was written moves to the front once (clock, second
   chance), until the records moved have SECOND_CHANCES times the octets of the new one.
@@ -27,6 +31,7 @@ A record, in octets: 0 all its octets (4; zero: the ring is unused from here to 
 
 import cython
 
+from .codes import KEY_DO
 from .message import Body
 
 if not cython.compiled:
@@ -70,6 +75,11 @@ _END = END
 _MAX_FAILURE_S = MAX_FAILURE_S
 _HOT_HITS = HOT_HITS
 _HOT_TTL_S = HOT_TTL_S
+_DO = KEY_DO
+_AD = 0x20
+# For the two bits of each form of a question: the forms whose answers may serve it, the best first.
+_LENDERS = memoryview(bytes((1, 4, 4, 0, 4, 4, 3, 0, 1, 1, 0, 4)))
+_NO_FORM = 4
 _ASKED_FOR = 1 << 62
 _BLANK = memoryview(bytes(RECORD_HEADER))
 
@@ -159,6 +169,45 @@ def find(store, low, high, now_s, kept):
     if kept.kind & _FAILURE or kept.age_s - kept.ttl_s >= store.stale_s:
         return _NOTHING
     return _STALE
+
+
+def find_form(store, question, bits, now_s, kept):
+    """Do `set_key` for this form of a question, then `find`."""
+    set_key(store, question, bits)
+    return find(store, store.digest[0], store.digest[1], now_s, kept)
+
+
+def peek_form(store, question, bits, now_s, kept):
+    """Do `set_key` for this form of a question, then `peek`."""
+    set_key(store, question, bits)
+    return peek(store, store.digest[0], store.digest[1], now_s, kept)
+
+
+def other_form(store, question, bits, now_s, kept):
+    """Fill `kept` from the first answer to another form that serves this one; store.digest is then this form's.
+
+    Return FRESH if it serves at once, STALE if it does when no upstream answers, both plus 4 if its signatures have to
+    be cut out; or NOTHING.
+    """
+    serves = _NOTHING
+    at = 3 * bits
+    last = at + 3
+    while at < last and serves == _NOTHING and _LENDERS[at] != _NO_FORM:
+        form = _LENDERS[at]
+        at += 1
+        found = peek_form(store, question, form, now_s, kept)
+        if found == _NOTHING or kept.kind & _FAILURE:
+            continue
+        if form == bits + _DO:
+            serves = found + 4
+        elif form & _DO and not bits & _DO:
+            serves = _STALE + 4
+        elif form & _DO or not bits & _DO or not store.ring[kept.start + 3] & _AD:
+            serves = _STALE
+        if serves & _STALE and store.stale_s == 0:
+            serves = _NOTHING
+    set_key(store, question, bits)
+    return serves
 
 
 def peek(store, low, high, now_s, kept):

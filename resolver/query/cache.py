@@ -1,10 +1,8 @@
 """Finds and keeps answers; the memory, and the rules about TTLs and eviction, are core.store's.
 
 Rules:
-- The form of a question is its DO and CD. An answer to one form may serve another, and is then kept for that one too,
-  with its age. While fresh, an answer with DO serves without, once its signatures are cut out (core.plain_form). Stale,
-  an answer with CD=0 serves CD=1 too; and one without DO serves with DO if upstream did not set AD. With AD the name is
-  signed, and a validator would find it bogus. What was asked with CD=1 never serves CD=0: nobody validated it.
+- An answer to one form of a question (its DO and CD) that serves another, as core.store says, is then kept for that one
+  too, with its age.
 - Queries that differ in DO or CD never share an answer. All others for one name, type and class do: they are asked
   upstream in one shape (forward.build_query), and core.reply shapes each reply.
 - NOERROR and NXDOMAIN are kept if complete (TC=0); a negative answer only with its SOA, whose time it has (RFC 2308 5).
@@ -36,11 +34,9 @@ SHARE = 8
 """A client prefix may write one part in so many of the memory."""
 
 _EDE_OPTION = b"\0\x0f\0\x02"
-_PLAIN, _DO, _CD = 0, codes.KEY_DO, codes.KEY_CD
-# By the bits of a question: those whose answers serve it while they are fresh, and when nothing else is left.
-_FRESH_FROM = ((_DO,), (), (_DO | _CD,), ())
-_STALE_FROM = ((_DO,), (_PLAIN,), (_DO | _CD, _PLAIN, _DO), (_DO, _PLAIN))
-_AD = 0x20
+# What core.store.other_form returns: what was found, and whether its signatures have to be cut out.
+_FOUND = 3
+_SIGNED = 4
 
 
 def key_bits(question: Any) -> int:
@@ -82,65 +78,50 @@ class Cache:
 
     def find(self, query: Query, now: float) -> int:
         """Look for an answer to the query at `now` (seconds); return FRESH, STALE or NOTHING."""
-        memory = self.memory
-        store.set_key(memory, query.question, key_bits(query.question))
-        return self._look(memory.digest[0], memory.digest[1], int(now))
+        return self._look(query, int(now))
 
-    def _look(self, low: int, high: int, now_s: int) -> int:
-        found: int = store.find(self.memory, low, high, now_s, self.kept)
+    def _look(self, query: Query, now_s: int) -> int:
+        found: int = store.find_form(self.memory, query.question, key_bits(query.question), now_s, self.kept)
         return found
 
     def other(self, query: Query, now: float) -> int:
         """Return whether an answer to another form serves: FRESH at once, STALE if no upstream answers, or NOTHING."""
-        serves, form = self._other_form(query, STALE, int(now))
-        if serves == NOTHING or form in _FRESH_FROM[key_bits(query.question)]:
-            return serves
-        return STALE
+        return self._other_form(query, int(now)) & _FOUND
 
     def lend(self, query: Query, least: int, now: float) -> int:
         """Find an answer to another form that serves, FRESH or at least STALE, and keep it for this form too.
 
-        After a stale one no upstream is asked for some seconds: none answered just now.
+        What serves only because no upstream answers is stale for this form from now on, and for some seconds no
+        upstream is asked.
         """
-        memory, now_s = self.memory, int(now)
-        lent, bits = self._other_form(query, least, now_s)
-        other = self._other
-        if lent == NOTHING:
+        memory, other, now_s = self.memory, self._other, int(now)
+        serves = self._other_form(query, now_s)
+        if serves == NOTHING or (serves & _FOUND == STALE and least == FRESH):
             return NOTHING
-        if bits & _DO and not query.question.dnssec_ok:
+        if serves & _SIGNED:
             kept = memory.ring[other.start : other.end]
             size = plain_form(kept, len(kept), self._plain)
             if not size:
                 return NOTHING
             other.data, other.start, other.end = self._plain, 0, size
-        return self._take_over(self.digest(), lent, now_s)
+        if serves & _FOUND == STALE:
+            other.ttl_s = min(other.ttl_s, other.age_s)
+        return self._take_over(query, serves & _FOUND, now_s)
 
-    def _other_form(self, query: Query, least: int, now_s: int) -> tuple[int, int]:
-        """Let `_other` describe the first answer that serves; return what it is, and the bits of its question."""
-        memory, other = self.memory, self._other
-        bits = key_bits(query.question)
-        serves = (NOTHING, bits)
-        for form in (_STALE_FROM if least == STALE else _FRESH_FROM)[bits]:
-            store.set_key(memory, query.question, form)
-            is_found = store.peek(memory, memory.digest[0], memory.digest[1], now_s, other)
-            if is_found == NOTHING or (is_found == STALE and least == FRESH) or other.kind & store.FAILURE:
-                continue
-            if bits & _DO and not form & _DO and memory.ring[other.start + 3] & _AD:
-                continue
-            serves = (is_found, form)
-            break
-        store.set_key(memory, query.question, bits)
+    def _other_form(self, query: Query, now_s: int) -> int:
+        """Return what core.store.other_form does, and let `_other` describe the answer."""
+        serves: int = store.other_form(self.memory, query.question, key_bits(query.question), now_s, self._other)
         return serves
 
-    def _take_over(self, digest: tuple[int, int], lent: int, now_s: int) -> int:
-        """Keep what `_other` describes under this key too, as old as it is; return what `find` then finds."""
-        other = self._other
-        other.apart = 0
-        if not store.keep(self.memory, *digest, now_s - other.age_s, other):
+    def _take_over(self, query: Query, found: int, now_s: int) -> int:
+        """Keep what `_other` describes for this form too, as old as it is; return what `find` then finds."""
+        memory, other = self.memory, self._other
+        low, high = self.digest()
+        if not store.keep(memory, low, high, now_s - other.age_s, other):
             return NOTHING
-        if lent == STALE:
-            store.fail(self.memory, *digest, now_s, self._written)
-        return self._look(*digest, now_s)
+        if found == STALE:
+            store.fail(memory, low, high, now_s, self._written)
+        return self._look(query, now_s)
 
     def count(self, found: int) -> None:
         """Count the result of a look-up: the answer found last was given, or none was."""

@@ -21,7 +21,7 @@ from resolver.core.policy import Generation, Verdict
 from resolver.core.question import Question
 from resolver.query.answer import Answer
 from resolver.query.block import Block
-from resolver.query.cache import FRESH, NOTHING, Cache
+from resolver.query.cache import FRESH, NOTHING, Cache, key_bits
 from resolver.query.forward import NOBODY, Forward, Outcome, Overloaded, Unanswered
 from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
@@ -145,8 +145,8 @@ class _Cache(Cache):
         self._note = steps
         self._looked = False
 
-    def _look(self, low: int, high: int, now_s: int) -> int:
-        found: int = store.peek(self.memory, low, high, now_s, self.kept)
+    def _look(self, query: Query, now_s: int) -> int:
+        found: int = store.peek_form(self.memory, query.question, key_bits(query.question), now_s, self.kept)
         if found != NOTHING and self.kept.kind & store.BLOCKED:
             found = NOTHING
         if not self._looked:
@@ -165,15 +165,15 @@ class _Cache(Cache):
         else:
             self._note("cache", f"stale for {kept.age_s - kept.ttl_s} s, given only if no upstream answers")
 
-    def _other_form(self, query: Query, least: int, now_s: int) -> tuple[int, int]:
-        lent = super()._other_form(query, least, now_s)
-        return (NOTHING, lent[1]) if self._other.kind & store.BLOCKED else lent
+    def _other_form(self, query: Query, now_s: int) -> int:
+        serves = super()._other_form(query, now_s)
+        return NOTHING if self._other.kind & store.BLOCKED else serves
 
-    def _take_over(self, digest: tuple[int, int], lent: int, now_s: int) -> int:
-        del digest, now_s
+    def _take_over(self, query: Query, found: int, now_s: int) -> int:
+        del query, now_s
         self._note("cache", "the answer to the question with another DO or CD serves this one")
         self.kept = self._other
-        return lent
+        return found
 
     def keep(self, *_: object) -> None:
         pass

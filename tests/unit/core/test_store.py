@@ -1,7 +1,5 @@
 """The answers kept: found by their own question only, until their time ends or the ring comes round."""
 
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -9,63 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes
-from tests.parity import cases, wires
+from tests.parity import cases
+from tests.unit.core.answers import KEY, NOW, Answers, Core
 from tests.unit.core.generations import query, question
-
-Core = Callable[[str], ModuleType]
-KEY = bytes(range(16))
-NOW = 1000
-
-
-class Answers:
-    """A store that is asked by name."""
-
-    def __init__(self, core: Core, octets: int = 16384, stale_s: int = 0) -> None:
-        self.core = core
-        self.memory = bytearray(octets)
-        self.store = core("store").Store(self.memory, KEY, stale_s)
-        self.kept = core("store").Kept()
-
-    def digest(self, name: str, bits: int = 0, kind: int = 1, klass: int = 1) -> tuple[int, int]:
-        self.core("store").set_key(self.store, question(self.core, query(name, kind, klass=klass)), bits)
-        return self.store.digest[0], self.store.digest[1]
-
-    def keep(
-        self, name: str, body: bytes, ttl: int = 60, errors: bytes = b"", now: int = NOW, *, apart: int = 0, **key: int
-    ) -> int:
-        made = wires.to_keep(self.core, body, ttl_s=ttl, kind=self.core("store").NEGATIVE, errors=errors)
-        made.apart = apart
-        said: int = self.core("store").keep(self.store, *self.digest(name, **key), now, made)
-        return said
-
-    def find(self, name: str, now: int = NOW, **key: int) -> bytes | None:
-        return self.body() if self.look(name, now, **key) else None
-
-    def look(self, name: str, now: int = NOW, **key: int) -> int:
-        """What `find` says: NOTHING, FRESH or STALE."""
-        said: int = self.core("store").find(self.store, *self.digest(name, **key), now, self.kept)
-        return said
-
-    def body(self) -> bytes:
-        """The reply found last."""
-        return bytes(self.store.ring[self.kept.start : self.kept.end])
-
-    def fail(self, name: str, now: int = NOW, body: bytes = b"failed", errors: bytes = b"", rcode: int = 2) -> None:
-        made = self.core("store").Kept()
-        self.core("store").set_failure(made, memoryview(body), rcode, errors or b"\0", len(errors))
-        assert self.core("store").fail(self.store, *self.digest(name), now, made) == 1
-
-    def is_there(self, name: str, now: int = NOW) -> bool:
-        """Tell whether it would be found, and leave no trace of having looked."""
-        found: int = self.core("store").peek(self.store, *self.digest(name), now, self.kept)
-        return found != 0
-
-    def come_round(self, start: int, octets: int, now: int = NOW) -> None:
-        """Keep others until so many octets have been written."""
-        until, number = self.store.heads[0] + octets, start
-        while self.store.heads[0] < until:
-            self.keep(f"filler{number}.test", bytes(100), now=now)
-            number += 1
 
 
 @pytest.fixture
@@ -451,6 +395,46 @@ def test_peek_says_the_same_as_find_and_leaves_no_trace(core: Core) -> None:
         assert bytes(answers.memory) == before
         assert there == (answers.look("a.test", NOW + later) != NOTHING)
     assert not answers.is_there("b.test")
+
+
+LENDERS = {0: [1], 1: [0], 2: [3, 0, 1], 3: [1, 0]}
+
+
+@pytest.mark.parametrize("stale_s", [0, 100])
+@pytest.mark.parametrize("age", [10, 70, 200])
+@pytest.mark.parametrize("ad", [0, 0x20])
+def test_which_form_of_a_question_lends_its_answer_to_which(core: Core, stale_s: int, age: int, ad: int) -> None:
+    """The rules once more, for each form that is asked for and each that is kept."""
+    for asked in range(4):
+        for form in range(4):
+            answers = Answers(core, stale_s=stale_s)
+            answers.keep("a.test", bytes([0, 0, 0x80, ad]) + b"%d" % form, bits=form)
+            key = answers.digest("a.test", bits=asked)
+            one = question(core, query("a.test", 1))
+            said = core("store").other_form(answers.store, one, asked, NOW + age, answers.kept)
+            expected = NOTHING
+            if form in LENDERS[asked] and age < 60 + stale_s and (age < 60 or stale_s):
+                cut = form & 1 > asked & 1
+                at_once = cut and form == asked + 1 and age < 60
+                bogus = asked & 1 and not form & 1 and ad
+                expected = NOTHING if bogus or not (at_once or stale_s) else (FRESH if at_once else STALE) + 4 * cut
+            assert said == expected, (asked, form)
+            assert not said or answers.body()[4:] == b"%d" % form
+            assert tuple(answers.store.digest) == key
+
+
+def test_the_best_form_lends_and_a_failure_never_does(core: Core) -> None:
+    for asked, forms in LENDERS.items():
+        for best, form in enumerate(forms):
+            answers = Answers(core, stale_s=100)
+            for failed in forms[:best]:
+                made = core("store").Kept()
+                core("store").set_failure(made, memoryview(b"failed"), 2, b"\0", 0)
+                core("store").fail(answers.store, *answers.digest("a.test", bits=failed), NOW, made)
+            for kept in forms[best:]:
+                answers.keep("a.test", bytes(4) + b"%d" % kept, bits=kept)
+            assert core("store").other_form(answers.store, question(core, query("a.test", 1)), asked, NOW, answers.kept)
+            assert answers.body()[4:] == b"%d" % form
 
 
 def fields(kept: Any) -> tuple[int, ...]:

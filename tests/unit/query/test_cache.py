@@ -170,6 +170,38 @@ async def test_a_stale_answer_serves_every_form_it_is_right_for(first: str, flag
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("first", "then"), [("plain", "DO"), ("plain", "CD"), ("DO", "DO+CD")])
+async def test_what_serves_only_while_nobody_answers_does_so_no_longer(first: str, then: str) -> None:
+    """Fresh for its own form, an answer is stale for the one that it is lent to."""
+    house = House(signed(), tables(1), stale_s=3600)
+    await house.ask(query("open.test", **FORMS[first]))
+    house.now += 100
+    house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+    for _ in range(2):
+        reply = await house.ask(query("open.test", **FORMS[then]))
+        assert (errors(reply), reply.answer[0].ttl) == ([codes.EDE_STALE_ANSWER], 30)
+    assert len(house.upstream.asked) == 2
+    house.upstream.failure = None
+    house.now += 2
+    reply = await house.ask(query("open.test", **FORMS[then]))
+    assert (errors(reply), reply.answer[0].ttl, len(reply.answer)) == ([], 300, 1 + ("DO" in then))
+    house.now += 100
+    reply = await house.ask(query("open.test", **FORMS[first]))
+    assert (reply.answer[0].ttl, len(reply.answer)) == (98, 1 + ("DO" in first))
+
+
+@pytest.mark.asyncio
+async def test_where_stale_is_off_a_failure_stays_one() -> None:
+    house = House(signed(), tables(1), stale_s=0)
+    await house.ask(query("open.test"))
+    house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+    for _ in range(3):
+        reply = await house.ask(query("open.test", do=True))
+        assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, [])
+    assert len(house.upstream.asked) == 2
+
+
+@pytest.mark.asyncio
 async def test_a_stale_answer_by_another_form_waits_for_the_upstream_as_its_own_would() -> None:
     house = House(signed(), tables(1), stale_s=3600)
     await house.ask(query("open.test", do=True))
