@@ -261,7 +261,11 @@ class Answer:
         cache, recheck, tables, now = self._cache, self._recheck, self.tables, self._clock()
         payer = None if exempts(tables.access, client) else client
         if isinstance(outcome, Unanswered):
-            cache.fail(digest, asked, (codes.SERVFAIL, ede_option(outcome.ede)), now, payer)
+            failed = codes.SERVFAIL, ede_option(outcome.ede)
+            cache.fail(digest, asked, failed, now, payer)
+            if outcome.ede != codes.EDE_OTHER:  # else the exchange had to end early, which says nothing of upstream
+                for more in cache.asking_more(digest, asked):
+                    cache.fail(more, asked, failed, now, payer)
             return
         note_for_crash(self._crash_shape, len(outcome))
         judged = recheck.judge_shared(tables.generation, outcome, codes.ALL_LISTS)

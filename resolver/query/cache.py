@@ -11,7 +11,9 @@ Rules:
   generation.
 - A client prefix that wrote more than an eighth of the memory, while all wrote as much as it holds, writes to the ring
   apart (core.store, core.shares). Exempt clients are many, and have no share.
-- Any other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30.
+- Any other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30. If no upstream
+  answered, the forms that ask for more have failed too: with DO, and with CD=0. Those that ask for less have not: an
+  answer may be lost for its signatures, or late for its validation.
 """
 
 from typing import Any
@@ -20,6 +22,7 @@ from resolver.core import codes, flush, store
 from resolver.core.message import Message
 from resolver.core.name import Name, unfold
 from resolver.core.plain_form import plain_form
+from resolver.core.question import Question, parse
 from resolver.core.shares import NONE, SET_OCTETS, Shares, take
 from resolver.core.store import FRESH, NOTHING, STALE, Kept, Store
 from resolver.query.query import Query
@@ -37,6 +40,10 @@ _EDE_OPTION = b"\0\x0f\0\x02"
 # What core.store.other_form returns: what was found, and whether its signatures have to be cut out.
 _FOUND = 3
 _SIGNED = 4
+_DO, _CD = codes.KEY_DO, codes.KEY_CD
+_ASK_MORE = {0: (_DO,), _DO: (), _CD: (0, _DO, _DO | _CD), _DO | _CD: (_DO,)}
+"""For each form of a question those that ask for more of it: signatures, or validation."""
+
 
 
 def key_bits(question: Any) -> int:
@@ -59,6 +66,7 @@ class Cache:
         self._plain = memoryview(bytearray(65536))
         self._share = memory.sizes[0] // SHARE
         self._shares = Shares(bytearray(SHARES_OCTETS), memory.key)
+        self._question = Question()
         self._replaced = Kept()
         self._written = Kept()
         self._counters = counters
@@ -194,6 +202,17 @@ class Cache:
         store.set_failure(self._written, memoryview(body), rcode, errors or b"\0", len(errors))
         self._written.apart = self._is_above_share(len(body), client)
         store.fail(self.memory, *digest, int(now), self._written)
+
+    def asking_more(self, digest: tuple[int, int], asked: bytes) -> list[tuple[int, int]]:
+        """Return the keys of the forms of a question that ask upstream for more than the form with the key `digest`."""
+        packet = b"\0\0\1\0\0\1\0\0\0\0\0\0" + asked
+        parse(packet, len(packet), self._question)
+        keys = {}
+        for form in _ASK_MORE:
+            store.set_key(self.memory, self._question, form)
+            keys[self.digest()] = form
+        more = _ASK_MORE.get(keys.get(digest, -1), ())
+        return [key for key, form in keys.items() if form in more]
 
     def _is_above_share(self, octets: int, client: bytes | None) -> bool:
         """Add what a client writes to its prefix's share; return whether that is above what one may have."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dns.flags
 import dns.message
 import pytest
 
@@ -223,3 +224,25 @@ def test_a_slow_server_gets_few_datagrams(tmp_path: Path, hostile: Hostile) -> N
         assert asked(service.dns, "silent-x.test") == NO_ANSWER
         print({word: hostile.count(word) for word in ("slow300", "slow1800", "silent")})
         assert hostile.count("silent") <= 4
+
+
+def variants(name: str) -> list[bytes]:
+    """A question in each form that clients use: AD, CD, EDNS and DO, plain first."""
+    queries = []
+    for edns, do in ((False, False), (True, False), (True, True)):
+        for flags in (0, dns.flags.AD, dns.flags.CD, dns.flags.AD | dns.flags.CD):
+            query = dns.message.make_query(name, "A", use_edns=0 if edns else False, want_dnssec=do)
+            query.flags |= flags
+            queries.append(query.to_wire())
+    return queries
+
+
+@pytest.mark.parametrize("over", TRANSPORTS)
+def test_a_silent_question_is_asked_for_few_of_its_forms(tmp_path: Path, hostile: Hostile, over: str) -> None:
+    with served(tmp_path, hostile.address) as service:
+        started = time.monotonic()
+        said = [came(exchange(service.dns, packet, over=over)) for packet in variants("silent-x.test")]
+        assert all(one.startswith("SERVFAIL") for one in said)
+        print(f"12 forms of a silent question: {hostile.count('silent')} datagrams, {time.monotonic() - started:.1f} s")
+        assert hostile.count("silent") <= 8
+        assert waiting(service) == 0

@@ -489,3 +489,28 @@ async def test_an_answer_that_may_not_be_kept_ends_the_one_before() -> None:
     house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
     reply = await house.ask(query("open.test"))
     assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, [])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("first", range(4))
+async def test_silence_has_failed_in_the_forms_that_ask_for_more_and_in_no_other(first: int) -> None:
+    forms = [{"do": do, "flags": flags} for flags in ("RD CD", "RD") for do in (False, True)]
+    failed = []
+    for number, form in enumerate(forms):
+        house = house_of(says([A]))
+        house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+        assert (await house.ask(query("open.test", **forms[first]))).rcode() == dns.rcode.SERVFAIL
+        house.upstream.failure = None
+        rcode = (await house.ask(query("open.test", **form))).rcode()
+        failed += [number] if rcode == dns.rcode.SERVFAIL else []
+    # CD alone, CD and DO, neither, DO alone.
+    assert failed == [[0, 1, 2, 3], [1, 3], [2, 3], [3]][first]
+
+
+@pytest.mark.asyncio
+async def test_an_exchange_that_ended_early_says_nothing_of_other_forms() -> None:
+    house = house_of(says([A]))
+    house.upstream.failure = Unanswered(codes.EDE_OTHER)
+    assert (await house.ask(query("open.test"))).rcode() == dns.rcode.SERVFAIL
+    house.upstream.failure = None
+    assert (await house.ask(query("open.test", do=True))).rcode() == dns.rcode.NOERROR
