@@ -16,6 +16,7 @@ BEAT = {
     "page_help_total{kind}",
     "attempts_capped_total{list}",
     "attempts_saturated{list}",
+    "lookups_refused_total{list}",
     "upstream_failures_total{upstream,reason}",
     "queries_in_flight",
     "failed_answers_total{reason}",
