@@ -210,6 +210,12 @@ def count(core: cases.Core) -> int:
     return said
 
 
+def take(core: cases.Core) -> int:
+    shares = core("shares")
+    said: int = shares.take(shares.Shares(bytearray(shares.SET_OCTETS), wires.KEY), b"\0", 1, 1, 0)
+    return said
+
+
 WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "decide": (decide, codes.ASK),
     "judge": (judge, codes.ASK),
@@ -223,6 +229,7 @@ WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "scope": (lambda core: core("admit").scope(access(core), b"\0"), codes.ALL_LISTS),
     "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
     "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
+    "take": (take, -1),
     "count": (count, codes.NOT_COUNTED),
 }
 
