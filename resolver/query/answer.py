@@ -190,7 +190,9 @@ class Answer:
         try:
             keeper = self._keeper(query, digest)
             try:
-                reply = await self._forward.exchange(query.packet, query.question, digest, keeper, patience_s)
+                reply = await self._forward.exchange(
+                    query.packet, query.question, digest, keeper, patience_s, query.client
+                )
             except TimeoutError:
                 return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
             except Overloaded:

@@ -22,7 +22,7 @@ from resolver.core.question import Question
 from resolver.query.answer import Answer
 from resolver.query.block import Block
 from resolver.query.cache import FRESH, NOTHING, Cache
-from resolver.query.forward import Forward, Outcome, Overloaded, Unanswered
+from resolver.query.forward import NOBODY, Forward, Outcome, Overloaded, Unanswered
 from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
@@ -183,11 +183,12 @@ class _Forward:
         digest: tuple[int, int],
         outcome: Outcome,
         patience_s: float | None = None,
+        client: bytes = NOBODY,
     ) -> bytes:
         """Ask as Forward.exchange does, but keep nothing; the outcome of a shared exchange is that of the others."""
         del outcome
         try:
-            reply = await self._forward.exchange(packet, question, digest, _not_kept, patience_s)
+            reply = await self._forward.exchange(packet, question, digest, _not_kept, patience_s, client)
         except (Overloaded, Unanswered, TimeoutError, asyncio.CancelledError) as error:
             self._note("upstream", _OF_FAILURE.get(type(error), "no answer"))
             raise

@@ -15,7 +15,7 @@ from resolver.config.values import Endpoint
 from resolver.core import codes, flush, store
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
-from resolver.query import answer, forward
+from resolver.query import answer, forward, forward_waiters
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.query.cache import STEPS_A_TURN
@@ -103,7 +103,7 @@ async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
 @pytest.mark.asyncio
 async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """They share one exchange, and still each of them costs memory while the upstream is silent."""
-    monkeypatch.setattr(forward, "MAX_WAITING", 3)
+    monkeypatch.setattr(forward_waiters, "MAX_WAITING", 6)
     query, question = query_for("slow.test"), Question()
     parse(query, len(query), question)
     async with upstream.serve(honest) as silent:

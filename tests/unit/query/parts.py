@@ -160,9 +160,10 @@ class Upstream:
         digest: tuple[int, int],
         outcome: Outcome,
         patience_s: float | None = None,
+        client: bytes = b"",
     ) -> bytes:
         """Return what the function says to the query, each caller by an exchange of its own."""
-        del digest
+        del digest, client
         self.patience_s = patience_s
         if self.out_of_patience:
             raise TimeoutError
