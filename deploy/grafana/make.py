@@ -31,7 +31,7 @@ ONE: Final = '{instance=~"$instance"}'
 LISTS: Final = '{instance=~"$instance",list=~"$list"}'
 REGION: Final = f'instance_region:{P}info:max1d{{region=~"$region"}}'
 NOT_PERSONS: Final = (
-    "Attempts are blocked look-ups, at most one a minute for a client address and entry (definition v1): "
+    "Attempts are blocked look-ups, at most one a minute for a client address and entry (definition v2): "
     "not persons, not intent."
 )
 NO_COUNTS: Final = "No counts yet: they leave every 15 minutes, and a day's figure needs the rules of deploy/prometheus"
@@ -82,9 +82,11 @@ BLOCKING: Final = (
           "counts as not enforced.", NO_LIST,
           ((f"15 * sum_over_time({P}list_enforced{LISTS}[1439m:15m])", "{{instance}} {{list}}"),)),
     Panel("Attempts that were not counted", "short",
-          "Attempts above 20 for a client and hour (something retries); and whether the table of attempts was full, so "
-          "that attempts are too low.", NO_COUNTS,
+          "Attempts above the caps of an hour (20 for a client, 60 for an IPv6 /56, 240 for a /48: something retries); "
+          "whether the table of attempts was full, so that attempts are too low; and blocked queries that were refused "
+          "because a client asked for more different entries than its budget.", NO_COUNTS,
           ((f"sum by (list) (increase({P}attempts_capped_total{LISTS}[1h]))", "capped {{list}}"),
+           (f"sum by (list) (increase({P}lookups_refused_total{LISTS}[1h]))", "refused {{list}}"),
            (f"max by (list) ({P}attempts_saturated{LISTS})", "table full {{list}}")), True),
     Panel("Warning pages shown an hour", "short", "By resolver.",
           NO_COUNTS, ((f"increase({P}page_views_total{ONE}[1h])", "{{instance}}"),), True),

@@ -196,6 +196,7 @@ def whole() -> Iterator[Row]:
         courses = {one.name: dict(totals([read(one, day) for day in days()])) for one in REGIONS}
         yield name, "counter", label, lambda region, at, courses=courses: courses[region.name][at]  # type: ignore[misc]  # the loop's own
     yield "attempts_saturated", "gauge", of_list, always(0)
+    yield "lookups_refused", "counter", of_list, always(0)
     yield "list_entries", "gauge", of_list, always(ENTRIES)
     yield "list_serial", "gauge", of_list, lambda region, at: serial(at)
     yield "list_enforced", "gauge", of_list, always(1)
@@ -308,7 +309,7 @@ def write(out: TextIO) -> None:
             out.write(f"blocklist_resolver_upstream_exchange_seconds_sum{{{instance}}} {total // 100} {at}\n")
     head(out, "build_info", "gauge")
     for region, instance in _instances():
-        label = f'version="0",engine="replay",definition="v1",region="{region.name}",{instance}'
+        label = f'version="0",engine="replay",definition="v2",region="{region.name}",{instance}'
         for at in range(begin, end + 1, BEAT_S):
             out.write(f"blocklist_resolver_build_info{{{label}}} 1 {at}\n")
     out.write("# EOF\n")

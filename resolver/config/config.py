@@ -121,6 +121,12 @@ class Cache(_Section, frozen=True):
     rotate: bool = True
 
 
+class Bypass(_Section, frozen=True):
+    """The programs and devices that are asked not to go round this resolver: keys of core.local_zones.CANARIES."""
+
+    announce: tuple[Literal["firefox", "private-relay"], ...] = ()
+
+
 HelpKind = Literal["worried", "young", "report", "other"]
 HELP_KINDS: Final[tuple[str, ...]] = get_args(HelpKind)
 
@@ -176,11 +182,12 @@ class State(_Section, frozen=True):
 
 
 class Limits(_Section, frozen=True):
-    """The limits of queries and connections, for each client prefix and in all."""
+    """The limits of queries, connections and different listed names, for each client prefix and in all."""
 
     queries_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     connections_per_client: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    distinct_blocked: Annotated[int, Meta(ge=0, le=1_000_000)] = 50
     exempt: tuple[Prefix, ...] = prefixes("127.0.0.0/8", "::1/128")
 
 
@@ -212,6 +219,7 @@ class Config(_Section, frozen=True):
     listen: Listen = Listen()
     upstream: Upstream = Upstream()
     cache: Cache = Cache()
+    bypass: Bypass = Bypass()
     page: Page = Page()
     metrics: Metrics = Metrics()
     count: Count = Count()
@@ -230,10 +238,14 @@ _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "count.keep": (86400, 100 * 365 * 86400, "1d to 100y"),
     "state.audit_keep": (86400, 100 * 365 * 86400, "1d to 100y"),
 }
-_FORWARDED: Final = re.compile(r"(?:home|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6))\.arpa\Z", re.ASCII)
+_FORWARDED: Final = re.compile(
+    r"(?:[0-9a-z_-]{1,63}\.)*(?:local|alt|(?:home|service)\.arpa)\Z|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6)\.arpa\Z",
+    re.ASCII,
+)
 FEW_ADDRESSES: Final = 16
 ANSWERED_HERE: Final = ("localhost", "invalid", "onion", "resolver.arpa")
 NEEDS_INTERFACE: Final = "is a link-local address and needs its interface, as in fe80::1%eth0"
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def _out_of_bounds(part: Struct, prefix: str, bounds: dict[str, tuple[int, int, str]]) -> Iterator[Fault]:
@@ -303,7 +315,8 @@ def _faults(config: Config) -> Iterator[Fault]:
     yield from _faults_of_zones(config.upstream.zone)
     for number, zone in enumerate(config.upstream.forward_zones):
         if not _FORWARDED.match(zone):
-            yield f"upstream.forward_zones[{number}]", "expected home.arpa or a zone below in-addr.arpa or ip6.arpa"
+            reason = "expected local, alt, home.arpa, service.arpa or a zone below them, in-addr.arpa or ip6.arpa"
+            yield f"upstream.forward_zones[{number}]", reason
     if config.control.socket and not config.control.socket.startswith("/"):
         yield "control.socket", 'expected an absolute path, or "" for none'
     for number, offer in enumerate(config.page.help):
@@ -332,6 +345,11 @@ def warnings(config: Config) -> tuple[str, ...]:
 
 
 def _warnings(config: Config) -> Iterator[str]:
+    for key, prefix in _holding_ipv4(config):
+        yield (
+            f"{key} holds {prefix}, and with ::ffff:0:0/96 all IPv4 clients, but no prefix of IPv4: if that is meant, "
+            "add 0.0.0.0/0; if not, use smaller prefixes"
+        )
     few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
     loopback = all(network.is_loopback for network in config.listen.allow)
     if few and not loopback and not config.listen.proxy_from:
@@ -358,6 +376,18 @@ def _pages_of_ipv4_alone(config: Config) -> Iterator[str]:
     for key, addresses in found.items():
         if all(address.version == 4 for address in addresses):
             yield key
+
+
+def _holding_ipv4(config: Config) -> Iterator[tuple[str, Prefix]]:
+    """Yield each set of prefixes, by its key, that holds all IPv4 addresses only as mapped ones (RFC 4291 2.5.5.2)."""
+    sets = [("listen.allow", config.listen.allow), ("listen.proxy_from", config.listen.proxy_from)]
+    sets.append(("limits.exempt", config.limits.exempt))
+    for number, one in enumerate(config.lists):
+        sets += [(f"list[{number}].clients", one.clients), (f"list[{number}].exempt", one.exempt)]
+    for key, prefixes_of in sets:
+        wide = [one for one in prefixes_of if one.version == 6 and _MAPPED.subnet_of(one)]
+        if wide and all(one.version == 6 for one in prefixes_of):
+            yield key, wide[0]
 
 
 _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)

@@ -1,9 +1,10 @@
-"""Translates the configuration into the structs of core: the ACL and limits, the lists' answers, and their scopes.
+"""Translates the configuration into the structs of core: ACL and limits, local zones, the lists' answers and scopes.
 
 Rules:
 - A list's slot is its place in the configuration; its counters and the scopes of clients are indexed by it.
 - While any name is released, no list answers NXDOMAIN, which would also deny the names below it (RFC 8020).
-- Every program that embeds core makes its Access and Generation here. This module uses no event loop, socket or clock.
+- Every program that embeds core makes its Access, Zones and Generation here. This module uses no event loop, socket or
+  clock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from resolver.config.lists import List
 from resolver.config.values import Prefix, address_octets
 from resolver.core import codes
 from resolver.core.admit import Access
+from resolver.core.local_zones import Zones
 from resolver.core.policy import Generation, Member
 from resolver.core.reply import Replies
 
@@ -66,7 +68,13 @@ def access(config: Config, buckets: Any, key: bytes) -> Access:
         memory=buckets,
         key=key,
         proxies=ranges(config.listen.proxy_from),
+        budget=config.limits.distinct_blocked,
     )
+
+
+def zones(config: Config) -> Zones:
+    """Return the local zones, without those that are forwarded, and with the canary names that are announced."""
+    return Zones(config.upstream.forwarded, config.bypass.announce)
 
 
 def replies(one: List, config: Config, *, deny: bool = True) -> Replies:

@@ -3,6 +3,7 @@
 Rules:
 - The file's mode (0660) and group decide who may connect; the kernel names the peer (SO_PEERCRED), never the request.
   A verb that changes something is logged in one line: verb, uid, outcome; never a name, never anything of the request.
+  A peer has LINES_A_MINUTE such lines; further requests of the minute are counted, and their number is logged after it.
 - One request a connection. Requests are bounded in size, number and time; a slow, silent or malformed peer only loses
   its own connection.
 - After a verb that works in the loop the next one waits REST times as long, so that a flood of requests leaves the
@@ -21,6 +22,7 @@ import socket
 import stat
 import struct
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -31,6 +33,7 @@ from resolver.control.requests import MAX_REQUEST_OCTETS, REPLY_S, REQUEST_S, Fa
 MAX_CONNECTIONS: Final = 8
 SEND_S: Final = 5.0
 REST: Final = 10
+LINES_A_MINUTE: Final = 30
 MODE: Final = 0o660
 MAX_PATH_OCTETS: Final = 107
 
@@ -68,6 +71,8 @@ class Server:
         self._inode = (0, 0)
         self._turn = asyncio.Lock()
         self._rests_until = 0.0
+        self._minute = 0
+        self._lines: Counter[int] = Counter()
 
     async def open(self, control: Control) -> None:
         """Listen on `control.socket`, nowhere if that is ""; Unusable if the socket cannot be made."""
@@ -131,8 +136,23 @@ class Server:
             return Failed(said="no request came in time")
         reply = await self._carried_out(request, uid)
         if request.changes_something:
-            _log.info("%s by uid %d: %s", request.verb, uid, reply.outcome)
+            self._note(uid, logging.INFO, f"{request.verb} by uid {uid}: {reply.outcome}")
         return reply
+
+    def _note(self, uid: int, level: int, line: str) -> None:
+        """Log a line about a peer's request, if the peer has one left in this minute."""
+        minute = int(self._clock()) // 60
+        if minute != self._minute:
+            for peer, count in self._lines.items():
+                if count > LINES_A_MINUTE:
+                    _log.info("%d more requests by uid %d were not logged", count - LINES_A_MINUTE, peer)
+            self._minute = minute
+            self._lines.clear()
+        self._lines[uid] += 1
+        if self._lines[uid] <= LINES_A_MINUTE:
+            _log.log(level, "%s", line)
+        if self._lines[uid] == LINES_A_MINUTE:
+            _log.info("further requests by uid %d in this minute are not logged, only counted", uid)
 
     async def _carried_out(self, request: Request[Any], uid: int) -> Reply:
         try:
@@ -151,7 +171,7 @@ class Server:
         except TimeoutError:
             return Failed(said=f"not done within {self._reply_s:g} s")
         except Exception as error:  # noqa: BLE001 - its text may repeat the request, and the service goes on
-            _log.error("internal error in a request: %s", type(error).__name__)
+            self._note(uid, logging.ERROR, f"internal error in a request: {type(error).__name__}")
             return Failed(said=f"internal error ({type(error).__name__}); please report it")
 
 

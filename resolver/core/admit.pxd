@@ -22,6 +22,7 @@ cdef class Access:
     cdef readonly const unsigned char[::1] ranges
     cdef readonly uint32_t scoped
     cdef readonly uint64_t rate
+    cdef readonly uint64_t budget
     cdef readonly uint64_t[::1] buckets
     cdef readonly uint64_t sets
     cdef readonly const uint64_t[::1] key
@@ -43,7 +44,7 @@ cpdef int exempts(Access access, const unsigned char[::1] client) noexcept
 @cython.locals(bucket=Py_ssize_t)
 cdef int _admit(Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms) except -1 nogil
 
-cdef int _is_unlimited(Access access, const unsigned char[::1] client) except -1 nogil
+cpdef int is_unlimited(Access access, const unsigned char[::1] client) except -1 nogil
 
 @cython.locals(full=uint64_t, waited=uint64_t, tokens=uint64_t)
 cdef int _take(Access access, Py_ssize_t bucket, uint64_t now_ms) except -1 nogil

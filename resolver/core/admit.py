@@ -41,11 +41,11 @@ class Access:
 
     allow, unlimited, proxies: sorted, merged ranges as pairs of 16-octet addresses, both ends included.
     clients, exempt: such ranges for each list slot, b"" for none.
-    rate: queries a second for each prefix, 0 for no limit. memory: the buckets, zeroed, a multiple of WAYS *
-    BUCKET_OCTETS, owned by the caller. key: 16 octets.
+    rate: queries a second for each prefix, budget: its different entries (core.tally); 0 for no limit. memory: the
+    buckets, zeroed, a multiple of WAYS * BUCKET_OCTETS, owned by the caller. key: 16 octets.
     """
 
-    def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b""):
+    def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b"", budget=0):
         self.allow = memoryview(allow or bytes(1))
         self.unlimited = memoryview(unlimited or bytes(1))
         self.proxies = memoryview(proxies or bytes(1))
@@ -62,6 +62,7 @@ class Access:
                     self.scoped |= 1 << slot
         self.ranges = memoryview(bytes(ranges) or bytes(1))
         self.rate = rate
+        self.budget = budget
         self.buckets = memoryview(memory).cast("B").cast("Q")
         self.sets = len(self.buckets) // (BUCKET_WORDS * WAYS)
         self.key = memoryview(bytes(key)).cast("Q")
@@ -109,7 +110,7 @@ def trusts(access, sender):
 def exempts(access, client):
     """Return whether a client is never limited."""
     try:
-        return _is_unlimited(access, client)
+        return is_unlimited(access, client)
     except Exception:  # noqa: BLE001 - an error exempts nobody
         return 0
 
@@ -128,7 +129,7 @@ def _admit(access, client, proven, now_ms):
     if access.buckets[bucket + 3] >> 1 != access.minute + 1:
         access.buckets[bucket + 3] = (access.minute + 1) << 1
         access.prefixes = access.prefixes + 1
-    if _is_unlimited(access, client):
+    if is_unlimited(access, client):
         return _ADMITTED
     if proven:
         bucket = _bucket_of(access, access.out[1], now_ms)
@@ -140,7 +141,8 @@ def _admit(access, client, proven, now_ms):
     return _SLIP if access.buckets[bucket + 3] & 1 else _LIMITED
 
 
-def _is_unlimited(access, client):
+def is_unlimited(access, client):
+    """Return whether a client is in `unlimited`; an error is raised, unlike by `exempts`."""
     return access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client)
 
 

@@ -104,6 +104,11 @@ ANSWER_PAGE = 0
 ANSWER_NODATA = 1
 ANSWER_NXDOMAIN = 2
 
+# Results of core.tally.
+NOT_COUNTED = 0
+COUNTED = 1
+BEYOND_BUDGET = 2
+
 # Results of core.admit.
 ADMITTED = 0
 NOT_A_CLIENT = 1
@@ -137,7 +142,14 @@ COUNTERS: tuple[tuple[str, str], ...] = (
     *(("failed_answers_total", reason) for reason in FAILED_REASONS),
     *(("packets_dropped_total", reason) for reason in DROP_REASONS),
 )
-LIST_COUNTERS = ("blocked_queries", "attempts", "attempts_capped", "attempts_saturated", "new_prefixes")
+LIST_COUNTERS = (
+    "blocked_queries",
+    "attempts",
+    "attempts_capped",
+    "attempts_saturated",
+    "new_prefixes",
+    "refused_beyond_budget",
+)
 LIST_COUNTERS_START = 64
 LIST_COUNTERS_STRIDE = 8
 COUNTERS_SIZE = LIST_COUNTERS_START + MAX_LISTS * LIST_COUNTERS_STRIDE
@@ -146,6 +158,7 @@ ATTEMPTS = 1
 ATTEMPTS_CAPPED = 2
 ATTEMPTS_SATURATED = 3
 NEW_PREFIXES = 4
+REFUSED_BEYOND_BUDGET = 5
 
 
 def counter(metric: str, label: str) -> int:

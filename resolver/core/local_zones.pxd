@@ -18,6 +18,7 @@ cdef int _EMPTY
 cdef class Zones:
     cdef readonly const unsigned char[::1] table
     cdef readonly const unsigned char[::1] existing
+    cdef readonly const unsigned char[::1] canaries
 
 @cython.locals(row=Py_ssize_t, known=Py_ssize_t, kind=int, apex=int)
 cpdef int find(Zones zones, Name name, int qtype) except -1 nogil

@@ -3,11 +3,14 @@
 
 Rules:
 - localhost and all below it are the loopback addresses (RFC 6761 6.3); 127.0.0.1 and ::1 point back to localhost.
-- invalid and onion do not exist (RFC 6761 6.4, RFC 7686). resolver.arpa and all below it exist and hold nothing: no
-  resolver is designated (RFC 9462 4, 6.4).
-- home.arpa (RFC 8375) and the reverse zones of private and special addresses (RFC 6303 4, RFC 7793) are empty: the apex
-  has SOA and NS, nothing else exists. DS at their apex belongs to their parent and is forwarded (RFC 8375 4).
-- The operator may have some of those forwarded, whole or in part; the longest zone wins.
+- invalid, onion, local and alt do not exist (RFC 6761 6.4, RFC 7686, RFC 6762 22.1, RFC 9476). resolver.arpa and all
+  below it exist and hold nothing: no resolver is designated (RFC 9462 4, 6.4).
+- home.arpa (RFC 8375), service.arpa (RFC 9665) and the reverse zones of private and special addresses (RFC 6303 4,
+  RFC 7793) are empty: the apex has SOA and NS, nothing else exists. DS at their apex belongs to their parent and is
+  forwarded (RFC 8375 4).
+- The operator may have those of the last rule, local and alt forwarded, whole or in part; the longest zone wins.
+- The names by which a browser or a device asks whether it may go round this resolver do not exist if the operator says
+  so. They are the only names of real domains in this package: their protocols fix them.
 """
 
 
@@ -27,6 +30,7 @@ _OURS = 1
 _DELEGATED = 2
 _HOST = 3
 _BARREN = 4
+_CANARY = 5
 
 _ADDRESS = (
     "0",
@@ -53,10 +57,20 @@ _ADDRESS_6 = (
 )
 DELEGATED = (
     "home.arpa",
+    "service.arpa",
     *(f"{zone}.in-addr.arpa" for zone in _ADDRESS),
     *(f"{zone}.ip6.arpa" for zone in _ADDRESS_6),
 )
 """Zones that the public DNS delegates, and that an operator may serve elsewhere."""
+
+UNDELEGATED = ("local", "alt")
+"""Top-level domains that do not exist, and that an operator may serve elsewhere."""
+
+CANARIES = {
+    "firefox": ("use-application-dns.net",),
+    "private-relay": ("mask.icloud.com", "mask-h2.icloud.com"),
+}
+"""The names that a browser or a device asks for; if they exist, it may go round this resolver."""
 
 _EXISTING = (
     ("0.127.in-addr.arpa", LOCAL_EMPTY),
@@ -70,17 +84,21 @@ class Zones:
     """The zones answered here, except those in `forwarded` (names as text) and the names below them.
 
     A row of `table`, in octets: 0 labels, 1 length, 2 kind, 3 the zone's name in wire format. `existing` has the same
-    rows for the names that exist below an apex, with a kind of core.codes.
+    rows for the names that exist below an apex, with a kind of core.codes, and `canaries` for the names of the keys of
+    CANARIES in `announced`.
     """
 
-    def __init__(self, forwarded=()):
+    def __init__(self, forwarded=(), announced=()):
         rows = [("localhost", _HOST), ("invalid", _OURS), ("onion", _OURS), ("resolver.arpa", _BARREN)]
         rows += [(zone, _DELEGATED) for zone in DELEGATED if not _is_below_one_of(zone, forwarded)]
+        rows += [(zone, _OURS) for zone in UNDELEGATED if zone not in forwarded]
         rows += [(zone, _FORWARDED) for zone in forwarded]
         # The longest first, so that the first row that covers a name counts.
         rows.sort(key=lambda row: -len(row[0]))
         self.table = memoryview(b"".join(_row(*row) for row in rows))
         self.existing = memoryview(b"".join(_row(*row) for row in _EXISTING))
+        names = [name for one in announced for name in CANARIES[one]]
+        self.canaries = memoryview(b"".join(_row(name, _CANARY) for name in names) or bytes(1))
 
 
 def _is_below_one_of(zone, parents):
@@ -97,7 +115,13 @@ def find(zones, name, qtype):
 
     The codes are LOCAL_* and LOOPBACK of core.codes. DS at the apex of a delegated zone is NOT_LOCAL (RFC 8375 4).
     """
-    if name.labels == 0 or not _may_be_local(name):
+    if name.labels == 0:
+        return _NOT_LOCAL
+    if zones.canaries.shape[0] > 1:
+        row = _covering(zones.canaries, name, 0)
+        if row >= 0:
+            return _MISSING + 256 * (name.length - zones.canaries[row + 1])
+    if not _may_be_local(name):
         return _NOT_LOCAL
     row = _covering(zones.table, name, 0)
     if row < 0 or zones.table[row + 2] == _FORWARDED:
@@ -123,8 +147,11 @@ def _may_be_local(name):
     at = name.starts[name.labels - 1]
     size = name.octets[at]
     first = name.octets[at + 1]
-    return (size == 4 and first == 97) or (size == 9 and first == 108) or (size == 7 and first == 105) or (
-        size == 5 and first == 111
+    return (
+        (first == 97 and (size == 4 or size == 3))
+        or (first == 108 and (size == 9 or size == 5))
+        or (first == 105 and size == 7)
+        or (first == 111 and size == 5)
     )
 
 

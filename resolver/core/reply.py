@@ -226,7 +226,7 @@ def _local(out, packet, question, found, limit):
         at = _append(out, at, _LOCAL_SOA)
         _point(out, start, _HEADER + apex)
         _point(out, start + 12, _HEADER + apex)
-        if apex or (qtype != _SOA and (qtype != _ANY or kind != _APEX)):
+        if apex or kind == _MISSING or (qtype != _SOA and (qtype != _ANY or kind != _APEX)):
             out[7] = 0
             out[9] = 1
     return _finish(out, at, question, out[3] & 15, _EDE_NONE, None, limit)

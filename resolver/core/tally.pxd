@@ -1,12 +1,14 @@
 import cython
 from libc.stdint cimport uint64_t
 
-from .admit cimport is_mapped
+from .admit cimport Access, is_mapped, is_unlimited
 from .policy cimport Verdict
 from .siphash cimport siphash128
 
 cdef uint64_t _WINDOW_S
 cdef uint64_t _CAP_AN_HOUR
+cdef uint64_t _CAP_OF_56
+cdef uint64_t _CAP_OF_48
 cdef uint64_t _WAYS
 cdef uint64_t _NONE
 cdef uint64_t _HELD
@@ -19,6 +21,10 @@ cdef int _ATTEMPTS
 cdef int _ATTEMPTS_CAPPED
 cdef int _ATTEMPTS_SATURATED
 cdef int _NEW_PREFIXES
+cdef int _REFUSED_BEYOND_BUDGET
+cdef int _NOT_COUNTED
+cdef int _COUNTED
+cdef int _BEYOND_BUDGET
 cdef int _START
 cdef int _STRIDE
 cdef int _SELFTEST
@@ -32,23 +38,38 @@ cdef class Tally:
     cdef readonly uint64_t[::1] attempts
     cdef readonly uint64_t[::1] clients
     cdef readonly uint64_t[::1] prefixes
+    cdef readonly uint64_t[::1] budgets
     cdef readonly uint64_t sets
     cdef readonly uint64_t[::1] key
     cdef readonly unsigned char[::1] text
     cdef readonly uint64_t[::1] words
+    cdef readonly uint64_t[::1] capped
     cdef readonly uint64_t[::1] out
 
 cpdef int count(
-    Tally tally, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client, uint64_t now_s
+    Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client,
+    uint64_t now_s
 ) noexcept
 
-@cython.locals(base=Py_ssize_t, tag=uint64_t, opened=int, person=int)
+@cython.locals(base=Py_ssize_t, tag=uint64_t)
 cdef int _count(
-    Tally tally, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client, uint64_t now_s
+    Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client,
+    uint64_t now_s
 ) except -1 nogil
 
-@cython.locals(at=uint64_t)
-cdef int _count_client(Tally tally, uint64_t[::1] counters, Py_ssize_t base, uint64_t tag) except -1 nogil
+@cython.locals(tag=uint64_t, opened=int, person=int, number=int)
+cdef int _count_attempt(
+    Tally tally, uint64_t[::1] counters, Py_ssize_t base, Verdict verdict, const unsigned char[::1] client,
+    uint64_t now_s
+) except -1 nogil
+
+@cython.locals(level=int, tag=uint64_t, at=uint64_t, cap=uint64_t)
+cdef int _within_caps(Tally tally, const unsigned char[::1] client, int kept, int levels) except -1 nogil
+
+@cython.locals(kept=int, tag=uint64_t, spent_tag=uint64_t, entry=uint64_t, spent=uint64_t)
+cdef int _is_beyond(
+    Tally tally, uint64_t budget, Verdict verdict, const unsigned char[::1] client
+) except -1 nogil
 
 @cython.locals(at=uint64_t)
 cdef int _opens(uint64_t[::1] table, uint64_t sets, uint64_t tag, uint64_t start_s, uint64_t now_s) except -1 nogil

@@ -1,14 +1,21 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Counts a block in one call: a blocked query, an attempt, a prefix that a new entry blocks.
+"""Counts a block in one call: a blocked query, an attempt, a prefix that a new entry blocks, an entry of its budget.
 
-Definition v1, implemented here and printed by count.definition:
+Definition v2, implemented here and printed by count.definition:
 - A blocked query is any query answered as blocked; the self-test's are never counted.
 - An attempt is the first blocked query of type A, AAAA, HTTPS or SVCB for the same entry of a list from the same client
   (IPv4 address, IPv6 /64) in a window of 60 s, which starts with the counted query and is not prolonged.
-- At most 20 attempts count for each client and hour; the others are counted as capped.
+- At most 20 attempts count for each client and hour, and in IPv6 at most 60 for its /56 and 240 for its /48: a
+  network with many addresses counts for no more than a few households. The others are counted as capped, and use up
+  no other cap.
 - The tables hold only keyed digests. `turn` clears them every hour and replaces the key.
 - A set without room is counted as saturated; its query is a blocked query but no attempt.
 - A prefix (/32, /56) that an entry new in its serial blocks counts once for each minute and list.
+
+The budget of different entries, `[limits] distinct_blocked`:
+- A prefix that so many different entries have blocked since the last `turn` is beyond it with any further entry. Of the
+  entries before, it goes on to hear what the list answers. A client in `[limits] exempt` has no budget.
+- Being beyond it changes no count. Where the table has no room, nobody is beyond it.
 """
 
 import cython
@@ -17,11 +24,15 @@ from .codes import (
     ATTEMPTS,
     ATTEMPTS_CAPPED,
     ATTEMPTS_SATURATED,
+    BEYOND_BUDGET,
     BLOCKED_QUERIES,
+    COUNTED,
     LIST_COUNTERS_START,
     LIST_COUNTERS_STRIDE,
     NEW,
     NEW_PREFIXES,
+    NOT_COUNTED,
+    REFUSED_BEYOND_BUDGET,
     SELFTEST,
     TYPE_A,
     TYPE_AAAA,
@@ -30,15 +41,20 @@ from .codes import (
 )
 
 if not cython.compiled:
-    from .admit import is_mapped
+    from .admit import is_mapped, is_unlimited
     from .siphash import siphash128
 
 WINDOW_S = 60
 CAP_AN_HOUR = 20
+CAP_OF_56 = 60
+CAP_OF_48 = 240
 WAYS = 8
+TABLES = 4
 
 _WINDOW_S = WINDOW_S
 _CAP_AN_HOUR = CAP_AN_HOUR
+_CAP_OF_56 = CAP_OF_56
+_CAP_OF_48 = CAP_OF_48
 _WAYS = WAYS
 _NONE = 0xFFFFFFFFFFFFFFFF
 _HELD = 0x8000000000000000
@@ -51,6 +67,10 @@ _ATTEMPTS = ATTEMPTS
 _ATTEMPTS_CAPPED = ATTEMPTS_CAPPED
 _ATTEMPTS_SATURATED = ATTEMPTS_SATURATED
 _NEW_PREFIXES = NEW_PREFIXES
+_REFUSED_BEYOND_BUDGET = REFUSED_BEYOND_BUDGET
+_NOT_COUNTED = NOT_COUNTED
+_COUNTED = COUNTED
+_BEYOND_BUDGET = BEYOND_BUDGET
 _START = LIST_COUNTERS_START
 _STRIDE = LIST_COUNTERS_STRIDE
 _SELFTEST = SELFTEST
@@ -62,25 +82,28 @@ _SVCB = TYPE_SVCB
 
 
 class Tally:
-    """The tables of attempts, clients and prefixes in memory handed in: zeroed, a multiple of 192 octets.
+    """The tables of attempts, clients, prefixes and budgets in memory handed in: zeroed, a multiple of 256 octets.
 
     A slot is one word, so that a set is one line of a processor's cache: the tag's first 40 bits, the first always set,
-    then 24 bits of seconds, or of a client's attempts; a free slot is 0. key: 16 octets, replaced by `turn`.
+    then 24 bits of seconds, of attempts of a client or of entries of a prefix; a free slot is 0. key: 16 octets,
+    replaced by `turn`.
     """
 
     def __init__(self, memory, key):
         words = memoryview(memory).cast("B").cast("Q")
-        third = len(words) // (3 * WAYS) * WAYS
-        if third == 0:
+        size = len(words) // (TABLES * WAYS) * WAYS
+        if size == 0:
             raise ValueError("memory: too small")
-        self.attempts = words[:third]
-        self.clients = words[third : 2 * third]
-        self.prefixes = words[2 * third : 3 * third]
-        self.sets = third // WAYS
+        self.attempts = words[:size]
+        self.clients = words[size : 2 * size]
+        self.prefixes = words[2 * size : 3 * size]
+        self.budgets = words[3 * size : 4 * size]
+        self.sets = size // WAYS
         self.key = memoryview(bytearray(16)).cast("Q")
         text = memoryview(bytearray(40))
         self.text = text
         self.words = text.cast("Q")
+        self.capped = memoryview(bytearray(24)).cast("Q")
         self.out = memoryview(bytearray(16)).cast("Q")
         turn(self, key)
 
@@ -93,23 +116,24 @@ def turn(tally, key):
     _clear(tally.attempts)
     _clear(tally.clients)
     _clear(tally.prefixes)
+    _clear(tally.budgets)
     return 0
 
 
-def count(tally, counters, verdict, qtype, client, now_s):
-    """Count one blocked query in the table `counters` (core.codes); return 1, or 0 if it could not be counted.
+def count(tally, access, counters, verdict, qtype, client, now_s):
+    """Count one blocked query in the table `counters` (core.codes); return COUNTED, BEYOND_BUDGET or NOT_COUNTED.
 
     verdict: which list and entry blocked it; client: 16 octets; now_s: seconds of a monotonic clock.
     """
     try:
-        return _count(tally, counters, verdict, qtype, client, now_s)
+        return _count(tally, access, counters, verdict, qtype, client, now_s)
     except Exception:  # noqa: BLE001 - an error counts nothing and stops no answer
-        return 0
+        return _NOT_COUNTED
 
 
-def _count(tally, counters, verdict, qtype, client, now_s):
+def _count(tally, access, counters, verdict, qtype, client, now_s):
     if verdict.bits & _SELFTEST:
-        return 1
+        return _COUNTED
     base = _START + verdict.slot * _STRIDE
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if verdict.bits & _NEW:
@@ -117,32 +141,79 @@ def _count(tally, counters, verdict, qtype, client, now_s):
         # The slot holds the start of its minute, and is free again when that minute is over.
         if _opens(tally.prefixes, tally.sets, tag, now_s - now_s % _WINDOW_S, now_s) == 1:
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
-    if qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB:
-        return 1
+    if qtype == _A or qtype == _AAAA or qtype == _HTTPS or qtype == _SVCB:
+        _count_attempt(tally, counters, base, verdict, client, now_s)
+    if access.budget and not is_unlimited(access, client) and _is_beyond(tally, access.budget, verdict, client):
+        counters[base + _REFUSED_BEYOND_BUDGET] = counters[base + _REFUSED_BEYOND_BUDGET] + 1
+        return _BEYOND_BUDGET
+    return _COUNTED
+
+
+def _count_attempt(tally, counters, base, verdict, client, now_s):
+    """Count the attempt if this query is one. Returns 0."""
     person = 16 if is_mapped(client) else 8
     tag = _tag(tally, client, person, verdict.slot, verdict.low, verdict.high, 2)
     opened = _opens(tally.attempts, tally.sets, tag, now_s, now_s)
-    if opened == 1:
-        return _count_client(tally, counters, base, _tag(tally, client, person, 0, 0, 0, 3))
+    number = _ATTEMPTS
+    if opened == 0:
+        return 0
     if opened == 2:
-        counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
-    return 1
+        number = _ATTEMPTS_SATURATED
+    elif person == 16:
+        number = _within_caps(tally, client, 16, 1)
+    else:
+        number = _within_caps(tally, client, 8, 3)
+    counters[base + number] = counters[base + number] + 1
+    return 0
 
 
-def _count_client(tally, counters, base, tag):
-    """Count the attempt, as capped if its client has reached the cap of this hour."""
-    at = _place(tally.clients, tally.sets, tag, 0, 0)
-    if at == _NONE:
-        counters[base + _ATTEMPTS_SATURATED] = counters[base + _ATTEMPTS_SATURATED] + 1
+def _within_caps(tally, client, kept, levels):
+    """Count an attempt for a client; return the number of the counter that it belongs to.
+
+    kept: the octets of its address that are one client; levels: how many prefixes have a cap, each an octet shorter.
+    """
+    level = 0
+    while level < levels:
+        tag = _tag(tally, client, kept - level, 0, 0, 0, 3 + level)
+        at = _place(tally.clients, tally.sets, tag, 0, 0)
+        if at == _NONE:
+            return _ATTEMPTS_SATURATED
+        if tally.clients[at] == 0:
+            tally.clients[at] = tag
+        cap = _CAP_AN_HOUR if level == 0 else _CAP_OF_56 if level == 1 else _CAP_OF_48
+        if tally.clients[at] & _REST >= cap:
+            return _ATTEMPTS_CAPPED
+        tally.capped[level] = at
+        level += 1
+    level = 0
+    while level < levels:
+        at = tally.capped[level]
+        tally.clients[at] = tally.clients[at] + 1
+        level += 1
+    return _ATTEMPTS
+
+
+def _is_beyond(tally, budget, verdict, client):
+    """Note an entry that blocks the client's prefix; return whether it is one more than the budget has."""
+    kept = 16 if is_mapped(client) else 7
+    tag = _tag(tally, client, kept, verdict.slot, verdict.low, verdict.high, 6)
+    entry = _place(tally.budgets, tally.sets, tag, 0, 0)
+    if entry != _NONE and tally.budgets[entry] & _TAG == tag:
+        return 0
+    spent_tag = _tag(tally, client, kept, 0, 0, 0, 7)
+    spent = _place(tally.budgets, tally.sets, spent_tag, 0, 0)
+    if spent == _NONE:
+        return 0
+    if tally.budgets[spent] == 0:
+        tally.budgets[spent] = spent_tag
+    if tally.budgets[spent] & _REST >= budget:
         return 1
-    if tally.clients[at] == 0:
-        tally.clients[at] = tag
-    if tally.clients[at] & _REST >= _CAP_AN_HOUR:
-        counters[base + _ATTEMPTS_CAPPED] = counters[base + _ATTEMPTS_CAPPED] + 1
-        return 1
-    tally.clients[at] = tally.clients[at] + 1
-    counters[base + _ATTEMPTS] = counters[base + _ATTEMPTS] + 1
-    return 1
+    # Look again: what is spent may have taken the free slot.
+    entry = _place(tally.budgets, tally.sets, tag, 0, 0)
+    if entry != _NONE:
+        tally.budgets[entry] = tag
+        tally.budgets[spent] = tally.budgets[spent] + 1
+    return 0
 
 
 def _opens(table, sets, tag, start_s, now_s):

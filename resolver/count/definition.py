@@ -1,6 +1,7 @@
 """Defines what is counted: the definition, its version, and the caveat that goes with every number.
 
 Rules:
+- v2 caps attempts for each IPv6 /56 and /48 too; v1 did so for each client alone.
 - A change of what is counted, of the window or of the cap is a new version; numbers of two versions are never
   compared.
 - Wherever a count is shown, the caveat is shown with it.
@@ -8,17 +9,19 @@ Rules:
 
 from typing import Final
 
-VERSION: Final = "v1"
+VERSION: Final = "v2"
 
 BLOCKED_QUERY: Final = (
     "A blocked query is any query answered as blocked, the self-test's excepted (the upper bound)."
 )
 
+CAPS: Final = "20 per client, 60 per IPv6 /56 and 240 per IPv6 /48 in an hour"
+
 ATTEMPT: Final = (
     "An attempt is a blocked look-up of type A, AAAA, HTTPS or SVCB, counted at most once in 60 seconds per "
-    "client address (IPv4 address or IPv6 /64) and list entry, and at most 20 times per client and hour; the "
-    "window starts with the counted query and is not prolonged; a client seen over both families may count "
-    "twice."
+    "client address (IPv4 address or IPv6 /64) and list entry, and at most 20 times per client and hour, in IPv6 also "
+    "at most 60 times per /56 and 240 times per /48; the window starts with the counted query and is not prolonged; "
+    "a client seen over both families may count twice."
 )
 
 IN_PRINT: Final = (
@@ -32,7 +35,9 @@ COMPLETE: Final = (
 )
 
 CAVEAT: Final = (
-    "These are counts of look-ups, not of persons and not of intent, and only of users of these resolvers."
+    "These are counts of look-ups, not of persons and not of intent, and only of users of these resolvers. Anyone "
+    "who can send queries can inflate them, by at most 20 an hour for each IPv4 address, 60 for each IPv6 /56 and 240 "
+    "for each /48 that he has or, over UDP, that he forges."
 )
 
 TEXT: Final = "\n".join(

@@ -126,7 +126,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "attempts_capped_total",
         "counter",
-        "Attempts above 20 per client and hour, not counted.",
+        f"Attempts above {definition.CAPS}, not counted.",
         "beat",
         (_LIST,),
     ),
@@ -134,6 +134,13 @@ METRICS: Final[tuple[Metric, ...]] = (
         "attempts_saturated",
         "gauge",
         "1 if the table that tells attempts apart was full within the last beat.",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        "lookups_refused_total",
+        "counter",
+        "Blocked queries of clients whose prefix asked for more different entries than limits.distinct_blocked allows.",
         "beat",
         (_LIST,),
     ),

@@ -3,6 +3,8 @@
 Rules:
 - Block before cache, recheck before keep: the name is judged before the cache is read, and an upstream's answer before
   it is kept or sent. Any other order lets listed names pass.
+- What is never answered from the cache or an upstream (RD=0, a class other than IN) is refused before the verdict, for
+  listed and unlisted names alike: it cannot be used to find out what is listed.
 - resolver.core decides; a step only says when.
 - A packet gets at most one answer; an exception in a step is counted and answered with SERVFAIL.
 - An upstream's answer is kept once for each exchange, whether many queries wait for it or none any more.
@@ -116,19 +118,27 @@ class Answer:
             return self._notice(query, problem) or respond.turned_away(query, admitted)
         if problem != codes.WELL_FORMED:
             return self._notice(query, problem) or respond.malformed(query, problem)
-        if not self._passes(query, tables):  # before the cache, else a kept answer would bypass the lists
-            return self._stopped(query, tables, now)
         if question.qclass != codes.CLASS_IN:
             return respond.refused(query)
+        if not question.flags & 0x0100:
+            return self._without_recursion(query, tables)
+        if not self._passes(query, tables):  # before the cache, else a kept answer would bypass the lists
+            return self._stopped(query, tables, now)
         found = find_local(tables.zones, question.name, question.qtype)
         if found != codes.NOT_LOCAL:
             return respond.local(query, found)
-        if not question.flags & 0x0100:  # before the cache: RD=0 would reveal what others asked (cache snooping)
-            return respond.refused(query)
         if question.qtype == codes.TYPE_ANY:
             return respond.any(query)
         note_for_lists(self._asked, tables.access, tables.generation, question.name, now)
         return self._look_up(query, tables, now)
+
+    def _without_recursion(self, query: Query, tables: Tables) -> Reply:
+        """Answer a query with RD=0 from a local zone, or refuse it; neither the lists nor the cache are asked.
+
+        The cache would show what others asked (cache snooping), and the lists what is listed, without an attempt.
+        """
+        found = find_local(tables.zones, query.question.name, query.question.qtype)
+        return self._respond.refused(query) if found == codes.NOT_LOCAL else self._respond.local(query, found)
 
     def _notice(self, query: Query, problem: int) -> Reply:
         """Answer a NOTIFY from a list's primary, which need not be in the ACL; return None for every other packet."""
@@ -147,7 +157,7 @@ class Answer:
         """Answer a query whose name did not pass, by the last verdict."""
         verdict = self._block.verdict
         if verdict.verdict == codes.BLOCK:
-            return self._block.answer(tables.generation, query, verdict, now, self._respond)
+            return self._block.answer(tables, query, verdict, now, self._respond)
         if verdict.verdict != codes.PASS:
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NOT_READY, "not_ready")
@@ -192,7 +202,7 @@ class Answer:
         if judged.for_all == codes.ASK:
             return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
         if judged.for_client == codes.BLOCK:
-            return self._block.answer(tables.generation, query, self._recheck.verdict, now, respond)
+            return self._block.answer(tables, query, self._recheck.verdict, now, respond)
         if not self._recheck.message.drop_additional:
             cache.renew(tables.generation.number, judged.for_all)
         cache.trimmed(self._recheck.message)
@@ -233,7 +243,7 @@ class Answer:
         if judged.for_all == codes.ASK or recheck.message.rcode == codes.BADVERS:
             return self._without_upstream(query, codes.EDE_INVALID_DATA, "malformed_reply")
         if judged.for_client == codes.BLOCK:
-            return self._block.answer(tables.generation, query, recheck.verdict, self._clock(), self._respond)
+            return self._block.answer(tables, query, recheck.verdict, self._clock(), self._respond)
         if found == STALE and recheck.message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
             return self._without_upstream(query, codes.EDE_NETWORK_ERROR, "upstream")
         self._cache.count(NOTHING)

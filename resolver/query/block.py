@@ -3,7 +3,7 @@
 from typing import Any
 
 from resolver.core import codes, policy, tally
-from resolver.query.query import Query
+from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
 
 
@@ -26,11 +26,24 @@ class Block:
         return verdict
 
     def answer(
-        self, generation: policy.Generation, query: Query, verdict: policy.Verdict, now: float, respond: Respond
+        self, tables: Tables, query: Query, verdict: policy.Verdict, now: float, respond: Respond
     ) -> bytes | None:
-        """Count the block and return its answer; SERVFAIL if that cannot be written, never the upstream's answer."""
-        length = policy.answer(generation, verdict, self._out, query.packet, query.question, query.limit)
+        """Count the block and return its answer; REFUSED if the client's prefix is beyond its budget of entries.
+
+        SERVFAIL if the answer cannot be written, never the upstream's.
+        """
+        length = policy.answer(tables.generation, verdict, self._out, query.packet, query.question, query.limit)
         if length == 0:
             return respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
-        tally.count(self._tallies, self._counters, verdict, query.question.qtype, query.client, int(now))
+        counted = tally.count(
+            self._tallies,
+            tables.access,
+            self._counters,
+            verdict,
+            query.question.qtype,
+            query.client,
+            int(now),
+        )
+        if counted == codes.BEYOND_BUDGET:
+            return respond.beyond_budget(query)
         return respond.sent(self._out, length)

@@ -58,6 +58,10 @@ class Respond:
         self.dropped("rate_limit")
         return None
 
+    def beyond_budget(self, query: Query) -> bytes | None:
+        """Refuse a blocked query of a client whose prefix asked for too many different entries."""
+        return self._empty(query, codes.REFUSED, codes.EDE_PROHIBITED)
+
     def malformed(self, query: Query, problem: int) -> bytes | None:
         """Answer a malformed query with the rcode of its problem (core.question)."""
         ede = codes.EDE_INVALID_QUERY_TYPE if problem == codes.BAD_TYPE else codes.EDE_NONE

@@ -27,7 +27,7 @@ from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 
-_TALLY_OCTETS = 3 * 2**12
+_TALLY_OCTETS = tally.TABLES * 2**12
 _NO_KEY = bytes(16)
 _OF_PROBLEM = {
     codes.BAD_OPCODE: "an opcode that is not served",
@@ -122,11 +122,11 @@ class _Block(Block):
         return verdict
 
     def answer(
-        self, generation: Generation, query: Query, verdict: Verdict, now: float, respond: Respond
+        self, tables: Tables, query: Query, verdict: Verdict, now: float, respond: Respond
     ) -> bytes | None:
         if verdict is not self.verdict:
             self._note("reply", "leads to a name that is blocked")
-        return super().answer(generation, query, verdict, now, respond)
+        return super().answer(tables, query, verdict, now, respond)
 
     def _note_client(self, query: Query) -> None:
         access = self._tables.access

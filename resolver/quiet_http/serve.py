@@ -132,7 +132,7 @@ async def serve_http(
     sockets: list[socket.socket] = []
     try:
         for where in listen:
-            sockets.append(listening(where))
+            sockets.append(listening(where))  # noqa: PERF401 - those before a failure are closed
     except OSError:
         for one in sockets:
             one.close()

@@ -19,7 +19,6 @@ from resolver.config import for_core
 from resolver.config.config import Config
 from resolver.config.values import address_octets
 from resolver.core import admit, codes, image, policy, sketch
-from resolver.core.local_zones import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.core.reply import limit_of
@@ -64,7 +63,7 @@ class InForce:
         # `configure` does not replace it: only a restart changes the sockets.
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
         self._access = for_core.access(config, self._buckets, bucket_key)
-        self._zones = Zones(config.upstream.forwarded)
+        self._zones = for_core.zones(config)
         self.tables = self._build()
 
     def slot(self, list_id: str) -> int:
@@ -113,7 +112,7 @@ class InForce:
     def configure(self, config: Config) -> None:
         """Apply a new configuration of the same lists: addresses, answers, clients, limits."""
         self._access = for_core.access(config, self._buckets, self._bucket_key)
-        self._zones = Zones(config.upstream.forwarded)
+        self._zones = for_core.zones(config)
         self.config = config
         self._replace()
 

@@ -31,6 +31,7 @@ _LIST_SERIES = {
     "blocked_attempts_total": codes.ATTEMPTS,
     "attempts_capped_total": codes.ATTEMPTS_CAPPED,
     "attempts_saturated": codes.ATTEMPTS_SATURATED,
+    "lookups_refused_total": codes.REFUSED_BEYOND_BUDGET,
 }
 
 

@@ -59,7 +59,7 @@ from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
 
 DRAIN_S: Final = 5.0
-TALLY_OCTETS: Final = 3 * 2**21
+TALLY_OCTETS: Final = tally.TABLES * 2**21
 HOUR_S: Final = 3600
 NOTHING_HANDED: Final = systemd.Handed()
 

@@ -7,6 +7,7 @@ Rules:
 """
 
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ import dns.rcode
 import dns.rdatatype
 
 from resolver.authority import publish
+from resolver.core.proxy import SIGNATURE
 from tests.journeys.running import HOST, LIST_ID, PAGE_V4, PAGE_V6, ROOT, START_S, Authority, Service, free_ports, stop
 
 REAL = "198.51.100.7"
@@ -158,22 +160,31 @@ def _pairs(values: Values) -> list[str]:
     return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 
 
+def header_of(client: str) -> bytes:
+    """The PROXY v2 header (TCP or UDP alike to us) with which a load balancer names a client."""
+    address = ipaddress.ip_address(client)
+    kind = b"\x21\x11\0\x0c" if address.version == 4 else b"\x21\x21\0\x24"
+    return SIGNATURE + kind + address.packed * 2 + b"\x30\x39\0\x35"
+
+
 def query_for(name: str, qtype: str = "A") -> bytes:
     """A query's octets, with EDNS."""
     return dns.message.make_query(name, qtype, use_edns=0).to_wire()
 
 
-def exchange(port: int, query: bytes, *, over: str = "udp", source: str = CLIENT, seconds: float = 5.0) -> bytes:
-    """The reply's octets; TimeoutError or another OSError without one."""
+def exchange(
+    port: int, query: bytes, *, over: str = "udp", source: str = CLIENT, seconds: float = 5.0, header: bytes = b""
+) -> bytes:
+    """The reply's octets; TimeoutError or another OSError without one. `header` comes before the query."""
     kind = socket.SOCK_DGRAM if over == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as one:
         one.settimeout(seconds)
         one.bind((source, 0))
         one.connect((HOST, port))
         if over == "udp":
-            one.send(query)
+            one.send(header + query)
             return one.recv(65535)
-        one.sendall(len(query).to_bytes(2, "big") + query)
+        one.sendall(header + len(query).to_bytes(2, "big") + query)
         with one.makefile("rb") as stream:
             size = int.from_bytes(stream.read(2), "big")
             reply = stream.read(size)

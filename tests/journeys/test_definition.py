@@ -54,7 +54,7 @@ def house(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> pa
     tally: ModuleType = twin.compiled("tally") if request.param == "compiled" else twin.load("tally")
     monkeypatch.setattr(block, "tally", tally)
     house = parts.House(parts.says(), in_force())
-    house.answer._block = block.Block(tally.Tally(bytearray(3 * 2**14), parts.KEY), house.counters)
+    house.answer._block = block.Block(tally.Tally(bytearray(tally.TABLES * 2**14), parts.KEY), house.counters)
     return house
 
 
@@ -71,7 +71,10 @@ def test_the_table_is_printed_where_operators_read() -> None:
 def test_the_printed_text_says_the_numbers_of_the_table() -> None:
     tally = twin.load("tally")
     assert f"{tally.WINDOW_S} seconds" in printed.ATTEMPT
-    assert f"{tally.CAP_AN_HOUR} times" in printed.ATTEMPT
+    for number, prefix in ((tally.CAP_AN_HOUR, "client"), (tally.CAP_OF_56, "/56"), (tally.CAP_OF_48, "/48")):
+        assert f"{number} times per {prefix}" in printed.ATTEMPT
+        assert f"{number} " in printed.CAVEAT
+        assert f"{number} per " in printed.CAPS
 
 
 def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.House) -> None:
@@ -79,7 +82,7 @@ def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.Ho
     tallies, nat = house.answer._block._tallies, address_octets(definition.V4)
     for number in range(10_000):
         entry = wires.verdict(twin.compiled, 0, number % 25, 7, 3)
-        block.tally.count(tallies, house.counters, entry, codes.TYPE_A, nat, number // 4)
+        block.tally.count(tallies, house.answer.tables.access, house.counters, entry, codes.TYPE_A, nat, number // 4)
     queries, attempts, capped, saturated = counted(house)
     assert (queries, attempts, saturated) == (10_000, 20, 0)
     assert capped > 20 * attempts
@@ -99,7 +102,7 @@ def test_a_new_hour_counts_again_and_leaves_no_trace(house: parts.House) -> None
 
 def test_a_full_table_is_told(house: parts.House) -> None:
     tally = block.tally
-    house.answer._block = block.Block(tally.Tally(bytearray(192), parts.KEY), house.counters)
+    house.answer._block = block.Block(tally.Tally(bytearray(256), parts.KEY), house.counters)
     asyncio.run(ask(house, tuple(Ask(0, client=f"192.0.2.{number}") for number in range(20, 40))))
     queries, attempts, _, saturated = counted(house)
     assert (queries, attempts, saturated) == (20, 8, 12)

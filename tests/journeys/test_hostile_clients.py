@@ -18,10 +18,24 @@ import dns.opcode
 import dns.rcode
 import pytest
 
+from resolver.core.local_zones import CANARIES
 from tests.fakes.primary import ZONE, key_file
 from tests.fakes.upstream import in_thread
-from tests.journeys.processes import REAL, RESOLVER, Site, asked, exchange, honest, list_of, query_for, wait_for
-from tests.journeys.running import HOST, PAGE_V4, Service
+from tests.journeys.processes import (
+    REAL,
+    RESOLVER,
+    Site,
+    asked,
+    came,
+    exchange,
+    header_of,
+    honest,
+    list_of,
+    operate,
+    query_for,
+    wait_for,
+)
+from tests.journeys.running import HOST, PAGE_V4, PAGE_V6, Service
 
 CORES = pytest.mark.parametrize("core", [RESOLVER, ("-m", "tests.plain")], ids=["compiled", "plain"])
 LISTED = "canary-7f3a.test"
@@ -147,3 +161,98 @@ def test_a_primary_outside_the_acl_may_notify_over_tcp(tmp_path: Path, core: Seq
             reply = dns.message.from_wire(exchange(site.dns, notice.to_wire(), over=over, source=PRIMARY))
             assert (reply.opcode(), reply.rcode()) == (dns.opcode.NOTIFY, dns.rcode.NOERROR)
         assert is_closed_at_accept(site.dns, STRANGER)
+
+
+EVERYBODY = ["0.0.0.0/0", "::/0"]
+BALANCER = "127.0.0.50"
+
+
+@CORES
+def test_clients_of_both_families_are_judged_by_a_list_for_everybody(tmp_path: Path, core: Sequence[str]) -> None:
+    """Named by a load balancer: clients on loopback lie below the mapped addresses, where nothing ever went wrong."""
+    site = Site(tmp_path, sections={"listen": {"allow": EVERYBODY, "proxy_from": [f"{BALANCER}/32"]}})
+    site.lists = [list_of(site.authority.folder, clients=EVERYBODY)]
+    site.publish([LISTED])
+    with in_thread(honest) as upstream:
+        site.change("upstream", servers=[upstream.address])
+        with site.started(core):
+            for client, over in ((one, over) for one in ("192.0.2.7", "2001:db8::8", "::1") for over in ("udp", "tcp")):
+                how = {"over": over, "source": BALANCER, "header": header_of(client)}
+                assert asked(site.dns, LISTED, **how) == f"{PAGE_V4} EDE 4", client
+                assert asked(site.dns, f"below.{LISTED}", "AAAA", **how).startswith(PAGE_V6), client
+                assert asked(site.dns, f"open-{over}.test", **how) == REAL, client
+
+
+@CORES
+def test_no_class_and_no_flag_tells_what_is_listed_without_being_counted(tmp_path: Path, core: Sequence[str]) -> None:
+    with serving(tmp_path, core) as (site, service):
+        for over in ("udp", "tcp"):
+            for flags, rdclass in ((0, "IN"), (0x100, "CH"), (0x100, "HS"), (0x100, "ANY"), (0, "CH")):
+                said = set()
+                for name, kind in ((name, kind) for name in (LISTED, "open.test") for kind in ("A", "TXT", "ANY")):
+                    query = dns.message.make_query(name, kind, rdclass, use_edns=0, id=7, flags=flags)
+                    said.add(came(exchange(site.dns, query.to_wire(), over=over)))
+                assert len(said) == 1, (flags, rdclass)
+                assert said.pop().startswith("REFUSED")
+        assert service.metric("blocked_queries_total") == 0
+
+
+@CORES
+def test_beyond_its_budget_a_client_learns_no_answer_of_a_list_and_unlisted_names_go_on(
+    tmp_path: Path, core: Sequence[str]
+) -> None:
+    names = [f"canary-{number}.test" for number in range(12)]
+    other = "127.0.0.3"
+    with serving(tmp_path, core, entries=names, limits={"distinct_blocked": 5}) as (site, service):
+        said = [asked(site.dns, name, over=over) for name in names for over in ("udp", "tcp")]
+        assert said == [f"{PAGE_V4} EDE 4"] * 10 + ["REFUSED EDE 18"] * 14
+        assert asked(site.dns, names[0], "TXT") == "NODATA EDE 4", "known to be asked, so it costs nothing more"
+        assert asked(site.dns, names[9], "TXT") == "REFUSED EDE 18"
+        assert asked(site.dns, f"below.{names[9]}", source=other) == f"{PAGE_V4} EDE 4"
+        assert [asked(site.dns, f"open-{number}.test") for number in range(20)] == [REAL] * 20
+        service.until("/metrics", lambda body: service.metric("lookups_refused_total", body) == 15)
+        assert service.metric("blocked_queries_total") == 27
+
+
+def test_who_is_exempt_has_no_budget(tmp_path: Path) -> None:
+    names = [f"canary-{number}.test" for number in range(9)]
+    limits = {"distinct_blocked": 1, "exempt": [f"{VICTIM}/32"]}
+    with serving(tmp_path, RESOLVER, entries=names, limits=limits) as (site, _):
+        assert {asked(site.dns, name) for name in names} == {f"{PAGE_V4} EDE 4"}
+
+
+@CORES
+def test_256_networks_of_one_household_make_no_more_attempts_than_a_few(tmp_path: Path, core: Sequence[str]) -> None:
+    names = [f"canary-{number}.test" for number in range(20)]
+    networks = 16 if core != RESOLVER else 256
+    site = Site(tmp_path, sections={"listen": {"allow": EVERYBODY, "proxy_from": [f"{BALANCER}/32"]}})
+    site.set("limits", queries_per_second=1_000_000, distinct_blocked=0, exempt=[])
+    site.publish(names)
+    with site.started(core) as service, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(10)
+        one.bind((BALANCER, 0))
+        one.connect((HOST, site.dns))
+        for network in range(networks):
+            for name in names:
+                one.send(header_of(f"2001:db8:0:{network:x}::1") + query_for(name))
+                one.recv(4096)
+        asked_for = 20 * networks
+        service.until("/metrics", lambda body: service.metric("blocked_queries_total", body) == asked_for)
+        found = {name: service.metric(name) for name in ("blocked_attempts_total", "attempts_capped_total")}
+        assert found == {"blocked_attempts_total": 60, "attempts_capped_total": asked_for - 60}
+
+
+@CORES
+def test_a_browser_is_told_to_stay_where_the_operator_says_so(tmp_path: Path, core: Sequence[str]) -> None:
+    names = [name for of in CANARIES.values() for name in of]
+    with serving(tmp_path, core) as (site, _):
+        assert {asked(site.dns, name) for name in names} == {REAL}
+        assert asked(site.dns, "printer.local") == asked(site.dns, "x.service.arpa") == "NXDOMAIN"
+        assert asked(site.dns, "ipv4only.arpa") == REAL
+        site.change("bypass", announce=["firefox", "private-relay"])
+        site.change("upstream", forward_zones=["local"])
+        assert operate(site, "reload").returncode == 0
+        for over in ("udp", "tcp"):
+            assert {asked(site.dns, name, over=over) for name in names} == {"NXDOMAIN"}
+            assert asked(site.dns, f"x{names[0]}", over=over) == REAL
+            assert asked(site.dns, "printer.local", over=over) == REAL

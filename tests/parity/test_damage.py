@@ -205,8 +205,8 @@ def access(core: cases.Core) -> Any:
 
 def count(core: cases.Core) -> int:
     counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
-    tallies = core("tally").Tally(bytearray(192), wires.KEY)
-    said: int = core("tally").count(tallies, counters, wires.verdict(core, 0, 1, 1, 3), 1, b"\0", 0)
+    tallies = core("tally").Tally(bytearray(256), wires.KEY)
+    said: int = core("tally").count(tallies, access(core), counters, wires.verdict(core, 0, 1, 1, 3), 1, b"\0", 0)
     return said
 
 
@@ -229,8 +229,8 @@ WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "scope": (lambda core: core("admit").scope(access(core), b"\0"), codes.ALL_LISTS),
     "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
     "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
-    "count": (count, 0),
     "take": (take, -1),
+    "count": (count, codes.NOT_COUNTED),
 }
 
 

@@ -98,17 +98,24 @@ def test_clients() -> None:
     cases.assert_met("clients", *names, "scoped")
 
 
-def counted(core: cases.Core, sets: int, blocks: list[tuple[Any, ...]]) -> tuple[bytes, bytes]:
+def counted(
+    core: cases.Core, sets: int, budget: int, blocks: list[tuple[Any, ...]]
+) -> tuple[list[int], bytes, bytes]:
     tally = core("tally")
-    memory = bytearray(sets * 3 * tally.WAYS * 8)
+    memory, said = bytearray(sets * tally.TABLES * tally.WAYS * 8), []
+    exempt = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 3])
+    buckets = bytearray(core("admit").WAYS * core("admit").BUCKET_OCTETS)
+    access = core("admit").Access(
+        b"", exempt * 2, [b""] * 16, [b""] * 16, rate=0, budget=budget, memory=buckets, key=wires.KEY
+    )
     table = tally.Tally(memory, wires.KEY)
     counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
     for number, block in enumerate(blocks):
         if number == len(blocks) // 2 and block[1] % 2:
             tally.turn(table, wires.KEY[::-1])
         entry, asked = block[:4], block[4:]
-        assert tally.count(table, counters, wires.verdict(core, *entry), *asked) == 1
-    return bytes(counters), bytes(memory)
+        said.append(tally.count(table, access, counters, wires.verdict(core, *entry), *asked))
+    return said, bytes(counters), bytes(memory)
 
 
 def test_tallies() -> None:
@@ -122,7 +129,8 @@ def test_tallies() -> None:
             bits = 3 | r.choice((0, 0, codes.NEW, codes.SELFTEST if r.random() < 0.1 else 0))
             low = entry * 0x9E3779B97F4A7C15 & (1 << 64) - 1
             blocks.append((slot, low, entry, bits, r.choice((1, 28, 65, 64, 16)), client(r), now))
-        counters, _ = cases.both(counted, r.choice((1, 1, 3)), blocks)
+        said, counters, _ = cases.both(counted, r.choice((1, 1, 3)), r.choice((0, 1, 3)), blocks)
+        assert codes.NOT_COUNTED not in said
         table = memoryview(counters).cast("Q")
         names = [
             name
@@ -133,6 +141,24 @@ def test_tallies() -> None:
 
     run()
     cases.assert_met("tallies", *[name for name in codes.LIST_COUNTERS if name != "attempts_capped"])
+
+
+@pytest.mark.parametrize("sets", [16, 64])
+def test_caps_of_ipv6(sets: int) -> None:
+    """More networks of one /48 than its caps: each cap is met, and in few sets saturation too."""
+    r, blocks = cases.seeded("caps of IPv6", sets), []
+    for number in range(900):
+        network = bytes([0x20, 1, 0x0D, 0xB8, 0, 0, r.randrange(5), r.randrange(6)]) + bytes(8)
+        blocks.append((0, number * 0x9E3779B97F4A7C15 & (1 << 64) - 1, number, 3, 1, network, 1000 + number))
+    _, counters, _ = cases.both(counted, sets, 0, blocks)
+    table = memoryview(counters).cast("Q")
+    attempts, capped, saturated = (
+        table[codes.list_counter(0, number)]
+        for number in (codes.ATTEMPTS, codes.ATTEMPTS_CAPPED, codes.ATTEMPTS_SATURATED)
+    )
+    assert attempts == 240
+    assert capped > 0
+    assert (saturated > 0) == (sets == 16)
 
 
 def kept(core: cases.Core, octets: int, steps: list[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -29,7 +29,10 @@ SIGNED, UNSIGNED = "test.", "example."
 SERIAL: Final = 1_234_567_890
 MARK: Final = b"real-data-of-a-listed-name"
 SECRET: Final = (bytes([203, 0, 113]), bytes.fromhex("20010db80bad"), MARK)
-LISTED: Final = ("bad.test", "bad.example", "=only.test", "=only.example", "!free.bad.test", "!free.bad.example")
+LISTED: Final = (
+    *("bad.test", "bad.example", "whole.test", "whole.example", "=only.test", "=only.example"),
+    *("!free.bad.test", "!free.bad.example"),
+)
 
 LATE: Final = ("late.test", "late.example")
 
@@ -50,8 +53,12 @@ bad TYPE65280 \\# 4 cb007142
 *.bad AAAA 2001:db8:bad::67
 *.bad HTTPS 1 . ipv4hint=203.0.113.67
 cut.bad NS ns.cut.bad
-cut.bad DS 12345 15 2 cb007142cb007142cb007142cb007142cb007142cb007142cb007142cb007142
+cut.bad DS 12345 15 2 1122334411223344112233441122334411223344112233441122334411223344
 ns.cut.bad A 203.0.113.68
+cut.whole NS ns.cut.whole
+cut.whole DS 12345 15 2 cb007142cb007142cb007142cb007142cb007142cb007142cb007142cb007142
+ns.cut.whole A 203.0.113.69
+whole A 203.0.113.69
 whirl.bad CNAME swirl
 free.bad A 198.51.100.20
 only A 203.0.113.70
@@ -104,10 +111,13 @@ class Row:
     upstream_differs: bool = True  # Asked directly, NSD gives something else than the outcome.
 
 
+_NAMES: Final = {"NS": "cut.bad", "DS": "cut.whole", "DNSKEY": "whole"}
+"""The listed name of a type; keys of a name are blocked only if all names below it are."""
+
+
 def _listed(kinds: str) -> list[Row]:
     return [
-        Row(what=f"{kind} of a listed name", name="bad" if kind not in ("NS", "DS") else "cut.bad", kind=kind,
-            outcome=NODATA)
+        Row(what=f"{kind} of a listed name", name=_NAMES.get(kind, "bad"), kind=kind, outcome=NODATA)
         for kind in kinds.split()
     ]  # fmt: skip
 
@@ -137,8 +147,8 @@ ROWS: Final = (
     Row(what="loop of CNAMEs, none listed", name="{tag}.round", outcome=NO_LEAK, upstream_differs=False),
     Row(what="MX with a blocked exchange", name="{tag}.post", kind="MX", outcome=REAL, upstream_differs=False),
     Row(what="SRV with a blocked target", name="{tag}.phone", kind="SRV", outcome=REAL, upstream_differs=False),
-    Row(what="A with RD=0", name="bad", rd=False),
-    Row(what="AAAA with RD=0", name="www.bad", kind="AAAA", outcome=PAGE6, rd=False),
+    Row(what="A with RD=0", name="bad", outcome=REFUSED, rd=False),
+    Row(what="AAAA with RD=0", name="www.bad", kind="AAAA", outcome=REFUSED, rd=False),
     Row(what="CNAME to blocked, RD=0", name="{tag}.alias", outcome=REFUSED, rd=False),
     Row(what="unlisted with RD=0", name="good", outcome=REFUSED, rd=False),
     Row(what="A in mixed case", name="wWw.BaD"),
@@ -146,8 +156,13 @@ ROWS: Final = (
     Row(what="A of an exact entry", name="only"),
     Row(what="HTTPS of _8080._https. exact entry", name="_8080._https.only", kind="HTTPS", outcome=NODATA),
     *_listed("ANY TXT MX NS DS CAA SVCB SOA DNSKEY RRSIG NSEC TYPE65280"),
+    Row(what="DS below a listed name with an exception", name="cut.bad", kind="DS", outcome=NO_LEAK,
+        upstream_differs=False),
+    Row(what="DNSKEY of a listed name with an exception", name="bad", kind="DNSKEY", outcome=NO_LEAK,
+        upstream_differs=False),
     Row(what="unknown type, nothing there", name="bad", kind="TYPE65281", outcome=NODATA, upstream_differs=False),
-    Row(what="A in class CH", name="bad", rdclass="CH", outcome=NODATA),
+    Row(what="A in class CH", name="bad", rdclass="CH", outcome=REFUSED, upstream_differs=False),
+    Row(what="unlisted in class CH", name="good", rdclass="CH", outcome=REFUSED, upstream_differs=False),
     Row(what="AXFR of a listed name", name="bad", kind="AXFR", outcome=REFUSED, upstream_differs=False),
     # Controls: what is not listed comes as it is.
     Row(what="control: unlisted A", name="good", outcome=REAL, upstream_differs=False),

@@ -163,19 +163,19 @@ def unbound(
         yield server
 
 
-def ask_over_udp(port: int, query: bytes, source: str = HOST, seconds: float = 5.0) -> bytes:
-    """The first datagram that comes back; TimeoutError where none does."""
+def ask_over_udp(port: int, query: bytes, source: str = HOST, seconds: float = 5.0, *, header: bytes = b"") -> bytes:
+    """The first datagram that comes back; TimeoutError where none does. `header` comes before the query."""
     with socket.socket(type=socket.SOCK_DGRAM) as client:
         client.settimeout(seconds)
         client.bind((source, 0))
         client.connect((HOST, port))
-        client.send(query)
+        client.send(header + query)
         return client.recv(65_535)
 
 
-def ask_over_tcp(port: int, query: bytes, source: str = HOST, seconds: float = 5.0) -> bytes:
-    """The first message of a stream that carried one query; empty where it was closed instead."""
+def ask_over_tcp(port: int, query: bytes, source: str = HOST, seconds: float = 5.0, *, header: bytes = b"") -> bytes:
+    """The first message of a stream that carried one query; empty where it was closed instead. `header` comes first."""
     with socket.create_connection((HOST, port), timeout=seconds, source_address=(source, 0)) as client:
-        client.sendall(len(query).to_bytes(2, "big") + query)
+        client.sendall(header + len(query).to_bytes(2, "big") + query)
         stream = client.makefile("rb")
         return stream.read(int.from_bytes(stream.read(2), "big"))

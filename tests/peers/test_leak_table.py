@@ -1,7 +1,8 @@
 """The leak table with real upstreams: whatever is asked, in whatever way, no listed name's real data come back.
 
 One service for each core and each upstream; each row is asked over UDP and TCP, without EDNS, with it, with DO and
-with CD, in a signed and an unsigned zone, twice each: cold and from whatever was kept.
+with CD, in a signed and an unsigned zone, twice each: cold and from whatever was kept. Each is asked by clients of both
+families that a load balancer names, too.
 """
 
 import itertools
@@ -18,13 +19,14 @@ import pytest
 
 from tests.fakes import upstream as fake
 from tests.journeys import running
-from tests.journeys.processes import hang_up
+from tests.journeys.processes import RESOLVER, Site, hang_up, header_of, list_of
 from tests.journeys.running import Core, Service
 from tests.peers import leak_rows, servers
 from tests.peers.leak_rows import LATE, LISTED, NO_LEAK, ROWS, SERIAL, SIGNED, UNSIGNED, Row
 from tests.peers.servers import Server
 
 CLIENT = "127.83.79.83"
+EVERYBODY = ["0.0.0.0/0", "::/0"]
 TRANSPORTS = {"udp": servers.ask_over_udp, "tcp": servers.ask_over_tcp}
 WAYS = (
     {"edns": False, "do": False, "cd": False},
@@ -112,6 +114,30 @@ def test_row(row: Row, subject: Subject, table: Table) -> None:
         found.setdefault(outcome_of(transport, subject.service.dns, query), how)
     table[(row.what, subject.column)] = " | ".join(found)
     assert all(is_expected(one, row, subject.upstream) for one in found), found
+
+
+@pytest.fixture(scope="module", params=CORES)
+def behind(request: pytest.FixtureRequest, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a service behind a load balancer, whose ACL and whose list name all clients of both families."""
+    site = Site(tmp_path_factory.mktemp("behind"), upstreams=[lab.nsd.address])
+    site.set("listen", allow=EVERYBODY, proxy_from=[f"{CLIENT}/32"])
+    site.set("limits", queries_per_second=1_000_000, distinct_blocked=0)
+    site.lists = [list_of(site.authority.folder, clients=EVERYBODY)]
+    site.publish(LISTED)
+    with site.started(RESOLVER if request.param == "compiled" else ("-m", "tests.plain")):
+        yield site.dns
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::8"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
+def test_row_of_a_client_that_a_load_balancer_names(row: Row, client: str, behind: int) -> None:
+    """Clients on loopback lie below the mapped addresses (::ffff:0:0/96): these are in and above them."""
+    found = set()
+    for transport, zone, way in itertools.product(TRANSPORTS, (SIGNED, UNSIGNED), WAYS[1:3]):
+        query = leak_rows.query_of(row, zone, next(_tags), **way)
+        wire = TRANSPORTS[transport](behind, query.to_wire(), CLIENT, header=header_of(client))
+        found.add(leak_rows.outcome(wire, query))
+    assert all(is_expected(one, row, "nsd") for one in found), found
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.upstream_differs], ids=lambda row: row.what)

@@ -53,6 +53,7 @@ SERIES = {
     "RateLimited": {'packets_dropped_total{@,reason="rate_limit"}': ("0+60x120", "0+60000x120")},
     "ReloadFailed": {"config_reload_success{@}": ("1x120", "0x120")},
     "AttemptsSaturated": {'attempts_saturated{@,list="one"}': ("0x90 1x20", "0x60 1x60")},
+    "Enumerated": {'lookups_refused_total{@,list="one"}': ("0x20 10x90", "0x100 10x20")},
     "AttemptsSurge": {
         'region_list:blocklist_resolver_blocked_attempts:ratio8w{region="UK",list="one"}': ("1.9x240", "1x60 2x180")
     },

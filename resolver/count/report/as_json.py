@@ -74,6 +74,7 @@ def _surge(one: Surge) -> dict[str, Any]:
         "peak": one.peak.day.isoformat(),
         "ratio": one.peak.ratio,
         "back_to_normal": one.back.isoformat() if one.back else None,
+        "definition_changed": one.cut.isoformat() if one.cut else None,
     }
 
 

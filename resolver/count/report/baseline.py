@@ -7,6 +7,8 @@ Rules:
   compared with its eight weeks before that day; otherwise a lasting surge would soon be its own baseline.
 - The surge ends with the first of seven days in a row below 1.2; that day is back to normal. Days of a surge are never
   part of a later baseline: earlier weeks replace them.
+- Days of two definitions are never compared: a baseline is of days with the definition of the day, a day with several
+  has no ratio and is part of no baseline, and a surge is followed until the definition changes, no further.
 - A day without a count (a gap) has no ratio, and neither continues nor breaks a row.
 - A ratio to a baseline under 100 a day cannot be compared: it is marked, not hidden.
 """
@@ -30,13 +32,17 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class DayFigure:
-    """One day: its count (None: a gap), its baseline and ratio (None: it has none), whether it is part of a surge."""
+    """One day: its count (None: a gap), its baseline and ratio (None: it has none), whether it is part of a surge.
+
+    changed: its definition differs from that of the days before.
+    """
 
     day: date
     count: int | None
-    base: float | None
-    ratio: float | None
+    base: float | None = None
+    ratio: float | None = None
     surge: bool = False
+    changed: bool = False
 
     @property
     def small(self) -> bool:
@@ -46,25 +52,49 @@ class DayFigure:
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """A surge: its first day, the day back to normal (None: not yet), and the day of its highest ratio."""
+    """A surge: its first day, the day back to normal (None: not yet), and the day of its highest ratio.
+
+    cut: the day on which the definition changed, so that nobody can say how it went on; None if it did not.
+    """
 
     first: date
     back: date | None
     peak: DayFigure
+    cut: date | None = None
+
+    @property
+    def end(self) -> date | None:
+        """Return the first day that is not part of it any more."""
+        return self.back or self.cut
 
 
-def history(counts: Mapping[date, int | None]) -> tuple[DayFigure, ...]:
-    """Return the figures of every day from the first to the last of `counts`; days that are not in it are gaps."""
+def history(
+    counts: Mapping[date, int | None], definitions: Mapping[date, frozenset[str]] | None = None
+) -> tuple[DayFigure, ...]:
+    """Return the figures of every day from the first to the last of `counts`; days that are not in it are gaps.
+
+    definitions: the versions by which each day was counted; none for a day without figures.
+    """
     if not counts:
         return ()
+    used = definitions or {}
+    present: frozenset[str] = frozenset()
+    others: set[date] = set()
     found: list[DayFigure] = []
     taken: set[date] = set()
     frozen: date | None = None
     row: list[int] = []
     day, last = min(counts), max(counts)
     while day <= last:
-        figure = _figure(day, counts, taken, frozen)
-        found.append(replace(figure, surge=frozen is not None))
+        before, present = present, used.get(day) or present
+        changed = bool(before) and present != before
+        if changed:
+            taken |= {one.day for one in found if frozen is not None and one.day >= frozen}
+            frozen, row = None, []
+        if present != before:
+            others = {one for one, versions in used.items() if versions and versions != present}
+        figure = _figure(day, counts, taken | others, frozen) if len(present) < 2 else DayFigure(day, counts.get(day))
+        found.append(replace(figure, surge=frozen is not None, changed=changed))
         if figure.ratio is not None:
             goes_on = figure.ratio < CALM_RATIO if frozen else figure.ratio >= SURGE_RATIO
             row = [*row, len(found) - 1] if goes_on else []
@@ -87,12 +117,14 @@ def surges(days: tuple[DayFigure, ...]) -> tuple[Surge, ...]:
     for number, one in enumerate(days):
         if not one.surge:
             continue
-        ends = days[number + 1].day if number + 1 < len(days) and not days[number + 1].surge else None
-        if number and days[number - 1].surge:
+        after = days[number + 1] if number + 1 < len(days) else None
+        cut = after.day if after and after.changed else None
+        back = after.day if after and not after.surge and not cut else None
+        if number and days[number - 1].surge and not one.changed:
             peak = found[-1].peak
-            found[-1] = Surge(found[-1].first, ends, one if (one.ratio or 0) > (peak.ratio or 0) else peak)
+            found[-1] = Surge(found[-1].first, back, one if (one.ratio or 0) > (peak.ratio or 0) else peak, cut)
         else:
-            found.append(Surge(one.day, ends, one))
+            found.append(Surge(one.day, back, one, cut))
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 Rules:
 - Ratios, surges and their ends are those of `baseline`, over the days of HISTORY before the report as well; a gap has
   no ratio.
+- Ratios compare days of one definition only. A month with days of several is not comparable, and its sums are shown.
 - A month's ratio is the sum of attempts on days with a baseline, divided by the sum of those baselines. Its peak is the
   day with the highest ratio, or with the most attempts if no day has a baseline.
 - A month is not comparable if the definition changed, the list's size changed by 20 % or the subscribers covered by 5 %
@@ -134,7 +135,10 @@ def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
 def _of_place(place: Place, facts: Days, first: date, last: date) -> PlaceFigures:
     before = min(*facts, first)
     known = {day: facts.get(day, _NOTHING) for day in _days(before, last)}
-    history = baseline.history({day: None if one.gap else one.attempts for day, one in known.items()})
+    history = baseline.history(
+        {day: None if one.gap else one.attempts for day, one in known.items()},
+        {day: one.definitions for day, one in known.items()},
+    )
     days = [Day(known[figure.day], figure) for figure in history]
     surges = baseline.surges(history)
     shown = tuple(day for day in days if day.day >= first)
@@ -142,7 +146,7 @@ def _of_place(place: Place, facts: Days, first: date, last: date) -> PlaceFigure
         _month(list(part), known, surges) for _, part in groupby(shown, key=lambda one: (one.day.year, one.day.month))
     )
     return PlaceFigures(
-        place, months, shown, tuple(one for one in surges if one.first <= last and (not one.back or one.back >= first))
+        place, months, shown, tuple(one for one in surges if one.first <= last and (not one.end or one.end >= first))
     )
 
 
@@ -180,7 +184,7 @@ def _gaps(days: Iterable[Day]) -> Iterator[Gap]:
 
 def _not_comparable(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable[Surge]) -> Iterator[str]:
     first, last = days[0].day, days[-1].day
-    since = min([first, *(one.first for one in surges if one.first <= last and (not one.back or one.back > first))])
+    since = min([first, *(one.first for one in surges if one.first <= last and (not one.end or one.end > first))])
     window = [facts for day, facts in known.items() if since - baseline.WEEKS * 7 * DAY <= day <= last]
     if len({name for facts in window for name in facts.definitions}) > 1:
         yield DEFINITION_CHANGED

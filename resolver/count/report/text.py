@@ -113,6 +113,8 @@ def not_comparable(month: Month) -> str:
 def surge(one: Surge) -> str:
     """Return a sentence on a surge."""
     back = f"back to normal on {one.back}" if one.back else "not back to normal within these days"
+    if one.cut:
+        back = f"followed until the definition changed on {one.cut}"
     return f"Surge from {one.first}: peak on {one.peak.day} at {times(one.peak.ratio)} times the baseline, {back}."
 
 

@@ -1,4 +1,4 @@
-"""Definition v1 of what is counted, as rows: who asks what and when, and what it comes to.
+"""Definition v2 of what is counted, as rows: who asks what and when, and what it comes to.
 
 `python -m tests.journeys.cases.definition` writes the table in deploy/README.md again.
 
@@ -19,6 +19,9 @@ BEGIN, END = "<!-- the table of the definition begins -->", "<!-- the table of t
 
 V4, OTHER_V4 = "192.0.2.10", "192.0.2.11"
 V6, SAME_64, OTHER_64 = "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"
+HOUSEHOLD: Final = tuple(f"2001:db8:0:{number:x}::1" for number in range(4))
+SITE: Final = tuple(f"2001:db8:1:{256 * household + number:x}::1" for household in range(5) for number in range(3))
+"""The first /64s of one /56, and three of each of five /56s of one /48."""
 EXEMPT = "192.0.2.99"
 ONE, BELOW, TWO, THIRD = "one.test", "www.one.test", "two.test", "third.test"
 RELEASED, UNLISTED = "released.test", "open.test"
@@ -77,6 +80,20 @@ ROWS: Final[tuple[Row, ...]] = (
         "25 entries in an hour: 20 count", tuple(Ask(number, name=name) for number, name in enumerate(_MANY)), 25, 20, 5
     ),
     Row("one entry every minute for half an hour", tuple(map(Ask, range(0, 1800, 60))), 30, 20, 10),
+    Row(
+        "20 entries from each of four /64s of one /56: 60 count",
+        tuple(Ask(0, name=name, client=client) for client in HOUSEHOLD for name in _MANY[:20]),
+        80,
+        60,
+        20,
+    ),
+    Row(
+        "20 entries from three /64s of each of five /56s of one /48: 240 count",
+        tuple(Ask(0, name=name, client=client) for client in SITE for name in _MANY[:20]),
+        300,
+        240,
+        60,
+    ),
     Row(
         "25 entries, and another client meanwhile",
         (*(Ask(0, name=name) for name in _MANY), Ask(1, client=OTHER_V4)),

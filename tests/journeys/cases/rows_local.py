@@ -25,10 +25,10 @@ REVERSE: Final = (
     *(f"{zone}.ip6.arpa" for zone in RFC_6303_V6),
     *(f"{zone}.in-addr.arpa" for zone in RFC_7793),
 )
-EMPTY_ZONES: Final = ("home.arpa", *REVERSE)
+EMPTY_ZONES: Final = ("home.arpa", "service.arpa", *REVERSE)
 NOT_THE_HOST: Final = tuple(zone for zone in EMPTY_ZONES if zone != LOOP_V6)
-WHICH: Final = f"each of the {len(EMPTY_ZONES)} zones of RFC 6303, RFC 7793 and home.arpa"
-SAYS: Final = "6303 3, 7793 3, 8375 4"
+WHICH: Final = f"each of the {len(EMPTY_ZONES)} zones of RFC 6303, RFC 7793, home.arpa and service.arpa"
+SAYS: Final = "6303 3, 7793 3, 8375 4, 9665 10"
 
 ZONES: Final = (
     row("zone-soa", f"SOA of {WHICH}", SAYS, "NOERROR, AA; SOA of ZONE. (10800 s)",
@@ -50,7 +50,7 @@ ZONES: Final = (
         *(query("zone-next", "PTR", name=name) for name in (
             "1.0.0.11.in-addr.arpa", "1.15.172.in-addr.arpa", "1.32.172.in-addr.arpa", "1.63.100.in-addr.arpa",
             "1.128.100.in-addr.arpa", "1.169.192.in-addr.arpa", "x10.in-addr.arpa", "c.f.ip6.arpa", "in-addr.arpa",
-            "ip6.arpa", "xhome.arpa", "arpa")),
+            "ip6.arpa", "xhome.arpa", "ipv4only.arpa", "arpa")),
         upstream=ONCE),
 )  # fmt: skip
 
@@ -71,8 +71,14 @@ HOSTS: Final = (
         query("invalid", "ANY", name="a.b.invalid")),
     row("onion", "a name below onion", "7686 2", GONE.format("ZONE."), query("onion", name="www.onion"),
         query("onion", "AAAA", name="a.OnIoN"), zones=("onion", "OnIoN")),
-    row("special-apex", "invalid and onion themselves", "6761 6.4, 7686 2", SOA.format("ZONE."),
-        query("special-apex", name="invalid"), query("special-apex", name="onion"), zones=("invalid", "onion")),
+    row("local", "a name below local", "6762 22.1", GONE.format("local."), query("local", name="printer.local"),
+        query("local", "PTR", name="b._dns-sd._udp.local")),
+    row("alt", "a name below alt", "9476 2", GONE.format("alt."), query("alt", name="x.alt"),
+        query("alt", "ANY", name="a.b.alt")),
+    row("special-apex", "invalid, onion, local and alt themselves", "6761 6.4, 7686 2, 6762 22.1, 9476 2",
+        SOA.format("ZONE."),
+        *(query("special-apex", name=name) for name in ("invalid", "onion", "local", "alt")),
+        zones=("invalid", "onion", "local", "alt")),
     row("ddr", "_dns.resolver.arpa SVCB: there is no designated resolver", "9462 4",
         SOA.format("resolver.arpa."),
         query("ddr", "SVCB", name="_dns.resolver.arpa")),

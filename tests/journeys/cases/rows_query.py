@@ -94,6 +94,8 @@ HEADERS: Final = (
     row("rd-0", "RD=0, not listed and not kept", "8914 4.21", "REFUSED", query("rd-0", flags=0)),
     row("rd-0-edns", "RD=0, with EDNS", "8914 4.21, 8906 8.1.3.4", "REFUSED; EDNS, EDE 20",
         query("rd-0-edns", "A", opt(), flags=0)),
+    row("rd-0-listed", "RD=0, listed: as if it were not", "8914 4.21", "REFUSED; EDNS, EDE 20",
+        query("rd-0-listed", "A", opt(), name=LISTED, flags=0)),
     row("rd-0-kept", "RD=0 for what another has just asked", "8914 4.21", "REFUSED",
         query("rd-0-kept", name="right.plain.test", flags=0)),
 )  # fmt: skip
@@ -156,16 +158,17 @@ TYPES: Final = (
     row("class-unlisted", "classes CH, HS, NONE, ANY, 0: not listed", "1035 3.2.4, 6895 3.2", "REFUSED",
         *(query("class-unlisted", qclass=number) for number in (3, 4, 254, 255, 0)),
         query("class-unlisted", "TXT", name="version.bind", qclass=3)),
-    row("class-listed", "class CH, a listed name: the verdict comes first", "1035 3.2.4", STOPPED,
-        query("class-listed", name=LISTED, qclass=3)),
+    row("class-listed", "the same of a listed name: nobody can tell it by that", "1035 3.2.4, 6895 3.2", "REFUSED",
+        *(query("class-listed", name=LISTED, qclass=number) for number in (3, 4, 254, 255, 0)),
+        query("class-listed", "TXT", name=LISTED, qclass=3, flags=0)),
 )  # fmt: skip
 
 BLOCKED: Final = (
     row("listed", "A of a listed name and of names below it", "8914 4.5", PAGE,
         query("listed", name=LISTED), query("listed", name="lIsTeD.TEST"), query("listed", name=f"a.b.{LISTED}")),
-    row("listed-edns", "A of a listed name, with EDNS; DO, CD, AD and RD change nothing but what is copied",
+    row("listed-edns", "A of a listed name, with EDNS; DO, CD and AD change nothing but what is copied",
         "8914 4.5, 4035 3.2.1", PAGE + "; EDNS, EDE 4",
-        query("listed-edns", "A", opt(), name=LISTED), query("listed-edns", "A", opt(), name=LISTED, flags=0),
+        query("listed-edns", "A", opt(), name=LISTED),
         query("listed-edns", "A", opt(), name=LISTED, flags=RD | 0x20)),
     row("listed-do", "A of a listed name, DO=1 and CD=1", "8914 4.5, 4035 3.2.1", PAGE.replace("R;",
         "R, CD;") + "; EDNS DO, EDE 4",

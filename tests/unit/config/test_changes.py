@@ -45,6 +45,8 @@ def with_change(old: str, new: str) -> tuple[str, ...]:
         ("[upstream]", "[upstream]\ncase_randomization = true", ("upstream.case_randomization",)),
         ("[upstream]", '[upstream]\nforward_zones = ["10.in-addr.arpa"]', ("upstream.forward_zones",)),
         ("[listen]", '[cache]\nstale = "0"\n[listen]', ("cache.stale",)),
+        ("[listen]", '[bypass]\nannounce = ["firefox"]\n[listen]', ("bypass.announce",)),
+        ("[listen]", "[limits]\ndistinct_blocked = 0\n[listen]", ("limits.distinct_blocked",)),
         ("[page]", '[page]\noperator = "Another"', ("page.operator",)),
         ("[listen]", "[count]\nsubscribers = 9\n[listen]", ("count.subscribers",)),
         ("[listen]", '[state]\nwithout_list = "forward"\n[listen]', ("state.without_list",)),
@@ -122,10 +124,12 @@ def test_every_key_of_the_configuration_can_be_told() -> None:
         "listen.proxy_from",
         *(f"upstream.{key}" for key in ("timeout", "case_randomization", "forward_zones")),
         *(f"cache.{key}" for key in ("stale", "rotate")),
+        "bypass.announce",
         *(f"page.{key}" for key in ("addresses", "operator", "contact", "authority", "law", "help")),
         "count.subscribers",
         "state.without_list",
         "control.approvers",
         *(f"limits.{key}" for key in ("queries_per_second", "connections", "connections_per_client", "exempt")),
+        "limits.distinct_blocked",
     }
     assert told == fixed | replaced

@@ -75,6 +75,7 @@ def test_every_default_is_the_promised_one() -> None:
     assert loaded.state.directory == "/var/lib/blocklist-resolver"
     assert (loaded.state.without_list, loaded.state.keys) == ("refuse", "")
     assert (loaded.limits.queries_per_second, loaded.limits.exempt) == (200, (v4, v6))
+    assert (loaded.limits.distinct_blocked, loaded.bypass.announce) == (50, ())
 
 
 def test_every_default_of_a_list_is_the_promised_one() -> None:
@@ -127,6 +128,19 @@ BOUNDS = [
         lambda v: document(limits={"queries_per_second": v}),
         [1, 10**6],
         [0, 10**6 + 1],
+    ),
+    ("limits.distinct_blocked", lambda v: document(limits={"distinct_blocked": v}), [0, 10**6], [-1, 10**6 + 1]),
+    (
+        "bypass.announce",
+        lambda v: document(bypass={"announce": v}),
+        [[], ["firefox"], ["private-relay", "firefox"]],
+        [["chrome"], "firefox"],
+    ),
+    (
+        "upstream.forward_zones",
+        lambda v: document(upstream={"forward_zones": [v]}),
+        ["home.arpa", "service.arpa", "local", "alt", "_a.corp.local", "10.in-addr.arpa", "d.f.ip6.arpa"],
+        ["", "arpa", "in-addr.arpa", "onion", "x.invalid", "localhost", "ipv4only.arpa", "xlocal", ".local", "Local"],
     ),
     ("state.directory", lambda v: document(state={"directory": v}), ["x"], [""]),
     ("state.without_list", lambda v: document(state={"without_list": v}), ["refuse", "forward"], ["pass"]),
@@ -450,7 +464,7 @@ def test_the_example_shows_the_defaults_and_loads_once_it_is_filled_in() -> None
         parse(text, "resolver.toml")
     filled = text.replace(config.MARKER, "Example")
     shown = re.sub(r"^#(?=[a-z_]+ = )", "", filled, flags=re.MULTILINE)
-    assert len(tomllib.loads(shown)) == 11
+    assert len(tomllib.loads(shown)) == 12
     assert parse(shown, "resolver.toml") == parse(filled, "resolver.toml")
 
 
@@ -512,3 +526,22 @@ def test_names_that_no_line_may_block_unseen() -> None:
 def test_whatever_the_page_links_to_is_protected(text: str, hosts: tuple[str, ...]) -> None:
     found = read(document(page={**TEXTS, "addresses": ["192.0.2.1"], "contact": text}))
     assert config.protected_names(found, found.lists[0]) == hosts
+
+
+@pytest.mark.parametrize(
+    ("key", "build"),
+    [
+        ("listen.allow", lambda v: document(listen={"allow": v})),
+        ("listen.proxy_from", lambda v: document(listen={"proxy_from": v})),
+        ("limits.exempt", lambda v: document(limits={"exempt": v})),
+        ("list[0].clients", lambda v: listed(clients=v)),
+        ("list[0].exempt", lambda v: listed(exempt=v)),
+    ],
+)
+def test_a_set_that_holds_ipv4_unseen_is_warned_of(key, build) -> None:  # type: ignore[no-untyped-def]  # a table's columns
+    for prefix in ("::/0", "::/80", "::ffff:0:0/96"):
+        [line] = config.warnings(read(build([prefix])))
+        assert line.startswith(f"{key} holds {prefix}, and with ::ffff:0:0/96 all IPv4 clients")
+        assert config.warnings(read(build([prefix, "0.0.0.0/0"]))) == ()
+    for prefixes in (["2001:db8::/32", "::1/128", "::ffff:0:0/97"], ["0.0.0.0/0"]):
+        assert config.warnings(read(build(prefixes))) == ()

@@ -25,6 +25,17 @@ NAMES = [
     ("invalid", A, codes.LOCAL_APEX, 1),
     ("a.invalid", A, codes.LOCAL_MISSING, 1),
     ("onion", DS, codes.LOCAL_APEX, 1),
+    ("local", SOA, codes.LOCAL_APEX, 1),
+    ("b._dns-sd._udp.local", PTR, codes.LOCAL_MISSING, 1),
+    ("alt", A, codes.LOCAL_APEX, 1),
+    ("x.alt", AAAA, codes.LOCAL_MISSING, 1),
+    ("service.arpa", A, codes.LOCAL_APEX, 2),
+    ("default.service.arpa", SOA, codes.LOCAL_MISSING, 2),
+    ("service.arpa", DS, codes.NOT_LOCAL, 0),
+    ("ipv4only.arpa", A, codes.NOT_LOCAL, 0),
+    ("x.locals", A, codes.NOT_LOCAL, 0),
+    ("x.all", A, codes.NOT_LOCAL, 0),
+    ("use-application-dns.net", A, codes.NOT_LOCAL, 0),
     ("a.onion", DS, codes.LOCAL_MISSING, 1),
     ("resolver.arpa", A, codes.LOCAL_APEX, 2),
     ("_dns.resolver.arpa", 64, codes.LOCAL_EMPTY, 2),
@@ -82,6 +93,12 @@ def test_what_a_name_is(core: Core, text: str, kind: int, what: int, labels: int
         ("1.64.100.in-addr.arpa", ("100.in-addr.arpa",), codes.NOT_LOCAL),
         ("a.home.arpa", ("home.arpa",), codes.NOT_LOCAL),
         ("a.localhost", ("home.arpa",), codes.LOCALHOST),
+        ("printer.local", ("local",), codes.NOT_LOCAL),
+        ("printer.local", ("corp.local",), codes.LOCAL_MISSING),
+        ("dc.corp.local", ("corp.local",), codes.NOT_LOCAL),
+        ("x.alt", ("local",), codes.LOCAL_MISSING),
+        ("x.service.arpa", ("service.arpa",), codes.NOT_LOCAL),
+        ("x.onion", ("onion",), codes.LOCAL_MISSING),
     ],
 )
 def test_what_the_operator_forwards_is_not_local(
@@ -90,10 +107,39 @@ def test_what_the_operator_forwards_is_not_local(
     assert found(core, text, PTR, forwarded)[0] == what
 
 
+@pytest.mark.parametrize("announced", [(), ("firefox",), ("private-relay",), ("firefox", "private-relay")])
+def test_canaries_are_missing_where_they_are_announced(core: Core, announced: tuple[str, ...]) -> None:
+    zones = core("local_zones")
+    made = zones.Zones((), announced)
+    for key, names in zones.CANARIES.items():
+        for text in names:
+            for below in ("", "a."):
+                what = codes.LOCAL_MISSING + 256 * len(below) if key in announced else codes.NOT_LOCAL
+                for kind in (A, AAAA, SOA, ANY):
+                    assert zones.find(made, name(core, wire((below + text).upper())), kind) == what
+            assert zones.find(made, name(core, wire("x" + text)), A) == codes.NOT_LOCAL
+            assert zones.find(made, name(core, wire(text.partition(".")[2])), A) == codes.NOT_LOCAL
+
+
+def test_a_missing_name_has_its_soa_in_authority_whatever_is_asked(core: Core) -> None:
+    made = core("local_zones").Zones((), ("firefox",))
+    for kind in (A, SOA, NS, ANY):
+        packet, out = query("use-application-dns.net", kind, edns=True), bytearray(1500)
+        asked = question(core, packet)
+        said = core("local_zones").find(made, asked.name, kind)
+        reply = dns.message.from_wire(bytes(out[: core("reply").local(out, packet, asked, said, 1232)]))
+        assert (reply.rcode(), reply.answer) == (dns.rcode.NXDOMAIN, [])
+        [rrset] = reply.authority
+        assert (rrset.name.to_text(), rrset.rdtype) == ("use-application-dns.net.", SOA)
+
+
 @cases.of(0.02)
 @given(
-    st.lists(st.sampled_from(["1", "10", "127", "100", "64", "in-addr", "ip6", "home", "resolver", "d"]), max_size=8),
-    st.sampled_from(["arpa", "localhost", "invalid", "onion", "test", "ARPA", "Onion"]),
+    st.lists(
+        st.sampled_from(["1", "10", "127", "100", "64", "in-addr", "ip6", "home", "service", "resolver", "d"]),
+        max_size=8,
+    ),
+    st.sampled_from(["arpa", "localhost", "invalid", "onion", "local", "alt", "test", "ARPA", "Onion"]),
     st.sampled_from([A, PTR, DS]),
 )
 def test_both_builds_agree_and_what_is_local_stays_so_below(labels: list[str], last: str, kind: int) -> None:

@@ -1,4 +1,4 @@
-"""Definition v1 of an attempt as a table of what is asked and what is counted."""
+"""Definition v2 of an attempt as a table of what is asked and what is counted; and who is beyond a budget."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -15,23 +15,33 @@ A, AAAA, HTTPS, SVCB, TXT = 1, 28, 65, 64, 16
 V4 = bytes(10) + b"\xff\xff\xc0\0\2"
 ONE, TWO = V4 + b"\1", V4 + b"\2"
 V6 = b"\x20\x01\x0d\xb8\0\0\0"
+EXEMPT = V4 + b"\x63"
 
 
 class Counted:
     """A tally and what it has counted."""
 
-    def __init__(self, core: Core, sets: int = 64) -> None:
+    def __init__(self, core: Core, sets: int = 64, *, budget: int = 0) -> None:
         self.core = core
         self.tally = core("tally")
-        self.memory = bytearray(sets * 3 * 8 * self.tally.WAYS)
+        self.memory = bytearray(sets * self.tally.TABLES * 8 * self.tally.WAYS)
+        self.access = core("admit").Access(
+            b"", EXEMPT * 2, [b""] * 16, [b""] * 16, rate=0, budget=budget, memory=bytearray(128), key=KEY
+        )
         self.table = self.tally.Tally(self.memory, KEY)
         self.counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
 
     def block(
         self, now_s: int, kind: int = A, client: bytes = ONE, *, entry: int = 1, slot: int = 0, bits: int = 3
     ) -> None:
+        assert self.said(now_s, kind, client, entry=entry, slot=slot, bits=bits) == codes.COUNTED
+
+    def said(
+        self, now_s: int, kind: int = A, client: bytes = ONE, *, entry: int = 1, slot: int = 0, bits: int = 3
+    ) -> int:
         verdict = wires.verdict(self.core, slot, entry, 7, bits)
-        assert self.tally.count(self.table, self.counters, verdict, kind, client, now_s) == 1
+        said: int = self.tally.count(self.table, self.access, self.counters, verdict, kind, client, now_s)
+        return said
 
     def of(self, name: str, slot: int = 0) -> int:
         return self.counters[codes.list_counter(slot, codes.LIST_COUNTERS.index(name))]
@@ -101,6 +111,77 @@ def test_twenty_attempts_an_hour_and_the_rest_is_capped(counted: Counted) -> Non
     assert counted.of("attempts_capped") + counted.of("attempts_capped", 1) == 5
 
 
+def test_256_networks_of_one_household_make_no_more_than_a_few(core: Core) -> None:
+    counted = Counted(core, sets=8192)
+    for network in range(256):
+        for entry in range(20):
+            counted.block(T, client=V6 + bytes([network]) + bytes(8), entry=entry)
+    assert (counted.of("attempts"), counted.of("attempts_capped")) == (60, 5060)
+    assert counted.of("attempts_saturated") == 0
+
+
+def test_a_48_has_a_cap_too_and_what_is_capped_takes_nothing_from_other_caps(core: Core) -> None:
+    counted, site = Counted(core, sets=1024), V6[:6]
+    for household in range(5):
+        for network in range(4):
+            for entry in range(20):
+                counted.block(T, client=site + bytes([household, network]) + bytes(8), entry=entry)
+    assert (counted.of("attempts"), counted.of("attempts_capped")) == (240, 160)
+    counted.block(T, client=b"\x20\x01\x0d\xb8\0\1\0\0" + bytes(8))
+    assert counted.of("attempts") == 241
+    # What its /64 has had capped takes nothing from its /56.
+    counted.tally.turn(counted.table, KEY)
+    for entry in range(80):
+        counted.block(T, client=site + bytes(10), entry=entry)
+    for entry in range(20):
+        counted.block(T, client=site + b"\0\1" + bytes(8), entry=entry)
+    assert counted.of("attempts") == 241 + 40
+
+
+def test_each_ipv4_address_is_a_household(counted: Counted) -> None:
+    for number in range(5):
+        for entry in range(21):
+            counted.block(T, client=V4 + bytes([number]), entry=entry)
+    assert (counted.of("attempts"), counted.of("attempts_capped")) == (100, 5)
+
+
+def test_beyond_the_budget_no_further_entry_is_answered_and_all_before_are(core: Core) -> None:
+    counted = Counted(core, budget=3)
+    said = [counted.said(T, entry=entry) for entry in (1, 2, 1, 3, 4, 5, 1, 2, 3, 4)]
+    beyond = codes.BEYOND_BUDGET
+    assert said == [1, 1, 1, 1, beyond, beyond, 1, 1, 1, beyond]
+    assert counted.of("refused_beyond_budget") == 3
+    assert (counted.of("blocked_queries"), counted.of("attempts")) == (10, 5), "it changes no count"
+    assert counted.said(T, client=TWO, entry=4) == codes.COUNTED
+    # Every type is a question, and each list has its own entries.
+    assert counted.said(T, TXT, entry=6) == beyond
+    assert counted.said(T, entry=1, slot=1) == beyond
+    assert counted.of("refused_beyond_budget", 1) == 1
+    counted.tally.turn(counted.table, KEY[::-1])
+    assert counted.said(T, entry=4) == codes.COUNTED
+
+
+def test_a_budget_is_a_households_and_none_is_the_exempt_ones_or_the_self_tests(core: Core) -> None:
+    counted = Counted(core, budget=2)
+    clients = [V6 + bytes([number]) + bytes(8) for number in range(4)]
+    assert [counted.said(T, client=one, entry=entry) for entry, one in enumerate(clients)] == [1, 1, 2, 2]
+    assert {counted.said(T, client=EXEMPT, entry=entry) for entry in range(9)} == {codes.COUNTED}
+    assert {counted.said(T, entry=entry, bits=3 | codes.SELFTEST) for entry in range(9)} == {codes.COUNTED}
+
+
+def test_a_budget_of_0_is_none(counted: Counted) -> None:
+    for entry in range(100):
+        counted.block(T, entry=entry)
+    assert not any(counted.table.budgets)
+
+
+def test_where_budgets_have_no_room_nobody_is_beyond(core: Core) -> None:
+    counted = Counted(core, sets=1, budget=1)
+    said = [counted.said(T, client=V4 + bytes([number]), entry=entry) for number in range(9) for entry in range(2)]
+    assert said[:8] == [codes.COUNTED, codes.BEYOND_BUDGET] * 4
+    assert set(said[8:]) == {codes.COUNTED}
+
+
 def test_the_next_hour_forgets(counted: Counted) -> None:
     for number in range(21):
         counted.block(T, entry=number)
@@ -122,7 +203,9 @@ def test_a_key_gives_no_digest_of_another(core: Core) -> None:
 
 def test_no_address_is_in_the_memory(counted: Counted) -> None:
     client = V6 + b"\1\2\3\4\5\6\7\x08\x09"
+    counted.access = Counted(counted.core, budget=9).access
     counted.block(T, client=client, bits=3 | codes.NEW)
+    assert all(map(any, (counted.table.prefixes, counted.table.budgets)))
     assert client[:7] not in counted.memory
     assert client[8:] not in counted.memory
 
@@ -174,11 +257,13 @@ def test_prefixes_that_share_a_set_count_once_a_minute_each(core: Core, start: i
 def test_an_error_counts_nothing_and_says_so(counted: Counted) -> None:
     for client, slot in ((b"", 0), (ONE, 1000)):
         verdict = wires.verdict(counted.core, slot, 1, 1, 3)
-        said: Any = counted.tally.count(counted.table, counted.counters, verdict, A, client, T)
-        assert said == 0
+        said: Any = counted.tally.count(
+            counted.table, counted.access, counted.counters, verdict, A, client, T
+        )
+        assert said == codes.NOT_COUNTED
     assert counted.of("attempts") == 0
 
 
 def test_memory_too_small_is_refused(core: Core) -> None:
     with pytest.raises(ValueError, match="memory"):
-        core("tally").Tally(bytearray(184), KEY)
+        core("tally").Tally(bytearray(248), KEY)

@@ -89,7 +89,7 @@ def facts() -> dict[Place, Days]:
                 entries=replay.ENTRIES,
                 serial=replay.serial(replay.midnight(day + DAY)),
                 subscribers=region.subscribers,
-                definitions=frozenset({"v1"}),
+                definitions=frozenset({"v2"}),
             )
             for day in replay.days()
         }

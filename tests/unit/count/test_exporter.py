@@ -61,7 +61,7 @@ def test_published_and_live_numbers_are_shown() -> None:
     assert samples["queries_total", ("udp",)] == 4711
     assert samples["list_serial", ("demo",)] == 7
     assert samples["publish_timestamp_seconds", ()] == 1_800_000_900
-    assert samples["build_info", ("0.0.1", "python", "v1", "UK")] == 1
+    assert samples["build_info", ("0.0.1", "python", "v2", "UK")] == 1
     assert one.refused == 0
 
 

@@ -40,7 +40,7 @@ def test_the_same_beat_is_not_written_twice(ledger: Ledger) -> None:
     ledger.write(beat(1, 10, 3))
     ledger.write(beat(1, 20, 9))
     assert ledger.totals()[QUERIES] == Total(10, 3)
-    assert ledger.beats(0, NOW * 2) == [(NOW + 900, 900, "v1", "UK", 5)]
+    assert ledger.beats(0, NOW * 2) == [(NOW + 900, 900, "v2", "UK", 5)]
 
 
 def test_only_what_changed_is_written(ledger: Ledger) -> None:

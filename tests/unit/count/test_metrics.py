@@ -16,6 +16,7 @@ BEAT = {
     "page_help_total{kind}",
     "attempts_capped_total{list}",
     "attempts_saturated{list}",
+    "lookups_refused_total{list}",
     "upstream_failures_total{upstream,reason}",
     "queries_in_flight",
     "failed_answers_total{reason}",
@@ -84,4 +85,4 @@ def test_every_series_of_the_beat_is_known_before_anything_happens() -> None:
 
 def test_the_definition_is_a_label_of_the_build() -> None:
     build = next(metric for metric in METRICS if metric.name == "build_info")
-    assert list(build.combinations(LABELS)) == [("0.0.1", "python", "v1", "UK")]
+    assert list(build.combinations(LABELS)) == [("0.0.1", "python", "v2", "UK")]

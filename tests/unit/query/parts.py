@@ -78,6 +78,7 @@ def config(
     allow: Sequence[str] = ("192.0.2.0/24", "2001:db8::/32"),
     exempt: Mapping[int, str] | None = None,
     rate: int = 0,
+    budget: int = 0,
     answer: Literal["page", "nodata", "nxdomain"] = "page",
 ) -> Config:
     """A configuration of so many lists; `exempt` names for a list's slot the prefix that it spares."""
@@ -89,7 +90,7 @@ def config(
             for slot in range(lists)
         ),
         listen=Listen(allow=prefixes(*allow)),
-        limits=Limits(queries_per_second=rate, exempt=()),
+        limits=Limits(queries_per_second=rate, distinct_blocked=budget, exempt=()),
         page=Page(addresses=(ipaddress.ip_address(PAGE_V4), ipaddress.ip_address(PAGE_V6))),
     )
 
@@ -106,11 +107,16 @@ def generation(
 
 
 def access(
-    *, allow: Sequence[str] = ("192.0.2.0/24", "2001:db8::/32"), exempt: Mapping[int, str] | None = None, rate: int = 0
+    *,
+    allow: Sequence[str] = ("192.0.2.0/24", "2001:db8::/32"),
+    exempt: Mapping[int, str] | None = None,
+    rate: int = 0,
+    budget: int = 0,
 ) -> admit.Access:
     """Who may ask; `exempt` names for a list's slot the prefix that it spares."""
     buckets = bytearray(admit.BUCKET_OCTETS * admit.WAYS * 16)
-    return for_core.access(config(codes.MAX_LISTS, allow=allow, exempt=exempt, rate=rate), buckets, KEY)
+    asked = config(codes.MAX_LISTS, allow=allow, exempt=exempt, rate=rate, budget=budget)
+    return for_core.access(asked, buckets, KEY)
 
 
 def tables(
@@ -120,10 +126,11 @@ def tables(
     exempt: Mapping[int, str] | None = None,
     complete: bool = True,
     rate: int = 0,
+    budget: int = 0,
     answer: Literal["page", "nodata", "nxdomain"] = "page",
 ) -> Tables:
     """These lists in force under this generation's number."""
-    return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate), complete, Zones())
+    return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate, budget=budget), complete, Zones())
 
 
 class Upstream:
@@ -209,7 +216,7 @@ class House:
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self.numbers = memoryview(bytearray(64)).cast("q")
         self.upstream = Upstream(reply)
-        self.tally = tally.Tally(bytearray(3 * 2**14), KEY)
+        self.tally = tally.Tally(bytearray(tally.TABLES * 2**14), KEY)
         self.cache = Cache(store.Store(bytearray(2**18), KEY, stale_s), self.counters)
         self.asked = sketch.Sketch(bytearray(2**16), KEY)
         self.answer = Answer(

@@ -5,6 +5,7 @@ from typing import Literal
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import pytest
 
@@ -22,8 +23,8 @@ from tests.unit.query.parts import (
     House,
     addresses,
     errors,
-    generation,
     query,
+    reply_of,
     says,
     tables,
 )
@@ -134,8 +135,61 @@ def test_a_block_that_cannot_be_written_is_servfail_and_not_counted() -> None:
     parse(packet, len(packet), question)
     block = Block(house.tally, house.counters)
     asked = Query(packet, question, CLIENT, Transport.UDP, codes.ALL_LISTS, 1232)
-    octets = block.answer(generation(1, LIST), asked, policy.Verdict(), 0.0, Respond(house.counters))
+    octets = block.answer(tables(1, LIST), asked, policy.Verdict(), 0.0, Respond(house.counters))
     assert octets is not None
     assert dns.message.from_wire(octets).rcode() == dns.rcode.SERVFAIL
     assert house.blocked() == 0
     assert house.count("failed_answers_total", "internal") == 1
+
+
+@pytest.mark.asyncio
+async def test_beyond_the_budget_a_block_is_refused_and_never_the_real_answer() -> None:
+    names = [f"listed-{number}.test" for number in range(6)]
+    house = House(says(["open.test. 300 A 198.51.100.7"]), tables(1, (names,), budget=3))
+    replies = [await house.ask(query(name)) for name in names]
+    assert [addresses(one) for one in replies] == [[PAGE_V4]] * 3 + [[]] * 3
+    assert [one.rcode() for one in replies[3:]] == [dns.rcode.REFUSED] * 3
+    assert [errors(one) for one in replies[3:]] == [[codes.EDE_PROHIBITED]] * 3
+    assert house.upstream.asked == []
+    assert (await house.ask(query("open.test"))).rcode() == dns.rcode.NOERROR
+    assert addresses(await house.ask(query(names[0]))) == [PAGE_V4]
+    assert addresses(await house.ask(query(names[5]), EXEMPT)) == [PAGE_V4]
+    assert house.blocked() == 8
+    assert house.counters[codes.list_counter(0, codes.REFUSED_BEYOND_BUDGET)] == 3
+
+
+@pytest.mark.asyncio
+async def test_names_that_lead_to_an_entry_use_up_the_budget_as_it_does() -> None:
+    names = [f"listed-{number}.test" for number in range(3)]
+
+    def leads(asked: dns.message.Message) -> dns.message.Message:
+        target = asked.question[0].name.to_text().replace("alias", "listed")
+        return reply_of(asked, [f"{asked.question[0].name} 300 CNAME {target}"])
+
+    house = House(leads, tables(1, (names,), budget=2))
+    replies = [await house.ask(query(f"alias-{number}.test")) for number in (0, 1, 2, 0)]
+    assert [one.rcode() for one in replies] == [dns.rcode.NOERROR] * 2 + [dns.rcode.REFUSED, dns.rcode.NOERROR]
+    assert all("listed" not in one.to_text() for one in replies)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("over", [Transport.UDP, Transport.TCP])
+@pytest.mark.parametrize(("flags", "rdclass"), [("", "IN"), ("RD", "CH"), ("RD", "HS"), ("RD", "ANY"), ("", "CH")])
+async def test_what_is_never_looked_up_is_refused_whether_listed_or_not(
+    flags: str, rdclass: str, over: Transport
+) -> None:
+    house = House(says(), tables(1, LIST))
+    for kind in ("A", "TXT", "ANY"):
+        listed, open_one = [
+            await house.ask(query(name, kind, flags=flags, rdclass=dns.rdataclass.from_text(rdclass)), over=over)
+            for name in ("listed.test", "unknown.test")
+        ]
+        assert listed.rcode() == open_one.rcode() == dns.rcode.REFUSED
+        assert (listed.flags, errors(listed), listed.answer, listed.authority) == (
+            open_one.flags,
+            errors(open_one),
+            [],
+            [],
+        )
+    assert house.blocked() == 0
+    assert house.upstream.asked == []

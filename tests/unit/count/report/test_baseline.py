@@ -94,6 +94,45 @@ def test_a_spring_with_two_regions_is_told_apart() -> None:
     assert low.back < high.back
 
 
+def by(version: str, first: int, last: int) -> dict[date, frozenset[str]]:
+    """Days counted by a definition."""
+    return {day(n): frozenset({version}) for n in range(first, last)}
+
+
+def test_a_baseline_is_of_days_of_its_own_definition() -> None:
+    found = counts(180, dict.fromkeys(range(100, 180), 0.1))
+    figures = history(found, by("v1", 0, 100) | by("v2", 100, 180))
+    assert {one.ratio for one in figures[56:100]} == {1.0}
+    assert {one.ratio for one in figures[100:156]} == {None}
+    assert {one.ratio for one in figures[156:]} == {1.0}
+    assert [one.day for one in figures if one.changed] == [day(100)]
+
+
+def test_a_day_of_two_definitions_is_compared_with_none() -> None:
+    used = by("v1", 0, 100) | {day(100): frozenset({"v1", "v2"})} | by("v2", 101, 180)
+    figures = history(counts(180), used)
+    assert figures[100].count is not None
+    assert (figures[100].base, figures[100].ratio) == (None, None)
+    assert {one.ratio for one in figures[101:157]} == {None}
+    assert figures[157].ratio == 1.0
+
+
+def test_a_surge_is_followed_until_the_definition_changes() -> None:
+    found = counts(200, dict.fromkeys(range(60, 110), 3.0))
+    (surge,) = surges(history(found, by("v1", 0, 100) | by("v2", 100, 200)))
+    assert (surge.first, surge.back, surge.cut, surge.end) == (day(60), None, day(100), day(100))
+    (whole,) = surges(history(found, by("v1", 0, 200)))
+    assert (whole.back, whole.cut) == (day(110), None)
+
+
+def test_days_without_figures_change_no_definition() -> None:
+    used = by("v1", 0, 80)
+    used[day(70)] = frozenset()
+    found = counts(80)
+    del found[day(70)]
+    assert not any(one.changed for one in history(found, used))
+
+
 @given(st.lists(st.one_of(st.none(), st.integers(0, 10**6)), max_size=200))
 def test_whatever_was_counted_gives_every_day_once(values: list[int | None]) -> None:
     given_counts = {day(n): value for n, value in enumerate(values)}

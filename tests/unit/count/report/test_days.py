@@ -35,7 +35,7 @@ FACTS = DayFacts(
     entries=50,
     serial=1,
     subscribers=1000,
-    definitions=frozenset({"v1"}),
+    definitions=frozenset({"v2"}),
 )
 
 
@@ -125,7 +125,7 @@ def test_a_total_that_fell_has_no_difference_and_is_a_gap() -> None:
 
 
 def test_several_resolvers_are_summed_and_a_gap_of_one_is_one_of_all() -> None:
-    other = replace(FACTS, enforced=0.5, gap=NOT_ENFORCED, entries=60, serial=3, definitions=frozenset({"v2"}))
+    other = replace(FACTS, enforced=0.5, gap=NOT_ENFORCED, entries=60, serial=3, definitions=frozenset({"v1"}))
     assert together([{MONDAY: FACTS}, {MONDAY: other}]) == {
         MONDAY: DayFacts(
             attempts=200,

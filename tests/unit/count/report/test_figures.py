@@ -107,8 +107,9 @@ def on(day: date, **changed: object) -> Callable[[], Days]:
     ("days", "reasons"),
     [
         (usual, []),
-        (on(MARCH, definitions=frozenset({"v2"})), [DEFINITION_CHANGED]),
-        (on(FEBRUARY, definitions=frozenset({"v2"})), [DEFINITION_CHANGED]),
+        (on(MARCH, definitions=frozenset({"v3"})), [DEFINITION_CHANGED, NO_BASELINE]),
+        (on(FEBRUARY, definitions=frozenset({"v3"})), [DEFINITION_CHANGED]),
+        (on(START, definitions=frozenset({"v3"})), []),
         (on(FEBRUARY, entries=60), [LIST_MOVED]),
         (on(FEBRUARY, entries=40), [LIST_MOVED]),
         (on(FEBRUARY, entries=59), []),
@@ -130,6 +131,20 @@ def test_without_eight_weeks_before_there_is_no_ratio() -> None:
     assert (january.ratio, january.not_comparable) == (None, (NO_BASELINE,))
     assert january.peak is not None
     assert january.peak.figure.ratio is None
+
+
+def test_no_ratio_is_of_two_definitions() -> None:
+    changed = MARCH + 3 * DAY
+    days = {START + n * DAY: FACTS for n in range(200)}
+    days = {day: replace(one, definitions=frozenset({"v3"})) if day > changed else one for day, one in days.items()}
+    days[changed] = replace(FACTS, definitions=frozenset({"v2", "v3"}))
+    (place,) = figures({UK: days}, START, date(2026, 7, 15))
+    ratios = {one.day: one.figure.ratio for one in place.days}
+    assert ratios[changed - DAY] == 1.0
+    assert {ratios[changed + n * DAY] for n in range(57)} == {None}
+    assert ratios[changed + 57 * DAY] == 1.0
+    assert DEFINITION_CHANGED in place.months[3].not_comparable
+    assert place.months[6].not_comparable == ()
 
 
 def test_within_a_surge_the_weeks_before_it_count() -> None:
