@@ -17,7 +17,7 @@ import dnslib
 from dnslib import QTYPE, RCODE, buffer
 from dnslib.label import DNSLabelError
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, sockaddr
 from resolver.core.message import Message, read
 from resolver.core.question import Question, matches, parse
 
@@ -154,13 +154,24 @@ def _by_datagram(query: bytes, server: Endpoint, timeout_s: float) -> bytes:
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as one:
         one.settimeout(timeout_s)
-        one.connect(server)
+        one.connect(sockaddr(server))
         one.send(query)
         return one.recv(65535)
 
 
+def _connected(server: Endpoint, timeout_s: float) -> socket.socket:
+    one = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        one.settimeout(timeout_s)
+        one.connect(sockaddr(server))
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
 def _by_stream(query: bytes, server: Endpoint, timeout_s: float) -> bytes:
-    with socket.create_connection(server, timeout_s) as one, one.makefile("rb") as stream:
+    with _connected(server, timeout_s) as one, one.makefile("rb") as stream:
         one.sendall(len(query).to_bytes(2, "big") + query)
         head = stream.read(2)
         octets = stream.read(int.from_bytes(head, "big"))

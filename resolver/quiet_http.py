@@ -149,16 +149,16 @@ class QuietServer:
         await self._server.shutdown(grace_s)
 
 
-async def serve(respond: Respond, listen: Iterable[tuple[str, int]], bounds: Bounds) -> QuietServer:
-    """Serve on each address and port; OSError if one cannot be bound, and then none stays open."""
+async def serve(respond: Respond, listen: Iterable[tuple[Any, ...]], bounds: Bounds) -> QuietServer:
+    """Serve on each address, as `bind` takes it; OSError if one cannot be bound, and then none stays open."""
     server = _Server(respond, bounds)
     loop = asyncio.get_running_loop()
     sockets: list[asyncio.Server] = []
     try:
-        for host, port in listen:
+        for where in listen:
             # Bound here: to resolve a host, uvloop starts threads, which keep privileges that this thread gives up.
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+            bound = socket.create_server(where, family=family, backlog=BACKLOG)
             sockets.append(await loop.create_server(server, sock=bound, backlog=BACKLOG))
     except OSError:
         for listening in sockets:

@@ -263,6 +263,7 @@ def service() -> Iterator[Row]:
     yield "failed_answers", "counter", 'reason="overload"', always(0)
     yield "upstream_up", "gauge", first, lambda region, at: 1 - int(down(at))
     yield "upstream_up", "gauge", second, always(1)
+    yield "upstream_answering", "gauge", "", always(1)
     timeouts = grown(down, 500)
     yield "upstream_failures", "counter", f'{first},reason="timeout"', lambda region, at: timeouts(at)
     yield "upstream_failures", "counter", f'{second},reason="timeout"', always(0)

@@ -99,8 +99,10 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from resolver.service import checks
 
     checks.check(arguments.file, loaded)
+    checks.check_interfaces(arguments.file, loaded)
     checks.check_files(arguments.file, loaded)
-    for line in (*config.warnings(loaded), server.missing(loaded.control.group)):
+    here = (*config.left_out(arguments.file), *checks.missing_addresses(loaded))
+    for line in (*config.warnings(loaded), *here, server.missing(loaded.control.group)):
         if line:
             print(f"warning: {line}", file=sys.stderr)
     print(f"{arguments.file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")

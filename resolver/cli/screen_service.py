@@ -47,7 +47,7 @@ def _rows(status: Status, now: float) -> Iterator[Row]:
     for one in status.lists:
         yield from screen_list.rows(one, now)
     for server in status.upstreams:
-        yield Row("upstream", f"{server.upstream} {_of_upstream(server)}", Mark.PLAIN if server.up else Mark.BAD)
+        yield Row("upstream", f"{server.upstream}{_of_zones(server)} {_of_upstream(server)}", _mark(server))
     yield Row("cache", f"{status.cache_size / _MIB:.1f} MiB, {_of_cache(status)}")
     open_ = f"{status.connections} of {status.connections_bound} connections"
     yield Row("load", f"{status.in_flight} queries in flight, {open_}")
@@ -57,12 +57,25 @@ def _rows(status: Status, now: float) -> Iterator[Row]:
     yield Row("reload", _of_reload(status.reload, now), Mark.PLAIN if taken else Mark.WARN)
 
 
+def _mark(server: UpstreamHealth) -> Mark:
+    if server.up or not server.asked:
+        return Mark.WARN if server.fault else Mark.PLAIN
+    return Mark.BAD
+
+
+def _of_zones(server: UpstreamHealth) -> str:
+    if server.zones == ("",):
+        return ""
+    return f" ({', '.join(zone or 'all other names' for zone in server.zones)})"
+
+
 def _of_upstream(server: UpstreamHealth) -> str:
     if server.p50_s is None or server.p99_s is None:
         took = "too few exchanges for a latency"
     else:
         took = f"p50 {server.p50_s * 1000:.1f} ms, p99 {server.p99_s * 1000:.1f} ms"
-    return f"{'up' if server.up else 'DOWN'}, {took}, failures: {counts(server.failures)}"
+    state = (server.fault or "up") if server.up else "DOWN" if server.asked else "not asked yet"
+    return f"{state}, {took}, failures: {counts(server.failures)}"
 
 
 def _of_cache(status: Status) -> str:
@@ -82,18 +95,24 @@ def _about_verdicts(status: Status) -> Iterator[Advice]:
     if not status.enforcing and there:
         what = "a verdict failed since the start: it is not certain that every list is enforced"
         yield Advice(Urgency.OUT, what, "restart the service, then report this as a fault of the software")
-    if not status.ready and there:
+    if not status.ready and there and status.answering:
         yield Advice(Urgency.OUT, "the service is stopping", f"see {LOG}")
 
 
 def _about_upstreams(status: Status) -> Iterator[Advice]:
-    down = [one for one in status.upstreams if not one.up]
-    if down and len(down) == len(status.upstreams):
+    asked = [one for one in status.upstreams if one.asked]
+    if asked and not status.answering:
         do = "look at the network, and at these:"
         yield Advice(Urgency.OUT, "NO upstream answers, unlisted names fail", do)
-    for one in down:
+    for zone in dict.fromkeys(zone for one in asked for zone in one.zones if zone):
+        if not any(one.up or not one.asked for one in status.upstreams if zone in one.zones):
+            yield Advice(Urgency.OUT, f"NO server of zone {zone} answers, its names fail", "look at these:")
+    for one in asked:
+        if one.up and not one.fault:
+            continue
         do = f"blocklist-resolver ask example.com --server {one.upstream}"
-        yield Advice(Urgency.FAILS, f"upstream {one.upstream} is down ({counts(one.failures)})", do)
+        said = one.fault or "is down"
+        yield Advice(Urgency.FAILS, f"upstream {one.upstream} {said} ({counts(one.failures)})", do)
 
 
 def _about_reload(status: Status) -> Iterator[Advice]:

@@ -18,6 +18,8 @@ _FIXED = frozenset(
         "listen.dns",
         "listen.user",
         "upstream.servers",
+        "upstream.zone",
+        "upstream.order",
         "cache.size",
         "page.listen",
         "metrics.listen",

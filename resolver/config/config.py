@@ -29,7 +29,18 @@ from resolver.config.lists import MAX_TARGET_BYTES as MAX_TARGET_BYTES
 from resolver.config.lists import Guard as Guard
 from resolver.config.lists import List as List
 from resolver.config.lists import Source as Source
-from resolver.config.values import Address, Endpoint, Prefix, Seconds, Size, decode, nameservers, prefixes
+from resolver.config.values import (
+    Address,
+    Endpoint,
+    Prefix,
+    Seconds,
+    Size,
+    ZoneName,
+    decode,
+    lacks_interface,
+    nameservers,
+    prefixes,
+)
 from resolver.core.codes import MAX_LISTS
 
 MARKER: Final = "REPLACE-ME"
@@ -74,13 +85,32 @@ class Listen(_Section, frozen=True):
     user: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = ""
 
 
+class UpstreamZone(_Section, frozen=True):
+    """A zone whose names are forwarded to servers of its own."""
+
+    name: ZoneName
+    servers: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)]
+
+
 class Upstream(_Section, frozen=True):
     """The resolvers that queries are forwarded to."""
 
     servers: tuple[Endpoint, ...] = ()
+    order: Literal["balanced", "listed"] = "balanced"
     timeout: Seconds = Seconds(2)
     case_randomization: bool = False
     forward_zones: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
+    zone: Annotated[tuple[UpstreamZone, ...], Meta(max_length=256)] = ()
+
+    @property
+    def forwarded(self) -> tuple[str, ...]:
+        """Return the zones that are forwarded although names there are answered here otherwise."""
+        return (*self.forward_zones, *(one.name for one in self.zone if _FORWARDED.match(one.name)))
+
+    @property
+    def every_server(self) -> tuple[Endpoint, ...]:
+        """Return all servers, those for all names first, each once."""
+        return tuple(dict.fromkeys((*self.servers, *(server for one in self.zone for server in one.servers))))
 
 
 class Cache(_Section, frozen=True):
@@ -202,6 +232,8 @@ _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
 }
 _FORWARDED: Final = re.compile(r"(?:home|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6))\.arpa\Z", re.ASCII)
 FEW_ADDRESSES: Final = 16
+ANSWERED_HERE: Final = ("localhost", "invalid", "onion", "resolver.arpa")
+NEEDS_INTERFACE: Final = "is a link-local address and needs its interface, as in fe80::1%eth0"
 
 
 def _out_of_bounds(part: Struct, prefix: str, bounds: dict[str, tuple[int, int, str]]) -> Iterator[Fault]:
@@ -236,13 +268,39 @@ def _faults_in_production(config: Config) -> Iterator[Fault]:
                 yield f"page.{name}", f"still holds {MARKER}: the page must name you before visitors see it"
 
 
+def upstreams(config: Config) -> Iterator[tuple[str, Endpoint]]:
+    """Yield every configured upstream after its key."""
+    for number, server in enumerate(config.upstream.servers):
+        yield f"upstream.servers[{number}]", server
+    for at, zone in enumerate(config.upstream.zone):
+        for number, server in enumerate(zone.servers):
+            yield f"upstream.zone[{at}].servers[{number}]", server
+
+
+def _faults_of_zones(zones: tuple[UpstreamZone, ...]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for number, zone in enumerate(zones):
+        key = f"upstream.zone[{number}].name"
+        if zone.name in seen:
+            yield key, "another zone has this name: give one zone all its servers"
+        seen.add(zone.name)
+        if any(zone.name == ours or zone.name.endswith(f".{ours}") for ours in ANSWERED_HERE):
+            yield key, "is always answered here and never forwarded"
+
+
 def _faults(config: Config) -> Iterator[Fault]:
     yield from _out_of_bounds(config, "", _BOUNDS)
-    for number, server in enumerate(config.upstream.servers):
+    for key, server in upstreams(config):
         if server.port == 0:
-            yield f"upstream.servers[{number}]", "expected a port from 1 to 65535"
+            yield key, "expected a port from 1 to 65535"
+        if lacks_interface(server):
+            yield key, NEEDS_INTERFACE
         if _loops(server, config.listen.dns):
-            yield f"upstream.servers[{number}]", "is one of listen.dns: queries would loop; name another resolver"
+            yield key, "is one of listen.dns: queries would loop; name another resolver"
+    for number, ours in enumerate(config.listen.dns):
+        if lacks_interface(ours):
+            yield f"listen.dns[{number}]", NEEDS_INTERFACE
+    yield from _faults_of_zones(config.upstream.zone)
     for number, zone in enumerate(config.upstream.forward_zones):
         if not _FORWARDED.match(zone):
             yield f"upstream.forward_zones[{number}]", "expected home.arpa or a zone below in-addr.arpa or ip6.arpa"
@@ -270,15 +328,36 @@ def _faults(config: Config) -> Iterator[Fault]:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """Return a line for each setting that is accepted but probably a mistake; it names the keys."""
+    return tuple(_warnings(config))
+
+
+def _warnings(config: Config) -> Iterator[str]:
     few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
     loopback = all(network.is_loopback for network in config.listen.allow)
     if few and not loopback and not config.listen.proxy_from:
-        return (
+        yield (
             "listen.allow is a handful of addresses and listen.proxy_from is empty: if they are load balancers, all "
             "their clients share one limit, one list scope and one count; make them send PROXY v2 and name them in "
-            "listen.proxy_from",
+            "listen.proxy_from"
         )
-    return ()
+    if any(network.version == 6 and not network.is_loopback for network in config.listen.allow):
+        for key in _pages_of_ipv4_alone(config):
+            yield (
+                f"{key} has no IPv6 address, and listen.allow has IPv6 clients: those without IPv4 never see the page; "
+                "add one (behind NAT64 its prefix with the page's IPv4 address, such as 64:ff9b::c000:201)"
+            )
+
+
+def _pages_of_ipv4_alone(config: Config) -> Iterator[str]:
+    """Yield the keys of the addresses that some list's blocked answers give, if they lead by IPv4 only."""
+    found: dict[str, tuple[Address, ...]] = {}
+    for number, one in enumerate(config.lists):
+        if one.answer == "page":
+            key = f"list[{number}].addresses" if one.addresses else "page.addresses"
+            found[key] = one.addresses or config.page.addresses
+    for key, addresses in found.items():
+        if all(address.version == 4 for address in addresses):
+            yield key
 
 
 _AT: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<at>.*)`)?$", re.DOTALL)
@@ -374,14 +453,26 @@ def _read(path: Path) -> str:
 def load(path: Path, resolv_conf: Path = RESOLV_CONF) -> Config:
     """Return the configuration of the file at `path`; ConfigError if it has a fault.
 
-    If it names no upstream, take the nameservers of `resolv_conf`, except this service itself.
+    If it names no upstream, take the nameservers of `resolv_conf`, except this service itself and link-local addresses
+    without an interface.
     """
     config = parse(_read(path), str(path))
     if config.upstream.servers:
         return config
     found = nameservers(_read(resolv_conf))
-    servers = tuple(server for server in found if not _loops(server, config.listen.dns))
+    usable = (server for server in found if not lacks_interface(server))
+    servers = tuple(server for server in usable if not _loops(server, config.listen.dns))
     if not servers:
         reason = f"none given, and {resolv_conf} names no nameserver other than this service; set upstream.servers"
+        if any(map(lacks_interface, found)):
+            reason = f"none given, and the nameserver of {resolv_conf} {NEEDS_INTERFACE}"
         raise ConfigError(str(path), "upstream.servers", reason)
     return msgspec.structs.replace(config, upstream=msgspec.structs.replace(config.upstream, servers=servers))
+
+
+def left_out(path: Path, resolv_conf: Path = RESOLV_CONF) -> tuple[str, ...]:
+    """Return a line for each nameserver of `resolv_conf` that `load` leaves out because it lacks an interface."""
+    if parse(_read(path), str(path)).upstream.servers:
+        return ()
+    servers = filter(lacks_interface, nameservers(_read(resolv_conf)))
+    return tuple(f"{resolv_conf}: nameserver {one.host} is left out: it {NEEDS_INTERFACE}" for one in servers)

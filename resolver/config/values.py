@@ -15,6 +15,9 @@ _SIZE: Final = re.compile(r"(\d{1,9})(KiB|MiB|GiB)\Z", re.ASCII)
 _DATE: Final = "%Y-%m-%dT%H:%M:%SZ"
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 _ENDPOINT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
+_ZONE: Final = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\Z", re.ASCII)
+_LONGEST_NAME: Final = 253
+_LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/10")
 
 
 class Seconds(float):
@@ -25,8 +28,17 @@ class Size(int):
     """A size in bytes; written `512KiB`, `64MiB`, `1GiB`."""
 
 
+class ZoneName(str):
+    """The name of a zone in lower case, without the dot at its end; written `corp.example`."""
+
+    __slots__ = ()
+
+
 class Endpoint(tuple[str, int]):
-    """An address and a port, ready for `bind` and `connect`; written `127.0.0.1:5300` or `[::1]:5300`."""
+    """An address and a port; written `127.0.0.1:5300`, `[::1]:5300`, or with its interface `[fe80::1%eth0]:53`.
+
+    `sockaddr` makes of it what `bind` and `connect` take.
+    """
 
     __slots__ = ()
 
@@ -92,6 +104,31 @@ def endpoint(text: str) -> Endpoint:
     raise ValueError("expected ADDRESS:PORT such as 127.0.0.1:5300 or [::1]:5300")
 
 
+def lacks_interface(one: Endpoint) -> bool:
+    """Return whether this is a link-local address without its interface, which leads nowhere (RFC 4007 11)."""
+    return "%" not in one.host and ":" in one.host and ipaddress.IPv6Address(one.host) in _LINK_LOCAL
+
+
+def sockaddr(one: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return an endpoint as `bind` and `connect` take it; OSError if this host does not have its interface.
+
+    With an interface this is a tuple of four, whose last is the interface's number at this moment: in the text of an
+    address Python's calls and uvloop's look-ups lose it.
+    """
+    host, _, zone = one.host.partition("%")
+    if not zone:
+        return host, one.port
+    return host, one.port, 0, int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+
+
+def zone_name(text: str) -> ZoneName:
+    """Return the name of a zone, as it is compared; ValueError if it is none, or the root."""
+    name = text.lower().removesuffix(".")
+    if len(name) > _LONGEST_NAME or not _ZONE.match(name):
+        raise ValueError("expected the name of a zone such as corp.example")
+    return ZoneName(name)
+
+
 def _address(text: str) -> Address:
     try:
         return ipaddress.ip_address(text)
@@ -110,6 +147,7 @@ _DECODE: Final[dict[object, Callable[[str], object]]] = {
     Seconds: seconds,
     Size: size,
     Endpoint: endpoint,
+    ZoneName: zone_name,
     Address: _address,
     Prefix: _prefix,
 }
@@ -145,7 +183,10 @@ def utc_seconds(text: str) -> int:
 
 
 def nameservers(text: str) -> tuple[Endpoint, ...]:
-    """Return the servers of a resolv.conf's `nameserver` lines, with port 53; lines that do not parse are skipped."""
+    """Return the servers of a resolv.conf's `nameserver` lines, with port 53; lines that do not parse are skipped.
+
+    `lacks_interface` may be true of them.
+    """
     found = []
     for line in text.splitlines():
         words = line.split()

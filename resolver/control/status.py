@@ -23,10 +23,17 @@ class _Part(Struct, frozen=True, kw_only=True):
 
 
 class UpstreamHealth(_Part, frozen=True):
-    """One upstream. Latencies in seconds, None until there are enough exchanges; failures by reason since the start."""
+    """One upstream. Latencies in seconds, None until there are enough exchanges; failures by reason since the start.
+
+    asked: it was looked at. up: it then answered. fault: what is wrong with its answers, "" if nothing is.
+    zones: those that it is a server of; "" stands for all names in no zone.
+    """
 
     upstream: str
+    asked: bool
     up: bool
+    fault: str
+    zones: tuple[str, ...]
     p50_s: float | None
     p99_s: float | None
     failures: dict[str, int]
@@ -42,13 +49,17 @@ class Reloaded(_Part, frozen=True):
 
 
 class Status(_Part, frozen=True):
-    """The whole service. dropped, failed: by reason since the start; cache_used: as published at `beat`."""
+    """The whole service. dropped, failed: by reason since the start; cache_used: as published at `beat`.
+
+    ready: each list is in force, or need not be, and an upstream answers (answering).
+    """
 
     version: str
     config: str
     started: int
     ready: bool
     enforcing: bool
+    answering: bool
     lists: tuple[ListFacts, ...]
     upstreams: tuple[UpstreamHealth, ...]
     cache_size: int

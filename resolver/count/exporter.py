@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 class Exporter(Collector):
     """The closed table as a collector, and the responses to /metrics, /healthz and /readyz.
 
-    ready: returns whether each configured list is enforced, or may be missing by the operator's choice. began: when the
+    unready: returns why the service is not ready, "" if it is. began: when the
     totals on the beat were zero (unix seconds; None: unknown).
     """
 
@@ -51,14 +51,14 @@ class Exporter(Collector):
         *,
         published: Callable[[], Published],
         read_live: Callable[[], Iterable[Sample]],
-        ready: Callable[[], bool],
+        unready: Callable[[], str],
         began: float | None = None,
     ) -> None:
         self._labels = labels
         self.began = began
         self._published = published
         self._read_live = read_live
-        self._ready = ready
+        self._unready = unready
         self._live = {
             Series(metric.name, values)
             for metric in METRICS
@@ -126,7 +126,8 @@ class Exporter(Collector):
         if request.path == "/healthz":
             return _text(200, "ok\n")
         if request.path == "/readyz":
-            return _text(200, "ready\n") if self._ready() else _text(503, "not ready\n")
+            why = self._unready()
+            return _text(503, f"not ready: {why}\n") if why else _text(200, "ready\n")
         encode, content_type = _encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         return web.Response(body=encode(self.registry), headers={hdrs.CONTENT_TYPE: content_type})
 

@@ -240,6 +240,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         (("transport", "connections"),),
     ),
     Metric("upstream_up", "gauge", "1 while the upstream answers.", "live", (_UPSTREAM,)),
+    Metric("upstream_answering", "gauge", "1 while at least one upstream answers.", "live"),
     Metric(
         "upstream_latency_seconds",
         "summary",

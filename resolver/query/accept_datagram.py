@@ -41,7 +41,12 @@ class Datagrams:
     @property
     def addresses(self) -> list[Endpoint]:
         """The bound addresses; port 0 of the configuration is replaced by the port that the kernel chose."""
-        return [Endpoint(*one.getsockname()[:2]) for one in self._sockets]
+        return [accept_sockets.bound_to(one) for one in self._sockets]
+
+    @property
+    def reachable(self) -> list[Endpoint]:
+        """The bound addresses that this host has."""
+        return [accept_sockets.bound_to(one) for one in self._sockets if accept_sockets.is_here(one)]
 
     def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
         """Bind every address, or take its UDP socket from `given`, and start to answer.

@@ -7,17 +7,23 @@ Rules:
   than every path allows.
 - A UDP query to a wildcard address is answered from the address that it was sent to (RFC 2181 4.1). Other sockets
   avoid the cost of that.
+- An address that this host does not have yet (of a routing daemon, or still tentative) is bound all the same
+  (IP_FREEBIND), with a line in the log: queries are answered once it is there.
 - IPv6 sockets take no IPv4. The kernel's buffers for a TCP connection, and its wait for an acknowledgement, are
   bounded.
 """
 
+import contextlib
+import errno
+import logging
 import socket
 import struct
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final, Protocol
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, sockaddr
 
 DATAGRAM_OCTETS: Final = 4 * 2**20
 STREAM_OCTETS: Final = 2**16
@@ -28,11 +34,14 @@ UNACKNOWLEDGED_MS: Final = 30_000
 _IP_PKTINFO: Final = 8
 _MTU_DISCOVER: Final = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
 _PMTUDISC_OMIT: Final = 5
+_FREEBIND: Final = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 
 _V4_INFO: Final = struct.Struct("=i4s4s")
 _V6_INFO: Final = struct.Struct("=16sI")
 _CONTROL_OCTETS: Final = socket.CMSG_SPACE(_V6_INFO.size)
 _LINK_LOCAL: Final = (0xFE80, 0xFFC0)
+
+_log: Final = logging.getLogger("resolver")
 
 _Place = tuple[bytes, int, int]
 
@@ -108,6 +117,49 @@ def streams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> 
     return _opened(socket.SOCK_STREAM, listen, given)
 
 
+def bound_to(one: Receiving | socket.socket) -> Endpoint:
+    """Return the address that a socket is bound to, a link-local one with its interface."""
+    host, port, *more = one.getsockname()
+    if more and more[1] and "%" not in host:
+        host = f"{host}%{socket.if_indextoname(more[1])}"
+    return Endpoint(host, port)
+
+
+def is_here(one: Receiving | socket.socket) -> bool:
+    """Return whether queries can arrive: False while an address that was bound early is not yet one of this host's."""
+    early = isinstance(one, socket.socket) and one.getsockopt(*_FREEBIND[one.family])
+    return not early or not is_missing(bound_to(one).host)
+
+
+def is_missing(host: str) -> bool:
+    """Return whether no socket can be bound to an address, because it is none of this host's."""
+    try:
+        _bind_once(host)
+    except OSError as error:
+        return error.errno == errno.EADDRNOTAVAIL
+    return False
+
+
+def is_ours(host: str) -> bool:
+    """Return whether an address is one of this host's, that is whether a socket can be bound to it.
+
+    Return False if the system allows binding to any address (ip_nonlocal_bind).
+    """
+    version = "ipv6" if ":" in host else "ipv4"
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/sys/net/{version}/ip_nonlocal_bind").read_text().strip() == "1":
+            return False
+    with contextlib.suppress(OSError):
+        _bind_once(host)
+        return True
+    return False
+
+
+def _bind_once(host: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(sockaddr(Endpoint(host, 0)))
+
+
 def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket]) -> list[socket.socket]:
     handed = _by_place(one for one in given if one.type == kind)
     for unnamed in handed.keys() - set(map(_place, listen)):
@@ -150,9 +202,8 @@ def _endpoint_of(place: _Place) -> Endpoint:
 
 def _place(endpoint: Endpoint) -> _Place:
     """Return the octets of an endpoint's address, the number of its interface (0 for none), and the port."""
-    host, _, zone = endpoint.host.partition("%")
-    scope = (int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)) if zone else 0
-    return ip_address(host).packed, scope, endpoint.port
+    host, port, *more = sockaddr(endpoint)
+    return ip_address(host).packed, more[1] if more else 0, port
 
 
 def _place_of(one: socket.socket) -> _Place:
@@ -168,11 +219,24 @@ def _bound(kind: int, endpoint: Endpoint) -> socket.socket:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind((endpoint.host, endpoint.port))
+        _bind(one, endpoint)
     except OSError:
         one.close()
         raise
     return one
+
+
+def _bind(one: socket.socket, endpoint: Endpoint) -> None:
+    where = sockaddr(endpoint)
+    try:
+        one.bind(where)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        one.setsockopt(*_FREEBIND[one.family], 1)
+        one.bind(where)
+        if one.type == socket.SOCK_DGRAM:
+            _log.warning("%s is not an address of this host yet: it is answered once it is", endpoint)
 
 
 def _set_options(kind: int, one: socket.socket) -> None:

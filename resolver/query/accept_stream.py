@@ -95,7 +95,12 @@ class Streams:
     @property
     def addresses(self) -> list[Endpoint]:
         """The bound addresses."""
-        return [Endpoint(*one.getsockname()[:2]) for one in self._sockets]
+        return [accept_sockets.bound_to(one) for one in self._sockets]
+
+    @property
+    def reachable(self) -> list[Endpoint]:
+        """The bound addresses that this host has."""
+        return [accept_sockets.bound_to(one) for one in self._sockets if accept_sockets.is_here(one)]
 
     async def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
         """Listen on every address, with its TCP socket from `given` or a new one, and start to answer.

@@ -1,11 +1,12 @@
-"""Forwards queries to the upstreams: chooses the server, and shares and bounds the exchanges.
+"""Forwards queries to the upstreams: chooses the group of servers, and shares and bounds the exchanges.
 
 Rules:
 - Each query is rebuilt before it is forwarded, in one shape for all clients that may share its answer: a random id, the
   client's question, RD=1, AD=1 (we understand AD in a reply, RFC 6840 5.7), the client's CD, and an OPT with our
   payload size and the client's DO. No EDNS option of a client is forwarded (such as a client subnet).
-- The server with the fewest outstanding queries is asked; latency decides ties. A server that is out is not asked. If
-  all are out, LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
+- A name goes to the servers of the longest zone that covers it, else to those for all names (core.upstream_zones);
+  forward_group decides which of them is asked. If all of them are out (silent, refusing or leading back to us),
+  LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
 - Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open. If all are, the client
   prefix for which most queries wait gives up its oldest exchange to a prefix with less; else the oldest of all ends, if
   it has had LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
@@ -16,19 +17,21 @@ Rules:
 import asyncio
 import contextlib
 import ipaddress
-import socket
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, sockaddr
 from resolver.core import codes
 from resolver.core.question import Question
 from resolver.core.reply import MAX_UDP_OCTETS
+from resolver.core.upstream_zones import UpstreamZones, group_of
+from resolver.query.accept_sockets import is_ours
 from resolver.query.forward_datagram import draw
-from resolver.query.forward_exchange import Exchange, Outcome, Unanswered, load
+from resolver.query.forward_exchange import Exchange, Outcome, Unanswered
+from resolver.query.forward_group import Group
 from resolver.query.forward_health import Health, Probes
 from resolver.query.forward_server import FAILURE_REASONS, NOBODY, Server
 from resolver.query.forward_waiters import LEAST_LIFE_S, Overloaded, Waiters
@@ -47,7 +50,6 @@ __all__ = [
 ]
 
 MAX_IN_FLIGHT = 8192
-LAST_HOPES = 32
 
 _RD_AD = b"\x01\x20"
 _RD_AD_CD = b"\x01\x30"
@@ -58,6 +60,9 @@ _OPT_DO = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
 
 class Forward:
     """Exchanges with the upstreams `endpoints`, each within `timeout_s`.
+
+    zones: the servers of each zone that has its own. listed: the first server that is up is asked, not the least
+    loaded. groups: the first one is that of names in no zone.
 
     bounds_s: upper bounds of the buckets that count exchanges by duration; `buckets` has one more for longer ones.
     sum_us: the sum of all durations, in microseconds. case_randomization: draw the case of each letter of a forwarded
@@ -71,10 +76,21 @@ class Forward:
         timeout_s: float,
         bounds_s: Sequence[float],
         case_randomization: bool = False,
+        zones: Mapping[str, Sequence[Endpoint]] = MappingProxyType({}),
+        listed: bool = False,
     ) -> None:
         self._wheel = Wheel()
         # An endpoint that is configured twice is one server, with one health and one set of failures.
-        self.servers = tuple(Server(one, self._wheel, timeout_s) for one in dict.fromkeys(endpoints))
+        named = (*endpoints, *(one for servers in zones.values() for one in servers))
+        known = {one: Server(one, self._wheel, timeout_s) for one in dict.fromkeys(named)}
+        self.servers = tuple(known.values())
+        self.groups = tuple(
+            Group(self, zone, [known[one] for one in dict.fromkeys(servers)], listed=listed)
+            for zone, servers in {"": endpoints, **zones}.items()
+        )
+        for server in self.servers:
+            server.zones = tuple(group.zone for group in self.groups if server in group.servers)
+        self._zones = UpstreamZones(tuple(zones)) if zones else None
         self.buckets = [0] * (len(bounds_s) + 1)
         self.sum_us = 0
         self.timeout_s = timeout_s
@@ -82,11 +98,20 @@ class Forward:
         self._bounds_s = tuple(bounds_s)
         self._shared: dict[tuple[int, int], Exchange] = {}
         self._waiters = Waiters()
-        self._hopes = 0
-        self._started = False
         self._probes = Probes()
         self.health = tuple(Health(server, self._probes, self.choose) for server in self.servers)
-        self._up = self.servers
+        # Called when what is shown of a server may have changed.
+        self.shown: Callable[[], None] = _nobody
+
+    @property
+    def answering(self) -> bool:
+        """Return whether one of the servers for names in no zone was seen to answer when it was last looked at."""
+        return self.groups[0].answering
+
+    @property
+    def silent(self) -> bool:
+        """Return whether every server for names in no zone was looked at and none answered."""
+        return self.groups[0].silent
 
     @property
     def in_flight(self) -> int:
@@ -116,19 +141,20 @@ class Forward:
         """
         now = time.monotonic()
         exchange = self._shared.get(digest)
-        fresh = exchange is None
+        group = None
         if exchange is None:
-            exchange = self._new(packet, question, digest, outcome, now, client)
+            group = self.group_of(question)
+            exchange = self._new(group, build_query(packet, question), digest, outcome, now, client)
         try:
             waiter = self._waiters.wait(client, exchange, now)
         except Overloaded:
-            if fresh:
+            if group is not None:
                 del self._shared[digest]
             raise
         if patience_s is not None:
             self._wheel.at(now + patience_s, waiter)
-        if fresh:
-            self._start(exchange)
+        if group is not None:
+            group.start(exchange)
         return waiter.result
 
     def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
@@ -136,8 +162,21 @@ class Forward:
 
         Do nothing if the same exchange is in flight, there is no room for another, or no server is up.
         """
-        if digest not in self._shared and len(self._shared) < MAX_IN_FLIGHT and self._up:
-            self._start(self._new(packet, question, digest, outcome, time.monotonic(), NOBODY))
+        if digest in self._shared or len(self._shared) >= MAX_IN_FLIGHT:
+            return
+        group = self.group_of(question)
+        if group.any_up():
+            query = build_query(packet, question)
+            group.start(self._new(group, query, digest, outcome, time.monotonic(), NOBODY))
+
+    def group_of(self, question: Question) -> Group:
+        """Return the group of servers that a question goes to."""
+        return self.groups[group_of(self._zones, question.name, question.qtype) if self._zones else 0]
+
+    def watch(self) -> None:
+        """Look at every server now, before any query, and from then on whenever nothing comes from it."""
+        for health in self.health:
+            health.start()
 
     def is_up_for(self, question: Question) -> bool:
         """Return whether a server for this question is up; if none is, probes find the first that returns."""
@@ -159,23 +198,14 @@ class Forward:
         self._wheel.close()
         for server in self.servers:
             await server.streams.close()
-            server.noted = lambda failed: None
+            server.noted = lambda reason: None
             server.datagrams.close()
 
-    # The interface for an exchange (forward_exchange.Upstreams).
-
-    def candidates(self) -> Sequence[Server]:
-        """Return the servers that are up, or all if none is up."""
-        return self._up or self.servers
-
-    def any_up(self) -> bool:
-        """Return whether a server is up."""
-        return bool(self._up)
+    # The interface for a group (forward_group.Owner).
 
     def ended(self, exchange: Exchange, reply: bytes | None) -> None:
         """Remove an exchange that ended, and count its duration if it brought an answer."""
         self._shared.pop(exchange.digest, None)
-        self._hopes -= exchange.hopeless
         if reply is not None:
             seconds = time.monotonic() - exchange.started
             self.buckets[bisect_left(self._bounds_s, seconds)] += 1
@@ -183,8 +213,8 @@ class Forward:
 
     def _new(
         self,
-        packet: bytes,
-        question: Question,
+        group: Group,
+        query: bytes,
         digest: tuple[int, int],
         outcome: Outcome,
         now: float,
@@ -192,10 +222,9 @@ class Forward:
     ) -> Exchange:
         if len(self._shared) >= MAX_IN_FLIGHT:
             self._make_room(client, now)
-        if not self._up and self._hopes >= LAST_HOPES:
+        if not group.has_hope():
             raise Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY)
-        query = build_query(packet, question)
-        exchange = self._shared[digest] = Exchange(self, digest, query, outcome, now, client=client)
+        exchange = self._shared[digest] = Exchange(group, digest, query, outcome, now, client=client)
         return exchange
 
     def _make_room(self, client: bytes, now: float) -> None:
@@ -210,20 +239,15 @@ class Forward:
             raise Overloaded
         oldest.end_early()
 
-    def _start(self, exchange: Exchange) -> None:
-        up = self._up
-        if not up:
-            exchange.hopeless = True
-            self._hopes += 1
-        if not self._started:
-            self._started = True
-            for health in self.health:
-                health.start()
-        exchange.start(up[0] if len(up) == 1 else min(up or self.servers, key=load))
-
     def choose(self) -> None:
-        """Update the servers to choose from after one was taken out or brought back."""
-        self._up = tuple(server for server in self.servers if server.up)
+        """Update the servers to choose from after one was found better or worse."""
+        for group in self.groups:
+            group.choose()
+        self.shown()
+
+
+def _nobody() -> None:
+    """Do nothing; used while nobody shows which servers answer."""
 
 
 def build_query(packet: bytes, question: Any) -> bytes:
@@ -234,25 +258,22 @@ def build_query(packet: bytes, question: Any) -> bytes:
 
 
 def local_loops(endpoints: Sequence[Endpoint], listen: Sequence[Endpoint]) -> Endpoint | None:
-    """Return the first upstream at an address of this host that a wildcard in `listen` covers, or None."""
+    """Return the first upstream at an address of this host that a wildcard in `listen` covers, or None.
+
+    Where any address can be bound (ip_nonlocal_bind) probes find the loop instead.
+    Of link-local addresses return one that `listen` names too, whether by its interface's name or number.
+    """
     for upstream in endpoints:
         for ours in listen:
             same = upstream.port == ours.port and (":" in upstream.host) == (":" in ours.host)
             if same and ipaddress.ip_address(ours.host).is_unspecified and is_ours(upstream.host):
                 return upstream
+            if same and "%" in upstream.host and _is_same(upstream, ours):
+                return upstream
     return None
 
 
-def is_ours(host: str) -> bool:
-    """Return whether an address is one of this host's, that is whether a socket can be bound to it.
-
-    Return False if the system allows binding to any address (ip_nonlocal_bind); probes then find a loop.
-    """
-    family, version = (socket.AF_INET6, "ipv6") if ":" in host else (socket.AF_INET, "ipv4")
+def _is_same(one: Endpoint, other: Endpoint) -> bool:
     with contextlib.suppress(OSError):
-        if Path(f"/proc/sys/net/{version}/ip_nonlocal_bind").read_text().strip() == "1":
-            return False
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as one:
-        one.bind((host, 0))
-        return True
+        return sockaddr(one) == sockaddr(other)
     return False

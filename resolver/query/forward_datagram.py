@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, sockaddr
 from resolver.core.question import Question, matches, parse
 
 SOCKETS = 128
@@ -70,7 +70,7 @@ class Line:
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self.socket.connect((endpoint.host, endpoint.port))
+            self.socket.connect(sockaddr(endpoint))
         except OSError:
             self.socket.close()
             raise

@@ -55,11 +55,19 @@ Outcome = Callable[[bytes | Unanswered], None]
 class Upstreams(Protocol):
     """The owner of all exchanges: knows the servers and removes exchanges that end."""
 
-    case_randomization: bool
-    timeout_s: float
+    @property
+    def case_randomization(self) -> bool:
+        """Whether the case of each letter of a forwarded name is drawn."""
+
+    @property
+    def timeout_s(self) -> float:
+        """The time limit of an exchange, in seconds."""
 
     def candidates(self) -> Sequence[Server]:
         """Return the servers that may be asked now, at least one."""
+
+    def load(self, server: Server) -> tuple[int, float]:
+        """Return the key by which servers are chosen; the smallest goes first, of equals the first."""
 
     def any_up(self) -> bool:
         """Return whether a server is up."""
@@ -69,7 +77,7 @@ class Upstreams(Protocol):
 
 
 def load(server: Server) -> tuple[int, float]:
-    """Return the key by which servers are chosen; the smallest goes first."""
+    """Return the key by which servers are balanced; the smallest goes first."""
     return server.outstanding, server.smoothed_s
 
 
@@ -159,7 +167,7 @@ class Exchange:
             now = time.monotonic()
             fresh = self._not_asked(now)
             if fresh:
-                self._ask(min(fresh, key=load), self._query, now)
+                self._ask(min(fresh, key=self._upstreams.load), self._query, now)
 
     def wake(self, now: float) -> None:
         """Send again if no answer has arrived, or give up at the end of the time limit (Waking)."""
@@ -197,6 +205,7 @@ class Exchange:
         open_to = [one for one in self._upstreams.candidates() if one not in asked or asked[one].may_send(now, rest_s)]
         if not open_to:
             return
+        load = self._upstreams.load
         server = min(open_to, key=lambda one: (asked[one].sends if one in asked else 0, load(one)))
         if server in asked:
             self.sends += 1
@@ -215,7 +224,7 @@ class Exchange:
         """Ask a server not asked yet, else wait for those that may still answer, else retry the only one or give up."""
         fresh = self._not_asked(now)
         if fresh:
-            self._ask(min(fresh, key=load), self._query, now)
+            self._ask(min(fresh, key=self._upstreams.load), self._query, now)
         elif any(one.pending for one in self._tries):
             return
         elif len(self._tries) == 1 and self._worst is None and now < self._deadline - LAST_S:

@@ -1,14 +1,21 @@
-"""Decides which upstreams are up: by the results of queries, and by probes of its own if these look bad.
+"""Decides which upstreams answer, and how well: by the results of queries, and by probes of its own.
 
 Rules:
-- If SHARE of the last SAMPLE queries to a server failed (of at least LEAST), it is suspected and probed. PROBES failed
-  probes in a row take it out; a good one clears it for LULL_S. Until then it is asked as before: packet loss alone
-  takes no server out.
-- A server that is out is probed with a doubling back-off; a good probe or an answered query brings it back. The
-  back-off returns to its start only after STEADY_S up, so that a flapping server is probed less and less often.
-- A probe asks for a random name that is in no other query. It is good if any answer but SERVFAIL arrives.
+- Any answer is life: SERVFAIL, an error rcode, one that does not parse. Only silence, a host that refuses and a loop
+  take a server out. What a SERVFAIL means for a question is the cache's business (RFC 9520 2.2).
+- A look at a server is up to PROBES probes, and the first good one ends it. If none is good, but the server answered a
+  probe or meanwhile a query, it is poor: asked only while no better server is up. If nothing came, it is out.
+- A server is looked at when the service starts, if nothing came from it between two ticks, and if SHARE of the last
+  SAMPLE queries to it failed (of at least LEAST, and not within LULL_S of a good probe): packet loss alone takes no
+  server out. Two ticks and one look take less than 5 s.
+- A server that is poor or out is looked at again with a doubling back-off; a server that is out gets one probe each
+  time. The back-off returns to its start only after STEADY_S of good answers, so that a flapping server is probed less
+  and less often.
+- An answered query makes a server that is out poor at once, until nothing more comes from it. What is shown outside
+  (`asked`, `answers`, `fault` of a Server) follows the looks alone, so that no single query moves it.
+- A probe asks for a random name that is in no other query. It is good if any answer but SERVFAIL arrives that can be
+  read.
 - If a probe arrives here as a query, the server leads back to us and is out at once; only a good probe ends that.
-- A server without an answered query for about IDLE_S is probed; before the first query no server is.
 """
 
 import asyncio
@@ -28,13 +35,21 @@ SAMPLE = 100
 LEAST = 10
 SHARE = 0.2
 PROBES = 3
-PROBE_S = 1.0
+PROBE_S = 0.8
 PAUSE_S = 0.25
+TICK_S = 1.0
 LULL_S = 5.0
 FIRST_BACK_OFF_S = 1.0
 LAST_BACK_OFF_S = 30.0
 STEADY_S = 60.0
-IDLE_S = 60.0
+
+GOOD, POOR, OUT = range(3)
+"""The results of a probe and of a look, best first."""
+
+_LIFE = frozenset(("", "error", "servfail", "malformed"))
+_HARMLESS = frozenset(("", "error"))
+_POORLY = {"servfail": "answers SERVFAIL", "malformed": "answers malformed replies"}
+_IN_PART = "answers some queries and no probe"
 
 _PROBE_SUFFIX = b"\x07example\0"
 _PROBE_OCTETS = 27 + len(_PROBE_SUFFIX)
@@ -70,31 +85,33 @@ class Probes:
 
 
 class _Probe:
-    """One probe (forward_server.Owner); `good` is its result."""
+    """One probe (forward_server.Owner). result: GOOD, POOR or OUT; reason: why it is not good."""
 
     def __init__(self) -> None:
-        self.good: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.reason = ""
 
     def answered(self, one: Try, reply: bytes) -> None:
         """Count the probe as good."""
-        self._end(good=True)
+        self._end(GOOD)
 
     def failed(self, one: Try, reason: str, reply: bytes | None) -> None:
-        """Count the probe as bad, unless the failure is an error rcode such as REFUSED: such a server is alive."""
-        self._end(good=reason == "error")
+        """Count an error rcode such as REFUSED as good, another answer as poor, and silence as out."""
+        self.reason = reason
+        self._end(GOOD if reason in _HARMLESS else POOR if reason in _LIFE else OUT)
 
     def hinted(self, one: Try) -> None:
         """Do nothing: no other server can answer for this one."""
 
-    def _end(self, *, good: bool) -> None:
-        if not self.good.done():
-            self.good.set_result(good)
+    def _end(self, result: int) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
 
 
 class Health:
-    """Watches one server; `changed` is called when it is taken out or brought back.
+    """Watches one server; `changed` is called when it is to be chosen differently, or when what is shown changes.
 
-    back_off_s: the pause before the next probe of a server that is out.
+    back_off_s: the pause before the next look at a server that is poor or out.
     """
 
     def __init__(self, server: Server, probes: Probes, changed: Callable[[], None]) -> None:
@@ -103,23 +120,34 @@ class Health:
         self._changed = changed
         self._sample: deque[bool] = deque(maxlen=SAMPLE)
         self._failed = 0
-        self._answered = 0
+        self._lives = 0
+        self._until_look = 0
         self._loops = False
         self._looped_now = False
-        self._up_since = self._cleared_at = float("-inf")
+        self._found = GOOD
+        self._poorly = _IN_PART
+        self._good_since = self._cleared_at = float("-inf")
         self.back_off_s = FIRST_BACK_OFF_S
         self._watch: asyncio.Task[None] | None = None
-        self._idle: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.TimerHandle | None = None
         server.noted = self._note
 
     @property
     def watching(self) -> bool:
-        """True while the server is probed: it is suspected, or out."""
+        """True while the server is looked at, or will be again because it is poor or out."""
+        return self._watch is not None or self._again is not None
+
+    @property
+    def looking(self) -> bool:
+        """True while a look at the server is under way."""
         return self._watch is not None
 
     def start(self) -> None:
-        """Start to check at intervals whether the server is idle."""
-        self._next_look(self._answered)
+        """Look at the server now, and from then on whenever nothing comes from it."""
+        self.look()
+        delay = TICK_S * random.uniform(0.5, 1)  # noqa: S311 - only keeps the probes of many processes apart
+        self._ticking = asyncio.get_running_loop().call_later(delay, self._tick, -1)
 
     def looped(self) -> None:
         """Take the server out: it leads back to us."""
@@ -131,71 +159,121 @@ class Health:
                 "upstream %s leads back to us: it is not asked until a probe shows no loop; check where it forwards to",
                 self._server.endpoint,
             )
-            self.take_out()
+            self.settle(OUT)
 
     async def close(self) -> None:
         """End all probes and checks."""
-        if self._idle is not None:
-            self._idle.cancel()
+        for timer in (self._ticking, self._again):
+            if timer is not None:
+                timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
 
-    def _note(self, failed: bool) -> None:
+    def look(self) -> None:
+        """Probe the server, unless that is being done."""
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._looking())
+
+    def settle(self, found: int) -> None:
+        """Choose the server from now on as it was found: GOOD, POOR or OUT; say so in the log if that is new."""
+        server, before = self._server, self._found
+        server.up, server.poor = int(found != OUT), found == POOR
+        server.asked, server.answers = True, found != OUT
+        server.fault = self._poorly if found == POOR else ""
+        self._found = found
+        self._until_look = 0
+        if found == GOOD:
+            self._loops = False
+            self._clear()
+            if before != GOOD:
+                self._good_since = time.monotonic()
+        elif before == GOOD and time.monotonic() - self._good_since >= STEADY_S:
+            self.back_off_s = FIRST_BACK_OFF_S
+        if found != before and not self._loops:
+            self._say(before)
+        self._plan_again()
+        self._changed()
+
+    def _say(self, before: int) -> None:
+        where = self._server.endpoint
+        if self._found == OUT:
+            _log.warning("upstream %s does not answer and is taken out", where)
+        elif self._found == POOR:
+            _log.warning("upstream %s %s: it is asked only while no better one is up", where, self._poorly)
+        elif before == OUT:
+            _log.info("upstream %s answers again", where)
+        else:
+            _log.info("upstream %s answers well again", where)
+
+    def _note(self, reason: str) -> None:
+        """Note a query that ended: "" for a good answer, or the reason of its failure."""
+        server = self._server
+        if reason in _LIFE:
+            self._lives += 1
+            if not server.up and not self._loops:
+                self._regain()
+            elif self._until_look:
+                self._until_look -= 1
+                if not self._until_look:
+                    self.look()
+        failed = reason not in _HARMLESS
         sample = self._sample
         if len(sample) == SAMPLE:
             self._failed -= sample[0]
         sample.append(failed)
-        if not failed:
-            self._answered += 1
-            if not self._server.up and not self._loops:
-                self._stop_watching()
-                self.bring_back()
-            return
-        self._failed += 1
-        bad = len(sample) >= LEAST and self._failed >= SHARE * len(sample)
-        if bad and self._server.up and time.monotonic() - self._cleared_at >= LULL_S:
+        if failed:
+            self._failed += 1
+            bad = len(sample) >= LEAST and self._failed >= SHARE * len(sample)
+            if bad and self._found == GOOD and time.monotonic() - self._cleared_at >= LULL_S:
+                self.look()
+
+    def _regain(self) -> None:
+        """Ask a server that is out again, because it answered a query; what is shown waits for a look."""
+        self._server.up, self._server.poor = 1, True
+        self._until_look = LEAST - 1
+        self._changed()
+
+    def _lose(self) -> None:
+        """End what `_regain` began: nothing more came."""
+        self._server.up, self._server.poor = 0, False
+        self._until_look = 0
+        self._changed()
+
+    def _tick(self, lives: int) -> None:
+        if self._lives == lives and self._found != OUT:
             self.look()
+        elif self._lives == lives and self._server.up:
+            self._lose()
+        self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick, self._lives)
 
-    def _next_look(self, answered: int) -> None:
-        delay = IDLE_S * random.uniform(0.75, 1.25)  # noqa: S311 - only keeps the probes of many processes apart
-        self._idle = asyncio.get_running_loop().call_later(delay, self._look_when_idle, answered)
+    def _plan_again(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._found != GOOD:
+            self._again = asyncio.get_running_loop().call_later(self.back_off_s, self._look_again)
 
-    def _look_when_idle(self, answered: int) -> None:
-        if self._answered == answered:
-            self.look()
-        self._next_look(self._answered)
+    def _look_again(self) -> None:
+        self.back_off_s = min(2 * self.back_off_s, LAST_BACK_OFF_S)
+        self._again = None
+        self.look()
 
-    def look(self) -> None:
-        """Probe the server, unless that is being done."""
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().create_task(self._watching())
-
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
-    async def _watching(self) -> None:
-        """Probe until the server is cleared, or taken out and back."""
-        bad = 0
-        while self._server.up:
-            if await self._probe():
-                self._clear()
+    async def _looking(self) -> None:
+        lives, best, before = self._lives, OUT, self._found
+        for _ in range(1 if before == OUT else PROBES):
+            best = min(best, await self._probe())
+            if best == GOOD or best == before == POOR:
                 break
-            bad += 1
-            if bad == PROBES and self._server.up:
-                _log.warning("upstream %s does not answer and is taken out", self._server.endpoint)
-                self.take_out()
-        while not self._server.up:
-            await asyncio.sleep(self.back_off_s)
-            self.back_off_s = min(2 * self.back_off_s, LAST_BACK_OFF_S)
-            if await self._probe():
-                self.bring_back()
+        if best != GOOD and self._loops:
+            best = OUT
+        elif best == OUT and self._lives != lives:
+            best, self._poorly = POOR, _IN_PART
         self._watch = None
+        self.settle(best)
 
-    async def _probe(self) -> bool:
-        """Ask for a random name, twice because a datagram may be lost; return whether it was answered in time."""
+    async def _probe(self) -> int:
+        """Ask for a random name, twice because a datagram may be lost; return what came in time."""
         server, wait_s = self._server, min(PROBE_S, self._server.timeout_s)
         started = time.monotonic()
         self._looped_now = False
@@ -207,30 +285,18 @@ class Health:
             for _ in range(2):
                 if one.resends:
                     one.send(started)
-                await asyncio.wait([probe.good], timeout=wait_s / 2)
+                await asyncio.wait([probe.result], timeout=wait_s / 2)
         finally:
             one.leave()
             self._probes.remove(name)
-        if probe.good.done() and probe.good.result() and not self._looped_now:
-            return True
-        await asyncio.sleep(max(0.0, started + PAUSE_S - time.monotonic()))
-        return False
-
-    def take_out(self) -> None:
-        """Send the server no more queries, only probes."""
-        self._server.up = 0
-        if time.monotonic() - self._up_since >= STEADY_S:
-            self.back_off_s = FIRST_BACK_OFF_S
-        self._changed()
-
-    def bring_back(self) -> None:
-        """Send the server queries again."""
-        self._server.up = 1
-        self._loops = False
-        self._up_since = time.monotonic()
-        self._clear()
-        _log.info("upstream %s answers again", self._server.endpoint)
-        self._changed()
+        found = probe.result.result() if probe.result.done() and not self._looped_now else OUT
+        if found != OUT:
+            self._lives += 1
+        if found == POOR:
+            self._poorly = _POORLY[probe.reason]
+        if found != GOOD:
+            await asyncio.sleep(max(0.0, started + PAUSE_S - time.monotonic()))
+        return found
 
     def _clear(self) -> None:
         self._cleared_at = time.monotonic()

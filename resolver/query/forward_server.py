@@ -54,7 +54,10 @@ _message = Message()
 class Server:
     """One upstream: its sockets, its load, its latency, its failures.
 
-    up: 1, or 0 while it is taken out. noted: called for each query that ended, with True if the server failed it.
+    up: 1, or 0 while it is taken out. poor: it is asked only while no better server is up. asked, answers, fault: what
+    is shown of it: whether it was looked at yet, whether it then answered, and in words what is wrong with its answers.
+    zones: those whose names it is asked for, "" for all names in no zone.
+    noted: called for each query that ended, with the reason of its failure, "" for a good answer.
     smoothed_s, spread_s: of its round trips, as in RFC 6298; smoothed_s is below 0 before the first.
     """
 
@@ -66,10 +69,14 @@ class Server:
         self.datagrams = Datagrams(endpoint, self._mismatched)
         self.streams = Streams(endpoint)
         self.up = 1
+        self.poor = False
+        self.asked = self.answers = False
+        self.fault = ""
+        self.zones: tuple[str, ...] = ()
         self.outstanding = 0
         self.smoothed_s = -1.0
         self.spread_s = 0.0
-        self.noted: Callable[[bool], None] = _nobody
+        self.noted: Callable[[str], None] = _nobody
         self._window: deque[float] = deque(maxlen=WINDOW)
         self._sorted: list[float] = []
         self._until_quantiles = exchanges_between_quantiles()
@@ -122,7 +129,7 @@ def _runs() -> int:
     return failed
 
 
-def _nobody(failed: bool) -> None:
+def _nobody(reason: str) -> None:
     """Do nothing; used while no health watches the server."""
 
 
@@ -292,7 +299,7 @@ class Try:
         if fault:
             self._fail(fault, None if fault == "mismatch" else reply)
             return
-        self._end(failed=False)
+        self._end("")
         self.server.took(time.monotonic() - self._started, sure=self.sends == 1 and not self._by_stream)
         self._owner.answered(self, reply)
 
@@ -300,19 +307,19 @@ class Try:
         if not self.pending:
             return
         self.server.failures[reason] += 1
-        self._end(failed=reason != "error")
+        self._end(reason)
         self._owner.failed(self, reason, reply)
 
-    def _end(self, *, failed: bool) -> None:
+    def _end(self, reason: str) -> None:
         self.pending = False
         self.server.outstanding -= 1
         if self.stream is not None:
             self.stream.forget(self)
             self.stream = None
-        if self.sends > 1 or failed:
+        if self.sends > 1 or reason not in ("", "error"):
             self.server.wheel.at(time.monotonic() + self.server.timeout_s, self)
         if self._counted:
-            self.server.noted(failed)
+            self.server.noted(reason)
 
     def _forget(self) -> None:
         for line, identity in self._sent:

@@ -23,6 +23,7 @@ from resolver.config.values import Endpoint
 from resolver.core import shares
 from resolver.core.question import Question, matches, parse
 from resolver.core.shares import SET_OCTETS, Shares
+from resolver.query.forward_connect import connected
 from resolver.query.forward_datagram import draw
 
 STREAMS = 128
@@ -159,7 +160,8 @@ class Stream(asyncio.Protocol):
 
     async def _connect(self, endpoint: Endpoint) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, endpoint.host, endpoint.port)
+            sock = await connected(endpoint)
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
         except OSError:
             if not self._closed:
                 self.fail("network")

@@ -203,13 +203,15 @@ class _Forward:
     ) -> bytes:
         """Ask as Forward.exchange does, but keep nothing; the outcome of a shared exchange is that of the others."""
         del outcome
+        zone = self._forward.group_of(question).zone
+        zone = zone and f"servers of zone {zone}: "
         try:
             reply = await self._forward.exchange(packet, question, digest, _not_kept, patience_s, client)
         except (Overloaded, Unanswered, TimeoutError, asyncio.CancelledError) as error:
-            self._note("upstream", _OF_FAILURE.get(type(error), "no answer"))
+            self._note("upstream", zone + _OF_FAILURE.get(type(error), "no answer"))
             raise
         rcode = codes.RCODES[reply[3] & 15] if reply[3] & 15 <= codes.REFUSED else f"rcode {reply[3] & 15}"
-        self._note("upstream", f"answered {rcode}, {len(reply)} octets")
+        self._note("upstream", f"{zone}answered {rcode}, {len(reply)} octets")
         return reply
 
     def refresh(self, *_: object) -> None:

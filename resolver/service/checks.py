@@ -1,15 +1,17 @@
 """Checks the part of a configuration that only this host and the parts know: at a start, a reload and by check-config.
 
 Rules:
-- Only check-config reads the files that guard lists: at a start a missing file must not keep the saved lists out of
-  force; the updates that need it fail and say so.
+- Only check-config reads the files that guard lists and looks for interfaces: at a start a missing file must not keep
+  the saved lists out of force, nor a missing interface the other upstreams; what needs them fails and says so.
 """
 
 from pathlib import Path
 
-from resolver.config.config import Config, ConfigError
+from resolver.config.config import Config, ConfigError, upstreams
+from resolver.config.values import sockaddr
 from resolver.feed import operator_names
 from resolver.page.render import PageError, Rendered, render
+from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
 
 
@@ -19,10 +21,9 @@ def check(path: Path, config: Config) -> Rendered | None:
     ConfigError if the page cannot be made, if a name to protect is no domain name, or if an upstream is this host, so
     that queries would come back to us.
     """
-    loop = local_loops(config.upstream.servers, config.listen.dns)
-    if loop is not None:
-        key = f"upstream.servers[{config.upstream.servers.index(loop)}]"
-        raise ConfigError(str(path), key, "is this host, where listen.dns listens: queries would come back to us")
+    for key, server in upstreams(config):
+        if local_loops([server], config.listen.dns):
+            raise ConfigError(str(path), key, "is this host, where listen.dns listens: queries would come back to us")
     for number, one in enumerate(config.lists):
         for at, name in enumerate(one.guard.protected):
             if not operator_names.can_be_protected(name):
@@ -34,6 +35,27 @@ def check(path: Path, config: Config) -> Rendered | None:
         return render(config.page, demonstration=all(one.demonstration for one in config.lists))
     except PageError as error:
         raise ConfigError(str(path), error.key, str(error).removeprefix(f"{error.key}: ")) from None
+
+
+def check_interfaces(path: Path, config: Config) -> None:
+    """Look for the interfaces that link-local addresses name; ConfigError if this host does not have one."""
+    listening = ((f"listen.dns[{number}]", one) for number, one in enumerate(config.listen.dns))
+    for key, endpoint in (*listening, *upstreams(config)):
+        try:
+            sockaddr(endpoint)
+        except OSError:
+            reason = f"this host has no interface {endpoint.host.partition('%')[2]}; ip link shows those it has"
+            raise ConfigError(str(path), key, reason) from None
+
+
+def missing_addresses(config: Config) -> tuple[str, ...]:
+    """Return a line for each listening address that is not one of this host's now."""
+    return tuple(
+        f"listen.dns[{number}]: {one} is not an address of this host now; it is bound all the same, and answered once "
+        "it is"
+        for number, one in enumerate(config.listen.dns)
+        if is_missing(one.host)
+    )
 
 
 def check_files(path: Path, config: Config) -> None:

@@ -66,13 +66,13 @@ class Counting:
         """Return the counts as last published."""
         return self.publisher.published
 
-    def exporter(self, ready: Callable[[], bool]) -> Exporter:
-        """Return the exporter; `ready` says whether the service does all that it is configured to do."""
+    def exporter(self, unready: Callable[[], str]) -> Exporter:
+        """Return the exporter; `unready` says why the service does not do all that it should, "" if it does."""
         return Exporter(
             self._labels,
             published=self.published,
             read_live=self._readings.live,
-            ready=ready,
+            unready=unready,
             began=self._ledger.began,
         )
 

@@ -57,7 +57,7 @@ class InForce:
         # `configure` does not replace it: only a restart changes the sockets.
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
         self._access = for_core.access(config, self._buckets, bucket_key)
-        self._zones = Zones(config.upstream.forward_zones)
+        self._zones = Zones(config.upstream.forwarded)
         self.tables = self._build()
 
     def slot(self, list_id: str) -> int:
@@ -111,7 +111,7 @@ class InForce:
     def configure(self, config: Config) -> None:
         """Apply a new configuration of the same lists: addresses, answers, clients, limits."""
         self._access = for_core.access(config, self._buckets, self._bucket_key)
-        self._zones = Zones(config.upstream.forward_zones)
+        self._zones = Zones(config.upstream.forwarded)
         self.config = config
         self._replace()
 

@@ -21,7 +21,7 @@ from resolver.page.show import Page
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.cache import Cache
-from resolver.query.forward import FAILURE_REASONS, Forward
+from resolver.query.forward import FAILURE_REASONS, Forward, Server
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 
@@ -41,7 +41,7 @@ def labels_of(config: Config) -> Labels:
         engine="python",
         region=config.count.region,
         lists=tuple(one.id for one in config.lists),
-        upstreams=tuple(dict.fromkeys(map(str, config.upstream.servers))),
+        upstreams=tuple(map(str, config.upstream.every_server)),
         feed_failures=tuple(Reason),
         entries_refused=tuple(Refusal),
         entries_set_aside=tuple(SetAside),
@@ -80,6 +80,10 @@ class Readings:
         """Return whether every list is enforced and no verdict has failed since the start."""
         return self._in_force.enforced() and self._answer.errors() == 0
 
+    def upstreams(self) -> Mapping[str, Server]:
+        """Return the upstreams by their labels."""
+        return {str(server.endpoint): server for server in self._forward.servers}
+
     def subscribers(self) -> int:
         """Return the operator's figure of subscribers, which a reload may change."""
         return self._in_force.config.count.subscribers
@@ -114,11 +118,12 @@ class Readings:
                 yield Sample(metric, (label,), self._counters[index])
         yield Sample("connections", ("tcp",), len(self._streams.connections))
         yield Sample("enforcing", (), int(self.enforcing()))
+        yield Sample("upstream_answering", (), int(self._forward.answering))
         yield Sample("config_reload_success", (), int(self._reloaded()))
         yield Sample("subscribers_covered", (), self.subscribers())
         for server in self._forward.servers:
             upstream = str(server.endpoint)
-            yield Sample("upstream_up", (upstream,), server.up)
+            yield Sample("upstream_up", (upstream,), int(server.answers))
             for quantile in LATENCY_QUANTILES:
                 seconds = server.latency(float(quantile))
                 if seconds is not None:

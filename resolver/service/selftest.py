@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from resolver.config.values import Endpoint
+from resolver.config.values import Endpoint, sockaddr
 from resolver.core.image import SELFTEST_NAME
 from resolver.core.proxy import SIGNATURE
 from resolver.dns_client import build_query
+from resolver.query.forward_connect import connected
 from resolver.query.transport import Transport
 
 SECONDS: Final = 1.0
@@ -105,10 +106,10 @@ class _Question:
         return reply == self._expected(self._packet, self._place.transport)
 
     async def _by_datagram(self) -> bytes:
-        loop, (host, port) = asyncio.get_running_loop(), self._place.asked
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as one:
+        loop, asked = asyncio.get_running_loop(), self._place.asked
+        with socket.socket(socket.AF_INET6 if ":" in asked.host else socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.setblocking(False)
-            one.connect((host, port))
+            one.connect(sockaddr(asked))
             while True:
                 one.send(self._header + self._packet)
                 try:
@@ -118,7 +119,7 @@ class _Question:
                     continue
 
     async def _by_stream(self) -> bytes:
-        reader, writer = await asyncio.open_connection(*self._place.asked)
+        reader, writer = await asyncio.open_connection(sock=await connected(self._place.asked))
         try:
             writer.write(self._header + len(self._packet).to_bytes(2, "big") + self._packet)
             await writer.drain()

@@ -27,6 +27,7 @@ from typing import Any, Final
 from resolver import quiet_http
 from resolver.config.changes import changed, needing_restart
 from resolver.config.config import Config, ConfigError, load
+from resolver.config.values import sockaddr
 from resolver.control import server as control
 from resolver.control.status import Reloaded
 from resolver.core import admit, codes, tally
@@ -99,6 +100,8 @@ class Service:
             timeout_s=config.upstream.timeout,
             bounds_s=EXCHANGE_BOUNDS_S,
             case_randomization=config.upstream.case_randomization,
+            zones={str(one.name): one.servers for one in config.upstream.zone},
+            listed=config.upstream.order == "listed",
         )
         self.answer = Answer(
             self.in_force.tables,
@@ -159,6 +162,8 @@ class Service:
         self._start(self._turn_every_hour(), "tally")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
+        self.forward.shown = self._show_status
+        self.forward.watch()
         self._show_status()
         self.notify.ready()
         _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
@@ -171,9 +176,13 @@ class Service:
         """End `run`: pending queries are answered first."""
         self._stopping.set()
 
-    def ready(self) -> bool:
-        """Return whether every list is in force or need not be, no part has failed, and no stop was asked for."""
-        return self.in_force.tables.complete and not self._failed and not self._stopping.is_set()
+    def unready(self) -> str:
+        """Return why the service does not do all that it should, "" if it does: lists first, then upstreams."""
+        if self._failed or self._stopping.is_set():
+            return "the service is stopping"
+        if not self.in_force.tables.complete:
+            return "not every list is in force"
+        return "" if self.forward.answering else "no upstream answers"
 
     def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
@@ -236,9 +245,9 @@ class Service:
         return Bounds(limits.connections, limits.connections_per_client, self.in_force.spares)
 
     def _places(self) -> list[Place]:
-        """Return the sockets that take queries."""
-        datagrams = [Place(one, Transport.UDP) for one in self.datagrams.addresses]
-        return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.addresses)]
+        """Return the sockets that take queries now."""
+        datagrams = [Place(one, Transport.UDP) for one in self.datagrams.reachable]
+        return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.reachable)]
 
     def _trust_by(self, config: Config) -> None:
         """Set from which senders a PROXY header names the client; without load balancers no query is looked at."""
@@ -257,8 +266,9 @@ class Service:
         if not self._tasks:
             return
         enforced = "every list is enforced" if self.readings.enforcing() else "not every list is enforced"
+        upstream = "; NO upstream answers" if self.forward.silent else ""
         reload = "" if self._is_reloaded() else "; the last reload was refused"
-        self.notify.status(f"answering; {enforced}{reload}")
+        self.notify.status(f"answering; {enforced}{upstream}{reload}")
 
     def _is_alive(self) -> bool:
         """Return whether a query is answered. Show the status too: a verdict may have failed since the last change."""
@@ -267,15 +277,16 @@ class Service:
 
     async def _open(self) -> None:
         """Open every socket, DNS last; ConfigError with its key if one cannot be opened."""
-        exporter = self.counting.exporter(self.ready)
+        exporter = self.counting.exporter(self.unready)
         path, config, taken = self.path, self.config, "cannot listen there"
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
                 with _named(path, "page.listen", taken):
-                    served = await quiet_http.serve(self._page.respond, config.page.listen, quiet_http.PAGE)
+                    shown = map(sockaddr, config.page.listen)
+                    served = await quiet_http.serve(self._page.respond, shown, quiet_http.PAGE)
                     self._servers.append(served)
             with _named(path, "metrics.listen", taken):
-                served = await quiet_http.serve(exporter.respond, [config.metrics.listen], quiet_http.METRICS)
+                served = await quiet_http.serve(exporter.respond, [sockaddr(config.metrics.listen)], quiet_http.METRICS)
                 self._servers.append(served)
             try:
                 await self._control.open(config.control)

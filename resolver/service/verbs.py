@@ -34,6 +34,7 @@ from resolver.feed.facts import ListFacts
 from resolver.feed.places import Places
 from resolver.feed.state import State
 from resolver.query.cache import Cache
+from resolver.query.forward import Server
 from resolver.query.trace import Trace
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Enforcement
@@ -69,8 +70,8 @@ class Running(Protocol):
     cache: Cache
     trace: Trace
 
-    def ready(self) -> bool:
-        """Return whether the service does all that it is configured to do."""
+    def unready(self) -> str:
+        """Return why the service does not do all that it is configured to do, "" if it does."""
         ...
 
     def reload(self) -> tuple[str, ...]:
@@ -156,10 +157,11 @@ class ServiceVerbs:
             version=__version__,
             config=str(running.path),
             started=int(running.started),
-            ready=running.ready(),
+            ready=not running.unready(),
             enforcing=bool(live["enforcing"][()]),
+            answering=bool(live["upstream_answering"][()]),
             lists=running.enforcement.facts(),
-            upstreams=tuple(_upstreams(live, published)),
+            upstreams=tuple(_upstreams(running.readings.upstreams(), live, published)),
             cache_size=int(config.cache.size),
             cache_used=published.values[Series("cache_bytes")],
             beat=published.at,
@@ -187,13 +189,16 @@ def _of(published: Published, metric: str) -> dict[tuple[str, ...], int]:
     return {series.labels: count for series, count in published.values.items() if series.metric == metric}
 
 
-def _upstreams(live: _Live, published: Published) -> Iterable[UpstreamHealth]:
+def _upstreams(servers: Mapping[str, Server], live: _Live, published: Published) -> Iterable[UpstreamHealth]:
     took = live.get("upstream_latency_seconds", {})
-    for (upstream,), up in live["upstream_up"].items():
+    for upstream, one in servers.items():
         failures = _of(published, "upstream_failures_total")
         yield UpstreamHealth(
             upstream=upstream,
-            up=bool(up),
+            asked=one.asked,
+            up=one.answers,
+            fault=one.fault,
+            zones=one.zones,
             p50_s=took.get((upstream, "0.5")),
             p99_s=took.get((upstream, "0.99")),
             failures={labels[1]: count for labels, count in failures.items() if labels[0] == upstream},

@@ -5,6 +5,8 @@ Rules:
 - How it answers is a script: one tuple of ways an exchange, sent one after the other. `(WRONG_ID, HONEST)` is
   a forged reply that the honest one follows. Once the script is used up each exchange is answered as
   `otherwise` says.
+- A probe for health (a random name below .example) is answered as `otherwise` says, and noted in `probes` alone: when
+  the next one comes depends on the clock.
 - `hold()` keeps replies back until `release()`. `loss` is the share of datagrams lost, each way; `delay_s` is how long
   each reply takes; `hold_streams` answers nothing by TCP, and `refuse_streams()` closes its port; `away()` closes both
   ports until `back()`.
@@ -13,6 +15,7 @@ Rules:
 
 import asyncio
 import random
+import re
 import struct
 import threading
 from collections import Counter, deque
@@ -35,6 +38,7 @@ HOST = "127.0.0.1"
 HUGE_OCTETS = 65_000
 LARGE_OCTETS = 1_700
 _PORTS_TRIED = 50
+_PROBE = re.compile(r"[a-z2-7]{26}\.example\.", re.ASCII)
 
 Answer = Callable[[dns.message.Message], dns.message.Message]
 
@@ -103,6 +107,7 @@ class Upstream:
         self.port = 0
         self.exchanges: Counter[str] = Counter()
         self.queries: list[dns.message.Message] = []
+        self.probes: list[str] = []
         self.sources: list[int] = []
         self.loss = 0.0
         self.delay_s = 0.0
@@ -209,6 +214,9 @@ class Upstream:
 
     def _next(self, data: bytes, transport: str, peer: Peer) -> tuple[dns.message.Message, Ways]:
         query = dns.message.from_wire(data)
+        if _PROBE.fullmatch(query.question[0].name.to_text()):
+            self.probes.append(query.question[0].name.to_text())
+            return query, self.otherwise
         self.exchanges[transport] += 1
         self.queries.append(query)
         self.sources.append(peer[1])

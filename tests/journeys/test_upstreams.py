@@ -25,7 +25,7 @@ import pytest
 from tests.fakes.upstream import Upstream, Way, in_thread
 from tests.journeys.burst import Burst, burst
 from tests.journeys.processes import REAL, Site, asked, exchange, honest, query_for, wait_for
-from tests.journeys.running import PAGE_V4, Service
+from tests.journeys.running import NO_UPSTREAM, PAGE_V4, Service
 
 LIMIT_S, SLACK_S = 1.0, 0.7
 IN_TIME_S = LIMIT_S + SLACK_S
@@ -212,6 +212,53 @@ def test_all_gone_is_told_at_once_and_their_return_is_found(tmp_path: Path) -> N
         wait_for(lambda: asked(service.dns, f"{time.monotonic_ns()}.test") == REAL, "an answer", 6)
         print(f"listening again: answers after {time.monotonic() - started:.1f} s")
         wait_for(lambda: up(service, one) or up(service, other), "one to be back", 6)
+
+
+def inside_alone(query: dns.message.Message) -> dns.message.Message:
+    """An upstream without an uplink: it knows what is below corp.test, and says SERVFAIL to all else."""
+    if query.question[0].name.to_text().lower().endswith(".corp.test."):
+        return honest(query)
+    reply = dns.message.make_response(query, recursion_available=True)
+    reply.set_rcode(dns.rcode.SERVFAIL)
+    return reply
+
+
+def test_the_only_upstream_is_asked_though_it_knows_the_inside_alone(tmp_path: Path) -> None:
+    with in_thread(inside_alone) as upstream, served(tmp_path, upstream.address) as service:
+        outside = burst(service.dns, [f"outside-{n}.test" for n in range(40)], per_second=400, wait_s=IN_TIME_S)
+        assert all(said.startswith("SERVFAIL") for said in outside.said()), "as the upstream says"
+        wait_for(lambda: "answers SERVFAIL: it is asked" in service.said, "it to be found poor", 10)
+        inside = burst(service.dns, [f"{n}.corp.test" for n in range(200 * TIMES)], per_second=2000, wait_s=IN_TIME_S)
+        print(f"inside names of an upstream that says SERVFAIL to all else: {inside.share(REAL):.1%} answered")
+        assert inside.share(REAL) == 1
+        assert asked(service.dns, "tcp.corp.test", over="tcp") == REAL
+        assert up(service, upstream)
+        assert service.metric("upstream_answering") == 1
+        assert service.get("/readyz") == (200, b"ready\n")
+        assert "is taken out" not in service.said
+
+
+def test_an_outage_is_told_within_five_seconds_without_a_query(tmp_path: Path, upstream: Upstream) -> None:
+    with served(tmp_path, upstream.address) as service:
+        wait_for(lambda: service.get("/readyz") == (200, b"ready\n"), "readiness", 5)
+        assert up(service, upstream), "though nobody has asked"
+        for way in ((Way.SILENT,), None):
+            if way is None:
+                upstream.away()
+            else:
+                upstream.otherwise = way
+            started = time.monotonic()
+            wait_for(lambda: service.metric("upstream_answering") == 0, "the outage to be told", 10)
+            print(f"outage told after {time.monotonic() - started:.1f} s")
+            assert time.monotonic() - started < 5
+            assert service.get("/readyz") == (503, NO_UPSTREAM)
+            assert not up(service, upstream)
+            assert asked(service.dns, "x.listed.test") == BLOCKED
+            if way is None:
+                upstream.back()
+            upstream.otherwise = (Way.HONEST,)
+            wait_for(lambda: service.get("/readyz")[0] == 200, "its end to be told", 10)
+            assert up(service, upstream)
 
 
 LIES = [

@@ -27,13 +27,23 @@ LIST = ListFacts(
     held_for=(),
     selftest_passed=True,
 )
-UPSTREAM = UpstreamHealth(upstream="192.0.2.53:53", up=True, p50_s=0.012, p99_s=0.08, failures={"timeout": 3})
+UPSTREAM = UpstreamHealth(
+    upstream="192.0.2.53:53",
+    asked=True,
+    up=True,
+    fault="",
+    zones=("",),
+    p50_s=0.012,
+    p99_s=0.08,
+    failures={"timeout": 3},
+)
 GOOD = Status(
     version="0.0.1",
     config="/etc/resolver.toml",
     started=int(NOW) - 3 * 86400 - 4 * 3600,
     ready=True,
     enforcing=True,
+    answering=True,
     lists=(LIST,),
     upstreams=(UPSTREAM,),
     cache_size=64 * 2**20,
@@ -80,6 +90,9 @@ def test_one_screen_says_all_and_nothing_to_do() -> None:
         ({"ready": False}, "service    NOT READY, enforcing; "),
         ({"enforcing": False}, "service    ready, NOT ENFORCING; "),
         ({"up_up": False}, "192.0.2.53:53 DOWN, "),
+        ({"up_up": False, "up_asked": False}, "192.0.2.53:53 not asked yet, "),
+        ({"up_fault": "answers SERVFAIL"}, "192.0.2.53:53 answers SERVFAIL, "),
+        ({"up_zones": ("", "corp.test")}, "192.0.2.53:53 (all other names, corp.test) up, "),
         ({"up_p50_s": None, "up_p99_s": None}, "192.0.2.53:53 up, too few exchanges for a latency, "),
         ({"beat": 0}, "cache      64.0 MiB, its use is shown from the next beat on"),
         ({"reload": Reloaded(at=int(NOW) - 50, good=True)}, "reload     done 50 s ago"),
@@ -102,7 +115,9 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
         ({"one_selftest_passed": False}, "demo: its self-test did not pass"),
         ({"enforcing": False}, "a verdict failed since the start"),
         ({"ready": False}, "the service is stopping"),
-        ({"up_up": False}, "NO upstream answers"),
+        ({"up_up": False, "answering": False, "ready": False}, "NO upstream answers"),
+        ({"up_up": False, "up_zones": ("corp.test",)}, "NO server of zone corp.test answers, its names fail"),
+        ({"up_fault": "answers SERVFAIL"}, "upstream 192.0.2.53:53 answers SERVFAIL (timeout 3): blocklist-resolver"),
         ({"up_up": False}, "is down (timeout 3): blocklist-resolver ask example.com --server 192.0.2.53:53"),
         (
             {"reload": Reloaded(at=1, good=False)},
@@ -128,6 +143,7 @@ def test_what_is_wrong_says_what_to_do(facts: dict[str, Any], words: str) -> Non
     [
         {"connections": 8_999},
         {"reload": Reloaded(at=1, good=True)},
+        {"up_up": False, "up_asked": False, "answering": False, "ready": False},
     ],
 )
 def test_what_is_well_says_nothing(facts: dict[str, Any]) -> None:
@@ -135,7 +151,8 @@ def test_what_is_well_says_nothing(facts: dict[str, Any]) -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    found = changed(one_has_list=False, enforcing=False, up_up=False, reload=Reloaded(at=1, good=False))
+    upstream = {"answering": False, "up_up": False}
+    found = changed(one_has_list=False, enforcing=False, reload=Reloaded(at=1, good=False), **upstream)
     starts = [one.text.split()[0:2] for one in screen_service.advice(found, NOW)]
     assert starts == [["demo", "is"], ["NO", "upstream"], ["upstream", "192.0.2.53:53"], ["the", "last"]]
 

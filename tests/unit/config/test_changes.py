@@ -67,6 +67,8 @@ def test_what_can_change_while_serving(old: str, new: str, keys: tuple[str, ...]
         ("5300", "5301", "listen.dns"),
         ("[listen]", '[listen]\nuser = "nobody"', "listen.user"),
         ("192.0.2.53:53", "192.0.2.54:53", "upstream.servers"),
+        ("[upstream]", '[upstream]\norder = "listed"', "upstream.order"),
+        ("[page]", '[[upstream.zone]]\nname = "corp.test"\nservers = ["192.0.2.55:53"]\n[page]', "upstream.zone"),
         ("[listen]", '[cache]\nsize = "1MiB"\n[listen]', "cache.size"),
         ("[page]", '[page]\nlisten = ["127.0.0.1:8081"]', "page.listen"),
         ("[listen]", '[metrics]\nlisten = "127.0.0.1:9154"\n[listen]', "metrics.listen"),

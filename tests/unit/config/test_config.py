@@ -236,6 +236,67 @@ def test_an_upstream_is_never_ourselves(listen: str, server: str, ours: bool) ->
         assert len(read(whole).upstream.servers) == 1
 
 
+ZONE = {"name": "Corp.Test.", "servers": ["192.0.2.54:53", "[2001:db8::54]:53"]}
+SERVERS = ["192.0.2.53:53", "192.0.2.54:53"]
+
+
+def test_a_zone_has_servers_of_its_own() -> None:
+    upstream = read(document(upstream={"servers": SERVERS, "zone": [ZONE], "order": "listed"})).upstream
+    assert (upstream.order, [one.name for one in upstream.zone]) == ("listed", ["corp.test"])
+    servers = ("192.0.2.53", "192.0.2.54", "2001:db8::54")
+    assert upstream.every_server == tuple(Endpoint(host, 53) for host in servers), "each once"
+
+
+def test_a_zone_that_is_answered_here_otherwise_is_forwarded() -> None:
+    names = ("corp.test", "10.in-addr.arpa", "home.arpa", "arpa", "in-addr.arpa")
+    zones = [{**ZONE, "name": name} for name in names]
+    upstream = read(document(upstream={"zone": zones, "forward_zones": ["d.f.ip6.arpa"]})).upstream
+    assert upstream.forwarded == ("d.f.ip6.arpa", "10.in-addr.arpa", "home.arpa"), "a wider zone leaves them here"
+
+
+@pytest.mark.parametrize(
+    ("zones", "words"),
+    [
+        ([{**ZONE, "name": ""}], "upstream.zone[0].name: expected the name of a zone"),
+        ([{**ZONE, "name": "x" * 64}], "upstream.zone[0].name: expected the name of a zone"),
+        ([{**ZONE, "name": "\u00e4.test"}], "upstream.zone[0].name: expected the name of a zone"),
+        ([{**ZONE, "name": "a.localhost"}], "upstream.zone[0].name: is always answered here"),
+        ([ZONE, {**ZONE, "name": "corp.test"}], "upstream.zone[1].name: another zone has this name"),
+        ([{**ZONE, "servers": []}], "upstream.zone[0].servers: "),
+        ([{**ZONE, "servers": ["127.0.0.1:5300"]}], "upstream.zone[0].servers[0]: is one of listen.dns"),
+        ([{**ZONE, "servers": ["[fe80::1]:53"]}], "upstream.zone[0].servers[0]: is a link-local address and needs"),
+    ],
+)
+def test_a_zone_that_leads_nowhere_is_named_by_its_key(zones: list[dict[str, object]], words: str) -> None:
+    assert fault(document(upstream={"servers": SERVERS, "zone": zones})).startswith(f"resolver.toml: {words}")
+
+
+@pytest.mark.parametrize(("section", "key"), [("upstream", "servers"), ("listen", "dns")])
+def test_a_link_local_address_has_its_interface(section: str, key: str) -> None:
+    words = f"resolver.toml: {section}.{key}[1]: is a link-local address and needs its interface"
+    assert fault(document(**{section: {key: ["192.0.2.53:53", "[fe80::1]:53"]}})).startswith(words)
+    assert read(document(**{section: {key: ["192.0.2.53:53", "[fe80::1%eth0]:53"]}}))
+
+
+@pytest.mark.parametrize(
+    ("allow", "addresses", "own", "keys"),
+    [
+        (["2001:db8::/32"], ["192.0.2.1"], [], ["page.addresses"]),
+        (["2001:db8::/32"], ["192.0.2.1", "2001:db8::1"], [], []),
+        (["2001:db8::/32"], ["2001:db8::1"], ["192.0.2.9"], ["list[0].addresses"]),
+        (["192.0.2.0/24", "::1/128"], ["192.0.2.1"], [], []),
+    ],
+)
+def test_a_page_that_ipv6_clients_cannot_reach_is_warned_of(
+    allow: list[str], addresses: list[str], own: list[str], keys: list[str]
+) -> None:
+    whole = {**listed(addresses=own), "listen": {"allow": allow}, "page": {"addresses": addresses, **TEXTS}}
+    said = [line for line in config.warnings(read(whole)) if "has no IPv6 address" in line]
+    assert [line.split()[0] for line in said] == keys
+    nothing = {**whole, **listed(addresses=own, answer="nxdomain"), "listen": {"allow": allow}}
+    assert not [line for line in config.warnings(read(nothing)) if "has no IPv6 address" in line]
+
+
 def test_an_upstream_has_a_port() -> None:
     assert "upstream.servers[0]" in fault(document(upstream={"servers": ["192.0.2.53:0"]}))
 
@@ -323,6 +384,18 @@ def test_no_upstream_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(path, resolv)
     assert str(caught.value).startswith(f"{path}: upstream.servers: none given, and {resolv} names no")
+
+
+def test_a_nameserver_without_its_interface_is_left_out_and_named(tmp_path: Path) -> None:
+    path, resolv = written(tmp_path, "nameserver fe80::1\nnameserver fe80::2%eth0\n")
+    assert load(path, resolv).upstream.servers == (Endpoint("fe80::2%eth0", 53),)
+    (line,) = config.left_out(path, resolv)
+    assert line.startswith(f"{resolv}: nameserver fe80::1 is left out: it is a link-local address")
+    resolv.write_text("nameserver fe80::1\n")
+    with pytest.raises(ConfigError, match="is a link-local address and needs its interface"):
+        load(path, resolv)
+    path, resolv = written(tmp_path, "nameserver fe80::1\n", upstream={"servers": SERVERS})
+    assert config.left_out(path, resolv) == ()
 
 
 def test_upstreams_given_are_taken_as_they_are(tmp_path: Path) -> None:

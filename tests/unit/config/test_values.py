@@ -1,6 +1,7 @@
 """Durations, sizes, addresses with ports: what is read, and what is refused with a reason."""
 
 import ipaddress
+import socket
 
 import pytest
 
@@ -13,12 +14,15 @@ from resolver.config.values import (
     address_octets,
     decode,
     endpoint,
+    lacks_interface,
     nameservers,
     prefixes,
     seconds,
     size,
+    sockaddr,
     utc_seconds,
     utc_text,
+    zone_name,
 )
 
 
@@ -88,6 +92,45 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 
 def test_an_endpoint_prints_as_it_is_written() -> None:
     assert [str(Endpoint("127.0.0.1", 53)), str(Endpoint("::1", 53))] == ["127.0.0.1:53", "[::1]:53"]
+
+
+def test_a_socket_address_has_the_number_of_its_interface() -> None:
+    number = socket.if_nametoindex("lo")
+    assert sockaddr(Endpoint("192.0.2.1", 53)) == ("192.0.2.1", 53)
+    assert sockaddr(Endpoint("2001:db8::1", 53)) == ("2001:db8::1", 53)
+    assert sockaddr(endpoint("[fe80::1%lo]:53")) == ("fe80::1", 53, 0, number)
+    assert sockaddr(endpoint("[fe80::1%7]:53")) == ("fe80::1", 53, 0, 7)
+    with pytest.raises(OSError, match=r"no interface|No such device"):
+        sockaddr(endpoint("[fe80::1%none0]:53"))
+
+
+@pytest.mark.parametrize(
+    ("host", "lacks"),
+    [
+        ("fe80::1", True),
+        ("febf::1", True),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("::1", False),
+        ("169.254.0.1", False),
+    ],
+)
+def test_a_link_local_address_alone_leads_nowhere(host: str, lacks: bool) -> None:
+    assert lacks_interface(Endpoint(host, 53)) == lacks
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Corp.Example", "corp.example"), ("_x.test.", "_x.test"), ("10.in-addr.arpa", "10.in-addr.arpa")],
+)
+def test_zones_are_compared_in_one_form(text: str, name: str) -> None:
+    assert zone_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["", ".", "a..test", ".test", "a b", "x" * 64, "a." * 127 + "b", "test\n", "*.test"])
+def test_what_is_no_zone_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected the name of a zone"):
+        zone_name(text)
 
 
 def test_prefixes_are_networks_without_host_bits() -> None:

@@ -38,8 +38,8 @@ LIVE = (
 )
 
 
-def exporter(live: Iterable[Sample] = LIVE, published: Published = SOME, *, ready: bool = True) -> Exporter:
-    return Exporter(LABELS, published=lambda: published, read_live=lambda: live, ready=lambda: ready)
+def exporter(live: Iterable[Sample] = LIVE, published: Published = SOME, *, unready: str = "") -> Exporter:
+    return Exporter(LABELS, published=lambda: published, read_live=lambda: live, unready=lambda: unready)
 
 
 def shown(one: Exporter) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -166,10 +166,14 @@ async def test_openmetrics_is_given_to_who_asks_for_it() -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
-async def test_readiness_is_that_of_the_lists_and_health_that_of_the_loop(ready: bool, status: int) -> None:
-    assert (await get(exporter(ready=ready), "/readyz"))[0] == status
-    assert (await get(exporter(ready=ready), "/healthz"))[0::2] == (200, "ok\n")
+@pytest.mark.parametrize(
+    ("unready", "status", "said"), [("", 200, "ready\n"), ("no list yet", 503, "not ready: no list yet\n")]
+)
+async def test_readiness_is_that_of_the_service_and_health_that_of_the_loop(
+    unready: str, status: int, said: str
+) -> None:
+    assert (await get(exporter(unready=unready), "/readyz"))[0::2] == (status, said)
+    assert (await get(exporter(unready=unready), "/healthz"))[0::2] == (200, "ok\n")
 
 
 @pytest.mark.asyncio
@@ -211,7 +215,7 @@ async def test_no_wish_of_a_client_breaks_or_marks_the_answer(
 
 
 def test_totals_of_the_beat_say_when_they_began_and_live_ones_do_not() -> None:
-    one = Exporter(LABELS, published=lambda: SOME, read_live=lambda: LIVE, ready=lambda: True, began=1_700_000_000)
+    one = Exporter(LABELS, published=lambda: SOME, read_live=lambda: LIVE, unready=lambda: "", began=1_700_000_000)
     samples = shown(one)
     assert samples["blocked_attempts_created", ("demo",)] == 1_700_000_000
     assert samples["answers_created", ("NOERROR",)] == 1_700_000_000

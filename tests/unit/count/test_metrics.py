@@ -41,6 +41,7 @@ LIVE = {
     "enforcing",
     "list_enforced{list}",
     "upstream_up{upstream}",
+    "upstream_answering",
     "upstream_latency_seconds{upstream,quantile}",
     "connections{transport}",
     "subscribers_covered",

@@ -38,12 +38,13 @@ async def exchange(asking: Forward, asked: Message, digest: tuple[int, int] | No
 
 @asynccontextmanager
 async def asking(
-    *endpoints: Endpoint, timeout_s: float = 5, case_randomization: bool = False
+    *endpoints: Endpoint, timeout_s: float = 5, case_randomization: bool = False, **more: Any
 ) -> AsyncIterator[Forward]:
     """A Forward that is closed in the end, with nothing left open and nothing said by the loop."""
     said: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
-    one = Forward(endpoints, timeout_s=timeout_s, bounds_s=(0.1, 10), case_randomization=case_randomization)
+    more["case_randomization"] = case_randomization
+    one = Forward(endpoints, timeout_s=timeout_s, bounds_s=(0.1, 10), **more)
     open_before = open_sockets()
     try:
         yield one

@@ -46,6 +46,25 @@ def test_datagrams_leave_whole_whatever_a_router_is_said_to_say() -> None:
         one.close()
 
 
+def test_an_address_that_is_not_there_yet_is_bound(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    here, there = Endpoint("127.0.0.1", 0), Endpoint("192.0.2.53", 0)
+    first, second = KINDS[kind][1]([here, there])
+    assert accept_sockets.bound_to(second).host == "192.0.2.53"
+    assert (accept_sockets.is_here(first), accept_sockets.is_here(second)) == (True, False)
+    assert len([line for line in caplog.messages if "not an address of this host yet" in line]) == (kind == "udp")
+    for one in (first, second):
+        one.close()
+
+
+def test_which_addresses_this_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host, ours in (("127.0.0.1", True), ("192.0.2.53", False), ("2001:db8::53", False), ("fe80::1%none0", False)):
+        assert accept_sockets.is_ours(host) == ours
+    assert accept_sockets.is_missing("192.0.2.53")
+    assert not accept_sockets.is_missing("127.0.0.1")
+    monkeypatch.setattr(accept_sockets.Path, "read_text", lambda self: "1\n")
+    assert not accept_sockets.is_ours("127.0.0.1"), "where anybody may bind any address a bind shows nothing"
+
+
 def test_what_a_connection_inherits() -> None:
     (listening,) = streams(BOTH[:1])
     with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as one:

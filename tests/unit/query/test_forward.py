@@ -12,7 +12,7 @@ import pytest
 
 from resolver.config.values import Endpoint
 from resolver.core import codes
-from resolver.query import forward
+from resolver.query import forward, forward_group
 from resolver.query.forward import Forward, Overloaded, Unanswered, build_query, local_loops
 from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
@@ -92,7 +92,7 @@ async def test_the_server_with_the_fewest_outstanding_is_asked_and_of_equals_the
 
 @pytest.mark.asyncio
 async def test_one_that_is_out_is_not_asked_and_where_all_are_only_a_few_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "LAST_HOPES", 2)
+    monkeypatch.setattr(forward_group, "LAST_HOPES", 2)
     async with serve(TABLE) as first, serve(TABLE) as second, asking(at(first), at(second), timeout_s=SHORT_S) as one:
         one.servers[0].up = 0
         one.choose()
@@ -348,8 +348,3 @@ def test_an_upstream_at_our_own_port_of_any_address_of_this_host_is_ourselves() 
     assert local_loops([here], [six]) is None
     assert local_loops([here], [Endpoint("0.0.0.0", 54)]) is None
     assert local_loops([here], [Endpoint("127.0.0.2", 53)]) is None, "equal addresses are the configuration's to refuse"
-
-
-def test_where_anybody_may_bind_any_address_a_bind_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward.Path, "read_text", lambda self: "1\n")
-    assert local_loops([Endpoint("127.0.0.1", 53)], [Endpoint("0.0.0.0", 53)]) is None

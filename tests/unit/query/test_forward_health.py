@@ -1,4 +1,4 @@
-"""Who is taken out and brought back: by what queries meet, by probes, and for leading back to us."""
+"""Who is taken out and brought back, or asked last: by what queries meet, by probes, and for leading back to us."""
 
 import asyncio
 import logging
@@ -14,12 +14,15 @@ import pytest
 from resolver.core.question import Question
 from resolver.query import forward_health
 from resolver.query.forward import Forward, Unanswered
-from resolver.query.forward_health import LEAST, PROBES, SAMPLE
-from tests.fakes.upstream import Upstream, Way, serve
+from resolver.query.forward_health import GOOD, LEAST, OUT, PROBES, SAMPLE
+from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import TABLE, asking, at, closed_port, exchange, parsed
 from tests.unit.query.parts import query, until
 
 pytestmark = pytest.mark.loops
+
+PROBE_S = forward_health.PROBE_S
+"""As it is outside of tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +30,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times short enough for a test."""
     for name, value in (("PROBE_S", 0.1), ("PAUSE_S", 0.01), ("FIRST_BACK_OFF_S", 0.05), ("LAST_BACK_OFF_S", 0.2)):
         monkeypatch.setattr(forward_health, name, value)
-
-
-def probes_of(upstream: Upstream) -> list[str]:
-    """The names of probes that it saw."""
-    names = [seen.question[0].name.to_text() for seen in upstream.queries]
-    return [name for name in names if name.endswith(".example.")]
 
 
 async def ask(one: Forward, times: int) -> int:
@@ -55,14 +52,14 @@ async def test_a_silent_server_is_taken_out_after_probes_and_comes_back_by_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with said(caplog) as lines:
-        async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=0.2) as one:
+        async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=1) as one:
             bad.otherwise = (Way.SILENT,)
             assert await ask(one, 2 * LEAST) == 2 * LEAST, "the other one answers"
             await until(lambda: not one.servers[0].up)
-            assert len(set(probes_of(bad))) == PROBES
+            assert len(set(bad.probes)) == PROBES
             bad.exchanges.clear()
             assert await ask(one, 5) == 5
-            assert len(probes_of(bad)) * 2 >= bad.exchanges["udp"], "probes alone"
+            assert bad.exchanges["udp"] == 0, "probes alone"
             bad.otherwise = (Way.HONEST,)
             await until(lambda: one.servers[0].up)
     assert lines == [
@@ -74,21 +71,71 @@ async def test_a_silent_server_is_taken_out_after_probes_and_comes_back_by_one(
 @pytest.mark.asyncio
 async def test_a_good_probe_clears_a_server_for_a_while() -> None:
     async with serve(TABLE) as upstream, asking(at(upstream)) as one:
-        # Every query fails, but one who asks for the probe's name is told that it is not there.
         upstream.otherwise = (Way.SERVFAIL,)
-        seen = upstream.answer
         server, health = one.servers[0], one.health[0]
         await ask(one, LEAST - 1)
         assert not health.watching
-        upstream.answer = seen
         await ask(one, 1)
         assert health.watching
         upstream.otherwise = (Way.HONEST,)
         await until(lambda: not health.watching)
-        assert server.up == 1
+        assert (server.up, server.poor) == (1, False)
         upstream.otherwise = (Way.SERVFAIL,)
         await ask(one, 3 * LEAST)
         assert not health.watching, "not again so soon"
+
+
+@pytest.mark.asyncio
+async def test_the_only_server_is_asked_whatever_it_answers(caplog: pytest.LogCaptureFixture) -> None:
+    """One that knows only inside names: the queries for all others fail, and so do the probes."""
+    with said(caplog) as lines:
+        async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=5) as one:
+            server = one.servers[0]
+            upstream.otherwise = (Way.SERVFAIL,)
+            await ask(one, 2 * LEAST)
+            await until(lambda: server.poor)
+            assert (server.up, server.answers, server.fault) == (1, True, "answers SERVFAIL")
+            assert one.answering
+            upstream.script.extend([(Way.HONEST,)] * 100)
+            assert await ask(one, 100) == 100, "all at once, not LAST_HOPES of them"
+            assert server.poor, "answers to queries are no proof of more"
+            upstream.otherwise = (Way.HONEST,)
+            await until(lambda: not server.poor)
+            assert (server.up, server.answers, server.fault) == (1, True, "")
+    assert lines == [
+        f"upstream {server.endpoint} answers SERVFAIL: it is asked only while no better one is up",
+        f"upstream {server.endpoint} answers well again",
+    ]
+
+
+@pytest.mark.asyncio
+async def test_of_two_servers_the_better_one_is_asked() -> None:
+    async with serve(TABLE) as bad, serve(TABLE) as good, asking(at(bad), at(good), timeout_s=1) as one:
+        bad.otherwise = (Way.SERVFAIL,)
+        assert await ask(one, 3 * LEAST) == 3 * LEAST
+        await until(lambda: one.servers[0].poor)
+        bad.exchanges.clear()
+        assert await ask(one, 50) == 50
+        assert bad.exchanges["udp"] == 0
+        assert one.servers[0].answers
+        good.otherwise = (Way.SILENT,)
+        await ask(one, 2 * LEAST)
+        await until(lambda: not one.servers[1].up)
+        bad.script.extend([(Way.HONEST,)] * 50)
+        assert await ask(one, 50) == 50, "no better one is left"
+
+
+@pytest.mark.asyncio
+async def test_one_that_answers_some_queries_and_no_probe_stays() -> None:
+    """An inside server without an uplink often says nothing of other names, for longer than anybody waits."""
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=0.2) as one:
+        server = one.servers[0]
+        upstream.otherwise = (Way.SILENT,)
+        one.health[0].look()
+        while server.up and not server.poor:
+            upstream.script.append((Way.HONEST,))
+            assert await ask(one, 1) == 1
+        assert (server.up, server.answers, server.fault) == (1, True, "answers some queries and no probe")
 
 
 @pytest.mark.asyncio
@@ -121,10 +168,32 @@ async def test_an_answered_query_brings_a_server_back_without_a_probe(monkeypatc
         upstream.otherwise = (Way.SILENT,)
         assert await ask(one, LEAST) == 0
         await until(lambda: not one.servers[0].up)
-        upstream.otherwise = (Way.HONEST,)
+        upstream.script.append((Way.HONEST,))
         assert await ask(one, 1) == 1
         assert one.servers[0].up == 1
-        assert one.any_up()
+        assert one.groups[0].any_up()
+        assert not one.servers[0].answers, "what is told does not follow a single query"
+        upstream.otherwise = (Way.HONEST,)
+        assert await ask(one, LEAST - 2) == LEAST - 2
+        assert not one.health[0].looking, "nor a few"
+        assert await ask(one, 1) == 1
+        await until(lambda: one.servers[0].answers)
+        assert one.answering
+
+
+@pytest.mark.asyncio
+async def test_one_that_answered_a_query_and_nothing_more_is_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_health, "FIRST_BACK_OFF_S", 60.0)
+    monkeypatch.setattr(forward_health, "TICK_S", 0.1)
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=0.2) as one:
+        upstream.otherwise = (Way.SILENT,)
+        one.watch()
+        await until(lambda: not one.servers[0].up)
+        upstream.script.append((Way.HONEST,))
+        assert await ask(one, 1) == 1
+        assert one.groups[0].any_up()
+        await until(lambda: not one.groups[0].any_up())
+        assert not one.servers[0].answers
 
 
 @pytest.mark.asyncio
@@ -133,13 +202,13 @@ async def test_one_that_comes_and_goes_is_asked_ever_more_rarely(monkeypatch: py
         health = one.health[0]
         back_offs = []
         for _ in range(4):
-            health.take_out()
+            health.settle(OUT)
             back_offs.append(health.back_off_s)
             health.back_off_s = min(2 * health.back_off_s, forward_health.LAST_BACK_OFF_S)
-            health.bring_back()
+            health.settle(GOOD)
         assert back_offs == pytest.approx([0.05, 0.1, 0.2, 0.2])
         monkeypatch.setattr(forward_health, "STEADY_S", 0.0)
-        health.take_out()
+        health.settle(OUT)
         assert health.back_off_s == pytest.approx(0.05), "after a steady time it starts anew"
 
 
@@ -169,7 +238,7 @@ async def test_one_that_leads_back_to_us_is_out_until_it_does_not(caplog: pytest
             upstream.answer = answer
             one.health[0].look()
             await until(lambda: one.servers[0].failures["loop"] == 3)
-            assert one.servers[0].up == 0
+            assert (one.servers[0].up, one.servers[0].answers) == (0, False)
             assert await ask(one, 1) == 1
             assert one.servers[0].up == 0, "an answer is no proof here"
             leads_back = False
@@ -186,7 +255,7 @@ async def test_only_a_probe_on_its_way_is_a_probe() -> None:
     async with serve(TABLE) as upstream, asking(at(upstream)) as one:
         one.health[0].look()
         await until(lambda: not one.health[0].watching)
-        (name,) = probes_of(upstream)
+        (name,) = upstream.probes
         for other in (name, "open.test", f"{'a' * 26}.example"):
             assert not one.is_probe(parsed(query(other).to_wire()))
         assert not one.is_probe(Question())
@@ -194,19 +263,41 @@ async def test_only_a_probe_on_its_way_is_a_probe() -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_idle_server_is_looked_at_and_a_busy_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward_health, "IDLE_S", 0.1)
+async def test_a_server_is_looked_at_before_the_first_query_and_while_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forward_health, "TICK_S", 0.05)
     async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=0.2) as one:
-        await asyncio.sleep(0.2)
-        assert upstream.exchanges["udp"] == 0, "not before the first query"
-        deadline = time.monotonic() + 0.4
+        assert not one.servers[0].asked
+        assert not one.answering
+        told: list[bool] = []
+        one.shown = lambda: told.append(one.answering)
+        one.watch()
+        await until(lambda: one.answering)
+        assert told == [True]
+        assert (len(upstream.probes), upstream.exchanges["udp"]) == (1, 0)
+        await until(lambda: len(upstream.probes) > 2)
+        upstream.otherwise = (Way.SILENT,)
+        await until(lambda: not one.answering)
+        assert not one.groups[0].any_up()
+        assert told[-1] is False
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_answers_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_health, "TICK_S", 0.2)
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        one.watch()
+        await until(lambda: one.answering)
+        deadline = time.monotonic() + 1
         while time.monotonic() < deadline:
             await exchange(one, query("open.test"))
-        assert probes_of(upstream) == []
-        await until(lambda: probes_of(upstream))
-        assert one.servers[0].up == 1
-        upstream.otherwise = (Way.SILENT,)
-        await until(lambda: not one.servers[0].up)
+        assert len(upstream.probes) == 1
+
+
+def test_an_outage_is_told_within_five_seconds() -> None:
+    """An answer just after a tick, a tick that saw it, one that saw nothing, and a look in vain."""
+    assert 2 * forward_health.TICK_S + PROBES * PROBE_S < 4.5
 
 
 @pytest.mark.asyncio

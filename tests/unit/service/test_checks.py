@@ -7,7 +7,7 @@ import pytest
 
 from resolver.config.config import ConfigError, parse
 from resolver.query import forward
-from resolver.service.checks import check, check_files
+from resolver.service.checks import check, check_files, check_interfaces, missing_addresses
 
 FILE = """
 [listen]
@@ -46,6 +46,30 @@ def test_an_upstream_that_is_this_host_is_named_by_its_key(monkeypatch: pytest.M
     with pytest.raises(ConfigError, match=r"^/etc/resolver\.toml: upstream\.servers\[0\]: is this host"):
         checked('"127.0.0.1:5300"', '"0.0.0.0:53"')
     assert checked('"127.0.0.1:5300"', '"0.0.0.0:54"')
+
+
+def test_an_upstream_of_a_zone_that_is_this_host_is_named_by_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "is_ours", lambda host: host == "192.0.2.54")
+    zone = '[[upstream.zone]]\nname = "corp.test"\nservers = ["192.0.2.53:53", "192.0.2.54:53"]\n[page]'
+    text = FILE.replace('"127.0.0.1:5300"', '"0.0.0.0:53"').replace("[page]", zone)
+    with pytest.raises(ConfigError, match=r"^/etc/resolver\.toml: upstream\.zone\[0\]\.servers\[1\]: is this host"):
+        check(PATH, parse(text, str(PATH)))
+
+
+def test_an_interface_that_is_missing_is_named_by_its_key() -> None:
+    here = parse(FILE.replace("192.0.2.53:53", "[fe80::1%lo]:53"), str(PATH))
+    check_interfaces(PATH, here)
+    for old, key in (("192.0.2.53:53", "upstream.servers"), ("127.0.0.1:5300", "listen.dns")):
+        gone = parse(FILE.replace(old, "[fe80::1%none0]:53"), str(PATH))
+        with pytest.raises(ConfigError) as caught:
+            check_interfaces(PATH, gone)
+        assert str(caught.value).startswith(f"/etc/resolver.toml: {key}[0]: this host has no interface none0")
+
+
+def test_an_address_that_is_not_this_hosts_is_warned_of() -> None:
+    found = parse(FILE.replace('"127.0.0.1:5300"', '"127.0.0.1:5300", "192.0.2.53:54", "0.0.0.0:55"'), str(PATH))
+    (line,) = missing_addresses(found)
+    assert line.startswith("listen.dns[1]: 192.0.2.53:54 is not an address of this host now")
 
 
 @pytest.mark.parametrize(

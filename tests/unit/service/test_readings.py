@@ -149,7 +149,7 @@ def parts(tmp_path: Path) -> Parts:
 def exporter(parts: Parts, readings: Readings) -> tuple[Exporter, Publisher]:
     labels = labels_of(parts.config)
     publisher = Publisher(readings.exact, labels, every_s=900, batch=10, phases=lambda size: 0, now=0.0)
-    shown = Exporter(labels, published=lambda: publisher.published, read_live=readings.live, ready=lambda: True)
+    shown = Exporter(labels, published=lambda: publisher.published, read_live=readings.live, unready=lambda: "")
     return shown, publisher
 
 
@@ -247,13 +247,17 @@ def test_what_blocks_tells_nothing_live(parts: Parts) -> None:
 
 
 def test_upstreams_tell_how_they_are(parts: Parts) -> None:
-    server = parts.forward.servers[1]
-    server.up = 0
+    first, server = parts.forward.servers
+    first.asked = first.answers = True
     server.failures["timeout"] = 4
     live = parts.live()
+    assert parts.readings.upstreams() == {"192.0.2.53:53": first, "[2001:db8::53]:53": server}
     assert parts.readings.exact()[Series("upstream_failures_total", ("[2001:db8::53]:53", "timeout"))] == 4
     assert live["upstream_up", ("[2001:db8::53]:53",)] == 0
     assert live["upstream_up", ("192.0.2.53:53",)] == 1
+    assert live["upstream_answering", ()] == 1
+    first.answers = False
+    assert parts.live()["upstream_answering", ()] == 0
 
 
 def test_an_upstreams_latency_is_told_from_a_hundred_exchanges_on(parts: Parts) -> None:

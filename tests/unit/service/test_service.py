@@ -43,10 +43,10 @@ async def test_a_part_that_ends_stops_the_service_in_order(
 ) -> None:
     site.change("state", without_list="forward")
     running = built(site)
-    ready: list[bool] = []
+    unready: list[str] = []
 
     async def fail(*_: object) -> None:
-        ready.append(running.ready())
+        unready.append(running.unready())
         raise RuntimeError(CANARY)
 
     if part.startswith("_turn"):
@@ -55,8 +55,8 @@ async def test_a_part_that_ends_stops_the_service_in_order(
         monkeypatch.setattr(running.enforcement.feed if part == "feed" else running.counting, "run", fail)
     with caplog.at_level(logging.DEBUG, "resolver"):
         assert await running.run() == 1
-    assert ready == [True]
-    assert not running.ready()
+    assert unready == ["no upstream answers"]
+    assert running.unready() == "the service is stopping"
     assert sum("RuntimeError" in line and "stopping" in line for line in caplog.messages) == 1
     assert CANARY not in caplog.text
 
@@ -64,7 +64,7 @@ async def test_a_part_that_ends_stops_the_service_in_order(
 @pytest.mark.asyncio
 async def test_a_stop_ends_every_part_and_frees_every_port(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     running = built(site)
-    assert not running.ready()
+    assert running.unready() == "not every list is in force"
     running.stop()
     assert await running.run() == 0
     assert all(task.cancelled() for task in running._tasks)
@@ -166,6 +166,7 @@ class Told(systemd.Notify):
 @pytest.mark.asyncio
 async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site: Site) -> None:
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=60.0))
+    running.forward.health = ()
     told = running.notify = Told()
     running.in_force.lift("demo")
     assert told.messages == []
@@ -190,6 +191,7 @@ async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site:
 @pytest.mark.asyncio
 async def test_systemd_is_told_of_a_verdict_that_failed(site: Site) -> None:
     running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=0.03))
+    running.forward.health = ()
     told = running.notify = Told()
     serving = asyncio.ensure_future(running.run())
     await until(lambda: "WATCHDOG=1" in told.messages)
@@ -199,6 +201,21 @@ async def test_systemd_is_told_of_a_verdict_that_failed(site: Site) -> None:
     await until(lambda: told.messages[-2:] == ["STATUS=answering; not every list is enforced", "WATCHDOG=1"])
     running.stop()
     assert await serving == 0
+
+
+@pytest.mark.asyncio
+async def test_systemd_is_told_within_five_seconds_that_no_upstream_answers(site: Site) -> None:
+    """Nobody has asked anything, and nothing listens where the upstream should."""
+    running = service.Service(site.config, loaded(site))
+    told = running.notify = Told()
+    running.in_force.lift("demo")
+    serving = asyncio.ensure_future(running.run())
+    try:
+        await until(lambda: "STATUS=answering; every list is enforced; NO upstream answers" in told.messages, 5)
+        assert running.unready() == "no upstream answers"
+    finally:
+        running.stop()
+        assert await serving == 0
 
 
 @pytest.mark.asyncio

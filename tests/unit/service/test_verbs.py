@@ -97,6 +97,7 @@ PUBLISHED = MappingProxyType(
         **{Series("failed_answers_total", (reason,)): 6 for reason in codes.FAILED_REASONS},
     }
 )
+UPSTREAM = SimpleNamespace(asked=True, answers=True, fault="answers SERVFAIL", zones=("", "corp.test"))
 
 
 class World:
@@ -111,22 +112,22 @@ class World:
         self.started = 1_699_999_000.9
         self.config = parse(CONFIG, "resolver.toml")
         self.last_reload = Reloaded(at=5, good=True)
-        self.readings: Any = SimpleNamespace(live=self.live)
+        self.readings: Any = SimpleNamespace(live=self.live, upstreams=lambda: {"192.0.2.53:53": UPSTREAM})
         self.counting: Any = SimpleNamespace(published=lambda: Published(900, PUBLISHED))
         self.enforcement: Any = Lists()
         self.cache: Any = SimpleNamespace(flush=self.flush)
         self.trace: Any = SimpleNamespace(walk=self.walk)
         self.verbs = ServiceVerbs(self).verbs()
 
-    def ready(self) -> bool:
-        return True
+    def unready(self) -> str:
+        return ""
 
     def live(self) -> Iterator[Sample]:
         yield Sample("enforcing", (), 1)
         yield Sample("connections", ("tcp",), 4)
         for reason in codes.DROP_REASONS:
             yield Sample("packets_dropped_total", (reason,), 5)
-        yield Sample("upstream_up", ("192.0.2.53:53",), 1)
+        yield Sample("upstream_answering", (), 1)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.5"), 0.01)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.99"), 0.09)
 
@@ -157,9 +158,10 @@ def world() -> World:
 @pytest.mark.asyncio
 async def test_status_tells_what_is_known(world: World) -> None:
     health = of_json((await world.ask(requests.Status())).health)
-    assert (health.config, health.started, health.ready, health.enforcing) == (
+    assert (health.config, health.started, health.ready, health.enforcing, health.answering) == (
         "/etc/resolver.toml",
         1_699_999_000,
+        True,
         True,
         True,
     )
@@ -169,7 +171,16 @@ async def test_status_tells_what_is_known(world: World) -> None:
     assert health.failed == dict.fromkeys(codes.FAILED_REASONS, 6)
     assert health.reload == Reloaded(at=5, good=True)
     assert health.upstreams == (
-        UpstreamHealth(upstream="192.0.2.53:53", up=True, p50_s=0.01, p99_s=0.09, failures={"timeout": 7}),
+        UpstreamHealth(
+            upstream="192.0.2.53:53",
+            asked=True,
+            up=True,
+            fault="answers SERVFAIL",
+            zones=("", "corp.test"),
+            p50_s=0.01,
+            p99_s=0.09,
+            failures={"timeout": 7},
+        ),
     )
     assert health.lists == (
         ListFacts(

@@ -1,0 +1,14 @@
+import cython
+
+from .name cimport Name
+
+cdef int _DS
+
+cdef class UpstreamZones:
+    cdef readonly const unsigned char[::1] table
+
+@cython.locals(at=Py_ssize_t, labels=int, size=int, start=int, group=int)
+cpdef int group_of(UpstreamZones zones, Name name, int qtype) except -1 nogil
+
+@cython.locals(i=int)
+cdef bint _same(const unsigned char[::1] table, Py_ssize_t at, Name name, int start, int size) except -1 nogil
