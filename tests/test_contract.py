@@ -166,7 +166,7 @@ def keys_of(text: str) -> list[str]:
 
 def a_receipt() -> dict[str, Any]:
     return receipt.receipt(
-        record(7), list_id="x", host="x", at=0, suspended=False, head=(1, ""), tested=None, proof=None
+        record(7), list_id="x", host="x", at=0, head=(1, ""), tested=None, proof=None
     )
 
 

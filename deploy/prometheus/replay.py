@@ -242,6 +242,7 @@ def lists() -> Iterator[Row]:
         lambda region, at: midnight(date(2020, 6, 30)) + 2 * HOUR_S if held(at) else 0,
     )
     yield "breaker_open", "gauge", of_list, always(0)
+    yield "list_suspended_entries", "gauge", of_list, always(0)
     yield "selftest_success", "gauge", of_list, always(1)
     yield (
         "list_release_expiry_timestamp_seconds",

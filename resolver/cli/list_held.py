@@ -1,4 +1,4 @@
-"""Shows what waits for a person: lists that are held, lines set aside, suspended entries, a rollback to confirm.
+"""Shows what waits for a person: lists that are held, lines set aside, a rollback to confirm.
 
 Rules:
 - Everything is read from the disk, as for `list status`; no service has to run.
@@ -41,13 +41,13 @@ def statement(config: Config, list_id: str, action: str, now: float) -> bytes:
 
 def as_json(config: Config, list_id: str, now: float) -> str:
     """Return what waits as JSON."""
-    _, state = state_of(config, list_id)
+    one, state = state_of(config, list_id)
     held = state.held
     found = {
         "list": list_id,
         "in_force": _record(state.in_force) if state.in_force else None,
         "held": {**_record(held.record), "reasons": list(held.reasons), "since": held.since} if held else None,
-        "suspended": state.suspended,
+        "suspended": of_state(one, state, now).suspended,
         "decisions": [
             {
                 "action": each.action.value,
@@ -96,8 +96,6 @@ def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str
         blocks = "and block: they were approved" if record.approved else "and do not block"
         yield f"{one.list_id}: lines of serial {record.serial} in force are set aside {blocks}"
         yield from _lines("set aside", record.set_aside, record.set_aside_lines)
-    if one.suspended:
-        yield f"{one.list_id}: the entries new in serial {one.serial} are suspended by the breaker"
     for each in one.decisions:
         yield from _to_do(one, each, now, path)
     if not one.decisions:

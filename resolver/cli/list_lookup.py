@@ -63,14 +63,10 @@ class _Saved:
 
     def find(self, name: Name) -> Finding | None:
         """Return what the list says of a name: by an entry that blocks, else by one that does not."""
-        approved, suspended = self.record.approved, self.facts.suspended
-        found = self._find(name, approved=approved, suspended=suspended)
+        found = self._find(name, approved=self.record.approved)
         if found is not None:
             return replace(found, but="lifted") if self.facts.lifted and found.how != "exception" else found
-        new = self._find(name, approved=approved, suspended=False)
-        if new is not None:
-            return replace(new, but="suspended")
-        waits = self._find(name, approved=True, suspended=False)
+        waits = self._find(name, approved=True)
         return None if waits is None else replace(waits, but=f"set aside{self._reason(waits.line)}")
 
     def _reason(self, line: int | None) -> str:
@@ -78,9 +74,9 @@ class _Saved:
         reasons = [reason for reason, lines in self.record.set_aside_lines.items() if line in lines]
         return f" ({reasons[0]})" if reasons else ""
 
-    def _find(self, name: Name, *, approved: bool, suspended: bool) -> Finding | None:
+    def _find(self, name: Name, *, approved: bool) -> Finding | None:
         # Only for a member that releases does the verdict distinguish an exception from a name that is not listed.
-        member = policy.Member(self.view, None, slot=0, release=True, approved=approved, suspended=suspended)
+        member = policy.Member(self.view, None, slot=0, release=True, approved=approved)
         verdict = policy.Verdict()
         said = policy.decide(policy.Generation(self.record.generation, self.key, (member,)), name, 1, verdict)
         if said == codes.ASK:

@@ -10,7 +10,7 @@ from typing import Final
 
 from resolver.cli.screen import LOG, Advice, Mark, Row, Urgency, command, counts, span
 from resolver.feed.facts import DecisionFacts, ListFacts, ReleaseFacts
-from resolver.feed.reasons import Reason, Whose
+from resolver.feed.reasons import Reason, SetAside, Whose
 
 PATIENCE_POLLS: Final = 3
 DEADLINE_NEAR_S: Final = 4 * 3600
@@ -98,10 +98,7 @@ def _feed(one: ListFacts, now: float) -> Row:
 
 
 def _of_breaker(one: ListFacts) -> Iterator[Row]:
-    if one.suspended:
-        said = f"entries new in serial {one.serial} are SUSPENDED, to `list resume`{_signed(one, 'resume')}"
-        yield Row("  breaker", said, Mark.BAD)
-    elif one.breaker_open:
+    if one.breaker_open:
         yield Row("  breaker", f"OPEN: entries new in serial {one.serial} block unusually many, and stay", Mark.BAD)
 
 
@@ -195,14 +192,14 @@ def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
         if each.action == "approve" and one.has_list:
             late = ", and OVERDUE" if 0 < one.due_by < now else ""
             yield Advice(Urgency.WAITS, f"{name}: serial {each.serial} is HELD{late}, {_count(each)}", look)
-        elif each.action == "resume":
-            yield Advice(Urgency.WAITS, f"{name}: entries SUSPENDED, list resume: {_count(each)}", look)
+        elif each.action == "approve-set-aside" and SetAside.IN_USE in one.set_aside:
+            yield Advice(Urgency.WAITS, f"{name}: entries in wide use SET ASIDE, {_count(each)}", look)
         elif each.action == "approve-set-aside" and each.signed:
             yield Advice(Urgency.LATER, f"{name}: lines SET ASIDE, {_count(each)}", look)
         elif each.action == "rollback":
             what = f"{name}: rollback unconfirmed, {_waits(one.rollback_alarm_at, now)}"
             yield Advice(_unless(one.rollback_alarm_at, now), what, look)
-    if one.breaker_open and not one.suspended:
+    if one.breaker_open:
         yield Advice(Urgency.WAITS, f"{name}: new entries block unusually many, look or go back", look)
     if one.due_by and not one.held and one.due_by - now < DEADLINE_NEAR_S:
         late = f"LATE for {span(now - one.due_by)}" if one.due_by < now else f"due in {span(one.due_by - now)}"

@@ -25,13 +25,11 @@ _ANSWERS: Final = {"page": codes.ANSWER_PAGE, "nodata": codes.ANSWER_NODATA, "nx
 class Image:
     """A list's image in force.
 
-    view: the image as core.image.view returned it. approved: lines set aside block too. suspended: new entries do not
-    block.
+    view: the image as core.image.view returned it. approved: lines set aside block too.
     """
 
     view: memoryview
     approved: bool = False
-    suspended: bool = False
 
 
 def ranges(prefixes: Iterable[Prefix]) -> bytes:
@@ -89,7 +87,6 @@ def member(one: List, config: Config, image: Image, *, slot: int, deny: bool = T
         replies(one, config, deny=deny),
         slot=slot,
         approved=image.approved,
-        suspended=image.suspended,
     )
 
 

@@ -59,7 +59,11 @@ EntryCount = Annotated[int, Meta(ge=1, le=MAX_ENTRIES)]
 
 
 class Guard(_Section, frozen=True):
-    """The rules that set a line aside or hold a list, and the action of the breaker after a swap."""
+    """The rules that set a line aside or hold a list before it comes in force, and the time in which the breaker says
+    that new entries block unusually much.
+
+    popular_share: of the client prefixes seen before a list came; 0 sets no entry aside.
+    """
 
     growth: Annotated[float, Meta(ge=0, le=100)] = 0.2
     shrink: Share = 0.2
@@ -68,7 +72,8 @@ class Guard(_Section, frozen=True):
     protected: Annotated[tuple[str, ...], Meta(max_length=10_000)] = ()
     popular: str = ""
     on_entry: Literal["set-aside", "hold"] = "set-aside"
-    breaker: Literal["suspend-new", "alarm"] = "suspend-new"
+    popular_share: Share = 0.01
+    breaker: Literal["suspend-new", "alarm"] = "alarm"
     soak: Seconds = Seconds(24 * 3600)
 
 
@@ -176,6 +181,12 @@ def faults_of_list(one: List, at: str, *, has_address: bool) -> Iterator[Fault]:
             yield f"{at}.hard_limit", f"required: a list of kind {one.source.kind} states no hard limit itself"
     if one.answer == "page" and not (one.addresses or has_address):
         yield f"{at}.addresses", "no address to answer with: set it here or in page.addresses"
+    if one.guard.breaker == "suspend-new":
+        yield (
+            f"{at}.guard.breaker",
+            'only "alarm": nothing that clients ask takes entries out of force; `popular_share` sets aside what was in '
+            "wide use before a list came",
+        )
     if one.guard.expect_entries[0] > one.guard.expect_entries[1]:
         yield f"{at}.guard.expect_entries", "expected [LEAST, MOST]"
 

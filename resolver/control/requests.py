@@ -207,10 +207,10 @@ class ApproveSetAside(Decide, frozen=True, tag=Action.APPROVE_SET_ASIDE.value):
 
 
 class Resume(Decide, frozen=True, tag=Action.RESUME.value):
-    """End the suspension of new entries."""
+    """Kept for those who type it: it is refused, and the text names the verb for lines set aside."""
 
     action: ClassVar[Action] = Action.RESUME
-    help: ClassVar[str] = "let the entries block again that the breaker has suspended: two signatures"
+    help: ClassVar[str] = "no entries are suspended any more; for lines set aside: approve --set-aside"
 
 
 class Rollback(Decide, frozen=True, tag=Action.ROLLBACK.value):

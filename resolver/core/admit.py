@@ -117,9 +117,9 @@ def exempts(access, client):
 def _admit(access, client, proven, now_ms):
     if not _within(access.allow, 0, access.allow.shape[0], client):
         return _NOT_A_CLIENT
+    set_prefix(client, access.prefix)
     if access.rate == 0 or access.sets == 0:
         return _ADMITTED
-    set_prefix(client, access.prefix)
     siphash128(access.key, access.prefix, 0, 16, access.out, 0)
     bucket = _bucket_of(access, access.out[0], now_ms)
     if access.minute != now_ms // _MINUTE_MS:

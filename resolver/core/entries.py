@@ -100,12 +100,6 @@ def write(
     return image
 
 
-def mark_new(image, previous, *, approved):
-    """Mark new entries in `image`, a bytearray written elsewhere, as `write` does with `previous` and `keep_new`."""
-    words = memoryview(image).cast("Q")
-    _mark_new(words, header(words).slots, previous, True, approved, memoryview(bytearray(8 * _ROOM)).cast("Q"))
-
-
 def count_depths(names, out):
     """Add to out[d] the number of names of d labels. Returns 0.
 

@@ -21,6 +21,9 @@ cpdef int entry(const uint64_t[::1] words, Py_ssize_t slot, uint64_t[::1] out) e
 @cython.locals(at=Py_ssize_t, used=Py_ssize_t)
 cpdef Py_ssize_t occupied(const uint64_t[::1] words) except -1 nogil
 
+@cython.locals(at=Py_ssize_t, found=list)
+cpdef list with_bit(const uint64_t[::1] words, uint64_t bit)
+
 @cython.locals(at=Py_ssize_t)
 cpdef Py_ssize_t add(uint64_t[::1] words, uint64_t low, uint64_t high, uint64_t bits) except? -1 nogil
 

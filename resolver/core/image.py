@@ -154,6 +154,17 @@ def digests(words, limit):
     return found
 
 
+def with_bit(words, bit):
+    """Return the digests (low, next 48 bits) of all slots with this bit."""
+    found: list[tuple[int, int]] = []
+    at = _HEADER_WORDS
+    while at + 1 < words.shape[0]:
+        if words[at + 1] & bit:
+            found.append((words[at], words[at + 1] >> 16))
+        at += 2
+    return found
+
+
 def empty(entries, *, list_id, serial, issued, expires, generation, selftest):
     """Return an image without entries, with room for so many, as a bytearray; `close` has to complete it.
 

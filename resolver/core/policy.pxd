@@ -15,7 +15,6 @@ cdef int _BLOCK_BELOW
 cdef int _EXCEPT_SELF
 cdef int _EXCEPT_BELOW
 cdef int _SET_ASIDE
-cdef int _NEW
 cdef int _EXCEPTION_BELOW
 cdef int _A
 cdef int _AAAA
@@ -46,7 +45,6 @@ cdef class Member:
     cdef readonly uint32_t scope_bit
     cdef readonly bint release
     cdef readonly bint approved
-    cdef readonly bint suspended
     cdef public Member following
 
 cdef class Generation:

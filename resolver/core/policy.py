@@ -6,8 +6,7 @@ Rules:
 - Within a list the most specific entry wins. An exception spares the name from its own list, a release from all lists.
 - If several lists block, the most specific entry decides the answer, then the configured order.
 - An entry for the name itself also covers `_port._https.` before it (RFC 9460 9.1).
-- A slot set aside blocks only once it is approved; its exceptions apply at once. A new slot does not apply while the
-  list's new entries are suspended.
+- A slot set aside blocks only once it is approved; its exceptions apply at once.
 - In a reply the question's name is judged, every owner of ANSWER, and every CNAME, DNAME, SVCB and HTTPS target there,
   in byte order (core.scrub has left out what is not on the chain). In AUTHORITY, owner and target of records that lead
   to an address are judged (A, AAAA, CNAME, DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked
@@ -31,7 +30,6 @@ from .codes import (
     EXCEPT_BELOW,
     EXCEPT_SELF,
     EXCEPTION_BELOW,
-    NEW,
     PASS,
     SET_ASIDE,
     TYPE_A,
@@ -62,7 +60,6 @@ _BLOCK_BELOW = BLOCK_BELOW
 _EXCEPT_SELF = EXCEPT_SELF
 _EXCEPT_BELOW = EXCEPT_BELOW
 _SET_ASIDE = SET_ASIDE
-_NEW = NEW
 _EXCEPTION_BELOW = EXCEPTION_BELOW
 _A = TYPE_A
 _AAAA = TYPE_AAAA
@@ -92,7 +89,7 @@ class Member:
     A member in slot -1 has neither replies nor counters: it blocks nothing and judges every client.
     """
 
-    def __init__(self, words, replies, *, slot, release=False, approved=False, suspended=False, following=None):
+    def __init__(self, words, replies, *, slot, release=False, approved=False, following=None):
         self.words = words
         # By value: this generation uses what `view` has checked, as long as it lives.
         self.depths_low = words[7]
@@ -102,7 +99,6 @@ class Member:
         self.scope_bit = 1 << slot if slot >= 0 else 0xFFFFFFFF
         self.release = release
         self.approved = approved
-        self.suspended = suspended
         self.following = following
 
 
@@ -230,8 +226,6 @@ def _ask_list(member, name, verdict):
             bits = find(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
         if bits & _SET_ASIDE and not member.approved:
             bits = bits & ~(_BLOCK_SELF | _BLOCK_BELOW)
-        if bits & _NEW and member.suspended:
-            bits = 0
         if bits:
             say = _say(bits, depth, name)
             if say == _EXCEPT_SELF:

@@ -182,7 +182,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         "live",
         (_LIST, ("reason", "entries_set_aside")),
     ),
-    Metric("breaker_open", "gauge", "1 while new entries are suspended, or block unusually many.", "live", (_LIST,)),
+    Metric(
+        "list_suspended_entries",
+        "gauge",
+        "Entries of the list in force that do not block: set aside until persons approve them.",
+        "live",
+        (_LIST,),
+    ),
+    Metric("breaker_open", "gauge", "1 while new entries block unusually many; they stay in force.", "live", (_LIST,)),
     Metric(
         "list_deadline_timestamp_seconds",
         "gauge",

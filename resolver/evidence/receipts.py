@@ -1,8 +1,8 @@
 """Reads the receipts that a host has signed from its state folder, and verifies the signature of each.
 
 Rules:
-- A statement of another kind (releases are reported the same way) is skipped. A file that the key in it has not signed
-  is skipped and counted.
+- A statement of another kind (releases are reported the same way) is skipped. What is no regular file, and a file that
+  the key in it has not signed, is skipped and counted.
 - Of a receipt the bundle holds numbers and digests, and the text of what was tested.
 """
 
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from resolver.evidence.bundle import Receipt
 from resolver.evidence.month import Month
-from resolver.feed import receipt
+from resolver.feed import dropped, receipt
 from resolver.signed import statement
 
 
@@ -40,13 +40,13 @@ def read(folder: Path) -> tuple[tuple[Receipt, ...], int]:
     """Return all receipts in a folder, oldest first, and the number of files without a valid signature; OSError."""
     found, broken = [], 0
     for path in sorted(folder.glob("*.json")):
-        data = path.read_bytes()
         try:
+            data = dropped.read(path, statement.MAX_STATEMENT_BYTES)
             said, key = statement.claimed(data)
             if said.get("kind") != receipt.KIND:
                 continue
             found.append(_receipt(msgspec.convert(said, _Said), data, key))
-        except (statement.StatementBroken, msgspec.ValidationError):
+        except (OSError, statement.StatementBroken, msgspec.ValidationError):
             broken += 1
     return tuple(sorted(found, key=lambda one: (one.at, one.list, one.serial, one.file))), broken
 

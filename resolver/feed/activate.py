@@ -20,13 +20,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
 from resolver.config import config
 from resolver.core import codes, image
-from resolver.feed import audit_details, enforced, state, synthetic
+from resolver.feed import audit_details, enforced, in_use, state, synthetic
 from resolver.feed.audit import Audit, Event
 from resolver.feed.candidate import Candidate
 from resolver.feed.enforced import Enforced, InForce, Nothing
@@ -45,10 +45,8 @@ Follow = Callable[[str, Iterable[tuple[int, bytes]]], None]
 """Takes a list's id, and of each name that its compile host has released the end (unix time) and the sealed image."""
 
 
-class PutInForce(Protocol):
-    """Enforces an image (a view of u64) of a list by its record; if suspended, without its new entries."""
-
-    def __call__(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None: ...
+PutInForce = Callable[[str, memoryview, Record], None]
+"""Enforces an image (a view of u64) of the list with this id by its record."""
 
 
 SAMPLES: Final = 1000
@@ -67,7 +65,8 @@ class Hooks:
 
     judge: judges by an image; may run in another thread, the others run in the feed's. put_in_force, lift, take_out:
     enforce a list, let it block nothing, remove it. prove: asks the service's own sockets whether they answer by an
-    image. follow: takes over the names that a compile host has released.
+    image. follow: takes over the names that a compile host has released. widely_asked: returns the digests of the names
+    that more than this share of the clients have asked lately; may run in another thread.
     """
 
     judge: Judge
@@ -76,6 +75,7 @@ class Hooks:
     take_out: Callable[[str], None]
     prove: Callable[[str, memoryview], Awaitable[Proof]]
     follow: Follow
+    widely_asked: Callable[[float], Iterable[in_use.Digest]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class Activation:
         self.passed = False
 
     async def activate(self, candidate: Candidate) -> None:
-        """Put a candidate in force; UpdateFailed, OSError or Overtaken if that fails."""
+        """Put a candidate in force; UpdateFailed or OSError if that fails."""
         passed = None
         if not candidate.record.withdrawn:
             passed = await asyncio.to_thread(self._tested, candidate.record)
@@ -143,29 +143,11 @@ class Activation:
         self._swap(passed, enforced.restore)
 
     def apply(self, new: State) -> None:
-        """Write a state with another approval or suspension of the list in force, and enforce its image by it."""
+        """Write a state with another approval of the list in force, and enforce its image by it."""
         if new.in_force is not None:
             passed = self._tested(new.in_force)
             self.journal.write(new)
             self._swap(passed, enforced.restore)
-
-    def suspend(self) -> None:
-        """Suspend the new entries of the list in force; the state is written first.
-
-        If the service cannot, they stay in force and the state is corrected: UpdateFailed. May raise OSError.
-        """
-        journal = self.journal
-        with journal.changing:
-            before, record, now = journal.state, journal.state.in_force, self.enforced
-            if record is None or before.suspended or not self.has_taken(record) or not isinstance(now, InForce):
-                return
-            journal.log(Event.SUSPENDED, record)
-            journal.write(state.suspend(before, journal.floor))
-            if not self._taken(now.view, record):
-                journal.log(Event.RESUMED, record, "could not be suspended")
-                journal.write(replace(journal.state, suspended=False))
-                raise UpdateFailed(Reason.SWAP)
-        self.enforced = enforced.suspend(now)
 
     def go_back(self, why: str) -> None:
         """Quarantine the list in force and enforce the previous one, if there is one; `why` goes into the audit log."""
@@ -196,13 +178,47 @@ class Activation:
         else:
             self._enforce(record)
 
+    # Before a list comes.
+
+    def set_aside_used(self, file: int, record: Record, *, approved: bool) -> list[int]:
+        """Set aside the entries of the sealed image of `record` in an open file that were in wide use; return their
+        slots.
+
+        approved: the lines set aside of the list in force are enforced. SealBroken if the image is not ours.
+        """
+        current, share = self.journal.state.in_force, self.list.guard.popular_share
+        fresh = current is None or current.withdrawn
+        before = None if fresh else self._image_in_force()
+        renewal = current is not None and current.identity == record.identity
+        found: Iterable[in_use.Digest] = ()
+        # Without the image in force it is not known which entries are new: none is judged.
+        if share and not renewal and (fresh or before is not None):
+            found = self.host.hooks.widely_asked(share)
+        kept = [] if before is None or (approved and not renewal) else in_use.marked(before)
+        return in_use.mark(file, self.host.keys.seal, found, kept, before, approved=approved)
+
+    def _image_in_force(self) -> memoryview | None:
+        record, now = self.journal.state.in_force, self.enforced
+        if record is None or (isinstance(now, InForce) and now.number == record.generation):
+            return now.view if isinstance(now, InForce) else None
+        try:
+            return load(
+                self.journal.store.folder,
+                record,
+                self.host.keys,
+                list_id=self.list.id,
+                demonstration=self.list.demonstration,
+            )
+        except ImageUnusable:
+            return None
+
     # What is read.
 
     def agrees(self) -> bool:
         """Return whether the service enforces what the state says."""
         found = self.journal.state
         lifted = found.in_force is not None and self.is_lifted(found.in_force)
-        return enforced.agrees(self.enforced, found.in_force, lifted=lifted, suspended=found.suspended)
+        return enforced.agrees(self.enforced, found.in_force, lifted=lifted)
 
     def has_taken(self, record: Record) -> bool:
         """Return whether the service judges by the image of this very record, not of an earlier or later one."""
@@ -244,7 +260,6 @@ class Activation:
         journal, record = self.journal, candidate.record
         with journal.changing:
             before, floor = journal.state, journal.floor
-            candidate.check(before)
             current = before.in_force
             renewal = current is not None and current.identity == record.identity and bool(current.since)
             record = replace(record, since=current.since if current and renewal else int(self.host.now()))
@@ -278,14 +293,13 @@ class Activation:
             view=passed.view,
             tested=passed.tested,
             approved=record.approved,
-            suspended=self.journal.state.suspended,
         )
         self.enforced = enforced.restore(self.enforced, new) if same else step(self.enforced, new)
 
     def _taken(self, view: memoryview, record: Record) -> bool:
         """Have the service enforce an image by the state; return whether it could."""
         try:
-            self.host.hooks.put_in_force(self.list.id, view, record, suspended=self.journal.state.suspended)
+            self.host.hooks.put_in_force(self.list.id, view, record)
         except Exception as error:  # noqa: BLE001 - after any failure of the service the previous list comes back
             _log.debug("list %s: swap: %s", self.list.id, type(error).__name__)
             return False

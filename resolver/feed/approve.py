@@ -3,14 +3,14 @@
 Rules:
 - A statement is one line of compact JSON, {"action","list","serial","digest","expiry"} in this order, and a line feed.
   It expires at the end of the next day (UTC), so that the valid statements follow from the clock.
-- What is to be signed follows from the state: `approve` names the list held, `approve-set-aside` and `resume` the list
-  in force, `rollback` the serial of the list that comes back and the digest of the list that is taken out. That list
+- What is to be signed follows from the state: `approve` names the list held, `approve-set-aside` the list in
+  force, `rollback` the serial of the list that comes back and the digest of the list that is taken out. That list
   never returns, so no signature serves twice.
-- Approving and resuming take two signatures. A rollback takes one, and another person's confirms it. Two signatures
+- Approving takes two signatures. A rollback takes one, and another person's confirms it. Two signatures
   count only if persons and keys are different.
 - A signature is OpenSSH's (`ssh-keygen -Y sign -n blocklist-resolver`). ssh-keygen alone says whose it is, by a file of
-  allowed signers that only its owner can write, with one person a line. The caller's account does not count, not even
-  root's.
+  allowed signers that only its owner can write, with one person a line and no `cert-authority`: the owner of that CA
+  would be as many persons as it certifies. The caller's account does not count, not even root's.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ CONFIRM_S: Final = DAY_S
 """Time in which another person has to confirm a rollback, in seconds."""
 _PROGRAMS: Final = "/usr/bin:/bin:/usr/local/bin"
 _GOOD: Final = re.compile(rb"Good \S+ signature for .+ with \S+ key (SHA256:\S+)\s*")
+_QUOTED: Final = re.compile(rb'"[^"]*"')
 _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
 
 
@@ -101,15 +102,6 @@ def unconfirmed(state: State) -> Approval | None:
     return found[0] if len(found) == 1 else None
 
 
-def resumed(state: State) -> bool:
-    """Return whether persons have resumed the list in force: the breaker does not overrule them."""
-    record = state.in_force
-    return record is not None and any(
-        one.used and (one.action, one.serial, one.digest) == (Action.RESUME, *record.identity)
-        for one in state.approvals
-    )
-
-
 def subject(state: State, action: Action) -> Subject:
     """Return what a statement of `action` names now; Refused if there is nothing to decide."""
     record = state.in_force
@@ -125,11 +117,10 @@ def subject(state: State, action: Action) -> Subject:
                 raise Refused("no line of the list in force waits for approval")
             return Subject(*record.identity)
         case Action.RESUME:
-            if record is None or not state.suspended:
-                raise Refused("no entries are suspended")
-            if record.withdrawn:
-                raise Refused("the list in force was withdrawn: it has no entries that could count again")
-            return Subject(*record.identity)
+            raise Refused(
+                "no entries are suspended, and nothing suspends any; for lines set aside: list approve ID SERIAL "
+                "--set-aside"
+            )
         case Action.ROLLBACK:
             waits = unconfirmed(state)
             if waits is not None:
@@ -157,34 +148,31 @@ def _counts(state: State, one: Approval, now: float) -> bool:
         record = state.held.record if state.held else None
     elif one.action == Action.APPROVE_SET_ASIDE and record is not None and record.approved:
         return False
-    return record is not None and record.identity == (one.serial, one.digest) and (now < one.expiry or one.used)
+    return record is not None and record.identity == (one.serial, one.digest) and now < one.expiry
 
 
 def waiting(state: State, action: Action, about: Subject) -> tuple[Approval, ...]:
     """Return the approvals that count for a decision that is not carried out yet."""
     return tuple(
-        one for one in state.approvals if (one.action, one.serial, one.digest) == (action, *about) and not one.used
+        one for one in state.approvals if (one.action, one.serial, one.digest) == (action, *about)
     )
 
 
 def add(state: State, action: Action, about: Subject, signer: Signer, now: float) -> State:
     """Return the state with one more approval; the same state if this signature counts already and none is missing.
 
-    Raise Refused if it adds nothing: the person or the key has signed already, or the decision was carried out.
+    Raise Refused if it adds nothing: the person or the key has signed already.
     """
     for one in state.approvals:
         if (one.action, one.serial, one.digest) != (action, *about):
             continue
-        if one.used:
-            if one.expiry >= signer.expiry:
-                raise Refused("this decision was carried out already: sign the statement of a later day")
-        elif (one.principal, one.key) == (signer.principal, signer.key):
+        if (one.principal, one.key) == (signer.principal, signer.key):
             if missing(state, action, about) == 0 and unconfirmed(state) is not one:
                 return state
             raise Refused(f"the signature of {signer.principal} counts already: another person's is needed")
-        elif one.principal == signer.principal:
+        if one.principal == signer.principal:
             raise Refused(f"{signer.principal} has signed already with another key: another person's is needed")
-        elif one.key == signer.key:
+        if one.key == signer.key:
             raise Refused("this key has signed already under another name: another person's own is needed")
     new = Approval(
         action=action.value,
@@ -201,14 +189,6 @@ def add(state: State, action: Action, about: Subject, signer: Signer, now: float
 def missing(state: State, action: Action, about: Subject) -> int:
     """Return how many signatures are still needed."""
     return max(0, NEEDED[action] - len(waiting(state, action, about)))
-
-
-def used(state: State, action: Action, about: Subject) -> State:
-    """Return the state in which the approvals of a decision are used, and cannot be used again."""
-    served = set(waiting(state, action, about))
-    return replace(
-        state, approvals=tuple(replace(one, used=True) if one in served else one for one in state.approvals)
-    )
 
 
 # Whose signature it is.
@@ -264,7 +244,16 @@ def _signers(path: Path) -> bytes:
         data = file.read(MAX_SIGNERS_BYTES + 1)
     if len(data) > MAX_SIGNERS_BYTES:
         raise Refused(f"control.approvers: {path}: too large")
+    if any(_names_authority(line) for line in data.splitlines()):
+        why = "the owner of that CA could sign as two persons; give each person's own key"
+        raise Refused(f"control.approvers: {path}: a line has the option cert-authority: {why}")
     return data
+
+
+def _names_authority(line: bytes) -> bool:
+    """Return whether a line of allowed signers trusts every key that its key certifies."""
+    _, _, rest = _QUOTED.sub(b"x", line).replace(b"\t", b" ").strip().partition(b" ")
+    return not line.startswith(b"#") and b"cert-authority" in re.split(rb"[\s,]+", rest.lower())
 
 
 async def _run(

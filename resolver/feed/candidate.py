@@ -2,8 +2,6 @@
 
 Rules:
 - A candidate is a sealed image in the store and a record: it has no names, and nothing has to be fetched again.
-- A candidate is made in a state of its list. If entries were suspended since, it would enforce them again: it is made
-  again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,34 +12,23 @@ from resolver.feed import state
 from resolver.feed.state import Record, State
 
 Arrive = Callable[[State, Record], State]
-"""Takes a state, returns the one in which the record is in force: `put_in_force`, `follow` or `plant` of `state`."""
-
-
-class Overtaken(Exception):
-    """The breaker has suspended entries that this candidate would enforce again."""
+"""Takes a state, returns the one in which the record is in force: `put_in_force` or `follow` of `state`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A list whose image is in the store.
 
-    made_in: the state of the list when it was made. reasons: why the guard holds it, empty if it does not. arrive:
-    makes the state in which it is in force.
+    reasons: why the guard holds it, empty if it does not. arrive: makes the state in which it is in force.
     """
 
     record: Record
-    made_in: State
     reasons: tuple[str, ...] = ()
     arrive: Arrive = state.put_in_force
 
-    def check(self, now: State) -> None:
-        """Raise Overtaken if entries were suspended since the candidate was made; a withdrawn list has none."""
-        if state.overtaken(self.made_in, now) and not self.record.withdrawn:
-            raise Overtaken
-
 
 Take = Callable[[Candidate], Awaitable[None]]
-"""Puts a candidate in force or holds it; UpdateFailed, OSError or Overtaken if that fails."""
+"""Puts a candidate in force or holds it; UpdateFailed or OSError if that fails."""
 
 
 @dataclass(slots=True, kw_only=True)

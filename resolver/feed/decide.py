@@ -89,8 +89,6 @@ async def _carry_out(one: ListUpdate, action: Action, about: Subject) -> None:
             await one.accept_held()
         case Action.APPROVE_SET_ASIDE:
             one.approve_set_aside()
-        case Action.RESUME:
-            one.resume(approve.used(one.state, action, about))
         case _:
             await one.go_back()
 

@@ -19,7 +19,6 @@ Each row is a function of this module, each column the value before it. A lifted
     lift           lifted   lifted         lifted       lifted  lifted  lifted  lifted  lifted
     take_out       nothing  nothing        nothing      nothing nothing nothing nothing nothing
     keep_receipt   -        lifted         -            -       due     -       -       -
-    suspend        -        -              -            fresh   due     due     due     due
     ask_again      -        -              -            silent  silent  silent  -       -
     answer_wrongly -        -              -            wrong   wrong   wrong   -       -
     prove          -        lifted,proved  -            proved  proved  proved  -       -
@@ -81,8 +80,8 @@ class InForce:
     """A list that judges queries.
 
     number: the generation of its record. identity: serial and digest. view: its image (u64). tested: the result of its
-    self-test. approved: its lines set aside are enforced. suspended: its new entries are not. receipted: its receipt
-    was written before the start. ask_at: when to ask the sockets again, in unix seconds.
+    self-test. approved: its lines set aside are enforced. receipted: its receipt was written before the start. ask_at:
+    when to ask the sockets again, in unix seconds.
     """
 
     number: int
@@ -90,7 +89,6 @@ class InForce:
     view: memoryview = field(repr=False, compare=False)
     tested: Tested
     approved: bool
-    suspended: bool
     proof: Stage = Stage.DUE
     receipted: bool = False
     ask_at: float = 0.0
@@ -110,7 +108,7 @@ def put_in_force(now: Enforced, new: InForce) -> InForce:
 
 
 def restore(now: Enforced, new: InForce) -> InForce:
-    """Return `new`, which is no new list: recovered, returned to, renewed, approved, resumed, or corrected."""
+    """Return `new`, which is no new list: recovered, returned to, renewed, approved, or corrected."""
     del now
     return replace(new, proof=Stage.DUE)
 
@@ -125,14 +123,6 @@ def take_out(now: Enforced, unusable: int | None = None) -> Nothing:
     """Return the value for no list; unusable: as of Nothing."""
     del now
     return Nothing(unusable=unusable)
-
-
-def suspend(now: Enforced) -> InForce:
-    """Return the value for the list in force without its new entries."""
-    if not isinstance(now, InForce) or now.suspended:
-        raise Impossible("suspend")
-    proof = now.proof if now.proof is Stage.FRESH else Stage.DUE
-    return replace(now, suspended=True, proof=proof, receipted=False, ask_at=0.0)
 
 
 # What the proof has found.
@@ -170,12 +160,12 @@ def prove(now: Enforced) -> Lifted | InForce:
 
 
 def is_of(now: Enforced, identity: tuple[int, str]) -> bool:
-    """Return whether this list judges queries, perhaps with other dates or without its new entries."""
+    """Return whether this list judges queries, perhaps with other dates."""
     return isinstance(now, InForce) and now.identity == identity
 
 
-def agrees(now: Enforced, record: Record | None, *, lifted: bool, suspended: bool) -> bool:
-    """Return whether the service enforces what the state says: `record`, lifted or with its new entries suspended.
+def agrees(now: Enforced, record: Record | None, *, lifted: bool) -> bool:
+    """Return whether the service enforces what the state says: `record`, or lifted.
 
     True also if the saved image cannot be used: another attempt would not help.
     """
@@ -187,8 +177,7 @@ def agrees(now: Enforced, record: Record | None, *, lifted: bool, suspended: boo
         case Lifted():
             return lifted and now.number == record.generation
         case InForce():
-            said = (record.generation, record.approved, suspended)
-            return not lifted and (now.number, now.approved, now.suspended) == said
+            return not lifted and (now.number, now.approved) == (record.generation, record.approved)
 
 
 def waits(now: Enforced, at: float) -> bool:

@@ -69,8 +69,9 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     which may be held. rolled_back: when a rollback was carried out that is not confirmed yet.
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
-    start), failing (since the last good poll), failing_since, fresh_until, and of the breaker that it is open without
-    having suspended entries. fleet_since: when each host that has reported put the list in force; None without a fleet.
+    start), failing (since the last good poll), failing_since, fresh_until, and that the breaker is open.
+    suspended_entries: entries of the list in force that do not block, because they are set aside. fleet_since: when
+    each host that has reported put the list in force; None without a fleet.
     """
 
     list_id: str
@@ -96,6 +97,7 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     set_aside: dict[str, int] = {}
     set_aside_approved: bool = False
     suspended: bool = False
+    suspended_entries: int = 0
     breaker_open: bool = False
     due_by: int = 0
     failing_since: int = 0
@@ -136,6 +138,7 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
     """Return what a list's state says at `now` (unix seconds)."""
     record, held, rollback = found.in_force, found.held, approve.unconfirmed(found)
     newest = held.record if held else record
+    waiting = 0 if record is None or record.approved else sum(record.set_aside.values())
     return ListFacts(
         list_id=one.id,
         has_list=record is not None,
@@ -159,7 +162,8 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
         refused=record.refused if record else {},
         set_aside=record.set_aside if record else {},
         set_aside_approved=record is not None and record.approved,
-        suspended=found.suspended and record is not None and not record.withdrawn,
+        suspended=waiting > 0,
+        suspended_entries=waiting,
         due_by=state.due_by(found, None, one.deadline),
         rolled_back=rollback.at if rollback else 0,
         rolled_back_by=rollback.principal if rollback else "",
@@ -181,7 +185,7 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
         last_success=update.last_success,
         failures=_plain(update.failures.counts),
         selftest_passed=update.prover.passed,
-        breaker_open=update.state.suspended or update.breaker.open,
+        breaker_open=update.breaker.open,
         due_by=update.due_by,
         failing_since=update.failures.since,
         failing=_plain(update.failures.recent),

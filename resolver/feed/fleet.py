@@ -13,7 +13,7 @@ import asyncio
 import base64
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -69,13 +69,12 @@ class Publisher:
         """Publish now: something has changed."""
         self._wake.set()
 
-    async def run(self, after: Callable[[], Awaitable[None]]) -> None:
-        """Publish until cancelled; await `after` each time."""
+    async def run(self) -> None:
+        """Publish until cancelled."""
         while True:
             self._wake.clear()
             try:
                 await asyncio.to_thread(self.publish)
-                await after()
                 self._failed = False
             except OSError as error:
                 if not self._failed:
@@ -103,8 +102,7 @@ class Publisher:
 
     def _publish(self, one: ListUpdate) -> str:
         """Publish one list; return the file name of its image, "" if it has none."""
-        found, name = one.state, one.list.id
-        record = found.in_force
+        record, name = one.state.in_force, one.list.id
         if record is None or isinstance(one.enforced, Nothing):
             # The last statement stays until it is stale: a node keeps the list, with an alarm.
             return self._published(name)
@@ -112,7 +110,7 @@ class Publisher:
             image = ("", 0) if record.withdrawn else self._image(one.store.folder / record.image)
         except FileNotFoundError:
             return self._published(name)  # superseded just now: that change wakes us again
-        said = manifest.of_record(record, list_id=name, suspended=found.suspended, image=image, said=self._next(name))
+        said = manifest.of_record(record, list_id=name, image=image, said=self._next(name))
         self._write(f"{name}.json", statement.sign(manifest.to_json(said), self._key))
         return f"{said.image}.image" if said.image else ""
 

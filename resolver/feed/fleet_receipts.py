@@ -1,24 +1,30 @@
 """Makes the receipt of a fleet: verifies its nodes' receipts with their pinned keys, and counts them.
 
-    [fleet] receipts/*.json    receipts of the nodes (feed.receipt), as delivered
+    [fleet] receipts/*.json    receipts of the nodes (feed.receipt), as delivered: NODE-LIST-SERIAL-GENERATION.json
     [fleet] nodes/NAME.pub     the public key (PEM) of the node that is called NAME
 
 Rules:
 - A node has reported a list when its own key has signed a receipt of this very serial and digest under its own name.
 - The fleet's receipt is made once all nodes have. It says what was reported and tested, never that a list is blocked.
 - A file that does not verify is ignored: anyone may deliver a file, only the pinned keys count.
+- Every node writes to the folder, so nothing in it may stop the reader or hide another node's receipt: files are opened
+  as `dropped` does, the name that a node's receipt has is looked for first, and the newest files of each node have a
+  bound of their own.
 """
 
+import heapq
+import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, ValidationError, convert
 
-from resolver.feed import receipt
+from resolver.feed import dropped, receipt
 from resolver.feed.state import Record
-from resolver.feed.update import ListUpdate
 from resolver.signed import statement
 
 KIND: Final = "fleet receipt"
@@ -26,7 +32,14 @@ CAVEAT: Final = (
     "Each host has signed what it tested of its own answers when the list came in force. "
     "This does not say that no visitor reaches a listed name."
 )
-MAX_FILES: Final = 20_000
+FILES_OF_NODE: Final = 1_000
+"""How many files of each node are read beside the one expected, and how many whose name begins with no node's."""
+MAX_NAMES: Final = 200_000
+"""How many names in the folder are looked at."""
+
+
+_Mark: TypeAlias = tuple[str, int, int]
+_MAX_KEY_BYTES: Final = 16_384
 
 
 class _Receipt(Struct, frozen=True):
@@ -64,39 +77,67 @@ class Collector:
     def __init__(self, receipts: Path, nodes: Path) -> None:
         self._receipts = receipts
         self._nodes = nodes
-        self._read: dict[tuple[str, int, int], _Receipt | None] = {}
+        self._read: dict[_Mark, _Receipt | None] = {}
 
     def reports(self, list_id: str, record: Record) -> Reports:
         """Return which nodes have reported the list of `record`; OSError if a folder cannot be read."""
         keys, since = self._keys(), dict[str, int]()
-        for one in self._all(keys):
-            if (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest):
-                since[one.host] = min(one.in_force_since, since.get(one.host, one.in_force_since))
+        read: dict[_Mark, _Receipt | None] = {}
+        expected = [f"{name}-{receipt.name_of(list_id, record)}.json" for name in keys]
+        for every in (False, True):
+            for one in self._all(self._names(keys) if every else expected, keys, read):
+                if (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest):
+                    since[one.host] = min(one.in_force_since, since.get(one.host, one.in_force_since))
+            if len(since) == len(keys):
+                break
+        # What was not looked at this time is read again when it is.
+        self._read = read
         return Reports(since, len(keys), tuple(name for name in keys if name not in since))
 
     def _keys(self) -> dict[str, bytes]:
         found = {}
         for path in sorted(self._nodes.glob("*.pub")):
             try:
-                found[path.stem] = statement.pinned_of(path.read_bytes())
-            except statement.StatementBroken:
+                found[path.stem] = statement.pinned_of(dropped.read(path, _MAX_KEY_BYTES, follow=True))
+            except (OSError, statement.StatementBroken):
                 found[path.stem] = b""  # this node cannot report: the fleet's receipt waits until its key is corrected
         return found
 
-    def _all(self, keys: Mapping[str, bytes]) -> Iterable[_Receipt]:
-        read: dict[tuple[str, int, int], _Receipt | None] = {}
-        for path in sorted(self._receipts.glob("*.json"))[:MAX_FILES]:
-            stat = path.stat()
-            mark = (path.name, stat.st_ino, stat.st_mtime_ns)
+    def _names(self, keys: Mapping[str, bytes]) -> list[str]:
+        """Return the names of the newest files of each node, and of the newest others; OSError."""
+        newest: dict[str, list[tuple[int, str]]] = {}
+        nodes = sorted(keys, key=len, reverse=True)
+        with os.scandir(self._receipts) as entries:
+            for entry in itertools.islice(entries, MAX_NAMES):
+                if not entry.name.endswith(".json") or not entry.is_file(follow_symlinks=False):
+                    continue
+                with suppress(OSError):
+                    at = entry.stat(follow_symlinks=False).st_mtime_ns
+                    node = next((name for name in nodes if entry.name.startswith(f"{name}-")), "")
+                    kept = newest.setdefault(node, [])
+                    push = heapq.heappush if len(kept) < FILES_OF_NODE else heapq.heappushpop
+                    push(kept, (at, entry.name))
+        return sorted(name for kept in newest.values() for _, name in kept)
+
+    def _all(
+        self, names: Iterable[str], keys: Mapping[str, bytes], read: dict[_Mark, _Receipt | None]
+    ) -> Iterable[_Receipt]:
+        for name in names:
+            path = self._receipts / name
+            try:
+                stat = path.lstat()
+            except OSError:
+                continue
+            mark = (name, stat.st_ino, stat.st_mtime_ns)
             read[mark] = self._read[mark] if mark in self._read else _verified(path, keys)
-        self._read = read
-        return [one for one in read.values() if one is not None and one.host in keys]
+            one = read[mark]
+            if one is not None and one.host in keys:
+                yield one
 
 
 def _verified(path: Path, keys: Mapping[str, bytes]) -> _Receipt | None:
     try:
-        with open(path, "rb") as file:
-            said, key = statement.claimed(file.read(statement.MAX_STATEMENT_BYTES + 1))
+        said, key = statement.claimed(dropped.read(path, statement.MAX_STATEMENT_BYTES))
         one = convert(said, _Receipt)
     except (OSError, statement.StatementBroken, ValidationError):
         return None
@@ -132,8 +173,7 @@ def name_of(list_id: str, record: Record) -> str:
 
 
 def look(
-    collector: Collector,
-    lists: Iterable[ListUpdate],
+    reported: Iterable[tuple[str, Record, Reports]],
     *,
     host: str,
     now: float,
@@ -142,16 +182,12 @@ def look(
 ) -> bool:
     """Make the receipt of each list that all nodes have reported, once; return whether there is a new one.
 
-    has, put: look a receipt up by its name, and keep it. OSError if a folder cannot be used.
+    reported: id, record in force and reports of each list. has, put: look a receipt up by its name, and keep it.
+    OSError if a folder cannot be used.
     """
     found = False
-    for one in lists:
-        record = one.state.in_force
-        if record is None or has(name_of(one.list.id, record)):
-            continue
-        reports = collector.reports(one.list.id, record)
-        if reports.complete:
-            said = made(record, reports, list_id=one.list.id, host=host, at=now)
-            put(name_of(one.list.id, record), one.list.id, said)
+    for list_id, record, reports in reported:
+        if reports.complete and not has(name_of(list_id, record)):
+            put(name_of(list_id, record), list_id, made(record, reports, list_id=list_id, host=host, at=now))
             found = True
     return found

@@ -3,7 +3,7 @@
 Rules:
 - The disk comes first: memory follows once the file is there, so that a start goes on from what this process knew.
 - A file that could not be fsynced may have its new content all the same. It is read again then, and memory follows it.
-- Code that replaces the state holds `changing`: a poll writes it in another thread while the breaker watches.
+- Code that replaces the state holds `changing`: a poll writes it in another thread while a person decides.
 """
 
 import threading

@@ -27,6 +27,7 @@ from resolver.signed import statement
 from resolver.signed.metadata import Custom
 
 RELEASES: Final = "releases"
+MAX_IMAGE_BYTES: Final = 128 * 2**20
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _T = TypeVar("_T", bound="_Said")
@@ -85,7 +86,7 @@ class ReleasesSaid(_Said, frozen=True, kw_only=True, tag_field="kind", tag="rele
 
 
 def of_record(
-    record: Record, *, list_id: str, suspended: bool, image: tuple[str, int], said: dict[str, int]
+    record: Record, *, list_id: str, image: tuple[str, int], said: dict[str, int]
 ) -> Manifest:
     """Return the manifest of a record in force. image: SHA-256 and size of the sealed file. said: number and dates."""
     return Manifest(
@@ -105,7 +106,6 @@ def of_record(
             set_aside=record.set_aside,
             set_aside_lines=record.set_aside_lines,
             approved=record.approved,
-            suspended=suspended,
             generation=record.generation,
             digest_key=record.digest_key,
             demonstration=record.demonstration,

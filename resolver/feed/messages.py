@@ -56,8 +56,8 @@ class FetchRequest(_Message, frozen=True):
 class Made(Struct, frozen=True, kw_only=True):
     """A compile host's description of an image that it made.
 
-    approved: lines set aside are enforced. suspended: new entries are not. digest_key: identifies the digest key.
-    complaint: another fault found at the fetch, a reason; the list itself verified.
+    approved: lines set aside are enforced. suspended: always False; nodes of earlier versions ask for it. digest_key:
+    identifies the digest key. complaint: another fault found at the fetch, a reason; the list itself verified.
     """
 
     entries: int
@@ -66,7 +66,7 @@ class Made(Struct, frozen=True, kw_only=True):
     set_aside: dict[str, int]
     set_aside_lines: dict[str, tuple[int, ...]]
     approved: bool
-    suspended: bool
+    suspended: bool = False
     generation: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     digest_key: str
     demonstration: bool

@@ -5,7 +5,7 @@ Rules:
 - A wrong answer for a list that has just come in force takes it out at once, and quarantines it. A list that was
   recovered at a start, renewed or returned to stays: nothing better is left.
 - An answer that does not come in time changes nothing: the sockets are asked again.
-- Answers do not count if the list was replaced or suspended while the sockets were asked: the new value has its own
+- Answers do not count if the list was replaced while the sockets were asked: the new value has its own
   proof.
 - A list that a start recovers has its receipt already, unless a crash came before that was written.
 """
@@ -103,7 +103,6 @@ class Prover:
             list_id=self._list_id,
             host=self._host.outbox.host,
             at=self._host.now(),
-            suspended=in_force.suspended if in_force else self._activation.journal.state.suspended,
             head=self._host.audit.head(),
             tested=in_force.tested if in_force else None,
             proof=proof,

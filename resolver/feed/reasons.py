@@ -95,3 +95,4 @@ class SetAside(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     PRIVATE_SUFFIX = "private_suffix"
     POPULAR = "popular"
+    IN_USE = "in_use"

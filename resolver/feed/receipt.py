@@ -3,6 +3,7 @@
 Rules:
 - It states what was tested, in words and numbers, and never that "the list is blocked".
 - It holds serial, digest, counts and line numbers of a list, which its authority knows, and no names.
+- `suspended` stays for those who read it: no entries are suspended; those that wait are in `set_aside`.
 - It is about the list in force when it is made: so it is made after the proof on the sockets, never before.
 """
 
@@ -50,7 +51,6 @@ def receipt(
     list_id: str,
     host: str,
     at: float,
-    suspended: bool,
     head: tuple[int, str],
     tested: Tested | None,
     proof: Proof | None,
@@ -70,7 +70,7 @@ def receipt(
         "entries": record.entries,
         "enforced": proof is not None,
         "withdrawn": record.withdrawn,
-        "suspended": suspended,
+        "suspended": False,
         "approved": record.approved,
         "refused": record.refused,
         "refused_lines": record.refused_lines,

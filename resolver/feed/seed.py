@@ -9,12 +9,11 @@ Rules:
 """
 
 import hashlib
-from functools import partial
 from pathlib import Path
 
-from resolver.feed import manifest, state
+from resolver.feed import dropped, manifest, state
 from resolver.feed.candidate import Candidate
-from resolver.feed.manifest import Manifest, ManifestBroken
+from resolver.feed.manifest import MAX_IMAGE_BYTES, Manifest, ManifestBroken
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.reasons import Reason
 from resolver.feed.seal import Keys
@@ -26,7 +25,7 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
     """Put the seed of a list in force; UpdateFailed or OSError if that fails."""
     source, path = one.list.source, Path(one.list.source.seed)
     try:
-        data = path.read_bytes()
+        data = dropped.read(path, statement.MAX_STATEMENT_BYTES, follow=True)
     except OSError:
         raise UpdateFailed(Reason.UNREACHABLE) from None
     said, pinned = _said(data, Path(source.root) if source.kind == "image" else None)
@@ -42,15 +41,14 @@ def plant(one: ListUpdate, keys: Keys, now: float) -> None:
     if record.digest_key != keys.digest_id:
         raise UpdateFailed(Reason.IMAGE_UNUSABLE)
     try:
-        sealed = (path.parent / f"{said.image}.image").read_bytes()
+        sealed = dropped.read(path.parent / f"{said.image}.image", MAX_IMAGE_BYTES, follow=True)
     except OSError:
         raise UpdateFailed(Reason.UNREACHABLE) from None
     if hashlib.sha256(sealed).hexdigest() != said.image:
         raise UpdateFailed(Reason.IMAGE_UNUSABLE)
     one.store.keep_image(sealed, record.image)
     one.shown.fresh_until = said.fresh_until
-    arrive = partial(state.plant, suspended=said.made.suspended, followed=source.kind == "image")
-    one.activation.take_in(Candidate(record=record, made_in=one.state, arrive=arrive))
+    one.activation.take_in(Candidate(record=record))
 
 
 def _said(data: bytes, root: Path | None) -> tuple[Manifest, bytes]:

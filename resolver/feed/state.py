@@ -11,16 +11,13 @@ Rules:
   back, even if the metadata that remembered it is lost.
 - If the clock is behind a signed date, the clock is wrong: nothing is accepted.
 - A list is quarantined with its digest: what was taken out once never comes back, under any serial.
-- A withdrawn list has no entries: none of it is suspended.
-- A list that was made before entries were suspended does not have them marked: it is made again.
-- The previous image is in force again only because the later one failed, and then the state names it. Its new entries
-  are suspended if they were suspended before, not because those of the later list are.
+- The previous image is in force again only because the later one failed, and then the state names it.
 - At a start the floor's list is the last good one, even if a crash came before the state was written after the floor.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from resolver.feed.messages import Facts
@@ -36,17 +33,38 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 SINCE_0_1: Final = frozenset(
-    ("set_aside", "set_aside_lines", "approved", "confirmed", "suspended", "approvals", "exceptions", "told")
+    (
+        "set_aside",
+        "set_aside_lines",
+        "approved",
+        "confirmed",
+        "suspended",
+        "approvals",
+        "exceptions",
+        "approved_here",
+    )
 )
 """Keys of the file that version 0.1 does not know: they are left out while empty, so that it can read the file."""
+
+
+def without_retired(written: dict[str, Any]) -> dict[str, Any]:
+    """Return a state as it was written, without the keys that only earlier versions knew.
+
+    They could suspend new entries: who had resumed these has nothing left to decide.
+    """
+    kept = {key: value for key, value in written.items() if key not in ("told", "approvals")}
+    if kept.get("previous"):
+        kept["previous"] = {key: value for key, value in kept["previous"].items() if key != "suspended"}
+    signed = [one for one in written.get("approvals", ()) if one.get("action") != "resume"]
+    return {**kept, "approvals": [{key: value for key, value in one.items() if key != "used"} for one in signed]}
 
 
 class Record(_Part, frozen=True):
     """One verified list; `image` is a file name, "" for a withdrawal. Times in unix seconds.
 
     approved: the lines set aside are enforced. confirmed: when a source without dates last confirmed that this is its
-    list. suspended: of the previous list, whether its new entries were suspended when it was superseded. exceptions:
-    how many of the entries are exceptions.
+    list. exceptions: how many of the entries are exceptions. approved_here: on a fleet's node, persons have approved
+    the lines set aside at this node.
     """
 
     serial: int
@@ -70,8 +88,8 @@ class Record(_Part, frozen=True):
     set_aside_lines: dict[str, tuple[int, ...]] = {}
     approved: bool = False
     confirmed: int = 0
-    suspended: bool = False
     exceptions: int = 0
+    approved_here: bool = False
 
     @property
     def lines(self) -> str:
@@ -103,7 +121,7 @@ class Held(_Part, frozen=True):
 class Approval(_Part, frozen=True):
     """One person's verified signature under a statement that ends at `expiry` (unix seconds).
 
-    key: the fingerprint of the key that signed. used: the decision was carried out.
+    key: the fingerprint of the key that signed.
     """
 
     action: str
@@ -113,7 +131,6 @@ class Approval(_Part, frozen=True):
     key: str
     at: int
     expiry: int = 0
-    used: bool = False
 
 
 class Floor(_Part, frozen=True):
@@ -126,9 +143,8 @@ class Floor(_Part, frozen=True):
 class State(_Part, frozen=True):
     """The saved state of a list; replaced whole.
 
-    suspended: the breaker has suspended the new entries. approvals: signatures of decisions, carried out or pending.
-    host_enforces: on a fleet's node, whether its compile host last enforced all entries or suspended the new ones; ""
-    on any other host.
+    suspended: an earlier version has suspended the new entries; a start enforces them. approvals: signatures of
+    decisions, carried out or pending.
     """
 
     format: Literal[1] = FORMAT
@@ -140,7 +156,6 @@ class State(_Part, frozen=True):
     quarantined: tuple[tuple[int, str], ...] = ()
     suspended: bool = False
     approvals: tuple[Approval, ...] = ()
-    host_enforces: Literal["", "suspended", "all"] = field(default="", name="told")
 
 
 def refusal(
@@ -210,10 +225,9 @@ def put_in_force(state: State, record: Record) -> State:
         state,
         generation=max(state.generation, record.generation),
         in_force=record,
-        previous=state.previous if old is None or renewal else replace(old, suspended=state.suspended),
+        previous=state.previous if old is None or renewal else old,
         held=None,
         gone_back_to=None,
-        suspended=state.suspended and not record.withdrawn,
     )
 
 
@@ -235,54 +249,18 @@ def go_back(state: State) -> State:
         back = None
     return replace(
         quarantine(state, state.in_force),
-        in_force=back and replace(back, suspended=False),
+        in_force=back,
         previous=None,
         gone_back_to=back.identity if back else None,
-        suspended=back is not None and back.suspended,
     )
 
 
-def suspend(state: State, floor: Floor | None) -> State:
-    """Return the state in which the new entries of the list in force are suspended.
-
-    A held list was compiled against that whole list. They would block again in it, so it is dropped and compiled again;
-    a held withdrawal has no entries and stays. They would also block again in a list that only the floor names: the
-    generation is raised above the floor's to show that this state was written after it.
-    """
-    held = state.held if state.held is not None and state.held.record.withdrawn else None
-    newest = max(state.generation, floor.record.generation if floor else 0)
-    return replace(state, suspended=True, held=held, generation=newest + 1)
-
-
-def overtaken(made_in: State, now: State) -> bool:
-    """Return whether entries were suspended since `made_in`: they would block again in a list that was made then."""
-    return now.suspended and not made_in.suspended
-
-
-def plant(state: State, record: Record, *, suspended: bool, followed: bool) -> State:
-    """Return the state in which `record` is the first list of a host, its new entries suspended or not.
-
-    followed: the host is a node of the fleet that the list comes from.
-    """
-    first = replace(state, suspended=suspended)
-    return follow(first, record, suspended=suspended) if followed else put_in_force(first, record)
-
-
-def follow(state: State, record: Record, *, suspended: bool) -> State:
-    """Return the state in which a fleet's node enforces what its compile host enforces: `record`, its new entries
-    suspended or not. A node's own suspension lasts until the compile host changes what it does with them."""
-    current, before = state.in_force, state.previous
-    said: Literal["suspended", "all"] = "suspended" if suspended else "all"
+def follow(state: State, record: Record) -> State:
+    """Return the state in which a fleet's node enforces what its compile host enforces: `record`."""
+    current = state.in_force
     if taken_back(state, record) and current is not None:
-        # Nobody returns to a list that was taken back. The new entries of the older list are as they were.
-        state = quarantine(state, current)
-        own = before is not None and before.identity == record.identity and before.suspended
-        out = suspended or own
-    elif said == state.host_enforces and current is not None and current.identity == record.identity:
-        out = state.suspended
-    else:
-        out = suspended or (state.suspended and state.host_enforces in ("", said))
-    return replace(put_in_force(state, record), suspended=out and not record.withdrawn, host_enforces=said)
+        state = quarantine(state, current)  # nobody returns to a list that was taken back
+    return put_in_force(state, record)
 
 
 def taken_back(state: State, record: Record) -> bool:
@@ -299,8 +277,6 @@ def at_start(state: State, floor: Floor | None) -> State:
     kept = state.in_force
     if kept is not None and (state.gone_back_to == kept.identity or kept.generation == floor.record.generation):
         return state
-    if kept is not None and state.suspended and state.generation > floor.record.generation:
-        return state  # `suspend` has written it, above such a floor
     if floor.record.identity in state.quarantined:
         return replace(state, in_force=None, previous=None, gone_back_to=None)
     return put_in_force(state, floor.record)

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from resolver import atomic_file
-from resolver.feed.state import SINCE_0_1, Floor, Record, State
+from resolver.feed.state import SINCE_0_1, Floor, Record, State, without_retired
 
 _STATE: Final = "state.json"
 _FLOOR: Final = "floor.json"
@@ -135,8 +135,9 @@ class Store:
         except FileNotFoundError:
             return None
         try:
-            return msgspec.json.decode(data, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            written = msgspec.json.decode(data, type=dict[str, Any])
+            return msgspec.convert(without_retired(written) if kind is State else written, kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError):
             raise StateUnreadable(name) from None
 
     def _write(self, name: str, value: State | Floor) -> None:

@@ -8,15 +8,15 @@ Rules:
 
 import http.client
 import io
-import os
 import socket
 import ssl
-import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+
+from resolver.feed import dropped
 
 _CHUNK: Final = 2**16
 _STEP_SECONDS: Final = 10.0
@@ -90,12 +90,10 @@ class Transport:
 
     def _of_file(self, url: str) -> Iterator[bytes]:
         try:
-            handle = os.open(unquote(urlsplit(url).path), os.O_RDONLY | os.O_NONBLOCK)
+            file = dropped.opened(unquote(urlsplit(url).path), follow=True)
         except FileNotFoundError:
             raise NotFetched(404) from None
-        with open(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise NotFetched
+        with file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 

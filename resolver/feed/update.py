@@ -4,14 +4,13 @@
     journal    writes state, floor and audit log
     activation keeps what the service enforces (`enforced`), and changes it
     prover     asks the service's own sockets, and writes the receipt
-    breaker    watches how much new entries block
+    breaker    watches how much new entries block, and only says so
     failures   counts and logs failed polls
     alarms     log each time limit that has run out, once
 
 Rules:
 - On any failure the last good list stays, and the next poll retries.
 - Decisions and polls of a list never run at the same time.
-- A candidate that a suspension has overtaken is made again at once.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from resolver.feed.activate import Activation, Host
 from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
 from resolver.feed.breaker import Breaker
-from resolver.feed.candidate import Candidate, Overtaken, Shown, Step
+from resolver.feed.candidate import Candidate, Shown, Step
 from resolver.feed.enforced import Enforced, Nothing
 from resolver.feed.failures import Failures
 from resolver.feed.journal import Journal
@@ -105,6 +104,7 @@ class ListUpdate:
         journal.store.prepare()
         if not journal.read():
             self.failures.count(Reason.STATE_UNREADABLE)
+        self._resume()
         found = state.at_start(journal.state, journal.floor)
         if found != journal.state:
             journal.write(found)
@@ -119,24 +119,26 @@ class ListUpdate:
         self.prover.recover()
         self.step.recover()
 
+    def _resume(self) -> None:
+        """Enforce the entries that an earlier version suspended: what clients ask no longer takes any out."""
+        journal, record = self.journal, self.journal.state.in_force
+        if journal.state.suspended:
+            journal.write(replace(journal.state, suspended=False))
+            if record is not None and not record.withdrawn:
+                journal.log(Event.RESUMED, record, "no entries are suspended any more")
+                said = "list %s: the entries that were suspended block again; if that is a mistake: list rollback %s"
+                _log.warning(said, self.list.id, self.list.id)
+
     # From its source.
 
     async def poll(self) -> None:
         """Update once, and look at the dates of the list in force. Count a failure; the last good list stays."""
         async with self.one_at_a_time:
             with self.failures.poll():
-                await self._updated()
+                await self.update()
                 self.last_success = int(self._now())
             with self.failures.counted():
                 self.look_at_dates()
-
-    async def _updated(self) -> None:
-        """Update; start again if entries were suspended meanwhile."""
-        while True:
-            try:
-                return await self.update()
-            except Overtaken:
-                continue
 
     async def update(self) -> None:
         """Fetch what is due, and put it in force or hold it; UpdateFailed if a step refuses it."""
@@ -153,14 +155,13 @@ class ListUpdate:
     def _hold(self, candidate: Candidate) -> None:
         journal, record = self.journal, candidate.record
         with journal.changing:
-            candidate.check(journal.state)
             journal.log(Event.HELD, record, audit_details.held(candidate.reasons, record.issued))
             journal.write(state.hold(journal.state, record, candidate.reasons, int(self._now())))
         journal.clean()
         _log.warning("list %s: serial %d is held: %s", self.list.id, record.serial, " ".join(candidate.reasons))
 
     async def activate(self, candidate: Candidate) -> None:
-        """Put a candidate in force, and prove it; UpdateFailed, OSError or Overtaken if that fails."""
+        """Put a candidate in force, and prove it; UpdateFailed or OSError if that fails."""
         await self.activation.activate(candidate)
         await self.prover.prove()
 
@@ -179,21 +180,11 @@ class ListUpdate:
         self.journal.write(new)
 
     async def accept_held(self) -> None:
-        """Put in force the list that is held, if any.
-
-        Raise UpdateFailed if that fails, approve.Refused if entries are suspended meanwhile: then it is no longer held.
-        """
+        """Put in force the list that is held, if any; UpdateFailed if that fails."""
         held = self.state.held
-        if held is None:
-            return
-        candidate = Candidate(record=held.record, made_in=self.state)
-        self.journal.log(Event.ACCEPTED_HELD, held.record)
-        try:
-            await self.activate(candidate)
-        except Overtaken:
-            raise approve.Refused(
-                "the breaker suspended entries meanwhile: the list is compiled again, and if it is held, sign again"
-            ) from None
+        if held is not None:
+            self.journal.log(Event.ACCEPTED_HELD, held.record)
+            await self.activate(Candidate(record=held.record))
 
     async def go_back(self) -> None:
         """Quarantine the list in force and enforce the previous one, if there is one."""
@@ -203,13 +194,8 @@ class ListUpdate:
         """Enforce the lines set aside of the list in force."""
         record = self.state.in_force
         if record is not None:
-            self.activation.apply(replace(self.state, in_force=replace(record, approved=True)))
-
-    def resume(self, new: State) -> None:
-        """Enforce the suspended entries again; `new` is the state with the used approvals."""
-        if new.in_force is not None:
-            self.journal.log(Event.RESUMED, new.in_force)
-            self.activation.apply(replace(new, suspended=False))
+            here = self.list.source.kind == "image"
+            self.activation.apply(replace(self.state, in_force=replace(record, approved=True, approved_here=here)))
 
     # What time and the breaker change.
 
@@ -238,25 +224,16 @@ class ListUpdate:
             run_out[unconfirmed] = now >= waits.at + approve.CONFIRM_S
         self._alarms.look(run_out)
 
-    def surged(self, *, counted: bool = True) -> None:
-        """Raise the alarm because new entries block unusually much. Within `soak` of the swap, suspend them if so
-        configured.
+    def surged(self) -> None:
+        """Raise the alarm because new entries block unusually much; whatever clients ask, they stay in force.
 
-        counted: it is known how many prefixes were seen in all; if it is not, nothing is suspended.
+        After `soak` the entries of a serial are new no more.
         """
-        record, guard = self.state.in_force, self.list.guard
-        if record is None or self.state.suspended:
+        record = self.state.in_force
+        if record is None:
             return
-        # After the state is written and before the swap, it is the previous list whose entries have surged.
-        soaks = self._now() < record.since + guard.soak and self.activation.has_taken(record)
-        soaks = soaks and not approve.resumed(self.state)
-        suspends = counted and soaks and guard.breaker == "suspend-new"
-        done = "they are suspended until `list resume`" if suspends else "they stay in force"
-        _log.warning("list %s: new entries of serial %d block unusually many: %s", self.list.id, record.serial, done)
-        if suspends:
-            with self.failures.counted():
-                self.suspend()
-
-    def suspend(self) -> None:
-        """Suspend the new entries of the list in force; may raise OSError, UpdateFailed."""
-        self.activation.suspend()
+        if self._now() >= record.since + self.list.guard.soak:
+            self.breaker.open = False
+        else:
+            said = "list %s: new entries of serial %d block unusually many, and stay in force; if it is a mistake: "
+            _log.warning(said + "list rollback", self.list.id, record.serial)

@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from resolver.feed import guard, processes, state
+from resolver.feed import guard, in_use, processes, seal, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts
 from resolver.feed.processes import Handles, Known, UpdateFailed, memory_file
-from resolver.feed.reasons import Reason
+from resolver.feed.reasons import Reason, SetAside
 from resolver.feed.state import Record
 
 CONFIRM_SECONDS: Final = 3600
@@ -55,7 +55,6 @@ class CompileStep:
 
     async def update(self, take: Take, copies: CopyHandles = NO_COPIES) -> None:
         """Fetch and compile what is due, and hand it to `take`; UpdateFailed if a step refuses it."""
-        made_in = self._journal.state
         handle = memory_file("list")
         try:
             facts, fetched = await self._fetch(handle, copies)
@@ -65,7 +64,8 @@ class CompileStep:
             record = await self._compile(facts, handle) if fetched else self._withdrawal(facts)
         finally:
             os.close(handle)
-        await take(Candidate(record=record, made_in=made_in, reasons=self._holds(record)))
+        self._tell(record)
+        await take(Candidate(record=record, reasons=self._holds(record)))
 
     # The steps.
 
@@ -126,9 +126,7 @@ class CompileStep:
 
     async def _compile(self, facts: Facts, handle: int) -> Record:
         record, store = self._withdrawal(facts), self._journal.store
-        found = self._journal.state
-        current = found.in_force
-        keep_new = current is not None and (found.suspended or current.identity == record.identity)
+        current = self._journal.state.in_force
         output, part = store.open_part()
         lines, lines_part = store.open_part()
         previous = self._open_image()
@@ -139,11 +137,12 @@ class CompileStep:
                 self._host.keys,
                 self._list,
                 generation=record.generation,
-                keep_new=keep_new,
+                keep_new=current is not None and current.identity == record.identity,
                 approved=current is not None and current.approved,
             )
             self._warn_of_depths(record, compiled.rare_depths)
             record = replace(record, image=f"{record.generation}.image")
+            used = await asyncio.to_thread(self._set_aside_used, record, output, lines)
             await asyncio.to_thread(store.keep_files, (part, lines_part), (record.image, record.lines))
         finally:
             for path, opened in ((part, output), (lines_part, lines), (None, previous)):
@@ -151,19 +150,23 @@ class CompileStep:
                     path.unlink(missing_ok=True)
                 if opened >= 0:
                     os.close(opened)
+        set_aside = in_use.added(compiled.set_aside, used[0])
+        set_aside_lines = dict(compiled.set_aside_lines)
+        if used[0]:
+            set_aside_lines[SetAside.IN_USE] = used[1]
         return replace(
             record,
             entries=compiled.entries,
             refused=compiled.refused,
             refused_lines=compiled.refused_lines,
-            set_aside=compiled.set_aside,
-            set_aside_lines=compiled.set_aside_lines,
+            set_aside=set_aside,
+            set_aside_lines=set_aside_lines,
             exceptions=compiled.exceptions,
             approved=current is not None
             and current.approved
             and current.identity == record.identity
             # Only the first line numbers are kept: how many lines there are is part of what was approved.
-            and (current.set_aside, current.set_aside_lines) == (compiled.set_aside, compiled.set_aside_lines),
+            and (current.set_aside, current.set_aside_lines) == (set_aside, set_aside_lines),
         )
 
     def _warn_of_depths(self, record: Record, depths: tuple[int, ...]) -> None:
@@ -175,6 +178,17 @@ class CompileStep:
                 record.serial,
                 ", ".join(map(str, depths)),
             )
+
+    def _set_aside_used(self, record: Record, output: int, lines: int) -> tuple[int, tuple[int, ...]]:
+        """Set aside what was in wide use before this list came; return how many entries, and their first lines."""
+        current = self._journal.state.in_force
+        try:
+            slots = self._activation.set_aside_used(
+                output, record, approved=current is not None and current.approved
+            )
+        except seal.SealBroken:
+            raise UpdateFailed(Reason.IMAGE_UNUSABLE) from None
+        return len(slots), in_use.lines_of(slots, os.pread(lines, os.fstat(lines).st_size, 0) if slots else b"")
 
     def _open_image(self) -> int:
         """Open the image in force or lifted, by which new entries are marked; return its descriptor, -1 for none."""
@@ -213,6 +227,12 @@ class CompileStep:
             root_version=facts.root_version,
         )
 
+    def _tell(self, record: Record) -> None:
+        """Log that entries wait because they were in wide use before their list came."""
+        current, count = self._journal.state.in_force, record.set_aside.get(SetAside.IN_USE, 0)
+        if count and not record.approved and (current is None or current.identity != record.identity):
+            in_use.tell(self._list.id, record.serial, count)
+
     def _holds(self, record: Record) -> tuple[str, ...]:
         current = self._journal.state.in_force
         if current is not None and current.digest == record.digest and current.withdrawn is record.withdrawn:
@@ -222,7 +242,8 @@ class CompileStep:
             refused=sum(record.refused.values()),
             announced=record.announced,
             withdrawn=record.withdrawn,
-            set_aside=sum(record.set_aside.values()),
+            # Entries in wide use wait alone: what clients ask holds no list.
+            set_aside=sum(count for why, count in record.set_aside.items() if why != SetAside.IN_USE),
             exceptions=record.exceptions,
         )
         previous = None if current is None or current.withdrawn else current.entries

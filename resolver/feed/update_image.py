@@ -4,27 +4,25 @@ Rules:
 - Nothing is compiled or held here: guard, held lists and approvals are the compile host's. A list that it takes back is
   taken back here too: only the numbers of its statements have to go forward, not the serials of its lists.
 - The image must be made with the fleet's digest key, and sealed with the fleet's seal key.
-- It is tested and put in force as any list, also if only its dates, its approval or its suspension have changed.
+- It is tested and put in force as any list, also if only its dates or its approval have changed.
 - Every poll takes over the names that the compile host has released.
-- Entries that this node has suspended stay marked as new in every later image until a person resumes them: the compile
-  host marks only what is new to it, and does not know of them.
+- Entries in wide use at this node are set aside here, though the compile host enforces them, until persons approve them
+  here or there.
 """
 
 import asyncio
 import os
-from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from resolver.core import entries, image
-from resolver.feed import activate, manifest, processes, seal, state
+from resolver.feed import in_use, manifest, processes, seal, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts, Made
 from resolver.feed.processes import Known, UpdateFailed, memory_file
-from resolver.feed.reasons import Reason
+from resolver.feed.reasons import Reason, SetAside
 from resolver.feed.state import Record
 
 
@@ -101,43 +99,45 @@ class ImageStep:
         )
 
     def _has_changed(self, facts: Facts, made: Made) -> bool:
-        found = self._journal.state
-        record = found.in_force
+        record = self._journal.state.in_force
         if record is None or not self._is_here(facts):
             return True
-        said = "suspended" if made.suspended else "all"
-        return (record.approved, record.confirmed) != (made.approved, made.confirmed) or said != found.host_enforces
+        approved = made.approved or record.approved_here
+        return (record.approved, record.confirmed) != (approved, made.confirmed)
 
     async def _candidate_of(self, facts: Facts, made: Made, handle: int) -> Candidate:
         """Return the list with its image in the store: that in `handle`, or the one in force if `handle` is -1."""
-        record, made_in = manifest.record_of(facts), self._journal.state
-        current = made_in.in_force
+        record, current = manifest.record_of(facts), self._journal.state.in_force
         if handle < 0 and current is not None and record.image:
-            record = replace(record, image=current.image)
+            record = replace(record, image=current.image, set_aside=current.set_aside)
         elif handle >= 0:
             record = replace(record, image=self._free(record.generation))
+            record = replace(record, set_aside=await asyncio.to_thread(self._set_aside_used, record, handle, made))
             with os.fdopen(handle, "rb", closefd=False) as file:
                 file.seek(0)
                 sealed = await asyncio.to_thread(file.read)
-            if made_in.suspended and current is not None:
-                sealed = await asyncio.to_thread(self._marked, sealed, current)
             await asyncio.to_thread(self._journal.store.keep_image, sealed, record.image)
-        return Candidate(record=record, made_in=made_in, arrive=partial(state.follow, suspended=made.suspended))
+        if current is not None and current.approved_here and record.identity == current.identity:
+            same = record.set_aside == current.set_aside
+            record = replace(record, approved=record.approved or same, approved_here=same)
+        return Candidate(record=record, arrive=state.follow)
 
-    def _marked(self, sealed: bytes, current: Record) -> bytes:
-        """Mark the entries that are new since the list in force or lifted; return the image, sealed again."""
-        keys, one = self._host.keys, self._list
+    def _set_aside_used(self, record: Record, handle: int, made: Made) -> dict[str, int]:
+        """Set aside what was in wide use here before this list came; return the counts of all that is set aside.
+
+        What was in wide use at the compile host is set aside for any other reason here: its persons decide about it.
+        """
+        current = self._journal.state.in_force
+        approved = current is not None and current.approved
         try:
-            made = bytearray(seal.unseal(sealed, keys.seal))
-            image.view(made)
-            saved = activate.load(
-                self._journal.store.folder, current, keys, list_id=one.id, demonstration=one.demonstration
-            )
-        except (seal.SealBroken, image.ImageMalformed, activate.ImageUnusable):
-            # The self-test refuses a broken new image; without the saved one it is not known which entries are new.
-            return sealed
-        entries.mark_new(made, saved, approved=current.approved)
-        return bytes(made) + seal.seal_of(made, keys.seal)
+            if made.set_aside.get(SetAside.IN_USE):
+                in_use.unmark(handle, self._host.keys.seal)
+            slots = self._activation.set_aside_used(handle, record, approved=approved)
+        except (seal.SealBroken, ValueError, IndexError):
+            return made.set_aside  # not an image of the fleet: the self-test refuses it
+        if slots and (current is None or current.identity != record.identity):
+            in_use.tell(self._list.id, record.serial, len(slots))
+        return in_use.added(made.set_aside, len(slots))
 
     def _free(self, number: int) -> str:
         """Return the first NUMBER.image, counted from `number`, that no record uses; compile hosts count apart."""

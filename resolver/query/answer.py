@@ -23,6 +23,8 @@ from resolver.core.image import SELFTEST_ZONE
 from resolver.core.local_zones import find as find_local
 from resolver.core.question import Question
 from resolver.core.reply import limit_of
+from resolver.core.sketch import Sketch
+from resolver.core.sketch import note as note_for_lists
 from resolver.core.store import FAILURE
 from resolver.query.block import Block
 from resolver.query.cache import FRESH, NOTHING, STALE, Cache, ede_option
@@ -51,7 +53,8 @@ def _is_proof(query: Query, tables: Tables) -> bool:
 class Answer:
     """Answers queries by the tables in force.
 
-    clock: monotonic, in seconds. crash_shape: numbers about the present packet for a crash report.
+    clock: monotonic, in seconds. crash_shape: numbers about the present packet for a crash report. asked: the
+    sketch of what clients ask, by which lists are judged before they come.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Answer:
         respond: Respond,
         clock: Callable[[], float],
         crash_shape: Shape,
+        asked: Sketch,
     ) -> None:
         self.tables = tables
         self.in_flight = 0
@@ -76,6 +80,7 @@ class Answer:
         self._respond = respond
         self._clock = clock
         self._crash_shape = crash_shape
+        self._asked = asked
         self._spare: list[Question] = []
 
     def errors(self) -> int:
@@ -122,6 +127,7 @@ class Answer:
             return respond.refused(query)
         if question.qtype == codes.TYPE_ANY:
             return respond.any(query)
+        note_for_lists(self._asked, tables.access, tables.generation, question.name, now)
         return self._look_up(query, tables, now)
 
     def _notice(self, query: Query, problem: int) -> Reply:

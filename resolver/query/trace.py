@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resolver.core import codes, store, tally
+from resolver.core import codes, sketch, store, tally
 from resolver.core.admit import exempts
 from resolver.core.crash_shape import NUMBERS, Shape
 from resolver.core.policy import Generation, Verdict
@@ -78,6 +78,7 @@ class Trace:
             respond=_Respond(steps, counters),
             clock=self._clock,
             crash_shape=Shape(array("q", [0] * len(NUMBERS))),
+            asked=sketch.Sketch(bytearray(2 * sketch.SET_OCTETS), bytes(16)),
         )
         reply = answer.answer(packet, client, Transport.UDP)
         if reply is not None and not isinstance(reply, bytes):

@@ -7,6 +7,7 @@ Rules:
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from resolver.config.config import Config
 from resolver.control import server
-from resolver.core import codes, image
+from resolver.core import codes, image, sketch
 from resolver.feed import activate, notify, poll, release
 from resolver.feed.breaker import Seen
 from resolver.feed.facts import ListFacts, with_releases
@@ -26,6 +27,8 @@ from resolver.feed.state import Record
 from resolver.service import fleet_host, selftest, verbs_list, verbs_release
 from resolver.service.in_force import InForce
 
+TURN_S: Final = 1800.0
+"""Length of a window of the sketch, in seconds; what was asked is forgotten after two."""
 LOOK_S: Final = 1.0
 """Interval at which the breaker looks at the counters, in seconds."""
 
@@ -51,6 +54,7 @@ class Enforcement:
         self.fleet: fleet_host.FleetHost | None = None
         self._counters = counters
         self._seen = Seen()
+        self._next_turn = time.monotonic() + TURN_S
         self._approvers = Path(config.control.approvers)
         self._now = now
         hooks = activate.Hooks(
@@ -60,6 +64,7 @@ class Enforcement:
             take_out=self._take_out,
             prove=self._prove,
             follow=self._follow,
+            widely_asked=in_force.widely_asked,
         )
         self.feed = poll.Feed(config, keys, hooks, now)
         self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
@@ -85,8 +90,8 @@ class Enforcement:
         return tuple(with_releases(one, self.releases) for one in self.feed.facts())
 
     def reports(self, list_id: str, record: Record) -> Reports | None:
-        """Return which nodes of a fleet have reported a list's record in force; None if this host collects no receipts.
-        OSError."""
+        """Return which nodes of a fleet had reported a list's record in force when receipts were collected last; None
+        if this host collects none."""
         return None if self.fleet is None else self.fleet.reports(list_id, record)
 
     def verbs(self) -> server.Verbs:
@@ -115,8 +120,8 @@ class Enforcement:
 
     # Called by the feed and the releases.
 
-    def _put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
-        self._in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)
+    def _put_in_force(self, list_id: str, view: memoryview, record: Record) -> None:
+        self._in_force.put_in_force(list_id, view, approved=record.approved)
         self._changed()
 
     def _lift(self, list_id: str) -> None:
@@ -154,7 +159,10 @@ class Enforcement:
         for one in self.feed:
             total = self._counters[codes.list_counter(self._in_force.slot(one.list.id), codes.NEW_PREFIXES)]
             if one.breaker.look(total, seen, now_s):
-                one.surged(counted=access.rate > 0)
+                one.surged()
+        if now_s >= self._next_turn:
+            self._next_turn = now_s + TURN_S
+            sketch.turn(self._in_force.asked, secrets.token_bytes(16))
 
     async def _prove(self, list_id: str, view: memoryview) -> Proof:
         said = await selftest.prove(

@@ -2,12 +2,17 @@
 
 Rules:
 - Each change of what is enforced here wakes the publisher; without `[fleet] publish` there is no FleetHost.
+- Nodes write to the folder of receipts. Publishing never waits for collecting, and `status` shows what was collected
+  last: a folder that gives no answer delays neither.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from resolver.config.config import Config
 from resolver.feed import fleet, fleet_receipts, poll
@@ -16,6 +21,11 @@ from resolver.feed.seal import Keys
 from resolver.feed.state import Record
 
 MOST_BEAT_S: Final = 900.0
+COLLECT_EVERY_S: Final = 10.0
+COLLECT_WITHIN_S: Final = 30.0
+"""Time after which a folder of receipts that gives no answer is said to be stuck, in seconds."""
+
+_log: Final = logging.getLogger("resolver.service")
 
 
 class FleetHost:
@@ -27,6 +37,8 @@ class FleetHost:
         self._feed = feed
         self._host = poll.host_of(config)
         self._now = now
+        self._beat = min(MOST_BEAT_S, *(float(one.source.poll) for one in config.lists))
+        self._reports: dict[str, tuple[Record, fleet_receipts.Reports]] = {}
         folders = config.fleet
         self._publisher = fleet.Publisher(
             Path(folders.publish),
@@ -34,7 +46,7 @@ class FleetHost:
             feed,
             releases,
             digest_key=keys.digest_id,
-            beat=min(MOST_BEAT_S, *(float(one.source.poll) for one in config.lists)),
+            beat=self._beat,
             now=now,
         )
         self._collector = (
@@ -45,9 +57,11 @@ class FleetHost:
         """Publish what changed now."""
         self._publisher.wake()
 
-    def run(self) -> Coroutine[Any, Any, None]:
-        """Return the work that runs while serving."""
-        return self._publisher.run(self._collected)
+    async def run(self) -> None:
+        """Publish and collect until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.run(), name="publish")
+            group.create_task(self._collect(), name="collect")
 
     def publish(self) -> None:
         """Publish what is in force now, and collect receipts; OSError if a folder cannot be used."""
@@ -61,15 +75,55 @@ class FleetHost:
         """
         if self._collector is None:
             return False
+        reported = []
+        for one in self._feed:
+            record = one.state.in_force
+            if record is not None:
+                reports = self._collector.reports(one.list.id, record)
+                self._reports[one.list.id] = record, reports
+                reported.append((one.list.id, record, reports))
         outbox = self._feed.outbox
-        return fleet_receipts.look(
-            self._collector, self._feed, host=self._host, now=self._now(), has=outbox.has, put=outbox.put
-        )
+        return fleet_receipts.look(reported, host=self._host, now=self._now(), has=outbox.has, put=outbox.put)
 
     def reports(self, list_id: str, record: Record) -> fleet_receipts.Reports | None:
-        """Return which nodes have reported a list's record in force; None if no receipts are collected. OSError."""
-        return None if self._collector is None else self._collector.reports(list_id, record)
+        """Return which nodes had reported a list's record in force when receipts were collected last.
 
-    async def _collected(self) -> None:
-        if await asyncio.to_thread(self.collect):
-            self._feed.outbox.wake()
+        None if no receipts are collected, or none were since this record is in force.
+        """
+        about, reports = self._reports.get(list_id, (None, None))
+        return reports if about is not None and about.identity == record.identity else None
+
+    async def _collect(self) -> None:
+        """Collect until cancelled, in a thread of its own: one that a folder holds up must not hold up a stop."""
+        stuck = failed = False
+        while self._collector is not None:
+            done, loop = asyncio.Event(), asyncio.get_running_loop()
+            result: list[bool | Exception] = []
+            threading.Thread(target=self._collected, args=(result, done, loop), daemon=True).start()
+            try:
+                async with asyncio.timeout(COLLECT_WITHIN_S):
+                    await done.wait()
+            except TimeoutError:
+                if not stuck:
+                    said = "fleet: the folder of receipts gives no answer: no receipt is collected until it does"
+                    _log.error(said)
+                stuck = True
+                await done.wait()
+            stuck = False
+            (found,) = result
+            if isinstance(found, Exception) and not isinstance(found, OSError):
+                raise found
+            if isinstance(found, OSError) and not failed:
+                _log.error("fleet: receipts cannot be collected (%s)", found.strerror)
+            elif found is True:
+                self._feed.outbox.wake()
+            failed = isinstance(found, OSError)
+            await asyncio.sleep(min(self._beat, COLLECT_EVERY_S))
+
+    def _collected(self, result: list[bool | Exception], done: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            result.append(self.collect())
+        except Exception as error:  # noqa: BLE001 - the wait must end, and the loop raises what is no fault of a folder
+            result.append(error)
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(done.set)

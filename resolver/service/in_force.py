@@ -11,22 +11,25 @@ Rules:
 """
 
 import mmap
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from resolver.config import for_core
 from resolver.config.config import Config
 from resolver.config.values import address_octets
-from resolver.core import admit, codes, image, policy
+from resolver.core import admit, codes, image, policy, sketch
 from resolver.core.local_zones import Zones
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.core.reply import limit_of
+from resolver.feed import in_use
 from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
+SKETCH_OCTETS = 2**23
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Listed:
 
 
 class InForce:
-    """Holds the lists' images and the tables made of them. swap: called with all new Tables."""
+    """Holds the lists' images and the tables made of them. swap: called with all new Tables. asked: the sketch of what
+    clients ask."""
 
     def __init__(self, config: Config, digest_key: bytes, bucket_key: bytes, swap: Callable[[Tables], None]) -> None:
         self.config = config
@@ -53,6 +57,9 @@ class InForce:
         self._silent: set[str] = set()
         self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
+        memory = mmap.mmap(-1, SKETCH_OCTETS)
+        memory.madvise(mmap.MADV_DONTDUMP)
+        self.asked = sketch.Sketch(memory, secrets.token_bytes(16))
         self._number = 0
         # `configure` does not replace it: only a restart changes the sockets.
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
@@ -64,14 +71,9 @@ class InForce:
         """Return the list's slot in the table of counters."""
         return self._slots[list_id]
 
-    def put_in_force(
-        self, list_id: str, view: memoryview, *, approved: bool = False, suspended: bool = False
-    ) -> None:
-        """Enforce this image of a list from the next query on.
-
-        approved: with the lines set aside. suspended: without its new entries.
-        """
-        self._images = {**self._images, list_id: for_core.Image(view, approved, suspended)}
+    def put_in_force(self, list_id: str, view: memoryview, *, approved: bool = False) -> None:
+        """Enforce this image of a list from the next query on. approved: with the lines set aside."""
+        self._images = {**self._images, list_id: for_core.Image(view, approved)}
         self._silent = self._silent - {list_id}
         self._replace()
 
@@ -114,6 +116,11 @@ class InForce:
         self._zones = Zones(config.upstream.forward_zones)
         self.config = config
         self._replace()
+
+    def widely_asked(self, share: float) -> set[in_use.Digest]:
+        """Return the digests of names that more than this share of the clients have asked lately."""
+        found: set[in_use.Digest] = sketch.popular(self.asked, share, in_use.FLOOR)
+        return found
 
     def enforced(self) -> bool:
         """Return whether every configured list is in force or lifted."""

@@ -108,6 +108,7 @@ class Service:
             respond=Respond(self._counters),
             clock=time.monotonic,
             crash_shape=Shape(crash.memory()),
+            asked=self.in_force.asked,
         )
         self.datagrams = Datagrams(self.answer.answer, Respond(self._counters).dropped)
         self.streams = Streams(self.answer.answer, Respond(self._counters).dropped, self._bounds_of(config))

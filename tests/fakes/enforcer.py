@@ -35,11 +35,11 @@ class Enforcer:
     enforced: int | str = "no list"
     fail_swaps: int = 0
     judged_wrong: bool = False
-    suspended: bool = False
     approved: bool = False
     wrong: int = 0
     silent: int = 0
     proofs: int = 0
+    asked: frozenset[str] = frozenset()
     view: memoryview | None = None
     events: list[int | str] = field(default_factory=list)
     told: Callable[[int | str], object] = str
@@ -92,6 +92,7 @@ class Enforcer:
             take_out=self.take_out,
             prove=self.prove,
             follow=self.follow,
+            widely_asked=self.widely_asked,
         )
         return poll.Feed(self.config, self.keys, hooks, now=self._clock)
 
@@ -116,9 +117,8 @@ class Enforcer:
         return self.view is not None and self.judge(self.view)(wire(name), 1) == codes.BLOCK
 
     def enforces(self, name: str) -> bool:
-        """Whether an entry of just this name is in force: not while it is new and new entries are suspended."""
-        bits = image.find(self.view, *siphash.digest_of(self.keys.digest, wire(name)))
-        return bool(bits) and not (self.suspended and bits & codes.NEW)
+        """Whether an entry of just this name is in force."""
+        return bool(image.find(self.view, *siphash.digest_of(self.keys.digest, wire(name))))
 
     def judge(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Judge by the entries on the way up, independently of core.policy."""
@@ -143,11 +143,11 @@ class Enforcer:
 
         return verdict
 
-    def put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
+    def put_in_force(self, list_id: str, view: memoryview, record: Record) -> None:
         if self.fail_swaps:
             self.fail_swaps -= 1
             raise RuntimeError("name0.test")
-        self.view, self.suspended, self.approved = view, suspended, record.approved
+        self.view, self.approved = view, record.approved
         self._tell(record.serial)
 
     async def prove(self, list_id: str, view: memoryview) -> Proof:
@@ -157,6 +157,10 @@ class Enforcer:
 
     def follow(self, list_id: str, released: Iterable[tuple[int, bytes]]) -> None:
         """Take the names that a compile host has released; only a node has one."""
+
+    def widely_asked(self, share: float) -> set[tuple[int, int]]:
+        """The digests of the names that clients are said to have asked."""
+        return {siphash.digest_of(self.keys.digest, wire(name)) for name in self.asked}
 
     def lift(self, list_id: str) -> None:
         self.view = None

@@ -129,6 +129,7 @@ class Joined(Enforcer):
 
     def started(self) -> poll.Feed:
         feed = super().started()
+        self.asked = frozenset()
         self.in_force = in_force.InForce(self.config, self.keys.digest, bytes(16), lambda _: None)
         self.releases = Releases(
             self.folder / "releases",
@@ -150,9 +151,9 @@ class Joined(Enforcer):
         self.feed = self.started()
         self.recover()
 
-    def put_in_force(self, list_id: str, view: memoryview, record: Record, *, suspended: bool) -> None:
-        super().put_in_force(list_id, view, record, suspended=suspended)
-        self.in_force.put_in_force(list_id, view, approved=record.approved, suspended=suspended)
+    def put_in_force(self, list_id: str, view: memoryview, record: Record) -> None:
+        super().put_in_force(list_id, view, record)
+        self.in_force.put_in_force(list_id, view, approved=record.approved)
 
     def lift(self, list_id: str) -> None:
         super().lift(list_id)
@@ -179,7 +180,7 @@ class Joined(Enforcer):
         return frozenset(
             name
             for name, bits in self.entries().items()
-            if not (self.suspended and bits & codes.NEW) and not (bits & codes.SET_ASIDE and not self.approved)
+            if self.approved or not bits & codes.SET_ASIDE
         )
 
     def judged(self) -> frozenset[str]:
@@ -198,9 +199,8 @@ class Actor:
     """One resolver, and what the machine knows of it beside its own state.
 
     clean: the last step met no fault of the disk. parted: no poll without a fault came since one. sound: there was none
-    since the beginning. out: names that were suspended and not resumed. resumed_above: persons have resumed them at the
-    compile host, which a node follows at its next poll. pardons: by the number of a release, each name
-    that it was asked for. may_follow: names that another host has released at some time.
+    since the beginning. pardons: by the number of a release, each name that it was asked for. may_follow: names that
+    another host has released at some time.
     """
 
     resolver: Joined
@@ -210,8 +210,6 @@ class Actor:
     highest: dict[str, tuple[int, int]] = field(default_factory=dict)
     quarantined: set[str] = field(default_factory=set)
     signed: dict[tuple[Any, ...], set[str]] = field(default_factory=dict)
-    out: frozenset[str] = frozenset()
-    resumed_above: bool = False
     pardons: dict[int, list[str]] = field(default_factory=dict)
     may_follow: set[str] = field(default_factory=set)
 
@@ -227,15 +225,17 @@ class Actor:
     def pardoned(self) -> frozenset[str]:
         return frozenset(name for names in self.pardons.values() for name in names)
 
-    def surge(self) -> None:
-        """The breaker's word; what is out from then on is remembered."""
+    def crowd(self, asked: Iterable[str]) -> None:
+        """Clients ask for names, so many that the breaker says so: nothing that is enforced changes."""
+        listed, judged = self.resolver.listed(), self.resolver.judged()
+        self.resolver.asked = frozenset(asked)
         self.one.surged()
-        self.note_suspension()
+        assert (self.resolver.listed(), self.resolver.judged()) == (listed, judged)
 
-    def note_suspension(self) -> None:
-        now = self.one.enforced
-        if self.one.state.suspended and isinstance(now, InForce) and now.suspended and not self.out:
-            self.out = frozenset(name for name, bits in self.resolver.entries().items() if bits & codes.NEW)
+    def hold_what_stayed(self, before: frozenset[str]) -> None:
+        """Of what was enforced before, nothing waits because clients have asked for it."""
+        waits = {name for name, bits in self.resolver.entries().items() if bits & codes.IN_USE}
+        assert self.resolver.approved or not before & waits
 
     def restarted(self) -> None:
         self.resolver.restarted()
@@ -248,7 +248,7 @@ class Actor:
         found, now = self.one.state, self.one.enforced
         record = found.in_force
         lifted = record is not None and (record.withdrawn or isinstance(now, Lifted))
-        return not enforced.agrees(now, record, lifted=lifted, suspended=found.suspended)
+        return not enforced.agrees(now, record, lifted=lifted)
 
     # What must hold, whatever has come.
 
@@ -257,7 +257,6 @@ class Actor:
         self.the_service_enforces_what_the_state_says()
         self.the_disk_says_what_memory_says()
         self.what_was_taken_out_stays_out()
-        self.what_is_suspended_comes_back_only_by_resuming()
         self.queries_are_judged_by_the_list_but_for_what_is_released()
         self.a_copy_is_of_the_list_that_it_is_named_for()
         self.nothing_unforeseen_has_failed()
@@ -275,7 +274,7 @@ class Actor:
                 header = image.header(resolver.view)
                 assert now.view is resolver.view
                 assert (header.serial, header.generation) == (now.identity[0], now.number)
-                assert (resolver.suspended, resolver.approved) == (now.suspended, now.approved)
+                assert resolver.approved == now.approved
 
     def the_service_enforces_what_the_state_says(self) -> None:
         assert not self.is_apart() or self.parted, "apart, though nothing failed"
@@ -299,7 +298,7 @@ class Actor:
         self.highest[floor.targets_keys] = floor.serial, floor.issued
         assert roots[floor.targets_keys] == floor.root_version
         if record is not None and record.targets_keys == floor.targets_keys and record.serial < floor.serial:
-            assert found.gone_back_to == record.identity or self.parted or found.suspended
+            assert found.gone_back_to == record.identity or self.parted
 
     def what_was_taken_out_stays_out(self) -> None:
         found = self.one.state
@@ -310,16 +309,6 @@ class Actor:
             # The list before may have had the very names of the one that was taken out.
             same = found.gone_back_to == found.in_force.identity
             assert same or found.in_force.digest not in self.quarantined
-
-    def what_is_suspended_comes_back_only_by_resuming(self) -> None:
-        found = self.one.state
-        record = found.in_force
-        if record is None or record.withdrawn or found.gone_back_to == record.identity:
-            self.out = frozenset()
-        if self.resumed_above and not found.suspended:
-            self.out, self.resumed_above = frozenset(), False
-        self.note_suspension()
-        assert not self.out & self.resolver.listed()
 
     def queries_are_judged_by_the_list_but_for_what_is_released(self) -> None:
         listed, judged = self.resolver.listed(), self.resolver.judged()
@@ -428,23 +417,23 @@ class World:
         asyncio.set_event_loop(None)
         actor.restarted()
 
-    def suspend_if(self, when: str) -> None:
-        """Have the breaker's word heard while a list is on its way."""
+    def crowd_if(self, when: str) -> None:
+        """Have clients ask for every name while a list is on its way."""
         if self.during[0] == when:
             actor, self.during = self.during[1], ("", None)
             assert actor is not None
             if when == "test":
-                self.loop.call_soon_threadsafe(actor.surge)
+                self.loop.call_soon_threadsafe(actor.crowd, UNIVERSE)
             else:
-                actor.surge()
+                actor.crowd(UNIVERSE)
 
     @contextmanager
-    def suspended_by(self, actor: Actor) -> Iterator[None]:
-        """Have the breaker's word heard while an image is tested."""
+    def crowded(self, actor: Actor) -> Iterator[None]:
+        """Have clients ask while an image is tested."""
         real = actor.resolver.judge
 
         def judge(view: memoryview) -> Callable[[bytes, int], int]:
-            self.suspend_if("test")
+            self.crowd_if("test")
             return real(view)
 
         with mock.patch.object(actor.resolver, "judge", judge):
@@ -465,7 +454,7 @@ class World:
         try:
             if module.endswith("image"):
                 done = pulling.fetch(request, asked, self.now)
-                self.suspend_if("compile")
+                self.crowd_if("compile")
             else:
                 done = source(request, asked)
         except Failed as failed:
@@ -522,7 +511,7 @@ class World:
             except Failed as failed:
                 raise UpdateFailed(Reason(failed.reason)) from None
         counts, made, lines = compiling.compiled(request, found, keys)
-        self.suspend_if("compile")
+        self.crowd_if("compile")
         os.write(request.output, bytes(made) + seal.seal_of(made, keys.seal))
         os.write(request.lines, lines)
         os.fsync(request.output)

@@ -2,7 +2,8 @@
 
 One machine walks a list that is compiled here, another a zone that is, a third a compile host with a node of its fleet.
 Disk, clock, judgement, sockets and swap fail when told to, before or after any step on the disk, with an error or with
-a crash. Persons decide, the breaker suspends while a list is on its way, and names are released with `list release -`.
+a crash. Persons decide, clients ask for any name, also while a list is on its way, and names are released with
+`list release -`.
 
 `HYPOTHESIS_PROFILE=deep` walks two hundred times as far.
 """
@@ -104,7 +105,7 @@ class Life(RuleBasedStateMachine):
         self.world.disk.armed = armed
         now = actor.one.enforced
         if isinstance(before, InForce) and agreed and actor.one.state == found and isinstance(now, InForce):
-            assert (now.number, now.identity, now.suspended) == (before.number, before.identity, before.suspended)
+            assert (now.number, now.identity, now.approved) == (before.number, before.identity, before.approved)
 
     # What a resolver does.
 
@@ -125,7 +126,7 @@ class Life(RuleBasedStateMachine):
         self.world.during = during, actor
         resolver.judged_wrong, resolver.fail_swaps = fault == "selftest", int(fault == "swap")
         resolver.wrong, resolver.silent = int(fault == "wrong"), int(fault == "silent")
-        with self.world.suspended_by(actor):
+        with self.world.crowded(actor):
             self.world.run(actor, resolver.list.poll, heals=not fault)
         resolver.judged_wrong, resolver.fail_swaps, resolver.wrong, resolver.silent = False, 0, 0, 0
         after = actor.one.state
@@ -139,7 +140,9 @@ class Life(RuleBasedStateMachine):
             twice = fault in ("swap", "selftest", "wrong") and self.world.disk.struck
             excused = lifts or withdrawn or taken_back or twice
             assert excused or resolver.view is not None, "the last good list stays"
-            assert not listed or excused or resolver.listed() or len(actor.out) > 1
+            assert not listed or excused or resolver.listed() or resolver.entries()
+        if actor.clean and after.gone_back_to is None and after.quarantined == before.quarantined:
+            actor.hold_what_stayed(listed)
         if not fault and actor.clean and resolver.failures == failed:
             self.a_good_poll(actor)
 
@@ -160,19 +163,10 @@ class Life(RuleBasedStateMachine):
         if actor.clean:
             assert all(self.world.clock < one.until for one in actor.resolver.releases), "a release outlives its end"
 
-    @rule(which=st.integers(0, 1))
-    def breaker(self, which: int) -> None:
-        self.world.run(self.actor(which), self.actor(which).surge)
-
-    @rule(which=st.integers(0, 1))
-    def breaker_while_the_swap_fails(self, which: int) -> None:
-        actor = self.actor(which)
-        if actor.one.state.in_force is not None and not actor.one.state.suspended:
-            actor.resolver.fail_swaps = 1
-            self.world.run(actor, actor.one.surged)
-            actor.resolver.fail_swaps = 0
-            if not self.world.disk.struck:
-                assert not actor.one.state.suspended
+    @rule(which=st.integers(0, 1), asked=st.sets(st.sampled_from(UNIVERSE), max_size=6))
+    def crowd(self, which: int, asked: set[str]) -> None:
+        """Clients ask for some names, until they ask for others or the process is another."""
+        self.actor(which).crowd(asked)
 
     # What persons do.
 
@@ -212,11 +206,6 @@ class Life(RuleBasedStateMachine):
         if action is Action.APPROVE and came:
             assert len(persons) >= 2
             assert after.in_force.identity == about or (before.in_force, actor.clean) != (None, True)
-        if action is Action.RESUME and before.suspended and not after.suspended:
-            assert len(persons) >= 2
-            actor.out = frozenset()
-            for node in self.actors:
-                node.resumed_above = node.is_node
         if action is Action.APPROVE_SET_ASIDE and after.in_force is not None and after.in_force.approved:
             assert len(persons) >= 2
         if action is Action.ROLLBACK and came and not isinstance(found, Exception):
@@ -277,7 +266,7 @@ class ZoneLife(Life):
 
 
 class FleetLife(Life):
-    """A compile host and a node that pulls its images; both have a breaker, persons, a disk, and names to release."""
+    """A compile host and a node that pulls its images; both have clients, persons, a disk, and names to release."""
 
     @initialize(expire=st.sampled_from(["keep", "lift"]))
     def begin(self, expire: str) -> None:
@@ -336,11 +325,10 @@ class FleetLife(Life):
         said = self.manifest()
         if said is None:
             return
-        record, found = actor.one.state.in_force, actor.one.state
+        record = actor.one.state.in_force
         assert record is not None
-        assert (record.serial, record.digest, record.approved) == (said.custom.serial, said.digest, said.made.approved)
-        resumed = any(action is Action.RESUME for action, *_ in actor.signed)
-        assert found.suspended or record.withdrawn or resumed or not said.made.suspended
+        assert (record.serial, record.digest) == (said.custom.serial, said.digest)
+        assert record.approved == (said.made.approved or record.approved_here)
         listed, judged = actor.resolver.listed(), actor.resolver.judged()
         assert listed - judged <= self.released | actor.pardoned, "a release that has ended goes on at a node"
         assert not self.released & judged, "a name that the compile host has released is blocked at a node"

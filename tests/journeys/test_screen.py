@@ -100,8 +100,9 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
         publish(authority, 412, names(600) + b"isp.test\nnew.test\n", 3)
         assert operate(site, "list", "fetch", "court").returncode == 0
         for number in range(1, 31):
-            assert asked(site.dns, "new.test", source=f"127.0.1.{number}") in (BLOCKED, REAL)
-        wait_for(lambda: asked(site.dns, "new.test") == REAL, "the breaker")
+            assert asked(site.dns, "new.test", source=f"127.0.1.{number}") == BLOCKED
+        opened = "  breaker  OPEN: entries new in serial 412 block unusually many, and stay"
+        wait_for(lambda: opened in operate(site, "status").stdout, "the breaker")
         # A newer list grows too much, and one name was a mistake.
         publish(authority, 413, names(2000), 2)
         assert "held (growth)" in operate(site, "list", "fetch", "court").stdout
@@ -109,12 +110,12 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
         asks = ("isp.test", "new.test", "name0.test", "name1.test", "open.test")
         assert timeless(operate(site, "list", "check", "-", typed="\n".join(asks)).stdout) == [
             "listed by court serial 412, line 601 (itself), but set aside (protected): not blocked",
-            "listed by court serial 412, line 602 (itself), but suspended: not blocked",
+            "listed by court serial 412, line 602 (itself)",
             "listed by court serial 412, line 1 (itself), but released until T (release 1): not blocked",
             "listed by court serial 412, line 2 (itself)",
             "not listed",
         ]
-        assert [asked(site.dns, name) for name in asks] == [REAL, REAL, REAL, BLOCKED, REAL]
+        assert [asked(site.dns, name) for name in asks] == [REAL, BLOCKED, REAL, BLOCKED, REAL]
     # One of two has signed, the authority's signatures are missing, and another list's host is gone.
     store = Store(tmp_path / "state/lists/court")
     state = store.read_state()
@@ -143,21 +144,19 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
             "  dates    issued T ago, in force for T, ends in T",
             "  feed     not good since the start, FAILING for T: tampered 1; self-test passed",
             f"  aside    {aside}",
-            "  breaker  entries new in serial 412 are SUSPENDED, to `list resume`; 0 of 2 signatures",
             f"  held     {held}",
             "  deadline a newer list has to be in force: MISSED T ago",
             "  release  1: serial 412 line 1, ends in T; NOT CONFIRMED, alarm in T",
-            "  receipt  written T ago; 4 NOT DELIVERED, the oldest for T",
+            "  receipt  written T ago; 3 NOT DELIVERED, the oldest for T",
         ]
         assert any(row.startswith("  cert     source.certificate ends in T:") for row in rows)
         assert to_do(screen) == [
             "police is NOT IN FORCE (unreachable 1): look at its source, and journalctl -u blocklist-resolver",
             f"court: serial 413 is HELD, and OVERDUE, 1 of 2 signatures: blocklist-resolver list held court {command}",
-            f"court: entries SUSPENDED, list resume: 0 of 2 signatures: blocklist-resolver list held court {command}",
             "court: no good poll for T (tampered 1): call the authority",
             "court: ends in T, then NOTHING is blocked by it: have the authority issue a new serial",
             f"release 1 unconfirmed, alarm in T: blocklist-resolver list release 1 --statement {command}",
-            "court: 4 receipts not delivered, oldest for T: see journalctl -u blocklist-resolver",
+            "court: 3 receipts not delivered, oldest for T: see journalctl -u blocklist-resolver",
             f"police: source.certificate ends in T: renew {tmp_path}/feed.pem",
         ]
         written = operate(site, "list", "status").stdout

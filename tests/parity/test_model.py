@@ -47,7 +47,7 @@ def expected(made: wires.Lists, asked: list[bytes], kind: int) -> tuple[int, int
     host = len(name) >= 3 and name[1] == b"_https" and name[0][:1] == b"_" and name[0][1:].isdigit()
     host = host and len(name[0]) <= 6
     best, released, before = (0, -1), False, None
-    for slot, ((octets, bits, serial), (release, approved, suspended)) in enumerate(
+    for slot, ((octets, bits, serial), (release, approved)) in enumerate(
         zip(made.images, made.flags, strict=True)
     ):
         said = entries_of(octets, bits, before if serial % 2 else None, serial == 3)
@@ -56,8 +56,6 @@ def expected(made: wires.Lists, asked: list[bytes], kind: int) -> tuple[int, int
             found = said.get(name[start:], 0)
             if found & codes.SET_ASIDE and not approved:
                 found &= ~(codes.BLOCK_SELF | codes.BLOCK_BELOW)
-            if found & codes.NEW and suspended:
-                continue
             own = start == 0 or (host and start == 2 and found & (codes.BLOCK_SELF | codes.EXCEPT_SELF))
             if found & (codes.EXCEPT_SELF if own else codes.EXCEPT_BELOW):
                 released = released or release

@@ -209,3 +209,38 @@ def test_shares() -> None:
 
     run()
     cases.assert_met("shares", "taken", "refused", "given", "heaviest", "held")
+
+
+def asked(core: cases.Core, sets: int, steps: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    sketch, admit, name = core("sketch"), core("admit"), core("name").Name()
+    memory = bytearray(2 * sets * sketch.SET_OCTETS)
+    table = sketch.Sketch(memory, wires.KEY)
+    nothing = (b"",) * codes.MAX_LISTS
+    every = bytes(16) + b"\xff" * 16
+    access = admit.Access(every, b"", nothing, nothing, rate=0, memory=bytearray(0), key=wires.KEY)
+    generation = core("policy").Generation(1, wires.KEY[::-1], ())
+    found = []
+    for at, (who, octets, key) in enumerate(steps):
+        if key:
+            sketch.turn(table, key)
+            continue
+        admit.admit(access, who, 0, 0)
+        core("name").unfold(octets, 0, len(octets), name)
+        found.append(sketch.note(table, access, generation, name, float(at)))
+    wide = sorted(sketch.popular(table, 0.2, 3.0))
+    return found, wide, sketch.prefixes(table, True), sketch.prefixes(table, False), table.skip_now, bytes(memory)
+
+
+def test_sketches() -> None:
+    @cases.of(0.05)
+    @given(cases.randoms)
+    def run(r: random.Random) -> None:
+        steps: list[tuple[Any, ...]] = []
+        for _ in range(60):
+            labels = [r.choice((b"\1a", b"\1b", b"\2cd")) for _ in range(r.randrange(9))]
+            steps.append((client(r), b"".join(labels) + b"\0", r.randbytes(16) if r.random() < 0.03 else b""))
+        _, wide, now, before, _, _ = cases.both(asked, r.choice((1, 1, 2, 7)), steps)
+        cases.count("sketches", *(["wide"] if wide else []), *(["now"] if now else []), *(["before"] if before else []))
+
+    run()
+    cases.assert_met("sketches", "wide", "now", "before")

@@ -43,7 +43,7 @@ class Lists:
     """What both builds make a generation of; `names` are listed somewhere."""
 
     images: tuple[tuple[bytes, bytes, int], ...]
-    flags: tuple[tuple[bool, bool, bool], ...]
+    flags: tuple[tuple[bool, bool], ...]
     answers: tuple[tuple[int, bool, tuple[bytes, ...], tuple[bytes, ...]], ...]
     names: tuple[list[bytes], ...]
 
@@ -67,7 +67,7 @@ def lists(r: random.Random) -> Lists:
                 scope |= SET_ASIDE
             bits += scope.to_bytes(2, "little")
         images.append((octets, bits, serial))
-        flags.append((r.random() < 0.15, r.random() < 0.3, r.random() < 0.3))
+        flags.append((r.random() < 0.15, r.random() < 0.3))
         answers.append(
             (
                 r.choice((0, 0, 1, 2)),
@@ -103,7 +103,7 @@ def generation(core: Core, made: Lists, images: list[bytes] | None = None) -> ob
         policy.Member(
             image.view(octets),
             reply.Replies(answer[0], statute=answer[1], v4=answer[2], v6=answer[3]),
-            slot=slot, release=flags[0], approved=flags[1], suspended=flags[2],
+            slot=slot, release=flags[0], approved=flags[1],
         )
         for slot, (octets, flags, answer) in enumerate(
             zip(images or written(core, made), made.flags, made.answers, strict=True)

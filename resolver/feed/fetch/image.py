@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -31,7 +31,6 @@ from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access, NotFetched, Transport
 from resolver.signed import statement
 
-MAX_IMAGE_BYTES: Final = 128 * 2**20
 _T = TypeVar("_T", Manifest, ReleasesSaid)
 
 
@@ -52,7 +51,7 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
         said = folder.said(request.target, Manifest)
         if said.fresh_until < now():
             complaint = Reason.FROZEN.value
-        if said.size > MAX_IMAGE_BYTES:
+        if said.size > manifest.MAX_IMAGE_BYTES:
             raise Failed(Reason.OVERSIZED)
         if not wanted(facts_of(said, pinned, complaint or "")):
             return False

@@ -62,12 +62,11 @@ def signed(
         list_id="demo",
         host="resolver.isp.example",
         at=at,
-        suspended=suspended,
         head=(7, "0" * 64),
         tested=None,
         proof=None if lifted else receipt.Proof(sockets=2, questions=6),
     )
-    return statement.sign(said, key)
+    return statement.sign({**said, "suspended": suspended}, key)
 
 
 def proved(folder: Path, *receipts: bytes, data: bytes = DATA, pinned: tuple[bytes, ...] = (PINNED,)) -> str:

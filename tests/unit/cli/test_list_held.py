@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from resolver.cli import list_held
 from resolver.config import config
@@ -49,9 +50,7 @@ def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
     signed = approval(Action.APPROVE, 8, EIGHT.digest)
     write(
         loaded,
-        State(
-            in_force=SEVEN, held=Held(record=EIGHT, reasons=("growth",), since=1), suspended=True, approvals=(signed,)
-        ),
+        State(in_force=SEVEN, held=Held(record=EIGHT, reasons=("growth",), since=1), approvals=(signed,)),
     )
     told = list_held.screen(loaded, "first", NOON, PATH)
     assert "first: serial 8 is held (growth); it has 30 entries, +20 against serial 7 in force" in told
@@ -63,13 +62,11 @@ def test_what_is_held_and_set_aside(loaded: config.Config) -> None:
     assert "list held first --statement approve > first-approve-8" in told
     assert "list approve first 8 --signature first-approve-8.sig" in told
     assert "list approve first 7 --set-aside --signature" in told
-    assert "list resume first 7 --signature" in told
     assert "2 more signatures needed" in told
     found = json.loads(list_held.as_json(loaded, "first", NOON))
     assert [(one["action"], one["missing"]) for one in found["decisions"]] == [
         ("approve", 1),
         ("approve-set-aside", 2),
-        ("resume", 2),
     ]
     assert found["held"]["refused_lines"]["tld"][-1] == 25
     assert (
@@ -99,14 +96,16 @@ def test_a_way_back_and_a_rollback_to_confirm(loaded: config.Config) -> None:
 
 
 def test_commands_name_the_configuration_and_the_way_back_is_always_told(loaded: config.Config) -> None:
-    write(loaded, State(in_force=EIGHT, previous=SEVEN, suspended=True), EIGHT)
+    aside = replace(EIGHT, set_aside={"in_use": 1})
+    write(loaded, State(in_force=aside, previous=SEVEN), aside)
     told = list_held.screen(loaded, "first", NOON, Path("x.toml"))
-    assert "  blocklist-resolver list held first --statement resume --config x.toml > first-resume-8\n" in told
-    assert "  blocklist-resolver list resume first 8 --signature first-resume-8.sig --config x.toml\n" in told
+    assert "first: lines of serial 8 in force are set aside and do not block\n" in told
+    sign = "--statement approve-set-aside --config x.toml > first-approve-set-aside-8\n"
+    assert f"  blocklist-resolver list held first {sign}" in told
     assert told.endswith("  blocklist-resolver list held first --statement rollback --config x.toml")
 
 
-def test_of_a_withdrawn_list_nothing_is_suspended(loaded: config.Config) -> None:
+def test_of_a_withdrawn_list_nothing_waits(loaded: config.Config) -> None:
     gone = record(8, "8", generation=8, withdrawn=True, image="")
-    write(loaded, State(in_force=gone, suspended=True), gone)
+    write(loaded, State(in_force=gone), gone)
     assert list_held.screen(loaded, "first", NOON, PATH) == "first: nothing waits for a person"

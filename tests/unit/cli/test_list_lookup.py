@@ -72,7 +72,7 @@ def record(loaded: config.Config, **changes: object) -> Record:
 
 
 def save(
-    loaded: config.Config, list_id: str, kept: Record, held: Held | None = None, *, suspended: bool = False
+    loaded: config.Config, list_id: str, kept: Record, held: Held | None = None
 ) -> Path:
     """Writes image, floor and state of a list as an update does; returns the image's path."""
     keys = poll.keys_of(loaded)
@@ -96,7 +96,7 @@ def save(
     path.write_bytes(bytes(written) + seal_of(written, keys.seal))
     state = put_in_force(State(), kept)
     store.write_floor(Floor(record=kept))
-    store.write_state(State(generation=1, in_force=state.in_force, held=held, suspended=suspended))
+    store.write_state(State(generation=1, in_force=state.in_force, held=held))
     return path
 
 
@@ -156,20 +156,15 @@ def test_an_entry_whose_reason_is_not_kept_is_set_aside_all_the_same(loaded: con
     ("name", "said"),
     [
         ("shop.test", "listed by first serial 7 (itself)"),
-        ("new.test", "listed by first serial 7 (itself), but suspended: not blocked"),
-        ("www.new.test", "listed by first serial 7 (subtree), but suspended: not blocked"),
+        ("new.test", "listed by first serial 7 (itself)"),
+        ("www.new.test", "listed by first serial 7 (subtree)"),
         ("late.test", "listed by first serial 7 (itself), but set aside: not blocked"),
         ("fresh.shop.test", "listed by first serial 7 (subtree)"),
     ],
 )
-def test_entries_that_the_breaker_took_out_are_told(loaded: config.Config, name: str, said: str) -> None:
-    save(loaded, "first", record(loaded), suspended=True)
-    assert list_lookup.Lists(loaded, NOW).describe(name) == said
-
-
-def test_entries_new_in_the_list_count_where_none_is_suspended(loaded: config.Config) -> None:
+def test_entries_that_are_set_aside_are_told(loaded: config.Config, name: str, said: str) -> None:
     save(loaded, "first", record(loaded))
-    assert list_lookup.Lists(loaded, NOW).describe("new.test") == "listed by first serial 7 (itself)"
+    assert list_lookup.Lists(loaded, NOW).describe(name) == said
 
 
 def test_a_list_past_its_hard_limit_that_is_lifted_blocks_nothing(loaded: config.Config) -> None:

@@ -30,21 +30,20 @@ def screen(loaded: config.Config) -> list[str]:
 
 
 def waits(loaded: config.Config) -> None:
-    """A list that is suspended, with another one held, a name released, and receipts that nobody took."""
+    """A list with lines set aside, with another one held, a name released, and receipts that nobody took."""
     import msgspec
 
     kept = record(loaded, set_aside={"popular": 2}, expires=1_700_200_000)
     newer = record(loaded, serial=8, digest="1" * 64)
     save(loaded, "first", kept)
     signed = Approval(
-        action="resume", serial=7, digest=kept.digest, principal="anna", key="k", at=5, expiry=int(NOW) + 9
+        action="approve-set-aside", serial=7, digest=kept.digest, principal="anna", key="k", at=5, expiry=int(NOW) + 9
     )
     Store(Places(loaded.state.directory).list("first")).write_state(
         State(
             generation=2,
             in_force=kept,
             held=Held(record=newer, reasons=("growth",), since=int(NOW) - 7200),
-            suspended=True,
             approvals=(signed,),
         )
     )
@@ -81,12 +80,11 @@ def test_a_list_that_waits_for_nobody(loaded: config.Config) -> None:
 def test_everything_that_waits_is_told_with_what_to_do(loaded: config.Config) -> None:
     waits(loaded)
     found = screen(loaded)
-    assert found[:11] == [
+    assert found[:10] == [
         "list       first: serial 7 in force, 5 entries",
         "  dates    issued 1 d 3 h ago, in force for 1 d 3 h, ends in 1 d 3 h",
         "  refused  malformed 2: lines that are no usable entries",
-        "  aside    popular 2: lines that do not count; 0 of 2 signatures",
-        "  breaker  entries new in serial 7 are SUSPENDED, to `list resume`; 1 of 2 signatures (anna)",
+        "  aside    popular 2: lines that do not count; 1 of 2 signatures (anna)",
         "  held     serial 8 HELD (growth) for 2 h 0 min; 0 of 2 signatures",
         "  deadline a newer list has to be in force: MISSED 3 h 46 min ago",
         "  release  3: serial 7 line 1733, ends in 3 d 0 h; NOT CONFIRMED, ALARM for 1 h 0 min",
@@ -94,12 +92,12 @@ def test_everything_that_waits_is_told_with_what_to_do(loaded: config.Config) ->
         "list       second: NOT IN FORCE, no verified list yet",
         "next: second is NOT IN FORCE: look at its source, and journalctl -u blocklist-resolver",
     ]
-    assert found[11:] == [
+    assert found[10:] == [
         "next: first: serial 8 is HELD, and OVERDUE, 0 of 2 signatures: blocklist-resolver list held first",
-        "next: first: entries SUSPENDED, list resume: 1 of 2 signatures: blocklist-resolver list held first",
         "next: release 3 unconfirmed, ALARM for 1 h 0 min: blocklist-resolver list release 3 --statement",
         "next: first: ends in 1 d 3 h, then it stays, with an alarm: have the authority issue a new serial",
         "next: first: 1 receipt not delivered, oldest for 1 h 0 min: see journalctl -u blocklist-resolver",
+        "next: first: lines SET ASIDE, 1 of 2 signatures: blocklist-resolver list held first",
     ]
 
 
@@ -150,8 +148,7 @@ def test_a_program_reads_what_waits(loaded: config.Config) -> None:
     )
     assert first["decisions"] == [
         {"action": "approve", "serial": 8, "signed": [], "missing": 2},
-        {"action": "approve-set-aside", "serial": 7, "signed": [], "missing": 2},
-        {"action": "resume", "serial": 7, "signed": ["anna"], "missing": 1},
+        {"action": "approve-set-aside", "serial": 7, "signed": ["anna"], "missing": 1},
     ]
     assert (first["receipts_due"], first["receipts_due_since"]) == (1, "2023-11-16T01:00:00Z")
     assert first["deadline"] == "2023-11-15T22:13:20Z"

@@ -85,10 +85,6 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
             "  aside    popular 3: lines that do not count; 1 of 2 signatures (anna)",
         ),
         ({"set_aside": {"popular": 3}, "set_aside_approved": True}, "  aside    popular 3: approved, they count"),
-        (
-            {"suspended": True, "breaker_open": True, **decision("resume")},
-            "  breaker  entries new in serial 412 are SUSPENDED, to `list resume`; 0 of 2 signatures",
-        ),
         ({"breaker_open": True}, "  breaker  OPEN: entries new in serial 412 block unusually many, and stay"),
         (
             {**HELD, **decision("approve", "anna", serial=413)},
@@ -144,9 +140,9 @@ def test_every_state_has_its_row(facts: dict[str, Any], row: str) -> None:
             "court: serial 413 is HELD, and OVERDUE, 0 of 2 signatures: blocklist-resolver list held court",
         ),
         (
-            {"suspended": True, **decision("resume")},
+            {"set_aside": {"in_use": 1}, **decision("approve-set-aside")},
             Urgency.WAITS,
-            "court: entries SUSPENDED, list resume: 0 of 2 signatures: blocklist-resolver list held court",
+            "court: entries in wide use SET ASIDE, 0 of 2 signatures: blocklist-resolver list held court",
         ),
         (
             {"breaker_open": True},

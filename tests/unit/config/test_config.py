@@ -150,6 +150,7 @@ BOUNDS = [
     ("list[0].guard.growth", lambda v: listed(guard={"growth": v}), [0, 100], [-0.1, 100.1]),
     ("list[0].guard.shrink", lambda v: listed(guard={"shrink": v}), [0, 1], [-0.1, 1.1]),
     ("list[0].guard.refused", lambda v: listed(guard={"refused": v}), [0, 1], [-0.1, 1.1]),
+    ("list[0].guard.popular_share", lambda v: listed(guard={"popular_share": v}), [0, 1], [-0.1, 1.1]),
     (
         "list[0].guard.expect_entries",
         lambda v: listed(guard={"expect_entries": v}),

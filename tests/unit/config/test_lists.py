@@ -1,8 +1,8 @@
-"""What a source of each kind takes, and what is refused with it."""
+"""What a list and its source take, by kind, and what is refused with it."""
 
 import pytest
 
-from resolver.config.lists import Source, faults_of_source
+from resolver.config.lists import Guard, List, Source, faults_of_list, faults_of_source
 
 
 def faults(**values: object) -> list[str]:
@@ -47,3 +47,12 @@ def test_what_each_kind_takes(values: dict[str, object]) -> None:
 )
 def test_what_a_kind_does_not_take(values: dict[str, object], fault: str) -> None:
     assert any(one.startswith(fault) for one in faults(**values))
+
+
+def test_clients_take_nothing_out_and_an_old_setting_says_what_to_do() -> None:
+    source = Source(kind="tuf", url="file:///srv/lists", root="/srv/key")
+    for breaker, faults in (("alarm", []), ("suspend-new", ["list[0].guard.breaker"])):
+        one = List(id="demo", source=source, expire="keep", guard=Guard(breaker=breaker))  # type: ignore[arg-type]  # as read
+        found = list(faults_of_list(one, "list[0]", has_address=True))
+        assert [key for key, _ in found] == faults
+        assert all("popular_share" in reason and 'only "alarm"' in reason for _, reason in found)

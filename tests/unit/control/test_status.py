@@ -64,6 +64,7 @@ def test_the_keys_of_a_list_are_public_names() -> None:
         "set_aside",
         "set_aside_approved",
         "suspended",
+        "suspended_entries",
         "breaker_open",
         "due_at",
         "failing_since",

@@ -116,11 +116,10 @@ def test_a_release_ends_the_say_of_all(core: Core, release_first: bool) -> None:
         (codes.SET_ASIDE, {}, PASS),
         (codes.SET_ASIDE, {"approved": True}, BLOCK),
         (codes.NEW, {}, BLOCK),
-        (codes.NEW, {"suspended": True}, PASS),
-        (0, {"suspended": True}, BLOCK),
         (codes.NEW | codes.SET_ASIDE, {"approved": True}, BLOCK),
-        (codes.NEW | codes.SET_ASIDE, {"approved": True, "suspended": True}, PASS),
         (codes.NEW | codes.SET_ASIDE, {}, PASS),
+        (codes.IN_USE | codes.SET_ASIDE, {}, PASS),
+        (codes.IN_USE | codes.SET_ASIDE, {"approved": True}, BLOCK),
     ],
 )
 def test_entries_that_wait_have_no_say(core: Core, bits: int, options: dict[str, bool], said: int) -> None:
@@ -139,11 +138,6 @@ def test_an_exception_counts_though_the_block_of_its_name_is_set_aside(core: Cor
         # Without approval the entry above has the say of what is below.
         verdict = judged(core, in_force, "x.a.test")
         assert (verdict.verdict, verdict.depth) == (BLOCK, depth)
-
-
-def test_an_exception_that_is_new_waits_with_the_new_entries(core: Core) -> None:
-    in_force = generation(core, {"a.test": 12 | codes.NEW, "test": 3}, suspended=True)
-    assert judged(core, in_force, "x.a.test").verdict == BLOCK
 
 
 def test_only_the_lists_of_the_scope_are_asked(core: Core) -> None:

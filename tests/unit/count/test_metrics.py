@@ -33,6 +33,7 @@ LIVE = {
     "packets_dropped_total{reason}",
     "list_set_aside{list,reason}",
     "breaker_open{list}",
+    "list_suspended_entries{list}",
     "list_deadline_timestamp_seconds{list}",
     "list_receipt_timestamp_seconds{list}",
     "list_release_expiry_timestamp_seconds{list}",

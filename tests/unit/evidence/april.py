@@ -197,7 +197,6 @@ def write_receipts(state: Path) -> None:
             list_id=list_id,
             host="resolver-1.example",
             at=now,
-            suspended=False,
             head=(1, "0" * 64),
             tested=Tested(digests=1000, unlisted=1000),
             proof=Proof(sockets=2, questions=12),

@@ -2,9 +2,7 @@
 
 import dataclasses
 import os
-import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from msgspec.structs import replace
 from resolver.core import codes, image
 from resolver.feed import activate, audit, seal, state
 from resolver.feed.activate import Activation
-from resolver.feed.candidate import Candidate, Overtaken
+from resolver.feed.candidate import Candidate
 from resolver.feed.enforced import InForce, Lifted, Nothing, Stage
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import read
@@ -178,7 +176,7 @@ class Host:
         self.activation.journal.store.keep_image(sealed, f"{generation}.image")
         one = record(serial, str(serial), image=f"{generation}.image", generation=generation, entries=counts.entries)
         one = replace(one, digest_key=keys.digest_id, **changes)
-        return Candidate(record=one, made_in=self.activation.journal.state)
+        return Candidate(record=one)
 
     async def in_force(self, *serials: int) -> None:
         for serial in serials:
@@ -280,58 +278,17 @@ async def test_a_list_that_fails_its_self_test_is_quarantined_and_at_a_start_gon
 
 
 @pytest.mark.asyncio
-async def test_entries_are_suspended_once_and_a_list_made_before_is_overtaken(host: Host) -> None:
-    await host.in_force(7)
-    before = host.made(8, 8)
-    host.activation.suspend()
-    host.activation.suspend()
-    assert (host.resolver.suspended, host.resolver.events) == (True, [7, 7])
-    assert host.activation.journal.store.read_state().suspended
-    with pytest.raises(Overtaken):
-        await host.activation.activate(before)
-    assert host.events() == ["in_force", "suspended"]
-    host.activation.apply(replace(host.activation.journal.state, suspended=False))
-    assert (host.resolver.suspended, host.stage()) == (False, Stage.DUE)
-
-
-@pytest.mark.asyncio
-async def test_a_suspension_that_the_service_cannot_take_is_not_written_as_one(host: Host) -> None:
-    await host.in_force(7)
-    host.resolver.fail_swaps = 1
-    with pytest.raises(UpdateFailed, match="swap"):
-        host.activation.suspend()
-    assert (host.resolver.suspended, host.activation.journal.state.suspended) == (False, False)
-    assert host.activation.agrees()
-    assert host.events() == ["in_force", "suspended", "resumed"]
-
-
-@pytest.mark.asyncio
-async def test_a_suspension_that_waits_for_the_next_list_does_not_undo_it(host: Host) -> None:
-    """What surged is the list before: the state that is written meanwhile stays."""
-    await host.in_force(7)
-    journal, newer = host.activation.journal, host.made(8, 8).record
-    with journal.changing:
-        waiting = threading.Thread(target=host.activation.suspend)
-        waiting.start()
-        journal.write(state.put_in_force(journal.state, newer))
-    waiting.join()
-    assert journal.state.in_force == newer
-    assert not journal.state.suspended
-
-
-@pytest.mark.asyncio
 async def test_a_list_that_a_compile_host_returns_to_is_no_news(host: Host) -> None:
     await host.in_force(7, 8)
-    candidate = dataclasses.replace(host.made(7, 9), arrive=partial(state.follow, suspended=False))
+    candidate = dataclasses.replace(host.made(7, 9), arrive=state.follow)
     await host.activation.activate(candidate)
     assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
     assert host.events()[-2:] == ["quarantined", "in_force"]
 
 
 def test_the_first_list_is_taken_in_before_anything_is_served(host: Host) -> None:
-    arrive = partial(state.plant, suspended=True, followed=False)
-    host.activation.take_in(dataclasses.replace(host.made(7, 3), arrive=arrive))
-    assert (host.resolver.enforced, host.resolver.suspended, host.stage()) == (7, True, Stage.DUE)
+    host.activation.take_in(host.made(7, 3))
+    assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
     assert host.activation.journal.floor is not None
 
 

@@ -44,7 +44,6 @@ def test_a_statement_holds_for_one_to_two_days_from_when_it_is_made(second: int)
 def test_what_a_decision_is_about_follows_from_the_state() -> None:
     assert approve.subject(HELD, Action.APPROVE) == EIGHT.identity
     assert approve.subject(HELD, Action.APPROVE_SET_ASIDE) == SEVEN.identity
-    assert approve.subject(replace(HELD, suspended=True), Action.RESUME) == SEVEN.identity
     two = State(in_force=EIGHT, previous=SEVEN)
     assert approve.subject(two, Action.ROLLBACK) == (7, EIGHT.digest)
 
@@ -57,7 +56,7 @@ def test_what_a_decision_is_about_follows_from_the_state() -> None:
         (State(), Action.APPROVE_SET_ASIDE, "no line"),
         (State(in_force=EIGHT), Action.APPROVE_SET_ASIDE, "no line"),
         (State(in_force=replace(SEVEN, approved=True)), Action.APPROVE_SET_ASIDE, "no line"),
-        (HELD, Action.RESUME, "suspended"),
+        (HELD, Action.RESUME, "nothing suspends any; for lines set aside: list approve ID SERIAL --set-aside"),
         (HELD, Action.ROLLBACK, "no previous"),
         (State(in_force=EIGHT, previous=SEVEN, quarantined=(SEVEN.identity,)), Action.ROLLBACK, "no previous"),
         (HELD, Action.RELEASE, "not decided for a list"),
@@ -98,21 +97,6 @@ def test_an_approval_counts_for_one_list_one_action_and_until_it_expires() -> No
     aside = approve.add(HELD, Action.APPROVE_SET_ASIDE, Subject(*SEVEN.identity), signer("anna"), NOON)
     assert approve.kept(aside, NOON) is aside
     assert approve.kept(replace(aside, in_force=replace(SEVEN, approved=True)), NOON).approvals == ()
-
-
-def test_a_signature_that_has_served_does_not_serve_again() -> None:
-    state = replace(HELD, suspended=True)
-    about = approve.subject(state, Action.RESUME)
-    for one in ("anna", "ben"):
-        state = approve.add(state, Action.RESUME, about, signer(one), NOON)
-    state = approve.used(state, Action.RESUME, about)
-    assert approve.kept(state, NOON) is state
-    assert approve.missing(state, Action.RESUME, about) == 2
-    for one in ("anna", "ben"):
-        with pytest.raises(Refused, match="carried out already"):
-            approve.add(state, Action.RESUME, about, signer(one), NOON)
-    later = approve.add(state, Action.RESUME, about, signer("anna", expiry=NOON + 2 * DAY), NOON)
-    assert approve.missing(later, Action.RESUME, about) == 1
 
 
 def test_a_rollback_waits_for_another_person_until_a_new_list_is_in_force() -> None:
@@ -164,6 +148,28 @@ async def test_allowed_signers_that_others_could_have_written(tmp_path: Path, mo
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("anna cert-authority ssh-ed25519 AAAA", True),
+        ('anna\tnamespaces="a b",CERT-Authority ssh-ed25519 AAAA', True),
+        ('"anna,ben"  cert-authority,namespaces="blocklist-resolver" ssh-ed25519 AAAA', True),
+        ("# anna cert-authority ssh-ed25519 AAAA", False),
+        ('anna namespaces="cert-authority" ssh-ed25519 AAAA', False),
+        ("cert-authority ssh-ed25519 AAAA", False),
+    ],
+)
+async def test_nobody_is_several_persons_by_a_ca_of_his_own(
+    line: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/bin/true")
+    path = tmp_path / "signers"
+    path.write_text(f"ben ssh-ed25519 AAAA\n{line}\n")
+    with pytest.raises(Refused, match="cert-authority" if refused else "one person"):
+        await approve.signer_of(SIGNATURE, {}, path)
+
+
+@pytest.mark.asyncio
 async def test_only_what_verifies_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "signers"
     path.write_text("")
@@ -205,9 +211,3 @@ async def test_a_program_that_says_nothing_is_ended(tmp_path: Path, monkeypatch:
         await approve._run(str(program), "verify", files)
     for handle in files:
         os.close(handle)
-
-
-def test_a_withdrawn_list_has_nothing_to_resume() -> None:
-    withdrawn = State(in_force=replace(SEVEN, withdrawn=True), suspended=True)
-    with pytest.raises(approve.Refused, match="was withdrawn"):
-        approve.subject(withdrawn, Action.RESUME)

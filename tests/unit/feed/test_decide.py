@@ -158,22 +158,10 @@ async def test_a_renewal_that_sets_another_number_of_lines_aside_is_approved_no_
     assert not resolver.approved
 
 
-async def test_suspended_entries_count_again_after_two_signatures(resolver: Enforcer) -> None:
+async def test_nothing_is_suspended_and_so_nothing_can_be_resumed(resolver: Enforcer) -> None:
     await resolver.list.poll()
-    restarted_with(resolver, suspended=True)
-    assert resolver.suspended
-    await sign(resolver, Action.RESUME, 7, "anna")
-    assert resolver.suspended
-    await sign(resolver, Action.RESUME, 7, "ben")
-    assert not resolver.suspended
-    resolver.restarted()
-    assert not resolver.suspended
-    resolver.list.surged()
-    assert not resolver.list.state.suspended
-    assert [event for event, _, _ in said(resolver)][-3:] == ["approved", "approved", "resumed"]
-    restarted_with(resolver, suspended=True)
-    with pytest.raises(Refused, match="carried out already"):
-        await sign(resolver, Action.RESUME, 7, "ben")
+    with pytest.raises(Refused, match="nothing suspends any"):
+        await sign(resolver, Action.RESUME, 7, "anna")
 
 
 async def test_one_goes_back_at_once_and_another_confirms(resolver: Enforcer, caplog: pytest.LogCaptureFixture) -> None:

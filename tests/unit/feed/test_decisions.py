@@ -7,9 +7,7 @@ from resolver.feed.state import Approval, Held, State
 from tests.unit.feed.test_state import record
 
 SEVEN, EIGHT = record(7, "7", set_aside={"popular": 2}), record(8, "8")
-ALL = State(
-    in_force=SEVEN, previous=record(6, "6"), held=Held(record=EIGHT, reasons=("growth",), since=1), suspended=True
-)
+ALL = State(in_force=SEVEN, previous=record(6, "6"), held=Held(record=EIGHT, reasons=("growth",), since=1))
 NOW = 1000.0
 
 
@@ -29,7 +27,6 @@ def test_every_decision_is_told_with_who_has_signed() -> None:
     assert told(replace(ALL, approvals=approvals)) == [
         ("approve", 8, ("anna",), 1),
         ("approve-set-aside", 7, (), 2),
-        ("resume", 7, (), 2),
     ]
 
 

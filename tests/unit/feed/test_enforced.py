@@ -18,7 +18,7 @@ VIEW = memoryview(b"an image")
 
 
 def in_force(stage: Stage = Stage.DUE, identity: tuple[int, str] = OF, number: int = 3, **more: Any) -> InForce:
-    said = {"approved": False, "suspended": False, **more}
+    said = {"approved": False, **more}
     tested = receipt.Tested(digests=4, unlisted=1000)
     return InForce(number=number, identity=identity, view=VIEW, tested=tested, proof=stage, **said)
 
@@ -58,7 +58,6 @@ EVENTS: dict[str, Callable[[Enforced], Enforced]] = {
     "lift": lambda now: enforced.lift(now, 4),
     "take_out": enforced.take_out,
     "keep_receipt": enforced.keep_receipt,
-    "suspend": enforced.suspend,
     "ask_again": lambda now: enforced.ask_again(now, 9.0),
     "answer_wrongly": enforced.answer_wrongly,
     "prove": enforced.prove,
@@ -114,16 +113,6 @@ def test_a_list_that_is_in_force_does_not_come_as_another(stage: Stage) -> None:
     assert enforced.restore(in_force(stage), in_force(number=4)) == in_force(number=4)
 
 
-@pytest.mark.parametrize("stage", list(Stage))
-def test_entries_are_suspended_once_and_need_another_proof_and_receipt(stage: Stage) -> None:
-    before = in_force(stage, receipted=True, ask_at=9.0)
-    after = enforced.suspend(before)
-    assert (after.suspended, after.receipted, after.ask_at) == (True, False, 0.0)
-    assert (after.number, after.identity, after.view, after.tested) == (3, OF, VIEW, before.tested)
-    with pytest.raises(Impossible):
-        enforced.suspend(after)
-
-
 def test_a_receipt_that_is_found_at_a_start_lasts_until_the_list_is_another() -> None:
     found = enforced.keep_receipt(in_force())
     assert isinstance(found, InForce)
@@ -146,33 +135,30 @@ def test_a_value_is_never_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "said", "lifted", "suspended", "agrees"),
+    ("now", "said", "lifted", "agrees"),
     [
-        (Nothing(), None, False, False, True),
-        (Nothing(), record(), False, False, False),
-        (Nothing(unusable=3), record(), False, False, True),
-        (Nothing(unusable=2), record(), False, False, False),
-        (Nothing(unusable=3), record(), True, False, False),
-        (Lifted(number=3), None, False, False, False),
-        (Lifted(number=3), record(), True, False, True),
-        (Lifted(number=3), record(), True, True, True),
-        (Lifted(number=3), record(), False, False, False),
-        (Lifted(number=2), record(), True, False, False),
-        (in_force(), None, False, False, False),
-        (in_force(), record(), False, False, True),
-        (in_force(), record(), True, False, False),
-        (in_force(number=2), record(), False, False, False),
-        (in_force(), record(approved=True), False, False, False),
-        (in_force(approved=True), record(approved=True), False, False, True),
-        (in_force(), record(), False, True, False),
-        (in_force(suspended=True), record(), False, True, True),
-        (in_force(Stage.WRONG), record(), False, False, True),
+        (Nothing(), None, False, True),
+        (Nothing(), record(), False, False),
+        (Nothing(unusable=3), record(), False, True),
+        (Nothing(unusable=2), record(), False, False),
+        (Nothing(unusable=3), record(), True, False),
+        (Lifted(number=3), None, False, False),
+        (Lifted(number=3), record(), True, True),
+        (Lifted(number=3), record(), False, False),
+        (Lifted(number=2), record(), True, False),
+        (in_force(), None, False, False),
+        (in_force(), record(), False, True),
+        (in_force(), record(), True, False),
+        (in_force(number=2), record(), False, False),
+        (in_force(), record(approved=True), False, False),
+        (in_force(approved=True), record(approved=True), False, True),
+        (in_force(Stage.WRONG), record(), False, True),
     ],
 )
 def test_the_service_agrees_with_the_state(
-    now: Enforced, said: Record | None, lifted: bool, suspended: bool, agrees: bool
+    now: Enforced, said: Record | None, lifted: bool, agrees: bool
 ) -> None:
-    assert enforced.agrees(now, said, lifted=lifted, suspended=suspended) is agrees
+    assert enforced.agrees(now, said, lifted=lifted) is agrees
 
 
 def test_only_what_judges_queries_is_of_a_list() -> None:

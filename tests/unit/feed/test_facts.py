@@ -44,20 +44,20 @@ def test_without_a_list_nothing_is_in_force() -> None:
 
 def test_a_state_is_told_whole() -> None:
     signed = Approval(action="approve", serial=8, digest="8" * 64, principal="anna", key="k", at=1500, expiry=9000)
-    state = State(in_force=SEVEN, held=HELD, suspended=True, approvals=(signed,))
+    state = State(in_force=SEVEN, held=HELD, approvals=(signed,))
     found = facts.of_state(LIST, state, 2000.0)
     assert (found.has_list, found.lifted, found.serial, found.entries) == (True, False, 7, 10)
     assert (found.hard_limit_at, found.due_by) == (1000 + 86400, 1000 + 3600)
     assert (found.refused, found.set_aside, found.set_aside_approved) == ({"malformed": 2}, {"popular": 3}, False)
     assert (found.newest_refused, found.newest_set_aside) == ({"tld": 1}, {"protected": 4})
     assert (found.enforced, found.held, found.quarantined, found.expires) == (True, True, 0, None)
-    assert (found.suspended, found.held_serial, found.held_for, found.held_since) == (True, 8, ("growth",), 1500)
+    assert (found.suspended_entries, found.suspended) == (3, True)
+    assert (found.held_serial, found.held_for, found.held_since) == (8, ("growth",), 1500)
     assert found.decisions == (
         DecisionFacts(action="approve", serial=8, command="approve demo 8", signed=("anna",), missing=1),
         DecisionFacts(
             action="approve-set-aside", serial=7, command="approve demo 7 --set-aside", signed=(), missing=2
         ),
-        DecisionFacts(action="resume", serial=7, command="resume demo 7", signed=(), missing=2),
     )
 
 
@@ -67,7 +67,7 @@ def test_what_blocks_nothing_is_told_apart() -> None:
     assert (ended.newest_refused, ended.newest_set_aside) == (SEVEN.refused, SEVEN.set_aside)
     kept = facts.of_state(replace(LIST, expire="keep"), State(in_force=SEVEN), 1000.0 + 86400)
     assert (kept.lifted, kept.enforced, kept.hard_limit_at) == (False, True, 1000 + 86400)
-    withdrawn = State(in_force=replace(SEVEN, withdrawn=True), suspended=True)
+    withdrawn = State(in_force=replace(SEVEN, withdrawn=True, set_aside={}))
     found = facts.of_state(LIST, withdrawn, 2000.0)
     assert (found.lifted, found.withdrawn, found.suspended, found.enforced) == (True, True, False, False)
 
@@ -84,7 +84,6 @@ IN_FORCE = InForce(
     view=memoryview(b""),
     tested=receipt.Tested(digests=10, unlisted=1),
     approved=False,
-    suspended=False,
 )
 
 
@@ -127,12 +126,16 @@ def test_the_service_says_what_it_enforces_whatever_is_written() -> None:
     assert (nothing.has_list, nothing.lifted, nothing.enforced) == (False, False, False)
 
 
-def test_the_breaker_is_open_while_it_alarms_and_while_entries_are_suspended() -> None:
-    for is_open, suspended in ((False, False), (True, False), (False, True)):
-        state = State(in_force=SEVEN, suspended=suspended)
+def test_lines_set_aside_do_not_block_until_they_are_approved_and_the_breaker_is_apart() -> None:
+    for is_open, approved in ((False, False), (True, False), (True, True)):
+        state = State(in_force=replace(SEVEN, approved=approved))
         service = live(state=state, breaker=SimpleNamespace(open=is_open))
         found = facts.with_live(facts.of_state(LIST, state, 2000.0), service)
-        assert (found.breaker_open, found.suspended) == (is_open or suspended, suspended)
+        assert (found.breaker_open, found.suspended, found.suspended_entries) == (
+            is_open,
+            not approved,
+            0 if approved else 3,
+        )
 
 
 def test_hosts_of_a_fleet_are_those_that_have_reported_and_those_that_are_missing() -> None:

@@ -1,14 +1,15 @@
 """The receipt of a fleet: made when all pinned nodes have signed, of nothing else."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from resolver.feed import fleet_receipts
+from resolver.feed import fleet_receipts, receipt
 from resolver.feed.fleet_receipts import Collector
 from resolver.signed import statement
 from tests.unit.feed.test_state import record
@@ -43,10 +44,8 @@ class World:
         (self.receipts / name).write_bytes(statement.sign(said, KEYS[key or host]))
 
     def look(self) -> dict[str, Mapping[str, Any]]:
-        one: Any = SimpleNamespace(list=SimpleNamespace(id="demo"), state=SimpleNamespace(in_force=RECORD))
         fleet_receipts.look(
-            self.collector,
-            [one],
+            [("demo", RECORD, self.collector.reports("demo", RECORD))],
             host="compile",
             now=1000.0,
             has=self.written.__contains__,
@@ -122,3 +121,40 @@ def test_without_nodes_nothing_is_complete(world: World) -> None:
         path.unlink()
     assert not world.collector.reports("demo", RECORD).complete
     assert world.look() == {}
+
+
+def test_no_file_in_the_folder_stops_or_hides_another(world: World) -> None:
+    """Every node can write there: a FIFO, a link to nowhere, 20,000 files that sort first."""
+    os.mkfifo(world.receipts / "0.json")
+    (world.receipts / "one-0.json").symlink_to(world.receipts / "nowhere")
+    (world.receipts / "two-0.json").symlink_to(world.nodes / "one.pub")
+    for number in range(20_000):
+        (world.receipts / f"0{number}.json").touch()
+    world.report("one")
+    world.report("two")
+    assert set(world.reported()) == {"one", "two"}
+
+
+def test_a_node_that_writes_under_the_name_of_another_does_not_hide_its_receipt(world: World) -> None:
+    world.report("one")
+    world.report("two")
+    (given,) = world.receipts.glob("two-*")
+    expected = f"two-{receipt.name_of('demo', RECORD)}.json"
+    given.rename(world.receipts / expected)
+    with mock.patch.object(fleet_receipts, "FILES_OF_NODE", 3):
+        for number in range(5):
+            (world.receipts / f"two-z{number}.json").touch()
+        assert set(world.reported()) == {"one", "two"}
+        (world.receipts / expected).rename(world.receipts / "other.json")
+        assert set(world.reported()) == {"one", "two"}, "names that are no node's have a bound of their own"
+        os.utime(world.receipts / "other.json", (1, 1))
+        for number in range(5):
+            (world.receipts / f"z{number}.json").touch()
+        assert set(world.reported()) == {"one"}
+
+
+def test_a_key_that_is_a_fifo_is_a_node_that_cannot_report(world: World) -> None:
+    world.report("one")
+    (world.nodes / "two.pub").unlink()
+    os.mkfifo(world.nodes / "two.pub")
+    assert world.collector.reports("demo", RECORD).missing == ("two",)

@@ -70,9 +70,9 @@ def test_memory_follows_the_disk_also_if_a_write_fails(
 
 
 def test_approvals_that_count_for_nothing_any_more_are_not_written(journal: Journal) -> None:
-    said: dict[str, Any] = {"action": "resume", "serial": 7, "digest": "7" * 64, "key": "SHA256:x", "at": 1}
+    said: dict[str, Any] = {"action": "approve-set-aside", "serial": 7, "digest": "7" * 64, "key": "SHA256:x", "at": 1}
     approvals = [Approval(principal="anna", expiry=999, **said), Approval(principal="ben", expiry=1001, **said)]
-    journal.write(State(in_force=record(), suspended=True, approvals=tuple(approvals)))
+    journal.write(State(in_force=record(), approvals=tuple(approvals)))
     assert [one.principal for one in journal.state.approvals] == ["ben"]
     assert journal.store.read_state() == journal.state
 

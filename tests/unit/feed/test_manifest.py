@@ -15,11 +15,11 @@ SAID = {"sequence": 5, "published": 10, "fresh_until": 100}
 
 def test_a_manifest_carries_all_of_a_record_but_what_is_the_hosts_own() -> None:
     one = record(7)
-    said = manifest.of_record(one, list_id="demo", suspended=True, image=("ab" * 32, 96), said=SAID)
+    said = manifest.of_record(one, list_id="demo", image=("ab" * 32, 96), said=SAID)
     data = statement.sign(manifest.to_json(said), KEY)
     read = manifest.read(data, PINNED, Manifest)
     assert read == said
-    assert (read.made.suspended, read.image, read.size, read.sequence) == (True, "ab" * 32, 96, 5)
+    assert (read.made.suspended, read.image, read.size, read.sequence) == (False, "ab" * 32, 96, 5)
     back = manifest.record_of(read)
     for key in ("serial", "digest", "issued", "expires", "entries", "generation", "digest_key", "targets_keys"):
         assert getattr(back, key) == getattr(one, key)

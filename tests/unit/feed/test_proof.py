@@ -1,14 +1,12 @@
 """What came in force is proved, then receipted; a wrong answer takes it back, a missing one does not."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resolver.feed import audit
-from resolver.feed.approve import Refused
 from resolver.feed.enforced import Stage
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.proof import PAUSE_S
@@ -144,27 +142,6 @@ async def test_a_person_who_goes_back_has_a_receipt_of_what_is_in_force(
     assert list(receipts(resolver)) == ["demo-7-1", "demo-7-1-2", "demo-8-2"]
 
 
-async def test_entries_are_suspended_after_it_was_written(resolver: Enforcer, authority: Authority) -> None:
-    await resolver.list.poll()
-    authority.publish(names(4), 8)
-    await resolver.list.poll()
-    seen = []
-    resolver.told = lambda event: seen.append(json.loads((resolver.list.store.folder / "state.json").read_bytes()))
-    resolver.list.suspend()
-    assert [one["suspended"] for one in seen] == [True]
-    assert (resolver.suspended, resolver.enforced) == (True, 8)
-    resolver.list.suspend()
-    assert len(seen) == 1, "once"
-    assert events(resolver)[-1] == "suspended"
-    await resolver.list.prove()
-    assert receipts(resolver)["demo-8-2-2"]["suspended"] is True
-    resolver.restarted()
-    assert resolver.suspended
-    authority.publish(names(6), 9)
-    await resolver.list.poll()
-    assert (resolver.suspended, resolver.enforced) == (True, 9)
-
-
 async def test_a_list_without_a_say_is_told_as_one(resolver: Enforcer, authority: Authority) -> None:
     await resolver.list.poll()
     authority.publish(b"", 8, withdrawn=True)
@@ -175,27 +152,44 @@ async def test_a_list_without_a_say_is_told_as_one(resolver: Enforcer, authority
     assert said["tested"] == "nothing was asked: the list is not enforced on this host"
 
 
-@pytest.mark.parametrize(
-    ("settings", "after", "suspended"),
-    [
-        ("", 0, True),
-        ("[list.guard]\nexpect_entries = [1, 4000000]\nbreaker = 'alarm'\n", 0, False),
-        ("[list.guard]\nexpect_entries = [1, 4000000]\nsoak = '1h'\n", 3601, False),
-    ],
-)
-async def test_a_surge_suspends_while_the_list_soaks_in_and_alarms_later(
-    settings: str, after: float, suspended: bool, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("after", "alarms"), [(0, True), (3601, False)])
+async def test_a_surge_is_an_alarm_while_the_list_soaks_in_and_takes_nothing_out(
+    after: float, alarms: bool, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    settings = "[list.guard]\nexpect_entries = [1, 4000000]\nsoak = '1h'\n"
     resolver = Enforcer(authority, tmp_path / "state", settings)
     resolver.feed.recover()
     await resolver.list.poll()
     came = resolver.now()
     resolver.now = lambda: came + after
+    resolver.list.breaker.open = True
     resolver.list.surged()
-    assert resolver.list.state.suspended is suspended
-    assert "block unusually many" in caplog.text
     facts = resolver.feed.facts()[0]
-    assert facts.breaker_open is suspended
+    assert facts.breaker_open is alarms
+    assert ("block unusually many, and stay in force" in caplog.text) is alarms
+    assert (facts.suspended_entries, resolver.blocks("name2.test")) == (0, True)
+
+
+async def test_what_an_earlier_version_has_suspended_is_enforced_from_the_start(
+    resolver: Enforcer, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    await resolver.list.poll()
+    authority.publish(names(4), 8)
+    await resolver.list.poll()
+    path = resolver.list.store.folder / "state.json"
+    written = json.loads(path.read_bytes())
+    written |= {"suspended": True, "told": "all"}
+    written["previous"]["suspended"] = True
+    about = {"serial": 8, "digest": written["in_force"]["digest"], "principal": "anna", "key": "k", "at": 1}
+    written["approvals"] = [{"action": "resume", "used": True, **about}]
+    path.write_text(json.dumps(written))
+    resolver.restarted()
+    assert (resolver.enforced, resolver.blocks("name3.test"), resolver.failures) == (8, True, {})
+    assert "the entries that were suspended block again" in caplog.text
+    assert events(resolver)[-1] == "resumed"
+    assert (resolver.list.state.approvals, resolver.list.store.read_state().suspended) == ((), False)
+    resolver.restarted()
+    assert events(resolver).count("resumed") == 1
 
 
 async def test_clocks_that_run_out_are_told_once(
@@ -223,104 +217,6 @@ async def test_nothing_waits_while_the_newest_list_is_in_force(resolver: Enforce
     assert resolver.feed.facts()[0].due_by == 0
 
 
-async def test_a_list_gone_back_to_is_as_suspended_as_it_was(resolver: Enforcer, authority: Authority) -> None:
-    await resolver.list.poll()
-    authority.publish(names(4), 8)
-    await resolver.list.poll()
-    resolver.list.suspend()
-    await resolver.list.go_back()
-    assert (resolver.suspended, resolver.list.state.suspended, resolver.enforced) == (False, False, 7)
-    resolver.list.suspend()
-    authority.publish(names(5), 9)
-    await resolver.list.poll()
-    await resolver.list.go_back()
-    resolver.restarted()
-    assert (resolver.suspended, resolver.list.state.suspended, resolver.enforced) == (True, True, 7)
-
-
-async def test_what_is_held_is_compiled_anew_once_entries_are_suspended(
-    resolver: Enforcer, authority: Authority
-) -> None:
-    await resolver.list.poll()
-    authority.publish(names(2000), 8)
-    await resolver.list.poll()
-    stale = resolver.list.state.held
-    resolver.list.suspend()
-    assert resolver.list.state.held is None
-    await resolver.list.poll()
-    assert resolver.list.state.held.record.identity == stale.record.identity
-    assert resolver.list.state.held.record.generation > stale.record.generation
-
-
-@pytest.mark.parametrize("count", [5, 2000], ids=["in_force", "held"])
-@pytest.mark.parametrize("when", ["_open_image", "keep_files", "_write_down"])
-async def test_what_is_suspended_while_a_list_is_on_its_way_stays_out_of_it(
-    count: int, when: str, resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await resolver.list.poll()
-    authority.publish(names(4), 8)
-    await resolver.list.poll()
-    authority.publish(names(count), 9)
-    owner = {"_open_image": resolver.list.step, "keep_files": resolver.list.store}.get(when, resolver.list.activation)
-    real, left = getattr(owner, when), [1]
-
-    def step(*args: Any) -> Any:
-        # Of what is held nothing is written down until it is approved.
-        if left and left.pop():
-            resolver.list.suspend()
-        return real(*args)
-
-    monkeypatch.setattr(owner, when, step)
-    await resolver.list.poll()
-    if resolver.list.state.held is not None:
-        with suppress(Refused):
-            await resolver.list.accept_held()
-    if left or (resolver.list.state.held is None and resolver.list.state.in_force.serial == 8):
-        await resolver.list.poll()
-    assert resolver.suspended
-    assert not resolver.enforces("name3.test")
-    assert resolver.enforces("name2.test")
-    assert resolver.failures == {}
-
-
-async def test_a_suspension_that_the_service_cannot_bring_about_is_not_written_as_one(
-    resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await resolver.list.poll()
-    authority.publish(names(4), 8)
-    await resolver.list.poll()
-    resolver.fail_swaps = 1
-    resolver.list.surged()
-    assert resolver.failures == {"swap": 1}
-    assert (resolver.suspended, resolver.list.state.suspended, resolver.enforced) == (False, False, 8)
-    assert not resolver.list.store.read_state().suspended
-    resolver.list.surged()
-    assert (resolver.suspended, resolver.list.state.suspended) == (True, True)
-
-
-async def test_what_neither_disk_nor_service_takes_is_brought_together_by_the_next_poll(
-    resolver: Enforcer, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await resolver.list.poll()
-    authority.publish(names(4), 8)
-    await resolver.list.poll()
-    real, left = resolver.list.store.write_state, [1]
-
-    def full(new: Any) -> None:
-        if not left:
-            raise OSError(28, "No space left on device")
-        left.pop()
-        real(new)
-
-    resolver.fail_swaps = 1
-    with monkeypatch.context() as patch:
-        patch.setattr(resolver.list.store, "write_state", full)
-        resolver.list.surged()
-    assert (resolver.suspended, resolver.list.state.suspended) == (False, True)
-    await resolver.list.poll()
-    assert (resolver.suspended, resolver.list.state.suspended) == (True, True)
-
-
 @pytest.mark.parametrize("fault", ["swap", "sockets"])
 async def test_a_renewal_that_fails_takes_nothing_out(fault: str, resolver: Enforcer, authority: Authority) -> None:
     await resolver.list.poll()
@@ -346,22 +242,3 @@ async def test_a_list_is_taken_out_also_where_the_one_before_is_damaged(
     with pytest.raises(UpdateFailed, match="image_unusable"):
         await resolver.list.go_back()
     assert (resolver.enforced, resolver.view) == ("no list", None)
-
-
-async def test_a_list_that_was_lifted_comes_back_without_what_was_suspended(
-    authority: Authority, tmp_path: Path
-) -> None:
-    resolver = Enforcer(authority, tmp_path / "state", 'expire = "lift"\nhard_limit = "1h"\n')
-    resolver.feed.recover()
-    await resolver.list.poll()
-    authority.publish(names(4), 8)
-    await resolver.list.poll()
-    resolver.list.suspend()
-    issued = resolver.list.state.in_force.issued
-    resolver.now = lambda: issued + 3600.0
-    await resolver.list.poll()
-    assert resolver.enforced == "lifted"
-    authority.publish(names(5), 9, issued=issued + 3600)
-    await resolver.list.poll()
-    assert (resolver.enforced, resolver.suspended) == (9, True)
-    assert not resolver.enforces("name3.test")

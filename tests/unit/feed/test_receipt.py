@@ -11,7 +11,7 @@ PROOF = receipt.Proof(sockets=2, questions=12, wrong=0)
 
 
 def made(**changed):
-    settings = {"list_id": "demo", "host": "host.example", "at": 1_800_000_000.9, "suspended": False}
+    settings = {"list_id": "demo", "host": "host.example", "at": 1_800_000_000.9}
     settings |= {"head": (5, "f" * 64), "tested": TESTED, "proof": PROOF}
     return receipt.receipt(record(7), **(settings | changed))
 

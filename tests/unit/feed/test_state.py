@@ -189,14 +189,6 @@ def test_an_issue_date_that_is_not_said_is_not_compared() -> None:
     assert refusal(facts(issued=1), floor=floor) is None
 
 
-def test_of_a_withdrawn_list_nothing_is_suspended() -> None:
-    suspended = replace(IN_FORCE, suspended=True)
-    assert state.put_in_force(suspended, record(8, "8")).suspended
-    withdrawn = state.put_in_force(suspended, record(8, "8", withdrawn=True, image=""))
-    assert not withdrawn.suspended
-    assert state.go_back(withdrawn).suspended
-
-
 @pytest.mark.parametrize(
     ("held", "newest", "due"),
     [
@@ -218,43 +210,8 @@ def test_lines_are_named_as_the_image_they_belong_to() -> None:
     assert record(image="").lines == ""
 
 
-def test_to_suspend_drops_what_is_held_and_is_newer_than_a_floor_the_state_does_not_speak_of() -> None:
-    held = state.hold(IN_FORCE, record(9, "9"), ("growth",), 1)
-    assert state.suspend(held, FLOOR).held is None
-    gone = state.hold(IN_FORCE, record(9, "9", withdrawn=True), ("withdrawn",), 1)
-    assert state.suspend(gone, FLOOR).held is not None
-    # A list of the floor was compiled when nothing was suspended: in it all would count.
-    raised = Floor(record=record(8, "8"))
-    assert state.at_start(state.suspend(IN_FORCE, raised), raised).in_force == record()
-    after = Floor(record=record(8, "8", generation=9))
-    assert state.at_start(state.suspend(IN_FORCE, FLOOR), after).in_force == after.record
-
-
-@pytest.mark.parametrize(
-    ("told", "own", "said", "serial", "then"),
-    [
-        ("", False, False, 8, False),
-        ("", False, True, 8, True),
-        ("", True, False, 8, True),
-        ("all", True, False, 7, True),
-        ("all", True, False, 8, True),
-        ("all", False, True, 7, True),
-        ("suspended", True, False, 7, False),
-        ("suspended", False, True, 7, False),
-        ("suspended", False, True, 8, True),
-    ],
-)
-def test_a_node_follows_what_its_compile_host_changes_of_what_is_suspended(
-    told: str, own: bool, said: bool, serial: int, then: bool
-) -> None:
-    before = replace(IN_FORCE, host_enforces=told, suspended=own)
-    found = state.follow(before, record(serial, str(serial)), suspended=said)
-    assert (found.suspended, found.host_enforces) == (then, "suspended" if said else "all")
-
-
 def test_a_node_goes_back_with_its_compile_host_as_far_as_that_and_no_further() -> None:
-    before = replace(IN_FORCE, suspended=True, host_enforces="all", previous=record(6, "6", suspended=True))
-    found = state.follow(before, record(6, "6"), suspended=False)
-    assert (found.in_force.serial, found.suspended) == (6, True)
-    assert found.quarantined == (record().identity,)
-    assert state.follow(replace(before, previous=None), record(6, "6"), suspended=False).suspended is False
+    before = replace(IN_FORCE, previous=record(6, "6"))
+    found = state.follow(before, record(6, "6"))
+    assert (found.in_force.serial, found.quarantined) == (6, (record().identity,))
+    assert state.follow(before, record(8, "8")).quarantined == ()

@@ -1,5 +1,6 @@
 """The files of one list."""
 
+import json
 import os
 from pathlib import Path
 
@@ -56,9 +57,24 @@ def test_an_image_cannot_be_named_outside_the_folder(store: Store) -> None:
 
 def test_what_the_release_before_does_not_know_is_left_out_where_it_is_empty(store: Store) -> None:
     store.write_state(IN_FORCE)
-    assert "told" not in (store.folder / "state.json").read_text()
-    store.write_state(replace(IN_FORCE, host_enforces="all"))
-    assert store.read_state().host_enforces == "all"
+    assert "approved_here" not in (store.folder / "state.json").read_text()
+    here = replace(IN_FORCE, in_force=replace(IN_FORCE.in_force, approved_here=True))
+    store.write_state(here)
+    assert store.read_state() == here
+
+
+def test_keys_that_only_earlier_versions_wrote_are_read_and_left_out(store: Store) -> None:
+    store.write_state(replace(IN_FORCE, previous=record(6, "6")))
+    path = store.folder / "state.json"
+    written = json.loads(path.read_text())
+    written["told"] = "suspended"
+    written["previous"]["suspended"] = True
+    path.write_text(json.dumps(written))
+    assert store.read_state() == replace(IN_FORCE, previous=record(6, "6"))
+    for broken in ([], {"approvals": 1}, {"approvals": ["x"]}, {"previous": [1]}, {"unknown": 1}):
+        path.write_text(json.dumps(broken))
+        with pytest.raises(StateUnreadable):
+            store.read_state()
 
 
 def test_half_written_files_go_at_start_and_images_nobody_names_at_cleaning(store: Store) -> None:

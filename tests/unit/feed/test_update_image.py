@@ -1,6 +1,7 @@
 """A node: pulls what the compile host has in force, follows it forward and back, and takes nothing else."""
 
 import base64
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -102,82 +103,19 @@ async def test_a_renewal_of_dates_comes_too(both: tuple[CompileHost, Node], auth
     assert node.failures == {}
 
 
-async def test_approval_and_suspension_are_followed_without_a_new_image(both: tuple[CompileHost, Node]) -> None:
+async def test_an_approval_is_followed_without_a_new_image(both: tuple[CompileHost, Node]) -> None:
     host, node = both
     said = host.said()
-    for suspended, approved in ((True, False), (True, True), (False, False)):
+    for approved in (True, False):
         said["sequence"] += 1
-        said["made"] |= {"suspended": suspended, "approved": approved}
+        said["made"] |= {"approved": approved, "suspended": True}
         host.say(said)
         (host.published / f"{said['image']}.image").unlink(missing_ok=True)
         await node.list.poll()
-        state = node.list.state
-        assert (state.suspended, node.suspended, state.in_force.approved) == (suspended, suspended, approved)
+        assert (node.approved, node.list.state.in_force.approved) == (approved, approved)
         node.restarted()
-        assert (node.suspended, node.list.state.in_force.approved) == (suspended, approved)
+        assert (node.approved, node.list.state.in_force.approved) == (approved, approved)
     assert node.failures == {}
-
-
-async def test_what_this_node_suspended_stays_out_of_the_images_that_follow(
-    both: tuple[CompileHost, Node], authority: Authority
-) -> None:
-    host, node = both
-    authority.publish(names(1100), 8)
-    await host.publish()
-    await node.list.poll()
-    node.list.suspend()
-    assert [node.enforces(f"name{number}.test") for number in (999, 1099)] == [True, False]
-    for serial, count in ((9, 1110), (10, 1120)):
-        authority.publish(names(count), serial)
-        await host.publish()
-        await node.list.poll()
-        assert (node.enforced, node.suspended) == (serial, True)
-        listed = (999, 1099, 1109, 1119)
-        assert [node.enforces(f"name{number}.test") for number in listed] == [True, False, False, False]
-    node.restarted()
-    assert not node.enforces("name1099.test")
-    assert node.failures == {}
-
-
-async def test_what_this_node_suspended_stays_out_after_the_list_was_lifted(
-    authority: Authority, tmp_path: Path
-) -> None:
-    host, node = pair(tmp_path, authority, settings='expire = "lift"\nhard_limit = "1h"\n')
-    for count, serial in ((1000, 7), (1100, 8)):
-        authority.publish(names(count), serial)
-        await host.publish()
-        await node.list.poll()
-    node.list.suspend()
-    later = node.list.state.in_force.issued + 3600
-    host.now = node.now = lambda: float(later)
-    await node.list.poll()
-    assert (node.enforced, node.list.state.suspended) == ("lifted", True)
-    authority.publish(names(1110), 9, issued=later)
-    await host.publish()
-    await node.list.poll()
-    assert (node.enforced, node.suspended) == (9, True)
-    assert [node.enforces(f"name{number}.test") for number in (999, 1099, 1109)] == [True, False, False]
-
-
-async def test_what_this_node_suspended_stays_until_its_compile_host_says_otherwise(
-    both: tuple[CompileHost, Node],
-) -> None:
-    host, node = both
-    node.list.suspend()
-    host.publisher.publish()
-    await node.list.poll()
-    assert (node.list.state.suspended, node.suspended) == (True, True)
-    node.restarted()
-    host.publisher.publish()
-    await node.list.poll()
-    assert (node.list.state.suspended, node.suspended) == (True, True), "over a restart too"
-    said = host.said()
-    for suspended in (True, False):
-        said["sequence"] += 1
-        said["made"]["suspended"] = suspended
-        host.say(said)
-        await node.list.poll()
-        assert node.suspended is suspended
 
 
 async def test_a_statement_that_gets_old_is_a_failure_and_keeps_the_list(both: tuple[CompileHost, Node]) -> None:
@@ -472,14 +410,14 @@ async def test_the_state_is_written_once_for_a_list_that_comes(
     host, node = both
     await newer(host, authority)
     said = host.said()
-    said["made"]["suspended"] = True
+    said["made"]["approved"] = True
     said["sequence"] += 1
     host.say(said)
     real, written = node.list.store.write_state, []
     monkeypatch.setattr(node.list.store, "write_state", lambda new: (written.append(new), real(new)))
     await node.list.poll()
-    assert [(one.in_force.serial, one.suspended) for one in written] == [(8, True)]
-    assert node.suspended
+    assert [(one.in_force.serial, one.in_force.approved) for one in written] == [(8, True)]
+    assert node.approved
 
 
 async def test_lines_of_an_image_compiled_here_are_not_told_of_one_that_came(
@@ -493,3 +431,71 @@ async def test_lines_of_an_image_compiled_here_are_not_told_of_one_that_came(
     record = node.list.state.in_force
     assert record.serial == 8
     assert not (node.list.store.folder / record.lines).exists()
+
+
+def named(count: int, *more: str) -> bytes:
+    return names(count) + "".join(f"{name}\n" for name in more).encode()
+
+
+async def test_what_was_in_wide_use_at_this_node_waits_here_until_it_is_approved_here_or_there(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    host, node = both
+    node.asked = frozenset({"wide.test", "name1.test"})
+    for serial, more in ((8, ()), (9, ("more.test",))):
+        authority.publish(named(1000, "wide.test", *more), serial)
+        await host.publish()
+        await node.list.poll()
+        node.asked = frozenset()
+        assert (node.enforced, node.list.state.in_force.set_aside) == (serial, {"in_use": 1})
+        assert (host.list.state.in_force.set_aside, host.blocks("wide.test")) == ({}, True)
+        assert (node.blocks("wide.test"), node.blocks("name1.test"), node.blocks("name999.test")) == (False, True, True)
+    node.restarted()
+    node.list.approve_set_aside()
+    for _ in range(2):
+        host.publisher.publish()
+        await node.list.poll()
+        assert (node.blocks("wide.test"), node.list.state.in_force.approved) == (True, True)
+        node.restarted()
+    authority.publish(named(1000, "wide.test", "last.test"), 10)
+    await host.publish()
+    await node.list.poll()
+    assert (node.enforced, node.list.state.in_force.set_aside, node.blocks("wide.test")) == (10, {}, True)
+    assert node.failures == {}
+
+
+async def test_what_waits_at_the_compile_host_waits_at_its_nodes_until_it_is_approved_there(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    host, node = both
+    host.asked, node.asked = frozenset({"wide.test"}), frozenset({"also.test"})
+    authority.publish(named(1000, "wide.test", "also.test"), 8)
+    await host.publish()
+    await node.list.poll()
+    host.asked = node.asked = frozenset()
+    assert (host.list.state.in_force.set_aside, node.list.state.in_force.set_aside) == ({"in_use": 1}, {"in_use": 2})
+    assert (node.blocks("wide.test"), node.blocks("also.test")) == (False, False)
+    host.list.approve_set_aside()
+    authority.publish(named(1000, "wide.test", "also.test", "more.test"), 9)
+    await host.publish()
+    await node.list.poll()
+    assert (node.blocks("wide.test"), node.blocks("also.test"), node.blocks("more.test")) == (True, False, True)
+    assert node.list.state.in_force.set_aside == {"in_use": 1}
+    assert node.failures == {}
+
+
+async def test_an_image_that_is_not_the_fleets_is_refused_as_ever_though_its_names_are_in_use(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    host, node = both
+    node.asked = frozenset({"wide.test"})
+    authority.publish(named(1000, "wide.test"), 8)
+    await host.publish()
+    said = host.said()
+    sealed = bytearray((host.published / f"{said['image']}.image").read_bytes())
+    sealed[-50] ^= 1
+    mark = hashlib.sha256(sealed).hexdigest()
+    (host.published / f"{mark}.image").write_bytes(sealed)
+    host.say({**said, "image": mark, "sequence": said["sequence"] + 1})
+    await node.list.poll()
+    assert (node.enforced, node.failures) == (7, {"image_unusable": 1})

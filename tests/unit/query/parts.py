@@ -26,7 +26,7 @@ from resolver.config import for_core
 from resolver.config.config import Config, Limits, Listen, Page
 from resolver.config.lists import List, Source
 from resolver.config.values import address_octets, prefixes
-from resolver.core import admit, codes, entries, image, policy, store, tally
+from resolver.core import admit, codes, entries, image, policy, sketch, store, tally
 from resolver.core.crash_shape import Shape
 from resolver.core.local_zones import Zones
 from resolver.core.question import Question
@@ -205,6 +205,7 @@ class House:
         self.upstream = Upstream(reply)
         self.tally = tally.Tally(bytearray(3 * 2**14), KEY)
         self.cache = Cache(store.Store(bytearray(2**18), KEY, stale_s), self.counters)
+        self.asked = sketch.Sketch(bytearray(2**16), KEY)
         self.answer = Answer(
             in_force,
             block=Block(self.tally, self.counters),
@@ -213,6 +214,7 @@ class House:
             respond=Respond(self.counters),
             clock=lambda: self.now,
             crash_shape=Shape(self.numbers),
+            asked=self.asked,
         )
 
     def swap(self, in_force: Tables) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.core import codes, policy
+from resolver.core import codes, policy, sketch
 from resolver.core.local_zones import Zones
+from resolver.core.siphash import digest_of
 from resolver.query.forward import Overloaded, Unanswered
 from resolver.query.query import Tables
 from resolver.query.transport import Transport
@@ -31,6 +32,7 @@ from tests.unit.query.parts import (
     errors,
     generation,
     image_of,
+    octets_of,
     query,
     reply_of,
     says,
@@ -589,3 +591,19 @@ async def test_a_notice_is_answered_by_whoever_takes_it_and_is_not_implemented_e
     await house.ask(query("open.test"))
     await house.send(query("open.test").to_wire(), STRANGER)
     assert len(heard) == 2
+
+
+@pytest.mark.asyncio
+async def test_lists_are_judged_by_what_passes_and_is_answered_from_cache_or_upstream() -> None:
+    """For the judgement of a new list: not what is blocked, refused or local, nor what strangers ask."""
+    house = House(open_test, tables(1, LISTED))
+    clients = [bytes(10) + b"\xff\xff" + bytes([192, 0, 2, number]) for number in range(1, 31)]
+    for client in clients:
+        for name in ("www.open.test", "www.open.test", "www.listed.test", "a.selftest.invalid"):
+            await house.ask(query(name), client)
+        await house.ask(query("norecursion.test", flags=""), client)
+        await house.ask(query("stranger.test"), STRANGER)
+        house.now += 1
+    noted = {digest_of(KEY, octets_of(name)) for name in ("www.open.test", "open.test")}
+    assert sketch.popular(house.asked, 0.0, 20.0) == noted
+    assert len(house.upstream.asked) == 1

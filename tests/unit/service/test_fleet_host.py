@@ -1,13 +1,16 @@
 """A compile host within the service: one beat for all lists, publishing and collecting together."""
 
 import asyncio
+import logging
+import threading
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from resolver.config.config import Fleet
-from resolver.feed import poll
+from resolver.feed import fleet, poll
+from resolver.service import fleet_host
 from resolver.service.fleet_host import FleetHost
 from resolver.signed import statement
 from tests.fakes.authority import Authority, names
@@ -25,8 +28,8 @@ def reported(tmp_path: Path) -> tuple[CompileHost, FleetHost]:
     receipts, nodes = folders
     key = poll.host_key_of(node.config, make=True)
     (nodes / "one.pub").write_bytes(statement.pem_of(statement.public_of(key)))
-    fleet = Fleet(publish=str(host.published), receipts=str(receipts), nodes=str(nodes), host="compile")
-    config = replace(host.config, fleet=fleet)
+    folder = Fleet(publish=str(host.published), receipts=str(receipts), nodes=str(nodes), host="compile")
+    config = replace(host.config, fleet=folder)
     made = FleetHost(config, host.keys, host.feed, host.releases, host.now)
     asyncio.run(host.list.poll())
     record = host.list.state.in_force
@@ -56,11 +59,14 @@ def test_who_has_reported_is_told_where_receipts_are_collected(tmp_path: Path) -
     host, made = reported(tmp_path)
     record = host.list.state.in_force
     assert record is not None
+    assert made.reports("demo", record) is None, "nothing is collected yet"
+    made.collect()
     found = made.reports("demo", record)
     assert found is not None
     assert (found.since, found.nodes, found.missing) == ({"one": 5}, 1, ())
-    made.collect()
+    assert made.reports("demo", replace(record, serial=8)) is None
     (tmp_path / "nodes/two.pub").write_text("no key")
+    made.collect()
     found = made.reports("demo", record)
     assert found is not None
     assert found.missing == ("two",)
@@ -83,3 +89,72 @@ def test_it_runs_beside_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     asyncio.run(_run(made, collected))
     assert host.said()["custom"]["serial"] == 7
     assert len(list((host.folder / "receipts").glob("fleet-demo-7-*.json"))) == 1
+
+
+def test_publishing_waits_for_no_receipt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, made = reported(tmp_path)
+    holds, real = threading.Event(), fleet.Publisher.publish
+    monkeypatch.setattr(made, "collect", holds.wait)
+
+    async def run() -> None:
+        published, loop = asyncio.Semaphore(0), asyncio.get_running_loop()
+
+        def publish(one: fleet.Publisher) -> None:
+            real(one)
+            loop.call_soon_threadsafe(published.release)
+
+        monkeypatch.setattr(fleet.Publisher, "publish", publish)
+        task = asyncio.ensure_future(made.run())
+        async with asyncio.timeout(20):
+            await published.acquire()
+            made.wake()
+            await published.acquire()
+        task.cancel()
+
+    asyncio.run(run())
+    assert not holds.is_set(), "it published twice, and the stop did not wait either"
+    holds.set()
+
+
+def test_an_error_of_the_folder_is_said_once_and_collecting_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, made = reported(tmp_path)
+    monkeypatch.setattr(fleet_host, "COLLECT_EVERY_S", 0.01)
+    real, left = made.collect, [OSError(5, "Input/output error"), OSError(5, "Input/output error")]
+
+    def collect() -> bool:
+        if left:
+            raise left.pop()
+        return real()
+
+    monkeypatch.setattr(made, "collect", collect)
+    collected = asyncio.Event()
+    monkeypatch.setattr(host.feed.outbox, "wake", collected.set)
+    asyncio.run(_run(made, collected))
+    assert caplog.text.count("receipts cannot be collected (Input/output error)") == 1
+
+
+def test_a_folder_without_an_answer_is_said_to_be_stuck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, made = reported(tmp_path)
+    monkeypatch.setattr(fleet_host, "COLLECT_WITHIN_S", 0.01)
+    real, holds = made.collect, threading.Event()
+
+    def collect() -> bool:
+        holds.wait()
+        return real()
+
+    class Said(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            holds.set()
+
+    monkeypatch.setattr(made, "collect", collect)
+    collected = asyncio.Event()
+    monkeypatch.setattr(host.feed.outbox, "wake", collected.set)
+    logger, said = logging.getLogger("resolver.service"), Said()
+    logger.addHandler(said)
+    asyncio.run(_run(made, collected))
+    logger.removeHandler(said)
+    assert caplog.text.count("gives no answer") == 1

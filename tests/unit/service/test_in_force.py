@@ -115,35 +115,35 @@ def test_a_new_configuration_changes_clients_and_answers_and_keeps_the_lists() -
     tables = swapped[-1]
     assert verdict_of(tables, "a.test")[0] == codes.BLOCK
     assert tables.generation.members[0].replies.answer == codes.ANSWER_NODATA
-    assert admit.admit(tables.access, address_octets("192.0.2.1"), 0) == codes.NOT_A_CLIENT
-    assert admit.admit(tables.access, address_octets("198.51.100.1"), 0) == codes.ADMITTED
+    assert admit.admit(tables.access, address_octets("192.0.2.1"), False, 0) == codes.NOT_A_CLIENT
+    assert admit.admit(tables.access, address_octets("198.51.100.1"), False, 0) == codes.ADMITTED
     assert one.config is changed
     before = swapped[-2]
-    assert admit.admit(before.access, address_octets("192.0.2.1"), 0) == codes.ADMITTED
+    assert admit.admit(before.access, address_octets("192.0.2.1"), False, 0) == codes.ADMITTED
 
 
-def test_new_entries_are_suspended_and_lines_set_aside_approved_through_every_rebuild() -> None:
+def test_lines_set_aside_are_approved_through_every_rebuild() -> None:
     one, _ = in_force("")
     names = octets_of("old.test") + octets_of("new.test") + octets_of("aside.test")
     bits = [codes.BLOCK_SELF, codes.BLOCK_SELF, codes.BLOCK_SELF | codes.SET_ASIDE]
     flags = b"".join(one.to_bytes(2, "little") for one in bits)
     header = {"list_id": "one", "serial": 2, "issued": 1, "expires": 0, "generation": 2, "selftest": b"s" * 26}
     view = image.view(entries.write(names, flags, KEY, previous=image_of(["old.test", "aside.test"]), **header))
-    for approved, suspended in ((False, False), (False, True), (True, False), (True, True)):
-        one.put_in_force("list-0", view, approved=approved, suspended=suspended)
+    for approved in (False, True):
+        one.put_in_force("list-0", view, approved=approved)
         one.configure(one.config)
         said = [verdict_of(one.tables, name)[0] == codes.BLOCK for name in ("old.test", "new.test", "aside.test")]
-        assert said == [True, not suspended, approved]
+        assert said == [True, True, approved]
 
 
 def test_a_limit_lasts_over_a_swap() -> None:
     """The buckets are one table: a new set of tables does not fill them again."""
     one, _ = in_force("", more='[listen]\nallow = ["192.0.2.0/24"]\n[limits]\nqueries_per_second = 2')
     client = address_octets("192.0.2.1")
-    assert [admit.admit(one.tables.access, client, 5) for _ in range(3)] != [codes.ADMITTED] * 3
+    assert [admit.admit(one.tables.access, client, False, 5) for _ in range(3)] != [codes.ADMITTED] * 3
     one.configure(msgspec.structs.replace(one.config))
-    assert admit.admit(one.tables.access, client, 5) != codes.ADMITTED
-    assert admit.admit(one.tables.access, client, 1005) == codes.ADMITTED
+    assert admit.admit(one.tables.access, client, False, 5) != codes.ADMITTED
+    assert admit.admit(one.tables.access, client, False, 1005) == codes.ADMITTED
 
 
 def test_the_judgement_of_one_image_alone() -> None:

@@ -49,14 +49,13 @@ class Lists:
         held = Held(record=record(8, "8", issued=1_700_000_400), reasons=("growth",), since=1_700_000_500)
         self.one = SimpleNamespace(
             list=config.lists[0],
-            state=State(in_force=kept, held=held, suspended=True),
+            state=State(in_force=kept, held=held),
             enforced=InForce(
                 number=7,
                 identity=kept.identity,
                 view=memoryview(b""),
                 tested=receipt.Tested(digests=100, unlisted=1),
                 approved=False,
-                suspended=True,
             ),
             last_success=1_700_000_100,
             failures=SimpleNamespace(counts={"timeout": 2}, since=1_700_000_200, recent={"timeout": 1}),
@@ -193,10 +192,10 @@ async def test_status_tells_what_is_known(world: World) -> None:
                 DecisionFacts(
                     action="approve-set-aside", serial=7, command="approve demo 7 --set-aside", signed=(), missing=2
                 ),
-                DecisionFacts(action="resume", serial=7, command="resume demo 7", signed=(), missing=2),
             ),
             set_aside={"popular": 2},
             suspended=True,
+            suspended_entries=2,
             breaker_open=True,
             due_by=1_700_086_800,
             failing_since=1_700_000_200,

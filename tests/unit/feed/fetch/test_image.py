@@ -39,7 +39,7 @@ class Folder:
 
         said = {"sequence": sequence, "published": NOW, "fresh_until": fresh_until}
         mark = hashlib.sha256(SEALED).hexdigest()
-        one = manifest.of_record(record(7), list_id="demo", suspended=False, image=(mark, size), said=said)
+        one = manifest.of_record(record(7), list_id="demo", image=(mark, size), said=said)
         releases = ReleasesSaid(digest_key="x", releases=(), **said)
         (self.folder / f"{mark}.image").write_bytes(SEALED)
         for name, each in (("demo", one), ("releases", releases)):
@@ -129,7 +129,7 @@ def test_a_replay_of_the_releases_alone_is_told(folder: Folder) -> None:
 
 
 def test_an_endless_image_is_not_begun(folder: Folder) -> None:
-    folder.say(2, size=source_image.MAX_IMAGE_BYTES + 1)
+    folder.say(2, size=manifest.MAX_IMAGE_BYTES + 1)
     assert folder.reason() == "oversized"
 
 
