@@ -52,17 +52,6 @@ def test_new_is_what_the_image_in_force_lacks(core: Core) -> None:
     assert not bits(core, kept, SELFTEST.decode() + ".selftest.invalid") & codes.NEW
 
 
-def test_an_image_written_elsewhere_is_marked_as_one_written_here(core: Core) -> None:
-    view = core("image").view
-    first = image(core, entries("a.test"))
-    second = image(core, entries("a.test", "b.test"), previous=view(first))
-    third = entries("a.test", "b.test", "c.test")
-    elsewhere = bytearray(image(core, third))
-    core("entries").mark_new(elsewhere, view(second), approved=False)
-    assert bytes(elsewhere) == bytes(image(core, third, previous=view(second), keep_new=True))
-    assert [bool(bits(core, bytes(elsewhere), f"{one}.test") & codes.NEW) for one in "abc"] == [False, True, True]
-
-
 @pytest.mark.parametrize(
     ("names", "flags"),
     [
