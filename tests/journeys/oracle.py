@@ -49,8 +49,8 @@ def day(attacker: str, budget: int, listed: int) -> Learnt:
 async def _day(attacker: str, budget: int, listed: int) -> Learnt:
     names = [f"listed-{number}.test" for number in range(listed)]
     others = [f"open-{number}.test" for number in range(listed)]
-    house = parts.House(parts.says(["open.test. 300 A 198.51.100.7"]), parts.tables(1, (names,), budget=budget))
-    house.answer._block._tallies = house.tally = tally.Tally(bytearray(tally.TABLES * 2**21), parts.KEY)
+    in_force = parts.tables(1, (names,), budget=budget)
+    house = parts.House(parts.says(["open.test. 300 A 198.51.100.7"]), in_force, tally_octets=2**21)
     wanted, confirmed, asked = [*names, *others], set[str](), 0
     for hour in range(HOURS):
         tally.turn(house.tally, bytes([hour]) * 16)

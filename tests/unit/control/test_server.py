@@ -56,7 +56,7 @@ IS_WELL = {"outcome": "done", "health": {}}
 
 
 @asynccontextmanager
-async def serving(folder: Path, **bounds: float) -> AsyncIterator[Control]:
+async def serving(folder: Path, **bounds: Any) -> AsyncIterator[Control]:
     """A server in `folder`; it has to leave no file behind."""
     server, settings = control.Server(VERBS, **bounds), Control(socket=str(folder / "control"), group="")
     await server.open(settings)
@@ -363,18 +363,14 @@ async def test_what_fails_inside_is_named_by_its_kind(tmp_path: Path, caplog: py
 async def test_a_peer_has_so_many_log_lines_a_minute_and_the_rest_is_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    now, uid, many = 600.0, os.getuid(), control.LINES_A_MINUTE
-    server = control.Server(VERBS, clock=lambda: now)
-    settings = Control(socket=str(tmp_path / "control"), group="")
-    await server.open(settings)
-    flush = requests.Flush(name=CANARY, subtree=False)
+    now, uid, many = [600.0], os.geteuid(), control.LINES_A_MINUTE
+    line = f"flush by uid {uid}: done"
+    full = f"further requests by uid {uid} in this minute are not logged, only counted"
     with caplog.at_level(logging.DEBUG, "resolver"):
-        for _ in range(many + 5):
-            assert json.loads(await said(settings, requests.line_of(flush)))["outcome"] == "done"
-        line = f"flush by uid {uid}: done"
-        full = f"further requests by uid {uid} in this minute are not logged, only counted"
-        assert caplog.messages == [line] * many + [full]
-        now += 60
-        await said(settings, requests.line_of(flush))
-        assert caplog.messages[many + 1 :] == [f"5 more requests by uid {uid} were not logged", line]
-    await server.close()
+        async with serving(tmp_path, clock=lambda: now[0]) as settings:
+            for _ in range(many + 5):
+                assert (await asked(settings, requests.Flush(name="00")))["outcome"] == "done"
+            assert caplog.messages == [line] * many + [full]
+            now[0] += 60
+            await asked(settings, requests.Flush(name="00"))
+    assert caplog.messages[many + 1 :] == [f"5 more requests by uid {uid} were not logged", line]

@@ -209,14 +209,16 @@ class Upstream:
 
 
 class House:
-    """An Answer with all its parts; `now` is its clock in seconds."""
+    """An Answer with all its parts; `now` is its clock in seconds. tally_octets: the size of each table that counts."""
 
-    def __init__(self, reply: Reply, in_force: Tables, *, stale_s: int = 0) -> None:
+    def __init__(
+        self, reply: Reply, in_force: Tables, *, stale_s: int = 0, tally_octets: int = 2**14
+    ) -> None:
         self.now = 1000.0
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self.numbers = memoryview(bytearray(64)).cast("q")
         self.upstream = Upstream(reply)
-        self.tally = tally.Tally(bytearray(tally.TABLES * 2**14), KEY)
+        self.tally = tally.Tally(bytearray(tally.TABLES * tally_octets), KEY)
         self.cache = Cache(store.Store(bytearray(2**18), KEY, stale_s), self.counters)
         self.asked = sketch.Sketch(bytearray(2**16), KEY)
         self.answer = Answer(
