@@ -50,7 +50,7 @@ cdef int _take(Access access, Py_ssize_t bucket, uint64_t now_ms) except -1 nogi
 cdef Py_ssize_t _bucket_of(Access access, uint64_t tag, uint64_t now_ms) except -1 nogil
 
 @cython.locals(kept=int, i=int)
-cdef int _set_prefix(Access access, const unsigned char[::1] client) except -1 nogil
+cdef int set_prefix(const unsigned char[::1] client, unsigned char[::1] prefix) except -1 nogil
 
 @cython.locals(i=int)
 cpdef int is_mapped(const unsigned char[::1] client) except -1 nogil

@@ -106,7 +106,7 @@ def _admit(access, client, now_ms):
         return _NOT_A_CLIENT
     if access.rate == 0 or access.sets == 0:
         return _ADMITTED
-    _set_prefix(access, client)
+    set_prefix(client, access.prefix)
     siphash128(access.key, access.prefix, 0, 16, access.out, 0)
     bucket = _bucket_of(access, access.out[0], now_ms)
     if access.minute != now_ms // _MINUTE_MS:
@@ -163,12 +163,12 @@ def _bucket_of(access, tag, now_ms):
     return oldest
 
 
-def _set_prefix(access, client):
-    """Copy the client's prefix to access.prefix: all of a mapped IPv4 address, 7 octets of an IPv6 address."""
+def set_prefix(client, prefix):
+    """Copy the client's prefix to `prefix`: all of a mapped IPv4 address, 7 octets of an IPv6 address."""
     kept = 16 if is_mapped(client) else 7
     i = 0
     while i < 16:
-        access.prefix[i] = client[i] if i < kept else 0
+        prefix[i] = client[i] if i < kept else 0
         i += 1
     return 0
 

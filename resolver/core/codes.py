@@ -110,8 +110,6 @@ LIMITED = 3
 # Bits of a key in core.store: queries that differ in one of these bits never share an answer.
 KEY_DO = 1
 KEY_CD = 2
-KEY_AD = 4
-KEY_EDNS = 8
 
 # The table of counters, one u64 each: first the fixed counters, then a block for each list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")

@@ -3,7 +3,7 @@
 
 Rules:
 - A key is a keyed 128-bit digest of the folded qname, qtype, qclass and the bits KEY_* of core.codes: queries that
-  differ in DO, CD, AD or EDNS never share an answer.
+  differ in DO or CD never share an answer; those that differ in AD, EDNS or its payload do.
 - The memory is an index of sets of slots and a ring of records, so its size is the bound whatever the clients ask. The
   oldest record makes room; a record that was used since it was written moves to the front once (clock, second chance).
 - A record carries the generation of its verdict; the caller judges a record of an older generation again.

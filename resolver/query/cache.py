@@ -1,7 +1,8 @@
 """Finds and keeps answers; the memory, and the rules about TTLs and eviction, are core.store's.
 
 Rules:
-- Queries that differ in DO, CD, AD or in having EDNS never share an answer.
+- Queries that differ in DO or CD never share an answer. All others for one name, type and class do: they are asked
+  upstream in one shape (forward.build_query), and core.reply shapes each reply.
 - NOERROR and NXDOMAIN are kept if complete (TC=0); a negative answer only with its SOA, whose time it has (RFC 2308 5).
 - An answer that any list blocks is kept with that verdict and judged again at each hit, as is one of an older
   generation.
@@ -25,8 +26,6 @@ _EDE_OPTION = b"\0\x0f\0\x02"
 def key_bits(question: Any) -> int:
     """Return the KEY_* bits of core.codes for a question: with name, type and class they identify an answer."""
     bits = codes.KEY_CD if question.flags & 0x10 else 0
-    bits |= codes.KEY_AD if question.flags & 0x20 else 0
-    bits |= codes.KEY_EDNS if question.has_opt else 0
     return bits | (codes.KEY_DO if question.dnssec_ok else 0)
 
 

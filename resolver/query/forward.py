@@ -1,9 +1,9 @@
 """Forwards queries to the upstreams: chooses the server, and shares and bounds the exchanges.
 
 Rules:
-- Each query is rebuilt before it is forwarded: a random id, the client's question, RD=1, the client's CD and AD; if the
-  client sent OPT, an OPT with our payload size and the client's DO. No EDNS option of a client is forwarded (such as a
-  client subnet).
+- Each query is rebuilt before it is forwarded, in one shape for all clients that may share its answer: a random id, the
+  client's question, RD=1, AD=1 (we understand AD in a reply, RFC 6840 5.7), the client's CD, and an OPT with our
+  payload size and the client's DO. No EDNS option of a client is forwarded (such as a client subnet).
 - The server with the fewest outstanding queries is asked; latency decides ties. A server that is out is not asked. If
   all are out, LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
 - Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open, and at most MAX_WAITING
@@ -39,9 +39,11 @@ MAX_WAITING = 2 * MAX_IN_FLIGHT
 LAST_HOPES = 32
 LEAST_LIFE_S = 0.5
 
-_NO_OPT = b"\0"
-_ONE_OPT = b"\1"
-_OPT = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0"
+_RD_AD = b"\x01\x20"
+_RD_AD_CD = b"\x01\x30"
+_COUNTS = b"\0\1\0\0\0\0\0\1"
+_OPT = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + bytes(6)
+_OPT_DO = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
 
 
 class Overloaded(Exception):
@@ -219,12 +221,9 @@ class Forward:
 
 def build_query(packet: bytes, question: Any) -> bytes:
     """Return the query to send upstream for the client's query `packet`, with an id of its own."""
-    flags: int = 0x0100 | question.flags & 0x0030
-    head = draw().to_bytes(2, "big") + flags.to_bytes(2, "big") + b"\0\1\0\0\0\0\0"
-    body = bytes(packet[12 : question.end])
-    if not question.has_opt:
-        return head + _NO_OPT + body
-    return head + _ONE_OPT + body + _OPT + (b"\x80\0" if question.dnssec_ok else b"\0\0") + b"\0\0"
+    flags = _RD_AD_CD if question.flags & 0x0010 else _RD_AD
+    opt = _OPT_DO if question.dnssec_ok else _OPT
+    return draw().to_bytes(2, "big") + flags + _COUNTS + bytes(packet[12 : question.end]) + opt
 
 
 def local_loops(endpoints: Sequence[Endpoint], listen: Sequence[Endpoint]) -> Endpoint | None:

@@ -170,3 +170,35 @@ def test_answers_kept() -> None:
 
     run()
     cases.assert_met("answers kept", "found", "nothing", "refused")
+
+
+def shared(core: cases.Core, sets: int, steps: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    shares = core("shares")
+    memory = bytearray(sets * shares.SET_OCTETS)
+    table, slots, said = shares.Shares(memory, wires.KEY), [shares.NONE], []
+    for asked, amount, most, epoch, which in steps:
+        if asked:
+            slots.append(shares.take(table, asked, amount, most, epoch))
+            said.append(("taken" if slots[-1] >= 0 else "refused", slots[-1]))
+        else:
+            said.append(("given", shares.give(table, slots[which % len(slots)], amount)))
+        said.append(("heaviest", shares.heaviest(table)))
+        said.append(("held", shares.held(table, slots[which % len(slots)])))
+    return said, bytes(memory), bytes(table.ends)
+
+
+def test_shares() -> None:
+    @cases.of(0.05)
+    @given(cases.randoms)
+    def run(r: random.Random) -> None:
+        epoch, steps = r.randrange(1 << 40), []
+        for _ in range(60):
+            epoch = max(0, epoch + r.choice((0, 0, 0, 0, 1, 2, 70, -1)))
+            amount = r.choice((0, 1, 1, 2, 1000, (1 << 64) - 1))
+            most = r.choice((0, 1, 3, 5000, (1 << 64) - 1))
+            steps.append((client(r) if r.random() < 0.6 else b"", amount, most, epoch, r.randrange(60)))
+        said, _, _ = cases.both(shared, r.choice((1, 1, 2, 7)), steps)
+        cases.count("shares", *{name for name, number in said if number})
+
+    run()
+    cases.assert_met("shares", "taken", "refused", "given", "heaviest", "held")

@@ -257,13 +257,18 @@ def reply_of(
 
 
 def says(
-    answer: Sequence[str] = (), authority: Sequence[str] = (), additional: Sequence[str] = (), rcode: int = 0
+    answer: Sequence[str] = (),
+    authority: Sequence[str] = (),
+    additional: Sequence[str] = (),
+    rcode: int = 0,
+    flags: str = "",
 ) -> Reply:
-    """An upstream that says the same to every query."""
+    """An upstream that says the same to every query, with these flags set beside the usual ones."""
 
     def reply(asked: Message) -> Message:
         made = reply_of(asked, answer, authority, additional)
         made.set_rcode(dns.rcode.Rcode(rcode))
+        made.flags |= dns.flags.from_text(flags)
         return made
 
     return reply

@@ -53,15 +53,35 @@ WAYS = [
 
 
 @pytest.mark.asyncio
-async def test_queries_that_differ_in_do_cd_ad_or_edns_never_share_an_answer() -> None:
-    """Upstream answers each way of asking by another address; whoever asks that way gets that one, always."""
+async def test_queries_that_differ_in_do_or_cd_never_share_an_answer_and_all_others_do() -> None:
+    """Upstream answers each exchange by another address; whoever asks with the same DO and CD gets that one, always."""
     counter = itertools.count(1)
     house = house_of(lambda asked: reply_of(asked, [f"open.test. 300 A 198.51.100.{next(counter)}"]))
-    first = [(await house.ask(query("open.test", **way))).answer[0][0].address for way in WAYS]
-    again = [(await house.ask(query("OPEN.test", **way))).answer[0][0].address for way in WAYS]
-    assert len(set(first)) == len(WAYS) == 12
-    assert first == again
-    assert len(house.upstream.asked) == 12
+    said = [
+        [(await house.ask(query(name, **way))).answer[0][0].address for way in WAYS]
+        for name in ("open.test", "OPEN.test")
+    ]
+    assert said[0] == said[1]
+    by_key: dict[tuple[bool, bool], set[str]] = {}
+    for way, address in zip(WAYS, said[0], strict=True):
+        by_key.setdefault((bool(way["do"]), "CD" in str(way["flags"])), set()).add(address)
+    assert sorted(len(addresses) for addresses in by_key.values()) == [1, 1, 1, 1]
+    assert len(set(said[0])) == len(house.upstream.asked) == 4
+
+
+@pytest.mark.asyncio
+async def test_each_form_gets_the_kept_answer_in_its_own_shape() -> None:
+    """AD only for who understands it, OPT only for who sent one, whoever asked first."""
+    for first in WAYS:
+        house = house_of(says([A], flags="AD"))
+        await house.ask(query("open.test", **first))
+        for way in WAYS:
+            reply = await house.ask(query("open.test", **way))
+            assert bool(reply.flags & dns.flags.AD) == (way["do"] or "AD" in way["flags"]), (first, way)
+            assert (reply.edns >= 0) == way["edns"], (first, way)
+            assert bool(reply.ednsflags & dns.flags.DO) == way["do"], (first, way)
+            assert bool(reply.flags & dns.flags.CD) == ("CD" in way["flags"]), (first, way)
+        assert len(house.upstream.asked) == 4, first
 
 
 @pytest.mark.asyncio
@@ -70,9 +90,8 @@ async def test_name_type_and_class_are_in_the_key() -> None:
     for name, kind in (("a.test", "TXT"), ("b.test", "TXT"), ("a.test", "TYPE65280"), ("test", "TXT")):
         await house.ask(query(name, kind))
     assert len(house.upstream.asked) == 4
-    assert key_bits(question_of(query("a.test", do=True, flags="RD AD CD"))) == (
-        codes.KEY_DO | codes.KEY_AD | codes.KEY_CD | codes.KEY_EDNS
-    )
+    assert key_bits(question_of(query("a.test", do=True, flags="RD AD CD"))) == codes.KEY_DO | codes.KEY_CD
+    assert key_bits(question_of(query("a.test", flags="RD AD"))) == 0
 
 
 def question_of(asked: dns.message.Message) -> Question:
@@ -172,9 +191,7 @@ async def test_a_kept_answer_keeps_the_errors_that_came_with_it_for_who_can_read
     house = house_of(stale)
     for _ in range(2):
         assert errors(await house.ask(query("open.test"))) == [3, 22]
-    house.upstream.asked.clear()
-    for _ in range(2):
-        assert (await house.ask(query("open.test", edns=False))).edns == -1
+    assert (await house.ask(query("open.test", edns=False))).edns == -1
     assert len(house.upstream.asked) == 1
 
 

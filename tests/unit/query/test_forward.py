@@ -287,20 +287,22 @@ def test_what_goes_up_is_the_question_and_little_else(flags: str, do: bool) -> N
     sent = dns.message.from_wire(built)
     assert sent.question == asked.question
     assert sent.question[0].name.to_text() == "oPeN.TEst."
-    assert sent.flags == asked.flags
+    assert sent.flags == asked.flags | dns.flags.AD
     assert sent.options == ()
     assert sent.payload == 1232
     assert bool(sent.ednsflags & dns.flags.DO) == do
     assert b"device" not in built
 
 
-def test_who_sends_no_edns_has_none_sent_up_and_rd_is_always_set() -> None:
-    packet = query("open.test", edns=False, flags="").to_wire()
-    built = build_query(packet, parsed(packet))
-    sent = dns.message.from_wire(built)
-    assert sent.edns == -1
-    assert sent.flags == dns.flags.RD
-    assert built[2:] == query("open.test", edns=False).to_wire()[2:]
+def test_all_forms_of_a_question_go_up_in_one_shape() -> None:
+    """RD, AD and EDNS say what the client reads, not what is asked; DO and CD do."""
+    forms = [query("open.test", edns=edns, flags=flags) for edns in (False, True) for flags in ("RD", "RD AD", "")]
+    forms += [query("open.test", payload=payload) for payload in (512, 4096)]
+    built = {build_query(packet, parsed(packet))[2:] for packet in (form.to_wire() for form in forms)}
+    assert len(built) == 1
+    sent = dns.message.from_wire(b"\0\0" + built.pop())
+    assert (sent.edns, sent.payload, sent.ednsflags, sent.options) == (0, 1232, 0, ())
+    assert sent.flags == dns.flags.RD | dns.flags.AD
 
 
 def test_nothing_of_the_client_is_in_what_goes_up() -> None:
