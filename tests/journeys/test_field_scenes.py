@@ -19,6 +19,7 @@ import dns.flags
 import dns.message
 import pytest
 
+from resolver.core import local_zones
 from tests.fakes.octets import Asked, OctetsUpstream, in_thread
 from tests.journeys.burst import burst
 from tests.journeys.field.rows import AAAA, ADDRESS, A, Reply, rr
@@ -266,6 +267,20 @@ def test_an_upstream_that_lowers_letters(tmp_path: Path, launcher: Sequence[str]
         said = asked(site.dns, "abcdefghijklmnopqrstuvwxyz.test")
         last = upstream.asked[-1].over.upper()
         assert f"{said}, by {last}" == now("19")
+
+
+def test_bypass_is_announced(tmp_path: Path, launcher: Sequence[str]) -> None:
+    names = [name for kind in local_zones.CANARIES.values() for name in kind]
+    said = []
+    with in_thread(right) as upstream:
+        for word, announce in (("announced", list(local_zones.CANARIES)), ("else", [])):
+            (tmp_path / word).mkdir()
+            with served(tmp_path / word, launcher, upstream, bypass={"announce": announce}) as (site, _):
+                found = {asked(site.dns, name, over=over) for name in names for over in ("udp", "tcp")}
+            assert len(found) == 1, found
+            often = sum(upstream.count(name) for name in names)
+            said.append(f"{word}: {found.pop()}, upstream asked {often} times")
+    assert "; ".join(said) == now("21")
 
 
 WAYS: dict[str, Callable[[Asked], list[bytes]]] = {
