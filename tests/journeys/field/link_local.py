@@ -1,6 +1,6 @@
 """Link-local addresses as upstream and listener, in a network of its own: `unshare --net` starts it.
 
-It prints one line: what is seen by UDP, by TCP, and by who asks the link-local listener.
+It prints one line: what is seen by UDP, by TCP, and by a client of the link-local listener.
 """
 
 import socket

@@ -37,6 +37,12 @@ MAIL_GLUE: Final = [rr(A, ADDRESS, owner=wire(f"mx{n}.test"), ttl=0) for n in ra
 TTL_SOURCE: Final = "PowerDNS/pdns#9135"
 
 
+RENAMED: Final = (
+    "NOERROR; DNAME of branch.test. there.test. (300 s); CNAME {{there}}. ({ttl} s); "
+    "A of {{there}}. 198.51.100.7 (300 s)"
+)
+
+
 def renamed(ttl: int) -> Says:
     """A DNAME, the CNAME made of it with this TTL, and an address."""
 
@@ -109,6 +115,26 @@ KEPT: Final = (
         always(Reply(rcode=3, authority=[rr(SOA, SOA_DATA, owner=wire("test"), ttl=0)])),
         *(Ask(says="NXDOMAIN; SOA of test."),) * 2,
         unlisted=False,
+    ),
+    row(
+        "10g",
+        "neighbour of 10",
+        "a DNAME of 300 s, and the CNAME made of it with a TTL of 0 (RFC 6672 3.1): it is for one use",
+        "asked for each time",
+        renamed(0),
+        *(Ask(says=RENAMED.format(ttl=0)),) * 2,
+        name="{}.branch.test",
+        exchanges=2,
+    ),
+    row(
+        "10h",
+        "neighbour of 10",
+        "the same, and the CNAME has the DNAME's TTL",
+        "kept",
+        renamed(300),
+        *(Ask(says=RENAMED.format(ttl=300)),) * 2,
+        name="{}.branch.test",
+        exchanges=1,
     ),
     row(
         "18",
@@ -271,7 +297,7 @@ FLAGS: Final = (
     row(
         "F5e",
         "neighbour of F5",
-        "AD=1 of the upstream's: for who asks with AD or DO, and for nobody else (RFC 6840 5.8)",
+        "AD=1 of the upstream's: for a client that sets AD or DO, and for no other (RFC 6840 5.8)",
         "each form asks for itself",
         always(Reply(answer=[rr(A, ADDRESS)], flags=0x81A0)),
         Ask(form="ad", says="NOERROR, AD; A 198.51.100.7 (300 s)"),
@@ -289,7 +315,7 @@ HERE: Final = tuple(
         f"{name.format('x')} {kind}, which means something on this network or nowhere",
         "forwarded",
         always(Reply(answer=[rr(A, ADDRESS)])),
-        Ask(kind=kind, says=f"NXDOMAIN; SOA of {zone}."),
+        Ask(kind=kind, says=f"NXDOMAIN, AA; SOA of {zone}."),
         name=name,
         exchanges=0,
         unlisted=False,
@@ -359,7 +385,7 @@ OTHERS: Final = (
         "PTR below it",
         "NXDOMAIN",
         always(Reply(answer=[rr(A, ADDRESS)])),
-        Ask(kind="PTR", form="do", says="NXDOMAIN; SOA of 10.in-addr.arpa."),
+        Ask(kind="PTR", form="do", says="NXDOMAIN, AA; SOA of 10.in-addr.arpa."),
         name="1.2.3.10.in-addr.arpa",
         exchanges=0,
         unlisted=False,

@@ -8,14 +8,18 @@ from tests.journeys.field.rows import (
     ADDRESS,
     CNAME,
     DNAME,
+    DS,
+    HTTPS,
     MX,
     NAPTR,
     NS,
     PTR,
     RIGHT,
+    RRSIG,
     SOA,
     SRV,
     TSIG,
+    TXT,
     A,
     Ask,
     Reply,
@@ -24,11 +28,10 @@ from tests.journeys.field.rows import (
 )
 from tests.journeys.field.rows_reply import BROKEN, row
 
-SOURCE: Final = "RFC 9267; BIND's and Unbound's answers to the same octets"
-AFSDB, RP, KX, MINFO = 18, 17, 36, 14
+SOURCE: Final = "RFC 9267; BIND and Unbound beside us"
+AFSDB, RP, MINFO, NSEC, CAA = 18, 17, 14, 47, 257
 FIVE: Final = b"\0" * 20
 PAST: Final = b"\xff\xf0"
-LOOP: Final = b"\xc0\x0c"
 UNKNOWN_LABEL: Final = b"\x80abc\0"
 EXTENDED_LABEL: Final = b"\x41abc\0"
 LONG: Final = (b"\x3f" + b"x" * 63) * 5 + b"\0"
@@ -59,20 +62,38 @@ _DATA: Final = (
     ("MINFO", "a name cut short", MINFO, wire("a.test") + b"\3a"),
     ("CNAME", "no octet", CNAME, b""),
     ("DNAME", "a label of type 01", DNAME, EXTENDED_LABEL),
+    ("TXT", "a text that overruns", TXT, b"\x09abc"),
+    ("CAA", "a tag that overruns", CAA, b"\0\x1eissue"),
+    ("DS", "no digest", DS, b"\0\1\x0f\2"),
+    ("RRSIG", "a signature cut short", RRSIG, b"\0\1\x0f\2" + b"\0" * 10),
+    ("NSEC", "a bitmap that overruns", NSEC, wire("next.test") + b"\0\x1f\1"),
+    ("HTTPS", "no octet", HTTPS, b""),
+    ("HTTPS", "a parameter that overruns", HTTPS, b"\0\1\0\0\1\0\x20\2h2"),
 )
-_KINDS_OF_CASE: Final = "abcdefghijklmnopqrstuvwxyz"
+_LENGTHS: Final = ("no octet", "17 octets", "six octets", "a name of 321 octets", "a name, and an octet behind it")
+_OURS: Final = ("AFSDB", "RP", "MINFO", "CNAME", "DNAME")
 
 
 def _broken(number: int, kind: str, comes: str, code: int, data: bytes) -> Any:
     before = "SERVFAIL" if kind in ("CNAME", "DNAME") else "passed on and kept"
-    case = "F3" if number == 0 else f"F3{_KINDS_OF_CASE[number]}"
-    source = SOURCE if number < 15 and number != 12 else "neighbour of F3"
+    if (kind, comes) == ("HTTPS", "no octet"):
+        before = "SERVFAIL"
+    case = f"F3-{number + 1}" if number else "F3"
+    source = "neighbour of F3" if kind in _OURS or comes in _LENGTHS else SOURCE
     says = always(Reply(answer=[rr(code, data)]))
     return row(case, source, f"{kind} with {comes}", before, says, Ask(kind=kind, says=BROKEN))
 
 
 ROWS: Final = (
     *(_broken(number, *one) for number, one in enumerate(_DATA)),
+    row(
+        "F3-compressed",
+        "neighbour of F3",
+        "an HTTPS record whose target is compressed, which RFC 9460 2.2 forbids: mended",
+        "passed on as it came",
+        always(Reply(answer=[rr(HTTPS, b"\0\1\3svc\xc0\x0c")])),
+        Ask(kind="HTTPS", says="NOERROR; HTTPS 1 svc.{name}. (300 s)"),
+    ),
     row(
         "F3-class",
         SOURCE,

@@ -1,5 +1,6 @@
 """`python -m tests.journeys.field.table` writes the table in tests/FIELD.md from the rows and scenes."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +13,11 @@ ROWS: Final[tuple[Row, ...]] = (*rows_reply.ROWS, *rows_kept.ROWS, *rows_rdata.R
 ALL: Final[tuple[Row | Scene, ...]] = (*ROWS, *scenes.SCENES)
 
 
-def _place(one: Row | Scene) -> tuple[int, int, str]:
-    """Numbers first, then what came from others' test suites; each kind before its neighbours."""
-    number = "".join(letter for letter in one.case if letter.isdigit())[:2]
-    return one.case.startswith("F"), int(number), one.case
+def _place(one: Row | Scene) -> tuple[bool, int, int, str]:
+    """Numbers first, then what others' test suites found; each kind before its neighbours, these in their order."""
+    kind, rest = re.fullmatch(r"F?(\d+)(.*)", one.case).groups()  # type: ignore[union-attr]
+    place = re.sub(r"\D", "", rest)
+    return one.case.startswith("F"), int(kind), int(place or 0), rest
 
 
 def rendered() -> str:
@@ -24,7 +26,7 @@ def rendered() -> str:
     lines = (
         f"| {one.case} | {one.source} | {one.comes} | {one.before} | {one.now} |" for one in sorted(ALL, key=_place)
     )
-    return "\n".join([*head, *(line.replace("{name}", "the name") for line in lines)])
+    return "\n".join([*head, *(line.replace("{name}", "the name").replace("{there}", "target") for line in lines)])
 
 
 def printed() -> str:
