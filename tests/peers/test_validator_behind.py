@@ -25,6 +25,8 @@ from tests.peers import forwarders, servers, signed_zones
 from tests.peers.conftest import rendered
 from tests.peers.servers import Server
 
+pytestmark = pytest.mark.timeout(300)  # Each test starts four validators.
+
 LIST: Final = (
     *("=selfsig.test", "=selfplain.test", "=selfok.test"),
     *("excsig.test", "!good.excsig.test", "excplain.test", "!good.excplain.test"),
