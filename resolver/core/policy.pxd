@@ -16,16 +16,23 @@ cdef int _EXCEPT_SELF
 cdef int _EXCEPT_BELOW
 cdef int _SET_ASIDE
 cdef int _NEW
+cdef int _EXCEPTION_BELOW
 cdef int _A
 cdef int _AAAA
 cdef int _CNAME
 cdef int _DNAME
 cdef int _SVCB
 cdef int _HTTPS
+cdef int _DS
+cdef int _DNSKEY
+cdef int _RRSIG
 cdef int _MAX_JUDGED_NAMES
 cdef int _ANSWER
 cdef int _AUTHORITY
 cdef int _ADDITIONAL
+cdef int _ORDINARY
+cdef int _CHAIN
+cdef int _CHAIN_RELEASED
 
 cdef class Member:
     cdef readonly const uint64_t[::1] words
@@ -46,6 +53,7 @@ cdef class Generation:
     cdef readonly tuple members
     cdef readonly uint64_t mask_low
     cdef readonly uint64_t mask_high
+    cdef readonly bint releases
 
 cdef class Verdict:
     cdef readonly int verdict
@@ -55,9 +63,10 @@ cdef class Verdict:
     cdef public uint64_t low
     cdef public uint64_t high
     cdef readonly bint released
+    cdef readonly int chain
     cdef public long errors
 
-cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict) noexcept
+cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict, int qtype=*) noexcept
 
 cpdef int judge(Generation generation, Message message, uint32_t scope, Name name, Verdict verdict) noexcept
 
@@ -71,12 +80,16 @@ cdef Py_ssize_t _answer(
     Py_ssize_t limit,
 ) except -1 nogil
 
+cdef int _chain(Generation generation, int qtype) except -1 nogil
+
 cdef int _decide(Generation generation, Name name, uint32_t scope, Verdict verdict) except -1 nogil
 
 cdef int _ask_lists(Member member, Name name, uint32_t scope, Verdict verdict) except -1 nogil
 
 @cython.locals(depth=int, bit=uint64_t, bits=int, say=int)
 cdef int _ask_list(Member member, Name name, Verdict verdict) except -1 nogil
+
+cdef bint _leaves_some_below(int bits, int chain) except -1 nogil
 
 @cython.locals(own=bint)
 cdef int _say(int bits, int depth, Name name) except -1 nogil
@@ -86,7 +99,7 @@ cdef int _judge(Generation generation, Message message, uint32_t scope, Name nam
 
 @cython.locals(
     at=Py_ssize_t, count=int, last_pointer=int, pointer=int, kind=int, size=int, result=int, owner=Py_ssize_t,
-    start=Py_ssize_t,
+    start=Py_ssize_t, last_chain=int, question_chain=int, chain=int, known=bint,
 )
 cdef int _judge_section(
     Generation generation, Message message, int section, uint32_t scope, Name name, Verdict verdict
@@ -96,6 +109,8 @@ cdef int _judge_section(
 cdef int _judge_name(
     Generation generation, Message message, Py_ssize_t start, Py_ssize_t end, uint32_t scope, Name name, Verdict verdict
 ) except -1 nogil
+
+cdef bint _proves(const unsigned char[::1] data, Py_ssize_t at, int size, int kind) except -1 nogil
 
 cdef int _pointer(const unsigned char[::1] data, Py_ssize_t at) except -1 nogil
 

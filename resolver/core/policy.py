@@ -12,6 +12,10 @@ Rules:
   or not, in byte order. In AUTHORITY, owner and target of records that lead to an address are judged (A, AAAA, CNAME,
   DNAME, SVCB, HTTPS), though no honest server puts them there. A blocked owner in ADDITIONAL drops that section (see
   core.message).
+- A question for DS or DNSKEY leads to no address, but a validator asks it of every zone on the way to a name below
+  (RFC 4035 5). An entry blocks it only if it blocks all names below it: not an entry for its own name alone, not one
+  with an exception below, and none while a name is released. In the reply the same holds for owners of DS, of DNSKEY
+  and of their RRSIG.
 """
 
 import cython
@@ -23,6 +27,7 @@ from .codes import (
     BLOCK_SELF,
     EXCEPT_BELOW,
     EXCEPT_SELF,
+    EXCEPTION_BELOW,
     NEW,
     PASS,
     SET_ASIDE,
@@ -30,7 +35,10 @@ from .codes import (
     TYPE_AAAA,
     TYPE_CNAME,
     TYPE_DNAME,
+    TYPE_DNSKEY,
+    TYPE_DS,
     TYPE_HTTPS,
+    TYPE_RRSIG,
     TYPE_SVCB,
 )
 
@@ -51,16 +59,24 @@ _EXCEPT_SELF = EXCEPT_SELF
 _EXCEPT_BELOW = EXCEPT_BELOW
 _SET_ASIDE = SET_ASIDE
 _NEW = NEW
+_EXCEPTION_BELOW = EXCEPTION_BELOW
 _A = TYPE_A
 _AAAA = TYPE_AAAA
 _CNAME = TYPE_CNAME
 _DNAME = TYPE_DNAME
 _SVCB = TYPE_SVCB
 _HTTPS = TYPE_HTTPS
+_DS = TYPE_DS
+_DNSKEY = TYPE_DNSKEY
+_RRSIG = TYPE_RRSIG
 _MAX_JUDGED_NAMES = MAX_JUDGED_NAMES
 _ANSWER = 0
 _AUTHORITY = 1
 _ADDITIONAL = 2
+# What a question is to a list: ordinary; of a validator's chain; the same while names are released.
+_ORDINARY = 0
+_CHAIN = 1
+_CHAIN_RELEASED = 2
 
 
 class Member:
@@ -92,16 +108,21 @@ class Generation:
         self.first = None
         self.mask_low = 0
         self.mask_high = 0
+        self.releases = 0
         self.members = tuple(members)
         for member in reversed(members):
             member.following = self.first
             self.first = member
             self.mask_low |= member.depths_low
             self.mask_high |= member.depths_high
+            self.releases |= bool(member.release)
 
 
 class Verdict:
-    """The result, and the entry that gave it: list slot, depth, 112-bit digest and the slot's bits."""
+    """The result, and the entry that gave it: list slot, depth, 112-bit digest and the slot's bits.
+
+    chain: what the question is to the lists, for a name that is being judged.
+    """
 
     def __init__(self):
         self.verdict = ASK
@@ -111,13 +132,18 @@ class Verdict:
         self.low = 0
         self.high = 0
         self.released = 0
+        self.chain = 0
         self.errors = 0
 
 
-def decide(generation, name, scope, verdict):
-    """Judge an unfolded name by the lists whose bit is in `scope`; fill `verdict` and return it: ASK, PASS or BLOCK."""
+def decide(generation, name, scope, verdict, qtype=TYPE_A):
+    """Judge an unfolded name by the lists whose bit is in `scope`; fill `verdict` and return it: ASK, PASS or BLOCK.
+
+    qtype: the type that is asked of the name.
+    """
     verdict.verdict = _ASK
     try:
+        verdict.chain = _chain(generation, qtype)
         verdict.verdict = _decide(generation, name, scope, verdict)
     except Exception:  # noqa: BLE001 - an error asks
         verdict.errors += 1
@@ -157,6 +183,13 @@ def _answer(member, verdict, out, packet, question, limit):
             return 0
         return blocked(out, packet, question, member.replies, verdict.bits, limit)
     return _answer(member.following, verdict, out, packet, question, limit)
+
+
+def _chain(generation, qtype):
+    """Return what a question of this type is to the lists."""
+    if qtype != _DS and qtype != _DNSKEY:
+        return _ORDINARY
+    return _CHAIN_RELEASED if generation.releases else _CHAIN
 
 
 def _decide(generation, name, scope, verdict):
@@ -199,6 +232,8 @@ def _ask_list(member, name, verdict):
                     verdict.released = 1
                 return 0
             if say == _BLOCK_SELF:
+                if verdict.chain and _leaves_some_below(bits, verdict.chain):
+                    return 0
                 if depth > verdict.depth and member.slot >= 0:
                     verdict.slot = member.slot
                     verdict.depth = depth
@@ -208,6 +243,11 @@ def _ask_list(member, name, verdict):
                 return 0
         depth -= 1
     return 0
+
+
+def _leaves_some_below(bits, chain):
+    """Return whether a name below the entry of these bits may be one that is not blocked."""
+    return chain == _CHAIN_RELEASED or not bits & _BLOCK_BELOW or bits & _EXCEPTION_BELOW
 
 
 def _say(bits, depth, name):
@@ -257,6 +297,8 @@ def _judge_section(generation, message, section, scope, name, verdict):
         at = message.additional_start
         count = message.additionals
     last_pointer = 0
+    last_chain = 0
+    question_chain = _chain(generation, message.qtype)
     while count > 0:
         owner = at
         at = skip(message.data, at, message.end)
@@ -264,12 +306,17 @@ def _judge_section(generation, message, section, scope, name, verdict):
         size = message.data[at + 8] << 8 | message.data[at + 9]
         at += 10
         pointer = _pointer(message.data, owner)
-        if (section != _AUTHORITY or _leads(kind)) and (pointer == 0 or pointer != last_pointer):
+        chain = question_chain if section == _ANSWER and _proves(message.data, at, size, kind) else _ORDINARY
+        known = pointer != 0 and pointer == last_pointer and chain == last_chain
+        verdict.chain = chain
+        if (section != _AUTHORITY or _leads(kind)) and not known:
             result = _judge_name(generation, message, owner, message.end, scope, name, verdict)
             if result != _PASS:
                 return result
             last_pointer = pointer
+            last_chain = chain
         if section != _ADDITIONAL and _has_target(kind):
+            verdict.chain = _ORDINARY
             start = at + 2 if kind == _SVCB or kind == _HTTPS else at
             result = _judge_name(generation, message, start, at + size, scope, name, verdict)
             if result != _PASS:
@@ -288,6 +335,13 @@ def _judge_name(generation, message, start, end, scope, name, verdict):
     if after == 0 or after > end:
         return _ASK
     return _decide(generation, name, scope, verdict)
+
+
+def _proves(data, at, size, kind):
+    """Return whether a record is DS or DNSKEY, or the signature of one; its RDATA is data[at : at + size]."""
+    if kind == _RRSIG and size >= 2:
+        kind = data[at] << 8 | data[at + 1]
+    return kind == _DS or kind == _DNSKEY
 
 
 def _pointer(data, at):

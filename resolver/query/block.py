@@ -20,8 +20,9 @@ class Block:
         self._out = memoryview(bytearray(4096))
 
     def judge(self, generation: policy.Generation, query: Query) -> int:
-        """Return ASK, PASS or BLOCK for the query's name by the lists that apply to its client."""
-        verdict: int = policy.decide(generation, query.question.name, query.scope, self.verdict)
+        """Return ASK, PASS or BLOCK for the query's name and type by the lists that apply to its client."""
+        question = query.question
+        verdict: int = policy.decide(generation, question.name, query.scope, self.verdict, question.qtype)
         return verdict
 
     def answer(

@@ -43,7 +43,9 @@ class Recheck:
         dropped = message.drop_additional
         if for_all == codes.PASS and message.answer_start > _HEADER:
             asked = unfold(reply, _HEADER, message.answer_start, self._name)
-            for_all = decide(generation, self._name, codes.ALL_LISTS, verdict) if asked else codes.ASK
+            for_all = codes.ASK
+            if asked:
+                for_all = decide(generation, self._name, codes.ALL_LISTS, verdict, message.qtype)
         if for_all == codes.BLOCK and scope & codes.ALL_LISTS != codes.ALL_LISTS:
             for_client = judge(generation, message, scope, self._name, verdict)
             message.drop_additional = message.drop_additional or dropped

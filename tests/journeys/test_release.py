@@ -53,10 +53,15 @@ def test_a_release_lasts_over_a_restart_ends_by_hand_and_leaves_no_name(site: Si
     watch.start()
     with site.started():
         assert [asked(site.dns, name) for name in (NAME, f"www.{NAME}", "bad.test")] == [BLOCKED] * 3
+        open_chain = asked(site.dns, "open.test", "DS")
+        assert asked(site.dns, "bad.test", "DS") == asked(site.dns, "bad.test", "DNSKEY") != open_chain
         done = operate(site, "list", "release", "-", "--reason", "a school", typed=f"{NAME}\n")
         assert done.returncode == 0
         assert "list demo, serial 1" in done.stdout
         assert [asked(site.dns, name) for name in (NAME, f"www.{NAME}", "bad.test")] == [REAL, REAL, BLOCKED]
+        # A validator behind us needs these for every name below, and gets them while something is released.
+        for kind in ("DS", "DNSKEY"):
+            assert (asked(site.dns, "bad.test", kind), asked(site.dns, "open.test", kind)) == (open_chain, open_chain)
         for typed, reason in (("open.test", "a school"), ("bad.test", "see www.else.example")):
             refused = operate(site, "list", "release", "-", "--reason", reason, typed=f"{typed}\n")
             assert refused.returncode == 3

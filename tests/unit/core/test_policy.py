@@ -159,6 +159,64 @@ def test_sixteen_lists(core: Core) -> None:
         assert judged(core, in_force, f"a.l{number}.test", ALL ^ 1 << number).verdict == PASS
 
 
+CHAIN = entries(
+    "all.test", "=own.test", "*below.test", "holed.test", "!a.b.holed.test", "mixed.test", "!=mixed.test"
+) | {"half.test": codes.BLOCK_SELF | codes.EXCEPT_BELOW}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        # An entry that blocks all below it blocks its validator's chain too.
+        ("all.test", BLOCK),
+        ("x.all.test", BLOCK),
+        ("x.below.test", BLOCK),
+        # Below the others is a name that somebody has to be able to validate.
+        ("own.test", PASS),
+        ("x.own.test", PASS),
+        ("_443._https.own.test", PASS),
+        ("below.test", PASS),
+        ("holed.test", PASS),
+        ("b.holed.test", PASS),
+        ("a.b.holed.test", PASS),
+        ("x.a.b.holed.test", PASS),
+        ("c.holed.test", PASS),
+        ("mixed.test", PASS),
+        ("half.test", PASS),
+        ("open.test", PASS),
+    ],
+)
+def test_ds_and_dnskey_pass_unless_all_below_is_blocked(core: Core, asked: str, said: int) -> None:
+    in_force = generation(core, CHAIN)
+    policy, verdict, octets = core("policy"), core("policy").Verdict(), wire(asked)
+    for kind in (codes.TYPE_DS, codes.TYPE_DNSKEY):
+        assert policy.decide(in_force, name(core, octets), ALL, verdict, kind) == said, kind
+        assert (verdict.errors, verdict.slot) == (0, 0 if said == BLOCK else -1)
+    plain = policy.decide(in_force, name(core, octets), ALL, verdict)
+    for kind in (codes.TYPE_NS, codes.TYPE_SOA, codes.TYPE_RRSIG, codes.TYPE_ANY, 47, 50, 59, 60, 0x10000 + 43):
+        assert policy.decide(in_force, name(core, octets), ALL, verdict, kind) == plain, kind
+
+
+def test_the_exception_of_one_list_opens_no_chain_in_another(core: Core) -> None:
+    policy, verdict = core("policy"), core("policy").Verdict()
+    in_force = generation(core, entries("a.test", "!b.a.test"), entries("a.test"))
+    for scope, said in ((1, PASS), (2, BLOCK), (3, BLOCK)):
+        assert policy.decide(in_force, name(core, wire("a.test")), scope, verdict, codes.TYPE_DS) == said
+
+
+def test_while_a_name_is_released_every_chain_passes(core: Core) -> None:
+    policy, verdict = core("policy"), core("policy").Verdict()
+    released = member(core, entries("!www.deep.all.test"), -1, release=True)
+    in_force = policy.Generation(1, KEY, [member(core, CHAIN), released])
+    for asked in ("all.test", "deep.all.test", "x.all.test"):
+        assert policy.decide(in_force, name(core, wire(asked)), ALL, verdict, codes.TYPE_DS) == PASS
+        assert policy.decide(in_force, name(core, wire(asked)), ALL, verdict) == BLOCK
+    # Errors still ask.
+    cut = policy.Member(core("image").view(image(core, CHAIN))[:-2], replies(core), slot=0)
+    in_force = policy.Generation(1, KEY, [cut, released])
+    assert policy.decide(in_force, name(core, wire("all.test")), ALL, verdict, codes.TYPE_DS) == ASK
+
+
 def test_an_error_asks_and_is_counted(core: Core) -> None:
     words = core("image").view(image(core, LISTED))
     cut = core("policy").Member(words[:-2], replies(core), slot=0)
@@ -258,6 +316,52 @@ def test_every_owner_and_target_of_answer_is_judged(core: Core, answer: tuple[by
 def test_of_authority_only_what_leads_to_an_address_is_judged(core: Core, authority: bytes, said: int) -> None:
     assert judge(core, reply((), (authority,))) == (said, False, 0)
     assert judge(core, reply((ADDRESS,), (record(2, wire("ns.example")), authority))) == (said, False, 0)
+
+
+DS = b"\x12\x34\x0d\2" + bytes(32)
+KEY_DATA = b"\1\1\3\x0d" + bytes(64)
+OWN = wire("own.test")
+
+
+def signature(covered: int) -> bytes:
+    return covered.to_bytes(2, "big") + b"\x0d\2" + bytes(14) + wire("test") + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "said"),
+    [
+        (43, (record(43, DS), record(46, signature(43))), PASS),
+        (48, (record(48, KEY_DATA), record(48, KEY_DATA), record(46, signature(48))), PASS),
+        (43, (record(43, DS, OWN), record(46, signature(43), OWN)), PASS),
+        (43, (), PASS),
+        # Only a question for them has such an answer.
+        (1, (record(43, DS),), BLOCK),
+        (46, (record(46, signature(43)),), BLOCK),
+        (255, (record(43, DS),), BLOCK),
+        # Whatever leads to an address, or signs it, is judged as ever.
+        (43, (record(1, bytes(4)),), BLOCK),
+        (43, (record(43, DS), record(1, bytes(4))), BLOCK),
+        (43, (record(43, DS), record(46, signature(1))), BLOCK),
+        (43, (record(46, b"\0"),), BLOCK),
+        (48, (record(28, bytes(16)),), BLOCK),
+        (43, (record(5, wire("open.test")),), BLOCK),
+        (43, (record(39, wire("open.test")),), BLOCK),
+        (43, (record(65, b"\0\1\0"),), BLOCK),
+        (43, (record(6, wire("test") * 2 + bytes(20)),), BLOCK),
+        (43, (record(5, wire("all.test"), wire("open.test")),), BLOCK),
+        # One list may block all below the same name.
+        (43, (record(43, DS, wire("all.test")),), BLOCK),
+    ],
+)
+def test_the_reply_to_ds_or_dnskey_may_hold_these_and_no_way_to_an_address(
+    core: Core, asked: int, answer: tuple[bytes, ...], said: int
+) -> None:
+    octets = bytearray(query("own.test", asked, flags=0x8180)) + b"".join(answer)
+    octets[7] = len(answer)
+    message, verdict = core("message").Message(), core("policy").Verdict()
+    assert core("message").read(octets, len(octets), message) == 1
+    assert core("policy").judge(generation(core, CHAIN), message, ALL, core("name").Name(), verdict) == said
+    assert verdict.errors == 0
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from dataclasses import replace
 import dns.flags
 import dns.opcode
 import dns.rcode
+import dns.rdatatype
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes, policy
+from resolver.core.local_zones import Zones
 from resolver.query.forward import Overloaded, Unanswered
 from resolver.query.query import Tables
 from resolver.query.transport import Transport
@@ -24,8 +26,10 @@ from tests.unit.query.parts import (
     SOA,
     STRANGER,
     House,
+    access,
     addresses,
     errors,
+    generation,
     image_of,
     query,
     reply_of,
@@ -96,6 +100,44 @@ async def test_a_listed_name_is_blocked_before_anybody_is_asked() -> None:
         assert not reply.flags & (dns.flags.AA | dns.flags.AD)
     assert house.upstream.asked == []
     assert house.blocked() == 7
+
+
+@pytest.mark.asyncio
+async def test_a_validator_gets_the_keys_above_a_name_that_is_not_blocked() -> None:
+    lists = (("=own.test", "all.test", "holed.test", "!a.b.holed.test"),)
+    ds = "1 13 2 " + "ab" * 32
+    key = "257 3 13 " + "q" * 88
+
+    def keys(asked):
+        name, kind = asked.question[0].name, dns.rdatatype.to_text(asked.question[0].rdtype)
+        data = {"DS": ds, "DNSKEY": key}.get(kind)
+        return reply_of(asked, [f"{name} 300 {kind} {data}"] if data else [], ["test. 300 SOA " + SOA])
+
+    house = House(keys, tables(1, lists))
+    for kind in ("DS", "DNSKEY"):
+        for name in ("own.test", "holed.test", "b.holed.test", "a.b.holed.test", "x.own.test"):
+            for _ in range(2):
+                reply = await house.ask(query(name, kind, do=True))
+                assert [line.split()[3] for line in texts(reply)] == [kind], (name, kind)
+                assert errors(reply) == []
+        blocked = await house.ask(query("all.test", kind, do=True))
+        assert (errors(blocked), blocked.answer) == ([codes.EDE_FORGED_ANSWER], [])
+    assert (len(house.upstream.asked), house.blocked()) == (10, 2)
+    # While a name is released, whatever stands above it.
+    house.swap(Tables(generation(2, lists, released=(("!www.all.test",),)), access(), True, Zones()))
+    reply = await house.ask(query("all.test", "DS", do=True))
+    assert [line.split()[3] for line in texts(reply)] == ["DS"]
+    assert addresses(await house.ask(query("all.test"))) == [PAGE_V4]
+
+
+@pytest.mark.asyncio
+async def test_an_answer_to_ds_leads_no_client_to_a_listed_name() -> None:
+    ways = (["own.test. 300 CNAME open.test."], ["own.test. 300 A " + REAL], ["own.test. 300 HTTPS 1 open.test."])
+    for lines in ways:
+        house = House(says(lines), tables(1, (("=own.test",),)))
+        for _ in range(2):
+            reply = await house.ask(query("own.test", "DS"))
+            assert (reply.answer, errors(reply)) == ([], [codes.EDE_FORGED_ANSWER]), lines
 
 
 @pytest.mark.asyncio

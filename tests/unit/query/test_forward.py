@@ -27,7 +27,7 @@ async def test_ports_and_ids_are_random_and_never_the_clients() -> None:
     assert all(reply.answer for reply in replies)
     ids = [seen.id for seen in upstream.queries]
     assert len(set(ids)) > 190
-    assert sum(mine == theirs for mine, theirs in zip(ids, (q.id for q in asked), strict=True)) < 3
+    assert len(set(ids) & {q.id for q in asked}) < 10
     assert len(set(upstream.sources)) > 60
     # Neither goes up or down from query to query, as a counter's would.
     for numbers in (ids, upstream.sources):
