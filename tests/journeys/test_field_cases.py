@@ -21,6 +21,8 @@ from tests.journeys.running import Core, Service, serve
 CORES: tuple[Core, ...] = ("compiled", "plain")
 TAGS = (UDP, TCP)
 SECRET = bytes([203, 0, 113])
+START_S = 90.0
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module", params=CORES)
@@ -41,7 +43,7 @@ def service(
     upstream: OctetsUpstream, build: Core, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("field")
-    with serve(folder, upstreams=[upstream.address], entries=asking.entries(TAGS), core=build) as one:
+    with serve(folder, upstreams=[upstream.address], entries=asking.entries(TAGS), core=build, seconds=START_S) as one:
         yield one
         assert "event loop" not in one.said
         assert "Traceback" not in one.said

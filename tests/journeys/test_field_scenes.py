@@ -30,6 +30,8 @@ from tests.journeys.running import HOST, ROOT, Service, stop
 REAL = "198.51.100.7"
 RIGHT = Reply(answer=[rr(A, ADDRESS)])
 WAIT_S = 15.0
+START_S = 90.0
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -49,7 +51,7 @@ def served(
     service = site.launch(launcher, write=False)
     with ExitStack() as stack:
         stack.callback(_ended, service)
-        service.until("/readyz")
+        service.until("/readyz", seconds=START_S)
         yield site, service
 
 
@@ -357,6 +359,6 @@ def test_link_local_addresses(tmp_path: Path, launcher: Sequence[str]) -> None:
     if subprocess.run([*space, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no network of its own can be made (root is needed)")
     command = [*space, sys.executable, "-m", "tests.journeys.field.link_local", str(tmp_path), *launcher]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == now("3")

@@ -77,7 +77,7 @@ def ports(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactor
         upstream = stack.enter_context(in_thread(asking.Script([OURS])))
         (folder / OURS).mkdir()
         entries = asking.entries([OURS])
-        service = serve(folder / OURS, upstreams=[upstream.address], entries=entries)
+        service = serve(folder / OURS, upstreams=[upstream.address], entries=entries, seconds=90)
         found[OURS] = stack.enter_context(service).dns
         yield found
 

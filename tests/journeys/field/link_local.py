@@ -18,6 +18,7 @@ from tests.journeys.processes import Site, asked, came, exchange, query_for
 from tests.journeys.running import HOST
 
 LINK = "d0"
+START_S = 90.0
 UPSTREAM, LISTENER = f"fe80::53%{LINK}", f"fe80::54%{LINK}"
 MANY = cut_to(Reply(answer=[rr(PTR, wire(f"host{number}.test")) for number in range(800)]))
 _SPACE = (
@@ -50,7 +51,7 @@ def play(folder: Path, launcher: Sequence[str]) -> str:
         site = Site(folder, [upstream.address])
         site.sections["listen"]["dns"] = [f"{HOST}:{site.dns}", f"[{LISTENER}]:{site.dns}"]
         site.publish(["listed.test"])
-        with site.started(launcher):
+        with site.started(launcher, seconds=START_S):
             by_udp = asked(site.dns, "udp.test")
             reply = exchange(site.dns, query_for("tcp.test", "PTR"), over="tcp")
             count = sum(len(rrset) for rrset in dns.message.from_wire(reply).answer)
