@@ -30,7 +30,9 @@ cdef class Access:
     cdef readonly uint64_t minute
     cdef readonly uint64_t prefixes
 
-cpdef int admit(Access access, const unsigned char[::1] client, uint64_t now_ms) noexcept
+cpdef int admit(Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms) noexcept
+
+cpdef int allows(Access access, const unsigned char[::1] client) noexcept
 
 cpdef uint32_t scope(Access access, const unsigned char[::1] client) noexcept
 
@@ -39,7 +41,7 @@ cpdef int trusts(Access access, const unsigned char[::1] sender) noexcept
 cpdef int exempts(Access access, const unsigned char[::1] client) noexcept
 
 @cython.locals(bucket=Py_ssize_t)
-cdef int _admit(Access access, const unsigned char[::1] client, uint64_t now_ms) except -1 nogil
+cdef int _admit(Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms) except -1 nogil
 
 cdef int _is_unlimited(Access access, const unsigned char[::1] client) except -1 nogil
 

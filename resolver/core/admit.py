@@ -4,8 +4,10 @@
 Rules:
 - A client is its address in 16 octets, IPv4 mapped (RFC 4291 2.5.5.2). Only addresses in `allow` (the ACL) are clients.
 - `scope` is the set of lists that judge a client: in a list's `clients` (all where empty) and not in its `exempt`.
-- A prefix (/32 of IPv4, /56 of IPv6) has a token bucket one second deep. Above its rate, every second query over UDP
-  gets TC=1 (slip), and the others are dropped. Prefixes in `[limits] exempt` have no bucket.
+- A prefix (/32 of IPv4, /56 of IPv6) has two token buckets, each one second deep: one for queries whose sender is
+  proven by a handshake, one for all others. Forged queries so take nothing from who really has the address.
+- Above the rate, a proven sender is LIMITED; of the others every second query gets TC=1 (SLIP), so that its sender
+  proves its address over TCP, and the rest are LIMITED. Prefixes in `[limits] exempt` have no bucket.
 - A bucket's key is a keyed digest of the prefix; a full set drops the prefix that was seen longest ago.
 - A load balancer is an address in `proxies`: only its PROXY header names the client.
 - An error admits nobody, trusts nobody and takes nobody out of a list's scope.
@@ -69,12 +71,23 @@ class Access:
         self.prefixes = 0
 
 
-def admit(access, client, now_ms):
-    """Return ADMITTED, NOT_A_CLIENT, SLIP or LIMITED for a query from `client` at `now_ms` of a monotonic clock."""
+def admit(access, client, proven, now_ms):
+    """Return ADMITTED, NOT_A_CLIENT, SLIP or LIMITED for a query from `client` at `now_ms` of a monotonic clock.
+
+    proven: a handshake has shown that the client's address is not forged.
+    """
     try:
-        return _admit(access, client, now_ms)
+        return _admit(access, client, proven, now_ms)
     except Exception:  # noqa: BLE001 - an error admits nobody
         return _NOT_A_CLIENT
+
+
+def allows(access, client):
+    """Return whether `client` is in the ACL."""
+    try:
+        return _within(access.allow, 0, access.allow.shape[0], client)
+    except Exception:  # noqa: BLE001 - an error admits nobody
+        return 0
 
 
 def scope(access, client):
@@ -101,7 +114,7 @@ def exempts(access, client):
         return 0
 
 
-def _admit(access, client, now_ms):
+def _admit(access, client, proven, now_ms):
     if not _within(access.allow, 0, access.allow.shape[0], client):
         return _NOT_A_CLIENT
     if access.rate == 0 or access.sets == 0:
@@ -117,7 +130,14 @@ def _admit(access, client, now_ms):
         access.prefixes = access.prefixes + 1
     if _is_unlimited(access, client):
         return _ADMITTED
-    return _take(access, bucket, now_ms)
+    if proven:
+        bucket = _bucket_of(access, access.out[1], now_ms)
+    if _take(access, bucket, now_ms):
+        return _ADMITTED
+    if proven:
+        return _LIMITED
+    access.buckets[bucket + 3] = access.buckets[bucket + 3] ^ 1
+    return _SLIP if access.buckets[bucket + 3] & 1 else _LIMITED
 
 
 def _is_unlimited(access, client):
@@ -125,7 +145,10 @@ def _is_unlimited(access, client):
 
 
 def _take(access, bucket, now_ms):
-    """Take a token, counted in thousandths. The last bit of the bucket's fourth word alternates slip and drop."""
+    """Take a token, counted in thousandths; return whether there was one.
+
+    The last bit of the bucket's fourth word, which the caller turns, alternates slip and drop.
+    """
     full = access.rate * _TOKEN
     waited = 0
     if now_ms > access.buckets[bucket + 1]:
@@ -136,12 +159,9 @@ def _take(access, bucket, now_ms):
     access.buckets[bucket + 1] = now_ms
     if tokens >= _TOKEN:
         access.buckets[bucket + 2] = tokens - _TOKEN
-        return _ADMITTED
+        return 1
     access.buckets[bucket + 2] = tokens
-    access.buckets[bucket + 3] = access.buckets[bucket + 3] ^ 1
-    if access.buckets[bucket + 3] & 1:
-        return _SLIP
-    return _LIMITED
+    return 0
 
 
 def _bucket_of(access, tag, now_ms):

@@ -114,7 +114,7 @@ KEY_CD = 2
 
 # The table of counters, one u64 each: first the fixed counters, then a block for each list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
-DROP_REASONS = ("short", "response", "rate_limit", "port_zero", "proxy", "connection_limit")
+DROP_REASONS = ("short", "response", "rate_limit", "port_zero", "proxy", "connection_limit", "not_allowed")
 CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")
 TRANSPORTS = ("udp", "tcp")
 RCODES = (

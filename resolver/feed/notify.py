@@ -81,6 +81,10 @@ class Notices:
             await asyncio.sleep(LOOK_UP_S)
         await asyncio.Event().wait()
 
+    def expects(self, client: bytes) -> bool:
+        """Return whether this address (16 octets) is that of a list's primary."""
+        return any(client in one.primaries for one in self._watched)
+
     def take(self, packet: bytes, client: bytes) -> bytes | None:
         """Return the answer to a NOTIFY for one of our zones, and schedule the poll; None for any other packet.
 

@@ -5,8 +5,9 @@ Rules:
   answered does not.
 - Queries in flight and unsent octets are bounded. While a client reads too slowly, nothing is read from it.
 - A client that closes its sending half still gets the answers to its queries (RFC 7766 6.2.4).
-- A load balancer sends one PROXY header first, which names the client; without it the connection ends. From any other
-  sender the header ends the connection: read as a DNS message, it would announce a length that never arrives.
+- A load balancer sends one PROXY header first, which names the client; without it the connection ends, and so it does
+  if the client is not allowed. From any other sender the header ends the connection: read as a DNS message, it would
+  announce a length that never arrives.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ class Shared(Protocol):
     """The parts that all connections of the TCP side share.
 
     dropped: called with the reason (core.codes) of each connection that is refused. trusted: returns whether an address
-    (16 octets) is a load balancer's; None if there are none.
+    (16 octets) is a load balancer's; None if there are none. allowed: returns whether a client may hold a connection.
     """
 
     answer: Answering
     dropped: Callable[[str], None]
     trusted: Callable[[bytes], bool] | None
+    allowed: Callable[[bytes], bool]
     proxied: Proxied
     places: Places
 
@@ -204,6 +206,9 @@ class Connection(asyncio.Protocol):
         self._opening = False
         if not shared.proxied.local:
             self._client = bytes(shared.proxied.client)
+            if not shared.allowed(self._client):
+                self.refuse("not_allowed")
+                return False
             if not shared.places.claim(self, self._client):
                 self.refuse("connection_limit")
                 return False

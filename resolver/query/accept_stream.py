@@ -3,6 +3,7 @@
 Rules:
 - Bounded are: the connections (accept_limits), the time without a complete query, the life of a connection, and the
   octets that all connections together buffer. A connection that stays idle, or whose client never reads, is closed.
+- A client that is not `allowed` is refused before it takes a place; behind a load balancer, after the PROXY header.
 - In one turn of the event loop a bounded number of queries is taken from all connections together, a share from each
   in turn: many connections, or a flood on one, delay neither each other nor UDP.
 - If the process or the system has no file descriptor left for a connection, another one is closed and accepting pauses
@@ -48,7 +49,8 @@ class Streams:
     """The TCP side of the listening addresses.
 
     dropped: called with the reason (core.codes) of each connection that is refused. trusted: returns whether an address
-    (16 octets) is a load balancer's; None if there are none. `trusted` and `bounds` may be replaced at any time.
+    (16 octets) is a load balancer's; None if there are none. allowed: returns whether a client may hold a connection.
+    `trusted`, `allowed` and `bounds` may be replaced at any time.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Streams:
         self.answer = answer
         self.dropped = dropped
         self.trusted: Callable[[bytes], bool] | None = None
+        self.allowed: Callable[[bytes], bool] = _everybody
         self.proxied = Proxied()
         self.places = Places(bounds, _affordable())
         self._idle_s = idle_s
@@ -136,8 +139,11 @@ class Streams:
             timer.cancel()
 
     def accepted(self, client: bytes) -> Connection | None:
-        """Return a Connection for a client (16 octets); if there is no place, count the refusal and return None."""
+        """Return a Connection for a client (16 octets); count the refusal and return None if it may not have one."""
         connection = Connection(self, client)
+        if not connection.by_proxy and not self.allowed(client):
+            self.dropped("not_allowed")
+            return None
         now = asyncio.get_running_loop().time()
         if self.places.enter(connection, None if connection.by_proxy else client, now):
             return connection
@@ -198,7 +204,7 @@ class Streams:
             self._begin(one, address_octets(peer[0]))
 
     def _begin(self, one: socket.socket, client: bytes) -> None:
-        """Serve a connection, or reset it if there is no place for it."""
+        """Serve a connection, or reset it if it is refused."""
         connection = self.accepted(client)
         if connection is None:
             # A reset leaves no state in our kernel, and the client can try another server at once.
@@ -243,6 +249,10 @@ class Streams:
         for connection in places.old(now - self._life_s):
             connection.finish()
         self._timers["look"] = loop.call_later(min(LOOK_S, self._idle_s / 4, self._life_s / 4), self.look)
+
+
+def _everybody(_: bytes) -> bool:
+    return True
 
 
 def _affordable() -> int:

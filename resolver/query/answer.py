@@ -103,7 +103,7 @@ class Answer:
         query.limit = limit_of(question, transport.least, transport.most)
         if question.keepalive:
             question.keepalive_ds = transport.keepalive_ds
-        admitted = admit(tables.access, query.client, int(now * 1000))
+        admitted = admit(tables.access, query.client, transport.is_stream, int(now * 1000))
         if admitted != codes.ADMITTED and not (problem == codes.WELL_FORMED and _is_proof(query, tables)):
             return self._notice(query, problem) or respond.turned_away(query, admitted)
         if problem != codes.WELL_FORMED:

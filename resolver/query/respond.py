@@ -44,11 +44,16 @@ class Respond:
         self.dropped("short" if problem == codes.SILENT_SHORT else "response")
 
     def turned_away(self, query: Query, admitted: int) -> bytes | None:
-        """Refuse a sender outside the ACL, with an answer no larger than the query; slip or drop above the limit."""
+        """Refuse a sender outside the ACL, with an answer no larger than the query; above the limit slip or drop.
+
+        Over a stream refuse above the limit too: silence would look like a lost server until the client's timeout.
+        """
         if admitted == codes.NOT_A_CLIENT:
             limit = min(query.limit, max(len(query.packet), 12))
             return self._empty(query, codes.REFUSED, codes.EDE_PROHIBITED, limit=limit)
-        if admitted == codes.SLIP and not query.transport.is_stream:
+        if query.transport.is_stream:
+            return self._empty(query, codes.REFUSED, codes.EDE_PROHIBITED)
+        if admitted == codes.SLIP:
             return self._empty(query, codes.NOERROR, codes.EDE_NONE, truncated=True)
         self.dropped("rate_limit")
         return None

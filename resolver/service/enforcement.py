@@ -99,6 +99,10 @@ class Enforcement:
         """Return the answer to a NOTIFY from the primary of a list's zone; None for any other packet."""
         return self._notices.take(packet, client)
 
+    def expects(self, client: bytes) -> bool:
+        """Return whether a NOTIFY may come from this address (16 octets): that of a list's primary."""
+        return self._notices.expects(client)
+
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """Return the work that runs while serving, by name; none of it ends by itself."""
         work = {

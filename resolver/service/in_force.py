@@ -149,6 +149,10 @@ class InForce:
         """Return whether queries from this address must have a PROXY header."""
         return bool(admit.trusts(self.tables.access, address_octets(host)))
 
+    def allows(self, client: bytes) -> bool:
+        """Return whether a client (16 octets) is in the ACL, or is this host itself."""
+        return client in self._own or bool(admit.allows(self.tables.access, client))
+
     def spares(self, client: bytes) -> bool:
         """Return whether a client (16 octets) is never limited: exempt, or this host itself."""
         return client in self._own or bool(admit.exempts(self.tables.access, client))

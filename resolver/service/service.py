@@ -116,6 +116,7 @@ class Service:
         with _named(path, "state.directory", "cannot be used"):
             self.enforcement = Enforcement(config, keys, self.in_force, places=self._places, counters=self._counters)
         self.answer.notified = self.enforcement.notified
+        self.streams.allowed = lambda client: self.in_force.allows(client) or self.enforcement.expects(client)
         # The page, the way of a count, and the control socket.
         page = check(path, config)
         self._page = Page(page) if page else None

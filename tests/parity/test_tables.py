@@ -58,13 +58,20 @@ def client(r: random.Random) -> bytes:
     return b"\x20\x01\x0d\xb8\0\0" + bytes([r.randrange(2), r.randrange(3), r.randrange(2)]) + bytes(6) + r.randbytes(1)
 
 
-def admitted(core: cases.Core, setting: tuple[Any, ...], asked: list[tuple[bytes, int]]) -> tuple[Any, ...]:
+def admitted(core: cases.Core, setting: tuple[Any, ...], asked: list[tuple[bytes, bool, int]]) -> tuple[Any, ...]:
     admit = core("admit")
     allow, unlimited, clients, exempt, rate, sets = setting
     memory = bytearray(sets * admit.WAYS * admit.BUCKET_OCTETS)
     access = admit.Access(allow, unlimited, clients, exempt, rate=rate, memory=memory, key=wires.KEY)
     said = [
-        (admit.admit(access, one, now), admit.scope(access, one), access.prefixes, access.minute) for one, now in asked
+        (
+            admit.admit(access, one, proven, now),
+            admit.scope(access, one),
+            access.prefixes,
+            access.minute,
+            admit.allows(access, one),
+        )
+        for one, proven, now in asked
     ]
     return said, bytes(memory)
 
@@ -82,9 +89,9 @@ def test_clients() -> None:
         now, asked = r.randrange(1 << 40), []
         for _ in range(40):
             now = max(0, now + r.choice((0, 0, 1, 10, 300, 1000, 61000, -500)))
-            asked.append((client(r), now))
+            asked.append((client(r), r.random() < 0.3, now))
         said, _ = cases.both(admitted, setting, asked)
-        more = ["scoped"] if any(scope != 0xFFFF for _, scope, _, _ in said) else []
+        more = ["scoped"] if any(scope != 0xFFFF for _, scope, *_ in said) else []
         cases.count("clients", *{names[one[0]] for one in said}, *more)
 
     run()

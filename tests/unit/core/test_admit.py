@@ -35,8 +35,8 @@ def access(
     return core("admit").Access(allow, unlimited, slots[0], slots[1], rate=rate, memory=memory, key=KEY)
 
 
-def admitted(core: Core, made: Any, text: str, now_ms: int = NOW) -> int:
-    said: int = core("admit").admit(made, octets(text), now_ms)
+def admitted(core: Core, made: Any, text: str, now_ms: int = NOW, *, proven: bool = False) -> int:
+    said: int = core("admit").admit(made, octets(text), proven, now_ms)
     return said
 
 
@@ -64,7 +64,9 @@ ALLOW = ranges(("192.0.2.16", "192.0.2.31"), ("198.51.100.7", "198.51.100.7"), (
     ],
 )
 def test_ranges_hold_their_ends(core: Core, client: str, said: int) -> None:
-    assert admitted(core, access(core, allow=ALLOW), client) == said
+    made = access(core, allow=ALLOW)
+    assert admitted(core, made, client) == said
+    assert bool(core("admit").allows(made, octets(client))) == (said == codes.ADMITTED)
 
 
 def test_many_ranges_are_searched_whole(core: Core) -> None:
@@ -81,7 +83,9 @@ def test_nobody_is_a_client_where_nobody_is_allowed(core: Core) -> None:
 
 def test_an_error_admits_nobody_and_takes_nobody_out_of_scope(core: Core) -> None:
     made = access(core, exempt={0: ALL})
-    assert core("admit").admit(made, bytes(4), NOW) == codes.NOT_A_CLIENT
+    for proven in (False, True):
+        assert core("admit").admit(made, bytes(4), proven, NOW) == codes.NOT_A_CLIENT
+    assert core("admit").allows(made, bytes(4)) == 0
     assert core("admit").scope(made, bytes(4)) == 0xFFFF
 
 
@@ -106,6 +110,22 @@ def test_past_the_rate_every_second_query_slips(core: Core) -> None:
     made = access(core, rate=3)
     said = [admitted(core, made, "192.0.2.1") for _ in range(8)]
     assert said == [codes.ADMITTED] * 3 + [codes.SLIP, codes.LIMITED] * 2 + [codes.SLIP]
+
+
+def test_forged_queries_take_nothing_from_who_is_proven(core: Core) -> None:
+    made = access(core, rate=3)
+    said = [admitted(core, made, "192.0.2.1") for _ in range(100)]
+    assert said.count(codes.ADMITTED) == 3
+    said = [admitted(core, made, "192.0.2.1", proven=True) for _ in range(6)]
+    assert said == [codes.ADMITTED] * 3 + [codes.LIMITED] * 3, "never a slip: it is there already"
+    assert admitted(core, made, "192.0.2.1", NOW + 400, proven=True) == codes.ADMITTED
+    assert made.prefixes == 1
+
+
+def test_who_is_proven_takes_nothing_from_its_datagrams(core: Core) -> None:
+    made = access(core, rate=3)
+    assert {admitted(core, made, "2001:db8::1", proven=True) for _ in range(9)} == {codes.ADMITTED, codes.LIMITED}
+    assert [admitted(core, made, "2001:db8::2") for _ in range(3)] == [codes.ADMITTED] * 3
 
 
 def test_tokens_come_back_with_time_up_to_one_second(core: Core) -> None:
@@ -174,6 +194,7 @@ def test_a_full_set_gives_up_who_was_seen_longest_ago(core: Core) -> None:
 def test_no_address_is_in_the_memory(core: Core) -> None:
     memory = bytearray(core("admit").WAYS * core("admit").BUCKET_OCTETS)
     made = core("admit").Access(ALL, b"", [b""] * 16, [b""] * 16, rate=1, memory=memory, key=KEY)
-    admitted(core, made, "192.0.2.1")
+    for proven in (False, True):
+        admitted(core, made, "192.0.2.1", proven=proven)
     assert any(memory)
     assert octets("192.0.2.1")[-4:] not in memory

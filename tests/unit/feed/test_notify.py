@@ -74,6 +74,10 @@ async def test_the_primarys_notice_is_answered_and_polls_its_list(notices: notif
     assert polled == ["list0"]
 
 
+def test_it_tells_whose_notices_are_expected(notices: notify.Notices) -> None:
+    assert [notices.expects(one) for one in (PRIMARY, PRIMARY_6, OTHERS)] == [True, True, False]
+
+
 @pytest.mark.asyncio
 async def test_lists_of_one_primary_are_told_apart_by_their_zone(notices: notify.Notices, polled: list[str]) -> None:
     assert notices.take(notice("THIRD.example.").to_wire(), PRIMARY)

@@ -132,6 +132,23 @@ async def test_a_named_client_has_its_own_bound_and_its_load_balancer_has_none()
 
 
 @pytest.mark.asyncio
+async def test_a_named_client_that_is_not_allowed_is_refused_after_the_header_and_its_load_balancer_is_not() -> None:
+    async with listening(trusted=True) as side:
+        side.streams.allowed = lambda client: client == CLIENTS[NAMED]
+        for header in (NAMED_V6, LOCAL):
+            client = await side.connect()
+            client.writer.write(header + framed(asks(1)))
+            if header == NAMED_V6:
+                assert await client.rest() == b""
+            else:
+                assert await client.reply() == asks(1)
+        client = await side.connect()
+        client.writer.write(NAMED + framed(asks(2)))
+        assert await client.reply() == asks(2)
+        assert side.dropped == ["not_allowed"]
+
+
+@pytest.mark.asyncio
 async def test_replies_without_an_end_to_one_who_does_not_read_end_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -53,6 +53,21 @@ async def test_the_client_is_who_connected(host: str) -> None:
         assert side.answers.seen == [(asks(1), address_octets(host), Transport.TCP)]
 
 
+@pytest.mark.asyncio
+async def test_who_is_not_allowed_takes_no_place() -> None:
+    async with listening(limits=bounds(connections=1)) as side:
+        client = await side.connect()
+        client.send(asks(1))
+        await client.reply()
+        side.streams.allowed = lambda client: False
+        for _ in range(5):
+            assert await side.refuses()
+        client.send(asks(2))
+        assert await client.reply() == asks(2), "whoever holds a place keeps it: each query is judged by the ACL"
+        assert side.dropped == ["not_allowed"] * 5
+        assert len(side.streams.connections) == 1
+
+
 class Wire(asyncio.Transport):
     """A transport that keeps what is written; reading goes on by hand."""
 

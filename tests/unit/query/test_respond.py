@@ -262,6 +262,19 @@ async def test_who_asks_too_often_is_told_to_come_by_tcp_or_hears_nothing() -> N
 
 
 @pytest.mark.asyncio
+async def test_who_asks_too_often_over_tcp_is_told_so_and_only_by_what_it_asked_there() -> None:
+    house = house_of(rate=5)
+    for _ in range(25):
+        await house.send(query("open.test").to_wire())
+    replies = [await house.ask(query("open.test"), over=Transport.TCP) for _ in range(8)]
+    assert [one.rcode() for one in replies] == [dns.rcode.NOERROR] * 5 + [dns.rcode.REFUSED] * 3
+    assert all(errors(one) == [codes.EDE_PROHIBITED] for one in replies[5:])
+    dropped = house.count("packets_dropped_total", "rate_limit")
+    assert (await house.ask(query("open.test", edns=False), over=Transport.TCP)).rcode() == dns.rcode.REFUSED
+    assert house.count("packets_dropped_total", "rate_limit") == dropped == 10
+
+
+@pytest.mark.asyncio
 async def test_queries_are_counted_by_transport_before_anything_is_known_of_them() -> None:
     house = house_of()
     for packet in (b"", query("open.test").to_wire(), query("listed.test").to_wire()):

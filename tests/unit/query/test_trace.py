@@ -170,7 +170,7 @@ async def test_what_is_no_query_of_ours(packet: bytes, said: str) -> None:
 async def test_a_client_past_its_limit_is_told_so_by_the_buckets_it_was_given() -> None:
     house = House(open_test, tables(1, LISTED, rate=1))
     limited = access(rate=1)
-    while admit.admit(limited, CLIENT, int(house.now * 1000)) == codes.ADMITTED:
+    while admit.admit(limited, CLIENT, False, int(house.now * 1000)) == codes.ADMITTED:
         pass
     made = dataclasses.replace(house.answer.tables, access=limited)
     trace = Trace(lambda: made, memory=house.cache.memory, forward=house.upstream, clock=lambda: house.now)
