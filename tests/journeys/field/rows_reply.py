@@ -231,6 +231,7 @@ LARGE: Final = (
         "what TCP says",
         by(WIDE, Reply(answer=[rr(TXT, text(1241))])),
         Ask(kind="TXT", says="NOERROR; TXT of 1241 octets (300 s)"),
+        unlisted=False,
     ),
     row(
         "6d",
