@@ -120,3 +120,12 @@ def test_each_of_them_gives_what_the_upstream_says(ports: dict[str, int]) -> Non
     for kind, port in ports.items():
         query = asking.query_for("plain.test", Ask(says=""))
         assert seen(query, port) == Seen("1 A", True, frozenset({"198.51.100.7"})), kind
+
+
+def test_what_we_do_worse_is_a_fault() -> None:
+    right, other, nothing = Seen("1 A", True, frozenset("a")), Seen("1 A", True, frozenset("b")), Seen("SERVFAIL")
+    peers = {"unbound": right, "named": right, "dnsmasq": nothing}
+    assert not fault({OURS: right, **peers})
+    assert fault({OURS: nothing, **peers}) == "two of three answer, we do not"
+    assert fault({OURS: other, **peers}) == "two of three say ['a'], we ['b']"
+    assert not fault({OURS: nothing, **peers, "named": nothing})
