@@ -49,7 +49,8 @@ def play(folder: Path, launcher: Sequence[str]) -> str:
         subprocess.run(command.split(), check=True)
     with in_thread(says, host=UPSTREAM) as upstream:
         site = Site(folder, [upstream.address])
-        site.change("listen", dns=[f"{HOST}:{site.dns}", f"[{LISTENER}]:{site.dns}"], allow=["127.0.0.0/8", "fe80::/10"])
+        places = [f"{HOST}:{site.dns}", f"[{LISTENER}]:{site.dns}"]
+        site.change("listen", dns=places, allow=["127.0.0.0/8", "fe80::/10"])
         site.publish(["listed.test"])
         with site.started(launcher, seconds=START_S):
             by_udp = asked(site.dns, "udp.test")
