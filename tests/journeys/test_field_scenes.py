@@ -249,6 +249,7 @@ def test_kept_addresses_rotate(tmp_path: Path, launcher: Sequence[str]) -> None:
 
 def test_a_page_without_ipv6_is_said(tmp_path: Path) -> None:
     site = Site(tmp_path, [f"{HOST}:9"])
+    site.set("listen", allow=["192.0.2.0/24", "2001:db8::/32"])
     site.change("page", addresses=["192.0.2.1"])
     command = [sys.executable, "-m", "resolver", "check-config", str(site.config)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
