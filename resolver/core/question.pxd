@@ -55,3 +55,5 @@ cdef int _options(const unsigned char[::1] packet, Py_ssize_t at, int size, Ques
 cpdef int matches(
     const unsigned char[::1] reply, Py_ssize_t end, const unsigned char[::1] query, Question question
 ) except -1 nogil
+
+cdef int _is_opt_alone(const unsigned char[::1] reply, Py_ssize_t end) except -1 nogil

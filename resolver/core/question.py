@@ -182,7 +182,8 @@ def matches(reply, end, query, question):
     """Return whether reply[:end] answers the query: 1 it does, 2 it is an error without a question, 0 it does not.
 
     `query` holds the bytes sent upstream, and `question` what `parse` read from them. The name must be the one that was
-    sent, except for the case of its letters (RFC 5452 9.1).
+    sent, except for the case of its letters (RFC 5452 9.1). An error without a question is a header, or a header and
+    one OPT.
     """
     if end < _HEADER or question.end == 0 or reply[0] != query[0] or reply[1] != query[1]:
         return 0
@@ -190,7 +191,7 @@ def matches(reply, end, query, question):
         return 0
     count = reply[4] << 8 | reply[5]
     if count == 0:
-        return 2 if reply[3] & 15 and end == _HEADER else 0
+        return 2 if reply[3] & 15 and (end == _HEADER or _is_opt_alone(reply, end)) else 0
     if count != 1 or end < question.end:
         return 0
     at = _HEADER
@@ -206,3 +207,12 @@ def matches(reply, end, query, question):
             return 0
         at += 1
     return 1
+
+
+def _is_opt_alone(reply, end):
+    """Return whether one OPT is all that follows the header."""
+    if end < _HEADER + 11 or reply[6] or reply[7] or reply[8] or reply[9] or reply[10] or reply[11] != 1:
+        return 0
+    if reply[_HEADER] or reply[_HEADER + 1] or reply[_HEADER + 2] != _OPT:
+        return 0
+    return _HEADER + 11 + (reply[_HEADER + 9] << 8 | reply[_HEADER + 10]) == end

@@ -6,10 +6,11 @@ Rules:
   payload size and the client's DO. No EDNS option of a client is forwarded (such as a client subnet).
 - The server with the fewest outstanding queries is asked; latency decides ties. A server that is out is not asked. If
   all are out, LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
-- Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open, and at most MAX_WAITING
-  queries wait for them; further queries fail. If all exchanges are open, the oldest ends for a new one, if it has had
-  LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
-- forward_exchange has the steps of an exchange; forward_health decides which servers are up.
+- Identical questions in flight share one exchange. At most MAX_IN_FLIGHT exchanges are open. If all are, the client
+  prefix for which most queries wait gives up its oldest exchange to a prefix with less; else the oldest of all ends, if
+  it has had LEAST_LIFE_S: names that no server answers, asked for on purpose, must not keep out other queries.
+- forward_exchange has the steps of an exchange; forward_health decides which servers are up; forward_waiters bounds the
+  queries that wait.
 """
 
 import asyncio
@@ -27,41 +28,32 @@ from resolver.core import codes
 from resolver.core.question import Question
 from resolver.core.reply import MAX_UDP_OCTETS
 from resolver.query.forward_datagram import draw
-from resolver.query.forward_exchange import Exchange, Outcome, Unanswered, give_up, load
+from resolver.query.forward_exchange import Exchange, Outcome, Unanswered, load
 from resolver.query.forward_health import Health, Probes
-from resolver.query.forward_server import FAILURE_REASONS, Server
+from resolver.query.forward_server import FAILURE_REASONS, NOBODY, Server
+from resolver.query.forward_waiters import LEAST_LIFE_S, Overloaded, Waiters
 from resolver.query.forward_wheel import Wheel
 
-__all__ = ["FAILURE_REASONS", "Forward", "Outcome", "Overloaded", "Server", "Unanswered", "build_query", "local_loops"]
+__all__ = [
+    "FAILURE_REASONS",
+    "NOBODY",
+    "Forward",
+    "Outcome",
+    "Overloaded",
+    "Server",
+    "Unanswered",
+    "build_query",
+    "local_loops",
+]
 
 MAX_IN_FLIGHT = 8192
-MAX_WAITING = 2 * MAX_IN_FLIGHT
 LAST_HOPES = 32
-LEAST_LIFE_S = 0.5
 
 _RD_AD = b"\x01\x20"
 _RD_AD_CD = b"\x01\x30"
 _COUNTS = b"\0\1\0\0\0\0\0\1"
 _OPT = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + bytes(6)
 _OPT_DO = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
-
-
-class Overloaded(Exception):
-    """Raised if the maximum of exchanges is in flight, or the maximum of queries waits for them."""
-
-
-class _Patience:
-    """Ends one caller's wait for an exchange (Waking)."""
-
-    __slots__ = ("_waiter",)
-
-    def __init__(self, waiter: asyncio.Future[bytes]) -> None:
-        self._waiter = waiter
-
-    def wake(self, now: float) -> None:
-        """Raise TimeoutError in the caller, unless it has its result."""
-        if not self._waiter.done():
-            give_up(self._waiter, TimeoutError())
 
 
 class Forward:
@@ -89,7 +81,7 @@ class Forward:
         self.case_randomization = case_randomization
         self._bounds_s = tuple(bounds_s)
         self._shared: dict[tuple[int, int], Exchange] = {}
-        self._waiting = 0
+        self._waiters = Waiters()
         self._hopes = 0
         self._started = False
         self._probes = Probes()
@@ -104,7 +96,7 @@ class Forward:
     @property
     def waiting(self) -> int:
         """The number of queries that wait for an exchange."""
-        return self._waiting
+        return self._waiters.count
 
     def exchange(
         self,
@@ -113,24 +105,31 @@ class Forward:
         digest: tuple[int, int],
         outcome: Outcome,
         patience_s: float | None = None,
+        client: bytes = NOBODY,
     ) -> asyncio.Future[bytes]:
         """Return an awaitable of an upstream's answer to the client's query `packet`.
 
-        digest: identifies identical questions. outcome: called once for each exchange, before any waiting query gets
-        the result, even if many queries share it; not called if the exchange does not begin, or is ended by `close`.
-        After `patience_s` this caller gets a TimeoutError, and the exchange goes on. Raise Overloaded or Unanswered, at
-        once or when awaited.
+        digest: identifies identical questions. outcome: called for each exchange, even if many queries share it, before
+        any waiting query gets the result; once more if an answer is late; not called if the exchange does not begin, or
+        is ended by `close`. After `patience_s` this caller gets a TimeoutError, and the exchange goes on. client: 16
+        octets, for its prefix's share. Raise Overloaded or Unanswered, at once or when awaited.
         """
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded
         now = time.monotonic()
         exchange = self._shared.get(digest)
+        fresh = exchange is None
         if exchange is None:
-            exchange = self._new(packet, question, digest, outcome, now)
-            waiter = self._wait(exchange, patience_s, now)
+            exchange = self._new(packet, question, digest, outcome, now, client)
+        try:
+            waiter = self._waiters.wait(client, exchange, now)
+        except Overloaded:
+            if fresh:
+                del self._shared[digest]
+            raise
+        if patience_s is not None:
+            self._wheel.at(now + patience_s, waiter)
+        if fresh:
             self._start(exchange)
-            return waiter
-        return self._wait(exchange, patience_s, now)
+        return waiter.result
 
     def refresh(self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome) -> None:
         """Prefetch: start an exchange that no query waits for.
@@ -138,7 +137,12 @@ class Forward:
         Do nothing if the same exchange is in flight, there is no room for another, or no server is up.
         """
         if digest not in self._shared and len(self._shared) < MAX_IN_FLIGHT and self._up:
-            self._start(self._new(packet, question, digest, outcome, time.monotonic()))
+            self._start(self._new(packet, question, digest, outcome, time.monotonic(), NOBODY))
+
+    def is_up_for(self, question: Question) -> bool:
+        """Return whether a server for this question is up; if none is, probes find the first that returns."""
+        del question
+        return bool(self._up)
 
     def is_probe(self, question: Question) -> bool:
         """Return whether a query that we received is our own probe; if so, note that its server leads back to us."""
@@ -151,13 +155,10 @@ class Forward:
         for exchange in self._shared.values():
             exchange.cancel()
         self._shared = {}
-        self._waiting = 0
+        self._waiters = Waiters()
         self._wheel.close()
-        tasks = [task for server in self.servers for task in server.tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for server in self.servers:
+            await server.streams.close()
             server.noted = lambda failed: None
             server.datagrams.close()
 
@@ -174,7 +175,6 @@ class Forward:
     def ended(self, exchange: Exchange, reply: bytes | None) -> None:
         """Remove an exchange that ended, and count its duration if it brought an answer."""
         self._shared.pop(exchange.digest, None)
-        self._waiting -= len(exchange.waiting)
         self._hopes -= exchange.hopeless
         if reply is not None:
             seconds = time.monotonic() - exchange.started
@@ -182,18 +182,33 @@ class Forward:
             self.sum_us += int(seconds * 1_000_000)
 
     def _new(
-        self, packet: bytes, question: Question, digest: tuple[int, int], outcome: Outcome, now: float
+        self,
+        packet: bytes,
+        question: Question,
+        digest: tuple[int, int],
+        outcome: Outcome,
+        now: float,
+        client: bytes,
     ) -> Exchange:
         if len(self._shared) >= MAX_IN_FLIGHT:
-            # The exchanges are kept in the order of their start.
-            oldest = next(iter(self._shared.values()))
-            if now - oldest.started < LEAST_LIFE_S:
-                raise Overloaded
-            oldest.end_early()
+            self._make_room(client, now)
         if not self._up and self._hopes >= LAST_HOPES:
             raise Unanswered(codes.EDE_NO_REACHABLE_AUTHORITY)
-        exchange = self._shared[digest] = Exchange(self, digest, build_query(packet, question), outcome, now)
+        query = build_query(packet, question)
+        exchange = self._shared[digest] = Exchange(self, digest, query, outcome, now, client=client)
         return exchange
+
+    def _make_room(self, client: bytes, now: float) -> None:
+        """End an exchange, or raise Overloaded."""
+        for waiter in self._waiters.of_heaviest(client):
+            if len(waiter.exchange.waiting) == 1:
+                waiter.exchange.end_early()
+                return
+        # The exchanges are kept in the order of their start.
+        oldest = next(iter(self._shared.values()))
+        if now - oldest.started < LEAST_LIFE_S:
+            raise Overloaded
+        oldest.end_early()
 
     def _start(self, exchange: Exchange) -> None:
         up = self._up
@@ -205,14 +220,6 @@ class Forward:
             for health in self.health:
                 health.start()
         exchange.start(up[0] if len(up) == 1 else min(up or self.servers, key=load))
-
-    def _wait(self, exchange: Exchange, patience_s: float | None, now: float) -> asyncio.Future[bytes]:
-        waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        exchange.waiting.append(waiter)
-        self._waiting += 1
-        if patience_s is not None:
-            self._wheel.at(now + patience_s, _Patience(waiter))
-        return waiter
 
     def choose(self) -> None:
         """Update the servers to choose from after one was taken out or brought back."""

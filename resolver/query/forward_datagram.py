@@ -3,8 +3,10 @@
 Rules (RFC 5452 9):
 - A socket is connected, so that only its server's datagrams arrive; the kernel chooses its port at random.
 - A query takes a random socket and a random id that is free on it; an answer counts only with that id and question.
-- A socket is replaced after QUERIES_A_SOCKET or SECONDS_A_SOCKET, and closed after its last query; at once after an
-  error, because uvloop's reader never wakes again after one.
+- A socket is replaced after QUERIES_A_SOCKET or SECONDS_A_SOCKET, and closed after its last query.
+- An ICMP error is a hint: anybody can send one who guesses the port, and its queries may still be answered. They go on,
+  and learn of it. REFUSALS errors in a row without any answer show that the server is closed. A datagram causes at most
+  one error: one more than was sent on a socket is forged, and for FORGED_S no error is believed.
 - If STRANGE datagrams arrive at a socket while queries wait on it, somebody guesses ids: the socket is closed, and its
   queries are reported as suspected, so that they are asked over TCP.
 """
@@ -23,6 +25,8 @@ SOCKETS = 128
 QUERIES_A_SOCKET = 2000
 SECONDS_A_SOCKET = 60.0
 STRANGE = 10
+REFUSALS = 3
+FORGED_S = 30.0
 LARGEST = 65535
 
 _received = memoryview(bytearray(LARGEST))
@@ -39,10 +43,6 @@ draw = _numbers().__next__
 """Return a random number of 16 bits."""
 
 
-class Refused(Exception):
-    """Raised if the server's host reports that nothing listens on the port."""
-
-
 class Asking(Protocol):
     """A query in flight. query: its octets, with the id that `replied` hands answers over with."""
 
@@ -54,6 +54,9 @@ class Asking(Protocol):
     def failed(self, reason: str) -> None:
         """Note that no answer will arrive; reason: one of forward_server.FAILURE_REASONS."""
 
+    def hinted(self, reason: str) -> None:
+        """Note that an ICMP error says that no answer will arrive; reason as for `failed`."""
+
     def suspected(self) -> None:
         """Note that the socket was closed because somebody guesses ids on it."""
 
@@ -61,8 +64,8 @@ class Asking(Protocol):
 class Line:
     """One connected socket and the queries in flight on it."""
 
-    def __init__(self, endpoint: Endpoint, mismatched: Callable[[], None]) -> None:
-        self.mismatched = mismatched
+    def __init__(self, endpoint: Endpoint, lines: "Datagrams") -> None:
+        self.lines = lines
         self.loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -77,23 +80,26 @@ class Line:
         self.until = time.monotonic() + SECONDS_A_SOCKET
         self.retired = False
         self.strange = 0
+        # The datagrams sent, less the answers and the errors that came: below 0, an error was forged.
+        self.unanswered = 0
 
     def send(self, asking: Asking) -> int:
-        """Send the query under a free random id, and return the id; raise Refused or OSError."""
+        """Send the query under a free random id, and return the id; raise OSError."""
         if not self.flights:
             self.strange = 0
         identity = draw()
         while identity in self.flights:
             identity = draw()
         self.left -= 1
+        packet = identity.to_bytes(2, "big") + asking.query[2:]
         try:
-            self.socket.send(identity.to_bytes(2, "big") + asking.query[2:])
-        except ConnectionRefusedError:
-            # The error is that of an earlier query, and the kernel reports it once: here, not to the reader. The
-            # waiting queries fail from the loop: each may ask another server and fail there too, which must not nest.
-            self.retired = True
-            self.loop.call_soon(self._fail, "refused")
-            raise Refused from None
+            self.socket.send(packet)
+        except OSError as error:
+            self.socket.send(packet)
+            # The error was that of an earlier query: the kernel reports it once, here and not to the reader. What waits
+            # learns of it from the loop: each query may ask another server and meet the same, which must not nest.
+            self.loop.call_soon(self.hinted, error, tuple(self.flights.values()))
+        self.unanswered += 1
         self.flights[identity] = asking
         return identity
 
@@ -121,11 +127,12 @@ class Line:
         # One datagram a call: with so many sockets a second is rare, and looking for it costs a system call.
         try:
             size = self.socket.recv_into(_received)
-        except BlockingIOError:
-            return
         except OSError as error:
-            self.retired = True
-            self._fail("refused" if isinstance(error, ConnectionRefusedError) else "network")
+            # After an error uvloop's reader wakes only if it is set again, also if `send` has met the error first.
+            self.loop.remove_reader(self.socket.fileno())
+            self.loop.add_reader(self.socket.fileno(), self._read)
+            if not isinstance(error, BlockingIOError):
+                self.hinted(error, tuple(self.flights.values()))
             return
         identity = _received[0] << 8 | _received[1]
         asking = self.flights.get(identity) if size >= 12 else None
@@ -140,6 +147,8 @@ class Line:
         if found == 0:
             self._mismatch()
             return
+        self.unanswered -= 1
+        self.lines.answered()
         self.forget(identity, asking)
         asking.replied(bytes(_received[:size]), found)
 
@@ -148,7 +157,7 @@ class Line:
 
         One such datagram is forged or late; only their number shows that somebody guesses.
         """
-        self.mismatched()
+        self.lines.mismatched()
         if self.flights:
             self.strange += 1
         if self.strange < STRANGE:
@@ -159,31 +168,66 @@ class Line:
         for asking in waiting.values():
             asking.suspected()
 
+    def hinted(self, error: OSError, waiting: tuple[Asking, ...]) -> None:
+        """Note an error of this socket for the queries that waited when it came."""
+        self.unanswered -= 1
+        self.lines.refused(forged=self.unanswered < 0)
+        reason = "refused" if isinstance(error, ConnectionRefusedError) else "network"
+        for asking in waiting:
+            asking.hinted(reason)
+
     def _fail(self, reason: str) -> None:
         waiting, self.flights = self.flights, {}
         for asking in waiting.values():
             asking.failed(reason)
-        if self.retired and self.socket.fileno() >= 0:
-            self.close()
 
 
 class Datagrams:
-    """The sockets towards one upstream; `mismatched` is called for each datagram that answers no query in flight."""
+    """The sockets towards one upstream.
+
+    mismatched: called for each datagram that answers no query in flight. answers: the number of answers so far.
+    """
 
     def __init__(self, endpoint: Endpoint, mismatched: Callable[[], None]) -> None:
         self._endpoint = endpoint
-        self._mismatched = mismatched
+        self.mismatched = mismatched
+        self.answers = 0
+        self._refusals = 0
+        self._forged_until = float("-inf")
         self._lines: list[Line | None] = [None] * SOCKETS
 
     @property
     def in_flight(self) -> int:
         """The number of queries that are still known on any socket."""
-        return sum(len(line.flights) for line in self._lines if line is not None)
+        return sum(len(line.flights) for line in self.open_lines())
+
+    def open_lines(self) -> list[Line]:
+        """Return the sockets that take queries."""
+        return [line for line in self._lines if line is not None]
 
     def send(self, asking: Asking, now: float) -> tuple[Line, int]:
-        """Send the query on a random socket; return the socket and the id. now: monotonic. Raise Refused or OSError."""
+        """Send the query on a random socket; return the socket and the id. now: monotonic. Raise OSError."""
         line = self._line(draw() % SOCKETS, now)
         return line, line.send(asking)
+
+    def is_closed(self, answers: int) -> bool:
+        """Return whether the errors show that nobody listens, if `answers` was the number of answers at the send."""
+        return self._refusals >= REFUSALS and self.answers == answers and not self.is_forged()
+
+    def is_forged(self) -> bool:
+        """Return whether somebody has forged errors not long ago."""
+        return time.monotonic() < self._forged_until
+
+    def answered(self) -> None:
+        """Note an answer on any of the sockets."""
+        self.answers += 1
+        self._refusals = 0
+
+    def refused(self, *, forged: bool) -> None:
+        """Note an error on any of the sockets."""
+        self._refusals += 1
+        if forged:
+            self._forged_until = time.monotonic() + FORGED_S
 
     def close(self) -> None:
         """Close all sockets."""
@@ -197,7 +241,7 @@ class Datagrams:
         if line is not None and not line.retired and line.left > 0 and line.until >= now:
             return line
         try:
-            fresh = Line(self._endpoint, self._mismatched)
+            fresh = Line(self._endpoint, self)
         except OSError:
             # No new socket can be opened: use any that is open.
             spare = next((one for one in self._lines if one is not None and not one.retired), None)

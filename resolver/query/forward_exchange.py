@@ -2,12 +2,16 @@
 
 Rules:
 - A datagram without an answer counts as lost after the server's patience_s, and the query is sent again: to the server
-  asked least so far, after growing pauses, at most MAX_SENDS times in all. An answer to any of them counts.
+  asked least so far, after pauses that double (RFC 8085 3.1.1), at most MAX_SENDS times in all. One server gets it at
+  most twice within REST_S (a quarter of a short time limit). An answer to any of them counts.
+- After an ICMP error a server not asked yet is asked at once, and the answer of the first still counts.
 - After an outright failure (refused, network, an error rcode, an answer that does not parse) a server not asked yet is
   asked at once; if there is only one server, it is asked once more, unless an answer arrived.
 - After FORMERR or NOTIMP to a query with OPT the same server is asked again without OPT. That is not remembered: one
   bad answer must not cost later answers their DNSSEC records.
 - If all servers fail, the last error is the answer; an answer that does not parse, only if there is no error.
+- An answer that comes within one more time limit after all have failed goes to the outcome: it is kept in place of the
+  failure, for those who ask again.
 """
 
 from __future__ import annotations
@@ -20,12 +24,15 @@ from typing import TYPE_CHECKING, Protocol
 from resolver.core import codes
 from resolver.core.name import skip
 from resolver.query.forward_datagram import draw
-from resolver.query.forward_server import OPT_OCTETS, Server, Try, question_of
+from resolver.query.forward_server import NOBODY, OPT_OCTETS, Server, Try, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from resolver.query.forward_waiters import Waiter
+
 MAX_SENDS = 6
+REST_S = 0.5
 LAST_S = 0.005
 """With less time left no server is asked: no answer could arrive, and uvloop's timers fire a millisecond early."""
 
@@ -42,7 +49,7 @@ class Unanswered(Exception):
 
 
 Outcome = Callable[[bytes | Unanswered], None]
-"""Called with the result of a shared exchange: the answer, or the reason for its lack."""
+"""Called with the result of a shared exchange: the answer, or the reason for its lack; then perhaps with a late one."""
 
 
 class Upstreams(Protocol):
@@ -67,16 +74,22 @@ def load(server: Server) -> tuple[int, float]:
 
 
 class Exchange:
-    """One exchange. query: the first query to send, with its own id; started: monotonic, in seconds."""
+    """One exchange.
+
+    query: the first query to send, with its own id. started: monotonic, in seconds. client: the first who asked.
+    waiting: the queries that wait for it, the first first.
+    """
 
     __slots__ = (
         "_asked",
+        "_client",
         "_deadline",
         "_outcome",
         "_query",
         "_step_s",
         "_tries",
         "_upstreams",
+        "_wants_late",
         "_worst",
         "digest",
         "done",
@@ -87,14 +100,22 @@ class Exchange:
     )
 
     def __init__(
-        self, upstreams: Upstreams, digest: tuple[int, int], query: bytes, outcome: Outcome, started: float
+        self,
+        upstreams: Upstreams,
+        digest: tuple[int, int],
+        query: bytes,
+        outcome: Outcome,
+        started: float,
+        *,
+        client: bytes = NOBODY,
     ) -> None:
         self.digest = digest
         self.done = False
         self.hopeless = False
         self.sends = 0
         self.started = started
-        self.waiting: list[asyncio.Future[bytes]] = []
+        self.waiting: dict[Waiter, None] = {}
+        self._client = client
         self._upstreams = upstreams
         self._deadline = started + upstreams.timeout_s
         self._outcome = outcome
@@ -103,6 +124,7 @@ class Exchange:
         self._tries: list[Try] = []
         self._worst: bytes | None = None
         self._step_s = 0.0
+        self._wants_late = False
 
     def start(self, server: Server) -> None:
         """Ask this server first."""
@@ -111,9 +133,12 @@ class Exchange:
         self._ask(server, self._query, self.started)
 
     def answered(self, one: Try, reply: bytes) -> None:
-        """End with this answer, if it is the first (Owner)."""
+        """End with this answer, if it is the first; one that is late is only kept (Owner)."""
         if not self.done:
             self._end(reply)
+        elif self._wants_late:
+            self._wants_late = False
+            self._tell(self._as_asked(reply))
 
     def failed(self, one: Try, reason: str, reply: bytes | None) -> None:
         """Ask the same server without OPT, or go on with another (Owner)."""
@@ -128,6 +153,14 @@ class Exchange:
                 self._worst = reply
         self._go_on(one.server, now)
 
+    def hinted(self, one: Try) -> None:
+        """Ask a server not asked yet, and go on waiting for this one (Owner)."""
+        if not self.done:
+            now = time.monotonic()
+            fresh = self._not_asked(now)
+            if fresh:
+                self._ask(min(fresh, key=load), self._query, now)
+
     def wake(self, now: float) -> None:
         """Send again if no answer has arrived, or give up at the end of the time limit (Waking)."""
         if self.done:
@@ -137,7 +170,7 @@ class Exchange:
             return
         self._send_again(now)
         if not self.done:
-            self._step_s = min(2 * self._step_s, self._upstreams.timeout_s / 5)
+            self._step_s *= 2
             self._tries[0].server.wheel.at(min(now + self._step_s, self._deadline), self)
 
     def end_early(self) -> None:
@@ -148,11 +181,11 @@ class Exchange:
         """End without an outcome and cancel all waiting queries."""
         self.done = True
         for one in self.waiting:
-            one.cancel()
+            one.result.cancel()
 
     def _ask(self, server: Server, query: bytes, now: float) -> None:
         self.sends += 1
-        one = Try(self, server, query, exact=self._query is not self._asked, now=now)
+        one = Try(self, server, query, exact=self._query is not self._asked, now=now, client=self._client)
         self._tries.append(one)
         one.send(now)
 
@@ -160,7 +193,8 @@ class Exchange:
         if self.sends >= MAX_SENDS:
             return
         asked = {one.server: one for one in self._tries}
-        open_to = [one for one in self._upstreams.candidates() if one not in asked or asked[one].resends]
+        rest_s = min(REST_S, self._upstreams.timeout_s / 4)
+        open_to = [one for one in self._upstreams.candidates() if one not in asked or asked[one].may_send(now, rest_s)]
         if not open_to:
             return
         server = min(open_to, key=lambda one: (asked[one].sends if one in asked else 0, load(one)))
@@ -170,23 +204,27 @@ class Exchange:
         else:
             self._ask(server, self._query, now)
 
+    def _not_asked(self, now: float) -> list[Server]:
+        """Return the servers that were not asked and still can be."""
+        if self.sends >= MAX_SENDS or now >= self._deadline - LAST_S:
+            return []
+        asked = {one.server for one in self._tries}
+        return [one for one in self._upstreams.candidates() if one not in asked]
+
     def _go_on(self, failed: Server, now: float) -> None:
         """Ask a server not asked yet, else wait for those that may still answer, else retry the only one or give up."""
-        asked = {one.server for one in self._tries}
-        fresh = [one for one in self._upstreams.candidates() if one not in asked]
-        late = now >= self._deadline - LAST_S
-        if late or self.sends >= MAX_SENDS:
-            fresh = []
+        fresh = self._not_asked(now)
         if fresh:
             self._ask(min(fresh, key=load), self._query, now)
         elif any(one.pending for one in self._tries):
             return
-        elif len(self._tries) == 1 and self._worst is None and not late:
+        elif len(self._tries) == 1 and self._worst is None and now < self._deadline - LAST_S:
             self._ask(failed, self._query, now)
         else:
             self._give_up()
 
     def _give_up(self) -> None:
+        self._wants_late = True
         if self._worst is not None:
             self._end(self._worst)
         else:
@@ -198,28 +236,24 @@ class Exchange:
         self.done = True
         for one in self._tries:
             if one.pending:
-                one.leave()
-        reply = result if isinstance(result, bytes) else None
-        if reply is not None and self._query is not self._asked:
-            reply = with_case_of(reply, self._query, self._asked)
+                one.leave(late=self._wants_late)
+        reply = self._as_asked(result) if isinstance(result, bytes) else None
         self._upstreams.ended(self, reply)
+        self._tell(result if reply is None else reply)
+        for waiter in tuple(self.waiting):
+            if reply is not None:
+                waiter.end(reply)
+            elif isinstance(result, Unanswered):
+                waiter.end(Unanswered(result.ede))
+
+    def _tell(self, result: bytes | Unanswered) -> None:
         try:
-            self._outcome(result if reply is None else reply)
+            self._outcome(result)
         except Exception as error:  # noqa: BLE001 - if keeping fails, the queries still get their answer
             asyncio.get_running_loop().call_exception_handler({"message": "outcome", "exception": error})
-        for waiter in self.waiting:
-            if waiter.done():
-                continue
-            if reply is not None:
-                waiter.set_result(reply)
-            elif isinstance(result, Unanswered):
-                give_up(waiter, Unanswered(result.ede))
 
-
-def give_up(waiter: asyncio.Future[bytes], why: Exception) -> None:
-    """Raise `why` in a waiting query, without a warning of asyncio's if that query was just cancelled."""
-    waiter.set_exception(why)
-    waiter.exception()
+    def _as_asked(self, reply: bytes) -> bytes:
+        return reply if self._query is self._asked else with_case_of(reply, self._query, self._asked)
 
 
 def without_opt(query: bytes) -> bytes:

@@ -83,6 +83,9 @@ class _Probe:
         """Count the probe as bad, unless the failure is an error rcode such as REFUSED: such a server is alive."""
         self._end(good=reason == "error")
 
+    def hinted(self, one: Try) -> None:
+        """Do nothing: no other server can answer for this one."""
+
     def _end(self, *, good: bool) -> None:
         if not self.good.done():
             self.good.set_result(good)

@@ -4,10 +4,14 @@ Rules:
 - An answer counts only from the server asked, on the socket that asked, with the same id and question (RFC 5452 9.1).
   If the case of the question was drawn, it must match too; a datagram in another case leads to a retry over TCP.
 - TC=1 leads to a retry over TCP at the same server; so does a datagram larger than our payload size, and a socket on
-  which somebody guesses ids. A server has at most STREAMS connections; a query waits for one within its time limit.
+  which somebody guesses ids. A larger datagram is the answer nevertheless if TCP fails, or takes STREAM_SHARE of the
+  time limit.
 - An answer that does not parse to its end, SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
   over. Only these error rcodes may lack the question.
-- After its time limit a query stays known for as long again, so that a late answer does not count as forged.
+- An ICMP error ends nothing: the query is sent again, at most HINTS times for such a reason, and the owner may ask
+  elsewhere. Only if the server is closed by forward_datagram's rule, the query has failed.
+- After its time limit a query stays known for as long again: a late answer does not count as forged, and an owner that
+  ended without an answer gets it.
 - The latency quantiles change after about USUAL_FOR_QUANTILES exchanges; the exact number is drawn each time, each
   number nearly as likely as the next. So the moment of a change does not reveal whether one more query was forwarded,
   that is, not blocked.
@@ -22,18 +26,20 @@ from typing import Protocol
 from resolver.config.values import Endpoint
 from resolver.core import codes
 from resolver.core.message import Message, read
-from resolver.core.question import Question, matches, parse
 from resolver.core.reply import MAX_UDP_OCTETS
-from resolver.query.forward_datagram import Datagrams, Line, Refused, draw
-from resolver.query.forward_stream import ask_by_stream
+from resolver.query.forward_datagram import Datagrams, Line, draw
+from resolver.query.forward_stream import Stream, Streams
 from resolver.query.forward_wheel import Wheel
 
 FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop")
 """refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us."""
 
-HEADER_OCTETS = 12
 OPT_OCTETS = 11
-STREAMS = 128
+HINTS = 2
+STREAM_SHARE = 0.25
+NOBODY = bytes(16)
+"""The client of queries that no client asked."""
+
 WINDOW = 1000
 LEAST_FOR_QUANTILES = 100
 USUAL_FOR_QUANTILES = 300
@@ -58,12 +64,11 @@ class Server:
         self.timeout_s = timeout_s
         self.failures = dict.fromkeys(FAILURE_REASONS, 0)
         self.datagrams = Datagrams(endpoint, self._mismatched)
-        self.streams = asyncio.Semaphore(STREAMS)
+        self.streams = Streams(endpoint)
         self.up = 1
         self.outstanding = 0
         self.smoothed_s = -1.0
         self.spread_s = 0.0
-        self.tasks: set[asyncio.Task[None]] = set()
         self.noted: Callable[[bool], None] = _nobody
         self._window: deque[float] = deque(maxlen=WINDOW)
         self._sorted: list[float] = []
@@ -135,35 +140,71 @@ class Owner(Protocol):
     def failed(self, one: "Try", reason: str, reply: bytes | None) -> None:
         """Note a failure; reply: the answer if there was one, with an error rcode or not parsable, else None."""
 
+    def hinted(self, one: "Try") -> None:
+        """Ask elsewhere, if possible: an ICMP error says that no answer will arrive."""
+
 
 class Try:
     """One query to one server, by one datagram or several, then perhaps over TCP.
 
-    exact: the case of the question's letters was drawn. counted: the result counts for the server's health. now:
-    monotonic, in seconds.
+    client: the first who asked, for its share of the connections. exact: the case of the question's letters was drawn.
+    counted: the result counts for the server's health. now: monotonic, in seconds.
     """
 
-    __slots__ = ("_counted", "_exact", "_owner", "_sent", "_started", "_stream", "pending", "query", "sends", "server")
+    __slots__ = (
+        "_answers",
+        "_by_stream",
+        "_counted",
+        "_exact",
+        "_hints",
+        "_large",
+        "_owner",
+        "_sent",
+        "_started",
+        "client",
+        "pending",
+        "query",
+        "sends",
+        "server",
+        "stream",
+    )
 
     def __init__(
-        self, owner: Owner, server: Server, query: bytes, *, exact: bool, now: float, counted: bool = True
+        self,
+        owner: Owner,
+        server: Server,
+        query: bytes,
+        *,
+        exact: bool,
+        now: float,
+        client: bytes = NOBODY,
+        counted: bool = True,
     ) -> None:
         self.server = server
         self.query = query
+        self.client = client
         self.pending = True
         self.sends = 0
         self._exact = exact
         self._counted = counted
         self._owner = owner
         self._started = now
-        self._stream = False
+        self._by_stream = False
+        self.stream: Stream | None = None
+        self._large: bytes | None = None
+        self._hints = HINTS
+        self._answers = 0
         self._sent: list[tuple[Line, int]] = []
         server.outstanding += 1
 
     @property
     def resends(self) -> bool:
         """True if another datagram may still bring an answer."""
-        return self.pending and not self._stream
+        return self.pending and not self._by_stream
+
+    def may_send(self, now: float, rest_s: float) -> bool:
+        """Return whether the query may be sent again: once soon, and more often only after `rest_s`."""
+        return self.resends and (self.sends < 2 or now - self._started >= rest_s)
 
     def send(self, now: float) -> None:
         """Send the query; each time on a random socket and with another id.
@@ -171,24 +212,36 @@ class Try:
         If that fails, the owner's `failed` is called from the loop, because the owner is still in the middle of a call.
         """
         self.sends += 1
+        self._answers = self.server.datagrams.answers
         try:
             self._sent.append(self.server.datagrams.send(self, now))
-        except Refused:
-            asyncio.get_running_loop().call_soon(self.failed, "refused")
         except OSError:
             if not self._sent:
                 asyncio.get_running_loop().call_soon(self.failed, "network")
 
     def replied(self, reply: bytes, found: int) -> None:
         """Take the answer of a datagram, or retry over TCP (Asking)."""
-        if not self.resends:
+        as_sent = found == 2 or not self._exact or reply.startswith(question_of(self.query), 12)
+        if not self.pending:
+            if as_sent and not reply[2] & _TRUNCATED and _fault_of(reply) == "":
+                self._owner.answered(self, reply)
+        elif self._by_stream:
             return
-        if found == 1 and self._exact and not reply.startswith(question_of(self.query), 12):
+        elif not as_sent:
             self.server.failures["mismatch"] += 1
             self._ask_by_stream()
-        elif reply[2] & _TRUNCATED or len(reply) > MAX_UDP_OCTETS:
+        elif reply[2] & _TRUNCATED:
+            self._ask_by_stream()
+        elif len(reply) > MAX_UDP_OCTETS:
+            self._large = reply
             self._ask_by_stream()
         else:
+            self._take(reply)
+
+    def replied_by_stream(self, reply: bytes) -> None:
+        """Take the answer that came over TCP (forward_stream.Asking)."""
+        if self.pending:
+            self.stream = None
             self._take(reply)
 
     def suspected(self) -> None:
@@ -196,36 +249,52 @@ class Try:
         if self.resends:
             self._ask_by_stream()
 
-    def failed(self, reason: str) -> None:
-        """Fail without an answer (Asking)."""
-        self._fail(reason, None)
+    def hinted(self, reason: str) -> None:
+        """Send again, and let the owner ask elsewhere; fail if the server is closed (Asking)."""
+        if not self.resends:
+            return
+        lines = self.server.datagrams
+        if lines.is_closed(self._answers):
+            self._fail(reason, None)
+            return
+        self._owner.hinted(self)
+        if self._hints and not lines.is_forged():
+            self._hints -= 1
+            self.send(time.monotonic())
 
-    def leave(self) -> None:
-        """Detach the owner; the server's health still counts whether an answer arrives in time."""
-        self._owner = _NOBODY
+    def failed(self, reason: str) -> None:
+        """Fail without an answer, or take the datagram that was too large (Asking)."""
+        if self._large is not None and self.pending:
+            reply, self._large = self._large, None
+            self._take(reply)
+        else:
+            self._fail(reason, None)
+
+    def leave(self, *, late: bool = False) -> None:
+        """Note that the owner has ended; the server's health still counts whether an answer arrives in time.
+
+        late: the owner still wants a late answer.
+        """
+        if not late:
+            self._owner = _NOBODY
         if self.pending:
             self.server.wheel.at(self._started + self.server.timeout_s, self)
 
     def wake(self, now: float) -> None:
         """Fail at the end of the time limit; forget the query on its sockets at the end of the next (Waking)."""
         if self.pending:
-            self._fail("timeout", None)
+            self.failed("timeout")
         else:
             self._forget()
 
     def _take(self, reply: bytes) -> None:
-        if not read(reply, len(reply), _message):
-            self._fail("malformed", reply)
-        elif _message.rcode == codes.SERVFAIL:
-            self._fail("servfail", reply)
-        elif _message.rcode in _ERRORS:
-            self._fail("error", reply)
-        elif len(reply) == HEADER_OCTETS:
-            self._fail("mismatch", None)
-        else:
-            self._end(failed=False)
-            self.server.took(time.monotonic() - self._started, sure=self.sends == 1 and not self._stream)
-            self._owner.answered(self, reply)
+        fault = _fault_of(reply)
+        if fault:
+            self._fail(fault, None if fault == "mismatch" else reply)
+            return
+        self._end(failed=False)
+        self.server.took(time.monotonic() - self._started, sure=self.sends == 1 and not self._by_stream)
+        self._owner.answered(self, reply)
 
     def _fail(self, reason: str, reply: bytes | None) -> None:
         if not self.pending:
@@ -237,6 +306,9 @@ class Try:
     def _end(self, *, failed: bool) -> None:
         self.pending = False
         self.server.outstanding -= 1
+        if self.stream is not None:
+            self.stream.forget(self)
+            self.stream = None
         if self.sends > 1 or failed:
             self.server.wheel.at(time.monotonic() + self.server.timeout_s, self)
         if self._counted:
@@ -248,27 +320,24 @@ class Try:
         self._sent = []
 
     def _ask_by_stream(self) -> None:
-        self._stream = True
-        task = asyncio.get_running_loop().create_task(self._by_stream())
-        self.server.tasks.add(task)
-        task.add_done_callback(self.server.tasks.discard)
+        self._by_stream = True
+        server, ends = self.server, self._started + self.server.timeout_s
+        if self._large is not None:
+            ends = min(ends, time.monotonic() + STREAM_SHARE * server.timeout_s)
+        server.wheel.at(ends, self)
+        if not server.streams.ask(self):
+            asyncio.get_running_loop().call_soon(self.failed, "timeout")
 
-    async def _by_stream(self) -> None:
-        server, left = self.server, self._started + self.server.timeout_s - time.monotonic()
-        try:
-            async with asyncio.timeout(left), server.streams:
-                reply = await ask_by_stream(server.endpoint, self.query)
-        except TimeoutError:
-            self._fail("timeout", None)
-        except (OSError, EOFError):
-            self._fail("network", None)
-        else:
-            question = Question()
-            parse(self.query, len(self.query), question)
-            if matches(reply, len(reply), self.query, question):
-                self._take(reply)
-            else:
-                self._fail("mismatch", None)
+
+def _fault_of(reply: bytes) -> str:
+    """Return why an answer is a failure, one of FAILURE_REASONS, or "" if it is none."""
+    if not read(reply, len(reply), _message):
+        return "malformed"
+    if _message.rcode == codes.SERVFAIL:
+        return "servfail"
+    if _message.rcode in _ERRORS:
+        return "error"
+    return "" if reply[4] or reply[5] else "mismatch"
 
 
 class _Nobody:
@@ -278,6 +347,9 @@ class _Nobody:
         """Do nothing."""
 
     def failed(self, one: Try, reason: str, reply: bytes | None) -> None:
+        """Do nothing."""
+
+    def hinted(self, one: Try) -> None:
         """Do nothing."""
 
 

@@ -6,7 +6,8 @@ Rules:
   a forged reply that the honest one follows. Once the script is used up each exchange is answered as
   `otherwise` says.
 - `hold()` keeps replies back until `release()`. `loss` is the share of datagrams lost, each way; `delay_s` is how long
-  each reply takes; `hold_streams` answers nothing by TCP; `away()` closes its ports until `back()`.
+  each reply takes; `hold_streams` answers nothing by TCP, and `refuse_streams()` closes its port; `away()` closes both
+  ports until `back()`.
 - `serve` runs it on the loop of an asynchronous test, `in_thread` beside a whole process.
 """
 
@@ -32,6 +33,7 @@ import dns.rrset
 
 HOST = "127.0.0.1"
 HUGE_OCTETS = 65_000
+LARGE_OCTETS = 1_700
 _PORTS_TRIED = 50
 
 Answer = Callable[[dns.message.Message], dns.message.Message]
@@ -57,6 +59,9 @@ class Way(Enum):
     FORMERR = auto()
     NO_EDNS = auto()  # NOTIMP to a query with OPT, honest to one without
     HEADER_ONLY = auto()  # FORMERR, no question
+    OPT_ONLY = auto()  # FORMERR, an OPT and no question, to a query with OPT; honest to one without
+    REFUSED_OPT_ONLY = auto()  # REFUSED, an OPT and no question
+    LARGE = auto()  # more than our payload size, though it fits a datagram
     LOWER_CASE = auto()  # the question in lower case, over UDP
     SPELLED_OUT = auto()  # no compression: each owner in full
     GUESS = auto()  # a wrong id over UDP, nothing over TCP
@@ -133,6 +138,11 @@ class Upstream:
     def back(self) -> None:
         """Open the same ports again; from any thread but the loop's."""
         asyncio.run_coroutine_threadsafe(self.start(), self._loop).result(10)
+
+    def refuse_streams(self) -> None:
+        """Listen no more for TCP; from any thread."""
+        assert self._tcp
+        self._loop.call_soon_threadsafe(self._tcp.close)
 
     async def start(self) -> None:
         """Take a port that is free for both transports, or the one that it had."""
@@ -279,13 +289,13 @@ def _made(query: dns.message.Message, reply: dns.message.Message, way: Way, *, s
         question = reply.question[0]
         name = dns.name.from_text("elsewhere.example")
         reply.question[0] = dns.rrset.RRset(name, question.rdclass, question.rdtype)
-    if way is Way.HUGE:
-        _fill(reply)
+    if way in (Way.HUGE, Way.LARGE):
+        _fill(reply, HUGE_OCTETS if way is Way.HUGE else LARGE_OCTETS)
     wire = _spelled_out(reply) if way is Way.SPELLED_OUT else reply.to_wire(max_size=65_535)
     size = len(reply.question[0].name.to_wire())
     if way is Way.LOWER_CASE and not stream:
         return wire[:12] + wire[12 : 12 + size].lower() + wire[12 + size :]
-    return _damaged(wire, size, way)
+    return _damaged(wire, size, way, has_opt=query.edns >= 0)
 
 
 def _empty(reply: dns.message.Message) -> None:
@@ -305,13 +315,16 @@ def _spelled_out(reply: dns.message.Message) -> bytes:
     return struct.pack("!HHHHHH", reply.id, reply.flags, 1, count, 0, 0) + wire
 
 
-def _damaged(wire: bytes, name_octets: int, way: Way) -> bytes:
+def _damaged(wire: bytes, name_octets: int, way: Way, *, has_opt: bool) -> bytes:
     if way in (Way.WRONG_ID, Way.GUESS):
         return bytes([wire[0] ^ 0x55]) + wire[1:]
     if way is Way.GARBAGE:
         return wire[:2] + bytes((number * 37 + 129) & 255 for number in range(200))
     if way is Way.HALF:
         return wire[: len(wire) // 2]
+    if way is Way.REFUSED_OPT_ONLY or (way is Way.OPT_ONLY and has_opt):
+        rcode = 5 if way is Way.REFUSED_OPT_ONLY else 1
+        return wire[:3] + bytes([wire[3] & 0xF0 | rcode]) + bytes(7) + b"\1\0\0\x29\x04\xd0" + bytes(6)
     if way is Way.HEADER_ONLY:
         return wire[:3] + bytes([wire[3] & 0xF0 | 1]) + bytes(8)
     if way is Way.TRAILING:
@@ -324,11 +337,11 @@ def _damaged(wire: bytes, name_octets: int, way: Way) -> bytes:
     return wire
 
 
-def _fill(reply: dns.message.Message) -> None:
-    """Add records that nobody asked for until the reply has HUGE_OCTETS."""
+def _fill(reply: dns.message.Message, octets: int) -> None:
+    """Add records that nobody asked for until the reply has about so many octets."""
     reply.use_edns(False)
     name = reply.question[0].name
-    room = HUGE_OCTETS - len(reply.to_wire(max_size=65_535))
+    room = octets - len(reply.to_wire(max_size=65_535))
     texts = [f'"{number:05d}{"x" * 240}"' for number in range(room // 260)]
     reply.additional.append(dns.rrset.from_text_list(name, 300, "IN", "TXT", texts))
 

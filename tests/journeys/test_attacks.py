@@ -15,7 +15,7 @@ from resolver.config.values import Endpoint
 from resolver.core import codes, flush, store
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
-from resolver.query import answer, forward
+from resolver.query import answer, forward, forward_waiters
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import QUERIES_A_TURN, Streams
 from resolver.query.cache import STEPS_A_TURN
@@ -103,7 +103,7 @@ async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
 @pytest.mark.asyncio
 async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """They share one exchange, and still each of them costs memory while the upstream is silent."""
-    monkeypatch.setattr(forward, "MAX_WAITING", 3)
+    monkeypatch.setattr(forward_waiters, "MAX_WAITING", 6)
     query, question = query_for("slow.test"), Question()
     parse(query, len(query), question)
     async with upstream.serve(honest) as silent:
@@ -167,7 +167,7 @@ def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
     """A zone's owner has the memory filled with answers of thousands of records; a turn looks at few of those."""
     body = bytes(4) + (1).to_bytes(2, "big") + (5000).to_bytes(2, "big") + bytes(4) + b"\4huge\4test\0\0\x10\0\1"
     body += 5000 * b"\xc0\x0c\0\x10\0\1\0\0\1\0\0\0"
-    memory, wanted = store.Store(bytearray(2**22), bytes(16)), Name()
+    memory, wanted = store.Store(bytearray(2**25), bytes(16)), Name()
     unfold(b"\5other\4test\0", 0, 12, wanted)
     kept = wires.to_keep(twin.compiled, body, ttl_s=300, generation=1, rcode=0, kind=store.POSITIVE)
     for number in range(1, 31):

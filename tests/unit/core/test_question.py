@@ -101,5 +101,29 @@ def test_an_error_may_come_without_the_question_but_nothing_else_may(core: Core)
         assert core("question").matches(error + b"\0", 13, asked, question) == 0
 
 
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (b"\0\0\x29\x04\xd0\0\0\0\0\0\0", 2),
+        (b"\0\0\x29\x04\xd0\0\0\0\0\0\x08\0\x0f\0\x04\0\x17ab", 2),
+        (b"\0\0\x29\x04\xd0\0\0\0\0\0", 0),  # cut short
+        (b"\0\0\x29\x04\xd0\0\0\0\0\0\1", 0),  # an option that is not there
+        (b"\0\0\x29\x04\xd0\0\0\0\0\0\0\0", 0),  # an octet more
+        (b"\0\0\x28\x04\xd0\0\0\0\0\0\0", 0),  # another type
+        (b"\1\0\x29\x04\xd0\0\0\0\0\0\0", 0),  # not at the root
+    ],
+)
+def test_an_error_may_come_with_one_opt_alone(core: Core, after: bytes, said: int) -> None:
+    asked = packet()
+    question = parse(core, asked)
+    for rcode in range(16):
+        error = b"\xab\xcd\x81" + bytes([0x80 | rcode]) + b"\0\0\0\0\0\0\0\1" + after
+        assert core("question").matches(error, len(error), asked, question) == (said if rcode else 0)
+    for at, octet in ((7, 1), (9, 1), (11, 2), (11, 0), (10, 1)):
+        other = bytearray(error)
+        other[at] = octet
+        assert core("question").matches(other, len(other), asked, question) == 0
+
+
 def test_nothing_answers_a_question_that_was_not_read(core: Core) -> None:
     assert core("question").matches(reply_to(packet()), 26, b"", parse(core, b"")) == 0

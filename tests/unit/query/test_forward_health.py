@@ -214,6 +214,7 @@ async def test_loss_alone_takes_nobody_out() -> None:
     """A third of all datagrams is lost, each way; nearly every query is answered and the only server stays."""
     async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=2.0) as one:
         upstream.loss = 0.3
-        answered = await ask(one, 400)
+        # Not all at once: a burst of resends would overflow the upstream's buffer, and lose more.
+        answered = sum([await ask(one, 50) for _ in range(6)])
         assert one.servers[0].up == 1
-        assert answered >= 340
+        assert answered >= 255

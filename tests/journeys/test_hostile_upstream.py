@@ -1,0 +1,225 @@
+"""Upstreams that answer badly or are made to: what one client does to them costs the others nothing.
+
+The attacks use many client prefixes: addresses of 127.0.0.0/8, each a /32 of its own.
+"""
+
+import os
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dns.message
+import pytest
+
+from tests.fakes.upstream import Way, in_thread
+from tests.journeys.hostile import Hostile, clients, forge_errors
+from tests.journeys.processes import REAL, Site, asked, came, exchange, honest, query_for, wait_for
+from tests.journeys.running import PAGE_V4, Service
+
+VICTIM = "127.2.0.1"
+BLOCKED = f"{PAGE_V4} EDE 4"
+NO_ANSWER = "SERVFAIL EDE 23"
+TRANSPORTS = ("udp", "tcp")
+UNLIMITED = {"queries_per_second": 100_000, "exempt": []}
+
+
+@contextmanager
+def served(folder: Path, *upstreams: str, timeout: str = "1s", **upstream: object) -> Iterator[Service]:
+    """A service with these upstreams; it says nothing of an error in its loop."""
+    sections: dict[str, dict[str, Any]] = {
+        "upstream": {"timeout": timeout, **upstream},
+        "cache": {"size": "8MiB", "stale": "0"},
+        "limits": UNLIMITED,
+    }
+    site = Site(folder, upstreams, sections)
+    site.publish(["listed.test"])
+    with site.started() as service:
+        yield service
+    assert "event loop" not in service.said
+    assert "Traceback" not in service.said
+
+
+@pytest.fixture
+def hostile() -> Iterator[Hostile]:
+    with Hostile().running() as one:
+        yield one
+
+
+def series(service: Service, name: str, **labels: str) -> float:
+    """The value of one live series."""
+    for line in service.get("/metrics")[1].decode().splitlines():
+        if line.startswith(f"blocklist_resolver_{name}{{") and all(f'{key}="{labels[key]}"' in line for key in labels):
+            return float(line.rpartition(" ")[2])
+    raise AssertionError(f"no series {name} {labels}")
+
+
+def waiting(service: Service) -> float:
+    """How many queries wait for an upstream."""
+    number = service.metric("queries_in_flight")
+    assert number is not None
+    return number
+
+
+def seconds_for(service: Service, names: Sequence[str], **how: Any) -> list[float]:
+    """How long each of these names took a victim, which has to be answered."""
+    took = []
+    for name in names:
+        started = time.monotonic()
+        assert asked(service.dns, name, source=VICTIM, **how) == REAL, name
+        took.append(time.monotonic() - started)
+    return took
+
+
+def send_all(service: Service, sockets: Sequence[socket.socket], names: Sequence[str]) -> None:
+    """Send one query for each name, from one socket after the other, no faster than the service takes them."""
+    step = 400
+    for start in range(0, len(names), step):
+        for number, name in enumerate(names[start : start + step]):
+            sockets[(start + number) % len(sockets)].send(query_for(name))
+        sent = start + step
+        wait_for(lambda: series(service, "queries_total", transport="udp") >= min(sent, len(names)), "all to arrive")  # noqa: B023
+
+
+@pytest.mark.parametrize("over", TRANSPORTS)
+def test_70_clients_that_wait_for_few_silent_names_keep_no_cold_name_of_others_out(
+    tmp_path: Path, hostile: Hostile, over: str
+) -> None:
+    """Each silent name is asked 32 times: few exchanges, and more queries that wait than there are places."""
+    with served(tmp_path, hostile.address, timeout="30s") as service, clients(70, service.dns) as sockets:
+        send_all(service, sockets, [f"silent-{number // 32}.test" for number in range(18_000)])
+        wait_for(lambda: waiting(service) >= 16_000, "the places to be taken")
+        took = seconds_for(service, [f"cold-{number}.test" for number in range(15)], over=over, seconds=20)
+        print(f"18,000 equal waiters of 70 prefixes: 15 of 15 cold names, worst {max(took) * 1000:.0f} ms")
+        assert waiting(service) < 16_500, "the places, and those whose answer is on its way"
+        assert asked(service.dns, "x.listed.test", source=VICTIM, over=over) == BLOCKED
+
+
+@pytest.mark.parametrize("over", TRANSPORTS)
+@pytest.mark.parametrize(("prefixes", "queries"), [(1, 400), (8, 1600), (200, 400)])
+def test_names_that_hang_over_tcp_take_no_connection_from_others(
+    tmp_path: Path, hostile: Hostile, over: str, prefixes: int, queries: int
+) -> None:
+    """What hangs is in flight all the time; the upstream has one connection for each of these in the worst case."""
+    with served(tmp_path, hostile.address, timeout="20s") as service, clients(prefixes, service.dns) as sockets:
+        send_all(service, sockets, [f"hang-{number}.test" for number in range(queries)])
+        wait_for(lambda: hostile.seen["hang", "tcp"] >= min(queries, 128), "them to hang")
+        took = seconds_for(service, [f"big-{number}.test" for number in range(20)], over=over, seconds=15)
+        middle_ms = statistics.median(took) * 1000
+        print(f"{queries} hanging queries of {prefixes} prefixes: a large answer takes {middle_ms:.1f} ms")
+        assert max(took) < 5, "nobody waits for what hangs"
+        assert hostile.seen["big", "tcp"] == 20
+
+
+def test_connections_are_kept_and_shared(tmp_path: Path) -> None:
+    with in_thread(honest) as upstream, served(tmp_path, upstream.address) as service:
+        upstream.otherwise = (Way.TRUNCATED,)
+        for number in range(30):
+            assert asked(service.dns, f"big-{number}.test") == REAL
+        assert upstream.exchanges["tcp"] == 30
+        assert upstream.connections == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may send ICMP by itself")
+@pytest.mark.parametrize("slow_ms", [1, 300, 700])
+def test_errors_that_anybody_can_send_fail_no_slow_name(tmp_path: Path, hostile: Hostile, slow_ms: int) -> None:
+    """A port unreachable for each of our sockets, ten times a second: all ports, for who does not see ours."""
+    over = threading.Event()
+    hit: list[int] = []
+
+    def forge() -> None:
+        while not over.wait(0.1):
+            hit.append(forge_errors(hostile.port))
+
+    with served(tmp_path, hostile.address, timeout="2s") as service:
+        assert asked(service.dns, "first.test") == REAL
+        forger = threading.Thread(target=forge)
+        forger.start()
+        try:
+            wait_for(lambda: sum(hit), "the first forged error")
+            said = [asked(service.dns, f"slow{slow_ms}-{number}.test", source=VICTIM) for number in range(12)]
+        finally:
+            over.set()
+            forger.join()
+        print(f"{sum(hit)} forged errors; {slow_ms} ms: {said.count(REAL)} of 12 answered")
+        assert said == [REAL] * 12
+        assert series(service, "upstream_failures_total", upstream=hostile.address, reason="refused") == 0
+
+
+@pytest.mark.parametrize("over", TRANSPORTS)
+def test_a_datagram_larger_than_asked_for_is_used_where_tcp_is_closed(tmp_path: Path, over: str) -> None:
+    with in_thread(honest) as upstream, served(tmp_path, upstream.address) as service:
+        upstream.refuse_streams()
+        upstream.otherwise = (Way.LARGE,)
+        reply = exchange(service.dns, query_for("large.test"), over=over)
+        if over == "udp":
+            assert reply[2] & 2, "what does not fit the client's size is cut, and comes whole over TCP"
+            reply = exchange(service.dns, query_for("large.test"), over="tcp")
+        assert len(reply) > 1232
+        assert came(reply) == REAL
+        assert upstream.exchanges["udp"] == 1
+        assert asked(service.dns, "x.listed.test", over=over) == BLOCKED
+        upstream.otherwise = (Way.TRUNCATED,)
+        started = time.monotonic()
+        assert asked(service.dns, "cut.test", over=over) == NO_ANSWER
+        assert time.monotonic() - started < 0.9, "told at once"
+
+
+@pytest.mark.parametrize("over", TRANSPORTS)
+def test_an_error_of_one_opt_alone_is_an_error(tmp_path: Path, over: str) -> None:
+    with (
+        in_thread(honest) as bad,
+        in_thread(honest) as good,
+        served(tmp_path / "one", bad.address) as only,
+        served(tmp_path / "two", bad.address, good.address) as both,
+    ):
+        bad.otherwise = (Way.OPT_ONLY,)
+        assert asked(only.dns, "formerr.test", over=over) == REAL
+        assert [query.edns for query in bad.queries] == [0, -1]
+        bad.otherwise = (Way.REFUSED_OPT_ONLY,)
+        started = time.monotonic()
+        assert asked(only.dns, "refused.test", over=over).startswith(("REFUSED", "SERVFAIL"))
+        for number in range(10):
+            assert asked(both.dns, f"next-{number}.test", over=over) == REAL
+        assert time.monotonic() - started < 0.9, "told at once"
+
+
+@pytest.mark.parametrize("over", TRANSPORTS)
+def test_a_late_answer_is_kept_for_who_asks_again(tmp_path: Path, hostile: Hostile, over: str) -> None:
+    with served(tmp_path, hostile.address) as service:
+        assert asked(service.dns, "slow1400-x.test", over=over) == NO_ANSWER
+        sent = hostile.count("slow1400")
+        wait_for(lambda: asked(service.dns, "slow1400-x.test", over=over) == REAL, "the late answer", 1.5)
+        assert hostile.count("slow1400") == sent, "nobody was asked again"
+        assert asked(service.dns, "slow1400-y.listed.test", over=over) == BLOCKED
+
+
+def test_a_late_answer_is_judged(tmp_path: Path) -> None:
+    def leads(query: dns.message.Message) -> dns.message.Message:
+        reply = honest(query)
+        if query.question[0].name.to_text() == "late.test.":
+            reply.answer.insert(0, dns.rrset.from_text("late.test.", 300, "IN", "CNAME", "x.listed.test."))
+        return reply
+
+    with in_thread(leads) as upstream, served(tmp_path, upstream.address) as service:
+        upstream.hold()
+        assert asked(service.dns, "late.test") == NO_ANSWER
+        upstream.release()
+        wait_for(lambda: asked(service.dns, "late.test") == BLOCKED, "the late answer to be judged", 1.5)
+
+
+def test_a_slow_server_gets_few_datagrams(tmp_path: Path, hostile: Hostile) -> None:
+    with served(tmp_path, hostile.address, timeout="2s") as service:
+        for number in range(50):
+            assert asked(service.dns, f"quick-{number}.test") == REAL
+        assert asked(service.dns, "slow300-x.test") == REAL
+        assert hostile.count("slow300") <= 2
+        assert asked(service.dns, "slow1800-x.test") == REAL
+        assert hostile.count("slow1800") <= 4
+        assert asked(service.dns, "silent-x.test") == NO_ANSWER
+        print({word: hostile.count(word) for word in ("slow300", "slow1800", "silent")})
+        assert hostile.count("silent") <= 4
