@@ -312,21 +312,21 @@ def test_one_of_two_fails(tmp_path: Path, launcher: Sequence[str]) -> None:
 
 
 def test_a_pipeline_half_closed(tmp_path: Path, launcher: Sequence[str]) -> None:
-    with in_thread(right) as upstream, served(tmp_path, launcher, upstream) as (site, _):
+    options = {"timeout": "12s"}
+    with in_thread(right) as upstream, served(tmp_path, launcher, upstream, upstream=options) as (site, _):
         assert answered(site.dns, [f"quick{n}.test" for n in range(20)]) == 20
-        upstream.delay_s = lambda query: 1.0 if query.name.startswith("slow") else 0.0
-        names = [f"{'slow' if n % 3 == 0 else 'fast'}{n}.test" for n in range(300)]
+        upstream.delay_s = lambda query: 5.0 if query.name.startswith("slow") else 0.0
+        messages = [query_for(f"{'slow' if n % 3 == 0 else 'fast'}{n}.test") for n in range(300)]
+        replies = []
         with socket.socket() as one:
-            one.settimeout(10)
+            one.settimeout(20)
             one.bind((CLIENT, 0))
             one.connect((HOST, site.dns))
-            messages = [query_for(name) for name in names]
             one.sendall(b"".join(len(each).to_bytes(2, "big") + each for each in messages))
             one.shutdown(socket.SHUT_WR)
-            stream = one.makefile("rb")
-            replies = []
-            while size := int.from_bytes(stream.read(2), "big"):
-                replies.append(stream.read(size))
+            with one.makefile("rb") as stream:
+                while size := int.from_bytes(stream.read(2), "big"):
+                    replies.append(stream.read(size))
         order = [dns.message.from_wire(each).question[0].name.to_text() for each in replies]
         assert {came(each) for each in replies} == {REAL}
         fast = next((n for n, name in enumerate(order) if name.startswith("slow")), len(order))
