@@ -199,7 +199,7 @@ class _Connection(asyncio.Protocol):
         return self._asked and not self._gone
 
     def serve(self) -> None:
-        """Hand the head to aiohttp, unless the client has gone."""
+        """Hand the head on, unless the client has gone."""
         if self._gone:
             return
         self._responder = self._gate.hand_on()
@@ -231,7 +231,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _release(self) -> None:
-        """Free what aiohttp holds for the connection."""
+        """Free what answered the request."""
         if self._responder is not None:
             self._responder.connection_lost(None)
             self._responder = None
@@ -256,7 +256,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Response(asyncio.Transport):
-    """What aiohttp writes a response to: it knows no address, and to close it ends the response, not the connection."""
+    """What a response is written to: it knows no address, and to close it ends the response, not the connection."""
 
     def __init__(self, connection: _Connection) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resolver.authority import publish
+from resolver.count.exporter import KEPT_S
 
 HOST = "127.0.0.1"
 PAGE_V4, PAGE_V6 = "192.0.2.1", "2001:db8::1"
@@ -112,7 +113,14 @@ class Service:
         return "".join((self.folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
 
     def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
-        """Status and body of a page of the metrics' address, or of another port."""
+        """Status and body of a page of the metrics' address, or of another port; of /metrics a body made now."""
+        if path == "/metrics":
+            # The service keeps a body so long, from a scrape that was not later than the last one of this test.
+            threading.Event().wait(max(0.0, _scraped_at.get(self.metrics, 0.0) + KEPT_S + 0.05 - time.monotonic()))
+        return self.kept(path, port)
+
+    def kept(self, path: str, port: int | None = None) -> tuple[int, bytes]:
+        """Status and body, that of /metrics as the service may have kept it."""
         url = f"http://{HOST}:{self.metrics if port is None else port}{path}"
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
@@ -120,6 +128,9 @@ class Service:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
+        finally:
+            if path == "/metrics":
+                _scraped_at[self.metrics] = time.monotonic()
 
     def until(self, path: str, holds: Callable[[bytes], bool] = lambda body: True, seconds: float = START_S) -> None:
         """Wait until a page of the metrics' address answers 200 with a body of which `holds` is true.
@@ -131,7 +142,7 @@ class Service:
             if self.process.poll() is not None:
                 raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.said}")
             with contextlib.suppress(OSError):
-                status, body = self.get(path)
+                status, body = self.kept(path)
                 if (status == 200 or body == NO_UPSTREAM) and holds(body):
                     return
             pause.wait(0.02)
@@ -146,6 +157,9 @@ class Service:
         text = (self.get("/metrics")[1] if body is None else body).decode()
         found = re.search(rf"^blocklist_resolver_{name}(?:{{.*}})? (\S+)", text, re.MULTILINE)
         return float(found[1]) if found else None
+
+
+_scraped_at: dict[int, float] = {}
 
 
 def _walk() -> Iterator[int]:
