@@ -26,7 +26,7 @@ def may_have_its_own() -> bool:
 def found(folder: Path, way: str) -> dict[str, object]:
     """What came there."""
     words = ["unshare", "-nm", sys.executable, "-m", "tests.journeys.own_network", str(folder), way]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     print(said)
