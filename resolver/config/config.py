@@ -88,6 +88,7 @@ class Cache(_Section, frozen=True):
 
     size: Size = Size(64 * 2**20)
     stale: Seconds = Seconds(3600)
+    rotate: bool = True
 
 
 HelpKind = Literal["worried", "young", "report", "other"]

@@ -6,6 +6,7 @@ from .store cimport Kept, Store, drop, look
 
 cdef Py_ssize_t _STEP_OCTETS
 cdef int _BLOCKED
+cdef uint64_t _END
 cdef Py_ssize_t _HEADER
 
 cdef class Search:

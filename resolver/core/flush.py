@@ -13,7 +13,7 @@ Rules:
 import cython
 
 from .name import Name
-from .store import BLOCKED, Kept
+from .store import BLOCKED, END, Kept
 
 if not cython.compiled:
     from .name import skip, unfold
@@ -23,6 +23,7 @@ STEP_OCTETS = 64
 
 _STEP_OCTETS = STEP_OCTETS
 _BLOCKED = BLOCKED
+_END = END
 _HEADER = 12
 
 
@@ -40,9 +41,7 @@ class Search:
 
 def forget(store, search, steps):
     """Continue a search for so many steps; return 1 if records are left, else 0."""
-    if search.position < store.tail:
-        search.position = store.tail
-    while steps > 0 and search.position < store.head:
+    while steps > 0 and search.position < _END:
         search.position = look(store, search.position, search.kept)
         if search.kept.end > 0:
             steps -= (search.kept.end - search.kept.start) // _STEP_OCTETS
@@ -51,7 +50,7 @@ def forget(store, search, steps):
                 if not search.kept.kind & _BLOCKED:
                     search.forgotten = search.forgotten + 1
         steps -= 1
-    return search.position < store.head
+    return search.position < _END
 
 
 def _is_for(store, search):

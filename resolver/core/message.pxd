@@ -7,6 +7,7 @@ cdef int _HEADER
 cdef int _OPT
 cdef int _ANY
 cdef int _SOA
+cdef int _CNAME
 cdef int _EDE_OPTION
 cdef int64_t _MAX_TTL_S
 cdef int _MAX_ERRORS_OCTETS
@@ -21,6 +22,7 @@ cdef class Body:
     cdef public Py_ssize_t errors_start
     cdef public Py_ssize_t errors_size
     cdef public int64_t age_s
+    cdef public bint rotate
 
 cdef class Message(Body):
     cdef unsigned char[::1] found_errors
@@ -37,6 +39,7 @@ cdef class Message(Body):
     cdef readonly int64_t negative_ttl_s
     cdef readonly int qtype
     cdef readonly bint answered
+    cdef readonly bint aliased
     cdef public int judged
     cdef public bint drop_additional
 

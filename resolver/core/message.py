@@ -4,14 +4,16 @@
 Rules:
 - A reply has to parse to its last octet, with exactly the records that it announces, and with at most one OPT, at the
   root, in ADDITIONAL. Otherwise `read` returns 0.
-- The TTL of a reply is the smallest of its records, OPT excepted; a TTL with the top bit set counts as 0 (RFC 2181 8).
+- The TTL of a reply is the smallest in ANSWER: a TTL is its RRset's (RFC 2181 5.2), so no record beside the answer
+  decides. A TTL with the top bit set counts as 0 (RFC 2181 8).
 - A negative reply is kept for min(SOA TTL, SOA MINIMUM) and only with a SOA (RFC 2308 5); TC=1 is never kept.
+- A TTL of 0 stays 0 as a reply ages, whatever the floor: such a record is for one transaction (RFC 1035 3.2.1).
 - `trim` removes the OPT record, and all of ADDITIONAL if a blocked name owns a record there.
 """
 
 import cython
 
-from .codes import TYPE_ANY, TYPE_OPT, TYPE_SOA
+from .codes import TYPE_ANY, TYPE_CNAME, TYPE_OPT, TYPE_SOA
 
 if not cython.compiled:
     from .name import skip
@@ -24,6 +26,7 @@ _HEADER = 12
 _OPT = TYPE_OPT
 _ANY = TYPE_ANY
 _SOA = TYPE_SOA
+_CNAME = TYPE_CNAME
 _EDE_OPTION = 15
 _MAX_TTL_S = MAX_TTL_S
 _MAX_ERRORS_OCTETS = MAX_ERRORS_OCTETS
@@ -35,7 +38,8 @@ class Body:
     """A reply of an upstream as it can be written for a client: its octets, and what belongs to it beside them.
 
     data[start:end]: the reply, without OPT. rcode: all 12 bits. errors[errors_start:][:errors_size]: its options of
-    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not.
+    extended DNS errors (RFC 8914), in order. age_s: for how long it was kept, in seconds; FRESH if it was not. rotate:
+    whether its addresses are rotated when it is written.
     """
 
     def __init__(self):
@@ -47,12 +51,13 @@ class Body:
         self.errors_start = 0
         self.errors_size = 0
         self.age_s = FRESH
+        self.rotate = 0
 
 
 class Message(Body):
     """A reply as it was read; offsets in octets, times in seconds; reused for every reply.
 
-    `answered` is whether ANSWER holds a record of the type that was asked for.
+    `answered` is whether ANSWER holds a record of the type that was asked for, `aliased` whether it holds a CNAME.
     """
 
     def __init__(self):
@@ -72,6 +77,7 @@ class Message(Body):
         self.negative_ttl_s = -1
         self.qtype = 0
         self.answered = 0
+        self.aliased = 0
         self.judged = 0
         self.drop_additional = 0
 
@@ -87,6 +93,7 @@ def read(data, end, message):
     message.negative_ttl_s = -1
     message.drop_additional = 0
     message.answered = 0
+    message.aliased = 0
     message.qtype = 0
     message.answers = 0
     message.authorities = 0
@@ -139,10 +146,13 @@ def _section(data, at, end, count, section, message):
             ttl = _u32(data, at + 4)
             if ttl & _TOP_BIT:
                 ttl = 0
-            if ttl < message.ttl_s:
-                message.ttl_s = ttl
-            if section == 0 and (kind == message.qtype or message.qtype == _ANY):
-                message.answered = 1
+            if section == 0:
+                if ttl < message.ttl_s:
+                    message.ttl_s = ttl
+                if kind == message.qtype or message.qtype == _ANY:
+                    message.answered = 1
+                if kind == _CNAME:
+                    message.aliased = 1
             if kind == _SOA and section == 1 and size >= 22:
                 minimum = _u32(data, at + 6 + size)
                 message.negative_ttl_s = min(ttl, minimum, _MAX_TTL_S)
@@ -192,20 +202,18 @@ def trim(data, message):
 
 
 def age(data, end, seconds, floor, ceiling):
-    """Subtract `seconds` from every TTL of a trimmed reply, within `floor` and `ceiling`, in place. Returns 0."""
+    """Take `seconds` from each TTL above 0 of a trimmed reply, within `floor` and `ceiling`, in place. Returns 0."""
     left = (data[6] << 8 | data[7]) + (data[8] << 8 | data[9]) + (data[10] << 8 | data[11])
     at = skip(data, _HEADER, end) + 4
     while left > 0:
         at = skip(data, at, end)
         ttl = _u32(data, at + 4)
-        if ttl & _TOP_BIT or ttl < seconds:
+        if ttl & _TOP_BIT:
             ttl = 0
-        else:
-            ttl = ttl - seconds
-        if ttl < floor:
-            ttl = floor
-        if ttl > ceiling:
-            ttl = ceiling
+        if ttl > 0:
+            ttl = max(ttl - seconds, floor)
+            if ttl > ceiling:
+                ttl = ceiling
         data[at + 4] = ttl >> 24 & 255
         data[at + 5] = ttl >> 16 & 255
         data[at + 6] = ttl >> 8 & 255

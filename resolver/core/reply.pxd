@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 
 from .message cimport Body, age
 from .question cimport Question
+from .rotate cimport rotate
 
 cdef int _MAX_UDP_OCTETS
 cdef int _HEADER

@@ -48,6 +48,7 @@ from .message import MAX_TTL_S
 
 if not cython.compiled:
     from .message import age
+    from .rotate import rotate
 
 BLOCKED_TTL_S = 60
 MAX_UDP_OCTETS = 1232
@@ -274,6 +275,8 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         age(out, size, age_s, 0, _MAX_TTL_S)
     else:
         age(out, size, age_s, ttl_s, ttl_s)
+    if body.rotate:
+        rotate(out, size, question)
     return _finish(out, size, question, body.rcode, ede, body, limit)
 
 

@@ -12,10 +12,17 @@ cdef int _FRESH
 cdef int _STALE
 cdef Py_ssize_t _RECORD_HEADER
 cdef uint64_t _WAYS
-cdef int _SECOND_CHANCES
+cdef uint64_t _SECOND_CHANCES
+cdef int _APART_BIT
+cdef uint64_t _APART
+cdef uint64_t _END
 cdef uint64_t _MAX_FAILURE_S
 cdef int _HOT_HITS
 cdef int64_t _HOT_TTL_S
+cdef int _DO
+cdef int _AD
+cdef const unsigned char[::1] _LENDERS
+cdef int _NO_FORM
 cdef uint64_t _ASKED_FOR
 cdef const unsigned char[::1] _BLANK
 
@@ -23,10 +30,11 @@ cdef class Store:
     cdef readonly uint64_t sets
     cdef readonly uint64_t[::1] index
     cdef readonly unsigned char[::1] ring
-    cdef readonly uint64_t size
-    cdef readonly uint64_t largest
-    cdef readonly uint64_t head
-    cdef readonly uint64_t tail
+    cdef readonly uint64_t[::1] starts
+    cdef readonly uint64_t[::1] sizes
+    cdef readonly uint64_t[::1] largest
+    cdef readonly uint64_t[::1] heads
+    cdef readonly uint64_t[::1] tails
     cdef public int64_t stale_s
     cdef readonly const uint64_t[::1] key
     cdef readonly unsigned char[::1] text
@@ -39,12 +47,20 @@ cdef class Kept(Body):
     cdef readonly bint quiet
     cdef readonly bint hot
     cdef readonly Py_ssize_t record
+    cdef public bint apart
 
 @cython.locals(length=Py_ssize_t)
 cpdef int set_key(Store store, Question question, int bits) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, last_tenth=bint)
 cpdef int find(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
+
+cpdef int find_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+
+cpdef int peek_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+
+@cython.locals(serves=int, at=Py_ssize_t, last=Py_ssize_t, form=int, found=int)
+cpdef int other_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, result=int)
 cpdef int peek(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
@@ -55,7 +71,7 @@ cpdef int set_failure(
     Kept kept, const unsigned char[::1] data, int rcode, const unsigned char[::1] errors, Py_ssize_t errors_size
 ) except -1 nogil
 
-@cython.locals(size=Py_ssize_t, total=uint64_t, at=Py_ssize_t, position=uint64_t)
+@cython.locals(size=Py_ssize_t, total=uint64_t, at=Py_ssize_t, position=uint64_t, which=uint64_t)
 cpdef int keep(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
 
 @cython.locals(failures=int, slot=Py_ssize_t, at=Py_ssize_t, kept_at=uint64_t, ttl_s=uint64_t)
@@ -65,13 +81,21 @@ cdef uint64_t _failure_s(int failures) except? 0xFFFFFFFFFFFFFFFE nogil
 
 cpdef int renew(Store store, Kept kept, uint64_t generation, int kind) except -1 nogil
 
-@cython.locals(at=Py_ssize_t, total=uint64_t)
+@cython.locals(at=Py_ssize_t, total=uint64_t, which=uint64_t, place=uint64_t)
 cpdef uint64_t look(Store store, uint64_t position, Kept kept) except? 0xFFFFFFFFFFFFFFFE nogil
+
+cpdef uint64_t rounds(Store store) except? 0xFFFFFFFFFFFFFFFE nogil
 
 cpdef int drop(Store store, Kept kept) except -1 nogil
 
 @cython.locals(kept_at=uint64_t)
 cdef int _read(Store store, Py_ssize_t at, uint64_t now_s, Kept kept) except -1 nogil
+
+@cython.locals(which=uint64_t)
+cdef Py_ssize_t _at(Store store, uint64_t position) except -1 nogil
+
+@cython.locals(which=uint64_t, place=uint64_t)
+cdef int _is_in_ring(Store store, uint64_t position) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, way=uint64_t, position=uint64_t, at=Py_ssize_t)
 cdef Py_ssize_t _slot_of(Store store, uint64_t low, uint64_t high) except -2 nogil
@@ -79,24 +103,28 @@ cdef Py_ssize_t _slot_of(Store store, uint64_t low, uint64_t high) except -2 nog
 @cython.locals(slot=Py_ssize_t)
 cdef int _is_pointed_to(Store store, Py_ssize_t at, uint64_t position) except -1 nogil
 
-@cython.locals(slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t, least=uint64_t, worth=uint64_t)
+@cython.locals(
+    slot=Py_ssize_t, chosen=Py_ssize_t, at=Py_ssize_t, way=uint64_t, least=uint64_t, worth=uint64_t, own=bint
+)
 cdef int _enter(Store store, uint64_t low, uint64_t high, uint64_t position) except -1 nogil
 
+@cython.locals(worth=uint64_t)
 cdef uint64_t _worth(Store store, uint64_t position) except? 0xFFFFFFFFFFFFFFFE nogil
 
-@cython.locals(chances=int, at=Py_ssize_t, size=uint64_t)
-cdef int _make_room(Store store, uint64_t total, uint64_t now_s) except -1 nogil
+@cython.locals(chances=uint64_t, place=uint64_t, at=Py_ssize_t, size=uint64_t)
+cdef int _make_room(Store store, uint64_t which, uint64_t total, uint64_t now_s) except -1 nogil
 
-cdef int _deserves_another(Store store, Py_ssize_t at, uint64_t now_s) except -1 nogil
+@cython.locals(taken=uint64_t)
+cdef int _deserves_another(Store store, uint64_t which, Py_ssize_t at, uint64_t now_s) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, to=Py_ssize_t)
-cdef int _move(Store store, Py_ssize_t at, Py_ssize_t size) except -1 nogil
+cdef int _move(Store store, uint64_t which, Py_ssize_t at, Py_ssize_t size) except -1 nogil
 
-@cython.locals(at=uint64_t)
-cdef uint64_t _taken(Store store, uint64_t total) except? 0xFFFFFFFFFFFFFFFE nogil
+@cython.locals(place=uint64_t)
+cdef uint64_t _taken(Store store, uint64_t which, uint64_t total) except? 0xFFFFFFFFFFFFFFFE nogil
 
-@cython.locals(at=uint64_t)
-cdef Py_ssize_t _place(Store store, uint64_t total) except -1 nogil
+@cython.locals(place=uint64_t)
+cdef Py_ssize_t _place(Store store, uint64_t which, uint64_t total) except -1 nogil
 
 @cython.locals(value=uint64_t)
 cdef uint64_t _get(const unsigned char[::1] octets, Py_ssize_t at, int size) except? 0xFFFFFFFFFFFFFFFE nogil

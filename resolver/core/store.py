@@ -4,14 +4,25 @@
 Rules:
 - A key is a keyed 128-bit digest of the folded qname, qtype, qclass and the bits KEY_* of core.codes: queries that
   differ in DO or CD never share an answer; those that differ in AD, EDNS or its payload do.
-- The memory is an index of sets of slots and a ring of records, so its size is the bound whatever the clients ask. The
-  oldest record makes room; a record that was used since it was written moves to the front once (clock, second chance).
+- The form of a question is its DO and CD. An answer to one form may serve another (`other_form`): while fresh, one with
+  DO serves without it, once its signatures are cut out (plain_form). If no upstream answers, one with CD=0 serves CD=1
+  too, and one without DO serves with DO if its AD is clear: with AD the name is signed, and a validator would find it
+  bogus. What was asked with CD=1 never serves CD=0: nobody validated it.
+- The memory is an index of sets of slots and two rings of records, so its size is the bound whatever the clients ask.
+  The oldest record makes room; a record that was used since it was written moves to the front once (clock, second
+  chance), until the records moved have SECOND_CHANCES times the octets of the new one.
+- An eighth of the memory is a ring apart, for records above SMALL_OCTETS and for those that the caller wants apart:
+  a client that asks for large answers, or for more than its share, takes no room from the others' small ones. Memory
+  that is too small for that has one ring.
 - A record carries the generation of its verdict; the caller judges a record of an older generation again.
 - Past its TTL a record is stale for `stale_s` seconds (RFC 8767); a failure never is.
 - A failure is kept for 2 s (counted in whole seconds: for more than 1 s), twice as long each time it repeats, at most
   30 s (RFC 9520 3.2). It never replaces an answer that may still be given stale: that answer is marked quiet for the
   same time.
-- A slot counts only while its record is in the ring and has both halves of the digest.
+- A slot counts only while its record is in its ring and has both halves of the digest.
+
+A position says where a record is: its bits from APART_BIT up are its ring, those below only grow; it lies at the rest
+of dividing them by the ring's size. Position 0 means an empty slot.
 
 A record, in octets: 0 all its octets (4; zero: the ring is unused from here to its end), 4 octets of the reply (4),
 8 digest (16), 24 kept at (8, s), 32 ttl (4, s), 36 rcode (2), 38 kind (1), 39 hits (1), 40 quiet until (8, s),
@@ -20,6 +31,7 @@ A record, in octets: 0 all its octets (4; zero: the ring is unused from here to 
 
 import cython
 
+from .codes import KEY_DO
 from .message import Body
 
 if not cython.compiled:
@@ -40,7 +52,10 @@ WAYS = 4
 SLOT_OCTETS = 16
 SMALLEST_OCTETS = 4096
 LARGEST_RECORD = 66048
+SMALL_OCTETS = 2048
 SECOND_CHANCES = 8
+APART_BIT = 61
+END = 1 << 62
 MAX_FAILURE_S = 30
 # A name is hot, and prefetched in the last tenth of its TTL, if it was used so often since it was kept.
 HOT_HITS = 3
@@ -54,9 +69,17 @@ _STALE = STALE
 _RECORD_HEADER = RECORD_HEADER
 _WAYS = WAYS
 _SECOND_CHANCES = SECOND_CHANCES
+_APART_BIT = APART_BIT
+_APART = 1 << APART_BIT
+_END = END
 _MAX_FAILURE_S = MAX_FAILURE_S
 _HOT_HITS = HOT_HITS
 _HOT_TTL_S = HOT_TTL_S
+_DO = KEY_DO
+_AD = 0x20
+# For the two bits of each form of a question: the forms whose answers may serve it, the best first.
+_LENDERS = memoryview(bytes((1, 4, 4, 0, 4, 4, 3, 0, 1, 1, 0, 4)))
+_NO_FORM = 4
 _ASKED_FOR = 1 << 62
 _BLANK = memoryview(bytes(RECORD_HEADER))
 
@@ -73,22 +96,36 @@ class Store:
         index = self.sets * WAYS * SLOT_OCTETS
         self.index = octets[:index].cast("Q")
         self.ring = octets[index:]
-        self.size = len(self.ring)
-        self.largest = min(self.size // 8, LARGEST_RECORD)
-        # Positions only grow; a record lies at position % size. Position 0 means an empty slot.
-        self.head = self.size
-        self.tail = self.size
+        size = len(self.ring)
+        apart = size // 64 * 8
+        if apart // 4 < SMALL_OCTETS:
+            apart = 0
+        size -= apart
+        # Of both rings, the second the one apart: where it starts, its size, its largest record, where it is written.
+        self.starts = _pair(0, size)
+        self.sizes = _pair(size, apart)
+        self.largest = _pair(min(size // 8, SMALL_OCTETS if apart else LARGEST_RECORD), min(apart // 4, LARGEST_RECORD))
+        self.heads = _pair(size, apart)
+        self.tails = _pair(size, apart)
         self.stale_s = stale_s
         self.key = memoryview(bytes(key)).cast("Q")
         self.text = memoryview(bytearray(264))
         self.digest = memoryview(bytearray(16)).cast("Q")
 
 
+def _pair(first, second):
+    """Return two numbers that core can change."""
+    numbers = memoryview(bytearray(16)).cast("Q")
+    numbers[0] = first
+    numbers[1] = second
+    return numbers
+
+
 class Kept(Body):
     """A record that was found or is to be written. Times in seconds.
 
     quiet: do not ask an upstream for it now. hot: used so often that it is worth a prefetch. record: the offset in
-    store.ring of the record found last.
+    store.ring of the record found last. apart: write it to the ring apart, however small it is.
     """
 
     def __init__(self):
@@ -99,6 +136,7 @@ class Kept(Body):
         self.quiet = 0
         self.hot = 0
         self.record = 0
+        self.apart = 0
 
 
 def set_key(store, question, bits):
@@ -119,7 +157,7 @@ def find(store, low, high, now_s, kept):
     slot = _slot_of(store, low, high)
     if slot < 0:
         return _NOTHING
-    at = store.index[slot + 1] % store.size
+    at = _at(store, store.index[slot + 1])
     _read(store, at, now_s, kept)
     if kept.age_s < kept.ttl_s:
         hits = store.ring[at + 39]
@@ -133,12 +171,51 @@ def find(store, low, high, now_s, kept):
     return _STALE
 
 
+def find_form(store, question, bits, now_s, kept):
+    """Do `set_key` for this form of a question, then `find`."""
+    set_key(store, question, bits)
+    return find(store, store.digest[0], store.digest[1], now_s, kept)
+
+
+def peek_form(store, question, bits, now_s, kept):
+    """Do `set_key` for this form of a question, then `peek`."""
+    set_key(store, question, bits)
+    return peek(store, store.digest[0], store.digest[1], now_s, kept)
+
+
+def other_form(store, question, bits, now_s, kept):
+    """Fill `kept` from the first answer to another form that serves this one; store.digest is then this form's.
+
+    Return FRESH if it serves at once, STALE if it does when no upstream answers, both plus 4 if its signatures have to
+    be cut out; or NOTHING.
+    """
+    serves = _NOTHING
+    at = 3 * bits
+    last = at + 3
+    while at < last and serves == _NOTHING and _LENDERS[at] != _NO_FORM:
+        form = _LENDERS[at]
+        at += 1
+        found = peek_form(store, question, form, now_s, kept)
+        if found == _NOTHING or kept.kind & _FAILURE:
+            continue
+        if form == bits + _DO:
+            serves = found + 4
+        elif form & _DO and not bits & _DO:
+            serves = _STALE + 4
+        elif form & _DO or not bits & _DO or not store.ring[kept.start + 3] & _AD:
+            serves = _STALE
+        if serves & _STALE and store.stale_s == 0:
+            serves = _NOTHING
+    set_key(store, question, bits)
+    return serves
+
+
 def peek(store, low, high, now_s, kept):
     """Do the same as `find`, but leave no trace in the record."""
     slot = _slot_of(store, low, high)
     if slot < 0:
         return _NOTHING
-    at = store.index[slot + 1] % store.size
+    at = _at(store, store.index[slot + 1])
     hits = store.ring[at + 39]
     result = find(store, low, high, now_s, kept)
     store.ring[at + 39] = hits
@@ -175,14 +252,17 @@ def set_failure(kept, data, rcode, errors, errors_size):
 
 
 def keep(store, low, high, now_s, kept):
-    """Write the record that `kept` describes; return 1, or 0 if it is too large for the ring."""
+    """Write the record that `kept` describes; return 1, or 0 if it is too large for its ring."""
     size = kept.end - kept.start
     total = (_RECORD_HEADER + kept.errors_size + size + 7) // 8 * 8
-    if total > store.largest:
+    which = 0
+    if store.sizes[1] > 0 and (kept.apart or total > store.largest[0]):
+        which = 1
+    if total > store.largest[which]:
         return 0
-    _make_room(store, total, now_s)
-    at = _place(store, total)
-    position = store.head - total
+    _make_room(store, which, total, now_s)
+    at = _place(store, which, total)
+    position = (which << _APART_BIT) + store.heads[which] - total
     store.ring[at : at + _RECORD_HEADER] = _BLANK
     _put(store.ring, at, total, 4)
     _put(store.ring, at + 4, size, 4)
@@ -210,7 +290,7 @@ def fail(store, low, high, now_s, kept):
     failures = 0
     slot = _slot_of(store, low, high)
     if slot >= 0:
-        at = store.index[slot + 1] % store.size
+        at = _at(store, store.index[slot + 1])
         kept_at = _get(store.ring, at + 24, 8)
         ttl_s = _get(store.ring, at + 32, 4)
         failures = store.ring[at + 58]
@@ -224,7 +304,7 @@ def fail(store, low, high, now_s, kept):
     keep(store, low, high, now_s, kept)
     slot = _slot_of(store, low, high)
     if slot >= 0:
-        store.ring[store.index[slot + 1] % store.size + 58] = min(failures + 1, 8)
+        store.ring[_at(store, store.index[slot + 1]) + 58] = min(failures + 1, 8)
     return 1
 
 
@@ -243,18 +323,30 @@ def renew(store, kept, generation, kind):
 
 
 def look(store, position, kept):
-    """Fill `kept` from the record at `position` of the ring; return the position of the next record.
+    """Fill `kept` from the record at `position`; return the position of the next record, END after the last of all.
 
-    kept.end is 0 for a record that was replaced or dropped, and for the unused end of the ring.
+    kept.end is 0 for a record that was replaced or dropped, and for a position without a record, such as 0, from which
+    the first record of all is next.
     """
-    at = position % store.size
-    total = _get(store.ring, at, 4)
     kept.end = 0
+    which = position >> _APART_BIT
+    place = position & (_APART - 1)
+    if place < store.tails[which]:
+        return position - place + store.tails[which]
+    if place >= store.heads[which]:
+        return _END if which else _APART
+    at = _at(store, position)
+    total = _get(store.ring, at, 4)
     if total == 0:
-        return position + store.size - at
+        return position + store.sizes[which] - place % store.sizes[which]
     if _is_pointed_to(store, at, position):
         _read(store, at, 0, kept)
     return position + total
+
+
+def rounds(store):
+    """Return how often as many octets as the larger ring has were written since the start, to both rings."""
+    return (store.heads[0] + store.heads[1] - store.sizes[0] - store.sizes[1]) // store.sizes[0]
 
 
 def drop(store, kept):
@@ -283,14 +375,27 @@ def _read(store, at, now_s, kept):
     return 0
 
 
+def _at(store, position):
+    """Return the offset in store.ring of the record at `position`, which must be in its ring."""
+    which = position >> _APART_BIT
+    return store.starts[which] + (position & (_APART - 1)) % store.sizes[which]
+
+
+def _is_in_ring(store, position):
+    """Return whether the record at `position` has not been overwritten."""
+    which = position >> _APART_BIT
+    place = position & (_APART - 1)
+    return store.tails[which] <= place and place < store.heads[which]
+
+
 def _slot_of(store, low, high):
     """Return the index's word of the slot that points to the live record of this digest, -1 for none."""
     slot = high % store.sets * _WAYS * 2
     way = 0
     while way < _WAYS:
         position = store.index[slot + 2 * way + 1]
-        if store.index[slot + 2 * way] == low and store.tail <= position and position < store.head:
-            at = position % store.size
+        if store.index[slot + 2 * way] == low and _is_in_ring(store, position):
+            at = _at(store, position)
             if _get(store.ring, at + 8, 8) == low and _get(store.ring, at + 16, 8) == high:
                 return slot + 2 * way
         way += 1
@@ -304,89 +409,103 @@ def _is_pointed_to(store, at, position):
 
 
 def _enter(store, low, high, position):
-    """Point a slot of the digest's set to the record: its own slot, else the slot that is worth least."""
+    """Point a slot of the digest's set to the record: its own slot, else the slot that is worth least.
+
+    A record apart gets no slot of a record that was used.
+    """
     slot = high % store.sets * _WAYS * 2
     chosen = slot
     least = _worth(store, store.index[slot + 1])
+    own = 0
     way = 0
     while way < _WAYS:
         at = slot + 2 * way
         if store.index[at] == low:
             chosen = at
+            own = 1
             break
         worth = _worth(store, store.index[at + 1])
         if worth < least:
             chosen = at
             least = worth
         way += 1
+    if position >= _APART and least >= _ASKED_FOR and not own:
+        return 0
     store.index[chosen] = low
     store.index[chosen + 1] = position
     return 0
 
 
 def _worth(store, position):
-    """Return the worth of a slot that points there: 0 if the record is gone, most if it was used."""
-    if position < store.tail or position >= store.head:
+    """Return the worth of a slot that points there: 0 if the record is gone, most if it was used, little if apart."""
+    if not _is_in_ring(store, position):
         return 0
-    if store.ring[position % store.size + 39]:
-        return position + _ASKED_FOR
-    return position
+    worth = position
+    if position >= _APART:
+        worth = 1
+    if store.ring[_at(store, position) + 39]:
+        return worth + _ASKED_FOR
+    return worth
 
 
-def _make_room(store, total, now_s):
-    """Remove the oldest records until `total` octets fit, and two of the largest records more. Returns 0."""
-    chances = _SECOND_CHANCES
-    while store.head + _taken(store, total) + 2 * store.largest > store.tail + store.size:
-        at = store.tail % store.size
+def _make_room(store, which, total, now_s):
+    """Remove a ring's oldest records until `total` octets fit, and two of its largest records more. Returns 0."""
+    chances = _SECOND_CHANCES * total
+    while store.heads[which] + _taken(store, which, total) + 2 * store.largest[which] > (
+        store.tails[which] + store.sizes[which]
+    ):
+        place = store.tails[which] % store.sizes[which]
+        at = store.starts[which] + place
         size = _get(store.ring, at, 4)
         if size == 0:
-            store.tail = store.tail + store.size - at
+            store.tails[which] = store.tails[which] + store.sizes[which] - place
             continue
-        if chances > 0 and _deserves_another(store, at, now_s):
-            chances -= 1
-            _move(store, at, size)
-        store.tail = store.tail + size
+        if chances > 0 and _deserves_another(store, which, at, now_s):
+            chances -= min(chances, size)
+            _move(store, which, at, size)
+        store.tails[which] = store.tails[which] + size
     return 0
 
 
-def _deserves_another(store, at, now_s):
-    """Return whether the oldest record was used since it was written, may still be given, and can be moved."""
+def _deserves_another(store, which, at, now_s):
+    """Return whether a ring's oldest record was used since it was written, may still be given, and can be moved."""
     if store.ring[at + 39] == 0 or store.ring[at + 38] & _FAILURE:
         return 0
     if now_s >= _get(store.ring, at + 24, 8) + _get(store.ring, at + 32, 4) + store.stale_s:
         return 0
-    if not _is_pointed_to(store, at, store.tail):
+    if not _is_pointed_to(store, at, (which << _APART_BIT) + store.tails[which]):
         return 0
-    return store.head + _taken(store, _get(store.ring, at, 4)) <= store.tail + store.size
+    taken = _taken(store, which, _get(store.ring, at, 4))
+    return store.heads[which] + taken <= store.tails[which] + store.sizes[which]
 
 
-def _move(store, at, size):
-    """Move the oldest record to the front; it gets no further chance unless it is used again. Returns 0."""
+def _move(store, which, at, size):
+    """Move a ring's oldest record to its front; it gets no further chance unless it is used again. Returns 0."""
     slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
-    to = _place(store, size)
+    to = _place(store, which, size)
     store.ring[to : to + size] = store.ring[at : at + size]
     store.ring[to + 39] = 0
-    store.index[slot + 1] = store.head - size
+    store.index[slot + 1] = (which << _APART_BIT) + store.heads[which] - size
     return 0
 
 
-def _taken(store, total):
-    """Return how far the head moves for a record of `total` octets, which never crosses the ring's end."""
-    at = store.head % store.size
-    if at + total > store.size:
-        return store.size - at + total
+def _taken(store, which, total):
+    """Return the octets that a record of `total` takes: more if it does not fit before the ring's end."""
+    place = store.heads[which] % store.sizes[which]
+    if place + total > store.sizes[which]:
+        return store.sizes[which] - place + total
     return total
 
 
-def _place(store, total):
-    """Reserve `total` octets at the front; return their offset in the ring."""
-    at = store.head % store.size
-    if at + total > store.size:
-        _put(store.ring, at, 0, 4)
-        store.head = store.head + store.size - at
-        at = 0
-    store.head = store.head + total
-    return at
+def _place(store, which, total):
+    """Reserve `total` octets at a ring's front; return their offset in store.ring."""
+    place = store.heads[which] % store.sizes[which]
+    if place + total > store.sizes[which]:
+        _put(store.ring, store.starts[which] + place, 0, 4)
+        store.heads[which] = store.heads[which] + store.sizes[which] - place
+        place = 0
+    store.heads[which] = store.heads[which] + total
+    return store.starts[which] + place
 
 
 def _get(octets, at, size):

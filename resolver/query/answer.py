@@ -6,7 +6,9 @@ Rules:
 - resolver.core decides; a step only says when.
 - A packet gets at most one answer; an exception in a step is counted and answered with SERVFAIL.
 - An upstream's answer is kept once for each exchange, whether many queries wait for it or none any more.
-- A stale answer is given only if no upstream answers in time (RFC 8767), and is judged like any other.
+- A stale answer is given only if no upstream answers in time (RFC 8767), and is judged like any other. If no upstream
+  is up it is given at once: nobody is there to wait for, and probes find an upstream that returns.
+- An answer may come after its exchange failed: it replaces the failure that was kept, judged by the lists of then.
 - Nothing here logs: a packet that is not answered normally counts a reason.
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from resolver.core import codes
-from resolver.core.admit import admit, scope
+from resolver.core.admit import admit, exempts, scope
 from resolver.core.crash_shape import Shape, read
 from resolver.core.crash_shape import reply as note_for_crash
 from resolver.core.image import SELFTEST_ZONE
@@ -23,8 +25,9 @@ from resolver.core.question import Question
 from resolver.core.reply import limit_of
 from resolver.core.sketch import Sketch
 from resolver.core.sketch import note as note_for_lists
+from resolver.core.store import FAILURE
 from resolver.query.block import Block
-from resolver.query.cache import NOTHING, STALE, Cache, ede_option
+from resolver.query.cache import FRESH, NOTHING, STALE, Cache, ede_option
 from resolver.query.forward import Forward, Overloaded, Unanswered
 from resolver.query.query import Query, Reply, Tables
 from resolver.query.recheck import Recheck
@@ -153,14 +156,30 @@ class Answer:
         """Answer from the cache, else from an upstream; prefetch popular answers before their TTL ends."""
         cache = self._cache
         found = cache.find(query, now)
-        if found == NOTHING or (found == STALE and not cache.kept.quiet):
-            if self._forward.is_probe(query.question):
-                return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "upstream")
-            return self._ask_upstream(query, cache.digest(), found)
+        if found != FRESH or cache.kept.kind & FAILURE:
+            return self._look_further(query, tables, found, now)
         if cache.kept.hot:
             digest = cache.digest()
             self._forward.refresh(query.packet, query.question, digest, self._keeper(query, digest))
-        return self._give_kept(query, tables, found, now)
+        return self._give_kept(query, tables, FRESH, now)
+
+    def _look_further(self, query: Query, tables: Tables, found: int, now: float) -> Reply | Awaitable[Reply]:
+        """Answer a query without a fresh answer to its own form; found: a failure (FRESH), STALE or NOTHING."""
+        cache = self._cache
+        other = cache.other(query, now)
+        if other == FRESH and cache.lend(query, FRESH, now):
+            return self._give_kept(query, tables, FRESH, now)
+        if found == FRESH:
+            return self._give_kept(query, tables, (other and cache.lend(query, STALE, now)) or FRESH, now)
+        if found == STALE and cache.kept.quiet:
+            return self._give_kept(query, tables, STALE, now)
+        if self._forward.is_probe(query.question):
+            return self._respond.failed(query, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "upstream")
+        if not self._forward.is_up_for(query.question):
+            stale = found or (other and cache.lend(query, STALE, now))
+            if stale:
+                return self._give_kept(query, tables, stale, now)
+        return self._ask_upstream(query, cache.digest(), STALE if found or other else NOTHING)
 
     def _give_kept(self, query: Query, tables: Tables, found: int, now: float) -> Reply:
         """Send the answer found last in the cache, judged by the lists now in force."""
@@ -190,11 +209,11 @@ class Answer:
                     query.packet, query.question, digest, keeper, patience_s, query.client
                 )
             except TimeoutError:
-                return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
+                return self._without_upstream(query, codes.EDE_NONE, "upstream")
             except Overloaded:
-                return self._without_upstream(query, found, codes.EDE_OTHER, "overload")
+                return self._without_upstream(query, codes.EDE_OTHER, "overload")
             except Unanswered as failure:
-                return self._without_upstream(query, found, failure.ede, "upstream")
+                return self._without_upstream(query, failure.ede, "upstream")
             return self._judge_reply(query, bytearray(reply), found)
         except Exception:  # noqa: BLE001 - as in `answer`
             return self._respond.failed(query, codes.SERVFAIL, codes.EDE_OTHER, "internal")
@@ -212,42 +231,45 @@ class Answer:
         judged = recheck.judge(tables.generation, reply, query.scope)
         # BADVERS concerns our own EDNS version, never the client's, and we only send version 0.
         if judged.for_all == codes.ASK or recheck.message.rcode == codes.BADVERS:
-            return self._without_upstream(query, found, codes.EDE_NONE, "malformed_reply")
+            return self._without_upstream(query, codes.EDE_NONE, "malformed_reply")
         if judged.for_client == codes.BLOCK:
             return self._block.answer(tables.generation, query, recheck.verdict, self._clock(), self._respond)
         if found == STALE and recheck.message.rcode not in (codes.NOERROR, codes.NXDOMAIN):
-            return self._without_upstream(query, found, codes.EDE_NONE, "upstream")
+            return self._without_upstream(query, codes.EDE_NONE, "upstream")
         self._cache.count(NOTHING)
         return self._respond.fresh(query, recheck.message)
 
-    def _without_upstream(self, query: Query, found: int, ede: int, reason: str) -> Reply:
-        """Answer a query that no upstream answered: with the stale answer if there is one, else with SERVFAIL."""
+    def _without_upstream(self, query: Query, ede: int, reason: str) -> Reply:
+        """Answer a query that no upstream answered: with what is kept by now, fresh or stale, else with SERVFAIL."""
         tables, now = self.tables, self._clock()
         if not self._passes(query, tables):
             return self._stopped(query, tables, now)
-        if found == STALE:
-            found = self._cache.find(query, now)
-            if found != NOTHING and not self._cache.is_failure():
-                return self._give_kept(query, tables, found, now)
-        self._cache.count(NOTHING)
+        cache = self._cache
+        found = cache.find(query, now)
+        if found == NOTHING or cache.is_failure():
+            found = cache.lend(query, STALE, now)
+        if found != NOTHING:
+            return self._give_kept(query, tables, found, now)
+        cache.count(NOTHING)
         return self._respond.failed(query, codes.SERVFAIL, ede, reason)
 
     def _keeper(self, query: Query, digest: tuple[int, int]) -> Callable[[bytes | Unanswered], None]:
-        return partial(self._keep, digest, query.packet[12 : query.question.end])
+        return partial(self._keep, digest, query.packet[12 : query.question.end], query.client)
 
-    def _keep(self, digest: tuple[int, int], asked: bytes, outcome: bytes | Unanswered) -> None:
+    def _keep(self, digest: tuple[int, int], asked: bytes, client: bytes, outcome: bytes | Unanswered) -> None:
         """Keep the outcome of an exchange for the question `asked`: the answer, judged by all lists, or the failure."""
         cache, recheck, tables, now = self._cache, self._recheck, self.tables, self._clock()
+        payer = None if exempts(tables.access, client) else client
         if isinstance(outcome, Unanswered):
-            cache.fail(digest, asked, codes.SERVFAIL, ede_option(outcome.ede), now)
+            cache.fail(digest, asked, (codes.SERVFAIL, ede_option(outcome.ede)), now, payer)
             return
         reply = bytearray(outcome)
         note_for_crash(self._crash_shape, len(reply))
         judged = recheck.judge(tables.generation, reply, codes.ALL_LISTS)
         message = recheck.message
         if judged.for_all == codes.ASK or message.rcode == codes.BADVERS:
-            cache.fail(digest, asked, codes.SERVFAIL, b"", now)
+            cache.fail(digest, asked, (codes.SERVFAIL, b""), now, payer)
         elif message.rcode in (codes.NOERROR, codes.NXDOMAIN):
-            cache.keep(digest, message, tables.generation.number, judged.for_all, now)
+            cache.keep(digest, message, (tables.generation.number, judged.for_all), now, payer)
         elif message.rcode != codes.YXDOMAIN:  # YXDOMAIN is an answer, with a DNAME (RFC 6672 2.2), and rare.
-            cache.fail(digest, asked, message.rcode, message.errors[: message.errors_size], now)
+            cache.fail(digest, asked, (message.rcode, message.errors[: message.errors_size]), now, payer)

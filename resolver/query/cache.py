@@ -1,11 +1,16 @@
 """Finds and keeps answers; the memory, and the rules about TTLs and eviction, are core.store's.
 
 Rules:
+- An answer to one form of a question (its DO and CD) that serves another, as core.store says, is then kept for that one
+  too, with its age.
 - Queries that differ in DO or CD never share an answer. All others for one name, type and class do: they are asked
   upstream in one shape (forward.build_query), and core.reply shapes each reply.
 - NOERROR and NXDOMAIN are kept if complete (TC=0); a negative answer only with its SOA, whose time it has (RFC 2308 5).
+  An alias whose target the upstream left out, without a SOA, is no negative answer: it is kept for its own time.
 - An answer that any list blocks is kept with that verdict and judged again at each hit, as is one of an older
   generation.
+- A client prefix that wrote more than an eighth of the memory, while all wrote as much as it holds, writes to the ring
+  apart (core.store, core.shares). Exempt clients are many, and have no share.
 - Any other rcode, and no answer at all, is a failure: kept for seconds (RFC 9520), never longer than 30.
 """
 
@@ -14,13 +19,24 @@ from typing import Any
 from resolver.core import codes, flush, store
 from resolver.core.message import Message
 from resolver.core.name import Name, unfold
+from resolver.core.plain_form import plain_form
+from resolver.core.shares import NONE, SET_OCTETS, Shares, take
 from resolver.core.store import FRESH, NOTHING, STALE, Kept, Store
 from resolver.query.query import Query
 
 __all__ = ["FRESH", "NOTHING", "STALE", "Cache", "key_bits"]
 
 STEPS_A_TURN = 4096
+SHARES_OCTETS = 1024 * SET_OCTETS
+"""Memory for what each client prefix has written lately."""
+
+SHARE = 8
+"""A client prefix may write one part in so many of the memory."""
+
 _EDE_OPTION = b"\0\x0f\0\x02"
+# What core.store.other_form returns: what was found, and whether its signatures have to be cut out.
+_FOUND = 3
+_SIGNED = 4
 
 
 def key_bits(question: Any) -> int:
@@ -30,11 +46,19 @@ def key_bits(question: Any) -> int:
 
 
 class Cache:
-    """Kept answers in core.store's memory; `kept` describes the answer found last."""
+    """Kept answers in core.store's memory; `kept` describes the answer found last.
 
-    def __init__(self, memory: Store, counters: Any) -> None:
+    kept.rotate: whether the addresses of a kept answer are rotated as it is given.
+    """
+
+    def __init__(self, memory: Store, counters: Any, *, rotate: bool = True) -> None:
         self.memory = memory
         self.kept = Kept()
+        self.kept.rotate = rotate
+        self._other = Kept()
+        self._plain = memoryview(bytearray(65536))
+        self._share = memory.sizes[0] // SHARE
+        self._shares = Shares(bytearray(SHARES_OCTETS), memory.key)
         self._replaced = Kept()
         self._written = Kept()
         self._counters = counters
@@ -44,8 +68,8 @@ class Cache:
         self._given = tuple(codes.counter("cache_answers_total", _word(kind)) for kind in range(8))
 
     def used_bytes(self) -> int:
-        """Return how many octets of the ring hold records."""
-        used: int = self.memory.head - self.memory.tail
+        """Return how many octets of the rings hold records."""
+        used: int = sum(self.memory.heads) - sum(self.memory.tails)
         return used
 
     def digest(self) -> tuple[int, int]:
@@ -54,13 +78,50 @@ class Cache:
 
     def find(self, query: Query, now: float) -> int:
         """Look for an answer to the query at `now` (seconds); return FRESH, STALE or NOTHING."""
-        memory = self.memory
-        store.set_key(memory, query.question, key_bits(query.question))
-        return self._look(memory.digest[0], memory.digest[1], int(now))
+        return self._look(query, int(now))
 
-    def _look(self, low: int, high: int, now_s: int) -> int:
-        found: int = store.find(self.memory, low, high, now_s, self.kept)
+    def _look(self, query: Query, now_s: int) -> int:
+        found: int = store.find_form(self.memory, query.question, key_bits(query.question), now_s, self.kept)
         return found
+
+    def other(self, query: Query, now: float) -> int:
+        """Return whether an answer to another form serves: FRESH at once, STALE if no upstream answers, or NOTHING."""
+        return self._other_form(query, int(now)) & _FOUND
+
+    def lend(self, query: Query, least: int, now: float) -> int:
+        """Find an answer to another form that serves, FRESH or at least STALE, and keep it for this form too.
+
+        What serves only because no upstream answers is stale for this form from now on, and for some seconds no
+        upstream is asked.
+        """
+        memory, other, now_s = self.memory, self._other, int(now)
+        serves = self._other_form(query, now_s)
+        if serves == NOTHING or (serves & _FOUND == STALE and least == FRESH):
+            return NOTHING
+        if serves & _SIGNED:
+            kept = memory.ring[other.start : other.end]
+            size = plain_form(kept, len(kept), self._plain)
+            if not size:
+                return NOTHING
+            other.data, other.start, other.end = self._plain, 0, size
+        if serves & _FOUND == STALE:
+            other.ttl_s = min(other.ttl_s, other.age_s)
+        return self._take_over(query, serves & _FOUND, now_s)
+
+    def _other_form(self, query: Query, now_s: int) -> int:
+        """Return what core.store.other_form does, and let `_other` describe the answer."""
+        serves: int = store.other_form(self.memory, query.question, key_bits(query.question), now_s, self._other)
+        return serves
+
+    def _take_over(self, query: Query, found: int, now_s: int) -> int:
+        """Keep what `_other` describes for this form too, as old as it is; return what `find` then finds."""
+        memory, other = self.memory, self._other
+        low, high = self.digest()
+        if not store.keep(memory, low, high, now_s - other.age_s, other):
+            return NOTHING
+        if found == STALE:
+            store.fail(memory, low, high, now_s, self._written)
+        return self._look(query, now_s)
 
     def count(self, found: int) -> None:
         """Count the result of a look-up: the answer found last was given, or none was."""
@@ -91,9 +152,21 @@ class Cache:
         """Store the new verdict on the answer found last."""
         store.renew(self.memory, self.kept, generation, _kind(self.kept.kind & store.NEGATIVE, verdict))
 
-    def keep(self, digest: tuple[int, int], message: Message, generation: int, verdict: int, now: float) -> None:
-        """Keep a judged and trimmed answer, NOERROR or NXDOMAIN, if the rules allow."""
-        negative = message.rcode == codes.NXDOMAIN or not message.answered
+    def keep(
+        self,
+        digest: tuple[int, int],
+        message: Message,
+        judged: tuple[int, int],
+        now: float,
+        client: bytes | None = None,
+    ) -> None:
+        """Keep a judged and trimmed answer, NOERROR or NXDOMAIN, if the rules allow.
+
+        judged: the generation's number, and its verdict. client: whose share it is, None for nobody's.
+        """
+        generation, verdict = judged
+        alias = message.rcode == codes.NOERROR and message.aliased and message.negative_ttl_s < 0
+        negative = message.rcode == codes.NXDOMAIN or not (message.answered or alias)
         ttl_s = message.ttl_s
         if negative:
             ttl_s = min(ttl_s, message.negative_ttl_s)
@@ -104,13 +177,30 @@ class Cache:
             return
         kind = _kind(store.NEGATIVE if negative else store.POSITIVE, verdict)
         store.set_answer(self._written, message, ttl_s, generation, kind)
+        self._written.apart = self._is_above_share(message.end, client)
         store.keep(self.memory, *digest, int(now), self._written)
 
-    def fail(self, digest: tuple[int, int], asked: bytes, rcode: int, errors: Any, now: float) -> None:
-        """Keep a failure for the question `asked` (its octets in a message), with its extended errors."""
+    def fail(
+        self,
+        digest: tuple[int, int],
+        asked: bytes,
+        failed: tuple[int, Any],
+        now: float,
+        client: bytes | None = None,
+    ) -> None:
+        """Keep a failure for the question `asked` (its octets in a message): its rcode, and its extended errors."""
+        rcode, errors = failed
         body = b"\0\0\0\0\0\1\0\0\0\0\0\0" + asked
         store.set_failure(self._written, memoryview(body), rcode, errors or b"\0", len(errors))
+        self._written.apart = self._is_above_share(len(body), client)
         store.fail(self.memory, *digest, int(now), self._written)
+
+    def _is_above_share(self, octets: int, client: bytes | None) -> bool:
+        """Add what a client writes to its prefix's share; return whether that is above what one may have."""
+        if client is None:
+            return False
+        octets += store.RECORD_HEADER
+        return bool(take(self._shares, client, octets, self._share, store.rounds(self.memory)) == NONE)
 
     async def flush(self, name: bytes, *, subtree: bool, pause: Any) -> int:
         """Forget the answers kept for a name (wire format), with `subtree` also below it; return their number.

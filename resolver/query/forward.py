@@ -139,6 +139,11 @@ class Forward:
         if digest not in self._shared and len(self._shared) < MAX_IN_FLIGHT and self._up:
             self._start(self._new(packet, question, digest, outcome, time.monotonic(), NOBODY))
 
+    def is_up_for(self, question: Question) -> bool:
+        """Return whether a server for this question is up; if none is, probes find the first that returns."""
+        del question
+        return bool(self._up)
+
     def is_probe(self, question: Question) -> bool:
         """Return whether a query that we received is our own probe; if so, note that its server leads back to us."""
         return self._probes.seen(question)

@@ -21,7 +21,7 @@ from resolver.core.policy import Generation, Verdict
 from resolver.core.question import Question
 from resolver.query.answer import Answer
 from resolver.query.block import Block
-from resolver.query.cache import FRESH, NOTHING, Cache
+from resolver.query.cache import FRESH, NOTHING, Cache, key_bits
 from resolver.query.forward import NOBODY, Forward, Outcome, Overloaded, Unanswered
 from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
@@ -74,7 +74,7 @@ class Trace:
             tables,
             block=_Block(steps, tables, counters),
             cache=_Cache(steps, self._memory, counters),
-            forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the three calls that Answer makes
+            forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the four calls that Answer makes
             respond=_Respond(steps, counters),
             clock=self._clock,
             crash_shape=Shape(array("q", [0] * len(NUMBERS))),
@@ -144,11 +144,18 @@ class _Cache(Cache):
     def __init__(self, steps: _Steps, memory: store.Store, counters: "array[int]") -> None:
         super().__init__(memory, counters)
         self._note = steps
+        self._looked = False
 
-    def _look(self, low: int, high: int, now_s: int) -> int:
-        found: int = store.peek(self.memory, low, high, now_s, self.kept)
+    def _look(self, query: Query, now_s: int) -> int:
+        found: int = store.peek_form(self.memory, query.question, key_bits(query.question), now_s, self.kept)
         if found != NOTHING and self.kept.kind & store.BLOCKED:
             found = NOTHING
+        if not self._looked:
+            self._looked = True
+            self._tell(found)
+        return found
+
+    def _tell(self, found: int) -> None:
         kept = self.kept
         if found == NOTHING:
             self._note("cache", "nothing kept")
@@ -158,6 +165,15 @@ class _Cache(Cache):
             self._note("cache", f"kept {kept.age_s} s ago, fresh for {kept.ttl_s - kept.age_s} s more")
         else:
             self._note("cache", f"stale for {kept.age_s - kept.ttl_s} s, given only if no upstream answers")
+
+    def _other_form(self, query: Query, now_s: int) -> int:
+        serves = super()._other_form(query, now_s)
+        return NOTHING if self._other.kind & store.BLOCKED else serves
+
+    def _take_over(self, query: Query, found: int, now_s: int) -> int:
+        del query, now_s
+        self._note("cache", "the answer to the question with another DO or CD serves this one")
+        self.kept = self._other
         return found
 
     def keep(self, *_: object) -> None:
@@ -203,6 +219,10 @@ class _Forward:
     def is_probe(self, _: Question) -> bool:
         """Return False: an operator's query is not a probe."""
         return False
+
+    def is_up_for(self, question: Question) -> bool:
+        """Return whether a server that this question goes to is up."""
+        return self._forward.is_up_for(question)
 
 
 _OF_FAILURE: dict[type[BaseException], str] = {

@@ -93,7 +93,7 @@ class Service:
         self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
         self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
         memory = Store(mmap.mmap(-1, config.cache.size), secrets.token_bytes(16), int(config.cache.stale))
-        self.cache = Cache(memory, self._counters)
+        self.cache = Cache(memory, self._counters, rotate=config.cache.rotate)
         self.forward = Forward(
             config.upstream.servers,
             timeout_s=config.upstream.timeout,
@@ -222,6 +222,7 @@ class Service:
         self.streams.bounds = self._bounds_of(config)
         self._trust_by(config)
         self.cache.memory.stale_s = int(config.cache.stale)
+        self.cache.kept.rotate = config.cache.rotate
         self.forward.case_randomization = config.upstream.case_randomization
         self.forward.timeout_s = config.upstream.timeout
         for server in self.forward.servers:

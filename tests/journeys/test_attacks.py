@@ -167,7 +167,7 @@ def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
     """A zone's owner has the memory filled with answers of thousands of records; a turn looks at few of those."""
     body = bytes(4) + (1).to_bytes(2, "big") + (5000).to_bytes(2, "big") + bytes(4) + b"\4huge\4test\0\0\x10\0\1"
     body += 5000 * b"\xc0\x0c\0\x10\0\1\0\0\1\0\0\0"
-    memory, wanted = store.Store(bytearray(2**22), bytes(16)), Name()
+    memory, wanted = store.Store(bytearray(2**25), bytes(16)), Name()
     unfold(b"\5other\4test\0", 0, 12, wanted)
     kept = wires.to_keep(twin.compiled, body, ttl_s=300, generation=1, rcode=0, kind=store.POSITIVE)
     for number in range(1, 31):

@@ -116,13 +116,13 @@ def test_status_says_why_nothing_is_answered_without_a_list(tmp_path: Path) -> N
 def test_a_reload_tells_what_changed(house: House) -> None:
     house.site.change("page", addresses=["192.0.2.77"])
     house.site.change("limits", queries_per_second=500, connections=7)
-    house.site.change("cache", stale="0")
+    house.site.change("cache", stale="0", rotate=False)
     house.site.change("upstream", timeout="3s", case_randomization=True)
     done = operate(house.site, "reload")
     assert (done.returncode, done.stderr) == (0, "")
     first = done.stdout.splitlines()[0]
-    keys = "upstream.timeout, upstream.case_randomization, cache.stale, page.addresses, limits.queries_per_second"
-    assert first == f"{house.site.config}: taken; changed: {keys}, limits.connections"
+    keys = "upstream.timeout, upstream.case_randomization, cache.stale, cache.rotate, page.addresses"
+    assert first == f"{house.site.config}: taken; changed: {keys}, limits.queries_per_second, limits.connections"
     assert asked(house.site.dns, "bad.test") == "192.0.2.77 EDE 4"
     assert asked(house.site.dns, "open.test") == REAL
     assert "0 of 7 connections" in operate(house.site, "status").stdout

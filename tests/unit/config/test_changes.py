@@ -119,7 +119,7 @@ def test_every_key_of_the_configuration_can_be_told() -> None:
         "listen.allow",
         "listen.proxy_from",
         *(f"upstream.{key}" for key in ("timeout", "case_randomization", "forward_zones")),
-        "cache.stale",
+        *(f"cache.{key}" for key in ("stale", "rotate")),
         *(f"page.{key}" for key in ("addresses", "operator", "contact", "authority", "law", "help")),
         "count.subscribers",
         "state.without_list",

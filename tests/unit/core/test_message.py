@@ -114,7 +114,7 @@ def test_trim_takes_out_all_of_additional_where_opt_is_not_last_or_a_name_is_blo
     [(60, 0, 0, 60, 60), (60, 10, 0, 60, 50), (60, 60, 0, 60, 0), (60, 61, 0, 60, 0), (300, 10, 0, 60, 60),
      (0x80000000, 0, 0, 60, 0), (0xFFFFFFFF, 0, 0, 86400, 0), (0x7FFFFFFF, 0, 0, 86400, 86400),
      (5, 1 << 40, 0, 60, 0), (300, 500, 30, 30, 30), (300, 10, 30, 30, 30), (60, 40, 30, 60, 30), (60, 30, 30, 60, 30),
-     (60, 29, 30, 60, 31), (0x80000000, 0, 30, 30, 30)],
+     (60, 29, 30, 60, 31), (0x80000000, 0, 30, 30, 0), (0, 5, 30, 30, 0), (0, 0, 0, 60, 0), (1, 9, 30, 30, 30)],
 )  # fmt: skip
 def test_ttls_go_down_between_floor_and_ceiling(
     core: Core, ttl: int, seconds: int, floor: int, ceiling: int, left: int

@@ -135,6 +135,7 @@ class Upstream:
         self.failure: Exception | None = None
         self.out_of_patience = False
         self.patience_s: float | None = None
+        self.up = True
         self._open = asyncio.Event()
         self._open.set()
 
@@ -177,6 +178,11 @@ class Upstream:
         """Tell whether the question is a probe of upstream's; there are none here."""
         del question
         return False
+
+    def is_up_for(self, question: Question) -> bool:
+        """Tell whether a server is up."""
+        del question
+        return self.up
 
     def _end(self, query: Message, outcome: Outcome) -> bytes:
         if self.failure:

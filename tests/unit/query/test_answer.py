@@ -389,6 +389,66 @@ async def test_an_exchange_that_fails_is_servfail_and_counted(failure: Exception
 
 
 @pytest.mark.asyncio
+async def test_where_no_server_is_up_a_stale_answer_is_given_at_once_and_nobody_is_asked() -> None:
+    house = House(open_test, tables(1, LISTED), stale_s=3600)
+    await house.ask(query("open.test"))
+    house.now += 301
+    house.upstream.hold()
+    house.upstream.up = False
+    for _ in range(3):
+        reply = await house.ask(query("open.test"))
+        assert (addresses(reply), errors(reply)) == ([REAL], [codes.EDE_STALE_ANSWER])
+    assert (len(house.upstream.asked), house.answer.in_flight) == (1, 0)
+    house.swap(tables(2, (("open.test",),)))
+    assert addresses(await house.ask(query("open.test"))) == [PAGE_V4], "it is judged as any other"
+    house.swap(tables(3, LISTED))
+    house.upstream.up = True
+    house.upstream.release()
+    reply = await house.ask(query("open.test"))
+    assert (reply.answer[0].ttl, errors(reply)) == (300, [])
+    assert len(house.upstream.asked) == 2
+
+
+@pytest.mark.asyncio
+async def test_without_a_stale_answer_a_server_that_is_out_is_asked_nevertheless() -> None:
+    house = House(open_test, tables(1, LISTED), stale_s=3600)
+    house.upstream.up = False
+    assert addresses(await house.ask(query("open.test"))) == [REAL]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("stale_s", [0, 3600])
+@pytest.mark.parametrize("listed", [False, True])
+async def test_an_answer_that_comes_after_its_exchange_failed_replaces_the_failure(stale_s: int, listed: bool) -> None:
+    """The outcome is called again; the lists that are in force then judge the answer."""
+    house = House(open_test, tables(1, LISTED), stale_s=stale_s)
+    if stale_s:
+        await house.ask(query("open.test"))
+        house.now += 301
+    outcomes: list[Callable] = []
+    exchange = house.upstream.exchange
+
+    async def silent(packet, question, digest, outcome, patience_s=None, client=b""):
+        outcomes.append(outcome)
+        house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+        return await exchange(packet, question, digest, outcome, patience_s, client)
+
+    house.upstream.exchange = silent
+    for _ in range(2):
+        reply = await house.ask(query("open.test"))
+        assert reply.rcode() == (dns.rcode.NOERROR if stale_s else dns.rcode.SERVFAIL)
+    assert len(outcomes) == 1, "that it failed is kept"
+    house.swap(tables(2, (("next.test",),) if listed else LISTED))
+    late = reply_of(query("open.test"), ["open.test. 300 CNAME next.test.", "next.test. 300 A " + REAL])
+    outcomes[0](late.to_wire())
+    reply = await house.ask(query("open.test"))
+    assert (addresses(reply), len(outcomes)) == ([PAGE_V4] if listed else [REAL], 1)
+    assert reply.answer[0].ttl == (60 if listed else 300)
+    outcomes[0](Unanswered(codes.EDE_NETWORK_ERROR))
+    assert len(addresses(await house.ask(query("open.test")))) == 1, "and no failure replaces it"
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("cut", [11, 12, 30, -1])
 async def test_a_reply_that_does_not_parse_to_its_end_is_servfail(cut: int) -> None:
     house = House(lambda asked: open_test(asked).to_wire()[:cut], tables(1, LISTED))

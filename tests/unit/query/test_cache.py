@@ -10,9 +10,10 @@ import pytest
 from resolver.core import codes, store
 from resolver.core.message import Message, read
 from resolver.core.question import Question, parse
-from resolver.query.cache import Cache, key_bits
+from resolver.query.answer import PATIENCE_S
+from resolver.query.cache import SHARE, Cache, key_bits
 from resolver.query.forward import Unanswered
-from tests.unit.query.parts import KEY, SOA, House, errors, query, reply_of, says, tables
+from tests.unit.query.parts import CLIENT, EXEMPT, KEY, SOA, House, errors, query, reply_of, says, tables
 
 A = "open.test. 300 A 198.51.100.7"
 CNAME = "open.test. 300 CNAME next.test."
@@ -53,7 +54,7 @@ WAYS = [
 
 
 @pytest.mark.asyncio
-async def test_queries_that_differ_in_do_or_cd_never_share_an_answer_and_all_others_do() -> None:
+async def test_queries_that_differ_in_do_or_cd_have_each_their_answer_and_all_others_share() -> None:
     """Upstream answers each exchange by another address; whoever asks with the same DO and CD gets that one, always."""
     counter = itertools.count(1)
     house = house_of(lambda asked: reply_of(asked, [f"open.test. 300 A 198.51.100.{next(counter)}"]))
@@ -77,11 +78,203 @@ async def test_each_form_gets_the_kept_answer_in_its_own_shape() -> None:
         await house.ask(query("open.test", **first))
         for way in WAYS:
             reply = await house.ask(query("open.test", **way))
+            assert reply.answer[0][0].address == "198.51.100.7", (first, way)
             assert bool(reply.flags & dns.flags.AD) == (way["do"] or "AD" in way["flags"]), (first, way)
             assert (reply.edns >= 0) == way["edns"], (first, way)
             assert bool(reply.ednsflags & dns.flags.DO) == way["do"], (first, way)
             assert bool(reply.flags & dns.flags.CD) == ("CD" in way["flags"]), (first, way)
-        assert len(house.upstream.asked) == 4, first
+        assert len(house.upstream.asked) <= 4, first
+
+
+SIGNATURE = "open.test. 300 RRSIG A 8 2 300 20300101000000 20200101000000 1 test. AAAA"
+FORMS = {
+    "plain": {"edns": False},
+    "AD": {"edns": False, "flags": "RD AD"},
+    "EDNS": {},
+    "EDNS+AD": {"flags": "RD AD"},
+    "DO": {"do": True},
+    "DO+CD": {"do": True, "flags": "RD CD"},
+    "CD": {"flags": "RD CD"},
+}
+
+
+def signed(flags: str = "", ttl: int = 300):
+    """An upstream whose names are signed; flags: set in each reply."""
+
+    def reply(asked: dns.message.Message) -> dns.message.Message:
+        with_do = bool(asked.ednsflags & dns.flags.DO)
+        made = reply_of(asked, [A.replace("300", str(ttl)), *([SIGNATURE] * with_do)], ["test. 300 NS ns.test."])
+        if not asked.flags & dns.flags.CD:
+            made.flags |= dns.flags.from_text(flags)
+        return made
+
+    return reply
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("cd", ["", " CD"])
+async def test_a_fresh_answer_with_do_serves_who_asks_without(cd: str) -> None:
+    house = house_of(signed("AD"))
+    await house.ask(query("open.test", do=True, flags="RD" + cd))
+    house.now += 100
+    for way in ({"edns": False}, {}, {"flags": "AD"}):
+        flags = f"RD {way.pop('flags', '')}{cd}"
+        reply = await house.ask(query("open.test", flags=flags, **way))
+        assert [rrset.to_text() for rrset in reply.answer] == ["open.test. 200 IN A 198.51.100.7"]
+        assert bool(reply.flags & dns.flags.AD) == ("AD" in flags and not cd)
+    assert len(house.upstream.asked) == 1
+    other = "RD" if cd else "RD CD"
+    await house.ask(query("open.test", flags=other))
+    await house.ask(query("open.test", do=True, flags=other))
+    assert len(house.upstream.asked) == 3, "and nobody with another CD"
+    house.now += 200
+    await house.ask(query("open.test", flags="RD" + cd))
+    assert len(house.upstream.asked) == 4, "it is as old as the answer that it was cut from"
+
+
+# By who asked first: who gets the stale answer when nobody answers. A DO answer has its signatures; a plain one has
+# none, and serves DO only where the upstream did not say that the name is signed.
+ALL = set(FORMS)
+STALE_FOR = {
+    ("plain", ""): ALL,
+    ("plain", "AD"): ALL - {"DO", "DO+CD"},
+    ("EDNS+AD", "AD"): ALL - {"DO", "DO+CD"},
+    ("DO", ""): ALL,
+    ("DO", "AD"): ALL,
+    ("CD", ""): {"CD"},
+    ("DO+CD", ""): {"CD", "DO+CD"},
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("up", [True, False], ids=["silent", "out"])
+@pytest.mark.parametrize(("first", "flags"), STALE_FOR)
+async def test_a_stale_answer_serves_every_form_it_is_right_for(first: str, flags: str, up: bool) -> None:
+    for form, way in FORMS.items():
+        house = House(signed(flags), tables(1), stale_s=3600)
+        await house.ask(query("open.test", **FORMS[first]))
+        house.now += 301
+        house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+        house.upstream.up = up
+        for turn in range(3):
+            reply = await house.ask(query("open.test", **way))
+            if form not in STALE_FOR[first, flags]:
+                assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, []), form
+                continue
+            assert reply.answer[0].to_text() == "open.test. 30 IN A 198.51.100.7", form
+            assert len(reply.answer) == 1 + ("DO" in first and "DO" in form), (form, turn)
+            assert not reply.authority or "RRSIG" not in reply.to_text() or "DO" in form
+            assert errors(reply) == ([codes.EDE_STALE_ANSWER] if reply.edns >= 0 else [])
+            assert bool(reply.flags & dns.flags.AD) == (flags == "AD" and ("AD" in form or "DO" in form))
+        assert len(house.upstream.asked) == 1 + (up or form not in STALE_FOR[first, flags]), form
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("first", "then"), [("plain", "DO"), ("plain", "CD"), ("DO", "DO+CD")])
+async def test_what_serves_only_while_nobody_answers_does_so_no_longer(first: str, then: str) -> None:
+    """Fresh for its own form, an answer is stale for the one that it is lent to."""
+    house = House(signed(), tables(1), stale_s=3600)
+    await house.ask(query("open.test", **FORMS[first]))
+    house.now += 100
+    house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+    for _ in range(2):
+        reply = await house.ask(query("open.test", **FORMS[then]))
+        assert (errors(reply), reply.answer[0].ttl) == ([codes.EDE_STALE_ANSWER], 30)
+    assert len(house.upstream.asked) == 2
+    house.upstream.failure = None
+    house.now += 2
+    reply = await house.ask(query("open.test", **FORMS[then]))
+    assert (errors(reply), reply.answer[0].ttl, len(reply.answer)) == ([], 300, 1 + ("DO" in then))
+    house.now += 100
+    reply = await house.ask(query("open.test", **FORMS[first]))
+    assert (reply.answer[0].ttl, len(reply.answer)) == (98, 1 + ("DO" in first))
+
+
+@pytest.mark.asyncio
+async def test_where_stale_is_off_a_failure_stays_one() -> None:
+    house = House(signed(), tables(1), stale_s=0)
+    await house.ask(query("open.test"))
+    house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
+    for _ in range(3):
+        reply = await house.ask(query("open.test", do=True))
+        assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, [])
+    assert len(house.upstream.asked) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_stale_answer_by_another_form_waits_for_the_upstream_as_its_own_would() -> None:
+    house = House(signed(), tables(1), stale_s=3600)
+    await house.ask(query("open.test", do=True))
+    house.now += 301
+    house.upstream.out_of_patience = True
+    reply = await house.ask(query("open.test"))
+    assert (house.upstream.patience_s, errors(reply)) == (PATIENCE_S, [codes.EDE_STALE_ANSWER])
+    house.upstream.out_of_patience = False
+    house.now += 3
+    reply = await house.ask(query("open.test"))
+    assert (reply.answer[0].ttl, errors(reply)) == (300, [])
+
+
+@pytest.mark.asyncio
+async def test_a_lent_answer_is_judged_like_any_other() -> None:
+    house = House(signed(), tables(1), stale_s=3600)
+    await house.ask(query("open.test", do=True))
+    house.swap(tables(2, (("open.test",),)))
+    assert (await house.ask(query("open.test"))).answer[0][0].address == "192.0.2.1"
+    house = House(
+        lambda asked: reply_of(asked, ["open.test. 300 CNAME listed.test.", "listed.test. 300 A 198.51.100.7"]),
+        tables(1),
+        stale_s=3600,
+    )
+    await house.ask(query("open.test", do=True))
+    house.swap(tables(2, (("listed.test",),)))
+    for later in (10, 400):
+        house.now += later
+        house.upstream.up = False
+        assert (await house.ask(query("open.test"))).answer[0][0].address == "192.0.2.1"
+    assert len(house.upstream.asked) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_record_of_no_ttl_beside_the_answer_is_given_with_none_fresh_kept_and_stale() -> None:
+    house = House(says([A], ["test. 0 NS ns.test."], ["ns.test. 0 A 198.51.100.8"]), tables(1), stale_s=3600)
+    for later, ttl in ((0, 300), (100, 200), (300, 30)):
+        house.now += later
+        house.upstream.up = later < 300
+        reply = await house.ask(query("open.test"))
+        assert [one[0].ttl for one in (reply.answer, reply.authority, reply.additional)] == [ttl, 0, 0]
+    assert len(house.upstream.asked) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_alias_alone_is_kept_and_judged_again() -> None:
+    house = House(says([CNAME]), tables(1))
+    for _ in range(2):
+        reply = await house.ask(query("open.test"))
+        assert [one.to_text() for one in reply.answer] == ["open.test. 300 IN CNAME next.test."]
+    assert (len(house.upstream.asked), house.count("cache_answers_total", "positive")) == (1, 1)
+    house.swap(tables(2, (("next.test",),)))
+    assert (await house.ask(query("open.test"))).answer[0][0].address == "192.0.2.1"
+    assert len(house.upstream.asked) == 1
+
+
+@pytest.mark.asyncio
+async def test_kept_addresses_take_turns_by_the_querys_id_unless_that_is_off() -> None:
+    lines = [f"open.test. 300 A 198.51.100.{n}" for n in range(1, 4)]
+    house = house_of(says(lines))
+    fresh = [one.address for one in (await house.ask(query("open.test"))).answer[0]]
+    for rotate, firsts in ((True, {*fresh}), (False, {fresh[0]})):
+        house.cache.kept.rotate = rotate
+        seen = set()
+        for number in range(12):
+            asked = query("open.test")
+            asked.id = number
+            order = [one.address for one in (await house.ask(asked)).answer[0]]
+            shift = number % 3 if rotate else 0
+            assert order == fresh[shift:] + fresh[:shift]
+            seen.add(order[0])
+        assert seen == firsts
+    assert len(house.upstream.asked) == 1
 
 
 @pytest.mark.asyncio
@@ -144,8 +337,13 @@ async def test_a_kept_answer_is_the_answer_but_for_its_age_and_aa() -> None:
         ([CNAME], [f"test. 300 SOA {SOA}"], 0, 60),
         (["open.test. 5 CNAME next.test."], [f"test. 300 SOA {SOA}"], 0, 5),
         ([CNAME], [], 3, 0),
-        ([CNAME], [], 0, 0),
-        ([CNAME, f"test. 300 SOA {SOA}"], [], 0, 0),  # a SOA in ANSWER says nothing of a negative answer
+        ([CNAME], [], 0, 300),  # an alias whose target was left out: no negative answer
+        (["open.test. 7 CNAME next.test."], ["next.test. 3 NS ns.test."], 0, 7),
+        ([CNAME, f"test. 200 SOA {SOA}"], [], 0, 200),  # a SOA in ANSWER says nothing of a negative answer
+        (["open.test. 300 TXT x"], [], 0, 0),
+        ([A], ["test. 0 NS ns.test."], 0, 300),  # RFC 2181 5.2: each RRset has its own
+        ([A], ["test. 5 NS ns.test."], 0, 300),
+        ([], ["test. 0 NS ns.test.", f"test. 300 SOA {SOA}"], 0, 60),
         ([CNAME, "next.test. 300 A 198.51.100.7"], [], 0, 300),
         ([A], [], 2, 2),  # a failure, by its own time
         ([A], [], 5, 2),
@@ -195,7 +393,7 @@ async def test_a_kept_answer_keeps_the_errors_that_came_with_it_for_who_can_read
     assert len(house.upstream.asked) == 1
 
 
-def kept(cache: Cache, name: str, octets: int, now: float = 0) -> bool:
+def kept(cache: Cache, name: str, octets: int, now: float = 0, client: bytes | None = None) -> bool:
     """Keep an answer of about so many octets; says whether it is found afterwards."""
     asked = query(name, "TXT")
     texts = " ".join(['"' + "x" * 250 + '"'] * (octets // 251 + 1))
@@ -205,7 +403,7 @@ def kept(cache: Cache, name: str, octets: int, now: float = 0) -> bool:
     question = question_of(asked)
     probe = type("Probe", (), {"question": question})()
     cache.find(probe, now)
-    cache.keep(cache.digest(), message, 1, codes.PASS, now)
+    cache.keep(cache.digest(), message, (1, codes.PASS), now, client)
     return bool(cache.find(probe, now))
 
 
@@ -218,10 +416,51 @@ def test_memory_is_bounded_whatever_is_asked() -> None:
         assert kept(cache, f"n{number}.test", 400)
         sizes.add(cache.used_bytes())
     assert max(sizes) <= 2**16
-    assert cache.used_bytes() > cache.memory.size - 3 * cache.memory.largest, "and it is used"
+    assert cache.used_bytes() > cache.memory.sizes[0] - 3 * cache.memory.largest[0], "and it is used"
     assert kept(cache, "small.test", 100)
     assert not kept(cache, "huge.test", 30000), "one answer does not take the place of all"
     assert kept(cache, "small.test", 100)
+
+
+def test_a_client_above_its_share_takes_no_room_from_the_others() -> None:
+    """One asks for small answers without end; what the others have asked for once is still there."""
+    cache = Cache(store.Store(bytearray(2**19), KEY), [0] * codes.COUNTERS_SIZE)
+    assert kept(cache, "idle.test", 100, client=CLIENT)
+    memory, start = cache.memory, cache.memory.heads[0]
+    number, wrote = 0, memory.heads[1]
+    while memory.heads[1] - wrote < 2 * memory.sizes[1]:
+        assert kept(cache, f"n{number}.test", 900, client=EXEMPT), number
+        number += 1
+    assert memory.heads[0] - start <= memory.sizes[0] // SHARE
+    assert kept(cache, "mine.test", 900, client=CLIENT)
+    assert found(cache, "idle.test")
+    assert found(cache, f"n{number - 1}.test"), "it has its own answers too, for a while"
+    assert not found(cache, f"n{number // 2}.test")
+    before = memory.heads[1]
+    assert kept(cache, "free.test", 900, client=None)
+    assert memory.heads[1] == before, "who is exempt has no share"
+
+
+def test_a_share_comes_back_as_others_write() -> None:
+    cache = Cache(store.Store(bytearray(2**19), KEY), [0] * codes.COUNTERS_SIZE)
+    memory, number = cache.memory, 0
+    wrote = memory.heads[1]
+    while memory.heads[1] == wrote:
+        kept(cache, f"n{number}.test", 900, client=EXEMPT)
+        number += 1
+    rounds = store.rounds(memory)
+    while store.rounds(memory) == rounds:
+        number += 1
+        kept(cache, f"n{number}.test", 900)
+    wrote = memory.heads[1]
+    assert kept(cache, "again.test", 900, client=EXEMPT)
+    assert memory.heads[1] == wrote
+
+
+def found(cache: Cache, name: str) -> bool:
+    """Whether an answer to a question for TXT is kept."""
+    probe = type("Probe", (), {"question": question_of(query(name, "TXT"))})()
+    return bool(cache.find(probe, 0))
 
 
 def test_renewing_notes_the_verdict_and_the_generation() -> None:

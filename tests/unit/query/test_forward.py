@@ -98,8 +98,10 @@ async def test_one_that_is_out_is_not_asked_and_where_all_are_only_a_few_try(mon
         one.choose()
         await asyncio.gather(*(exchange(one, query("open.test")) for _ in range(5)))
         assert (first.exchanges["udp"], second.exchanges["udp"]) == (0, 5)
+        assert one.is_up_for(parsed(query("open.test").to_wire()))
         one.servers[1].up = 0
         one.choose()
+        assert not one.is_up_for(parsed(query("open.test").to_wire()))
         first.otherwise = second.otherwise = (Way.SILENT,)
         waiting = [asyncio.ensure_future(exchange(one, query("open.test"))) for _ in range(2)]
         await until(lambda: first.exchanges["udp"] + second.exchanges["udp"] >= 7)

@@ -100,6 +100,27 @@ async def test_what_is_kept_is_told_with_its_time() -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_answer_that_another_form_has_is_told_and_not_kept_for_this_one() -> None:
+    house = House(open_test, tables(1, LISTED), stale_s=3600)
+    await house.ask(query("open.test", do=True))
+    lent = ("cache", "the answer to the question with another DO or CD serves this one")
+    for later, failure in ((0, None), (400, Unanswered(codes.EDE_NETWORK_ERROR))):
+        house.now += later
+        house.upstream.failure = failure
+        before = bytes(house.cache.memory.ring), bytes(house.cache.memory.index)
+        done, steps = await walked(house, query("open.test"))
+        assert steps.count(lent) == steps.count(("cache", "nothing kept")) == 1
+        assert (bytes(house.cache.memory.ring), bytes(house.cache.memory.index)) == before
+        assert done.reply is not None
+        assert len(dns.message.from_wire(done.reply).answer) == 1
+    assert len(house.upstream.asked) == 2
+    house.swap(tables(2, (("next.test",),)))
+    house.upstream.failure, house.upstream.reply = None, says([A.replace("A 198.51.100.7", "CNAME next.test.")])
+    await house.ask(query("open.test", do=True))
+    assert lent not in (await walked(house, query("open.test")))[1], "what was blocked is not told"
+
+
+@pytest.mark.asyncio
 async def test_that_a_kept_answer_was_blocked_is_not_told() -> None:
     """It would say that somebody had asked."""
     house = House(
