@@ -32,6 +32,7 @@ from tests.fakes.enforcer import wire
 from tests.journeys.life import LIMIT_S, PERSONS, UNIVERSE, Actor, World, changed, unusual
 
 RELEASE_S = (3600, 86400)
+ASKED = st.sets(st.sampled_from(UNIVERSE), min_size=len(UNIVERSE) // 2)
 
 
 class Life(RuleBasedStateMachine):
@@ -163,10 +164,17 @@ class Life(RuleBasedStateMachine):
         if actor.clean:
             assert all(self.world.clock < one.until for one in actor.resolver.releases), "a release outlives its end"
 
-    @rule(which=st.integers(0, 1), asked=st.sets(st.sampled_from(UNIVERSE), max_size=6))
+    @rule(which=st.integers(0, 1), asked=ASKED)
     def crowd(self, which: int, asked: set[str]) -> None:
         """Clients ask for some names, until they ask for others or the process is another."""
         self.actor(which).crowd(asked)
+
+    @rule(asked=ASKED, draw=st.randoms(use_true_random=False))
+    def a_list_comes_for_what_is_in_use(self, asked: set[str], draw: Any) -> None:
+        """Clients ask, then an honest list names some of it."""
+        self.host.crowd(asked)
+        self.world.publish_as_ever("small", draw)
+        self.poll_one(self.host, "", "")
 
     # What persons do.
 
@@ -311,9 +319,10 @@ class FleetLife(Life):
         now = {self.host.pardons.get(one.number, [""])[-1] for one in self.host.resolver.releases}
         self.released = frozenset(now) if self.host.clean else None
 
-    @rule(fault=st.sampled_from(["", "", "", "selftest", "swap", "wrong", "silent"]))
-    def the_fleet_goes_on(self, fault: str) -> None:
-        """The usual way: the host polls and publishes, the node pulls."""
+    @rule(asked=ASKED, fault=st.sampled_from(["", "", "", "selftest", "swap", "wrong", "silent"]))
+    def the_fleet_goes_on(self, asked: set[str], fault: str) -> None:
+        """The usual way: the host polls and publishes, the node pulls; its clients ask."""
+        self.node.crowd(asked)
         self.poll_one(self.host, "", "")
         self.serve_one()
         self.poll_one(self.node, fault, "")
