@@ -170,11 +170,15 @@ def test_64_kb_cost_less_than_a_millisecond(name: str) -> None:
     core = cases.BUILDS[0]
     policy, message, verdict = core("policy"), core("message").Message(), core("policy").Verdict()
     generation, folded, chain = wires.generation(core, LISTS), core("name").Name(), core("scrub").Chain()
+    out = memoryview(bytearray(65535))
     best = 1.0
     for _ in range(50):
         start = time.perf_counter()
         core("message").read(octets, len(octets), message)
-        if core("scrub").look(message, chain) != core("scrub").TOO_MUCH:
+        found = core("scrub").look(message, chain)
+        if found == core("scrub").NEEDED:
+            core("message").read(out, core("scrub").write(message, chain, out), message)
+        if found != core("scrub").TOO_MUCH:
             policy.judge(generation, message, 1, folded, verdict)
         best = min(best, time.perf_counter() - start)
     assert best < 0.001

@@ -210,6 +210,17 @@ def count(core: cases.Core) -> int:
     return said
 
 
+def note(core: cases.Core) -> int:
+    sketch, policy = core("sketch"), core("policy")
+    replies = core("reply").Replies(codes.ANSWER_NODATA, statute=True)
+    # Half a key: no suffix can be digested.
+    members = [policy.Member(core("image").view(IMAGE), replies, slot=0)]
+    generation = policy.Generation(1, wires.KEY[:8], members)
+    made = sketch.Sketch(bytearray(2 * sketch.SET_OCTETS), wires.KEY)
+    said: int = sketch.note(made, access(core), generation, asked(core).name, 1.0)
+    return said
+
+
 def take(core: cases.Core) -> int:
     shares = core("shares")
     said: int = shares.take(shares.Shares(bytearray(shares.SET_OCTETS), wires.KEY), b"\0", 1, 1, 0)
@@ -229,6 +240,7 @@ WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "scope": (lambda core: core("admit").scope(access(core), b"\0"), codes.ALL_LISTS),
     "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
     "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
+    "note": (note, 0),
     "take": (take, -1),
     "count": (count, codes.NOT_COUNTED),
 }

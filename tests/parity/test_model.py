@@ -75,7 +75,7 @@ def _spares_below(said: Entries, entry: tuple[bytes, ...], made: wires.Lists) ->
     """Whether a name below the entry is spared by its list, or any name by a release."""
     excepted = codes.EXCEPT_SELF | codes.EXCEPT_BELOW
     below = any(bits & excepted and len(one) > len(entry) and one[-len(entry) :] == entry for one, bits in said.items())
-    return below or any(release for release, _, _ in made.flags)
+    return below or any(flags[0] for flags in made.flags)
 
 
 def decided(core: cases.Core, made: wires.Lists, names: list[list[bytes]], kind: int) -> list[tuple[Any, ...]]:
