@@ -180,8 +180,7 @@ class Forward:
 
     def is_up_for(self, question: Question) -> bool:
         """Return whether a server for this question is up; if none is, probes find the first that returns."""
-        del question
-        return bool(self._up)
+        return self.group_of(question).any_up()
 
     def is_probe(self, question: Question) -> bool:
         """Return whether a query that we received is our own probe; if so, note that its server leads back to us."""

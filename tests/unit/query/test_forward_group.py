@@ -89,6 +89,8 @@ async def test_a_server_of_two_groups_has_one_health() -> None:
         one.servers[0].up = 0
         one.choose()
         assert [group.any_up() for group in one.groups] == [True, False]
+        assert one.is_up_for(parsed(query("open.test").to_wire()))
+        assert not one.is_up_for(parsed(query("www.corp.test").to_wire()))
 
 
 @pytest.mark.asyncio
