@@ -36,7 +36,7 @@ FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "se
 
 OPT_OCTETS = 11
 HINTS = 2
-STREAM_SHARE = 0.25
+STREAM_SHARE = 0.5
 NOBODY = bytes(16)
 """The client of queries that no client asked."""
 
