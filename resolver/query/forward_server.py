@@ -37,7 +37,7 @@ trailing: octets after the end of an answer, which is used nevertheless."""
 
 OPT_OCTETS = 11
 HINTS = 2
-STREAM_SHARE = 0.25
+STREAM_SHARE = 0.5
 NOBODY = bytes(16)
 """The client of queries that no client asked."""
 

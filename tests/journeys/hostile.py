@@ -39,11 +39,12 @@ def _reply(query: bytes, *, truncated: bool) -> bytes:
 
 
 class Hostile:
-    """The upstream. seen: how often each first label up to its dash arrived, by transport."""
+    """The upstream. seen: how often each first label up to its dash arrived, by transport; labels: all that arrived."""
 
     def __init__(self) -> None:
         self.port = 0
         self.seen: Counter[tuple[str, str]] = Counter()
+        self.labels: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._udp: asyncio.DatagramTransport | None = None
 
@@ -95,6 +96,7 @@ class Hostile:
     def note(self, query: bytes, transport: str) -> bytes:
         """Count a query, and return its first label."""
         label = _label(query)
+        self.labels.add(label.decode(errors="replace"))
         self.seen[label.partition(b"-")[0].decode(errors="replace"), transport] += 1
         return label
 
