@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dns.flags
@@ -25,11 +25,13 @@ _PORTS_TRIED = 50
 
 @dataclass(frozen=True)
 class Asked:
-    """A query as it came: its octets, its transport, the moment (monotonic seconds)."""
+    """A query as it came: its octets, its transport, the moment (monotonic seconds), and whether others for the same
+    question came before: `turn` is their number."""
 
     wire: bytes
     over: str
     at: float
+    turn: int
 
     @property
     def message(self) -> dns.message.Message:
@@ -118,7 +120,8 @@ class OctetsUpstream:
         task.add_done_callback(self._running.discard)
 
     async def _said(self, data: bytes, over: str) -> Sequence[bytes]:
-        asked = Asked(data, over, time.monotonic())
+        asked = Asked(data, over, time.monotonic(), 0)
+        asked = replace(asked, turn=self.count(asked.name, asked.kind))
         self.asked.append(asked)
         if delay_s := self.delay_s(asked):
             await asyncio.sleep(delay_s)
