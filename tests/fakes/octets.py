@@ -10,6 +10,7 @@ Rules:
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -75,6 +76,7 @@ class OctetsUpstream:
         self.delay_s: Callable[[Asked], float] = lambda asked: 0.0
         self.asked: list[Asked] = []
         self.port = 0
+        self._turns: Counter[bytes] = Counter()
         self._tcp: asyncio.Server | None = None
         self._udp: asyncio.DatagramTransport | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -121,7 +123,9 @@ class OctetsUpstream:
 
     async def _said(self, data: bytes, over: str) -> Sequence[bytes]:
         asked = Asked(data, over, time.monotonic(), 0)
-        asked = replace(asked, turn=self.count(asked.name, asked.kind))
+        question = asked.question.lower()
+        asked = replace(asked, turn=self._turns[question])
+        self._turns[question] += 1
         self.asked.append(asked)
         if delay_s := self.delay_s(asked):
             await asyncio.sleep(delay_s)
