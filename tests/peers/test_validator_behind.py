@@ -135,7 +135,7 @@ def lab(
         (folder / "site").mkdir()
         site = Site(folder / "site", [above.address])
         site.publish(LIST)
-        with site.started(LAUNCHERS[request.param]):
+        with site.started(LAUNCHERS[request.param], seconds=90):
             yield Lab(site, zones.anchors, folder, program)
 
 
