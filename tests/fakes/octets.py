@@ -10,9 +10,10 @@ Rules:
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dns.flags
@@ -25,11 +26,13 @@ _PORTS_TRIED = 50
 
 @dataclass(frozen=True)
 class Asked:
-    """A query as it came: its octets, its transport, the moment (monotonic seconds)."""
+    """A query as it came: its octets, its transport, the moment (monotonic seconds), and whether others for the same
+    question came before: `turn` is their number."""
 
     wire: bytes
     over: str
     at: float
+    turn: int
 
     @property
     def message(self) -> dns.message.Message:
@@ -73,6 +76,7 @@ class OctetsUpstream:
         self.delay_s: Callable[[Asked], float] = lambda asked: 0.0
         self.asked: list[Asked] = []
         self.port = 0
+        self._turns: Counter[bytes] = Counter()
         self._tcp: asyncio.Server | None = None
         self._udp: asyncio.DatagramTransport | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -118,7 +122,10 @@ class OctetsUpstream:
         task.add_done_callback(self._running.discard)
 
     async def _said(self, data: bytes, over: str) -> Sequence[bytes]:
-        asked = Asked(data, over, time.monotonic())
+        asked = Asked(data, over, time.monotonic(), 0)
+        question = asked.question.lower()
+        asked = replace(asked, turn=self._turns[question])
+        self._turns[question] += 1
         self.asked.append(asked)
         if delay_s := self.delay_s(asked):
             await asyncio.sleep(delay_s)
