@@ -98,11 +98,15 @@ FORGED: dict[str, Callable[[bytes], bytes]] = {
     "a query": lambda data: data,
     "another question": lambda data: honest(data).replace(b"\4open", b"\4shut", 1),
     "cut": lambda data: honest(data)[:-1],
-    "more than it says": lambda data: honest(data) + b"\0",
     "a header without an error": lambda data: data[:2] + b"\x80" + bytes(9),
     "nothing": lambda data: b"",
     "a pointer to itself": lambda data: data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:27] + b"\xc0\x1b" + bytes(10),
 }
+
+
+def test_octets_after_the_end_of_a_reply_are_left_out() -> None:
+    with answering(lambda data: [honest(data) + b"\0"]) as server:
+        assert ask("open.test", "A", server, "udp", 5).answers == ("open.test. 300 A 198.51.100.7",)
 
 
 @pytest.mark.parametrize("way", FORGED)

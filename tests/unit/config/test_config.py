@@ -539,9 +539,12 @@ def test_whatever_the_page_links_to_is_protected(text: str, hosts: tuple[str, ..
     ],
 )
 def test_a_set_that_holds_ipv4_unseen_is_warned_of(key, build) -> None:  # type: ignore[no-untyped-def]  # a table's columns
+    def warned(prefixes: list[str]) -> list[str]:
+        return [line for line in config.warnings(read(build(prefixes))) if "::ffff:0:0/96" in line]
+
     for prefix in ("::/0", "::/80", "::ffff:0:0/96"):
-        [line] = config.warnings(read(build([prefix])))
+        [line] = warned([prefix])
         assert line.startswith(f"{key} holds {prefix}, and with ::ffff:0:0/96 all IPv4 clients")
-        assert config.warnings(read(build([prefix, "0.0.0.0/0"]))) == ()
+        assert warned([prefix, "0.0.0.0/0"]) == []
     for prefixes in (["2001:db8::/32", "::1/128", "::ffff:0:0/97"], ["0.0.0.0/0"]):
-        assert config.warnings(read(build(prefixes))) == ()
+        assert warned(prefixes) == []

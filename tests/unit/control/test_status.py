@@ -21,6 +21,7 @@ def test_the_keys_are_public_names() -> None:
         "started",
         "ready",
         "enforcing",
+        "answering",
         "lists",
         "upstreams",
         "cache_size",
@@ -34,7 +35,16 @@ def test_the_keys_are_public_names() -> None:
         "reload",
         "warnings",
     ]
-    assert list(found["upstreams"][0]) == ["upstream", "up", "p50_s", "p99_s", "failures"]
+    assert list(found["upstreams"][0]) == [
+        "upstream",
+        "asked",
+        "up",
+        "fault",
+        "zones",
+        "p50_s",
+        "p99_s",
+        "failures",
+    ]
     assert list(found["reload"]) == ["at", "good", "where", "restart"]
 
 

@@ -71,7 +71,7 @@ class Lab:
 @asynccontextmanager
 async def opened(bounds: Bounds = PLAIN, exempt: Callable[[bytes], bool] = lambda client: False) -> AsyncIterator[Lab]:
     lab = Lab(bounds, exempt)
-    lab.gate.listen(listening("127.0.0.1", 0))
+    lab.gate.listen(listening(("127.0.0.1", 0)))
     yield lab
     await lab.gate.close(1)
 
@@ -290,7 +290,7 @@ async def test_no_descriptor_left_is_no_end() -> None:
         """A listening socket of which the first accept fails."""
 
         def __init__(self) -> None:
-            self.real = listening("127.0.0.1", 0)
+            self.real = listening(("127.0.0.1", 0))
             self.failed = 0
             self.fileno, self.getsockname, self.close = self.real.fileno, self.real.getsockname, self.real.close
 

@@ -15,7 +15,7 @@ def test_one_row_for_each_region_list_and_day_with_definition_and_caveat() -> No
     assert len(rows) == 2 * 182
     assert tuple(rows[0]) == COLUMNS
     assert {(one["attempts_are"], one["caveat"], one["definition"], one["noise"]) for one in rows} == {
-        (definition.IN_PRINT, definition.CAVEAT, "v1", "")
+        (definition.IN_PRINT, definition.CAVEAT, "v2", "")
     }
     (peak,) = (one for one in rows if (one["region"], one["day"]) == (RURITANIA.region, "2020-03-30"))
     assert (peak["attempts"], peak["ratio"], peak["surge"], peak["gap"]) == ("30000", "10.0000", "yes", "")

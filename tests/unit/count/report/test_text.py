@@ -58,7 +58,7 @@ def test_every_surge_has_a_sentence() -> None:
 
 def test_definition_and_caveat_go_with_every_number() -> None:
     said = " ".join((*text.preface(told()), *text.explained(told())))
-    for said_of in (definition.IN_PRINT, definition.CAVEAT, definition.ATTEMPT, definition.BLOCKED_QUERY, "v1"):
+    for said_of in (definition.IN_PRINT, definition.CAVEAT, definition.ATTEMPT, definition.BLOCKED_QUERY, "v2"):
         assert said_of in said
     assert "Noise" not in said
     assert "epsilon" in " ".join(text.preface(told(noise=True)))
