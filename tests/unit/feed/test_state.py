@@ -215,3 +215,20 @@ def test_a_node_goes_back_with_its_compile_host_as_far_as_that_and_no_further() 
     found = state.follow(before, record(6, "6"))
     assert (found.in_force.serial, found.quarantined) == (6, (record().identity,))
     assert state.follow(before, record(8, "8")).quarantined == ()
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "expire", "now", "lifted"),
+    [
+        (False, "lift", 1099, False),
+        (False, "lift", 1100, True),
+        (False, "keep", 1100, False),
+        (False, None, 1100, False),
+        (True, "keep", 0, True),
+        (True, None, 0, True),
+    ],
+)
+def test_a_list_is_lifted_if_it_is_withdrawn_or_may_lift_past_its_hard_limit(
+    withdrawn: bool, expire: str | None, now: int, lifted: bool
+) -> None:
+    assert state.is_lifted(record(withdrawn=withdrawn), 100, expire, now) is lifted
