@@ -13,6 +13,7 @@ cdef int _NEEDED
 cdef int _TOO_MUCH
 cdef int _CNAME
 cdef int _DNAME
+cdef int _RRSIG
 cdef int _HEADER
 cdef int _ANSWER
 cdef int _ADDITIONAL
@@ -25,13 +26,11 @@ cdef class Chain:
 @cython.locals(passes=int, unrelated=bint, before=int)
 cpdef int look(Message message, Chain chain) except -1 nogil
 
-@cython.locals(at=Py_ssize_t, count=int, unrelated=bint, owner=Py_ssize_t, kind=int, klass=int)
+@cython.locals(at=Py_ssize_t, count=int, unrelated=bint, owner=Py_ssize_t, kind=int)
 cdef bint _walk(Message message, Chain chain) except -1 nogil
 
-@cython.locals(i=int)
-cdef bint _belongs(
-    const unsigned char[::1] data, Py_ssize_t owner, int kind, int klass, Chain chain
-) except -1 nogil
+@cython.locals(kind=int, klass=int, i=int)
+cdef bint _belongs(const unsigned char[::1] data, Py_ssize_t owner, Py_ssize_t at, Chain chain) except -1 nogil
 
 @cython.locals(target=Py_ssize_t, i=int)
 cdef bint _is_one(const unsigned char[::1] data, Py_ssize_t at, Chain chain) except -1 nogil

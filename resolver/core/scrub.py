@@ -3,15 +3,15 @@
 
 Rules:
 - A record of ANSWER stays if its owner is the question's name or the target of a CNAME that stays, in whatever order
-  they are, or if it is a DNAME above one of these names. All others go (RFC 2181 5.4.1): a client may take the first
-  address that it finds.
+  they are, or if it is a DNAME, or the signature of a DNAME, above one of these names. All others go (RFC 2181 5.4.1): a
+  client may take the first address that it finds.
 - A record goes for good: the reply is written again, so that no name points to where it was. ADDITIONAL goes with it.
 - The work is bounded by octets of names compared; a reply beyond the bound cannot be used.
 """
 
 import cython
 
-from .codes import TYPE_CNAME, TYPE_DNAME
+from .codes import TYPE_CNAME, TYPE_DNAME, TYPE_RRSIG
 
 if not cython.compiled:
     from .message import is_signature
@@ -34,6 +34,7 @@ _NEEDED = NEEDED
 _TOO_MUCH = TOO_MUCH
 _CNAME = TYPE_CNAME
 _DNAME = TYPE_DNAME
+_RRSIG = TYPE_RRSIG
 _HEADER = 12
 _ANSWER = 0
 _ADDITIONAL = 2
@@ -77,8 +78,7 @@ def _walk(message, chain):
         owner = at
         at = skip(message.data, at, message.end)
         kind = message.data[at] << 8 | message.data[at + 1]
-        klass = message.data[at + 2] << 8 | message.data[at + 3]
-        if not _belongs(message.data, owner, kind, klass, chain):
+        if not _belongs(message.data, owner, at, chain):
             unrelated = 1
             if chain.compared > _MAX_COMPARED_OCTETS:
                 return 1
@@ -90,12 +90,17 @@ def _walk(message, chain):
     return unrelated
 
 
-def _belongs(data, owner, kind, klass, chain):
-    """Return whether a record of ANSWER belongs to the chain."""
+def _belongs(data, owner, at, chain):
+    """Return whether a record of ANSWER, whose type is at `at`, belongs to the chain."""
+    kind = data[at] << 8 | data[at + 1]
+    klass = data[at + 2] << 8 | data[at + 3]
     if is_signature(kind, klass):
         return 0
     if _is_one(data, owner, chain):
         return 1
+    if kind == _RRSIG:
+        # The first field of its RDATA is the type that it signs (RFC 4034 3.1.1); core.rdata has checked the length.
+        kind = data[at + 10] << 8 | data[at + 11]
     if kind != _DNAME:
         return 0
     i = 0
@@ -168,7 +173,7 @@ def write(message, chain, out):
             klass = message.data[at + 2] << 8 | message.data[at + 3]
             size = message.data[at + 8] << 8 | message.data[at + 9]
             if section == _ANSWER:
-                stays = _belongs(message.data, owner, kind, klass, chain)
+                stays = _belongs(message.data, owner, at, chain)
             else:
                 stays = not is_signature(kind, klass)
             if stays:
