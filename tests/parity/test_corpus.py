@@ -164,7 +164,7 @@ def test_what_passes_is_called_right(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name in REPLIES if name.startswith("64k-")))
-def test_64_kb_cost_less_than_a_millisecond(name: str) -> None:
+def test_64_kb_cost_a_few_milliseconds_at_most(name: str) -> None:
     octets = octets_of("reply", name)
     assert len(octets) > 65000
     core = cases.BUILDS[0]
@@ -181,5 +181,6 @@ def test_64_kb_cost_less_than_a_millisecond(name: str) -> None:
         if found != core("scrub").TOO_MUCH:
             policy.judge(generation, message, 1, folded, verdict)
         best = min(best, time.perf_counter() - start)
-    assert best < 0.001
+    # Half a millisecond on an idle machine; work that grows with the square of the records is above 100.
+    assert best < 0.005
     print(f"{name}: {best * 1e6:.0f} us")
