@@ -181,6 +181,6 @@ def test_64_kb_cost_a_few_milliseconds_at_most(name: str) -> None:
         if found != core("scrub").TOO_MUCH:
             policy.judge(generation, message, 1, folded, verdict)
         best = min(best, time.perf_counter() - start)
-    # Half a millisecond on an idle machine; work that grows with the square of the records is above 100.
+    # About a millisecond on an idle machine; work that grows with the square of the records is above 100.
     assert best < 0.005
     print(f"{name}: {best * 1e6:.0f} us")
