@@ -15,8 +15,9 @@ from resolver.core.name import Name
 from resolver.core.policy import Generation, Verdict, judge
 from resolver.core.scrub import CLEAN, TOO_MUCH, Chain, look, write
 
-RECENT = 64
-"""The number of exchanges whose judged answers are remembered for those who still wait, 64 kB each at most."""
+RECENT = 512
+RECENT_OCTETS = 4 * 2**20
+"""The number of exchanges whose judged answers are remembered for those who still wait, and their octets in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Recheck:
         self.errors = 0
         self._own = _Judgement()
         self._shared: dict[int, _Judgement] = {}
+        self._octets = 0
         self._name = Name()
         self._chain = Chain()
         self._out = memoryview(bytearray(65535))
@@ -66,12 +68,22 @@ class Recheck:
         """Do the same for the answer of an exchange, once for all who wait for these very octets."""
         # By identity, which holds as long as the judgement has the octets: equal answers of two exchanges are two.
         one = self._shared.pop(id(reply), None)
-        if one is None or one.generation is not generation:
-            if one is None:
-                one = self._shared.pop(next(iter(self._shared))) if len(self._shared) >= RECENT else _Judgement()
+        if one is None:
+            one = self._room_for(reply)
+            self._judge_for_all(one, generation, reply, bytearray(reply))
+        elif one.generation is not generation:
             self._judge_for_all(one, generation, reply, bytearray(reply))
         self._shared[id(reply)] = one
         return self._judged(one, scope)
+
+    def _room_for(self, reply: bytes) -> _Judgement:
+        """Forget the oldest judgements until this answer has room; return one to be filled."""
+        one = None
+        self._octets += len(reply)
+        while self._shared and (len(self._shared) >= RECENT or self._octets > RECENT_OCTETS):
+            one = self._shared.pop(next(iter(self._shared)))
+            self._octets -= len(one.reply)
+        return one or _Judgement()
 
     def _judge_for_all(
         self, one: _Judgement, generation: Generation, reply: bytes | bytearray, octets: bytearray

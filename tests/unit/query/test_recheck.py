@@ -164,7 +164,7 @@ def test_a_shared_answer_is_judged_once_a_generation_and_once_a_scope(monkeypatc
 def test_answers_are_told_apart_by_what_they_are_not_by_what_they_say() -> None:
     """So many exchanges that the first ones are forgotten; equal octets of another exchange are judged anew."""
     recheck, in_force = Recheck(), generation(1, LISTS)
-    replies = [reply_of(query("open.test"), [TO + f"{name}."]).to_wire() for name in ("first.test", "x.test") * 100]
+    replies = [reply_of(query("open.test"), [TO + f"{name}."]).to_wire() for name in ("first.test", "x.test") * 300]
     for _ in range(2):
         for number, one in enumerate(replies):
             judged = recheck.judge_shared(in_force, one, codes.ALL_LISTS)
@@ -270,3 +270,27 @@ async def test_an_owner_has_the_letters_of_the_one_who_asks() -> None:
         reply = await house.ask(query(name))
         assert str(reply.answer[0].name) == name
     assert len(house.upstream.asked) == 1
+
+
+def test_what_is_remembered_of_answers_is_bounded_by_number_and_by_octets(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, counted = module.read, [0]
+
+    def counting(*arguments):
+        counted[0] += 1
+        return read(*arguments)
+
+    monkeypatch.setattr(module, "read", counting)
+    in_force = generation(1, LISTS)
+    text = ["open.test. 300 TXT " + " ".join(['"' + "x" * 250 + '"'] * 200)]
+    for answer, kept in ((["open.test." + A], module.RECENT), (text, module.RECENT_OCTETS // 60_000)):
+        recheck = Recheck()
+        octets = reply_of(query("open.test"), answer).to_wire()
+        others = [bytes(bytearray(octets)) for _ in range(2 * module.RECENT)]
+        for one in others:
+            recheck.judge_shared(in_force, one, codes.ALL_LISTS)
+        counted[0] = 0
+        for one in others[-kept:]:
+            recheck.judge_shared(in_force, one, codes.ALL_LISTS)
+        assert counted[0] == 0, "the latest are remembered"
+        recheck.judge_shared(in_force, others[0], codes.ALL_LISTS)
+        assert counted[0] == 1, "the oldest is forgotten"
