@@ -14,7 +14,8 @@ lookback is needed.
 
 Every family's HELP says SYNTHETIC, and the regions are places of stories. In one of them attempts rise ten-fold at the
 end of March, in the other they double in the middle of April; both are back to normal in May. The last week also has
-numbers of lists and service: polls that failed, a list that was held, an upstream that was down.
+numbers of lists and service: polls that failed, a list that was held, entries in wide use that waited for persons, an
+upstream that was down.
 """
 
 import argparse
@@ -45,6 +46,9 @@ DAY_S = 86400
 BATCH = 10
 LIST = "made-up"
 ENTRIES = 9000
+WAITING = 4
+"""Entries of the last list that wait for persons, because they were in wide use."""
+
 SERIAL = 412
 """The serial on the first day; a new one follows every Monday morning."""
 
@@ -155,6 +159,11 @@ def held(at: int) -> bool:
     return between(at, date(2020, 6, 29), 2, 6)
 
 
+def in_wide_use(at: int) -> bool:
+    """Return whether entries of the list in force wait for persons, because they were in wide use."""
+    return between(at, date(2020, 6, 29), 6, 11)
+
+
 def down(at: int) -> bool:
     """Return whether the first upstream is down at a moment."""
     return between(at, date(2020, 6, 28), 18, 19.5)
@@ -235,6 +244,8 @@ def lists() -> Iterator[Row]:
         ("list_set_aside", "protected", 3),
     ):
         yield metric, "gauge", f'{of_list},reason="{reason}"', always(count)
+    in_use = f'{of_list},reason="in_use"'
+    yield "list_set_aside", "gauge", in_use, lambda region, at: WAITING * int(in_wide_use(at))
     yield "list_held", "gauge", of_list, lambda region, at: int(held(at))
     yield (
         "list_deadline_timestamp_seconds",
@@ -243,7 +254,7 @@ def lists() -> Iterator[Row]:
         lambda region, at: midnight(date(2020, 6, 30)) + 2 * HOUR_S if held(at) else 0,
     )
     yield "breaker_open", "gauge", of_list, always(0)
-    yield "list_suspended_entries", "gauge", of_list, always(0)
+    yield "list_suspended_entries", "gauge", of_list, lambda region, at: WAITING * int(in_wide_use(at))
     yield "selftest_success", "gauge", of_list, always(1)
     yield (
         "list_release_expiry_timestamp_seconds",

@@ -31,16 +31,20 @@ code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: any
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
 @page { size: A4; margin: 12mm 14mm; }
 @media print {
-  body { font-size: 9pt; line-height: 1.35; }
+  body { font-size: 9pt; line-height: 1.3; }
   h1 { font-size: 15pt; margin: 0 0 1mm; }
-  h2 { font-size: 11pt; margin: 3mm 0 1mm; }
+  h2 { font-size: 11pt; line-height: 1.2; margin: 2.4mm 0 .6mm; }
   p { margin: 1mm 0; }
   ul { margin: 1mm 0; padding-left: 5mm; }
-  .figures { margin: 2mm 0; padding: 0; flex-wrap: nowrap; }
+  .figures { margin: 1.5mm 0; padding: 0; flex-wrap: nowrap; }
+  .caveat p { font-size: 8.5pt; }
+  .sofar { padding: .5mm 3mm; }
   .figures strong { font-size: 13pt; }
-  th, td { padding: .6mm 1.5mm; font-size: 8pt; }
+  th, td { padding: .4mm 1.5mm; font-size: 8pt; }
   dl, footer, .small { font-size: 8pt; gap: .5mm 4mm; }
   footer { margin-top: 3mm; }
+  .small { line-height: 1.2; }
+  .small p, .small li { margin: .5mm 0; }
   .seen { margin-top: 9mm; }
 }
 """

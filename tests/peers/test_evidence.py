@@ -52,7 +52,7 @@ def test_openssl_and_python_verify_it_as_documented(
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("kind", ["a month", "crowded", "so far", "quiet"])
+@pytest.mark.parametrize("kind", ["a month", "crowded", "so far", "crowded, so far", "quiet"])
 async def test_a_browser_prints_two_pages(
     program: Callable[[str], str], of_april: Bundle, tmp_path: Path, kind: str
 ) -> None:
@@ -60,6 +60,7 @@ async def test_a_browser_prints_two_pages(
         "a month": of_april,
         "crowded": crowded(of_april),
         "so far": statement_of_so_far(of_april),
+        "crowded, so far": statement_of_so_far(crowded(of_april)),
         "quiet": bundle.bundle_of(bundle.statement_of(of_april) | {"lists": (), "receipts": ()}),
     }[kind]
     path, file = program("chromium"), tmp_path / "evidence.html"

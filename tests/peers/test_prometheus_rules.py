@@ -31,11 +31,11 @@ SERIES = {
     "FeedTampered": {'feed_failures_total{@,list="one",reason="tampered"}': ("3x120", "0x100 1x20")},
     "ListHeld": {'list_held{@,list="one"}': ("0x120", "1x120")},
     "SelftestFailing": {'selftest_success{@,list="one"}': ("1x120", "0x120")},
+    "BreakerOpen": {'breaker_open{@,list="one"}': ("0x120", "1x120")},
     "EntriesInWideUse": {
         'list_suspended_entries{@,list="one"}': ("0x120", "1x120"),
         'list_set_aside{@,list="one",reason="in_use"}': ("0x120", "1x120"),
     },
-    "BreakerOpen": {'breaker_open{@,list="one"}': ("0x120", "1x120")},
     "DeadlineNear": {'list_deadline_timestamp_seconds{@,list="one"}': ("0x120", "20000x120")},
     "ExpiryNear": {'list_expiry_timestamp_seconds{@,list="one"}': ("1000000x120", "200000x120")},
     "ReleaseEnding": {'list_release_expiry_timestamp_seconds{@,list="one"}': ("0x120", "80000x120")},

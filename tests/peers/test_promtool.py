@@ -21,7 +21,7 @@ def everything() -> Exporter:
         if metric.leaves == "live"
         for values in metric.combinations(LABELS)
     ]
-    return Exporter(LABELS, published=lambda: published, read_live=lambda: live, ready=lambda: True)
+    return Exporter(LABELS, published=lambda: published, read_live=lambda: live, unready=lambda: "")
 
 
 def check(promtool: str, text: bytes) -> tuple[int, str]:

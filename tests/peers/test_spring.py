@@ -242,6 +242,12 @@ def test_what_happened_to_the_list_is_seen(grafana: Grafana) -> None:
     assert within(held[f"held {one}"], "2020-06-29 02:00", "2020-06-29 06:00") == {1}
     assert within(held[f"held {one}"], "2020-06-24 00:00", "2020-06-29 02:00") == {0}
     assert (set(held[f"breaker {one}"].values()), set(held[f"self-test {one}"].values())) == ({0}, {1})
+    aside = of(grafana, "lists", "Lines set aside")
+    both = [f"{who} {replay.LIST}" for who in (ONE, TWO)]
+    assert set(aside) == {line for who in both for line in (f"{who} protected", f"{who} in_use", f"waiting {who}")}
+    waiting = aside[f"waiting {one}"]
+    assert (waiting, set(waiting.values())) == (aside[f"{one} in_use"], {replay.WAITING})
+    assert min(waiting) == at("2020-06-29 06:00")
     due = of(grafana, "lists", "Until the deadline")[one]
     assert (min(due), max(due) < at("2020-06-29 06:00"), due[min(due)]) == (at("2020-06-29 02:00"), True, 86400)
     failed = of(grafana, "lists", "Updates that failed an hour")

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -30,11 +32,15 @@ AMBIGUOUS: Final = {
 TIME_WAIT: Final = "06"
 
 
-def in_kernel(port: int, state: str = "") -> list[str]:
-    """What every account of the host sees of our side of a port: the clients of connections, or of those in a state."""
+def in_kernel(port: int, state: str = "", host: str = "127.0.0.1") -> list[str]:
+    """What every account of the host sees of our side of a port: the clients of connections, or of those in a state.
+
+    Our side is address and port: who stands at another address of loopback may have the same port for his own.
+    """
+    ours = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ours = [line for line in lines if line[1].endswith(f":{port:04X}") and not line[2].endswith(":0000")]
-    return [line[2] for line in ours if state in ("", line[3])]
+    found = [line for line in lines if line[1] == ours and not line[2].endswith(":0000")]
+    return [line[2] for line in found if state in ("", line[3])]
 
 
 async def exchange(address: tuple[str, int], request: bytes, *, end: bool = False, source: str = "127.0.0.1") -> bytes:

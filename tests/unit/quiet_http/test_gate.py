@@ -348,6 +348,14 @@ async def test_no_time_wait_is_left_where_the_client_closes_first(client_first: 
 
 
 @pytest.mark.asyncio
+async def test_a_client_at_another_address_with_our_port_is_not_taken_for_a_visitor() -> None:
+    async with opened() as lab, opened() as other:
+        with socket.create_connection(other.address, source_address=("127.13.9.77", lab.address[1])):
+            assert in_kernel(lab.address[1]) == []
+            assert len(in_kernel(lab.address[1], host="127.13.9.77")) == 1
+
+
+@pytest.mark.asyncio
 async def test_a_client_that_reads_slowly_is_not_reset_before_it_received_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
