@@ -3,7 +3,7 @@
 
 Rules:
 - A record of ANSWER stays if its owner is the question's name or the target of a CNAME that stays, in whatever order
-  they are, or if it is a DNAME, or the signature of a DNAME, above one of these names. All others go (RFC 2181 5.4.1): a
+  they are, or if it is a DNAME above one of these names, or the signature of one. All others go (RFC 2181 5.4.1): a
   client may take the first address that it finds.
 - A record goes for good: the reply is written again, so that no name points to where it was. ADDITIONAL goes with it.
 - The work is bounded by octets of names compared; a reply beyond the bound cannot be used.
