@@ -4,7 +4,7 @@ Rules:
 - `silent`: nothing. `slow300`: the answer after 300 ms, or another number. `hang`: TC=1 over UDP, nothing over TCP.
   `big`: TC=1 over UDP, the answer over TCP. Every other name: the answer at once.
 - Connections are read whole at once and answered in any order, as RFC 7766 wants it.
-- `forge_errors` sends what a host says whose port is closed, in the name of whoever sends it, to our sockets towards
+- `forge_errors` sends the ICMP error of a closed port, from an address of its own, to our sockets towards
   an upstream. The kernel believes it; raw sockets need root.
 """
 

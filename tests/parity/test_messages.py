@@ -144,12 +144,12 @@ def judged(core: cases.Core, made: wires.Lists, packet: bytes, octets: bytes, sc
     data, message, name = bytearray(octets), core("message").Message(), core("name").Name()
     if not core("message").read(data, len(data), message):
         return said, found, written
-    scrub, chain, anew = core("scrub"), core("scrub").Chain(), memoryview(bytearray(65535))
+    scrub, chain, again = core("scrub"), core("scrub").Chain(), memoryview(bytearray(65535))
     found_there = scrub.look(message, chain)
     if found_there == scrub.NEEDED:
-        length = scrub.write(message, chain, anew)
-        data = bytearray(anew[:length])
-        # What is written anew is a reply that needs it no more.
+        length = scrub.write(message, chain, again)
+        data = bytearray(again[:length])
+        # What is written again is a reply that needs it no more.
         assert core("message").read(data, length, message) == 1
         assert scrub.look(message, core("scrub").Chain()) == scrub.CLEAN
     whole = policy.judge(generation, message, scope, name, verdict)

@@ -1,4 +1,4 @@
-"""Definition v2 of what is counted, as rows: who asks what and when, and what it comes to.
+"""Definition v2 of what is counted, as rows: who asks what and when, and what is counted.
 
 `python -m tests.journeys.cases.definition` writes the table in deploy/README.md again.
 

@@ -1,4 +1,4 @@
-"""The RDATA of known types: what can be read, and what is spelled out when it is written anew."""
+"""The RDATA of known types: what can be read, and what is spelled out when it is written again."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -75,7 +75,7 @@ def test_dnspython_reads_what_is_sound_when_it_is_spelled_out(core: Core, kind: 
 
 
 @pytest.mark.parametrize(("kind", "data"), SOUND)
-def test_what_is_written_anew_is_sound_and_fits_or_is_not_written(core: Core, kind: int, data: bytes) -> None:
+def test_what_is_written_again_is_sound_and_fits_or_is_not_written(core: Core, kind: int, data: bytes) -> None:
     octets = HEAD + data
     length = core("rdata").expand(octets, len(HEAD), len(data), kind, memoryview(bytearray(600)), 1)
     assert length >= 1 + len(data)

@@ -172,7 +172,7 @@ async def test_an_answered_query_brings_a_server_back_without_a_probe(monkeypatc
         assert await ask(one, 1) == 1
         assert one.servers[0].up == 1
         assert one.groups[0].any_up()
-        assert not one.servers[0].answers, "what is told does not follow a single query"
+        assert not one.servers[0].answers, "what is shown does not follow a single query"
         upstream.otherwise = (Way.HONEST,)
         assert await ask(one, LEAST - 2) == LEAST - 2
         assert not one.health[0].looking, "nor a few"
