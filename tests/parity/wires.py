@@ -255,7 +255,9 @@ def reply(r: random.Random, asked: bytes, end: int, known: tuple[list[bytes], ..
     """A reply to the question asked[12:end]: sections, compression, OPT; mostly sound."""
     made = _Reply(r, asked[:end] if end > 12 else asked[:12] + b"\0\0\1\0\1", known)
     counts = []
-    for many in (r.choice((0, 1, 1, 2, 5)), r.choice((0, 0, 1)), r.choice((0, 0, 1, 1, 2))):
+    sections = (r.choice((0, 1, 1, 2, 5)), r.choice((0, 0, 1)), r.choice((0, 0, 1, 1, 2)))
+    # ADDITIONAL goes where ANSWER is scrubbed: some replies have nothing else, so that it is judged often enough.
+    for many in (0, 0, 3) if r.random() < 0.2 else sections:
         counts.append(many)
         for _ in range(many):
             made.add()
