@@ -315,7 +315,8 @@ def test_a_forged_reply_before_the_honest_one_changes_nothing(tmp_path: Path, up
         upstream.otherwise = (Way.WRONG_ID, Way.WRONG_QUESTION, Way.WRONG_PORT, Way.HONEST)
         assert ask_all(service, "forged", 200).share(REAL) == 1
         upstream.otherwise = (*(Way.GUESS,) * 12, Way.HONEST)
-        assert ask_all(service, "guessed", 50).share(REAL) == 1
+        # Each costs twelve datagrams and a question over TCP within half of the limit: few at once.
+        assert ask_all(service, "guessed", 10).share(REAL) == 1
         assert upstream.exchanges["tcp"] > 0, "where somebody guesses, TCP is asked"
 
 

@@ -544,7 +544,8 @@ def test_a_set_that_holds_ipv4_unseen_is_warned_of(key, build) -> None:  # type:
 
     for prefix in ("::/0", "::/80", "::ffff:0:0/96"):
         [line] = warned([prefix])
-        assert line.startswith(f"{key} holds {prefix}, and with ::ffff:0:0/96 all IPv4 clients")
+        # How a mapped prefix is written depends on the version of Python.
+        assert line.startswith(f"{key} holds {ipaddress.ip_network(prefix)}, and with ::ffff:0:0/96 all IPv4 clients")
         assert warned([prefix, "0.0.0.0/0"]) == []
     for prefixes in (["2001:db8::/32", "::1/128", "::ffff:0:0/97"], ["0.0.0.0/0"]):
         assert warned(prefixes) == []
