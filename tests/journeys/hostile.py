@@ -105,7 +105,7 @@ class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, hostile: Hostile) -> None:
         self._hostile = hostile
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # a datagram transport
         self._transport = transport
 
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:

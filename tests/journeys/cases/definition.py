@@ -1,4 +1,4 @@
-"""Definition v2 of what is counted, as rows: who asks what and when, and what is counted.
+"""Definition v2 of what is counted, as rows: clients, their queries and times, and the counts.
 
 `python -m tests.journeys.cases.definition` writes the table in deploy/README.md again.
 

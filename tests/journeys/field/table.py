@@ -15,7 +15,9 @@ ALL: Final[tuple[Row | Scene, ...]] = (*ROWS, *scenes.SCENES)
 
 def _place(one: Row | Scene) -> tuple[bool, int, int, str]:
     """Numbers first, then what others' test suites found; each kind before its neighbours, these in their order."""
-    kind, rest = re.fullmatch(r"F?(\d+)(.*)", one.case).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"F?(\d+)(.*)", one.case)
+    assert found, f"{one.case}: not the number of a case"
+    kind, rest = found.groups()
     place = re.sub(r"\D", "", rest)
     return one.case.startswith("F"), int(kind), int(place or 0), rest
 

@@ -162,7 +162,7 @@ def test_a_shared_answer_is_judged_once_a_generation_and_once_a_scope(monkeypatc
 
 
 def test_answers_are_told_apart_by_what_they_are_not_by_what_they_say() -> None:
-    """So many exchanges that the first ones are forgotten; equal octets of another exchange are judged anew."""
+    """So many exchanges that the first ones are forgotten; equal octets of another exchange are judged again."""
     recheck, in_force = Recheck(), generation(1, LISTS)
     replies = [reply_of(query("open.test"), [TO + f"{name}."]).to_wire() for name in ("first.test", "x.test") * 300]
     for _ in range(2):
