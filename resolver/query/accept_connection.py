@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
         if isinstance(reply, bytes):
             self._send(reply)
         elif reply is not None:
-            task = asyncio.ensure_future(self._later(reply))
+            task = asyncio.get_running_loop().create_task(self._later(reply))
             self.waiting.add(task)
             task.add_done_callback(self._done)
 

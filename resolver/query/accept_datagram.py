@@ -103,7 +103,7 @@ class Datagrams:
             if isinstance(reply, bytes):
                 _send(one, reply, peer)
             elif reply is not None:
-                task = asyncio.ensure_future(self._later(one, reply, peer))
+                task = asyncio.get_running_loop().create_task(self._later(one, reply, peer))
                 self._waiting.add(task)
                 task.add_done_callback(self._waiting.discard)
 

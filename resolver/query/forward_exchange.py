@@ -248,8 +248,7 @@ class Exchange:
         """Hand the result to the outcome, then to all waiting queries."""
         self.done = True
         for one in self._tries:
-            if one.pending:
-                one.leave(late=self._wants_late)
+            one.leave(late=self._wants_late)
         reply = self._as_asked(result) if isinstance(result, bytes) else None
         self._upstreams.ended(self, reply)
         self._tell(result if reply is None else reply)

@@ -325,6 +325,7 @@ class Try:
             self.server.noted(reason)
 
     def _forget(self) -> None:
+        self._owner = _NOBODY
         for line, identity in self._sent:
             line.forget(identity, self)
         self._sent = []

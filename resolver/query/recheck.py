@@ -7,7 +7,7 @@ Rules:
   clients if it is BLOCK for all lists. Another generation judges it again.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from resolver.core import codes
 from resolver.core.message import Message, read, trim
@@ -20,8 +20,7 @@ RECENT_OCTETS = 4 * 2**20
 """The number of exchanges whose judged answers are remembered for those who still wait, and their octets in all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """Verdicts on one answer: by all lists, which the cache keeps, and by those that apply to the client."""
 
     for_all: int

@@ -10,6 +10,7 @@ Rules:
 """
 
 import asyncio
+import gc
 import logging
 import mmap
 import os
@@ -61,6 +62,7 @@ from resolver.service.verbs import Refused, ServiceVerbs
 DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = tally.TABLES * 2**21
 HOUR_S: Final = 3600
+GARBAGE: Final = 20_000
 NOTHING_HANDED: Final = systemd.Handed()
 
 _log: Final = logging.getLogger("resolver")
@@ -165,6 +167,7 @@ class Service:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
         self.forward.shown = self._show_status
         self.forward.watch()
+        _collect_garbage_rarely()
         self._show_status()
         self.notify.ready()
         _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
@@ -351,6 +354,17 @@ def _log_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -
     """Log the type of what failed in the loop and nothing else: messages and reprs may hold an address."""
     del loop
     _log.error("in the event loop: %s", type(context.get("exception")).__name__)
+
+
+def _collect_garbage_rarely() -> None:
+    """Leave the objects of the start to themselves, and look for cycles once in GARBAGE new objects.
+
+    A query in flight is some 20 objects and leaves no cycle behind. With Python's own threshold of 700 those in flight
+    would be visited again and again, which was an eighth of the cost of a query that is forwarded.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 10, 10)
 
 
 def serve(path: Path) -> int:

@@ -22,16 +22,28 @@ def echoed(packet: bytes, over: Transport) -> bytes:
     return packet + over.label.encode()
 
 
+def bound(family: socket.AddressFamily, host: str) -> tuple[socket.socket, socket.socket]:
+    """A TCP and a UDP socket at one port, which the kernel chose for the first and nobody has for the second."""
+    for _ in range(20):
+        stream, datagram = socket.socket(family), socket.socket(family, socket.SOCK_DGRAM)
+        stream.bind((host, 0))
+        try:
+            datagram.bind((host, stream.getsockname()[1]))
+        except OSError:
+            stream.close()
+            datagram.close()
+        else:
+            return stream, datagram
+    raise AssertionError("no port is free for both TCP and UDP")
+
+
 @contextmanager
 def served(
     answer: Callable[[bytes, Transport], bytes | None], host: str = "127.0.0.1"
 ) -> Iterator[list[selftest.Place]]:
     """Two sockets at one port that answer what `answer` says, None for silence."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    stream, datagram = socket.socket(family), socket.socket(family, socket.SOCK_DGRAM)
-    stream.bind((host, 0))
+    stream, datagram = bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
     port = stream.getsockname()[1]
-    datagram.bind((host, port))
     stream.listen()
     # A socket that is shut down ends whoever waits for it.
     ended = threading.Event()
