@@ -81,7 +81,7 @@ def served(
     finally:
         ended.set()
         stream.shutdown(socket.SHUT_RDWR)
-        with socket.socket(family, socket.SOCK_DGRAM) as last:
+        with socket.socket(datagram.family, socket.SOCK_DGRAM) as last:
             last.sendto(b"", (host, port))
         for thread in threads:
             thread.join(10)
