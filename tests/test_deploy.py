@@ -17,6 +17,7 @@ RULES, ALERTS = (
     [rule for group in yaml.safe_load((DEPLOY / "prometheus" / name).read_text())["groups"] for rule in group["rules"]]
     for name in ("rules.yml", "alerts.yml")
 )
+RUNBOOKS = "blocklist_runbooks"
 ROW = re.compile(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (beat|live) \| \S", re.MULTILINE)
 
 
@@ -35,7 +36,11 @@ def test_every_alarm_has_its_place_to_read_on_and_every_place_its_alarm() -> Non
     assert f"install -D -m 644 -t {installed} deploy/README.md" in README
     for one in ALERTS:
         # The anchor that a heading of one word gets.
-        assert one["annotations"]["runbook_url"] == f"{installed}/README.md#{one['alert'].lower()}"
+        # Where the page is is said once, in prometheus.yml.
+        assert one["annotations"]["runbook_url"] == f"{{{{ $externalLabels.{RUNBOOKS} }}}}#{one['alert'].lower()}"
+    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    assert prometheus["global"]["external_labels"][RUNBOOKS].startswith("https://")
+    assert RUNBOOKS in README
 
 
 def test_series_that_the_rules_record_are_there() -> None:

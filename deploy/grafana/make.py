@@ -107,7 +107,10 @@ LIST: Final = (
     Panel("Age of the list", "s", "Since it came into force.", NO_LIST,
           ((f"time() - {P}list_in_force_timestamp_seconds{LISTS}", "{{instance}} {{list}}"),)),
     Panel("Since the last poll that verified", "s", "More than three polls is an alarm.", NO_LIST,
-          ((f"time() - {P}feed_last_success_timestamp_seconds{LISTS}", "{{instance}} {{list}}"),)),
+          ((f"time() - {P}feed_last_success_timestamp_seconds{LISTS}", "{{instance}} {{list}}"),
+           (f"3 * max by (list) ({P}list_poll_seconds{LISTS})", "three polls {{list}}"))),
+    Panel("Until the metadata is stale", "s", "The authority has to refresh it before.", "No source says",
+          ((f"({P}feed_fresh_until_timestamp_seconds{LISTS} > 0) - time()", "{{instance}} {{list}}"),)),
     Panel("Until the hard limit", "s", "Afterwards `expire` decides.", "No list in force has a hard limit",
           ((f"({P}list_expiry_timestamp_seconds{LISTS} > 0) - time()", "{{instance}} {{list}}"),)),
     Panel("Until the deadline", "s", "A newer list that is not in force yet must be in force by then.",
@@ -136,6 +139,16 @@ LIST: Final = (
           ((f"{P}certificate_expiry_timestamp_seconds{ONE} - time()", "{{instance}} {{use}}"),)),
     Panel("Since the last receipt", "s", "Receipts prove to the authority what is in force.", "No receipt was written",
           ((f"time() - ({P}list_receipt_timestamp_seconds{LISTS} > 0)", "{{instance}} {{list}}"),)),
+    Panel("Unconfirmed, undelivered, unreported", "short",
+          "Decisions of one person that nobody has confirmed, receipts that the authority does not have, nodes of a "
+          "fleet that have not reported the list in force.", "Nothing waits",
+          ((f"{P}decisions_unconfirmed{LISTS} > 0", "{{action}} {{instance}} {{list}}"),
+           (f"{P}receipts_undelivered{LISTS} > 0", "receipts {{instance}} {{list}}"),
+           (f"{P}fleet_nodes_missing{LISTS} > 0", "nodes {{instance}} {{list}}"))),
+    Panel("Until a decision must be confirmed", "s", "One person's rollback or release; then it is an alarm.",
+          "Nothing waits",
+          ((f"({P}decision_confirmation_due_timestamp_seconds{LISTS} > 0) - time()",
+            "{{action}} {{instance}} {{list}}"),)),
 )  # fmt: skip
 
 SERVICE: Final = (

@@ -254,6 +254,19 @@ def lists() -> Iterator[Row]:
         lambda region, at: midnight(date(2020, 6, 30)) + 2 * HOUR_S if held(at) else 0,
     )
     yield "breaker_open", "gauge", of_list, always(0)
+    yield "list_poll_seconds", "gauge", of_list, always(900)
+    yield "feed_fresh_until_timestamp_seconds", "gauge", of_list, lambda region, at: at - at % HOUR_S + 2 * DAY_S
+    released, confirmed = midnight(date(2020, 6, 26)), midnight(date(2020, 6, 26)) + 20 * HOUR_S
+    of_release = f'{of_list},action="release"'
+    yield "decisions_unconfirmed", "gauge", of_release, lambda region, at: int(released <= at < confirmed)
+    yield (
+        "decision_confirmation_due_timestamp_seconds",
+        "gauge",
+        of_release,
+        lambda region, at: released + DAY_S if released <= at < confirmed else 0,
+    )
+    yield "receipts_undelivered", "gauge", of_list, lambda region, at: int(failed(at))
+    yield "fleet_nodes_missing", "gauge", of_list, lambda region, at: int(in_wide_use(at))
     yield "list_suspended_entries", "gauge", of_list, lambda region, at: WAITING * int(in_wide_use(at))
     yield "selftest_success", "gauge", of_list, always(1)
     yield (

@@ -81,6 +81,7 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "drop_reasons": codes.DROP_REASONS,
     "connections": ("tcp",),
     "certificates": ("feed",),
+    "confirmed": ("rollback", "release"),
     "quantiles": LATENCY_QUANTILES,
 }
 
@@ -167,7 +168,15 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("list_in_force_timestamp_seconds", "gauge", "When the list came in force.", "live", (_LIST,)),
     Metric("list_expiry_timestamp_seconds", "gauge", "Hard limit of the list in force.", "live", (_LIST,)),
     Metric("list_held", "gauge", "1 while a newer list is held back by the guard.", "live", (_LIST,)),
+    Metric("list_poll_seconds", "gauge", "How often the list's source is polled.", "live", (_LIST,)),
     Metric("feed_last_success_timestamp_seconds", "gauge", "Last poll that verified.", "live", (_LIST,)),
+    Metric(
+        "feed_fresh_until_timestamp_seconds",
+        "gauge",
+        "When the source's newest metadata stops to be fresh; 0 if it does not say.",
+        "live",
+        (_LIST,),
+    ),
     Metric(
         "feed_failures_total",
         "counter",
@@ -211,6 +220,34 @@ METRICS: Final[tuple[Metric, ...]] = (
         "list_release_expiry_timestamp_seconds",
         "gauge",
         "When the first release that concerns the list ends; 0 if there is none.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "decisions_unconfirmed",
+        "gauge",
+        "Decisions of one person in effect that nobody else has confirmed, by action.",
+        "live",
+        (_LIST, ("action", "confirmed")),
+    ),
+    Metric(
+        "decision_confirmation_due_timestamp_seconds",
+        "gauge",
+        "When the first of these must be confirmed; 0 if there is none.",
+        "live",
+        (_LIST, ("action", "confirmed")),
+    ),
+    Metric(
+        "receipts_undelivered",
+        "gauge",
+        "Signed statements about the list that its authority does not have yet.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "fleet_nodes_missing",
+        "gauge",
+        "Nodes of the fleet that have not reported the list in force; on a compile host that collects receipts.",
         "live",
         (_LIST,),
     ),

@@ -129,6 +129,14 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
         """Whether a list is held."""
         return bool(self.held_for)
 
+    @property
+    def unconfirmed(self) -> dict[str, tuple[int, ...]]:
+        """Return when each decision that one person alone has taken must be confirmed, by action."""
+        return {
+            "rollback": (self.rollback_alarm_at,) if self.rolled_back else (),
+            "release": tuple(one.alarm_at for one in self.releases if not one.confirmed_by),
+        }
+
 
 NOT_IN_STATUS: Final = ("expires", "quarantined", "newest_refused", "newest_set_aside", "fleet_since")
 """Facts that metrics or `list status --json` show and `status --json` does not."""

@@ -11,6 +11,7 @@ Rules:
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -63,6 +64,8 @@ class Outbox:
         self._send = send
         self._now = now
         self._wake = asyncio.Event()
+        self.undelivered: Mapping[str, int] = {}
+        """The number of undelivered statements of each list that has any, after the last delivery."""
 
     def prepare(self) -> None:
         """Make the folder, and remove what a crash left half written."""
@@ -71,6 +74,7 @@ class Outbox:
         for mark in self._folder.glob(f"*{_DUE}"):
             if not mark.with_suffix(_SUFFIX).exists():
                 mark.unlink()
+        self.undelivered = self._counted()
 
     def put(self, name: str, list_id: str, said: Mapping[str, Any]) -> Path:
         """Sign a statement, write it for delivery, and return its path; OSError if it cannot be written.
@@ -134,8 +138,12 @@ class Outbox:
                 failed.add(list_id)
         for list_id in sorted(failed):
             _log.warning("list %s: a receipt could not be delivered; it is kept and will be sent again", list_id)
+        self.undelivered = self._counted()
         self._forget()
         return not failed
+
+    def _counted(self) -> Mapping[str, int]:
+        return Counter(_text(mark) for mark in _marks(self._folder))
 
     def _offer(self, list_id: str, mark: Path) -> None:
         source = self._sources.get(list_id)

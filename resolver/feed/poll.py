@@ -185,8 +185,9 @@ class Feed:
 
     def facts(self) -> tuple[ListFacts, ...]:
         """Return what the state and the running service say of every list now, in configured order."""
-        now = self._now()
-        return tuple(facts.with_live(facts.of_state(one.list, one.state, now), one) for one in self)
+        now, undelivered = self._now(), self.outbox.undelivered
+        every = (facts.with_live(facts.of_state(one.list, one.state, now), one) for one in self)
+        return tuple(replace(one, receipts_due=undelivered.get(one.list_id, 0)) for one in every)
 
 
 def saved_state(config: Config, list_id: str) -> State:

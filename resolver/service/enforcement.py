@@ -18,7 +18,7 @@ from resolver.control import server
 from resolver.core import codes, image, sketch
 from resolver.feed import activate, notify, poll, release
 from resolver.feed.breaker import Seen
-from resolver.feed.facts import ListFacts, with_releases
+from resolver.feed.facts import ListFacts, with_releases, with_reports
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.places import Places
 from resolver.feed.receipt import Proof
@@ -87,7 +87,12 @@ class Enforcement:
 
     def facts(self) -> tuple[ListFacts, ...]:
         """Return the facts of every list now, in configured order, without those that only the disk has."""
-        return tuple(with_releases(one, self.releases) for one in self.feed.facts())
+        return tuple(self._facts(one) for one in self.feed.facts())
+
+    def _facts(self, one: ListFacts) -> ListFacts:
+        record = self.feed[one.list_id].state.in_force
+        reports = self.reports(one.list_id, record) if record is not None else None
+        return with_reports(with_releases(one, self.releases), reports)
 
     def reports(self, list_id: str, record: Record) -> Reports | None:
         """Return which nodes of a fleet had reported a list's record in force when receipts were collected last; None

@@ -145,6 +145,15 @@ class Readings:
             yield Sample("list_enforced", label, int(facts.enforced))
             yield Sample("list_held", label, int(facts.held))
             yield Sample("feed_last_success_timestamp_seconds", label, facts.last_success)
+            yield Sample("list_poll_seconds", label, facts.poll_s)
+            yield Sample("feed_fresh_until_timestamp_seconds", label, facts.fresh_until)
+            yield Sample("receipts_undelivered", label, facts.receipts_due)
+            if facts.fleet_since is not None:
+                yield Sample("fleet_nodes_missing", label, len(facts.fleet_missing))
+            for action, due in facts.unconfirmed.items():
+                yield Sample("decisions_unconfirmed", (facts.list_id, action), len(due))
+                first_due = min(due, default=0)
+                yield Sample("decision_confirmation_due_timestamp_seconds", (facts.list_id, action), first_due)
             yield Sample("selftest_success", label, int(facts.selftest_passed))
             for reason, count in facts.failures.items():
                 yield Sample("feed_failures_total", (facts.list_id, reason), count)

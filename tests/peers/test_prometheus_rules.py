@@ -26,9 +26,18 @@ SERIES = {
         "build_info{@}": ("1x120", "1x120"),
     },
     "CountsStale": {"publish_timestamp_seconds{@}": ("0+60x240", "0x240")},
-    "ListStale": {'feed_last_success_timestamp_seconds{@,list="one"}': ("0+60x120", "0x120")},
+    "ListStale": {
+        'feed_last_success_timestamp_seconds{@,list="one"}': ("0+60x120", "0x120"),
+        'list_poll_seconds{@,list="one"}': ("900x120", "900x120"),
+    },
+    "MetadataStale": {'feed_fresh_until_timestamp_seconds{@,list="one"}': ("0x120", "3600x120")},
     "FeedFailing": {'feed_failures_total{@,list="one",reason="unreachable"}': ("0x60 1x60", "0+1x120")},
-    "FeedTampered": {'feed_failures_total{@,list="one",reason="tampered"}': ("3x120", "0x100 1x20")},
+    "FeedSuspect": {'feed_failures_total{@,list="one",reason="mixed"}': ("3x120", "0x100 1x20")},
+    "FeedTampered": {
+        'feed_failures_total{@,list="one",reason="tampered"}': ("3x120", "0x85 1x15 2x20"),
+        'feed_last_success_timestamp_seconds{@,list="one"}': ("0+60x120", "0+60x70 4260x50"),
+        'list_poll_seconds{@,list="one"}': ("900x120", "900x120"),
+    },
     "ListHeld": {'list_held{@,list="one"}': ("0x120", "1x120")},
     "SelftestFailing": {'selftest_success{@,list="one"}': ("1x120", "0x120")},
     "BreakerOpen": {'breaker_open{@,list="one"}': ("0x120", "1x120")},
@@ -36,9 +45,19 @@ SERIES = {
         'list_suspended_entries{@,list="one"}': ("0x120", "1x120"),
         'list_set_aside{@,list="one",reason="in_use"}': ("0x120", "1x120"),
     },
+    "EntriesSetAside": {
+        'list_suspended_entries{@,list="one"}': ("0x120", "2x120"),
+        'list_set_aside{@,list="one",reason="popular"}': ("0x120", "2x120"),
+        'list_set_aside{@,list="one",reason="in_use"}': ("0x120", "0x120"),
+    },
+    "DecisionUnconfirmed": {
+        'decision_confirmation_due_timestamp_seconds{@,list="one",action="release"}': ("80000x120", "6000x120")
+    },
     "DeadlineNear": {'list_deadline_timestamp_seconds{@,list="one"}': ("0x120", "20000x120")},
     "ExpiryNear": {'list_expiry_timestamp_seconds{@,list="one"}': ("1000000x120", "200000x120")},
     "ReleaseEnding": {'list_release_expiry_timestamp_seconds{@,list="one"}': ("0x120", "80000x120")},
+    "ReceiptsUndelivered": {'receipts_undelivered{@,list="one"}': ("0x100 1x20", "0x20 1x100")},
+    "FleetNodesMissing": {'fleet_nodes_missing{@,list="one"}': ("1x100 2 1 0x20", "1x90 _x2 1x30")},
     "CertificateExpiring": {'certificate_expiry_timestamp_seconds{@,use="page"}': ("2000000x120", "1000000x120")},
     "UpstreamDown": {
         'upstream_up{@,upstream="192.0.2.1:53"}': ("1x120", "0x120"),

@@ -40,8 +40,7 @@ POLL_S: Final = 5
 HURRY: Final = (
     (r"\bfor: \w+", "for: 1s"),
     (r"\binterval: \w+", "interval: 1s"),
-    (r"\[(1h|30m)\]", "[15s]"),
-    (r"3 \* 900", f"3 * {POLL_S}"),  # three polls, as alerts.yml says of it
+    (r"\[(1d|1h|30m)\]", "[15s]"),
 )
 """What is rewritten in alerts.yml and rules.yml, that nobody waits for hours."""
 

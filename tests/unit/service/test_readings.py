@@ -58,6 +58,10 @@ OF_A_LIST = {
     "list_deadline_timestamp_seconds": 1_800_000_200,
     "list_receipt_timestamp_seconds": 1_800_000_300,
     "list_release_expiry_timestamp_seconds": 1_800_000_400,
+    "list_poll_seconds": 900,
+    "feed_fresh_until_timestamp_seconds": 1_800_000_600,
+    "receipts_undelivered": 3,
+    "fleet_nodes_missing": 2,
 }
 NOT_READ = ("publish_timestamp_seconds", "build_info", "certificate_expiry_timestamp_seconds")
 """What the exporter adds, and what is absent where no source needs a certificate."""
@@ -82,9 +86,20 @@ def facts(list_id: str) -> ListFacts:
         selftest_passed=True,
         due_by=1_800_000_200,
         receipt_at=1_800_000_300,
+        fresh_until=1_800_000_600,
+        receipts_due=3,
+        fleet_since={},
+        fleet_hosts=2,
+        fleet_missing=("a", "b"),
+        rolled_back=1_800_000_000,
+        rollback_alarm_at=1_800_086_400,
         releases=tuple(
-            ReleaseFacts(number=number, serial=7, line=None, at=1, until=until, alarm_at=0)
-            for number, until in ((2, 1_800_000_400), (1, 1_800_000_500))
+            ReleaseFacts(number=number, serial=7, line=None, at=1, until=until, alarm_at=due, confirmed_by=by)
+            for number, until, due, by in (
+                (2, 1_800_000_400, 0, "anna"),
+                (1, 1_800_000_500, 1_800_086_402, ""),
+                (3, 1_800_000_500, 1_800_086_401, ""),
+            )
         ),
         newest_refused=dict.fromkeys(Refusal, 2),
         newest_set_aside=dict.fromkeys(SetAside, 3),
@@ -227,6 +242,9 @@ def test_each_number_is_read_from_where_it_is_counted(parts: Parts) -> None:
     assert live["subscribers_covered", ()] == 12345
     assert live["list_serial", ("second",)] == 7
     assert {metric: live[metric, ("first",)] for metric in OF_A_LIST} == OF_A_LIST
+    for action, count, due in (("rollback", 1, 1_800_086_400), ("release", 2, 1_800_086_401)):
+        assert live["decisions_unconfirmed", ("first", action)] == count
+        assert live["decision_confirmation_due_timestamp_seconds", ("first", action)] == due
     assert live["feed_failures_total", ("first", next(iter(Reason)))] == 1
     assert live["feed_entries_refused", ("first", next(iter(Refusal)))] == 2
 
