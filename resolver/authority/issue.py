@@ -1,11 +1,11 @@
 """Checks a list by the resolver's own reading rules before the authority signs it.
 
 Rules:
-- A list with refused lines is not published unless the authority typed their exact number.
+- A list with refused lines, or with exceptions, is not published unless the authority typed their exact number.
 - Messages hold numbers only: of entries, of lines, of refused lines by reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +15,7 @@ from resolver.feed.names import read
 from resolver.feed.reasons import Refusal
 
 _SAMPLE_BYTES: Final = 65_536
+_LINES: Final = 5
 _UNREADABLE: Final = {
     "not_utf8": "not UTF-8",
     "empty": "empty; to end the list, withdraw it",
@@ -35,12 +36,13 @@ class Issue:
     expires_s: float | None = None
     expect_entries: int | None = None
     expect_refused: int = 0
+    expect_exceptions: int = 0
     recipients: Mapping[str, str] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
 
 
-def entries_of(issue: Issue) -> int:
-    """Return the number of distinct names of a list; Refused if it may not be published."""
+def counted(issue: Issue) -> read.Distinct:
+    """Return the numbers of distinct names of a list; Refused if it may not be published."""
     if len(issue.data) > MAX_TARGET_BYTES:
         raise Refused(f"{issue.list_id}: larger than {MAX_TARGET_BYTES} bytes")
     try:
@@ -53,11 +55,19 @@ def entries_of(issue: Issue) -> int:
         raise Refused(f"{issue.list_id}: empty: it holds only exceptions; to end the list, withdraw it")
     refused = sum(found.refused.values())
     if refused != issue.expect_refused:
-        raise Refused(f"{issue.list_id}: {refused} lines would be refused: {_refused_lines(found)}")
-    entries = read.distinct(found)
-    if issue.expect_entries not in (None, entries):
-        raise Refused(f"{issue.list_id}: it has {entries} entries, not the {issue.expect_entries} of --expect-entries")
-    return entries
+        raise Refused(f"{issue.list_id}: {_refused(refused, issue.expect_refused, found)}")
+    numbers = read.distinct(found)
+    if numbers.exceptions != issue.expect_exceptions:
+        raise Refused(f"{issue.list_id}: {_spared(numbers, issue.expect_exceptions, found)}")
+    if issue.expect_entries not in (None, numbers.entries):
+        said = f"{many(numbers.entries, 'entry', 'entries')}, not the {issue.expect_entries} of --expect-entries"
+        raise Refused(f"{issue.list_id}: it has {said}")
+    return numbers
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Return a number with its noun: `1 line`, `2 lines`."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
 
 
 def _is_demonstration(data: bytes) -> bool:
@@ -70,10 +80,36 @@ def _is_demonstration(data: bytes) -> bool:
     return found.lines > found.refused.get(Refusal.NOT_RESERVED, 0)
 
 
+def _refused(count: int, expected: int, found: read.Entries) -> str:
+    """Return why the number of refused lines stops a list, their reasons, and what to do."""
+    lines = f"{many(count, 'line')} would be refused"
+    if expected:
+        lines += f", not the {expected} of --expect-refused"
+    remedy = f"correct {'it' if count == 1 else 'them'}, or confirm with --expect-refused {count}"
+    return f"{lines}: {_refused_lines(found)}; {remedy}" if count else f"{lines}; leave the option out"
+
+
+def _spared(numbers: read.Distinct, expected: int, found: read.Entries) -> str:
+    """Return why the number of exceptions stops a list, their lines, and what to do."""
+    said = f"{many(numbers.blocked, 'name')} blocked, {many(numbers.exceptions, 'exception')}"
+    if expected:
+        said += f", not the {expected} of --expect-exceptions"
+    if not numbers.exceptions:
+        return f"{said}; leave the option out"
+    lines = read.exception_lines(found, _LINES + 1)
+    return (
+        f"{said} (line {_few(lines)}): a line that begins with ! unblocks its name;"
+        f" if that is meant, confirm with --expect-exceptions {numbers.exceptions}"
+    )
+
+
 def _refused_lines(found: read.Entries) -> str:
     """Return the refused lines by reason, with the numbers of the first few."""
-    parts = []
-    for reason, count in sorted(found.refused.items()):
-        numbers = ", ".join(map(str, found.refused_lines[reason][:5]))
-        parts.append(f"{count} {reason.replace('_', ' ')} (line {numbers}{', ...' if count > 5 else ''})")
-    return "; ".join(parts) or "none"
+    return "; ".join(
+        f"{count} {reason.replace('_', ' ')} (line {_few(found.refused_lines[reason])})"
+        for reason, count in sorted(found.refused.items())
+    )
+
+
+def _few(lines: Sequence[int]) -> str:
+    return ", ".join(map(str, lines[:_LINES])) + (", ..." if len(lines) > _LINES else "")

@@ -26,7 +26,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 from resolver import atomic_file
 from resolver.authority import recipients
 from resolver.authority.issue import Issue as Issue
-from resolver.authority.issue import entries_of
+from resolver.authority.issue import counted
 from resolver.authority.repository import (
     STAGED_LIST,
     STAGED_ROOT,
@@ -52,12 +52,15 @@ _DROP_LISTS: Final = "x-drop-lists"
 class Done:
     """The result of a command; `missing` counts the signatures still needed if it is not published yet.
 
+    entries, blocked, exceptions: distinct names of a list, in all, those that block, and those that are exceptions.
     what: a description of what was signed, for a person to check.
     """
 
     published: bool
     missing: int = 0
     entries: int = 0
+    blocked: int = 0
+    exceptions: int = 0
     what: str = ""
 
 
@@ -86,7 +89,7 @@ def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
 
 def publish(folder: Path, issue: Issue, *, now: float) -> Done:
     """Publish a list, or stage it for more signatures; Refused with the reasons if it may not be published."""
-    entries = entries_of(issue)
+    numbers = counted(issue)
     expires = None if issue.expires_s is None else int(now + issue.expires_s)
     custom = Custom(
         list=issue.list_id,
@@ -111,7 +114,8 @@ def publish(folder: Path, issue: Issue, *, now: float) -> Done:
         if lost:
             names = ", ".join(path.removeprefix(f"{issue.list_id}-") for path in lost)
             raise Refused(f"{issue.list_id}: already published for {names}: give each as --recipient or --drop")
-        return _issue(folder, custom, contents, entries, now)
+        done = _issue(folder, custom, contents, now)
+    return dataclasses.replace(done, **numbers._asdict())
 
 
 def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
@@ -122,7 +126,7 @@ def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
         published = _targets_of(Repository(folder).current_targets().signed, list_id)
         if not published:
             raise Refused(f"{list_id}: no such list is published")
-        return _issue(folder, custom, dict.fromkeys(published, comment), 0, now)
+        return _issue(folder, custom, dict.fromkeys(published, comment), now)
 
 
 def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None:
@@ -205,7 +209,7 @@ def _targets_of(targets: Targets, list_id: str) -> set[str]:
     return {path for path, target in targets.targets.items() if custom_of(target.custom).list == list_id}
 
 
-def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries: int, now: float) -> Done:
+def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], now: float) -> Done:
     """Sign the targets with all targets of one list replaced by `contents`; publish or stage them."""
     repository = Repository(folder)
     try:
@@ -235,8 +239,7 @@ def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], entries:
     repository.unstage_lists()
     for path, data in contents.items():
         repository.stage(STAGED_LIST + path, data)
-    done = _targets_signed(repository, root, targets, now)
-    return Done(published=done.published, missing=done.missing, entries=entries)
+    return _targets_signed(repository, root, targets, now)
 
 
 def _forward(old: TargetFile, custom: Custom, digest: str) -> None:

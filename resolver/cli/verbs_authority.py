@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from resolver.authority import publish, recipients, verify
+from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
 from resolver.config.config import MAX_TARGET_BYTES
 from resolver.config.values import seconds
@@ -39,6 +40,9 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     issue.add_argument(
         "--expect-refused", type=int, default=0, metavar="N", help="number of refused lines to accept"
+    )
+    issue.add_argument(
+        "--expect-exceptions", type=int, default=0, metavar="N", help="number of exceptions that are meant"
     )
     issue.add_argument(
         "--recipient",
@@ -117,11 +121,12 @@ def _publish(arguments: argparse.Namespace, now: float) -> str:
         expires_s=arguments.expires,
         expect_entries=arguments.expect_entries,
         expect_refused=arguments.expect_refused,
+        expect_exceptions=arguments.expect_exceptions,
         recipients=recipients.typed(arguments.recipient, arguments.recipients),
         drop=tuple(arguments.drop),
     )
     done = publish.publish(arguments.dir, issue, now=now)
-    return f"{arguments.id}: serial {arguments.serial}, {done.entries} entries: {_state(done)}"
+    return f"{arguments.id}: serial {arguments.serial}, {_counted(done)}: {_state(done)}"
 
 
 def _refresh(arguments: argparse.Namespace, now: float) -> str:
@@ -163,8 +168,15 @@ def _read(path: Path, most: int) -> bytes:
         raise AuthorityError(f"{path}: {error.strerror}") from None
 
 
+def _counted(done: publish.Done) -> str:
+    entries = many(done.entries, "entry", "entries")
+    if not done.exceptions:
+        return entries
+    return f"{entries} ({many(done.blocked, 'name')} blocked, {many(done.exceptions, 'exception')})"
+
+
 def _state(done: publish.Done) -> str:
-    more = f"{done.missing} more signature{'s' * (done.missing != 1)}"
+    more = many(done.missing, "more signature")
     return "published" if done.published else f"pending, {more} needed (`authority sign`)"
 
 

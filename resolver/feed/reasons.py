@@ -85,6 +85,7 @@ class Refusal(StrEnum):
     SELFTEST = "selftest"
     TRIGGER = "trigger"
     ACTION = "action"
+    LOOSE_EXCEPTION = "loose_exception"
     DISAGREES = "disagrees"
 
 

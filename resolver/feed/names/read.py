@@ -2,8 +2,9 @@
 
 Rules:
 - One entry a line: `name` covers itself and all names below it, `=name` only itself; `!name` and `!=name` are
-  exceptions of the same scopes. `#` starts a comment at the start of a line or after a blank; empty lines are ignored.
-  LF or CRLF, UTF-8; a byte order mark at the start and one dot at the end of a name are ignored.
+  exceptions of the same scopes, without a blank after the marker: other formats begin their comments so. `#` starts a
+  comment at the start of a line or after a blank; empty lines are ignored. LF or CRLF, UTF-8; a byte order mark at the
+  start and one dot at the end of a name are ignored.
 - Names beyond ASCII are mapped by UTS 46, non-transitional, and must be valid in IDNA 2008; all rules apply to the
   result.
 - A line that breaks a rule is refused, counted by reason and reported by number; it is never cut to fit or guessed.
@@ -15,13 +16,14 @@ Speed: core.lines turns common lines into entries in one pass, and returns all o
 stand here; core.lines accepts only lines that surely obey them.
 """
 
+import heapq
 import ipaddress
 import re
 from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import idna
 
@@ -187,16 +189,47 @@ def suffixes() -> Suffixes:
     return load()
 
 
-def distinct(entries: Entries) -> int:
-    """Return the number of distinct names, which is the number of entries of an image made of them."""
-    names, at, seen = entries.names, 0, set()
-    while at < len(names):
+class Distinct(NamedTuple):
+    """Numbers of distinct names: in all, which is the number of entries of an image; those that block something; and
+    those that are exceptions."""
+
+    entries: int
+    blocked: int
+    exceptions: int
+
+
+def distinct(entries: Entries) -> Distinct:
+    """Return how many distinct names there are. An exception beats an entry of the same name and scope."""
+    names, at, bits = entries.names, 0, dict[bytes, int]()
+    for flags in memoryview(entries.flags).cast("H"):
         start = at
         while names[at]:
             at += names[at] + 1
         at += 1
-        seen.add(bytes(names[start:at]))
-    return len(seen)
+        name = bytes(names[start:at])
+        bits[name] = bits.get(name, 0) | flags
+    found = Counter(bits.values())
+    return Distinct(
+        entries=len(bits),
+        blocked=sum(count for each, count in found.items() if _blocks(each)),
+        exceptions=sum(count for each, count in found.items() if each & (EXCEPT_SELF | EXCEPT_BELOW)),
+    )
+
+
+def _blocks(bits: int) -> bool:
+    scopes = ((BLOCK_SELF, EXCEPT_SELF), (BLOCK_BELOW, EXCEPT_BELOW))
+    return any(bits & block and not bits & spare for block, spare in scopes)
+
+
+def exception_lines(entries: Entries, most: int) -> list[int]:
+    """Return the numbers of the first lines, at most `most`, that are exceptions."""
+    flags = memoryview(entries.flags).cast("H")
+    spared = (
+        number
+        for bits, number in zip(flags, entries.numbers, strict=True)
+        if bits & (EXCEPT_SELF | EXCEPT_BELOW)
+    )
+    return heapq.nsmallest(most, spared)
 
 
 class Reader:
@@ -253,13 +286,15 @@ class Reader:
 
     def judge(self, line: bytes, number: int, marker: bytes) -> None:
         """Judge one line whose marker has been removed."""
+        loose = _is_loose(marker, line)
         line = _uncommented(line)
         if not line and not marker:
             return
         if not marker and line[:1] in (b"=", b"!"):
             marker = line[:2] if line[:2] == b"!=" else line[:1]
             line = line[len(marker) :]
-        result = self._judge(line)
+            loose = _is_loose(marker, line)
+        result = Refusal.LOOSE_EXCEPTION if loose else self._judge(line)
         if isinstance(result, Refusal):
             self.found.refuse(result, number)
             return
@@ -312,6 +347,11 @@ _TOO_LONG: Final = frozenset({"domain_too_long", "label_too_long", "input_too_lo
 
 def _within(name: bytes, zone: bytes) -> bool:
     return name == zone or name.endswith(b"." + zone)
+
+
+def _is_loose(marker: bytes, rest: bytes) -> bool:
+    """Return whether a blank follows the marker of an exception, as in the comments of other formats."""
+    return marker[:1] == b"!" and rest[:1] in (b" ", b"\t")
 
 
 def _uncommented(line: bytes) -> bytes:

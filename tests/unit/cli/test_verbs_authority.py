@@ -47,6 +47,17 @@ def test_a_life_of_a_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+def test_a_comment_in_another_formats_way_unblocks_nothing_unseen(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder.parent / "list").write_bytes(b"!bad1.test\nbad1.test\nbad2.test\n!bad3.test\nbad3.test\n")
+    capsys.readouterr()
+    assert published(folder, 1) == 3
+    assert "1 name blocked, 2 exceptions (line 1, 4)" in capsys.readouterr().err
+    assert published(folder, 1, "--expect-exceptions", 2) == 0
+    assert capsys.readouterr().out == "demo: serial 1, 3 entries (1 name blocked, 2 exceptions): published\n"
+
+
 def test_signatures_are_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list").write_bytes(b"a.test\n")
     folder = tmp_path / "authority"

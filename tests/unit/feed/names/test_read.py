@@ -127,6 +127,14 @@ def test_a_line_that_is_read(line: bytes, name: bytes, bits: int) -> None:
         (b"a.x\ry.test", "malformed"),
         (b"=", "malformed"),
         (b"!!a.test", "malformed"),
+        (b"! a.test", "loose_exception"),
+        (b"!\ta.test", "loose_exception"),
+        (b"!= a.test", "loose_exception"),
+        (b"! =a.test", "loose_exception"),
+        (b"  ! a.test", "loose_exception"),
+        (b"! Section: names", "loose_exception"),
+        (b"! com", "loose_exception"),
+        (b"! ", "loose_exception"),
         ("\u2028.test".encode(), "malformed"),
         ("xn--\u00fc.test".encode(), "malformed"),
         (b"a" * 64 + b".test", "too_long"),
@@ -206,7 +214,7 @@ def test_it_does_not_matter_where_a_turn_ends() -> None:
     assert told == set(odd)
     wanted = sorted(line.lstrip("=!").encode() for number, line in enumerate(lines, 1) if number not in odd)
     assert sorted(name for name, _ in pairs(found)) == wanted
-    assert read.distinct(found) == len(wanted)
+    assert read.distinct(found).entries == len(wanted)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +232,26 @@ def test_exceptions_are_counted_and_block_nothing(data: bytes, exceptions: int, 
 
 
 def test_names_that_come_twice_are_one() -> None:
-    assert read.distinct(entries(b"a.test\n=A.test\nb.test\n!a.test.")) == 2
+    assert read.distinct(entries(b"a.test\n=A.test\nb.test\n!a.test.")) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers"),
+    [
+        (b"a.test\nb.test", (2, 2, 0)),
+        (b"! a.test\na.test\nb.test\n!c.test\nc.test", (3, 2, 1)),
+        (b"a.test\n!=a.test\n=b.test\n!=b.test", (2, 1, 2)),
+        (b"=a.test\n!b.test\n!b.test", (2, 1, 1)),
+    ],
+)
+def test_names_that_block_and_exceptions_are_counted_apart(data: bytes, numbers: tuple[int, int, int]) -> None:
+    assert read.distinct(entries(data)) == numbers
+
+
+def test_the_first_exceptions_are_told_by_line() -> None:
+    found = entries("!x.test\na.test\n!=y.test\n\n!\u00fc.test\n!z.test".encode())
+    assert read.exception_lines(found, 3) == [1, 3, 5]
+    assert read.exception_lines(found, 9) == [1, 3, 5, 6]
 
 
 @given(st.binary(max_size=300))
@@ -367,4 +394,4 @@ def test_a_common_line_comes_to_what_the_rules_say(
 def test_a_list_of_odd_lines_alone_is_read_too() -> None:
     found = entries(b"".join(b"n%d.test.\n" % number for number in range(9_000)), most=9_000)
     assert list(found.numbers) == list(range(1, 9_001))
-    assert read.distinct(found) == 9_000
+    assert read.distinct(found).entries == 9_000

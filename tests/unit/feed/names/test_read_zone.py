@@ -37,7 +37,7 @@ def test_each_scope_has_its_bit() -> None:
             (wire("b.test"), EXCEPT_BELOW),
         ]
     )
-    assert read.distinct(found) == 2
+    assert read.distinct(found).entries == 2
 
 
 def test_lines_are_judged_like_those_of_a_plain_list_and_told_by_the_number_of_their_record() -> None:
