@@ -84,7 +84,7 @@ def test_the_plain_list() -> None:
         "only.help.example": codes.EXCEPT_SELF,
         "xn--bcher-kva.example": WHOLE,
     }
-    assert found.refused_lines == {"url": (8,), "address": (9,), "tld": (10,), "malformed": (11, 12)}
+    assert found.refused_lines == {"url": (8,), "address": (9,), "tld": (10,), "several_words": (12,)}
     assert read.read(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"), PSL, demonstration=True, max_entries=99) == found
 
 
@@ -175,7 +175,7 @@ def test_the_receipt() -> None:
     said = statement.verified(example("receipt").encode(), pinned)
     assert (said["kind"], said["list"], said["serial"], said["issued"]) == ("receipt", "court", 412, ISSUED)
     assert said["digest"] == hashlib.sha256(example("plain").encode()).hexdigest()
-    assert said["refused_lines"] == {"url": [8], "address": [9], "tld": [10], "malformed": [11, 12]}
+    assert said["refused_lines"] == {"url": [8], "address": [9], "tld": [10], "several_words": [12]}
     assert list(said) == list(a_receipt())
     assert sorted(word for row in rows(section("## Receipts")) for word in row if word[0] != "[") == sorted(said)
 

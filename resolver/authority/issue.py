@@ -11,16 +11,12 @@ from typing import Final
 
 from resolver.authority.repository import Refused
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES
-from resolver.feed.names import read
+from resolver.feed import refusals
+from resolver.feed.names import read, shape
 from resolver.feed.reasons import Refusal
 
 _SAMPLE_BYTES: Final = 65_536
 _LINES: Final = 5
-_UNREADABLE: Final = {
-    "not_utf8": "not UTF-8",
-    "empty": "empty; to end the list, withdraw it",
-    "too_many_entries": f"more than {MAX_ENTRIES} entries",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +46,7 @@ def counted(issue: Issue) -> read.Distinct:
             issue.data, read.suffixes(), demonstration=_is_demonstration(issue.data), max_entries=MAX_ENTRIES
         )
     except read.ReadError as error:
-        raise Refused(f"{issue.list_id}: {_UNREADABLE[error.reason]}") from None
+        raise Refused(f"{issue.list_id}: {_unreadable(error, issue.data)}") from None
     if not found.blocks:
         raise Refused(f"{issue.list_id}: empty: it holds only exceptions; to end the list, withdraw it")
     refused = sum(found.refused.values())
@@ -68,6 +64,15 @@ def counted(issue: Issue) -> read.Distinct:
 def many(count: int, one: str, more: str = "") -> str:
     """Return a number with its noun: `1 line`, `2 lines`."""
     return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def _unreadable(error: read.ReadError, data: bytes) -> str:
+    """Return why a whole list is refused, with what it looks like."""
+    if error.reason == "too_many_entries":
+        return f"more than {MAX_ENTRIES} entries"
+    found = shape.looks_like(data) or ""
+    said = refusals.unusable(error.reason, error.refused, error.refused_lines, shape=found, line=error.line)
+    return said if error.refused or found or error.line else f"empty; to end the list, withdraw it: {said}"
 
 
 def _is_demonstration(data: bytes) -> bool:

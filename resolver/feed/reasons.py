@@ -87,6 +87,11 @@ class Refusal(StrEnum):
     ACTION = "action"
     LOOSE_EXCEPTION = "loose_exception"
     DISAGREES = "disagrees"
+    WILDCARD = "wildcard"
+    SEVERAL_WORDS = "several_words"
+    PORT = "port"
+    OUT_OF_ZONE = "out_of_zone"
+    DIRECTIVE = "directive"
 
 
 class SetAside(StrEnum):
@@ -97,3 +102,36 @@ class SetAside(StrEnum):
     PRIVATE_SUFFIX = "private_suffix"
     POPULAR = "popular"
     IN_USE = "in_use"
+
+
+class Shape(StrEnum):
+    """What a file looks like by its form alone: none of its words is needed to say so."""
+
+    HOSTS = "hosts"
+    ADBLOCK = "adblock"
+    DNSMASQ = "dnsmasq"
+    UNBOUND = "unbound"
+    RPZ = "rpz"
+    CSV = "csv"
+    URLS = "urls"
+    WILDCARDS = "wildcards"
+    PLAIN = "plain"
+    COMMAS = "commas"
+    HTML = "html"
+    XML = "xml"
+    JSON = "json"
+    REGEX = "regex"
+    ADDRESSES = "addresses"
+    OPENPGP = "openpgp"
+    AGE = "age"
+    GZIP = "gzip"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    ZSTD = "zstd"
+    ZIP = "zip"
+    XLSX = "xlsx"
+    XLS = "xls"
+    PDF = "pdf"
+    UTF16 = "utf16"
+    LATIN1 = "latin1"
+    BINARY = "binary"

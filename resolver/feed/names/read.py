@@ -1,14 +1,14 @@
 """Reads a plain domain list into entries: bytes in, names in wire format and their bits out.
 
 Rules:
-- One entry a line: `name` covers itself and all names below it, `=name` only itself; `!name` and `!=name` are
-  exceptions of the same scopes, without a blank after the marker: other formats begin their comments so. `#` starts a
-  comment at the start of a line or after a blank; empty lines are ignored. LF or CRLF, UTF-8; a byte order mark at the
-  start and one dot at the end of a name are ignored.
+- One entry a line: `name` covers itself and all names below it, `=name` only itself, `*.name` only the names below it;
+  `!name`, `!=name` and `!*.name` are exceptions of the same scopes, without a blank after the marker: other formats
+  begin their comments so. `#` starts a comment at the start of a line or after a blank; empty lines are ignored. LF or
+  CRLF, UTF-8; a byte order mark at the start and one dot at the end of a name are ignored.
 - Names beyond ASCII are mapped by UTS 46, non-transitional, and must be valid in IDNA 2008; all rules apply to the
   result.
 - A line that breaks a rule is refused, counted by reason and reported by number; it is never cut to fit or guessed.
-- A list that is not UTF-8, has too many entries or none at all is refused whole.
+- A list that is not UTF-8, has too many entries or none at all is refused whole, with the lines that were refused.
 - A production list must hold no reserved name, a demonstration list nothing else; the self-test's zone may be in
   neither.
 
@@ -23,6 +23,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple
 
 import idna
@@ -45,23 +46,45 @@ _NAME: Final = re.compile(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")
 _NUMERIC: Final = re.compile(rb"(?:[0-9]+|0x[0-9a-f]*)\Z")
 _MARK: Final = b"\xef\xbb\xbf"
 
+_ODD_FORMS: Final = (
+    (Refusal.URL, re.compile(rb"[/?]")),
+    (Refusal.SEVERAL_WORDS, re.compile(rb"[^\s][ \t]+[^\s]")),
+    (Refusal.WILDCARD, re.compile(rb"\*")),
+    (Refusal.PORT, re.compile(rb"[^:]:[0-9]{1,5}\Z")),
+)
+"""Forms of a line that is not a name, by which its writer finds out what to write instead; the first counts."""
+
+_PLAIN_MARKERS: Final = (b"!=", b"!*.", b"!", b"=", b"*.", b"")
 _FLAGS: Final = {
     b"": (BLOCK_SELF | BLOCK_BELOW).to_bytes(2, "little"),
     b"=": BLOCK_SELF.to_bytes(2, "little"),
     b"!": (EXCEPT_SELF | EXCEPT_BELOW).to_bytes(2, "little"),
     b"!=": EXCEPT_SELF.to_bytes(2, "little"),
-    # In zones only: the names below, without the name itself.
+    # The names below, without the name itself.
     b"*.": BLOCK_BELOW.to_bytes(2, "little"),
     b"!*.": EXCEPT_BELOW.to_bytes(2, "little"),
 }
 
 
 class ReadError(Exception):
-    """The whole list is refused; `reason` is not_utf8, empty or too_many_entries."""
+    """The whole list is refused; `reason` is not_utf8, empty or too_many_entries.
 
-    def __init__(self, reason: str) -> None:
+    refused, refused_lines: as in Entries, as far as it was read. line: of the first octet that is not UTF-8, or 0.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        refused: Mapping[str, int] = MappingProxyType({}),
+        refused_lines: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+        line: int = 0,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.refused = dict(refused)
+        self.refused_lines = dict(refused_lines)
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +170,7 @@ def read(
 
     kind: the reader of its format, plain by default. protected: names for which lines are set aside.
     """
-    if not data.isascii():
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ReadError("not_utf8") from None
+    must_be_utf8(data)
     reader = (kind or Reader)(psl, demonstration=demonstration, protected=protected)
     at = len(_MARK) if data.startswith(_MARK) else 0
     while at < len(data):
@@ -160,20 +179,31 @@ def read(
             raise ReadError("too_many_entries")
     found = reader.found
     bits = Counter(memoryview(found.flags).cast("H")) if b"!" in data else {}
+    refused = {str(reason): count for reason, count in found.refused.items()}
     if not found.lines:
-        raise ReadError("empty")
+        raise ReadError("empty", refused=refused, refused_lines=_numbers(found.refused_lines))
     return Entries(
         names=found.names,
         flags=found.flags,
         numbers=found.numbers,
         lines=found.lines,
-        refused={str(reason): count for reason, count in found.refused.items()},
+        refused=refused,
         refused_lines=_numbers(found.refused_lines),
         set_aside={str(reason): count for reason, count in found.set_aside.items()},
         set_aside_lines=_numbers(found.set_aside_lines),
         exceptions=_exceptions(bits),
         blocks=not bits or any(each & (BLOCK_SELF | BLOCK_BELOW) for each in bits),
     )
+
+
+def must_be_utf8(data: bytes) -> None:
+    """ReadError, with the number of the line, if `data` is not UTF-8."""
+    if data.isascii():
+        return
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ReadError("not_utf8", line=data.count(b"\n", 0, error.start) + 1) from None
 
 
 def _exceptions(lines: Mapping[int, int]) -> int:
@@ -281,7 +311,7 @@ class Reader:
 
     def line(self, line: bytes, number: int) -> None:
         """Judge one line."""
-        marker = b"" if line[0] not in b"=!" else line[:2] if line[:2] == b"!=" else line[:1]
+        marker = _marker(line)
         self.judge(line[len(marker) :], number, marker)
 
     def judge(self, line: bytes, number: int, marker: bytes) -> None:
@@ -290,8 +320,8 @@ class Reader:
         line = _uncommented(line)
         if not line and not marker:
             return
-        if not marker and line[:1] in (b"=", b"!"):
-            marker = line[:2] if line[:2] == b"!=" else line[:1]
+        if not marker:
+            marker = _marker(line)
             line = line[len(marker) :]
             loose = _is_loose(marker, line)
         result = Refusal.LOOSE_EXCEPTION if loose else self._judge(line)
@@ -314,7 +344,7 @@ class Reader:
             try:
                 line = idna.encode(line.decode("utf-8"), uts46=True).lower()
             except idna.IDNAError as error:
-                return Refusal.TOO_LONG if error.code in _TOO_LONG else Refusal.MALFORMED
+                return Refusal.TOO_LONG if error.code in _TOO_LONG else _odd(line)
             except UnicodeDecodeError:
                 return Refusal.MALFORMED
         line = line.removesuffix(b".")
@@ -345,6 +375,11 @@ class Reader:
 _TOO_LONG: Final = frozenset({"domain_too_long", "label_too_long", "input_too_long"})
 
 
+def _marker(line: bytes) -> bytes:
+    """Return the marker that a line of a plain list begins with."""
+    return next(marker for marker in _PLAIN_MARKERS if line.startswith(marker))
+
+
 def _within(name: bytes, zone: bytes) -> bool:
     return name == zone or name.endswith(b"." + zone)
 
@@ -368,5 +403,5 @@ def _odd(line: bytes) -> Refusal:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return Refusal.URL if "/" in text or "?" in text else Refusal.MALFORMED
+        return next((reason for reason, form in _ODD_FORMS if form.search(line)), Refusal.MALFORMED)
     return Refusal.ADDRESS

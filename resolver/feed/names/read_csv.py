@@ -9,6 +9,7 @@ Rules:
 """
 
 import csv
+import ipaddress
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import idna
 
 from resolver.feed.names.guard_lines import Protected
-from resolver.feed.names.read import MAX_LINE_NUMBERS, Entries, ReadError, read
+from resolver.feed.names.read import MAX_LINE_NUMBERS, Entries, ReadError, must_be_utf8, read
 from resolver.feed.names.suffixes import Suffixes
 from resolver.feed.reasons import Refusal
 
@@ -28,19 +29,27 @@ def read_csv(
     data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
 ) -> Entries:
     """Return the entries of a CSV; ReadError if the whole list is refused."""
-    if not data.isascii():
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ReadError("not_utf8") from None
+    must_be_utf8(data)
     plain, refused = _plain(data)
-    found = read(plain, psl, demonstration=demonstration, max_entries=max_entries, protected=protected)
-    counts, lines = dict(found.refused), dict(found.refused_lines)
+    try:
+        found = read(plain, psl, demonstration=demonstration, max_entries=max_entries, protected=protected)
+    except ReadError as error:
+        counts, lines = _with(refused, error.refused, error.refused_lines)
+        raise ReadError(error.reason, refused=counts, refused_lines=lines, line=error.line) from None
+    counts, lines = _with(refused, found.refused, found.refused_lines)
+    return replace(found, refused=counts, refused_lines=lines)
+
+
+def _with(
+    refused: dict[Refusal, list[int]], counts: dict[str, int], lines: dict[str, tuple[int, ...]]
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """Return counts and line numbers with those of the rows that were refused by their form."""
+    counts, lines = dict(counts), dict(lines)
     for reason, numbers in refused.items():
         counts[str(reason)] = counts.get(str(reason), 0) + len(numbers)
         both = sorted((*lines.get(str(reason), ()), *numbers[:MAX_LINE_NUMBERS]))
         lines[str(reason)] = tuple(both[:MAX_LINE_NUMBERS])
-    return replace(found, refused=counts, refused_lines=lines)
+    return counts, lines
 
 
 def _plain(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
@@ -61,13 +70,37 @@ def _plain(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
             continue
         else:
             url = b""
-        if not domain or domain[0] in _MARKERS or len(domain.split()) > 1:
-            refused.setdefault(Refusal.MALFORMED, []).append(at + 1)
-        elif url != b"http://" + domain + b"/" and (reason := _reason(url, domain)) is not None:
+        reason = _odd(cells, domain)
+        if reason is None and url != b"http://" + domain + b"/":
+            reason = _reason(url, domain)
+        if reason is not None:
             refused.setdefault(reason, []).append(at + 1)
         else:
             names[at] = domain
     return b"\n".join(names), refused
+
+
+def _odd(cells: list[bytes], domain: bytes) -> Refusal | None:
+    """Return why the domain of a row is none, by its form; None if `read` may judge it."""
+    if not domain:
+        # A row of an address alone blocks nothing here.
+        return Refusal.ADDRESS if len(cells) == 4 and _is_address(cells) else Refusal.MALFORMED
+    if domain[0] in _MARKERS:
+        return Refusal.MALFORMED
+    if b"*" in domain:
+        return Refusal.WILDCARD
+    return Refusal.SEVERAL_WORDS if len(domain.split()) > 1 else None
+
+
+def _is_address(cells: list[bytes]) -> bool:
+    """Return whether a row without a domain holds an address, and no other host than an address."""
+    url, ip = cells[0].decode().strip(), cells[3].decode().strip()
+    try:
+        ipaddress.ip_address(ip)
+        host = urlsplit(url if "://" in url else f"//{url}").hostname if url else ""
+        return not host or bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def _quoted(row: bytes) -> list[bytes]:

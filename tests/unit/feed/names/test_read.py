@@ -65,6 +65,10 @@ def refused(line: bytes, *, demonstration: bool = True) -> str | None:
         (b"=a.test", b"a.test", BLOCK_SELF),
         (b"!a.test", b"a.test", EXCEPT_SELF | EXCEPT_BELOW),
         (b"!=a.test", b"a.test", EXCEPT_SELF),
+        (b"*.a.test", b"a.test", BLOCK_BELOW),
+        (b" *.A.test.", b"a.test", BLOCK_BELOW),
+        ("*.b\u00fccher.test".encode(), b"xn--bcher-kva.test", BLOCK_BELOW),
+        (b"!*.a.test", b"a.test", EXCEPT_BELOW),
         (b"A.TeSt", b"a.test", WHOLE),
         (b"a.test.", b"a.test", WHOLE),
         (b"  a.test\t", b"a.test", WHOLE),
@@ -116,13 +120,27 @@ def test_a_line_that_is_read(line: bytes, name: bytes, bits: int) -> None:
         (b"anything.ck", "icann_suffix"),
         (b"kobe.jp", "icann_suffix"),
         (b"x.kobe.jp", "icann_suffix"),
-        (b"*.a.test", "malformed"),
+        (b"*.*.a.test", "wildcard"),
+        (b"=*.a.test", "wildcard"),
+        (b"a.*.test", "wildcard"),
+        (b"a.*", "wildcard"),
+        (b"*a.test", "wildcard"),
+        (b"*", "wildcard"),
+        ("*b\u00fccher.test".encode(), "wildcard"),
+        (b"*.test", "tld"),
+        (b"*.co.uk", "icann_suffix"),
+        (b"*.", "malformed"),
         (b"a..test", "malformed"),
         (b".a.test", "malformed"),
         (b"a.test..", "malformed"),
-        (b"a b.test", "malformed"),
-        (b"0.0.0.0 a.test", "malformed"),
-        (b"a.test:443", "malformed"),
+        (b"a b.test", "several_words"),
+        (b"a.test\tb.test", "several_words"),
+        (b"0.0.0.0 a.test", "several_words"),
+        (b"a.test ; why", "several_words"),
+        ("b\u00fccher.test two".encode(), "several_words"),
+        (b"a.test:443", "port"),
+        ("b\u00fccher.test:443".encode(), "port"),
+        (b"a.test:", "malformed"),
         (b"a\x00.test", "malformed"),
         (b"a.x\ry.test", "malformed"),
         (b"=", "malformed"),
@@ -182,6 +200,19 @@ def test_a_list_that_is_refused_whole(data: bytes, reason: str) -> None:
     assert error.value.reason == reason
 
 
+def test_a_list_of_which_no_line_is_left_says_which_lines_were_refused() -> None:
+    with pytest.raises(read.ReadError) as error:
+        entries(b"# x\n0.0.0.0 a.test\n0.0.0.0 b.test\ntest\n")
+    assert error.value.refused == {"several_words": 2, "tld": 1}
+    assert error.value.refused_lines == {"several_words": (2, 3), "tld": (4,)}
+
+
+def test_a_list_that_is_not_utf8_says_in_which_line() -> None:
+    with pytest.raises(read.ReadError) as error:
+        entries("a.test\n# b\u00fccher\nc.test\n".encode("latin-1"))
+    assert error.value.line == 2
+
+
 def test_as_many_entries_as_allowed() -> None:
     assert entries(b"a.test\n" * 1000).lines == 1000
 
@@ -189,8 +220,8 @@ def test_as_many_entries_as_allowed() -> None:
 def test_refused_lines_are_told_by_number_and_the_rest_is_read() -> None:
     found = entries(b"# one\r\na.test\r\n\r\nhttp://b.test\r\n=c.test\r\nco.uk\r\n!d.test # x\r\ne f\r\n")
     assert [name for name, _ in sorted(pairs(found))] == [b"a.test", b"c.test", b"d.test"]
-    assert found.refused == {"url": 1, "icann_suffix": 1, "malformed": 1}
-    assert found.refused_lines == {"url": (4,), "icann_suffix": (6,), "malformed": (8,)}
+    assert found.refused == {"url": 1, "icann_suffix": 1, "several_words": 1}
+    assert found.refused_lines == {"url": (4,), "icann_suffix": (6,), "several_words": (8,)}
 
 
 def test_numbers_of_refused_lines_are_bounded_and_counts_are_not() -> None:
@@ -263,7 +294,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     assert len(found.flags) == 2 * len(pairs(found)) == 2 * found.lines
     for name, bits in pairs(found):
         assert 0 < len(name) <= 253
-        assert bits in (WHOLE, BLOCK_SELF, EXCEPT_SELF, EXCEPT_SELF | EXCEPT_BELOW)
+        assert bits in (WHOLE, BLOCK_SELF, BLOCK_BELOW, EXCEPT_SELF, EXCEPT_BELOW, EXCEPT_SELF | EXCEPT_BELOW)
 
 
 @given(
@@ -282,6 +313,10 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
                 "d.test ",
                 "E.test.",
                 "f..test",
+                "*.g.test",
+                "!*.h.test",
+                "*.co.uk",
+                "a.*",
             ]
         ),
         max_size=40,

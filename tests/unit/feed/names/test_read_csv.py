@@ -64,6 +64,11 @@ def test_a_row_that_is_read(row: bytes, name: bytes) -> None:
         (b"http:///;a.test;;", "disagrees"),
         (b"http://[/;a.test;;", "malformed"),
         (b"http://a.test/;;192.0.2.1;192.0.2.1", "malformed"),
+        (b";;http://192.0.2.9/;192.0.2.9", "address"),
+        (b"http://192.0.2.9/;;;192.0.2.9", "address"),
+        (b"http://[/;;;192.0.2.9", "malformed"),
+        (b";*.a.test;;", "wildcard"),
+        (b"*.a.test", "wildcard"),
         (b"http://a.test/;a.test", "malformed"),
         (b"http://a.test/;a.test;192.0.2.1", "malformed"),
         (b";a.test;;;x", "malformed"),
@@ -71,8 +76,8 @@ def test_a_row_that_is_read(row: bytes, name: bytes) -> None:
         (b";=a.test;;", "malformed"),
         (b";!a.test;;", "malformed"),
         (b"#a.test", "malformed"),
-        (b";a.test #b;;", "malformed"),
-        (b";a.test b.test;;", "malformed"),
+        (b";a.test #b;;", "several_words"),
+        (b";a.test b.test;;", "several_words"),
         (b'"a.test', "malformed"),
         (b'"a"b;a.test;;', "malformed"),
         (b";test;;", "tld"),
@@ -121,3 +126,10 @@ def test_many_rows_take_little_time() -> None:
     start = time.process_time()
     assert entries(rows, most=10**6).lines == 200_000
     assert time.process_time() - start < 5
+
+
+def test_a_csv_of_which_no_row_is_left_says_which_rows_were_refused() -> None:
+    with pytest.raises(read.ReadError) as error:
+        read_csv.read_csv(b"1;1700000000\na.test;b.test\nco.uk\n", PSL, demonstration=True, max_entries=9)
+    assert error.value.refused == {"malformed": 1, "icann_suffix": 1}
+    assert error.value.refused_lines == {"malformed": (2,), "icann_suffix": (3,)}
