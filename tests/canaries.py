@@ -13,8 +13,9 @@ import ipaddress
 import json
 import os
 import random
+import stat
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -131,15 +132,24 @@ class Canaries:
             if needle.what in ("text or wire", "UTF-16") and needle.octets in octets
         ]
 
-    def found_below(self, folders: Iterable[Path], since: float = 0.0) -> dict[str, list[str]]:
-        """The canaries in files changed `since`, in their names and what links point to, by path."""
+    def found_below(
+        self, folders: Iterable[Path], since: float = 0.0, *, but: Collection[Path] = ()
+    ) -> dict[str, list[str]]:
+        """The canaries in what changed `since`, by path: in names, in files and in what links point to.
+
+        but: folders that are passed over.
+        Whatever was made, renamed or written since has a ctime since then; no program can set that back.
+        """
         found = {}
-        for path in _below(folders):
+        for path in _below(folders, but):
             try:
+                status = path.lstat()
+                if status.st_ctime < since:
+                    continue
                 octets = str(path).encode() + b"\n"
-                if path.is_symlink():
+                if stat.S_ISLNK(status.st_mode):
                     octets += str(path.readlink()).encode()
-                elif path.is_file() and path.stat().st_mtime >= since:
+                elif stat.S_ISREG(status.st_mode):
                     octets += path.read_bytes()
             except OSError:
                 continue
@@ -148,8 +158,9 @@ class Canaries:
         return found
 
 
-def _below(folders: Iterable[Path]) -> Iterator[Path]:
+def _below(folders: Iterable[Path], but: Collection[Path]) -> Iterator[Path]:
     """Every folder and file below; what others take away meanwhile is passed over."""
     for folder in folders:
         for parent, inner, files in os.walk(folder):
+            inner[:] = [one for one in inner if Path(parent, one) not in but]
             yield from (Path(parent) / name for name in (*inner, *files))
