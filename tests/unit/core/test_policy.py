@@ -63,6 +63,13 @@ def test_the_most_specific_entry_of_a_list_wins(core: Core, asked: str, said: in
     assert verdict.slot == (0 if said == BLOCK else -1)
 
 
+def test_the_prefix_of_a_service_is_a_name_of_its_own(core: Core) -> None:
+    in_force = generation(core, entries("=_https.own.test", "=_443._https.port.test"))
+    assert judged(core, in_force, "_443._https.own.test").verdict == PASS
+    assert judged(core, in_force, "_443._https.port.test").verdict == BLOCK
+    assert judged(core, in_force, "_https.own.test").verdict == BLOCK
+
+
 def test_a_dot_inside_a_label_is_another_name(core: Core) -> None:
     in_force = generation(core, entries("sub.test"))
     assert judged(core, in_force, b"\x08sub.test\0").verdict == PASS
@@ -276,6 +283,8 @@ ADDRESS = record(1, bytes(4))
         ((record(65, b"\0\1\0"),), PASS),
         ((record(15, b"\0\1" + wire("sub.test")),), PASS),
         ((record(2, wire("sub.test")),), PASS),
+        # What spells a name and is none.
+        ((record(99, wire("sub.test")), record(0xFF00, wire("sub.test"))), PASS),
         ((ADDRESS, record(1, bytes(4), wire("sub.test"))), BLOCK),
         ((ADDRESS, record(5, wire("sub.test"), wire("off.example"))), BLOCK),
         ((record(46, bytes(30), wire("sub.test")),), BLOCK),
@@ -392,6 +401,13 @@ def judged_octets(core: Core, *answer: bytes) -> int:
     policy = core("policy")
     assert policy.judge(generation(core, LISTED), message, ALL, core("name").Name(), policy.Verdict()) == PASS
     return int(message.judged)
+
+
+def test_the_octets_of_a_name_are_those_of_each_suffix_that_is_digested(core: Core) -> None:
+    """LISTED has entries of 2, 3 and 4 labels; a digest costs 24 octets more than it covers."""
+    assert judged_octets(core, ADDRESS) == 13 + (13 + 24)
+    one = wire("a.b.c.d.example")
+    assert judged_octets(core, record(1, bytes(4), one)) == 13 + (13 + 24) + 17 + (11 + 13 + 15 + 3 * 24)
 
 
 def test_equal_names_are_judged_once(core: Core) -> None:
