@@ -2,6 +2,7 @@
 
 Rules:
 - A month that is not over is refused; --so-far makes a marked bundle outside the chain.
+- A month before the host's records begin is refused: a signed statement about it could never be taken back.
 - A month that was issued is written again octet for octet; only --correct makes a new bundle, which says why.
 - A bundle is verified before it is recorded as issued.
 - Verifying needs the files alone: no configuration, no state, no service.
@@ -61,7 +62,7 @@ def _make(arguments: argparse.Namespace) -> int:
     from resolver.count.ledger import LedgerUnusable
     from resolver.evidence.chain import NotIssued
     from resolver.evidence.check import Refused
-    from resolver.evidence.collect import LogDiffers
+    from resolver.evidence.collect import LogDiffers, NotHere
     from resolver.evidence.month import NotAMonth
     from resolver.feed.seal import KeyUnusable
 
@@ -70,7 +71,7 @@ def _make(arguments: argparse.Namespace) -> int:
         data, said = _bundle(loaded, arguments, time.time())
     except NotAMonth as error:
         raise UsageError(str(error)) from None
-    except (NotIssued, LogDiffers, Refused) as error:
+    except (NotIssued, NotHere, LogDiffers, Refused) as error:
         return complain(str(error), REFUSED)
     except (LedgerUnusable, KeyUnusable) as error:
         return complain(str(error), FAILED)

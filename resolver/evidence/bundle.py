@@ -285,6 +285,7 @@ class Bundle(_Part, frozen=True, kw_only=True):
     """A bundle. through: the last day covered. chain: None if the month was not over.
 
     receipts_passed_over: number of files among the host's receipts, of any month, without a valid signature.
+    host_since: when the host's records begin, if that is within the month, else 0; a statement holds it only then.
     """
 
     kind: Literal["evidence"] = "evidence"
@@ -305,6 +306,7 @@ class Bundle(_Part, frozen=True, kw_only=True):
     receipts_passed_over: _Count
     audit: Audit
     caveats: tuple[str, ...]
+    host_since: _Count = 0
 
 
 class NotEvidence(Exception):
@@ -322,6 +324,8 @@ def bundle_of(said: dict[str, Any]) -> Bundle:
 def statement_of(bundle: Bundle) -> dict[str, Any]:
     """Return the bundle as a statement, ready to be signed."""
     said: dict[str, Any] = msgspec.to_builtins(bundle)
+    if not bundle.host_since:
+        del said["host_since"]  # as in bundles of releases that did not know it
     return said
 
 

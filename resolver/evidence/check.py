@@ -8,11 +8,11 @@ Rules:
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final
 
 from resolver.count import definition
-from resolver.count.report.days import DAY
+from resolver.count.report.days import DAY, midnight
 from resolver.evidence import counts, month, receipts
 from resolver.evidence.bundle import (
     MAX_BUNDLE_BYTES,
@@ -33,6 +33,8 @@ from resolver.signed import statement
 from resolver.signed.statement import StatementBroken
 
 FINGERPRINT_HEX: Final = 16
+_BEAT_S: Final = 86400
+"""The longest beat: the first one may begin so long before the host's records do."""
 
 
 class Refused(Exception):
@@ -68,6 +70,7 @@ def verified(one: Opened, *, pinned: bool, previous: Opened | None = None) -> tu
     whole = _month(bundle)
     _check_place(bundle)
     _check_log(bundle)
+    _check_begin(bundle, whole)
     _check_counts(bundle, whole)
     _check_lists(bundle, whole)
     proved, not_proved = list(_proved(one, whole)), list(_not_proved(one, pinned=pinned))
@@ -147,6 +150,23 @@ def _check_log(bundle: Bundle) -> None:
         raise Refused("its part of the audit log has more lines than the host had verified when it made the bundle")
 
 
+def _check_begin(bundle: Bundle, whole: Month) -> None:
+    """Check that nothing in a bundle is older than the host's records, if they begin within the month."""
+    since = bundle.host_since
+    if since and not whole.begin < since < whole.end:
+        raise Refused("the host's records do not begin within its month")
+    for one in bundle.lists:
+        for gap in one.gaps:
+            if gap.why == counts.NO_HOST and not whole.begin == gap.since < gap.until <= since:
+                raise Refused(f"list {one.list}: a gap before the host existed is not where its records begin")
+        early = [day for day in one.days if since and midnight(date.fromisoformat(day.day) + DAY) <= since - _BEAT_S]
+        if any(day.attempts or day.blocked_queries or day.answers or day.enforced_s for day in early):
+            raise Refused(f"list {one.list}: it was counted before the host's records begin")
+    entries = audit.chained(line.encode() for line in bundle.audit.lines)[0] if bundle.audit.lines else []
+    if min([since, *(one.at for one in entries), *(one.at for one in bundle.receipts)]) < since:
+        raise Refused("the host's records begin before the time that it states")
+
+
 def _check_counts(bundle: Bundle, whole: Month) -> None:
     seconds = whole.end - whole.begin
     used = bundle.definition
@@ -176,7 +196,7 @@ def _check_gaps(one: ListEvidence, whole: Month, covered_s: int) -> None:
         if not at <= gap.since < gap.until <= whole.end or gap.enforced_s > gap.until - gap.since:
             raise Refused(f"list {one.list}: its gaps are not in its month, or not in order")
         at = gap.until
-    silent = sum(gap.until - gap.since for gap in one.gaps if gap.why == counts.NO_BEAT)
+    silent = sum(gap.until - gap.since for gap in one.gaps if gap.why in counts.SILENT)
     if whole.end - whole.begin - silent != covered_s:
         raise Refused(f"list {one.list}: its gaps do not match the time that beats cover")
     lacking = sum(gap.until - gap.since - gap.enforced_s for gap in one.gaps)
@@ -301,6 +321,9 @@ def _not_proved(one: Opened, *, pinned: bool) -> Iterator[str]:
             f"which host owns key {fingerprint(one.key)}: give --host-key, the host's public key as it was handed over "
             "(blocklist-resolver list receipt --key)"
         )
+    if one.bundle.host_since:
+        since = datetime.fromtimestamp(one.bundle.host_since, UTC)
+        yield f"anything about the time before {since:%Y-%m-%d %H:%M} UTC, when this host's records begin"
     yield "that the host's clock was right, and that what the host wrote down before it signed was true"
     yield (
         "that no visitor reached a listed name: tested on its sockets means that the host asked itself for a name made "

@@ -8,12 +8,14 @@ Rules:
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from resolver.config.config import Config
 from resolver.config.config import List as Configured
 from resolver.count import definition
+from resolver.count.ledger import Ledger
 from resolver.evidence import counts, receipts
 from resolver.evidence.bundle import (
     Audit,
@@ -46,17 +48,22 @@ CAVEATS: Final = (
 )
 
 
+class NotHere(Exception):
+    """The host did not exist in the month, so that it can state nothing about it; the text says since when it does."""
+
+
 class LogDiffers(Exception):
     """The log does not continue the one of the bundle before; the text names the missing entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """The audit log of a month: entries before it, its entries, and the part as the bundle holds it."""
+    """The audit log of a month: entries before it, its entries, later ones, and the part as the bundle holds it."""
 
     part: Audit
     earlier: tuple[Entry, ...] = ()
     entries: tuple[Entry, ...] = ()
+    later: tuple[Entry, ...] = ()
 
 
 def read_log(path: Path, month: Month, since: Mark | None) -> Log:
@@ -87,7 +94,30 @@ def read_log(path: Path, month: Month, since: Mark | None) -> Log:
         ),
         earlier=tuple(entries[:begin]),
         entries=tuple(entries[begin:end]),
+        later=tuple(entries[end:]),
     )
+
+
+def begin_of(log: Log, ledger: Path, signed: Iterable[Receipt], now: float) -> int:
+    """Return when the records of this host begin (unix seconds); 0 if it has none, or its first ones were cut."""
+    entries = (*log.earlier, *log.entries, *log.later)
+    known = [one.at for one in entries] + [one.at for one in signed]
+    if ledger.is_file():
+        known.append(Ledger(ledger, now).began)
+    first = min(known, default=0)
+    cut = log.part.first > 1 and any(one.at == first for one in entries)
+    return 0 if cut else first
+
+
+def _since_within(month: Month, begun: int) -> int:
+    """Return `begun` if it is within the month, 0 if it is before; NotHere if it is after."""
+    if begun >= month.end:
+        since = datetime.fromtimestamp(begun, UTC)
+        raise NotHere(
+            f"{month.name} is before this host: its records begin on {since:%Y-%m-%d %H:%M} (UTC), and it can state "
+            f"nothing about the time before; its first month is {since:%Y-%m}"
+        )
+    return begun if begun > month.begin else 0
 
 
 def _cut(entries: Iterable[Entry], at: int) -> int:
@@ -105,16 +135,21 @@ def standing_of(
 def collect(
     config: Config, month: Month, chain: Chain | None, since: Mark | None, *, version: str, now: float
 ) -> Bundle:
-    """Return the bundle of a month; LedgerUnusable, LogDiffers or OSError if it cannot be made."""
+    """Return the bundle of a month; LedgerUnusable, LogDiffers, NotHere or OSError if it cannot be made."""
     places = Places(config.state.directory)
     log = read_log(places.audit_log, month, since)
     signed, passed_over = receipts.read(places.receipts)
     of_month = receipts.within(signed, month)
+    host_since = _since_within(month, begin_of(log, places.ledger, signed, now))
     configured = {one.id: one for one in config.lists}
     known = {*configured, *(entry.list for entry in log.entries if entry.list)}
     # A compile host need not serve: it then has holds, decisions and a log, but no ledger.
     counts_nothing = bool(config.fleet.publish) and not places.ledger.exists()
-    counted = counts.silent(month, known) if counts_nothing else counts.read(places.ledger, month, known, now)
+    counted = (
+        counts.silent(month, known, host_since)
+        if counts_nothing
+        else counts.read(places.ledger, month, known, now, host_since)
+    )
     lists = tuple(
         _list(list_id, configured.get(list_id), counted.lists[list_id], log, month, signed, of_month)
         for list_id in _ordered(counted.lists, config.lists)
@@ -143,6 +178,7 @@ def collect(
         receipts_passed_over=passed_over,
         audit=log.part,
         caveats=CAVEATS,
+        host_since=host_since,
     )
 
 

@@ -23,9 +23,12 @@ from resolver.evidence.month import Month
 CAPPED: Final = "attempts_capped_total"
 SATURATED: Final = "attempts_saturated"
 
+NO_HOST: Final = "this host did not exist yet"
 NO_BEAT: Final = "no figures: the service did not run, or could not write its ledger"
 NOT_ENFORCED: Final = "not enforced, or for less than 95 % of the beat"
 NOT_CONFIGURED: Final = "the list was not configured"
+SILENT: Final = (NO_HOST, NO_BEAT)
+"""The reasons for gaps that no beat covers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,11 @@ class Counts:
     definitions: tuple[str, ...]
 
 
-def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
-    """Return the figures of a month from the ledger at `path`, for `lists` and the lists in it; LedgerUnusable."""
+def read(path: Path, month: Month, lists: Iterable[str], now: float, since: int = 0) -> Counts:
+    """Return the figures of a month from the ledger at `path`, for `lists` and the lists in it; LedgerUnusable.
+
+    since: when the host's records begin, 0 if that is before the month.
+    """
     facts = report.of_ledger(path, month.first, month.last, now)
     ledger = Ledger(path, now)
     beats = ledger.beats(month.begin + 1, month.end)
@@ -74,13 +80,15 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
                 saturated_beats=saturated.get(list_id, 0),
                 figures=next(iter(places[list_id].months), None) if list_id in places else None,
                 enforced_s=sum(one.enforced_s for _, one in of_list),
-                gaps=tuple(_gaps(month, spans, every, {at: one.enforced_s for at, one in of_list})),
+                gaps=tuple(_gaps(month, spans, every, {at: one.enforced_s for at, one in of_list}, since)),
             )
             for list_id, of_list in sorted(rows.items())
         },
         coverage=Coverage(
             seconds=month.end - month.begin,
-            told_s=sum(until - since for since, until, _, why in _parts(month, spans, every, {}) if why != NO_BEAT),
+            told_s=sum(
+                end - begin for begin, end, _, why in _parts(month, spans, every, {}, since) if why not in SILENT
+            ),
             beats=len(beats),
             subscribers_least=min(subscribers, default=0),
             subscribers_most=max(subscribers, default=0),
@@ -89,11 +97,11 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float) -> Counts:
     )
 
 
-def silent(month: Month, lists: Iterable[str]) -> Counts:
+def silent(month: Month, lists: Iterable[str], since: int = 0) -> Counts:
     """Return the figures of a host that serves no queries and has no ledger: the whole month is a gap."""
     seconds = month.end - month.begin
-    gap = Gap(since=month.begin, until=month.end, enforced_s=0, why=NO_BEAT)
-    nothing = Counted(days=(), capped=None, saturated_beats=0, figures=None, enforced_s=0, gaps=(gap,))
+    gaps = tuple(_gaps(month, (), {}, {}, since))
+    nothing = Counted(days=(), capped=None, saturated_beats=0, figures=None, enforced_s=0, gaps=gaps)
     return Counts(
         lists=dict.fromkeys(sorted(lists), nothing),
         coverage=Coverage(seconds=seconds, told_s=0, beats=0, subscribers_least=0, subscribers_most=0),
@@ -166,11 +174,11 @@ def _saturated(ledger: Ledger, month: Month) -> dict[str, int]:
 
 
 def _gaps(
-    month: Month, spans: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
+    month: Month, spans: Sequence[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int], host: int
 ) -> Iterator[Gap]:
     """Yield the gaps: incomplete beats in a row with the same reason are one."""
     row: Gap | None = None
-    for since, until, seconds, why in _parts(month, spans, every, enforced):
+    for since, until, seconds, why in _parts(month, spans, every, enforced, host):
         if row is not None and (row.why, row.until) == (why, since):
             row = Gap(since=row.since, until=until, enforced_s=row.enforced_s + seconds, why=why)
             continue
@@ -182,10 +190,16 @@ def _gaps(
 
 
 def _parts(
-    month: Month, spans: Iterable[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int]
+    month: Month, spans: Sequence[tuple[int, int]], every: Mapping[int, int], enforced: Mapping[int, int], host: int
 ) -> Iterator[tuple[int, int, int, str]]:
-    """Yield the parts of the month in order: since, until, seconds enforced, why it is a gap ("" if it is none)."""
-    at = month.begin
+    """Yield the parts of the month in order: since, until, seconds enforced, why it is a gap ("" if it is none).
+
+    host: when the host's records begin, 0 if that is before the month.
+    """
+    # The first beat begins on the clock, which may be a little before the host did.
+    at = max(month.begin, min([host, *(begin for begin, _ in spans[:1])]))
+    if at > month.begin:
+        yield month.begin, at, 0, NO_HOST
     for begin, end in spans:
         if begin > at:
             yield at, begin, 0, NO_BEAT

@@ -13,6 +13,7 @@ from typing import Final
 
 from resolver.count.report.text import UNKNOWN, number, share, times
 from resolver.evidence.bundle import Bundle, ListEvidence
+from resolver.evidence.counts import NO_HOST
 
 MONTHS: Final = (
     "January",
@@ -79,7 +80,7 @@ def headline(bundle: Bundle) -> tuple[tuple[str, str], ...]:
     return (
         (number(bundle.totals.attempts), "attempts"),
         (number(bundle.totals.blocked_queries), "blocked queries"),
-        (_share_of_month(bundle, bundle.lists), "of the time enforced"),
+        (_share_of_month(bundle, bundle.lists), f"of the time {_since(bundle)}enforced"),
         (f"{outcomes.count('met')} of {judged}" if judged else UNKNOWN, "deadlines met"),
         (f"{passed} of {passed + failed}" if passed + failed else UNKNOWN, "self-tests passed"),
     )
@@ -112,15 +113,16 @@ def counted(bundle: Bundle) -> Iterator[Row]:
 
 def enforced(bundle: Bundle) -> Iterator[Row]:
     """Yield a row for each list, and one for all lists if not all have room."""
-    seconds = bundle.coverage.seconds
+    seconds = _seconds(bundle)
     for one in bundle.lists[:MOST_LISTS]:
-        longest = max(one.gaps, key=lambda gap: gap.until - gap.since, default=None)
+        gaps = [gap for gap in one.gaps if gap.why != NO_HOST]
+        longest = max(gaps, key=lambda gap: gap.until - gap.since, default=None)
         yield (
             one.list,
             _share_of_month(bundle, (one,)),
             f"{one.enforced_s // 60:,} of {seconds // 60:,}" if bundle.coverage.beats else UNKNOWN,
             lasting(longest.until - longest.since) if longest else "none",
-            str(len(one.gaps)),
+            str(len(gaps)),
             beats(one.saturated_beats),
         )
     if len(bundle.lists) > MOST_LISTS:
@@ -165,15 +167,35 @@ def gaps(bundle: Bundle) -> str:
     """Return a sentence on coverage, subscribers and the reasons for gaps."""
     coverage = bundle.coverage
     if not coverage.beats:
-        return "No beat covers the month: this host counted nothing, and nothing is known about its enforcement."
-    share_of_month = percent(coverage.told_s, coverage.seconds)
+        nothing = "No beat covers the month: this host counted nothing, and nothing is known about its enforcement."
+        return begins(bundle) + nothing
+    share_of_month = percent(coverage.told_s, _seconds(bundle))
     low, high = coverage.subscribers_least, coverage.subscribers_most
     covered = "subscribers covered: not stated" if not high else f"subscribers covered: {number(high)}"
     if low != high:
         covered = f"subscribers covered: {number(low)} to {number(high)}"
     why = sorted({gap.why for one in bundle.lists for gap in one.gaps})
     reasons = f"Reasons for gaps: {'; '.join(why)}." if why else "There is no gap."
-    return f"Beats cover {share_of_month} of the month; {covered}. {reasons}"
+    what = f"the time {_since(bundle)}".rstrip() if bundle.host_since else "the month"
+    return f"{begins(bundle)}Beats cover {share_of_month} of {what}; {covered}. {reasons}"
+
+
+def begins(bundle: Bundle) -> str:
+    """Return a sentence on since when the host exists, if that is within the month; else ""."""
+    if not bundle.host_since:
+        return ""
+    return f"This host exists since {moment(bundle.host_since)} UTC; nothing is stated about the time before. "
+
+
+def _since(bundle: Bundle) -> str:
+    return f"since {moment(bundle.host_since)[:10]} " if bundle.host_since else ""
+
+
+def _seconds(bundle: Bundle) -> int:
+    """Return the seconds of the month for which the host existed."""
+    coverage = bundle.coverage
+    silent = max((gap.until - gap.since for one in bundle.lists for gap in one.gaps if gap.why == NO_HOST), default=0)
+    return coverage.seconds - silent
 
 
 def about(bundle: Bundle) -> str:
@@ -247,10 +269,11 @@ def percent(part: int, whole: int) -> str:
 
 
 def _share_of_month(bundle: Bundle, lists: tuple[ListEvidence, ...]) -> str:
-    """Return the share of the month for which lists were enforced, on average; a dash if no beat covers it."""
+    """Return the share of the month, or of the part since the host exists, for which lists were enforced, on average; a
+    dash if no beat covers it."""
     if not bundle.coverage.beats:
         return UNKNOWN
-    return percent(sum(one.enforced_s for one in lists), bundle.coverage.seconds * len(lists))
+    return percent(sum(one.enforced_s for one in lists), _seconds(bundle) * len(lists))
 
 
 def _all(bundle: Bundle) -> str:

@@ -40,7 +40,7 @@ POLL_S: Final = 5
 HURRY: Final = (
     (r"\bfor: \w+", "for: 1s"),
     (r"\binterval: \w+", "interval: 1s"),
-    (r"\[(1d|1h|30m)\]", "[15s]"),
+    (r"\[(1h|30m|15m)\]", "[15s]"),
 )
 """What is rewritten in alerts.yml and rules.yml, that nobody waits for hours."""
 

@@ -258,9 +258,11 @@ def test_what_happened_to_the_list_is_seen(grafana: Grafana) -> None:
     assert max(late[one].values()) == pytest.approx(3 * 3600, abs=900)
     assert max(late[f"{TWO} {replay.LIST}"].values()) <= 1000
     assert set(of(grafana, "lists", "Lines refused")) == {
-        f"{who} {why}" for who in late for why in ("url", "malformed")
+        f"{who} {why}" for who in both for why in ("url", "malformed")
     }
-    assert set(of(grafana, "lists", "Until a release ends")) == set(late)
+    assert set(of(grafana, "lists", "Until a release ends")) == set(both)
+    assert set(late) == {*both, f"three polls {replay.LIST}"}
+    assert set(late[f"three polls {replay.LIST}"].values()) == {2700}
 
 
 def test_what_happened_to_the_service_is_seen(grafana: Grafana) -> None:

@@ -162,3 +162,11 @@ def test_what_leaves_says_nothing_that_a_list_holds(host: Path) -> None:
         assert ".test" not in path.read_text()
     said = json.loads(json.loads(out.read_text())["statement"])
     assert said["definition"]["caveat"] in said["caveats"]
+
+
+def test_a_month_before_the_host_existed_is_not_signed(host: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out = make(host, "2025-02")
+    assert (status, out.exists()) == (3, False)
+    assert "2025-02 is before this host: its records begin on 2025-03-" in capsys.readouterr().err
+    assert not list((host / "state/evidence").glob("*.json"))
+    assert make(host, "2025-04")[0] == 0, "the chain begins with a month that the host knows"

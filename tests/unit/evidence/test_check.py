@@ -14,6 +14,7 @@ from resolver.evidence.bundle import Bundle, Issue, Receipt, Sums
 from resolver.evidence.check import Refused
 from resolver.feed import audit
 from resolver.signed import statement
+from tests.unit.evidence import april
 
 Said = dict[str, Any]
 Again = Callable[[Bundle], bytes]
@@ -327,3 +328,34 @@ def test_the_fingerprint_is_told(issued: tuple[bytes, bytes]) -> None:
     opened = check.opened(issued[0])
     assert check.fingerprint(opened.key) in holds(issued[0])[0][0]
     assert len(check.fingerprint(opened.key)) == 16
+
+
+PARTLY: dict[str, tuple[str, dict[str, Any]]] = {
+    "before the month": ("do not begin within", {"host_since": 1}),
+    "after an entry": ("begin before the time", {"host_since": april.at("04-29 00:00")}),
+}
+
+
+@pytest.mark.parametrize(("said", "new"), PARTLY.values(), ids=PARTLY)
+def test_a_host_cannot_state_that_it_began_after_what_it_has_written(
+    said: str, new: dict[str, Any], of_april: Bundle, signed_again: Again
+) -> None:
+    unknown = Sums(attempts=None, blocked_queries=None, capped=None)
+    lists = (replace(one, days=(), sums=unknown, per_100k=None, enforced_s=0) for one in of_april.lists)
+    without_days = replace(of_april, lists=tuple(lists), totals=unknown)
+    with pytest.raises(Refused, match=said):
+        holds(signed_again(replace(without_days, **new)))
+
+
+def test_counts_before_a_host_existed_are_refused(of_april: Bundle, signed_again: Again) -> None:
+    with pytest.raises(Refused, match="counted before the host's records begin"):
+        holds(signed_again(replace(of_april, host_since=april.at("04-29 00:00"))))
+    since = of_april.lists[0].gaps[0]
+    early = first(of_april, gaps=(replace(since, why=counts.NO_HOST), *of_april.lists[0].gaps[1:]))
+    with pytest.raises(Refused, match="a gap before the host existed"):
+        holds(signed_again(early))
+
+
+def test_a_bundle_of_a_whole_month_has_no_key_that_older_releases_do_not_know(of_april: Bundle) -> None:
+    assert "host_since" not in bundle.statement_of(of_april)
+    assert bundle.statement_of(replace(of_april, host_since=5))["host_since"] == 5

@@ -1,5 +1,7 @@
 """A bundle holds what the host has written, and begins where the one before ended."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from msgspec.structs import replace
 
 from resolver.config import config
 from resolver.count.ledger import LedgerUnusable
-from resolver.evidence import bundle, check, collect, month, summary_rows
+from resolver.evidence import bundle, check, collect, counts, month, summary_rows
 from resolver.evidence.bundle import Bundle, Mark
 from resolver.evidence.collect import LogDiffers, read_log
 from resolver.feed import audit, seal
@@ -104,3 +106,63 @@ def test_nothing_of_a_list_is_named_but_numbers(issued: tuple[bytes, bytes]) -> 
     for data in issued:
         assert b".test" not in data
         assert b"127.0.0" not in data
+
+
+def moved(host: Path, days: int) -> None:
+    """Have the host's records begin `days` after the first of April: its ledger, its log and its receipts."""
+    begun = APRIL.begin + days * 86400
+    state = host / "state"
+    with closing(sqlite3.connect(state / "ledger.sqlite")) as database, database:
+        database.execute("UPDATE meta SET value = ? WHERE key = 'began'", (begun + 3600,))
+        for table in ("beats", "changes", "lists"):
+            database.execute(f"DELETE FROM {table} WHERE at <= ?", (begun,))
+    entries, _ = audit.verified(state / "audit.log")
+    (state / "audit.log").unlink()
+    (state / "audit.head").unlink(missing_ok=True)
+    log = audit.Audit(state / "audit.log")
+    for one in entries:
+        if one.at >= begun + 7200:
+            log.append(one.event, one.at, list_id=one.list, serial=one.serial, digest=one.digest, detail=one.detail)
+    for path in (state / "receipts").glob("*.json"):
+        if statement.claimed(path.read_bytes())[0]["at"] < begun + 3600:
+            path.unlink()
+
+
+def test_a_month_before_the_host_existed_is_refused(host: Path) -> None:
+    loaded = config.load(host / "resolver.toml")
+    for name in ("2025-02", "2024-12"):
+        with pytest.raises(collect.NotHere, match=f"{name} is before this host: its records begin on 2025-03-"):
+            collect.collect(loaded, month.whole(name), None, None, version="1", now=april.NOW)
+
+
+def test_a_month_in_which_the_host_began_says_since_when_it_exists(host: Path) -> None:
+    moved(host, 9)
+    loaded = config.load(host / "resolver.toml")
+    place = bundle.Chain(number=1, before=None, previous_month=None)
+    made = collect.collect(loaded, APRIL, place, None, version="1", now=april.NOW)
+    assert made.host_since == APRIL.begin + 9 * 86400 + 3600
+    for one in made.lists:
+        assert (one.gaps[0].since, one.gaps[0].until, one.gaps[0].why) == (
+            APRIL.begin,
+            APRIL.begin + 9 * 86400,  # its first beat began an hour before
+            counts.NO_HOST,
+        )
+    assert made.coverage.told_s == 20 * 86400
+    signed = statement.sign(bundle.statement_of(made), seal.host_key(host / "state", make=False))
+    _, not_proved = check.verified(check.opened(signed), pinned=True)
+    assert "anything about the time before 2025-04-10 01:00 UTC, when this host's records begin" in not_proved
+    said = summary_rows.gaps(made)
+    assert said.startswith("This host exists since 2025-04-10 01:00 UTC; nothing is stated about the time before.")
+    assert "of the time since 2025-04-10;" in said
+    assert summary_rows.headline(made)[2][1] == "of the time since 2025-04-10 enforced"
+    with pytest.raises(collect.NotHere, match="its first month is 2025-04"):
+        collect.collect(loaded, month.whole("2025-03"), None, None, version="1", now=april.NOW)
+
+
+def test_a_host_whose_first_entries_were_cut_is_older_than_what_is_left(host: Path) -> None:
+    log = audit.Audit(host / "state/audit.log")
+    log.trim(april.at("04-20 00:00"), april.NOW)
+    found = read_log(host / "state/audit.log", APRIL, None)
+    assert collect.begin_of(found, host / "no ledger", (), april.NOW) == 0
+    ledger = host / "state/ledger.sqlite"
+    assert collect.begin_of(found, ledger, (), april.NOW) == april.midnight(april.FIRST)
