@@ -31,6 +31,8 @@ _OF_THE_AUTHORITY: Final = frozenset(reason.value for reason in Reason if reason
 def rows(one: ListFacts, now: float) -> Iterator[Row]:
     """Yield the rows of a list."""
     yield _in_force(one)
+    if one.forwarded:
+        yield Row("  without", "until it is in force, names that only it would block are FORWARDED", Mark.WARN)
     if one.serial:
         yield _dates(one, now)
     if one.live:

@@ -435,12 +435,17 @@ def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:
 
 
 def _completed(config: Config) -> Config:
-    """Return the configuration with the defaults of an omitted `target` and `hard_limit`."""
+    """Return the configuration with the defaults of an omitted `target`, `hard_limit` and `without_list`.
+
+    state.without_list = "refuse" is the default of a file that says nothing: it leaves a list's own "" as it is.
+    """
+    everywhere = "forward" if config.state.without_list == "forward" else ""
     lists = tuple(
         msgspec.structs.replace(
             one,
             source=msgspec.structs.replace(one.source, target=one.source.target or one.id),
             hard_limit=one.hard_limit or Seconds(HARD_LIMIT_S),
+            without_list=one.without_list or everywhere,
         )
         for one in config.lists
     )

@@ -81,7 +81,8 @@ class List(_Section, frozen=True):
     """One authority's list and how it is enforced here.
 
     hard_limit: None only while the file is parsed. alarm_age: the time without a good update after which an alarm is
-    raised.
+    raised. without_list: what names that no list blocks get while this list is not in force; "" is "refuse" (SERVFAIL),
+    or "forward" for a list that was added to a host which had enforced another (feed/state.py says which).
     """
 
     id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
@@ -97,6 +98,7 @@ class List(_Section, frozen=True):
     deadline: Seconds = Seconds(24 * 3600)
     alarm_age: Seconds = Seconds(24 * 3600)
     legal_reference: Annotated[str, Meta(max_length=200)] = ""
+    without_list: Literal["", "refuse", "forward"] = ""
     guard: Guard = Guard()
 
     @property

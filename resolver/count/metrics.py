@@ -262,6 +262,13 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("enforcing", "gauge", "1 while every list is enforced without an error.", "live"),
     Metric("list_enforced", "gauge", "1 while the list is enforced.", "live", (_LIST,)),
     Metric(
+        "list_forwarded",
+        "gauge",
+        "1 while the list is not in force and names that only it would block are forwarded.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
         "queries_total",
         "counter",
         "Queries received, before any verdict, by transport.",

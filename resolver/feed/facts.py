@@ -70,7 +70,8 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
     start), failing (since the last good poll), failing_since, fresh_until, and that the breaker is open.
-    suspended_entries: entries of the list in force that do not block, because they are set aside. fleet_since: when
+    suspended_entries: entries of the list in force that do not block, because they are set aside. forwarded: the list
+    is not in force, and names that only it would block are forwarded. fleet_since: when
     each host that has reported put the list in force; None without a fleet.
     """
 
@@ -113,6 +114,7 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     certificates: tuple[CertificateFacts, ...] = ()
     fleet_hosts: int = 0
     fleet_missing: tuple[str, ...] = ()
+    forwarded: bool = False
     expires: int | None = None
     quarantined: int = 0
     newest_refused: dict[str, int] = {}
@@ -177,6 +179,7 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
         rolled_back_by=rollback.principal if rollback else "",
         rollback_alarm_at=rollback.at + approve.CONFIRM_S if rollback else 0,
         expires=record.expires if record else None,
+        forwarded=record is None and state.forwards_without(found, one.without_list),
         quarantined=len(found.quarantined),
         newest_refused=newest.refused if newest else {},
         newest_set_aside=newest.set_aside if newest else {},
@@ -190,6 +193,7 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
         live=True,
         has_list=not isinstance(update.enforced, Nothing),
         lifted=isinstance(update.enforced, Lifted),
+        forwarded=isinstance(update.enforced, Nothing) and update.forwards_without,
         last_success=update.last_success,
         failures=_plain(update.failures.counts),
         selftest_passed=update.prover.passed,

@@ -54,6 +54,11 @@ class Journal:
             raise
         self.state = new
 
+    def begin(self, first: State) -> None:
+        """Write the first state of a list that is new on this host, which counts here even if the disk fails."""
+        self.state = first
+        self.store.write_state(first)
+
     def raise_floor(self, floor: Floor) -> None:
         """Write the floor; may raise OSError."""
         try:

@@ -28,7 +28,7 @@ from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
 from resolver.feed.seal import Keys, host_key, load_keys
 from resolver.feed.state import State
-from resolver.feed.store import Store
+from resolver.feed.store import Store, in_force_once
 from resolver.feed.transport import Access, Transport
 from resolver.feed.update import ListUpdate
 from resolver.feed.update_compile import CompileStep
@@ -131,8 +131,9 @@ class Feed:
         """Put every list in force that is saved here; OSError if the state folder cannot be used."""
         self.outbox.prepare()
         copies.forget_lists(self._folders, frozenset(self._lists))
+        once = in_force_once(self._folders)
         for one in self:
-            one.recover()
+            one.recover(beside=bool(once - {one.list.id}))
             if one.list.source.seed and one.floor is None:
                 with one.failures.counted():
                     seed.plant(one, self._keys, self._now())

@@ -42,6 +42,7 @@ SINCE_0_1: Final = frozenset(
         "approvals",
         "exceptions",
         "approved_here",
+        "joined",
     )
 )
 """Keys of the file that version 0.1 does not know: they are left out while empty, so that it can read the file."""
@@ -144,7 +145,8 @@ class State(_Part, frozen=True):
     """The saved state of a list; replaced whole.
 
     suspended: an earlier version has suspended the new entries; a start enforces them. approvals: signatures of
-    decisions, carried out or pending.
+    decisions, carried out or pending. joined: when this list was first configured here (unix seconds), if this host had
+    enforced another list before; 0 if this is one of the host's first lists.
     """
 
     format: Literal[1] = FORMAT
@@ -156,6 +158,7 @@ class State(_Part, frozen=True):
     quarantined: tuple[tuple[int, str], ...] = ()
     suspended: bool = False
     approvals: tuple[Approval, ...] = ()
+    joined: int = 0
 
 
 def refusal(
@@ -305,6 +308,17 @@ def hard_limit_at(record: Record, hard_limit: float) -> float:
     """
     by_limit = (max(record.issued, record.confirmed) or record.since) + hard_limit
     return by_limit if record.expires is None else min(by_limit, record.expires)
+
+
+def forwards_without(state: State, without_list: str) -> bool:
+    """Return whether names that no list blocks are forwarded while this list is not in force.
+
+    without_list: the list's key; "" forwards for a list that joined a host which had enforced another, as long as the
+    state has no serial of it in force. An image in force that cannot be used is a fault, and stops them.
+    """
+    if without_list:
+        return without_list == "forward"
+    return state.joined > 0 and state.in_force is None
 
 
 def is_lifted(record: Record, hard_limit: float, expire: str | None, now: float) -> bool:

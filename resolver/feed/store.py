@@ -25,6 +25,11 @@ _LINE_OCTETS: Final = 4
 _T = TypeVar("_T", State, Floor)
 
 
+def in_force_once(lists: Path) -> frozenset[str]:
+    """Return the ids of the lists that were ever in force on this host; lists: the folder of their folders."""
+    return frozenset(path.parent.name for path in lists.glob(f"*/{_FLOOR}"))
+
+
 class StateUnreadable(Exception):
     """A state file is damaged; the text names the file, never its content."""
 
@@ -47,6 +52,10 @@ class Store:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_file.drop_parts(self.folder)
         atomic_file.drop_parts(self.metadata)
+
+    def is_new(self) -> bool:
+        """Return whether neither state nor floor was ever written."""
+        return not (self.folder / _STATE).exists() and not (self.folder / _FLOOR).exists()
 
     def read_state(self) -> State:
         """Return the state as last written, a new one if there is none; StateUnreadable if it is damaged."""

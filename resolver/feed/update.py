@@ -86,6 +86,11 @@ class ListUpdate:
         """Return the deadline of the newest list, in unix seconds; 0 if it is in force or none is known."""
         return state.due_by(self.state, self.shown.newest, self.list.deadline)
 
+    @property
+    def forwards_without(self) -> bool:
+        """Return whether names that no list blocks are forwarded while this list is not in force."""
+        return state.forwards_without(self.state, self.list.without_list)
+
     def hard_limit_at(self, record: Record) -> float:
         """Return when the right of `record` to be in force ends, in unix seconds."""
         return self.activation.hard_limit_at(record)
@@ -98,13 +103,19 @@ class ListUpdate:
 
     # At a start.
 
-    def recover(self) -> None:
-        """Put the last good list in force again, after a stop or a crash at any step; may raise OSError."""
+    def recover(self, *, beside: bool = False) -> None:
+        """Put the last good list in force again, after a stop or a crash at any step; may raise OSError.
+
+        beside: another list was in force on this host once; a list that is new here then joins it.
+        """
         journal = self.journal
         journal.store.prepare()
+        new = journal.store.is_new()
         if not journal.read():
             self.failures.count(Reason.STATE_UNREADABLE)
         self._resume()
+        if new:
+            self._begin(joined=int(self._now()) if beside else 0)
         found = state.at_start(journal.state, journal.floor)
         if found != journal.state:
             journal.write(found)
@@ -118,6 +129,11 @@ class ListUpdate:
         self._started = self._now()
         self.prover.recover()
         self.step.recover()
+
+    def _begin(self, *, joined: int) -> None:
+        """Write down, once, whether this list joins others: a later start could not know."""
+        with self.failures.counted():
+            self.journal.begin(replace(self.state, joined=joined))
 
     def _resume(self) -> None:
         """Enforce the entries that an earlier version suspended: what clients ask no longer takes any out."""
@@ -218,6 +234,8 @@ class ListUpdate:
             kept = "lifted" if self.activation.is_lifted(record) else "stays in force"
             past = f"serial {record.serial} is past its hard limit and {kept}"
             run_out[past] = now >= self.hard_limit_at(record)
+        forwarded = "it is not in force, and names that only it blocks are forwarded; see: blocklist-resolver status"
+        run_out[forwarded] = isinstance(self.enforced, Nothing) and self.forwards_without
         waits = approve.unconfirmed(self.state)
         if waits is not None:
             unconfirmed = f"nobody has confirmed the rollback to serial {waits.serial}"

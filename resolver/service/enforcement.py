@@ -67,6 +67,7 @@ class Enforcement:
             widely_asked=in_force.widely_asked,
         )
         self.feed = poll.Feed(config, keys, hooks, now)
+        in_force.forwards_without = lambda list_id: self.feed[list_id].forwards_without
         self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
         self.releases = release.Releases(
             Places(config.state.directory).releases,
@@ -84,6 +85,7 @@ class Enforcement:
         """Put every saved list and release in force; OSError if the state folder cannot be used."""
         self.feed.recover()
         self.releases.recover()
+        self._in_force.renew()
 
     def facts(self) -> tuple[ListFacts, ...]:
         """Return the facts of every list now, in configured order, without those that only the disk has."""

@@ -3,7 +3,7 @@
 Rules:
 - Every change makes new Tables and replaces the old ones whole; a query sees the old or the new, never a mixture.
 - A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
-  `without_list = "forward"`. A lifted list is complete: it blocks nothing.
+  `without_list = "forward"`, or the list is new beside others. A lifted list is complete: it blocks nothing.
 - A released name passes in every generation. While a name is released, no list answers NXDOMAIN, which would deny the
   names below too (RFC 8020).
 - Local zones come after the lists: a list may block below a local zone, as the self-test does.
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from resolver.config import for_core
 from resolver.config.config import Config
+from resolver.config.lists import List
 from resolver.config.values import address_octets
 from resolver.core import admit, codes, image, policy, sketch
 from resolver.core.name import Name, unfold
@@ -60,6 +61,8 @@ class InForce:
         memory.madvise(mmap.MADV_DONTDUMP)
         self.asked = sketch.Sketch(memory, secrets.token_bytes(16))
         self._number = 0
+        # Returns whether unlisted names are forwarded while the list with this id is not in force; set by enforcement.
+        self.forwards_without: Callable[[str], bool] = self._chosen
         # `configure` does not replace it: only a restart changes the sockets.
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
         self._access = for_core.access(config, self._buckets, bucket_key)
@@ -123,7 +126,17 @@ class InForce:
 
     def enforced(self) -> bool:
         """Return whether every configured list is in force or lifted."""
-        return all(one.id in self._images or one.id in self._silent for one in self.config.lists)
+        return all(map(self._is_there, self.config.lists))
+
+    def _is_there(self, one: List) -> bool:
+        return one.id in self._images or one.id in self._silent
+
+    def _chosen(self, list_id: str) -> bool:
+        return any(one.id == list_id and one.without_list == "forward" for one in self.config.lists)
+
+    def renew(self) -> None:
+        """Make the tables again: a state may say something else about a list that is not in force."""
+        self._replace()
 
     def copied(self) -> Tables:
         """Return the tables in force with a copy of the buckets: a query judged by them changes no limit."""
@@ -188,5 +201,5 @@ class InForce:
         generation = for_core.generation(
             self._number, self._digest_key, self.config, self._images, self._released
         )
-        complete = self.enforced() or self.config.state.without_list == "forward"
+        complete = all(self._is_there(one) or self.forwards_without(one.id) for one in self.config.lists)
         return Tables(generation, self._access, complete, self._zones, self._own)

@@ -143,6 +143,7 @@ class Readings:
             yield Sample("list_expiry_timestamp_seconds", label, facts.hard_limit_at)
             yield Sample("list_suspended_entries", label, facts.suspended_entries)
             yield Sample("list_enforced", label, int(facts.enforced))
+            yield Sample("list_forwarded", label, int(facts.forwarded))
             yield Sample("list_held", label, int(facts.held))
             yield Sample("feed_last_success_timestamp_seconds", label, facts.last_success)
             yield Sample("list_poll_seconds", label, facts.poll_s)

@@ -21,6 +21,7 @@ ALERTS: dict[str, dict[str, Any]] = {
 
 SERIES = {
     "NotEnforcing": {"enforcing{@}": ("1x120", "0x120")},
+    "ListForwarded": {'list_forwarded{@,list="one"}': ("1x10 0x110", "1x120")},
     "MetricsMissing": {
         'up{@,job="blocklist-resolver"}': ("1x120", "0x120"),
         "build_info{@}": ("1x120", "1x120"),

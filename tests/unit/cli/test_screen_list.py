@@ -68,6 +68,10 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
     [
         ({"has_list": False, "serial": 0}, "list       court: NOT IN FORCE, no verified list yet"),
         ({"has_list": False}, "list       court: NOT IN FORCE"),
+        (
+            {"has_list": False, "forwarded": True},
+            "  without  until it is in force, names that only it would block are FORWARDED",
+        ),
         ({"lifted": True, "withdrawn": True}, "list       court: withdrawn by serial 412, nothing is blocked by it"),
         ({"lifted": True}, "list       court: lifted, NOTHING is blocked by it; its last serial is 412"),
         ({"hard_limit_at": N - 60}, "  dates    issued 2 h 0 min ago, in force for 1 h 0 min, ENDED 1 min ago"),

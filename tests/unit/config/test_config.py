@@ -74,6 +74,7 @@ def test_every_default_is_the_promised_one() -> None:
     assert (loaded.count.publish_every, loaded.count.batch, loaded.count.subscribers) == (900, 10, 0)
     assert loaded.state.directory == "/var/lib/blocklist-resolver"
     assert (loaded.state.without_list, loaded.state.keys) == ("refuse", "")
+    assert loaded.lists[0].without_list == ""
     assert (loaded.limits.queries_per_second, loaded.limits.exempt) == (200, (v4, v6))
     assert (loaded.limits.distinct_blocked, loaded.bypass.announce) == (50, ())
 
@@ -155,6 +156,7 @@ BOUNDS = [
     ("list[0].answer", lambda v: listed(answer=v), ["page", "nodata", "nxdomain"], ["refused"]),
     ("list[0].expire", lambda v: listed(expire=v), ["keep", "lift"], ["never"]),
     ("list[0].hard_limit", lambda v: listed(hard_limit=v), ["1s", "366d"], ["0s", "367d"]),
+    ("list[0].without_list", lambda v: listed(without_list=v), ["", "refuse", "forward"], ["pass", "servfail"]),
     ("list[0].legal_reference", lambda v: listed(legal_reference=v), ["a" * 200], ["a" * 201]),
     ("list[0].source.kind", lambda v: sourced(kind=v), ["tuf", "file", "image"], ["rsync"]),
     ("list[0].source.root", lambda v: sourced(root=v), ["r"], [""]),
@@ -549,3 +551,10 @@ def test_a_set_that_holds_ipv4_unseen_is_warned_of(key, build) -> None:  # type:
         assert warned([prefix, "0.0.0.0/0"]) == []
     for prefixes in (["2001:db8::/32", "::1/128", "::ffff:0:0/97"], ["0.0.0.0/0"]):
         assert warned(prefixes) == []
+
+
+def test_the_choice_for_all_lists_is_the_default_of_each() -> None:
+    everywhere = {**listed(without_list="refuse"), "state": {"without_list": "forward"}}
+    assert read(everywhere).lists[0].without_list == "refuse"
+    assert read(document(state={"without_list": "forward"})).lists[0].without_list == "forward"
+    assert read(document(state={"without_list": "refuse"})).lists[0].without_list == ""

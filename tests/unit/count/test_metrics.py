@@ -48,6 +48,7 @@ LIVE = {
     "selftest_success{list}",
     "enforcing",
     "list_enforced{list}",
+    "list_forwarded{list}",
     "upstream_up{upstream}",
     "upstream_answering",
     "upstream_latency_seconds{upstream,quantile}",

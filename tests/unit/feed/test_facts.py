@@ -98,6 +98,7 @@ def live(**changes: object) -> Any:
         "breaker": SimpleNamespace(open=False),
         "due_by": 4600,
         "shown": SimpleNamespace(fresh_until=3000),
+        "forwards_without": False,
     }
     return SimpleNamespace(**{**found, **changes})
 
@@ -124,6 +125,16 @@ def test_the_service_says_what_it_enforces_whatever_is_written() -> None:
     assert (lifted.has_list, lifted.lifted, lifted.enforced) == (True, True, False)
     nothing = facts.with_live(written, live(enforced=Nothing()))
     assert (nothing.has_list, nothing.lifted, nothing.enforced) == (False, False, False)
+
+
+def test_a_list_that_is_not_in_force_says_whether_its_names_are_forwarded() -> None:
+    joined = State(joined=1000)
+    assert facts.of_state(LIST, joined, 2000.0).forwarded
+    assert not facts.of_state(LIST, State(), 2000.0).forwarded
+    assert not facts.of_state(LIST, replace(joined, in_force=SEVEN), 2000.0).forwarded
+    found = facts.of_state(LIST, joined, 2000.0)
+    assert facts.with_live(found, live(state=joined, enforced=Nothing(), forwards_without=True)).forwarded
+    assert not facts.with_live(found, live(forwards_without=True)).forwarded, "it is in force"
 
 
 def test_lines_set_aside_do_not_block_until_they_are_approved_and_the_breaker_is_apart() -> None:

@@ -232,3 +232,18 @@ def test_a_list_is_lifted_if_it_is_withdrawn_or_may_lift_past_its_hard_limit(
     withdrawn: bool, expire: str | None, now: int, lifted: bool
 ) -> None:
     assert state.is_lifted(record(withdrawn=withdrawn), 100, expire, now) is lifted
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen", "forwards"),
+    [
+        (State(), "", False),
+        (State(joined=1000), "", True),
+        (State(joined=1000), "refuse", False),
+        (State(), "forward", True),
+        (State(joined=1000, in_force=IN_FORCE), "", False),
+        (State(in_force=IN_FORCE), "forward", True),
+    ],
+)
+def test_a_list_that_joined_others_forwards_until_it_is_in_force(found: State, chosen: str, forwards: bool) -> None:
+    assert state.forwards_without(found, chosen) is forwards

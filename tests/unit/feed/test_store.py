@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.feed.state import Floor, State
-from resolver.feed.store import StateUnreadable, Store
+from resolver.feed.store import StateUnreadable, Store, in_force_once
 from tests.unit.feed.test_state import IN_FORCE, record
 
 
@@ -95,3 +95,16 @@ def test_copies_stay_of_the_newest_lists_alone_and_only_where_they_may(store: St
         store.copies = may
         store.clean(IN_FORCE, Floor(record=record(8, "8")))
         assert {path.name for path in store.folder.iterdir()} == left
+
+
+def test_a_list_is_new_until_its_state_or_its_floor_is_written(store: Store, tmp_path: Path) -> None:
+    assert store.is_new()
+    assert in_force_once(store.folder.parent) == frozenset()
+    store.write_state(State())
+    assert not store.is_new()
+    assert in_force_once(store.folder.parent) == frozenset()
+    store.write_floor(Floor(record=IN_FORCE))
+    assert in_force_once(store.folder.parent) == {store.folder.name}
+    (store.folder / "state.json").unlink()
+    assert not store.is_new()
+    assert in_force_once(tmp_path / "nowhere") == frozenset()

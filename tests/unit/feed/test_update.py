@@ -368,3 +368,41 @@ async def test_it_is_known_since_when_and_why_polls_fail(authority: Authority, t
     await resolver.list.poll()
     assert (resolver.list.failures.since, resolver.list.failures.recent) == (0, {})
     assert resolver.failures == {reason: 2}
+
+
+async def test_whether_a_list_joined_others_is_decided_once(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resolver = Enforcer(authority, tmp_path / "state", now=lambda: 1000.0)
+    resolver.list.recover(beside=True)
+    assert (resolver.list.state.joined, resolver.list.forwards_without) == (1000, True)
+    resolver.list.look_at_clocks()
+    assert "names that only it blocks are forwarded" in caplog.text
+    resolver.feed = resolver.started()
+    resolver.list.recover(beside=False)
+    assert resolver.list.forwards_without, "a restart knows it still"
+
+
+async def test_the_first_lists_of_a_host_stay_its_first_whatever_comes_in_force_later(
+    authority: Authority, tmp_path: Path
+) -> None:
+    resolver = Enforcer(authority, tmp_path / "state")
+    resolver.list.recover()
+    assert not resolver.list.forwards_without
+    resolver.feed = resolver.started()
+    resolver.list.recover(beside=True)
+    assert not resolver.list.forwards_without
+
+
+async def test_a_disk_that_is_full_takes_no_name_from_a_list_that_joins(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Enforcer(authority, tmp_path / "state")
+
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Store, "write_state", full)
+    resolver.list.recover(beside=True)
+    assert resolver.list.forwards_without
+    assert resolver.failures == {"state_not_written": 1}

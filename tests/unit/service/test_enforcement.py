@@ -37,7 +37,7 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     assert not in_force.enforced()
     enforcement.recover()
     assert in_force.enforced()
-    assert len(swapped) == 1
+    assert len(swapped) == 2, "once for the list, and once for what a state says of lists that are not in force"
     enforced = enforcement.feed["demo"].enforced
     assert isinstance(enforced, enforced_list.InForce)
     view = enforced.view

@@ -67,6 +67,25 @@ def test_without_a_list_the_operator_may_have_chosen_to_forward() -> None:
     assert not one.enforced(), "and it is told as what it is"
 
 
+def test_a_list_that_joined_others_keeps_no_name_from_its_answer() -> None:
+    one, swapped = in_force("", "")
+    one.put_in_force("list-0", image_of(["a.test"]))
+    one.forwards_without = lambda list_id: list_id == "list-1"
+    one.renew()
+    assert swapped[-1].complete
+    assert not one.enforced(), "and it is told as what it is"
+    assert verdict_of(one.tables, "a.test") == (codes.BLOCK, 0)
+    one.take_out("list-0")
+    assert not one.tables.complete, "the list that was there first is missed"
+
+
+def test_one_list_may_forward_and_another_refuse() -> None:
+    one, _ = in_force('without_list = "forward"', "")
+    assert not one.tables.complete
+    one.put_in_force("list-1", image_of(["b.test"]))
+    assert one.tables.complete
+
+
 def test_every_change_is_a_new_generation_and_the_old_one_stays_as_it_was() -> None:
     one, swapped = in_force("", "")
     first = one.tables

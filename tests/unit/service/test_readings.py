@@ -51,6 +51,7 @@ OF_A_LIST = {
     "list_in_force_timestamp_seconds": 1_800_000_000,
     "list_expiry_timestamp_seconds": 1_900_000_000,
     "list_enforced": 1,
+    "list_forwarded": 0,
     "list_held": 1,
     "feed_last_success_timestamp_seconds": 1_800_000_100,
     "selftest_success": 1,
