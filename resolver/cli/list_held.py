@@ -18,6 +18,7 @@ from resolver.feed import approve
 from resolver.feed.actions import Action
 from resolver.feed.decisions import decisions
 from resolver.feed.facts import DecisionFacts, ListFacts, of_state
+from resolver.feed.guard import Hold
 from resolver.feed.state import Record, State
 
 MAX_LINES = 20
@@ -67,6 +68,7 @@ def _record(record: Record) -> dict[str, object]:
         "serial": record.serial,
         "digest": record.digest,
         "entries": record.entries,
+        "exceptions": record.exceptions,
         "withdrawn": record.withdrawn,
         "refused": dict(record.refused),
         "refused_lines": {reason: list(lines) for reason, lines in record.refused_lines.items()},
@@ -85,9 +87,10 @@ def screen(config: Config, list_id: str, now: float, path: Path) -> str:
 def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str]:
     record, held = state.in_force, state.held
     if held is not None:
-        was = record.entries if record else 0
-        growth = f", {held.record.entries - was:+d} against serial {record.serial} in force" if record else ""
-        what = "is a withdrawal" if held.record.withdrawn else f"has {held.record.entries} entries{growth}"
+        growth = ""
+        if record is not None and not held.record.withdrawn:
+            growth = f", {held.record.entries - record.entries:+d} against serial {record.serial} in force"
+        what = _what(held.record, held.reasons) + growth
         yield f"{one.list_id}: serial {held.record.serial} is held ({', '.join(held.reasons)}); it {what}"
         yield f"  held for {span(now - held.since)}{_deadline(one, now)}"
         yield from _lines("refused", held.record.refused, held.record.refused_lines)
@@ -105,6 +108,21 @@ def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str
             back = approve.subject(state, Action.ROLLBACK).serial
             yield f"{one.list_id}: to go back from serial {record.serial} to {back}, for good; to sign:"
             yield f"  {command(f'list held {one.list_id} --statement rollback', path)}"
+
+
+def _what(record: Record, reasons: tuple[str, ...]) -> str:
+    """Return what a list that is held is."""
+    if Hold.EMPTIED in reasons:
+        return "is a zone without any entry: approved, it ends the list, and nothing is blocked by it"
+    if record.withdrawn:
+        return "is a withdrawal: approved, nothing is blocked by the list"
+    return f"has {_entries(record)}"
+
+
+def _entries(record: Record) -> str:
+    """Return how many entries a list has, and how many of them are exceptions."""
+    spared = f", {record.exceptions} of them exceptions" if record.exceptions else ""
+    return f"{record.entries} entries{spared}"
 
 
 def _deadline(one: ListFacts, now: float) -> str:

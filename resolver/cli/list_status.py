@@ -70,6 +70,7 @@ def _as_json(one: ListFacts) -> dict[str, Any]:
         "expires": _date(one.expires),
         "hard_limit": _date(one.hard_limit_at),
         "entries": one.entries,
+        "exceptions": one.exceptions,
         "withdrawn": one.withdrawn,
         "refused": one.refused,
         "held": {"serial": one.held_serial, "reasons": list(one.held_for)} if one.held else None,

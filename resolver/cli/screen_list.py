@@ -76,7 +76,8 @@ def _in_force(one: ListFacts) -> Row:
         return Row(
             "list", f"{one.list_id}: lifted, NOTHING is blocked by it; its last serial is {one.serial}", Mark.BAD
         )
-    return Row("list", f"{one.list_id}: serial {one.serial} in force, {one.entries} entries")
+    spared = f", {one.exceptions} of them exceptions" if one.exceptions else ""
+    return Row("list", f"{one.list_id}: serial {one.serial} in force, {one.entries} entries{spared}")
 
 
 def _dates(one: ListFacts, now: float) -> Row:

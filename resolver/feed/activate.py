@@ -28,7 +28,7 @@ from resolver.config import config
 from resolver.core import codes, image
 from resolver.feed import audit_details, enforced, in_use, state, synthetic
 from resolver.feed.audit import Audit, Event
-from resolver.feed.candidate import Candidate
+from resolver.feed.candidate import FEED, Candidate
 from resolver.feed.enforced import Enforced, InForce, Nothing
 from resolver.feed.journal import Journal
 from resolver.feed.outbox import Outbox
@@ -149,20 +149,23 @@ class Activation:
             self.journal.write(new)
             self._swap(passed, enforced.restore)
 
-    def go_back(self, why: str) -> None:
-        """Quarantine the list in force and enforce the previous one, if there is one; `why` goes into the audit log."""
+    def go_back(self, why: str, by: str = FEED) -> None:
+        """Quarantine the list in force and enforce the previous one, if there is one.
+
+        why: for the audit log. by: the person who has decided it, for the journal.
+        """
         journal = self.journal
         record = journal.state.in_force
         if record is None:
             return
-        journal.log(Event.QUARANTINED, record, why)
+        journal.log(Event.QUARANTINED, record, why, by)
         with journal.changing:
             journal.write(state.go_back(journal.state))
         # The list that the service enforces now may not stay, even if nothing can replace it.
         self.enforced, back = enforced.take_out(self.enforced), journal.state.in_force
         try:
             if back is not None:
-                journal.log(Event.GONE_BACK, back)
+                journal.log(Event.GONE_BACK, back, by=by)
                 self._enforce(back)
         finally:
             if isinstance(self.enforced, Nothing):
@@ -269,7 +272,7 @@ class Activation:
             if floor is not None and floor.record.targets_keys != record.targets_keys:
                 journal.log(Event.FLOOR_RESET, record, "targets keys replaced")
             event = Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE
-            journal.log(event, record, audit_details.issued(record.issued))
+            journal.log(event, record, audit_details.issued(record.issued), candidate.by)
             journal.raise_floor(Floor(record=record))
             journal.write(after)
 

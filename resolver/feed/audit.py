@@ -6,12 +6,15 @@ Rules:
 - A line that a crash cut short is removed and recorded as torn when the log is next opened; the chain stays whole.
 - Number and hash of the newest entry are kept beside the log and in receipts: a log that was cut short or replaced does
   not match them. This is reported, in the log too; the service goes on.
+- Each entry is also one line of the journal, with list, serial, what was done and which person decided it: a collector
+  of journals sees every operation on a list.
 - Old entries are cut only from the front, after an entry with number and hash of the last one cut. The log can be read
   and verified while others append to it.
 """
 
 import errno
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Iterable
@@ -26,6 +29,8 @@ from resolver import atomic_file
 
 _FIRST: Final = "0" * 64
 MAX_LINE_BYTES: Final = 4096
+
+_log: Final = logging.getLogger("resolver.audit")
 
 
 class Event(StrEnum):
@@ -50,6 +55,30 @@ class Event(StrEnum):
     RELEASED_NAME = "released_name"
     RELEASE_CONFIRMED = "release_confirmed"
     RELEASE_ENDED = "release_ended"
+
+
+WORDS: Final = {
+    Event.IN_FORCE: "put in force",
+    Event.HELD: "held",
+    Event.ACCEPTED_HELD: "no longer held",
+    Event.QUARANTINED: "quarantined",
+    Event.GONE_BACK: "in force again",
+    Event.WITHDRAWN: "withdrawn, blocks nothing now",
+    Event.LIFTED: "lifted, blocks nothing now",
+    Event.SUSPENDED: "new entries suspended",
+    Event.FLOOR_RESET: "floor of the replaced keys dropped",
+    Event.RECOVERED: "recovered at the start",
+    Event.TORN: "the last line of the audit log was cut short, and is removed",
+    Event.TRIMMED: "old entries cut from the audit log",
+    Event.CHAIN_BROKEN: "the audit log does not verify",
+    Event.APPROVED: "signed",
+    Event.RESUMED: "suspended entries resumed",
+    Event.ROLLBACK_CONFIRMED: "rollback confirmed",
+    Event.RELEASED_NAME: "a name released",
+    Event.RELEASE_CONFIRMED: "release confirmed",
+    Event.RELEASE_ENDED: "release ended",
+}
+"""What the journal says of each event."""
 
 
 class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,10 +134,27 @@ class Audit:
         with self._lock:
             return self._head
 
-    def append(self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str = "") -> None:
-        """Write one entry to the disk; OSError if that fails."""
+    def append(
+        self,
+        event: Event,
+        at: float,
+        *,
+        list_id: str,
+        serial: int,
+        digest: str,
+        detail: str = "",
+        by: str = "",
+    ) -> None:
+        """Write one entry to the disk, and a line to the journal; OSError if that fails.
+
+        by: the person whose decision this is, for the journal; "" if it is nobody's, or if `detail` says whose.
+        """
         with self._lock:
             self._append(event, at, list_id=list_id, serial=serial, digest=digest, detail=detail)
+            number = self._head.number
+        about = f"list {list_id}: serial {serial}: " if list_id else ""
+        said = "".join((about, WORDS[event], detail and f" ({detail})", by and f", by {by}"))
+        _log.info("%s; entry %d of the audit log", said, number)
 
     def _append(self, event: Event, at: float, *, list_id: str, serial: int, digest: str, detail: str) -> None:
         entry = Entry(

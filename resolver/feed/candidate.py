@@ -6,10 +6,13 @@ Rules:
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from resolver.feed import state
 from resolver.feed.state import Record, State
+
+FEED: Final = "the feed"
+"""Who has done what nobody had to decide."""
 
 Arrive = Callable[[State, Record], State]
 """Takes a state, returns the one in which the record is in force: `put_in_force` or `follow` of `state`."""
@@ -19,12 +22,14 @@ Arrive = Callable[[State, Record], State]
 class Candidate:
     """A list whose image is in the store.
 
-    reasons: why the guard holds it, empty if it does not. arrive: makes the state in which it is in force.
+    reasons: why the guard holds it, empty if it does not. arrive: makes the state in which it is in force. by: who has
+    decided that it comes into force, for the journal.
     """
 
     record: Record
     reasons: tuple[str, ...] = ()
     arrive: Arrive = state.put_in_force
+    by: str = FEED
 
 
 Take = Callable[[Candidate], Awaitable[None]]

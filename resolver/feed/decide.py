@@ -70,7 +70,8 @@ async def _decide(one: ListUpdate, signed: Signed, approvers: Path, now: Callabl
         missing = approve.missing(one.state, action, about)
         done = missing == 0 and not confirms
         if done:
-            await _carry_out(one, action, about)
+            by = " and ".join(each.principal for each in approve.waiting(one.state, action, about))
+            await _carry_out(one, action, by)
         return Decided(principal=signer.principal, key=signer.key, missing=missing, done=done, confirmed=confirms)
 
 
@@ -83,14 +84,14 @@ def _named(one: ListUpdate, about: Subject) -> Record:
     return replace(named, serial=about.serial)
 
 
-async def _carry_out(one: ListUpdate, action: Action, about: Subject) -> None:
+async def _carry_out(one: ListUpdate, action: Action, by: str) -> None:
     match action:
         case Action.APPROVE:
-            await one.accept_held()
+            await one.accept_held(by)
         case Action.APPROVE_SET_ASIDE:
             one.approve_set_aside()
         case _:
-            await one.go_back()
+            await one.go_back(by)
 
 
 async def _to_its_end(work: Awaitable[Decided]) -> Decided:

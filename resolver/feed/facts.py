@@ -64,9 +64,10 @@ class CertificateFacts(_Facts, frozen=True):
 class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit_at": "expiry", "due_by": "due_at"}):
     """One list.
 
-    has_list: it is in force or lifted. expire: what follows the hard limit, `keep` or `lift`. due_by: the deadline of
-    the newest list, which is not in force. refused, set_aside: lines of the list in force; newest_*: of the newest one,
-    which may be held. rolled_back: when a rollback was carried out that is not confirmed yet.
+    has_list: it is in force or lifted. exceptions: how many of the entries are exceptions. expire: what follows the
+    hard limit, `keep` or `lift`. due_by: the deadline of the newest list, which is not in force. refused, set_aside:
+    lines of the list in force; newest_*: of the newest one, which may be held. rolled_back: when a rollback was carried
+    out that is not confirmed yet.
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
     start), failing (since the last good poll), failing_since, fresh_until, and that the breaker is open.
@@ -115,6 +116,8 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     fleet_hosts: int = 0
     fleet_missing: tuple[str, ...] = ()
     forwarded: bool = False
+    exceptions: int = 0
+    held_exceptions: int = 0
     expires: int | None = None
     quarantined: int = 0
     newest_refused: dict[str, int] = {}
@@ -181,6 +184,8 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
         expires=record.expires if record else None,
         forwarded=record is None and state.forwards_without(found, one.without_list),
         quarantined=len(found.quarantined),
+        exceptions=record.exceptions if record else 0,
+        held_exceptions=held.record.exceptions if held else 0,
         newest_refused=newest.refused if newest else {},
         newest_set_aside=newest.set_aside if newest else {},
     )

@@ -2,10 +2,14 @@
 
     [fleet] receipts/*.json    receipts of the nodes (feed.receipt), as delivered: NODE-LIST-SERIAL-GENERATION.json
     [fleet] nodes/NAME.pub     the public key (PEM) of the node that is called NAME
+    [fleet] nodes/NAME.lists   the ids of the lists that this node carries, one a line; without it, all of them
 
 Rules:
 - A node has reported a list when its own key has signed a receipt of this very serial and digest under its own name.
-- The fleet's receipt is made once all nodes have. It says what was reported and tested, never that a list is blocked.
+- The fleet's receipt of a list is made once all nodes that carry it have. It says what was reported and tested, never
+  that a list is blocked.
+- Which lists a node carries is said here, by the operator, and never learnt from what a node sends: a node that loses a
+  list is missing. A file of lists that cannot be read counts as none: then the node carries all lists.
 - A file that does not verify is ignored: anyone may deliver a file, only the pinned keys count.
 - Every node writes to the folder, so nothing in it may stop the reader or hide another node's receipt: files are opened
   as `dropped` does, the name that a node's receipt has is looked for first, and the newest files of each node have a
@@ -40,6 +44,7 @@ MAX_NAMES: Final = 200_000
 
 _Mark: TypeAlias = tuple[str, int, int]
 _MAX_KEY_BYTES: Final = 16_384
+_MAX_LISTS_BYTES: Final = 65_536
 
 
 class _Receipt(Struct, frozen=True):
@@ -57,8 +62,8 @@ class _Receipt(Struct, frozen=True):
 class Reports:
     """The nodes' reports of one list.
 
-    since: by node that has reported, when the list came in force there, in unix seconds. nodes: how many there are.
-    missing: the nodes that have not reported.
+    since: by node that has reported, when the list came in force there, in unix seconds. nodes: how many carry it.
+    missing: those that have not reported.
     """
 
     since: Mapping[str, int]
@@ -82,17 +87,27 @@ class Collector:
     def reports(self, list_id: str, record: Record) -> Reports:
         """Return which nodes have reported the list of `record`; OSError if a folder cannot be read."""
         keys, since = self._keys(), dict[str, int]()
+        carriers = [name for name in keys if self._carries(name, list_id)]
         read: dict[_Mark, _Receipt | None] = {}
-        expected = [f"{name}-{receipt.name_of(list_id, record)}.json" for name in keys]
+        expected = [f"{name}-{receipt.name_of(list_id, record)}.json" for name in carriers]
         for every in (False, True):
             for one in self._all(self._names(keys) if every else expected, keys, read):
-                if (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest):
+                of_this = (one.list, one.serial, one.digest) == (list_id, record.serial, record.digest)
+                if of_this and one.host in carriers:
                     since[one.host] = min(one.in_force_since, since.get(one.host, one.in_force_since))
-            if len(since) == len(keys):
+            if len(since) == len(carriers):
                 break
         # What was not looked at this time is read again when it is.
         self._read = read
-        return Reports(since, len(keys), tuple(name for name in keys if name not in since))
+        return Reports(since, len(carriers), tuple(name for name in carriers if name not in since))
+
+    def _carries(self, node: str, list_id: str) -> bool:
+        """Return whether a node carries a list."""
+        try:
+            said = dropped.read(self._nodes / f"{node}.lists", _MAX_LISTS_BYTES, follow=True)
+            return list_id in said.decode().split()
+        except (OSError, UnicodeDecodeError):
+            return True
 
     def _keys(self) -> dict[str, bytes]:
         found = {}

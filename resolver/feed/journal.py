@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from resolver.feed import approve
 from resolver.feed.audit import Audit, Event
+from resolver.feed.candidate import FEED
 from resolver.feed.state import Floor, Record, State
 from resolver.feed.store import StateUnreadable, Store
 
@@ -69,10 +70,16 @@ class Journal:
             raise
         self.floor = floor
 
-    def log(self, event: Event, record: Record, detail: str = "") -> None:
-        """Append a line about `record` to the audit log; may raise OSError."""
+    def log(self, event: Event, record: Record, detail: str = "", by: str = FEED) -> None:
+        """Append a line about `record` to the audit log, `by` as of Audit.append; may raise OSError."""
         self._audit.append(
-            event, self._now(), list_id=self._list_id, serial=record.serial, digest=record.digest, detail=detail
+            event,
+            self._now(),
+            list_id=self._list_id,
+            serial=record.serial,
+            digest=record.digest,
+            detail=detail,
+            by=by,
         )
 
     def clean(self) -> None:

@@ -110,6 +110,7 @@ def of_record(
             digest_key=record.digest_key,
             demonstration=record.demonstration,
             confirmed=record.confirmed,
+            exceptions=record.exceptions,
         ),
         image=image[0],
         size=image[1],
@@ -156,6 +157,7 @@ def record_of(said: Manifest | Facts, pinned: bytes | None = None) -> Record:
         root_version=keys[2],
         approved=made.approved,
         confirmed=made.confirmed,
+        exceptions=made.exceptions,
     )
 
 

@@ -16,7 +16,8 @@ class FetchRequest(_Message, frozen=True):
 
     Fields with names of the source's configuration are taken from there. resolvers: the upstreams (ADDRESS:PORT) that
     resolve the source's host. serial, issued, digest, targets_keys: of the newest list accepted or held, 0 and "" if
-    there is none (issued is 0 also if unknown). stale: whether stale metadata is accepted, for a host without any list.
+    there is none (issued is 0 also if unknown). withdrawn: that list is a withdrawal. stale: whether stale metadata is
+    accepted, for a host without any list.
     copy, copy_key, copy_output: inherited descriptors of an incremental zone's sealed copy, of its key, and of a file
     for the next copy; -1 if there is none.
     """
@@ -42,6 +43,7 @@ class FetchRequest(_Message, frozen=True):
     issued: int = 0
     digest: str = ""
     targets_keys: str = ""
+    withdrawn: bool = False
     stale: bool = False
     copy: int = -1
     copy_key: int = -1
@@ -72,6 +74,7 @@ class Made(Struct, frozen=True, kw_only=True):
     demonstration: bool
     confirmed: int = 0
     complaint: str = ""
+    exceptions: int = 0
 
 
 class Facts(_Message, frozen=True):

@@ -54,8 +54,8 @@ class UpdateFailed(Exception):
 class Known:
     """What a fetch process starts from: the metadata folder, the upstreams, the newest list held or accepted.
 
-    serial, issued, digest, targets_keys: of that list; 0 and "" if there is none. copy, copy_key, copy_output: as in
-    FetchRequest; -1 if there is none.
+    serial, issued, digest, targets_keys, withdrawn: of that list; 0 and "" if there is none. copy, copy_key,
+    copy_output: as in FetchRequest; -1 if there is none.
     """
 
     metadata: Path
@@ -64,6 +64,7 @@ class Known:
     issued: int = 0
     digest: str = ""
     targets_keys: str = ""
+    withdrawn: bool = False
     copy: int = -1
     copy_key: int = -1
     copy_output: int = -1
@@ -97,6 +98,7 @@ async def fetch_list(one: List, known: Known, handle: int, wanted: Callable[[Fac
         issued=known.issued,
         digest=known.digest,
         targets_keys=known.targets_keys,
+        withdrawn=known.withdrawn,
         stale=known.serial == 0,
         copy=known.copy,
         copy_key=known.copy_key,

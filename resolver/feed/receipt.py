@@ -68,6 +68,7 @@ def receipt(
         "in_force_since": record.since,
         "generation": record.generation,
         "entries": record.entries,
+        "exceptions": record.exceptions,
         "enforced": proof is not None,
         "withdrawn": record.withdrawn,
         "suspended": False,

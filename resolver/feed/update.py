@@ -26,7 +26,7 @@ from resolver.feed.activate import Activation, Host
 from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
 from resolver.feed.breaker import Breaker
-from resolver.feed.candidate import Candidate, Shown, Step
+from resolver.feed.candidate import FEED, Candidate, Shown, Step
 from resolver.feed.enforced import Enforced, Nothing
 from resolver.feed.failures import Failures
 from resolver.feed.journal import Journal
@@ -192,19 +192,19 @@ class ListUpdate:
 
     def note(self, event: Event, record: Record, detail: str, new: State) -> None:
         """Log a decision about `record`, and write the state that follows; may raise OSError."""
-        self.journal.log(event, record, detail)
+        self.journal.log(event, record, detail, by="")
         self.journal.write(new)
 
-    async def accept_held(self) -> None:
-        """Put in force the list that is held, if any; UpdateFailed if that fails."""
+    async def accept_held(self, by: str = FEED, detail: str = "") -> None:
+        """Put in force the list that is held, if any; UpdateFailed if that fails. by: who has decided it."""
         held = self.state.held
         if held is not None:
-            self.journal.log(Event.ACCEPTED_HELD, held.record)
-            await self.activate(Candidate(record=held.record))
+            self.journal.log(Event.ACCEPTED_HELD, held.record, detail, by)
+            await self.activate(Candidate(record=held.record, by=by))
 
-    async def go_back(self) -> None:
-        """Quarantine the list in force and enforce the previous one, if there is one."""
-        self.activation.go_back("taken out")
+    async def go_back(self, by: str = FEED) -> None:
+        """Quarantine the list in force and enforce the previous one, if there is one. by: who has decided it."""
+        self.activation.go_back("taken out", by)
 
     def approve_set_aside(self) -> None:
         """Enforce the lines set aside of the list in force."""

@@ -103,6 +103,7 @@ class CompileStep:
             issued=newest.issued if newest else 0,
             digest=newest.digest if newest else "",
             targets_keys=newest.targets_keys if newest else "",
+            withdrawn=newest is not None and newest.withdrawn,
             copy=copies.copy,
             copy_key=copies.key,
             copy_output=copies.output,
@@ -245,6 +246,7 @@ class CompileStep:
             # Entries in wide use wait alone: what clients ask holds no list.
             set_aside=sum(count for why, count in record.set_aside.items() if why != SetAside.IN_USE),
             exceptions=record.exceptions,
+            emptied=self._list.source.kind == "zone",
         )
         previous = None if current is None or current.withdrawn else current.entries
         spared = current.exceptions if current is not None else 0

@@ -87,6 +87,52 @@ async def test_a_serial_behind_or_used_again_changes_nothing(resolver: Zoned, pr
     assert resolver.events == [7]
 
 
+async def test_a_zone_that_its_authority_empties_is_held_for_two_persons_and_not_refused_for_ever(
+    resolver: Zoned, primary: Primary
+) -> None:
+    await resolver.list.poll()
+    primary.serial, primary.records = 8, []
+    await resolver.list.poll()
+    held = resolver.list.state.held
+    assert held is not None
+    assert (held.reasons, held.record.withdrawn, resolver.enforced, resolver.failures) == (("emptied",), True, 7, {})
+    # Until it is decided it is neither transferred nor held again, also after a restart.
+    primary.asked.clear()
+    resolver.restarted()
+    await resolver.list.poll()
+    assert (primary.asked, resolver.list.state.held, resolver.enforced) == (["SOA"], held, 7)
+    await resolver.list.accept_held()
+    assert (resolver.enforced, resolver.list.state.held) == ("lifted", None)
+    primary.asked.clear()
+    resolver.restarted()
+    await resolver.list.poll()
+    assert (primary.asked, resolver.enforced, resolver.failures) == (["SOA"], "lifted", {})
+    # The authority begins again: this is a first list.
+    primary.serial, primary.records = 9, blocks("bad.test")
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.blocks("bad.test"), resolver.failures) == (9, True, {})
+
+
+async def test_an_emptied_zone_that_gets_its_names_back_is_in_force_as_if_nothing_had_been(
+    resolver: Zoned, primary: Primary
+) -> None:
+    await resolver.list.poll()
+    primary.serial, primary.records = 8, []
+    await resolver.list.poll()
+    primary.serial, primary.records = 9, blocks("bad.test")
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.list.state.held, resolver.failures) == (9, None, {})
+
+
+async def test_a_zone_whose_records_are_all_refused_is_unusable_and_not_emptied(
+    resolver: Zoned, primary: Primary
+) -> None:
+    await resolver.list.poll()
+    primary.serial, primary.records = 8, [("bad.test", "CNAME", "rpz-tcp-only.")]
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.list.state.held, resolver.failures) == (7, None, {"empty": 1})
+
+
 async def test_what_waits_is_not_transferred_again(primary: Primary, tmp_path: Path) -> None:
     resolver = Zoned(primary, tmp_path / "state", key_file(tmp_path), "expect_entries = [2, 10]")
     resolver.feed.recover()

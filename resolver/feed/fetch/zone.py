@@ -8,6 +8,7 @@ Rules:
 - The SOA is queried first. If its serial is that of the known list, this confirms the list without a transfer; a serial
   behind it (RFC 1982) is rolled back.
 - Serials continue in 63 bits when the zone's 32 bits wrap around, so that a list's serials only grow.
+- A zone without any entry counts as withdrawn: its authority has no other way to end a list. The guard holds it.
 - A zone has no date: it counts as issued when this host first sees its serial. Its digest is that of its lines, sorted
   by octets and each once, so that every primary of a zone gives the same digest.
 - The whole zone is transferred (AXFR). If the source is incremental, this process gets a sealed copy of the zone and
@@ -161,7 +162,7 @@ def _wanted_zone(
         digest=request.digest or "0" * 64,
         length=0,
         custom=metadata.Custom(
-            list=request.list_id, serial=known or 1, issued=request.issued, expires=None, withdrawn=False
+            list=request.list_id, serial=known or 1, issued=request.issued, expires=None, withdrawn=request.withdrawn
         ),
         targets_keys=signer,
         root_version=0,
@@ -187,7 +188,8 @@ def _wanted_zone(
             raise Failed(Reason.SERIAL_REUSED)
         return found
     same = (serial, digest) == (known, request.digest)
-    custom = replace(facts.custom, serial=serial, issued=request.issued if same else int(clock()))
+    issued, emptied = request.issued if same else int(clock()), not zone.data.strip(b"\n")
+    custom = replace(facts.custom, serial=serial, issued=issued, withdrawn=emptied)
     facts = replace(facts, digest=digest, length=len(zone.data), custom=custom, difference=zone.difference)
     return found if wanted(facts) else None
 

@@ -117,6 +117,7 @@ def test_status_is_read_by_a_program(loaded: config.Config) -> None:
         "expires": None,
         "hard_limit": "2023-11-28T22:13:20Z",
         "entries": 5,
+        "exceptions": 0,
         "withdrawn": False,
         "refused": {"malformed": 2, "tld": 0},
         "held": None,

@@ -15,6 +15,10 @@ def written(path: Path, count: int = 3) -> audit.Audit:
     return log
 
 
+def test_the_journal_has_words_for_every_event() -> None:
+    assert set(audit.WORDS) == set(audit.Event)
+
+
 def test_a_chain_holds_over_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     written(path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,32 @@ async def test_nothing_is_suspended_and_so_nothing_can_be_resumed(resolver: Enfo
     await resolver.list.poll()
     with pytest.raises(Refused, match="nothing suspends any"):
         await sign(resolver, Action.RESUME, 7, "anna")
+
+
+async def test_the_journal_says_whose_decision_put_a_list_in_force_or_took_it_out(
+    resolver: Enforcer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await resolver.list.poll()
+    with caplog.at_level(logging.INFO, "resolver.audit"):
+        await publish(resolver, 2000, 8)
+        await sign(resolver, Action.APPROVE, 8, "anna")
+        await sign(resolver, Action.APPROVE, 8, "ben")
+        await sign(resolver, Action.ROLLBACK, 7, "carl")
+        await sign(resolver, Action.ROLLBACK, 7, "dora")
+    told = [one.getMessage() for one in caplog.records if one.name == "resolver.audit"]
+    shorter = [re.sub(r" \(issued [^)]+\)|; issued [^)]+|; entry \d+ of the audit log", "", one) for one in told]
+    assert shorter == [
+        "list demo: serial 8: held (growth), by the feed",
+        "list demo: serial 8: signed (approve: anna SHA256:anna, by uid 1000)",
+        "list demo: serial 8: signed (approve: ben SHA256:ben, by uid 1000)",
+        "list demo: serial 8: no longer held, by anna and ben",
+        "list demo: serial 8: put in force, by anna and ben",
+        "list demo: serial 7: signed (rollback: carl SHA256:carl, by uid 1000)",
+        "list demo: serial 8: quarantined (taken out), by carl",
+        "list demo: serial 7: in force again, by carl",
+        "list demo: serial 7: rollback confirmed (rollback: dora SHA256:dora, by uid 1000)",
+    ]
+    assert "name" not in "".join(told)
 
 
 async def test_one_goes_back_at_once_and_another_confirms(resolver: Enforcer, caplog: pytest.LogCaptureFixture) -> None:

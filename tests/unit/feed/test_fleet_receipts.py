@@ -78,6 +78,38 @@ def test_it_is_made_when_all_have_reported_and_once(world: World) -> None:
     assert len(world.look()) == 1
 
 
+def test_a_node_that_carries_one_of_two_lists_is_missing_in_that_one_alone(world: World) -> None:
+    """Before, a node that pulled one of two lists was missing for ever in the other."""
+    (world.nodes / "one.lists").write_text("court\nother\n")
+    world.report("two", 100)
+    found = world.collector.reports("demo", RECORD)
+    assert (found.nodes, found.missing, found.complete) == (1, (), True)
+    world.report("two", 100, list="court")
+    court = world.collector.reports("court", RECORD)
+    assert (court.nodes, court.missing, court.complete) == (2, ("one",), False)
+    # What was read for one list is not forgotten for another, and a node's own word adds it to none.
+    world.report("one", 120, list="court")
+    world.report("one", 120)
+    assert dict(world.collector.reports("demo", RECORD).since) == {"two": 100}
+    assert dict(world.collector.reports("court", RECORD).since) == {"one": 120, "two": 100}
+
+
+@pytest.mark.parametrize("said", [b"\xff", b"demo " * 20_000, None])
+def test_a_file_of_lists_that_cannot_be_read_leaves_no_node_out(said: bytes | None, world: World) -> None:
+    path = world.nodes / "one.lists"
+    path.mkdir() if said is None else path.write_bytes(said)
+    assert world.collector.reports("court", RECORD).missing == ("one", "two")
+
+
+def test_a_list_that_no_node_carries_has_no_receipt_of_the_fleet(world: World) -> None:
+    for name in KEYS:
+        (world.nodes / f"{name}.lists").write_text("court\n")
+    world.report("one")
+    found = world.collector.reports("demo", RECORD)
+    assert (found.nodes, found.missing, found.complete) == (0, (), False)
+    assert world.look() == {}
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -1,7 +1,9 @@
 """What is held, by counts alone: at each limit and one beyond it."""
 
+from dataclasses import replace
+
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import replace as with_rules
 
 from resolver.config.config import Guard
 from resolver.feed.guard import Counts, Hold, holds
@@ -70,18 +72,38 @@ def test_names_that_become_exceptions_are_names_that_go(
         assert holds(found, 10_000, RULES, before) == reasons
 
 
-def test_exceptions_that_are_added_are_no_growth() -> None:
-    found = Counts(entries=15_000, refused=0, announced=None, withdrawn=False, exceptions=5_000)
-    assert holds(found, 10_000, RULES) == ()
+@pytest.mark.parametrize(("added", "before", "held"), [(2_000, 0, False), (2_001, 0, True), (2_001, 1, False)])
+def test_exceptions_that_are_added_are_no_growth_and_many_hold_the_list(added: int, before: int, held: bool) -> None:
+    found = Counts(entries=10_000 + added, refused=0, announced=None, withdrawn=False, exceptions=added)
+    assert holds(found, 10_000 + before, RULES, before) == ((Hold.EXCEPTIONS,) if held else ())
+    announced = replace(found, announced=10_000 + added)
+    assert bool(holds(announced, 10_000 + before, RULES, before)) is held
+
+
+def test_exceptions_that_are_removed_hold_nothing_by_themselves() -> None:
+    found = Counts(entries=10_000, refused=0, announced=None, withdrawn=False, exceptions=0)
+    assert holds(found, 15_000, RULES, 5_000) == ()
+
+
+@pytest.mark.parametrize(
+    ("entries", "refused", "held"),
+    [(2, 1, False), (4, 3, False), (3, 3, True), (40, 4, True), (1, 1, True), (0, 1, True), (80, 4, False)],
+)
+def test_one_odd_line_does_not_hold_a_list_of_three(entries: int, refused: int, held: bool) -> None:
+    """The floor is a few lines, and ends where most lines are odd: then it is another format."""
+    found = holds(counts(entries, refused), entries, RULES)
+    assert found == ((Hold.REFUSED_SHARE,) if held else ())
 
 
 def test_a_withdrawal_is_always_held() -> None:
     assert holds(counts(0, withdrawn=True), 10, RULES) == (Hold.WITHDRAWN,)
+    emptied = Counts(entries=0, refused=0, announced=None, withdrawn=True, emptied=True)
+    assert holds(emptied, 10, RULES) == holds(emptied, None, RULES) == (Hold.EMPTIED,)
 
 
 @pytest.mark.parametrize(("on_entry", "held"), [("set-aside", ()), ("hold", (Hold.SET_ASIDE,))])
 def test_one_line_set_aside(on_entry: str, held: tuple[Hold, ...]) -> None:
-    rules = replace(RULES, on_entry=on_entry)
+    rules = with_rules(RULES, on_entry=on_entry)
     found = Counts(entries=100, refused=0, announced=None, withdrawn=False, set_aside=1)
     assert holds(found, 100, rules) == held
     assert holds(counts(100), 100, rules) == ()

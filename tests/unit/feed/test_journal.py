@@ -1,7 +1,9 @@
 """What is written of a list: the disk comes first, and memory follows what the disk has."""
 
+import logging
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -88,6 +90,33 @@ def test_a_line_of_the_log_names_list_and_record(journal: Journal, tmp_path: Pat
         "7" * 64,
         "growth",
     )
+
+
+def test_each_operation_is_one_line_of_the_journal_with_list_serial_and_who(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before, the journal never said that a list came in force, and by whose decision."""
+    with caplog.at_level(logging.INFO, "resolver.audit"):
+        journal.log(Event.IN_FORCE, record(), "issued 2026-11-29T01:00:00Z")
+        journal.log(Event.GONE_BACK, record(6, "6"), by="anna")
+        journal.log(Event.APPROVED, record(), "approve: ben SHA256:x, by uid 0", by="")
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        (
+            "INFO",
+            "list demo: serial 7: put in force (issued 2026-11-29T01:00:00Z), by the feed; entry 1 of the audit log",
+        ),
+        ("INFO", "list demo: serial 6: in force again, by anna; entry 2 of the audit log"),
+        ("INFO", "list demo: serial 7: signed (approve: ben SHA256:x, by uid 0); entry 3 of the audit log"),
+    ]
+
+
+def test_what_is_not_on_the_disk_is_not_in_the_journal(
+    journal: Journal, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit.os, "fsync", mock.Mock(side_effect=OSError(28, "full")))
+    with caplog.at_level(logging.INFO, "resolver.audit"), pytest.raises(OSError, match="full"):
+        journal.log(Event.IN_FORCE, record())
+    assert caplog.records == []
 
 
 def test_the_newest_list_is_the_one_held_else_the_floors(journal: Journal) -> None:
