@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
+from resolver.config import choices
 from resolver.config.lists import HARD_LIMIT_S, LIST_BOUNDS, Fault, faults_of_list, least_poll
 from resolver.config.lists import MAX_ENTRIES as MAX_ENTRIES
 from resolver.config.lists import MAX_TARGET_BYTES as MAX_TARGET_BYTES
@@ -431,6 +432,8 @@ def _reworded(error: msgspec.ValidationError) -> tuple[str, str, str]:
     if text.startswith("Invalid enum value"):
         # msgspec repeats the value, which may be pasted text: keep it out of the error.
         text = "not one of the values that this key accepts"
+        if words := choices.of_key(Config, " ".join(at.split())):
+            text += f": {', '.join(words)}"
     return " ".join(at.split()), " ".join(text.replace("`", "").split()), ours
 
 

@@ -41,7 +41,7 @@ class Source(_Section, frozen=True):
     url: str
     root: Annotated[str, Meta(min_length=1)]
     target: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,64})?\Z")] = ""
-    format: Literal["plain", "csv"] = "plain"
+    format: Literal["plain", "csv", "rpz"] = "plain"
     identity: str = ""
     poll: Seconds = Seconds(15 * 60)
     minimum_serial: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
@@ -124,6 +124,12 @@ _OF_KINDS: Final = {
     "dated_within": (("openpgp",), 48 * 3600),
     "incremental": (("zone",), False),
 }
+_URLS: Final = {
+    "file": "file:///FILE or https://HOST/FILE: the list itself, its signature is FILE.minisig",
+    "openpgp": "file:///FOLDER (a drop folder) or https://HOST/FILE",
+    "tuf": "file:///FOLDER or https://HOST/FOLDER, which holds metadata/ and targets/",
+    "image": "file:///FOLDER or https://HOST/FOLDER",
+}
 _WITH_TLS: Final = ("https", "tls")
 
 Fault = tuple[str, str]
@@ -155,7 +161,7 @@ def faults_of_source(source: Source, at: str) -> Iterator[Fault]:
         if not _is_remote(url, "dns", "tls") or not url.path.strip("/"):
             yield f"{at}.url", "expected dns://ADDRESS:PORT/ZONE or tls://HOST:PORT/ZONE"
     elif not _is_local(url) and not _is_remote(url, "https"):
-        yield f"{at}.url", "expected file:///FOLDER or https://HOST/FOLDER"
+        yield f"{at}.url", f"expected {_URLS[source.kind]}"
     with_tls = url.scheme in _WITH_TLS or source.receipt.startswith("https:")
     for name in ("ca", "certificate", "key"):
         if getattr(source, name) and not with_tls:
@@ -166,6 +172,8 @@ def faults_of_source(source: Source, at: str) -> Iterator[Fault]:
         yield f"{at}.receipt", "expected the absolute path of a folder, or https://HOST/PATH"
     if source.kind == "openpgp" and not source.identity:
         yield f"{at}.identity", "required: the GnuPG home that holds the key this list is encrypted to"
+    if source.kind == "openpgp" and source.format == "rpz":
+        yield f"{at}.format", '"rpz" belongs to a source of kind file; one of kind openpgp has "plain" or "csv"'
     for name, (kinds, default) in _OF_KINDS.items():
         if source.kind not in kinds and getattr(source, name) != default:
             yield f"{at}.{name}", f"belongs to a source of kind {' or '.join(kinds)}"

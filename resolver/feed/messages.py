@@ -35,7 +35,7 @@ class FetchRequest(_Message, frozen=True):
     max_bytes: int
     memory_bytes: int
     seconds: float
-    format: Literal["plain", "csv"] = "plain"
+    format: Literal["plain", "csv", "rpz"] = "plain"
     identity: str = ""
     dated_within: float = 0
     resolvers: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Facts(_Message, frozen=True):
     root_version: int
     fresh_until: int
     pinned: str = ""
-    format: Literal["plain", "csv", "rpz"] = "plain"
+    format: Literal["plain", "csv", "rpz", "master"] = "plain"
     made: Made | None = None
     difference: bool = False
 
@@ -119,7 +119,7 @@ class CompileRequest(_Message, frozen=True):
     demonstration: bool
     max_entries: int
     memory_bytes: int
-    format: Literal["plain", "csv", "rpz"] = "plain"
+    format: Literal["plain", "csv", "rpz", "master"] = "plain"
     lines: int = -1
     protected: tuple[str, ...] = ()
     popular: str = ""

@@ -94,6 +94,8 @@ def unusable(
     """
     if reason == "not_utf8":
         what = f"not UTF-8 from line {line} on" if line else "not UTF-8"
+    elif reason == "malformed":
+        what = "its first record is no SOA" + (f" (line {line})" if line else "")
     elif reason == "too_many_entries":
         what = "it has too many entries"
     elif refused := sum(counts.values()):

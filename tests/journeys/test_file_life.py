@@ -78,3 +78,25 @@ async def test_a_file_that_somebody_else_has_touched_changes_nothing(office: Off
     assert (resolver.enforced, resolver.failures) == (7, {"tampered": 2})
     assert resolver.blocks("bad.test")
     assert not resolver.blocks("third.test")
+
+
+async def test_a_zones_master_file_comes_in_force_and_its_serial_is_that_of_the_signature(
+    office: Office, tmp_path: Path
+) -> None:
+    source = f'kind = "file"\nformat = "rpz"\nurl = "{office.list.as_uri()}"\nroot = "{office.pinned}"'
+    resolver = Enforcer(None, tmp_path / "state-rpz", source=source)
+    resolver.feed.recover()
+    zone = "$TTL 60\n@ SOA ns.example. mail.example. {} 3600 600 86400 60\n@ NS ns.example.\n{}"
+    records = "bad.test CNAME .\n*.bad.test CNAME .\nworse.test. CNAME .\n" + "".join(
+        f"n{at}.test CNAME .\n" for at in range(99)
+    )
+    office.publish(zone.format(8, records).encode(), f"serial=8 not-after={later(9)}")
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.blocks("x.bad.test"), resolver.failures) == (8, True, {})
+    assert not resolver.blocks("worse.test")
+    record = resolver.list.state.in_force
+    assert record is not None
+    assert record.refused_lines == {"out_of_zone": (6,)}
+    office.publish(zone.format(99, records).encode(), f"serial=9 not-after={later(9)}")
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.failures) == (8, {"malformed": 1})

@@ -42,7 +42,7 @@ OUTSIDE = {
     "Cython": {"build_core"},
     "aiohttp": {"count", "page", "quiet_http"},
     "cryptography": {"authority", "feed", "feed.fetch", "signed"},
-    "dns": {"feed", "feed.fetch"},
+    "dns": {"feed", "feed.fetch", "feed.names"},
     "dnslib": {"dns_client"},
     "idna": {"cli", "feed", "feed.names"},
     "minisign": {"feed.fetch"},

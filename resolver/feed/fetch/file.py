@@ -8,7 +8,8 @@ Rules:
 - Only prehashed signatures count (minisign's default): nothing signed says which of the two forms a signature has, so
   that otherwise one could be passed off as the other.
 - The trusted comment holds serial and not-after; after not-after the list is refused.
-- A CSV holds its serial a second time, in its first row: both must agree.
+- A CSV holds its serial a second time, in its first row: both must agree. So does a zone's master file, in its SOA:
+  the compile process compares them, which reads the names.
 """
 
 import hashlib
@@ -83,7 +84,7 @@ def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) 
         root_version=1,
         pinned=pinned,
         fresh_until=said.not_after,
-        format=request.format,
+        format="master" if request.format == "rpz" else request.format,
     )
 
 

@@ -18,7 +18,7 @@ import msgspec
 from resolver.core import entries, image
 from resolver.feed import seal, synthetic
 from resolver.feed.messages import Compiled, CompileRequest
-from resolver.feed.names import read, read_csv, read_zone, suffixes
+from resolver.feed.names import read, read_csv, read_master, read_zone, suffixes
 from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.operator_names import popular_names
 from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
@@ -33,15 +33,23 @@ def entries_of(
     """Read the entries of a list; Failed with a reason if the whole list is refused.
 
     A list without a blocking entry is refused: exceptions alone would lift the list before it, which only a withdrawal
-    may do.
+    may do. The serial of a master file's SOA is that of the signature, as far as its 32 bits go.
     """
-    readers = {"plain": read.read, "csv": read_csv.read_csv, "rpz": read_zone.read_zone}
+    readers = {
+        "plain": read.read,
+        "csv": read_csv.read_csv,
+        "rpz": read_zone.read_zone,
+        "master": read_master.read_master,
+    }
     try:
         found = readers[request.format](
             data, psl, demonstration=request.demonstration, max_entries=request.max_entries, protected=protected
         )
+        agree = request.format != "master" or read_master.soa_serial(data) == request.serial & 0xFFFFFFFF
     except read.ReadError as error:
         raise Failed(error.reason) from None
+    if not agree:
+        raise Failed("malformed")
     if not found.blocks:
         raise Failed("empty")
     return found

@@ -21,7 +21,7 @@ import ipaddress
 import re
 from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple
@@ -67,9 +67,9 @@ _FLAGS: Final = {
 
 
 class ReadError(Exception):
-    """The whole list is refused; `reason` is not_utf8, empty or too_many_entries.
+    """The whole list is refused; `reason` is not_utf8, empty, too_many_entries, or malformed (a zone without an SOA).
 
-    refused, refused_lines: as in Entries, as far as it was read. line: of the first octet that is not UTF-8, or 0.
+    refused, refused_lines: as in Entries, as far as it was read. line: of what is not UTF-8, or no SOA; 0 if unknown.
     """
 
     def __init__(
@@ -165,10 +165,12 @@ def read(
     max_entries: int,
     kind: "type[Reader] | None" = None,
     protected: Protected | None = None,
+    refused: Mapping[Refusal, Sequence[int]] = MappingProxyType({}),
 ) -> Entries:
     """Return the entries of a list; ReadError if the whole list is refused.
 
-    kind: the reader of its format, plain by default. protected: names for which lines are set aside.
+    kind: the reader of its format, plain by default. protected: names for which lines are set aside. refused: lines
+    that the grammar of their format has refused, and that are empty in `data`.
     """
     must_be_utf8(data)
     reader = (kind or Reader)(psl, demonstration=demonstration, protected=protected)
@@ -179,15 +181,19 @@ def read(
             raise ReadError("too_many_entries")
     found = reader.found
     bits = Counter(memoryview(found.flags).cast("H")) if b"!" in data else {}
-    refused = {str(reason): count for reason, count in found.refused.items()}
+    for reason, numbers in refused.items():
+        found.refused[reason] = found.refused.get(reason, 0) + len(numbers)
+        both = sorted((*found.refused_lines.get(reason, ()), *numbers[:MAX_LINE_NUMBERS]))
+        found.refused_lines[reason] = both[:MAX_LINE_NUMBERS]
+    counts = {str(reason): count for reason, count in found.refused.items()}
     if not found.lines:
-        raise ReadError("empty", refused=refused, refused_lines=_numbers(found.refused_lines))
+        raise ReadError("empty", refused=counts, refused_lines=_numbers(found.refused_lines))
     return Entries(
         names=found.names,
         flags=found.flags,
         numbers=found.numbers,
         lines=found.lines,
-        refused=refused,
+        refused=counts,
         refused_lines=_numbers(found.refused_lines),
         set_aside={str(reason): count for reason, count in found.set_aside.items()},
         set_aside_lines=_numbers(found.set_aside_lines),

@@ -10,14 +10,13 @@ Rules:
 
 import csv
 import ipaddress
-from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 import idna
 
 from resolver.feed.names.guard_lines import Protected
-from resolver.feed.names.read import MAX_LINE_NUMBERS, Entries, ReadError, must_be_utf8, read
+from resolver.feed.names.read import Entries, must_be_utf8, read
 from resolver.feed.names.suffixes import Suffixes
 from resolver.feed.reasons import Refusal
 
@@ -31,25 +30,14 @@ def read_csv(
     """Return the entries of a CSV; ReadError if the whole list is refused."""
     must_be_utf8(data)
     plain, refused = _plain(data)
-    try:
-        found = read(plain, psl, demonstration=demonstration, max_entries=max_entries, protected=protected)
-    except ReadError as error:
-        counts, lines = _with(refused, error.refused, error.refused_lines)
-        raise ReadError(error.reason, refused=counts, refused_lines=lines, line=error.line) from None
-    counts, lines = _with(refused, found.refused, found.refused_lines)
-    return replace(found, refused=counts, refused_lines=lines)
-
-
-def _with(
-    refused: dict[Refusal, list[int]], counts: dict[str, int], lines: dict[str, tuple[int, ...]]
-) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
-    """Return counts and line numbers with those of the rows that were refused by their form."""
-    counts, lines = dict(counts), dict(lines)
-    for reason, numbers in refused.items():
-        counts[str(reason)] = counts.get(str(reason), 0) + len(numbers)
-        both = sorted((*lines.get(str(reason), ()), *numbers[:MAX_LINE_NUMBERS]))
-        lines[str(reason)] = tuple(both[:MAX_LINE_NUMBERS])
-    return counts, lines
+    return read(
+        plain,
+        psl,
+        demonstration=demonstration,
+        max_entries=max_entries,
+        protected=protected,
+        refused=refused,
+    )
 
 
 def _plain(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
