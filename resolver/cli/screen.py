@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from resolver.config.values import span as span
+
 WIDTH: Final = 100
 DEFAULT_CONFIG: Final = "/etc/blocklist-resolver/resolver.toml"
 LOG: Final = "journalctl -u blocklist-resolver"
@@ -118,17 +120,6 @@ def _painted(line: str, mark: Mark, colour: bool) -> str:
     if not colour or mark is Mark.PLAIN:
         return line
     return f"{_RED if mark is Mark.BAD else _YELLOW}{line}{_PLAIN}"
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    left = max(0, int(seconds))
-    days, hours, minutes = left // 86400, left % 86400 // 3600, left % 3600 // 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{left} s"
 
 
 def counts(found: Mapping[str, int]) -> str:

@@ -37,6 +37,9 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         yield _dates(one, now)
     if one.live:
         yield _feed(one, now)
+        if one.failed:
+            then = f"next {_due(one.next_poll_at, now)}"
+            yield Row("  failed", f"{span(now - one.polled_at)} ago, {then}: {one.failed}", Mark.WARN)
         if 0 < one.fresh_until < now:
             yield Row("  stale", f"its signatures have not been fresh for {span(now - one.fresh_until)}", Mark.WARN)
     if any(one.refused.values()) and not one.live:
@@ -90,6 +93,8 @@ def _dates(one: ListFacts, now: float) -> Row:
 
 def _feed(one: ListFacts, now: float) -> Row:
     seen = f"last good {span(now - one.last_success)} ago" if one.last_success else "not good since the start"
+    if one.next_poll_at and not one.failed:
+        seen += f", next {_due(one.next_poll_at, now)}"
     if one.failing_since:
         failing = f"FAILING for {span(now - one.failing_since)}: {counts(one.failing)}"
     else:
@@ -98,6 +103,10 @@ def _feed(one: ListFacts, now: float) -> Row:
     tested = f"; self-test {passed}" if one.enforced else ""
     well = not one.failing_since and (one.selftest_passed or not tested)
     return Row("  feed", f"{seen}, {failing}{tested}", Mark.PLAIN if well else Mark.WARN)
+
+
+def _due(at: int, now: float) -> str:
+    return f"poll in {span(at - now)}" if at > now else "poll is due"
 
 
 def _of_breaker(one: ListFacts) -> Iterator[Row]:

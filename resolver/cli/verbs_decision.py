@@ -54,7 +54,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
     elif reply.found == "in_force":
         print(f"{one}: serial {reply.serial} is in force now")
     else:
-        print(f"{one}: nothing new; serial {reply.serial} stays")
+        kept = f"serial {reply.serial} stays" if reply.serial else "no list is in force"
+        print(f"{one}: nothing new; {kept}")
     return DONE
 
 

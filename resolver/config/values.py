@@ -182,6 +182,17 @@ def utc_seconds(text: str) -> int:
     return int(datetime.strptime(text, _DATE).replace(tzinfo=UTC).timestamp())
 
 
+def span(seconds: float) -> str:
+    """Return a duration in its two largest units."""
+    left = max(0, int(seconds))
+    days, hours, minutes = left // 86400, left % 86400 // 3600, left % 3600 // 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{left} s"
+
+
 def nameservers(text: str) -> tuple[Endpoint, ...]:
     """Return the servers of a resolv.conf's `nameserver` lines, with port 53; lines that do not parse are skipped.
 

@@ -70,7 +70,8 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     out that is not confirmed yet.
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
-    start), failing (since the last good poll), failing_since, fresh_until, and that the breaker is open.
+    start), failing (since the last good poll), failing_since, failed (why the last poll failed, with its detail; "" if
+    it was good), polled_at, next_poll_at, fresh_until, and that the breaker is open.
     suspended_entries: entries of the list in force that do not block, because they are set aside. forwarded: the list
     is not in force, and names that only it would block are forwarded. fleet_since: when
     each host that has reported put the list in force; None without a fleet.
@@ -104,6 +105,9 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     due_by: int = 0
     failing_since: int = 0
     failing: dict[str, int] = {}
+    failed: str = ""
+    polled_at: int = 0
+    next_poll_at: int = 0
     fresh_until: int = 0
     receipt_at: int = 0
     receipts_due: int = 0
@@ -206,6 +210,9 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
         due_by=update.due_by,
         failing_since=update.failures.since,
         failing=_plain(update.failures.recent),
+        failed="; ".join(dict.fromkeys(update.failures.last)),
+        polled_at=update.failures.polled_at,
+        next_poll_at=int(update.failures.polled_at + facts.poll_s) if update.failures.polled_at else 0,
         fresh_until=update.shown.fresh_until,
         receipt_at=update.prover.receipt_at,
     )

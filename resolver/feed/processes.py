@@ -3,6 +3,7 @@
 Rules:
 - Both are exec'd, isolated (`-I`), with an empty environment, no stderr, and only the descriptors they need.
 - They reply in lines of JSON of limited length; anything else, a crash or silence becomes a reason, never a text.
+- A detail of a failure, and each step, is codes and numbers (`details`); one that holds anything else is dropped.
 - A process that exceeds its time limit is killed, and so is one that still runs when the service stops.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
+from resolver.feed.details import Detail
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import MAX_REPLY_BYTES
@@ -33,6 +35,14 @@ FETCH_MEMORY_BYTES: Final = 2**30
 COMPILE_MEMORY_BYTES: Final = 3 * 2**30
 
 
+MAX_STEPS: Final = 2048
+"""So many steps a process may report before a reply: a TUF repository may have 256 roots, of a few steps each."""
+
+
+def no_step(_: Detail) -> None:
+    """Do nothing with a step."""
+
+
 class Handles(NamedTuple):
     """Descriptors of a compilation: the list, its image, the image in force, the line numbers; -1 if there is none."""
 
@@ -43,11 +53,12 @@ class Handles(NamedTuple):
 
 
 class UpdateFailed(Exception):
-    """An update failed before its list was in force, for `reason`."""
+    """An update failed before its list was in force, for `reason`, and with a detail if one is known."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, detail: Detail | None = None) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +66,8 @@ class Known:
     """What a fetch process starts from: the metadata folder, the upstreams, the newest list held or accepted.
 
     serial, issued, digest, targets_keys, withdrawn: of that list; 0 and "" if there is none. copy, copy_key,
-    copy_output: as in FetchRequest; -1 if there is none.
+    copy_output: as in FetchRequest; -1 if there is none. step: called with each step of the process, and with what it
+    has found.
     """
 
     metadata: Path
@@ -68,6 +80,7 @@ class Known:
     copy: int = -1
     copy_key: int = -1
     copy_output: int = -1
+    step: Callable[[Detail], None] = no_step
 
 
 async def fetch_list(one: List, known: Known, handle: int, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
@@ -104,7 +117,7 @@ async def fetch_list(one: List, known: Known, handle: int, wanted: Callable[[Fac
         copy_key=known.copy_key,
         copy_output=known.copy_output,
     )
-    return await fetch(f"resolver.feed.fetch.{source.kind}", request, wanted)
+    return await fetch(f"resolver.feed.fetch.{source.kind}", request, wanted, known.step)
 
 
 def _absolute(path: str) -> str:
@@ -144,14 +157,31 @@ async def compile_image(
         os.close(both)
 
 
-async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
-    """Run the fetch process `module`; return its verified facts, and whether `wanted` took the list; UpdateFailed."""
-    async with _child(module, request.handles, request.seconds) as child:
-        facts = _part(await _ask(child, msgspec.json.encode(request)), "facts", Facts)
-        go = wanted(facts)
-        if _part(await _ask(child, b"go" if go else b"stop"), "done", bool) is not go:
-            raise UpdateFailed(Reason.PROCESS)
-        return facts, go
+async def fetch(
+    module: str, request: FetchRequest, wanted: Callable[[Facts], bool], step: Callable[[Detail], None] = no_step
+) -> tuple[Facts, bool]:
+    """Run the fetch process `module`; return its verified facts, and whether `wanted` took the list; UpdateFailed.
+
+    step: called with each step. A process that ends or is ended without a detail failed in the step that it reported
+    last: this is the detail then.
+    """
+    last: list[Detail] = []
+
+    def noted(detail: Detail) -> None:
+        if detail.code.is_step:
+            last[:] = [detail]
+        step(detail)
+
+    try:
+        async with _child(module, request.handles, request.seconds) as child:
+            facts = _part(await _ask(child, msgspec.json.encode(request), noted), "facts", Facts)
+            go = wanted(facts)
+            if _part(await _ask(child, b"go" if go else b"stop", noted), "done", bool) is not go:
+                raise UpdateFailed(Reason.PROCESS)
+            return facts, go
+    except UpdateFailed as failed:
+        failed.detail = failed.detail or (last[0] if last else None)
+        raise
 
 
 async def compile_list(request: CompileRequest, seconds: float = COMPILE_SECONDS) -> Compiled:
@@ -228,19 +258,39 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     await child.wait()
 
 
-async def _ask(child: asyncio.subprocess.Process, line: bytes) -> dict[str, Any]:
-    """Send a line and return the JSON of the reply; UpdateFailed if the process gives a reason, or no reply."""
+async def _ask(
+    child: asyncio.subprocess.Process, line: bytes, step: Callable[[Detail], None] = no_step
+) -> dict[str, Any]:
+    """Send a line and return the JSON of the reply; UpdateFailed if the process gives a reason, or no reply.
+
+    step: called with each step that the process reports before its reply.
+    """
     if child.stdin is None or child.stdout is None:
         raise UpdateFailed(Reason.PROCESS)
     try:
         child.stdin.write(line + b"\n")
         await child.stdin.drain()
-        reply = msgspec.json.decode(await child.stdout.readline(), type=dict[str, Any])
+        reply = {"step": None}
+        for _ in range(MAX_STEPS):
+            reply = msgspec.json.decode(await child.stdout.readline(), type=dict[str, Any])
+            if "step" not in reply:
+                break
+            detail = _detail_of(reply["step"])
+            if detail is not None:
+                step(detail)
     except (ConnectionError, ValueError, RuntimeError):  # uvloop raises the last for a closed pipe
         raise UpdateFailed(Reason.PROCESS) from None
     if "failed" in reply:
-        raise UpdateFailed(_REASONS.get(str(reply["failed"]), Reason.PROCESS))
+        raise UpdateFailed(_REASONS.get(str(reply["failed"]), Reason.PROCESS), _detail_of(reply.get("detail")))
     return reply
+
+
+def _detail_of(said: object) -> Detail | None:
+    """Return the detail that a process has sent; None if it is anything else than the codes and numbers of one."""
+    try:
+        return msgspec.convert(said, Detail)
+    except msgspec.ValidationError:
+        return None
 
 
 def _part(reply: dict[str, Any], name: str, kind: type[_T]) -> _T:

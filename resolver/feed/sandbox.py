@@ -4,7 +4,7 @@ Rules:
 - No core dump, not dumpable (so no ptrace by others and no /proc/PID/mem), killed with its parent.
 - Limited address space; no inherited descriptors but the given ones. A process that needs no more files can open none.
 - If memory runs out, the kernel ends such a process first: the service goes on, with the list that is in force.
-- Of any error the parent learns only a reason of a closed set, never a traceback.
+- Of any error the parent learns only a reason of a closed set and a detail (`details`), never a text or a traceback.
 """
 
 import ctypes
@@ -16,6 +16,10 @@ import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Final
+
+import msgspec
+
+from resolver.feed.details import Detail
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -29,11 +33,12 @@ class NotConfined(Exception):
 
 
 class Failed(Exception):
-    """The work of this process failed with `reason`, one of a closed set."""
+    """The work of this process failed with `reason`, one of a closed set, and with a detail if one is known."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, detail: Detail | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.detail = detail
 
 
 def _prctl(option: int, value: int) -> None:
@@ -85,7 +90,8 @@ def run(work: Callable[[], None]) -> int:
     try:
         work()
     except Failed as failed:
-        say({"failed": failed.reason})
+        detail = {} if failed.detail is None else {"detail": msgspec.to_builtins(failed.detail)}
+        say({"failed": failed.reason, **detail})
         return 1
     except MemoryError:
         say({"failed": "out_of_memory"})

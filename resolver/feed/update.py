@@ -51,7 +51,7 @@ class ListUpdate:
         self.activation = Activation(one, self.journal, host)
         self.prover = Prover(self.activation)
         self.breaker = Breaker()
-        self.failures = Failures(one.id, self._kept, host.now)
+        self.failures = Failures(one, lambda: self.kept, host.now)
         self.shown = Shown()
         self.one_at_a_time = asyncio.Lock()
         self._alarms = Alarms(one.id)
@@ -95,7 +95,9 @@ class ListUpdate:
         """Return when the right of `record` to be in force ends, in unix seconds."""
         return self.activation.hard_limit_at(record)
 
-    def _kept(self) -> str:
+    @property
+    def kept(self) -> str:
+        """Return what stays in force if an update fails, as words."""
         record = self.state.in_force
         if record is None or isinstance(self.enforced, Nothing):
             return "no list is in force"

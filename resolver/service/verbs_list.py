@@ -45,18 +45,17 @@ class ListVerbs:
         return _NO_LIST if one is None else self._polled(one)
 
     async def _polled(self, one: ListUpdate) -> requests.Reply:
-        before, failures = one.state, dict(one.failures.counts)
+        before = one.state
         task = asyncio.create_task(one.poll())
         self._polls.add(task)
         task.add_done_callback(self._polls.discard)
         done, _ = await asyncio.wait([task], timeout=self._fetch_s)
         if not done:
             return requests.Failed(said=f"not done within {self._fetch_s:g} s; the poll goes on, see: list status")
-        failed = sorted(reason for reason, count in one.failures.counts.items() if count > failures.get(reason, 0))
         record, held = one.state.in_force, one.state.held
         serial = record.serial if record else 0
-        if failed:
-            return requests.Refused(said=f"refused: {', '.join(failed)}; serial {serial} stays")
+        if one.failures.last:
+            return requests.Refused(said=f"refused: {'; '.join(dict.fromkeys(one.failures.last))}; {one.kept}")
         if held is not None:
             return requests.FetchReply(found="held", serial=held.record.serial, reasons=held.reasons)
         new = record is not None and (before.in_force is None or record.identity != before.in_force.identity)

@@ -14,10 +14,12 @@ import msgspec
 import pytest
 
 from resolver.feed import processes
+from resolver.feed.details import Detail
+from resolver.feed.fetch import child
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import suffixes
-from resolver.feed.processes import UpdateFailed
+from resolver.feed.processes import UpdateFailed, no_step
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
@@ -33,7 +35,9 @@ def replace(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(processes, "compile_list", compile_list)
 
 
-async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bool]) -> tuple[Facts, bool]:
+async def fetch(
+    module: str, request: FetchRequest, wanted: Callable[[Facts], bool], step: Callable[[Detail], None] = no_step
+) -> tuple[Facts, bool]:
     """As processes.fetch. The source is read in a thread, so that a server of this test's loop can answer."""
     loop, seen = asyncio.get_running_loop(), []
 
@@ -44,6 +48,7 @@ async def fetch(module: str, request: FetchRequest, wanted: Callable[[Facts], bo
     def told(facts: Facts) -> bool:
         return asyncio.run_coroutine_threadsafe(asked(facts), loop).result()
 
+    child.STEPS.set(step)
     done = await _worked(importlib.import_module(module).fetch, _sent(request), told)
     return seen[0], done
 
@@ -63,7 +68,7 @@ async def _worked(work: Callable[..., _Result], *arguments: object) -> _Result:
     try:
         return await asyncio.to_thread(work, *arguments)
     except Failed as failed:
-        raise UpdateFailed(Reason(failed.reason)) from None
+        raise UpdateFailed(Reason(failed.reason), failed.detail) from None
     except Exception:  # noqa: BLE001 - as sandbox.run
         raise UpdateFailed(Reason.INTERNAL) from None
 

@@ -9,9 +9,11 @@ Rules:
 import os
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import msgspec
 
+from resolver.feed.details import Detail
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, confine, say
@@ -19,6 +21,10 @@ from resolver.feed.transport import NotFetched, TooLarge
 
 Wanted = Callable[[Facts], bool]
 """Sends the verified facts to the parent, and returns whether it wants the list."""
+
+
+STEPS: ContextVar[Callable[[Detail], None]] = ContextVar("steps", default=lambda _: None)
+"""Sends a step to the parent; `work` sets it."""
 
 
 def work(fetch: Callable[[FetchRequest, Wanted], bool]) -> None:
@@ -31,7 +37,13 @@ def work(fetch: Callable[[FetchRequest, Wanted], bool]) -> None:
         say({"facts": msgspec.to_builtins(facts)})
         return sys.stdin.buffer.readline() == b"go\n"
 
+    STEPS.set(lambda detail: say({"step": msgspec.to_builtins(detail)}))
     say({"done": fetch(request, wanted)})
+
+
+def step(detail: Detail) -> None:
+    """Report a step that begins, or what it has found, to the parent."""
+    STEPS.get()(detail)
 
 
 def put(handle: int, data: bytes | memoryview) -> None:

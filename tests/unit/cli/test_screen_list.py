@@ -80,6 +80,18 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
             {"failing_since": N - H, "failing": {"unreachable": 4}},
             "  feed     last good 4 min ago, FAILING for 1 h 0 min: unreachable 4; self-test passed",
         ),
+        (
+            {"polled_at": N - 60, "next_poll_at": N + 60, "failed": "unreachable: authority.example: silent"},
+            "  failed   1 min ago, next poll in 1 min: unreachable: authority.example: silent",
+        ),
+        (
+            {"polled_at": N - 240, "next_poll_at": N + 660, "failures": {}},
+            "  feed     last good 4 min ago, next poll in 11 min, failures: none; self-test passed",
+        ),
+        (
+            {"polled_at": N - 900, "next_poll_at": N, "failures": {}},
+            "  feed     last good 4 min ago, next poll is due, failures: none; self-test passed",
+        ),
         ({"selftest_passed": False}, "  feed     last good 4 min ago, failures: unreachable 2; self-test NOT passed"),
         ({"lifted": True, "selftest_passed": False}, "  feed     last good 4 min ago, failures: unreachable 2"),
         ({"fresh_until": N - 60}, "  stale    its signatures have not been fresh for 1 min"),

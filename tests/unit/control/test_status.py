@@ -79,6 +79,9 @@ def test_the_keys_of_a_list_are_public_names() -> None:
         "due_at",
         "failing_since",
         "failing",
+        "failed",
+        "polled_at",
+        "next_poll_at",
         "fresh_until",
         "receipt_at",
         "receipts_due",
@@ -90,6 +93,9 @@ def test_the_keys_of_a_list_are_public_names() -> None:
         "certificates",
         "fleet_hosts",
         "fleet_missing",
+        "forwarded",
+        "exceptions",
+        "held_exceptions",
     ]
     assert list(found["decisions"][0]) == ["action", "serial", "command", "signed", "missing"]
     assert list(found["releases"][0]) == ["number", "serial", "line", "at", "until", "alarm_at", "confirmed_by"]

@@ -93,7 +93,13 @@ def live(**changes: object) -> Any:
         "state": State(in_force=SEVEN),
         "enforced": IN_FORCE,
         "last_success": 1900,
-        "failures": SimpleNamespace(counts={Reason.TAMPERED: 2}, since=1950, recent={Reason.TAMPERED: 1}),
+        "failures": SimpleNamespace(
+            counts={Reason.TAMPERED: 2},
+            since=1950,
+            recent={Reason.TAMPERED: 1},
+            last=["tampered: its octets", "tampered: its octets"],
+            polled_at=1990,
+        ),
         "prover": SimpleNamespace(passed=True, receipt_at=1150),
         "breaker": SimpleNamespace(open=False),
         "due_by": 4600,
@@ -104,6 +110,7 @@ def live(**changes: object) -> Any:
 
 
 def test_a_running_service_adds_what_only_it_knows() -> None:
+    never = SimpleNamespace(counts={}, since=0, recent={}, last=[], polled_at=0)
     written = facts.of_state(LIST, State(in_force=SEVEN), 2000.0)
     found = facts.with_live(written, live())
     assert (found.live, found.has_list, found.lifted, found.last_success, found.selftest_passed) == (
@@ -116,6 +123,8 @@ def test_a_running_service_adds_what_only_it_knows() -> None:
     assert (found.failing_since, found.fresh_until, found.due_by, found.receipt_at) == (1950, 3000, 4600, 1150)
     assert {type(reason) for reason in (*found.failures, *found.failing)} == {str}
     assert (found.failures, found.failing) == ({"tampered": 2}, {"tampered": 1})
+    assert (found.failed, found.polled_at, found.next_poll_at) == ("tampered: its octets", 1990, 1990 + 900)
+    assert facts.with_live(written, live(failures=never)).next_poll_at == 0
     assert (found.serial, found.entries, found.hard_limit_at) == (7, 10, written.hard_limit_at)
 
 

@@ -58,7 +58,13 @@ class Lists:
                 approved=False,
             ),
             last_success=1_700_000_100,
-            failures=SimpleNamespace(counts={"timeout": 2}, since=1_700_000_200, recent={"timeout": 1}),
+            failures=SimpleNamespace(
+                counts={"timeout": 2},
+                since=1_700_000_200,
+                recent={"timeout": 1},
+                last=["timeout: its host"],
+                polled_at=1_700_000_250,
+            ),
             prover=SimpleNamespace(passed=True, receipt_at=0),
             breaker=SimpleNamespace(open=True),
             due_by=1_700_086_800,
@@ -211,6 +217,9 @@ async def test_status_tells_what_is_known(world: World) -> None:
             due_by=1_700_086_800,
             failing_since=1_700_000_200,
             failing={"timeout": 1},
+            failed="timeout: its host",
+            polled_at=1_700_000_250,
+            next_poll_at=1_700_001_150,
             fresh_until=1_700_000_300,
             releases=(
                 ReleaseFacts(
