@@ -6,22 +6,19 @@ Rules:
 - All copies of a list for recipients are signed together: one target each. A recipient loses its copy only by name.
 - If the keys here do not reach the threshold, the signed metadata waits in `staged`; each `sign` adds one person's
   signature, and the last one needed publishes. Nothing that waits is served, and exactly what was signed is published.
-- Lists are written first, then targets, snapshot, timestamp: a concurrent fetch sees the old state or the new one.
 - New targets keys sign the published lists again; after a theft the lists are dropped instead.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from resolver import atomic_file
 from resolver.authority import recipients
@@ -36,13 +33,15 @@ from resolver.authority.repository import (
     Repository,
     read_key,
 )
+from resolver.authority.serve import FRESH_SECONDS as FRESH_SECONDS
+from resolver.authority.serve import clean, date, next_version, serve
+from resolver.authority.serve import sign as sign_by
 from resolver.signed.metadata import Custom, CustomMalformed, custom_of, to_json
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
 MAX_KEYS: Final = 10
 ROOT_DAYS: Final = 365
 TARGETS_DAYS: Final = 90
-FRESH_SECONDS: Final = 48 * 3600
 
 # Stands in the root itself, so that each signature of the root covers it too.
 _DROP_LISTS: Final = "x-drop-lists"
@@ -74,17 +73,18 @@ def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
         if repository.exists():
             raise Refused(f"{folder}: already holds a repository")
         repository.make_folders()
-        root = Metadata(Root(expires=_date(now, ROOT_DAYS * 86400), consistent_snapshot=True))
+        root = Metadata(Root(expires=date(now, ROOT_DAYS * 86400), consistent_snapshot=True))
         for role in ROLES:
             many = role in ("root", "targets")
             for signer in repository.make_keys(role, keys if many else 1):
                 root.signed.add_key(signer.public_key, role)
             root.signed.roles[role].threshold = threshold if many else 1
-        _sign(root, repository.signers(root.signed, "root"))
+        sign_by(root, repository.signers(root.signed, "root"))
         repository.write_metadata(root)
-        targets = Metadata(Targets(expires=_date(now, TARGETS_DAYS * 86400)))
-        _sign(targets, repository.signers(root.signed, "targets"))
-        _serve(repository, root.signed, targets, versions=(1, 1), now=now, seconds=FRESH_SECONDS)
+        version = next_version(repository, Targets.type, now)
+        targets = Metadata(Targets(version=version, expires=date(now, TARGETS_DAYS * 86400)))
+        sign_by(targets, repository.signers(root.signed, "targets"))
+        serve(repository, root.signed, targets, now=now, seconds=FRESH_SECONDS)
 
 
 def publish(folder: Path, issue: Issue, *, now: float) -> Done:
@@ -138,8 +138,7 @@ def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None
             raise AuthorityError(
                 "the published lists are not signed by the root's targets keys: publish or rotate again"
             )
-        versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
-        _serve(repository, root, targets, versions=versions, now=now, seconds=seconds)
+        serve(repository, root, targets, now=now, seconds=seconds)
 
 
 def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> Done:
@@ -149,7 +148,7 @@ def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> 
         old = repository.root()
         root = Metadata(deepcopy(old.signed))
         root.signed.version += 1
-        root.signed.expires = _date(now, ROOT_DAYS * 86400)
+        root.signed.expires = date(now, ROOT_DAYS * 86400)
         before = repository.signers(old.signed, "root")
         for keyid in list(root.signed.roles[role].keyids):
             root.signed.revoke_key(keyid, role)
@@ -159,7 +158,7 @@ def rotate(folder: Path, *, role: str, now: float, drop_lists: bool = False) -> 
         root.signed.unrecognized_fields.pop(_DROP_LISTS, None)
         if drop_lists:
             root.signed.unrecognized_fields[_DROP_LISTS] = True
-        _sign(root, [*before, *(made if role == "root" else [])])
+        sign_by(root, [*before, *(made if role == "root" else [])])
         return _root_signed(repository, root, now)
 
 
@@ -233,9 +232,9 @@ def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], now: flo
     for path, data in contents.items():
         digest = hashlib.sha256(data).hexdigest()
         targets.signed.targets[path] = TargetFile(len(data), {"sha256": digest}, path, {"custom": to_json(custom)})
-    targets.signed.version = current.version + 1
-    targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
-    _sign(targets, repository.signers(root, "targets"))
+    targets.signed.version = next_version(repository, Targets.type, now)
+    targets.signed.expires = date(now, TARGETS_DAYS * 86400)
+    sign_by(targets, repository.signers(root, "targets"))
     repository.unstage_lists()
     for path, data in contents.items():
         repository.stage(STAGED_LIST + path, data)
@@ -263,10 +262,9 @@ def _targets_signed(repository: Repository, root: Root, targets: Metadata[Any], 
             raise Refused(f"{path}: the list that waits is not the one that was signed; publish it again")
         atomic_file.write(repository.targets / f"{digest}.{path}", data, 0o640)
     old = repository.current_targets().signed
-    versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
-    _serve(repository, root, targets, versions=versions, now=now, seconds=FRESH_SECONDS)
+    serve(repository, root, targets, now=now, seconds=FRESH_SECONDS)
     repository.unstage_lists()
-    _clean(repository, old.targets, targets.signed.targets)
+    clean(repository, old.targets, targets.signed.targets)
     return Done(published=True)
 
 
@@ -279,68 +277,19 @@ def _root_signed(repository: Repository, root: Metadata[Any], now: float) -> Don
         repository.stage(STAGED_ROOT, root.to_bytes())
         return Done(published=False, missing=max(result.first.missing, result.second.missing))
     current = repository.current_targets()
-    versions = repository.snapshot().signed.version + 1, repository.timestamp().signed.version + 1
     targets = Metadata(deepcopy(current.signed))
     changed = set(old.roles["targets"].keyids) != set(root.signed.roles["targets"].keyids)
     if changed:
         # Lists staged for the old keys carry no signature of the new ones.
         repository.unstage_lists()
-        targets.signed.version += 1
-        targets.signed.expires = _date(now, TARGETS_DAYS * 86400)
+        targets.signed.version = next_version(repository, Targets.type, now)
+        targets.signed.expires = date(now, TARGETS_DAYS * 86400)
         if root.signed.unrecognized_fields.get(_DROP_LISTS):
             targets.signed.targets = {}
-        _sign(targets, repository.signers(root.signed, "targets"))
+        sign_by(targets, repository.signers(root.signed, "targets"))
         if not root.signed.get_verification_result("targets", targets.signed_bytes, targets.signatures):
             raise AuthorityError(f"the new targets keys must stay in {repository.keys} until the new root is signed")
     repository.write_metadata(root)
-    _serve(
-        repository,
-        root.signed,
-        targets if changed else current,
-        versions=versions,
-        now=now,
-        seconds=FRESH_SECONDS,
-    )
+    serve(repository, root.signed, targets if changed else current, now=now, seconds=FRESH_SECONDS)
     repository.unstage(STAGED_ROOT)
     return Done(published=True)
-
-
-def _serve(
-    repository: Repository,
-    root: Root,
-    targets: Metadata[Targets],
-    *,
-    versions: tuple[int, int],
-    now: float,
-    seconds: float,
-) -> None:
-    """Write targets, snapshot and timestamp, in this order: a client never sees half of them."""
-    expires = _date(now, seconds)
-    meta = {"targets.json": MetaFile(targets.signed.version)}
-    snapshot = Metadata(Snapshot(version=versions[0], expires=expires, meta=meta))
-    timestamp = Metadata(Timestamp(version=versions[1], expires=expires, snapshot_meta=MetaFile(versions[0])))
-    for metadata in (snapshot, timestamp):
-        signers = repository.signers(root, metadata.signed.type)
-        if not signers:
-            raise AuthorityError(f"no key of {metadata.signed.type} in {repository.keys}")
-        _sign(metadata, signers)
-    for one in (targets, snapshot, timestamp):
-        repository.write_metadata(one)
-
-
-def _clean(repository: Repository, *kept: dict[str, TargetFile]) -> None:
-    """Remove lists that neither the published targets nor the targets before them name."""
-    names = {f"{target.hashes['sha256']}.{path}" for targets in kept for path, target in targets.items()}
-    for path in repository.targets.iterdir():
-        if path.name not in names:
-            path.unlink()
-
-
-def _sign(metadata: Metadata[Any], signers: Iterable[CryptoSigner]) -> None:
-    metadata.signatures.clear()
-    for signer in signers:
-        metadata.sign(signer, append=True)
-
-
-def _date(now: float, seconds: float) -> datetime:
-    return datetime.fromtimestamp(int(now), UTC) + timedelta(seconds=int(seconds))

@@ -2,6 +2,7 @@
 
     DIR/root.json    the newest root: what a resolver pins
     DIR/metadata/    served: N.root.json, N.targets.json, N.snapshot.json, timestamp.json
+    DIR/issued/      not served: N.targets.json, older targets; they prove what was signed
     DIR/targets/     served: SHA256.TARGET, the lists; TARGET is ID, or ID-NAME for one recipient
     DIR/keys/        never served: one PEM a key, 0600; keys of other people are not here
     DIR/staged/      never served: what waits for more signatures
@@ -45,6 +46,7 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.metadata = folder / "metadata"
+        self.issued = folder / "issued"
         self.targets = folder / "targets"
         self.keys = folder / "keys"
         self.staged = folder / "staged"
@@ -57,6 +59,7 @@ class Repository:
         """Make the missing folders of the layout."""
         for path, mode in (
             (self.metadata, 0o755),
+            (self.issued, 0o755),
             (self.targets, 0o755),
             (self.keys, 0o700),
             (self.staged, 0o700),
@@ -70,7 +73,7 @@ class Repository:
             raise AuthorityError(f"{self.folder}: no such folder; make it with `authority init`")
         with open(self.folder / ".lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for folder in (self.folder, self.metadata, self.targets, self.keys, self.staged):
+            for folder in (self.folder, self.metadata, self.issued, self.targets, self.keys, self.staged):
                 atomic_file.drop_parts(folder)
             yield
 
@@ -96,6 +99,18 @@ class Repository:
         """Return the targets that the snapshot names."""
         version = self.snapshot().signed.meta["targets.json"].version
         return self._load(self.metadata / f"{version}.targets.json", Targets)
+
+    def versions(self, kind: str, *, served: bool = False) -> list[int]:
+        """Return the versions of one kind of metadata that are kept here. served: only those that are served."""
+        if kind == Timestamp.type:
+            return [self.timestamp().signed.version] if self.exists() else []
+        folders = (self.metadata,) if served else (self.metadata, self.issued)
+        return [version for folder in folders for path in folder.glob(f"*.{kind}.json") if (version := _version(path))]
+
+    def all_targets(self) -> list[Path]:
+        """Return all targets metadata that is kept, the newest first."""
+        found = [path for folder in (self.metadata, self.issued) for path in folder.glob("*.targets.json")]
+        return sorted(found, key=_version, reverse=True)
 
     def staged_metadata(self, name: str) -> Metadata[Any] | None:
         """Return the metadata that waits under `name` for signatures, or None."""
@@ -143,6 +158,15 @@ class Repository:
         if signed.type == Root.type:
             atomic_file.write(self.folder / "root.json", metadata.to_bytes(), 0o644)
 
+    def put_away(self, kind: str, version: int, *, keep: bool) -> None:
+        """Stop serving one version of metadata. keep: it stays in `issued`."""
+        path = self.metadata / f"{version}.{kind}.json"
+        if keep and path.exists():
+            self.issued.mkdir(mode=0o755, exist_ok=True)
+            path.replace(self.issued / path.name)
+        else:
+            path.unlink(missing_ok=True)
+
     def stage(self, name: str, data: bytes) -> None:
         """Store a file that waits for signatures."""
         atomic_file.write(self.staged / name, data, 0o600)
@@ -160,6 +184,12 @@ class Repository:
         """Remove staged files."""
         for name in names:
             (self.staged / name).unlink(missing_ok=True)
+
+
+def _version(path: Path) -> int:
+    """Return the version in the name of a metadata file; 0 if it is none."""
+    number = path.name.partition(".")[0]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0
 
 
 def read_key(path: Path) -> CryptoSigner:

@@ -136,8 +136,7 @@ def _roots(repository: Repository) -> list[Root]:
 
 def _signed(folder: Path, receipt: _Receipt, roots: list[Root]) -> _Signed | None:
     """Return the newest targets metadata that names the receipt's list and verifies, or None."""
-    paths = (folder / "metadata").glob("*.targets.json")
-    for path in sorted(paths, key=lambda path: int(path.name.split(".")[0]), reverse=True):
+    for path in Repository(folder).all_targets():
         targets = _load(path)
         if targets is None or not isinstance(targets.signed, Targets) or not _names(targets.signed, receipt):
             continue

@@ -9,6 +9,7 @@ Rules:
 - Nothing unverified is written to a disk; verified metadata is kept in its folder, the list only in the memfd.
 - An encrypted list is decrypted only once its ciphertext has verified, and its clear text must have the signed digest.
   If an identity is set, a list in clear is refused, except for a withdrawal, which holds no names.
+- A version that is known must come with the content that is known (tuf_known).
 - A host without any list accepts stale metadata if everything else verifies. An expired root is never accepted.
 """
 
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +31,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
-from resolver.feed.fetch import age
+from resolver.feed.fetch import age, tuf_known
 from resolver.feed.fetch.child import work
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -39,21 +41,33 @@ from resolver.signed import metadata
 
 _SIGNED: Final = re.compile(r"was signed by (\d+)/")
 _LATE: Final = re.compile(r"(timestamp|snapshot)\.json is expired")
+_LIMITS: Final = frozenset(
+    (
+        metadata.MAX_ROOT_BYTES,
+        metadata.MAX_TIMESTAMP_BYTES,
+        metadata.MAX_SNAPSHOT_BYTES,
+        metadata.MAX_TARGETS_BYTES,
+    )
+)
 _MIXED: Final = re.compile(r"Expected (targets v|snapshot version )\d")
 
 
 class Fetcher(FetcherInterface):
-    """Hands downloads to the TUF client."""
+    """Hands downloads to the TUF client. timestamp: the last one that was read."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.timestamp = b""
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[io.BytesIO]:
         """Yield the content of `url` as a file; DownloadError if it cannot be read, is too large or too slow."""
         try:
-            kept = io.BytesIO(self._transport.read(url, max_length))
+            data = self._transport.read(url, max_length)
         except TooLarge:
+            if url.rpartition("/")[0].endswith("/metadata") and max_length not in _LIMITS:
+                # Not the file whose length was signed.
+                raise tuf.LengthOrHashMismatchError("length") from None
             raise tuf.DownloadLengthMismatchError("length") from None
         except TooSlow:
             raise tuf.SlowRetrievalError("time") from None
@@ -61,7 +75,9 @@ class Fetcher(FetcherInterface):
             if error.status:
                 raise tuf.DownloadHTTPError("status", error.status) from None
             raise tuf.DownloadError("download") from None
-        yield kept
+        if url.endswith("/metadata/timestamp.json"):
+            self.timestamp = data
+        yield io.BytesIO(data)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         return self._transport.chunks(url)
@@ -184,7 +200,10 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     transport = Transport(access, request.seconds)
     try:
         identities = age.identities_of(Path(request.identity)) if request.identity else []
-        updater = refreshed(request, Fetcher(transport))
+        fetcher = Fetcher(transport)
+        updater = refreshed(request, fetcher)
+        if tuf_known.is_mixed(Path(request.metadata), fetcher.timestamp, partial(_metadata, request, fetcher)):
+            raise Failed(Reason.MIXED)
         target = updater.get_targetinfo(request.target)
         if target is None:
             raise Failed(Reason.UNKNOWN_TARGET)
@@ -204,6 +223,11 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     finally:
         transport.close()
     return True
+
+
+def _metadata(request: FetchRequest, fetcher: Fetcher, name: str, most: int) -> bytes:
+    """Return a file of the repository's metadata."""
+    return fetcher.download_bytes(f"{request.url.rstrip('/')}/metadata/{name}", most)
 
 
 def _download_encrypted(
