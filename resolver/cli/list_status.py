@@ -85,6 +85,8 @@ def _as_json(one: ListFacts) -> dict[str, Any]:
             for each in one.decisions
         ],
         "deadline": _date(one.due_by),
+        "deadline_serial": one.due_serial or None,
+        "taken_out": one.taken_out or None,
         "rolled_back": {
             "at": _date(one.rolled_back),
             "by": one.rolled_back_by,

@@ -56,7 +56,11 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         late = now - one.due_by
         said = f"MISSED {span(late)} ago" if late > 0 else f"in {span(-late)}"
         mark = Mark.BAD if late > 0 else Mark.WARN if -late < DEADLINE_NEAR_S else Mark.PLAIN
-        yield Row("  deadline", f"a newer list has to be in force: {said}", mark)
+        since = f" since serial {one.due_serial}" if one.due_serial not in (0, one.held_serial) else ""
+        yield Row("  deadline", f"a newer list{since} has to be in force: {said}", mark)
+    if one.taken_out:
+        said = f"serial {one.taken_out} was taken out; waits for a corrected list"
+        yield Row("  out", said, Mark.WARN)
     if one.rolled_back:
         waits = _waits(one.rollback_alarm_at, now)
         said = f"to serial {one.serial} {span(now - one.rolled_back)} ago by {one.rolled_back_by} alone; {waits}"
@@ -211,6 +215,9 @@ def _about_persons(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
         elif each.action == "rollback":
             what = f"{name}: rollback unconfirmed, {_waits(one.rollback_alarm_at, now)}"
             yield Advice(_unless(one.rollback_alarm_at, now), what, look)
+    if one.taken_out:
+        what = f"{name}: serial {one.taken_out} was taken out, serial {one.serial} is in force"
+        yield Advice(Urgency.LATER, what, "have the authority publish a corrected list")
     if one.breaker_open:
         yield Advice(Urgency.WAITS, f"{name}: new entries block unusually many, look or go back", look)
     if one.due_by and not one.held and one.due_by - now < DEADLINE_NEAR_S:

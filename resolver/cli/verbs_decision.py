@@ -53,6 +53,9 @@ def _fetch(arguments: argparse.Namespace) -> int:
         print(f"{one}: serial {reply.serial} is held ({', '.join(reply.reasons)}); see: list held {one}")
     elif reply.found == "in_force":
         print(f"{one}: serial {reply.serial} is in force now")
+    elif reply.taken_out:
+        stays = f"serial {reply.serial} stays until the authority publishes a corrected list"
+        print(f"{one}: serial {reply.taken_out} was taken out; {stays}")
     else:
         kept = f"serial {reply.serial} stays" if reply.serial else "no list is in force"
         print(f"{one}: nothing new; {kept}")

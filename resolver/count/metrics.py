@@ -209,7 +209,14 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "list_deadline_timestamp_seconds",
         "gauge",
-        "Deadline of a newer list that is not in force; 0 if none waits.",
+        "Deadline of the oldest newer list whose names are not in force; 0 if none waits.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "list_taken_out",
+        "gauge",
+        "1 while a person has taken a list out and waits for a corrected one; nothing fails or is late then.",
         "live",
         (_LIST,),
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from resolver.feed import state
-from resolver.feed.state import Record, State
+from resolver.feed.state import Record, State, Unmet
 
 FEED: Final = "the feed"
 """Who has done what nobody had to decide."""
@@ -40,11 +40,11 @@ Take = Callable[[Candidate], Awaitable[None]]
 class Shown:
     """What a source has shown since the start.
 
-    newest: issue date (unix seconds) and identity of its newest list, None if it has shown none that is acceptable.
+    newest: its newest list, None if it has shown none that is acceptable, or only one that a person has taken out.
     fresh_until: until when its metadata is fresh, in unix seconds; 0 if it does not say.
     """
 
-    newest: tuple[int, tuple[int, str]] | None = None
+    newest: Unmet | None = None
     fresh_until: int = 0
 
 

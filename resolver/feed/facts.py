@@ -65,9 +65,10 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     """One list.
 
     has_list: it is in force or lifted. exceptions: how many of the entries are exceptions. expire: what follows the
-    hard limit, `keep` or `lift`. due_by: the deadline of the newest list, which is not in force. refused, set_aside:
-    lines of the list in force; newest_*: of the newest one, which may be held. rolled_back: when a rollback was carried
-    out that is not confirmed yet.
+    hard limit, `keep` or `lift`. due_by, due_serial: the deadline of the oldest list whose names are not in force.
+    taken_out: the serial that a person has taken out, until another list is in force. refused, set_aside: lines of the
+    list in force; newest_*: of the newest one, which may be held. rolled_back: when a rollback was carried out that is
+    not confirmed yet.
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
     start), failing (since the last good poll), failing_since, failed (why the last poll failed, with its detail; "" if
@@ -120,6 +121,8 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     fleet_hosts: int = 0
     fleet_missing: tuple[str, ...] = ()
     forwarded: bool = False
+    due_serial: int = 0
+    taken_out: int = 0
     exceptions: int = 0
     held_exceptions: int = 0
     expires: int | None = None
@@ -154,7 +157,7 @@ NOT_IN_STATUS: Final = ("expires", "quarantined", "newest_refused", "newest_set_
 def of_state(one: List, found: State, now: float) -> ListFacts:
     """Return what a list's state says at `now` (unix seconds)."""
     record, held, rollback = found.in_force, found.held, approve.unconfirmed(found)
-    newest = held.record if held else record
+    newest, unmet, out = held.record if held else record, state.oldest_unmet(found), state.taken_out(found)
     waiting = 0 if record is None or record.approved else sum(record.set_aside.values())
     return ListFacts(
         list_id=one.id,
@@ -182,6 +185,8 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
         suspended=waiting > 0,
         suspended_entries=waiting,
         due_by=state.due_by(found, None, one.deadline),
+        due_serial=unmet.serial if unmet else 0,
+        taken_out=out[0] if out else 0,
         rolled_back=rollback.at if rollback else 0,
         rolled_back_by=rollback.principal if rollback else "",
         rollback_alarm_at=rollback.at + approve.CONFIRM_S if rollback else 0,
@@ -208,6 +213,7 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
         selftest_passed=update.prover.passed,
         breaker_open=update.breaker.open,
         due_by=update.due_by,
+        due_serial=update.unmet.serial if update.unmet else 0,
         failing_since=update.failures.since,
         failing=_plain(update.failures.recent),
         failed="; ".join(dict.fromkeys(update.failures.last)),

@@ -12,6 +12,10 @@ Rules:
 - If the clock is behind a signed date, the clock is wrong: nothing is accepted.
 - A list is quarantined with its digest: what was taken out once never comes back, under any serial.
 - The previous image is in force again only because the later one failed, and then the state names it.
+- The deadline counts from the oldest list that the source has shown and whose names are not in force: a newer serial
+  that is not in force either moves it no further.
+- A list that a person has taken out is owed to nobody: until the authority publishes another, nothing is late and
+  nothing fails.
 - At a start the floor's list is the last good one, even if a crash came before the state was written after the floor.
 """
 
@@ -20,6 +24,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from resolver.feed.actions import Action
 from resolver.feed.messages import Facts
 from resolver.feed.reasons import Reason
 
@@ -43,6 +48,7 @@ SINCE_0_1: Final = frozenset(
         "exceptions",
         "approved_here",
         "joined",
+        "unmet",
     )
 )
 """Keys of the file that version 0.1 does not know: they are left out while empty, so that it can read the file."""
@@ -119,6 +125,23 @@ class Held(_Part, frozen=True):
     since: int
 
 
+class Unmet(_Part, frozen=True):
+    """A list that its source has shown and whose names are not in force.
+
+    issued: its date of issue, or when it was first seen if it has none (unix seconds).
+    """
+
+    serial: int
+    digest: str
+    issued: int
+    targets_keys: str = ""
+
+    @property
+    def identity(self) -> tuple[int, str]:
+        """Serial and digest, which identify a list."""
+        return self.serial, self.digest
+
+
 class Approval(_Part, frozen=True):
     """One person's verified signature under a statement that ends at `expiry` (unix seconds).
 
@@ -146,7 +169,8 @@ class State(_Part, frozen=True):
 
     suspended: an earlier version has suspended the new entries; a start enforces them. approvals: signatures of
     decisions, carried out or pending. joined: when this list was first configured here (unix seconds), if this host had
-    enforced another list before; 0 if this is one of the host's first lists.
+    enforced another list before; 0 if this is one of the host's first lists. unmet: the oldest list whose names are not
+    in force, if that is known.
     """
 
     format: Literal[1] = FORMAT
@@ -159,6 +183,7 @@ class State(_Part, frozen=True):
     suspended: bool = False
     approvals: tuple[Approval, ...] = ()
     joined: int = 0
+    unmet: Unmet | None = None
 
 
 def refusal(
@@ -217,7 +242,46 @@ def due(facts: Facts, record: Record | None) -> bool:
 
 def hold(state: State, record: Record, reasons: tuple[str, ...], now: int) -> State:
     """Return the state in which `record` is held."""
-    return replace(state, held=Held(record=record, reasons=reasons, since=now), generation=record.generation)
+    found = owe(state, unmet_of(record, now))
+    return replace(found, held=Held(record=record, reasons=reasons, since=now), generation=record.generation)
+
+
+def unmet_of(record: Record, now: float) -> Unmet:
+    """Return a list as one whose names are not in force."""
+    return Unmet(
+        serial=record.serial,
+        digest=record.digest,
+        issued=record.issued or int(now),
+        targets_keys=record.targets_keys,
+    )
+
+
+def owe(state: State, newest: Unmet | None) -> State:
+    """Return the state that names the list from which the deadline counts; newest: as of `oldest_unmet`."""
+    unmet = oldest_unmet(state, newest)
+    return state if unmet == state.unmet else replace(state, unmet=unmet)
+
+
+def _is_owed(state: State, newest: Unmet | None) -> bool:
+    if newest is None or is_taken_out(state, newest.digest):
+        return False
+    record = state.in_force
+    return record is None or not (record.identity == newest.identity or record.issued > newest.issued)
+
+
+def taken_out(state: State) -> tuple[int, str] | None:
+    """Return serial and digest of the list that a person has taken out, if the one before it is in force instead."""
+    record = state.in_force
+    if record is None or state.gone_back_to != record.identity:
+        return None
+    out = {one.digest for one in state.approvals if (one.action, one.serial) == (Action.ROLLBACK, record.serial)}
+    return next((identity for identity in reversed(state.quarantined) if identity[1] in out), None)
+
+
+def is_taken_out(state: State, digest: str) -> bool:
+    """Return whether a person has taken the list of this digest out, and nothing newer is in force."""
+    found = taken_out(state)
+    return found is not None and found[1] == digest
 
 
 def put_in_force(state: State, record: Record) -> State:
@@ -231,7 +295,15 @@ def put_in_force(state: State, record: Record) -> State:
         previous=state.previous if old is None or renewal else old,
         held=None,
         gone_back_to=None,
+        unmet=None if state.unmet is None or _meets(record, state.unmet) else state.unmet,
     )
+
+
+def _meets(record: Record, unmet: Unmet) -> bool:
+    """Return whether nothing is owed of an unmet list once `record` is in force: that list, or a later word."""
+    if record.targets_keys != unmet.targets_keys:
+        return True
+    return record.serial >= unmet.serial or record.issued > unmet.issued
 
 
 def quarantine(state: State, record: Record) -> State:
@@ -285,18 +357,25 @@ def at_start(state: State, floor: Floor | None) -> State:
     return put_in_force(state, floor.record)
 
 
-def due_by(state: State, newest: tuple[int, tuple[int, str]] | None, within: float) -> int:
-    """Return the deadline of the newest list, in unix seconds; 0 if that list is in force or none is known.
+def oldest_unmet(state: State, newest: Unmet | None = None) -> Unmet | None:
+    """Return the list from which the deadline counts; None if none is late or will be.
 
-    newest: issue date and identity of the newest list that the source has shown. within: the time from its issue to its
-    deadline, in seconds.
+    newest: the newest list that the source has shown, if known.
     """
-    record = state.in_force
-    if state.held is not None:
-        newest = state.held.record.issued, state.held.record.identity
-    if newest is None or (record is not None and (record.identity == newest[1] or record.issued > newest[0])):
-        return 0
-    return int(newest[0] + within)
+    if state.unmet is not None:
+        return state.unmet
+    if state.held is not None:  # as an earlier version has written it
+        return unmet_of(state.held.record, state.held.since)
+    return newest if _is_owed(state, newest) else None
+
+
+def due_by(state: State, newest: Unmet | None, within: float) -> int:
+    """Return the deadline of the oldest list whose names are not in force, in unix seconds; 0 if there is none.
+
+    newest: as of `oldest_unmet`. within: the time from its issue to its deadline, in seconds.
+    """
+    unmet = oldest_unmet(state, newest)
+    return 0 if unmet is None else int(unmet.issued + within)
 
 
 def hard_limit_at(record: Record, hard_limit: float) -> float:

@@ -33,7 +33,7 @@ from resolver.feed.journal import Journal
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.proof import Prover
 from resolver.feed.reasons import Reason
-from resolver.feed.state import Floor, Record, State
+from resolver.feed.state import Floor, Record, State, Unmet
 from resolver.feed.store import Store
 
 _log: Final = logging.getLogger("resolver.feed")
@@ -83,8 +83,13 @@ class ListUpdate:
 
     @property
     def due_by(self) -> int:
-        """Return the deadline of the newest list, in unix seconds; 0 if it is in force or none is known."""
+        """Return the deadline of the oldest list whose names are not in force, in unix seconds; 0 if there is none."""
         return state.due_by(self.state, self.shown.newest, self.list.deadline)
+
+    @property
+    def unmet(self) -> Unmet | None:
+        """Return the list from which the deadline counts, if any."""
+        return state.oldest_unmet(self.state, self.shown.newest)
 
     @property
     def forwards_without(self) -> bool:

@@ -8,6 +8,7 @@ Rules:
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts
 from resolver.feed.processes import Handles, Known, UpdateFailed, memory_file
 from resolver.feed.reasons import Reason, SetAside
-from resolver.feed.state import Record
+from resolver.feed.state import Record, Unmet
 
 CONFIRM_SECONDS: Final = 3600
 """Shortest time between two writes of the state because a source without dates has confirmed its list, in seconds."""
@@ -55,9 +56,18 @@ class CompileStep:
 
     async def update(self, take: Take, copies: CopyHandles = NO_COPIES) -> None:
         """Fetch and compile what is due, and hand it to `take`; UpdateFailed if a step refuses it."""
+        try:
+            await self._update(take, copies)
+        except (UpdateFailed, OSError):
+            await asyncio.to_thread(self._owe)
+            raise
+
+    async def _update(self, take: Take, copies: CopyHandles) -> None:
         handle = memory_file("list")
         try:
             facts, fetched = await self._fetch(handle, copies)
+            if state.is_taken_out(self._journal.state, facts.digest):
+                return
             if not self._is_due(facts):
                 await asyncio.to_thread(self._confirm, facts)
                 return
@@ -66,6 +76,14 @@ class CompileStep:
             os.close(handle)
         self._tell(record)
         await take(Candidate(record=record, reasons=self._holds(record)))
+
+    def _owe(self) -> None:
+        """Write down from which list the deadline counts, if a list could not be put in force."""
+        journal = self._journal
+        with journal.changing, suppress(OSError):
+            new = state.owe(journal.state, self._shown.newest)
+            if new != journal.state:
+                journal.write(new)
 
     # The steps.
 
@@ -81,9 +99,10 @@ class CompileStep:
                 minimum=source.minimum_serial,
                 now=self._host.now(),
             )
-            refused.append(reason)
+            taken_out = reason is Reason.QUARANTINED and state.is_taken_out(journal.state, facts.digest)
+            refused.append(None if taken_out else reason)
             if reason in (None, Reason.QUARANTINED):
-                self._shown.newest = facts.custom.issued, (facts.custom.serial, facts.digest)
+                self._shown.newest = None if taken_out else self._unmet(facts)
             return reason is None and self._is_due(facts) and not facts.custom.withdrawn
 
         facts, fetched = await processes.fetch_list(self._list, self._known(copies), handle, wanted)
@@ -93,6 +112,14 @@ class CompileStep:
         if fetched and facts.difference:
             _log.info("list %s: serial %d received as a difference (IXFR)", self._list.id, facts.custom.serial)
         return facts, fetched
+
+    def _unmet(self, facts: Facts) -> Unmet:
+        return Unmet(
+            serial=facts.custom.serial,
+            digest=facts.digest,
+            issued=facts.custom.issued or int(self._host.now()),
+            targets_keys=facts.targets_keys,
+        )
 
     def _known(self, copies: CopyHandles) -> Known:
         newest = self._journal.newest

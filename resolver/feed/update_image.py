@@ -46,6 +46,8 @@ class ImageStep:
         try:
             facts, fetched = await self._pull(handle)
             self._follow()
+            if state.is_taken_out(self._journal.state, facts.digest):
+                return
             made = facts.made
             if made is None:
                 raise UpdateFailed(Reason.PROCESS)
@@ -60,8 +62,10 @@ class ImageStep:
         refused: list[Reason | None] = []
 
         def wanted(facts: Facts) -> bool:
-            refused.append(self._refusal(facts))
-            return refused[0] is None and not facts.custom.withdrawn and not self._is_here(facts)
+            reason = self._refusal(facts)
+            taken_out = reason is Reason.QUARANTINED and state.is_taken_out(self._journal.state, facts.digest)
+            refused.append(None if taken_out else reason)
+            return reason is None and not facts.custom.withdrawn and not self._is_here(facts)
 
         known = Known(metadata=self._journal.store.metadata, resolvers=self._host.resolvers)
         facts, fetched = await processes.fetch_list(self._list, known, handle, wanted)

@@ -160,6 +160,7 @@ class Readings:
                 yield Sample("feed_failures_total", (facts.list_id, reason), count)
             yield Sample("breaker_open", label, int(facts.breaker_open))
             yield Sample("list_deadline_timestamp_seconds", label, facts.due_by)
+            yield Sample("list_taken_out", label, int(facts.taken_out > 0))
             yield Sample("list_receipt_timestamp_seconds", label, facts.receipt_at)
             first_release = facts.releases[0].until if facts.releases else 0
             yield Sample("list_release_expiry_timestamp_seconds", label, first_release)

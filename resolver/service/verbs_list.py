@@ -16,6 +16,7 @@ from resolver.control import requests, server
 from resolver.feed import approve, decide
 from resolver.feed.poll import Feed
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.state import taken_out
 from resolver.feed.update import ListUpdate
 
 FETCH_S: Final = 40.0
@@ -59,7 +60,10 @@ class ListVerbs:
         if held is not None:
             return requests.FetchReply(found="held", serial=held.record.serial, reasons=held.reasons)
         new = record is not None and (before.in_force is None or record.identity != before.in_force.identity)
-        return requests.FetchReply(found="in_force" if new else "nothing", serial=serial, reasons=())
+        out = taken_out(one.state)
+        return requests.FetchReply(
+            found="in_force" if new else "nothing", serial=serial, reasons=(), taken_out=out[0] if out else 0
+        )
 
     def _decide(self, request: requests.Decide, uid: int) -> requests.Reply | Awaitable[requests.Reply]:
         one = self._list(request.list)

@@ -129,6 +129,8 @@ def test_status_is_read_by_a_program(loaded: config.Config) -> None:
         "suspended": False,
         "decisions": [],
         "deadline": None,
+        "deadline_serial": None,
+        "taken_out": None,
         "rolled_back": None,
         "receipt": None,
         "receipts_due": 0,

@@ -109,6 +109,11 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
         ({"due_by": N - 600}, "  deadline a newer list has to be in force: MISSED 10 min ago"),
         ({"due_by": N + 600}, "  deadline a newer list has to be in force: in 10 min"),
         (
+            {"due_by": N + 600, "due_serial": 8, "held_serial": 9},
+            "  deadline a newer list since serial 8 has to be in force: in 10 min",
+        ),
+        ({"taken_out": 8}, "  out      serial 8 was taken out; waits for a corrected list"),
+        (
             {"rolled_back": N - H, "rolled_back_by": "anna", "rollback_alarm_at": N + 23 * H},
             "  rollback to serial 412 1 h 0 min ago by anna alone; alarm in 23 h 0 min",
         ),

@@ -33,6 +33,11 @@ def signature(tmp_path: Path) -> str:
         (requests.FetchReply(found="held", serial=8, reasons=("growth",)), 0, "demo: serial 8 is held (growth)"),
         (requests.FetchReply(found="nothing", serial=7, reasons=()), 0, "demo: nothing new; serial 7 stays"),
         (requests.FetchReply(found="nothing", serial=0, reasons=()), 0, "demo: nothing new; no list is in force"),
+        (
+            requests.FetchReply(found="nothing", serial=7, reasons=(), taken_out=8),
+            0,
+            "demo: serial 8 was taken out; serial 7 stays until the authority publishes a corrected list",
+        ),
         (requests.Refused(said="refused: expired; serial 7 stays"), 3, "refused: expired"),
         (requests.Failed(said="no such list"), 1, "no such list"),
     ],

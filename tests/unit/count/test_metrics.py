@@ -36,6 +36,7 @@ LIVE = {
     "breaker_open{list}",
     "list_suspended_entries{list}",
     "list_deadline_timestamp_seconds{list}",
+    "list_taken_out{list}",
     "list_poll_seconds{list}",
     "feed_fresh_until_timestamp_seconds{list}",
     "decisions_unconfirmed{list,action}",

@@ -216,6 +216,49 @@ async def test_one_goes_back_at_once_and_another_confirms(resolver: Enforcer, ca
         await sign(resolver, Action.ROLLBACK, 7, "carl")
 
 
+async def test_after_a_rollback_the_feed_waits_for_a_corrected_list_and_nothing_fails_or_is_late(
+    resolver: Enforcer,
+) -> None:
+    """Before: FAILING (quarantined) until the authority published, and the deadline of what was taken out ran on."""
+    start = int(time.time())
+    resolver.now = lambda: start + 10
+    await resolver.list.poll()
+    await publish(resolver, 1001, 8)
+    await sign(resolver, Action.ROLLBACK, 7, "anna")
+    for _ in range(2):
+        resolver.now = lambda: start + 2 * 86400
+        await resolver.list.poll()
+        found = resolver.feed.facts()[0]
+        assert (resolver.enforced, resolver.failures, found.failing, found.failing_since) == (7, {}, {}, 0)
+        assert (found.taken_out, found.due_by, found.due_serial, found.last_success) == (8, 0, 0, start + 2 * 86400)
+        resolver.restarted()
+        resolver.list.look_at_clocks()
+    assert (await sign(resolver, Action.ROLLBACK, 7, "ben")).confirmed
+    await resolver.list.poll()
+    assert (resolver.feed.facts()[0].taken_out, resolver.failures) == (8, {})
+    # A corrected list is owed as any other, and ends it.
+    resolver.authority.publish(names(5000), 9)
+    await resolver.list.poll()
+    found = resolver.feed.facts()[0]
+    assert (found.taken_out, found.held_serial, found.due_serial) == (8, 9, 9)
+    await sign(resolver, Action.APPROVE, 9, "anna")
+    await sign(resolver, Action.APPROVE, 9, "ben")
+    found = resolver.feed.facts()[0]
+    assert (resolver.enforced, found.taken_out, found.due_by) == (9, 0, 0)
+
+
+async def test_a_list_that_its_self_test_took_out_still_fails(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    resolver.wrong = 1
+    await publish(resolver, 1001, 8)
+    await resolver.list.poll()
+    found = resolver.feed.facts()[0]
+    assert (resolver.enforced, found.taken_out, found.due_serial) == (7, 0, 8)
+    assert found.failing.get("quarantined") == 1
+    resolver.restarted()
+    assert resolver.feed.facts()[0].due_serial == 8
+
+
 async def test_a_decision_goes_on_when_whoever_asked_has_left(resolver: Enforcer) -> None:
     await resolver.list.poll()
     await publish(resolver, 1001, 8)

@@ -17,7 +17,7 @@ from resolver.feed.facts import NOT_IN_STATUS, CertificateFacts, DecisionFacts, 
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.reasons import Reason
 from resolver.feed.release import CONFIRM_S, Covered, Release
-from resolver.feed.state import Approval, Held, State
+from resolver.feed.state import Approval, Held, State, Unmet
 from tests.unit.feed.test_state import record
 
 LIST = config.parse(
@@ -34,7 +34,8 @@ LIST = config.parse(
     "resolver.toml",
 ).lists[0]
 SEVEN = record(7, "7", since=1100, refused={"malformed": 2}, set_aside={"popular": 3})
-HELD = Held(record=record(8, "8", refused={"tld": 1}, set_aside={"protected": 4}), reasons=("growth",), since=1500)
+EIGHT = record(8, "8", refused={"tld": 1}, set_aside={"protected": 4}, exceptions=3)
+HELD = Held(record=EIGHT, reasons=("growth",), since=1500)
 
 
 def test_without_a_list_nothing_is_in_force() -> None:
@@ -48,6 +49,7 @@ def test_a_state_is_told_whole() -> None:
     found = facts.of_state(LIST, state, 2000.0)
     assert (found.has_list, found.lifted, found.serial, found.entries) == (True, False, 7, 10)
     assert (found.hard_limit_at, found.due_by) == (1000 + 86400, 1000 + 3600)
+    assert (found.due_serial, found.taken_out, found.exceptions, found.held_exceptions) == (8, 0, 0, 3)
     assert (found.refused, found.set_aside, found.set_aside_approved) == ({"malformed": 2}, {"popular": 3}, False)
     assert (found.newest_refused, found.newest_set_aside) == ({"tld": 1}, {"protected": 4})
     assert (found.enforced, found.held, found.quarantined, found.expires) == (True, True, 0, None)
@@ -103,6 +105,7 @@ def live(**changes: object) -> Any:
         "prover": SimpleNamespace(passed=True, receipt_at=1150),
         "breaker": SimpleNamespace(open=False),
         "due_by": 4600,
+        "unmet": Unmet(serial=8, digest="8" * 64, issued=1000),
         "shown": SimpleNamespace(fresh_until=3000),
         "forwards_without": False,
     }
@@ -121,6 +124,7 @@ def test_a_running_service_adds_what_only_it_knows() -> None:
         True,
     )
     assert (found.failing_since, found.fresh_until, found.due_by, found.receipt_at) == (1950, 3000, 4600, 1150)
+    assert found.due_serial == 8
     assert {type(reason) for reason in (*found.failures, *found.failing)} == {str}
     assert (found.failures, found.failing) == ({"tampered": 2}, {"tampered": 1})
     assert (found.failed, found.polled_at, found.next_poll_at) == ("tampered: its octets", 1990, 1990 + 900)

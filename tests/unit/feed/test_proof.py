@@ -200,7 +200,7 @@ async def test_clocks_that_run_out_are_told_once(
     authority.publish(names(4), 8)
     await resolver.list.poll()
     due = resolver.feed.facts()[0].due_by
-    issued = resolver.list.shown.newest[0]
+    issued = resolver.list.shown.newest.issued
     assert due == issued + 24 * 3600
     resolver.list.look_at_clocks()
     assert "deadline" not in caplog.text

@@ -13,6 +13,7 @@ from resolver.feed.messages import Compiled, Facts
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import suffixes
 from resolver.feed.seal import seal_of
+from resolver.feed.state import Unmet
 from resolver.feed.update_compile import CONFIRM_SECONDS
 from resolver.signed.metadata import Custom
 from tests.fakes.enforcer import Enforcer
@@ -79,6 +80,10 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
     return made
 
 
+def unmet(serial: int) -> Unmet:
+    return Unmet(serial=serial, digest="a" * 64, issued=ISSUED, targets_keys="keys")
+
+
 def started(folder: Path, source: str = "") -> Enforcer:
     kind = source or 'kind = "tuf"\nurl = "file:///nowhere"\nroot = "/nowhere/root.json"'
     resolver = Enforcer(None, folder, now=lambda: ISSUED + 100.0, source=kind)
@@ -123,12 +128,12 @@ async def test_what_the_source_shows_is_noted_if_it_counts(source: Source, tmp_p
     assert (shown.newest, shown.fresh_until) == (None, 0)
     source.facts = good
     await resolver.list.poll()
-    assert (shown.newest, shown.fresh_until) == ((ISSUED, (7, "a" * 64)), ISSUED + 9000)
+    assert (shown.newest, shown.fresh_until) == (unmet(7), ISSUED + 9000)
     await resolver.list.go_back()
     source.facts = replace(good, custom=replace(good.custom, serial=8), fresh_until=0)
     await resolver.list.poll()
     assert resolver.failures == {"wrong_list": 1, "quarantined": 1}
-    assert (shown.newest, shown.fresh_until) == ((ISSUED, (8, "a" * 64)), ISSUED + 9000)
+    assert (shown.newest, shown.fresh_until) == (unmet(8), ISSUED + 9000)
 
 
 async def test_a_zone_that_is_confirmed_is_written_down_now_and_then(source: Source, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from resolver.feed import audit
+from resolver.feed.state import Approval
 from tests.fakes.authority import Authority, names
 from tests.fakes.fleet import CompileHost, Node, make_keys, pair
 
@@ -206,6 +208,26 @@ async def test_two_manifests_of_one_number(both: tuple[CompileHost, Node], autho
     said["fresh_until"] += 1
     host.say(said)
     await refused(node, "serial_reused")
+
+
+async def test_what_a_person_took_out_at_this_node_is_no_failure_there(
+    both: tuple[CompileHost, Node], authority: Authority
+) -> None:
+    host, node = both
+    await newer(host, authority)
+    await node.list.poll()
+    digest = node.list.state.in_force.digest
+    signed = Approval(action="rollback", serial=7, digest=digest, principal="anna", key="SHA256:a", at=1)
+    node.list.journal.write(replace(node.list.state, approvals=(signed,)))
+    await node.list.go_back("anna")
+    for _ in range(2):
+        host.publisher.publish()
+        await node.list.poll()
+        assert (node.enforced, node.failures, node.feed.facts()[0].taken_out) == (7, {}, 8)
+    authority.publish(names(1002), 9)
+    await host.publish()
+    await node.list.poll()
+    assert (node.enforced, node.failures, node.feed.facts()[0].taken_out) == (9, {}, 0)
 
 
 @pytest.mark.parametrize("harm", ["swapped", "truncated", "longer", "gone"])

@@ -57,6 +57,7 @@ OF_A_LIST = {
     "selftest_success": 1,
     "breaker_open": 0,
     "list_deadline_timestamp_seconds": 1_800_000_200,
+    "list_taken_out": 1,
     "list_receipt_timestamp_seconds": 1_800_000_300,
     "list_release_expiry_timestamp_seconds": 1_800_000_400,
     "list_poll_seconds": 900,
@@ -72,6 +73,7 @@ def facts(list_id: str) -> ListFacts:
     """The facts of a list to which everything has happened."""
     return ListFacts(
         list_id=list_id,
+        taken_out=8,
         has_list=True,
         lifted=False,
         serial=7,
