@@ -114,6 +114,7 @@ class Code(StrEnum):
     FOUND_OCTETS = "found_octets", "{0} octets", _COUNT
     # Files of this host.
     FILE = "file", "{at}: {0}", _ERRNO
+    NOT_THERE = "not_there", "{at} does not exist"
     NOT_A_FILE = "not_a_file", "{at} is not a regular file"
     FOLDER_EMPTY = "folder_empty", "{at} holds no finished file"
     # The way to a server.
@@ -122,9 +123,9 @@ class Code(StrEnum):
     LOOK_UP_FAILED = "look_up_failed", "the look-up of {at} failed: an upstream answered {0}", _RCODE
     LOOK_UP_SILENT = "look_up_silent", "the look-up of {at} failed: no upstream answered"
     NOT_CONNECTED = "not_connected", "{at}: {0} ({1} of {2} addresses tried)", _ERRNO, _COUNT, _COUNT
-    TOO_SLOW = "too_slow", "{at} was silent for too long"
+    TOO_SLOW = "too_slow", "{at} did not answer in time"
+    TOO_SLOW_WHOLE = "too_slow_whole", "{at} took more than the {0} that a whole fetch may take", _SECONDS
     CLOSED = "closed", "{at} closed the connection before the end of its answer"
-    STREAM = "stream", "the connection to {at} failed: {0}", _ERRNO
     # TLS.
     TLS_VERDICT = "tls_verdict", "TLS: the certificate of {at} {0}", Kind.TLS_VERDICT
     TLS_VERSION = "tls_version", "TLS: {at} has no version of TLS that is accepted here"
@@ -135,7 +136,7 @@ class Code(StrEnum):
     PEM = "pem", "{at} holds nothing that TLS can use"
     # HTTP.
     HTTP_STATUS = "http_status", "{at}: HTTP status {0}", _STATUS
-    REDIRECT = "redirect", "{at}: HTTP status {0}: a redirect is never followed; set the final url", _STATUS
+    REDIRECT = "redirect", "{at}: HTTP status {0}: a redirect is not followed; set the final url", _STATUS
     HALF = "half", "{at}: the download ended {0} octets before its end", _COUNT
     NOT_HTTP = "not_http", "{at}: the answer is not HTTP"
     TOO_LONG = "too_long", "{at} is larger than the {0} octets allowed", _COUNT
@@ -149,6 +150,10 @@ class Detail(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     numbers: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**63 - 1)], ...], Meta(max_length=MAX_NUMBERS)] = ()
     word: Word = Word.NONE
     version: Annotated[int, Meta(ge=0, le=2**31)] = 0
+
+
+def no_step(_: Detail) -> None:
+    """Do nothing with a step."""
 
 
 def of_errno(error: OSError, at: Place) -> Detail:

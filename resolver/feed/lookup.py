@@ -22,9 +22,18 @@ import dns.rcode
 import dns.rdatatype
 
 from resolver.config.values import endpoint
+from resolver.feed.details import Code, Detail, Place, no_step
 
 TRY_SECONDS: Final = 3.0
 _KINDS: Final = ("AAAA", "A")
+
+
+class NoAddress(Exception):
+    """No upstream gives an address of the host; `detail` says what they answered."""
+
+    def __init__(self, detail: Detail) -> None:
+        super().__init__(detail.code.value)
+        self.detail = detail
 
 
 def zone_of(url: str) -> dns.name.Name | None:
@@ -47,23 +56,52 @@ def is_address(host: str) -> bool:
 def addresses(
     host: str, resolvers: tuple[str, ...], seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> tuple[str, ...]:
-    """Return the IP addresses of `host`, each once; () if no upstream gives one within `seconds`.
+    """Return the IP addresses of `host` as `resolved` does; () if no upstream gives one within `seconds`."""
+    try:
+        return resolved(host, resolvers, seconds, clock)
+    except NoAddress:
+        return ()
 
-    resolvers: the upstreams as ADDRESS:PORT; the system's resolver is asked only if there are none.
+
+def resolved(
+    host: str,
+    resolvers: tuple[str, ...],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    step: Callable[[Detail], None] = no_step,
+) -> tuple[str, ...]:
+    """Return the IP addresses of `host`, each once; NoAddress if no upstream gives one within `seconds`.
+
+    resolvers: the upstreams as ADDRESS:PORT; the system's resolver is asked only if there are none. step: called with
+    the look-up, and with what it has found.
     """
     if is_address(host):
         return (host,)
+    step(Detail(code=Code.STEP_LOOK_UP, at=Place.HOST))
+    said: list[Detail] = []
+    found: tuple[str, ...] = ()
     if not resolvers:
-        return tuple(dict.fromkeys(str(found[4][0]) for found in _of_system(host)))
+        found = tuple(dict.fromkeys(str(one[4][0]) for one in _of_system(host)))
     deadline = clock() + seconds
     for resolver in resolvers:
-        found = tuple(dict.fromkeys(_asked(host, resolver, deadline, clock)))
+        found = tuple(dict.fromkeys(_asked(host, resolver, deadline, clock, said)))
         if found:
-            return found
-    return ()
+            break
+    if not found:
+        said.append(Detail(code=Code.NO_ADDRESS, at=Place.HOST))
+        raise NoAddress(min(said, key=lambda one: _FIRST.index(one.code)))
+    step(Detail(code=Code.FOUND_ADDRESSES, numbers=(len(found), sum(":" in one for one in found))))
+    return found
 
 
-def _asked(host: str, resolver: str, deadline: float, clock: Callable[[], float]) -> Iterator[str]:
+_FIRST: Final = (Code.NO_SUCH_HOST, Code.LOOK_UP_FAILED, Code.LOOK_UP_SILENT, Code.NO_ADDRESS)
+"""What is reported of several upstreams: what says most comes first."""
+
+
+def _asked(
+    host: str, resolver: str, deadline: float, clock: Callable[[], float], said: list[Detail]
+) -> Iterator[str]:
+    """Yield the addresses that an upstream gives; add to `said` why it gives none."""
     where = endpoint(resolver)
     for kind in _KINDS:
         rest = min(TRY_SECONDS, deadline - clock())
@@ -74,12 +112,19 @@ def _asked(host: str, resolver: str, deadline: float, clock: Callable[[], float]
             reply, _ = dns.query.udp_with_fallback(
                 query, where.host, timeout=rest, port=where.port, ignore_unexpected=True, ignore_errors=True
             )
+            if reply.rcode() == dns.rcode.NXDOMAIN:
+                said.append(Detail(code=Code.NO_SUCH_HOST, at=Place.HOST))
+                continue
+            if reply.rcode() != dns.rcode.NOERROR:
+                said.append(Detail(code=Code.LOOK_UP_FAILED, at=Place.HOST, numbers=(int(reply.rcode()),)))
+                continue
             if not isinstance(reply, dns.message.QueryMessage):
                 continue
             chain = reply.resolve_chaining()
         except (dns.exception.DNSException, OSError, EOFError, ValueError):
+            said.append(Detail(code=Code.LOOK_UP_SILENT, at=Place.HOST))
             continue
-        if reply.rcode() == dns.rcode.NOERROR and chain.answer is not None:
+        if chain.answer is not None:
             yield from (record.address for record in chain.answer)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
-from resolver.feed.details import Detail
+from resolver.feed.details import Detail, no_step
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import MAX_REPLY_BYTES
@@ -37,10 +37,6 @@ COMPILE_MEMORY_BYTES: Final = 3 * 2**30
 
 MAX_STEPS: Final = 2048
 """So many steps a process may report before a reply: a TUF repository may have 256 roots, of a few steps each."""
-
-
-def no_step(_: Detail) -> None:
-    """Do nothing with a step."""
 
 
 class Handles(NamedTuple):

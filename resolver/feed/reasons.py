@@ -34,6 +34,7 @@ class Reason(StrEnum):
 
     # Fetch and verify.
     UNREACHABLE = "unreachable", Whose.HOST
+    UNREADABLE = "unreadable", Whose.HOST
     TAMPERED = "tampered", Whose.AUTHORITY
     MALFORMED = "malformed"
     EXPIRED = "expired"
@@ -45,6 +46,8 @@ class Reason(StrEnum):
     UNKNOWN_TARGET = "unknown_target"
     WRONG_LIST = "wrong_list"
     ROOT_UNUSABLE = "root_unusable"
+    KEY_UNUSABLE = "key_unusable"
+    DENIED = "denied"
     NOT_SIGNED = "not_signed"
     NOT_ENCRYPTED = "not_encrypted"
     IDENTITY_UNUSABLE = "identity_unusable"

@@ -8,15 +8,21 @@ Rules:
 
 import http.client
 import io
+import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from resolver.feed import dropped
+from msgspec.structs import replace
+
+from resolver.feed import dropped, network_details
+from resolver.feed.details import Code, Detail, Place, no_step, of_errno
+
+_T = TypeVar("_T")
 
 _CHUNK: Final = 2**16
 _STEP_SECONDS: Final = 10.0
@@ -24,11 +30,19 @@ _HEADERS: Final = {"User-Agent": "blocklist-resolver"}
 
 
 class NotFetched(Exception):
-    """The URL could not be read or posted to; `status` is that of the server's response, 0 if there was none."""
+    """The URL could not be read or posted to; `status` is that of the server's response, 0 if there was none.
 
-    def __init__(self, status: int = 0) -> None:
+    detail: what went wrong, if that is known.
+    """
+
+    def __init__(self, status: int = 0, detail: Detail | None = None) -> None:
         super().__init__("not fetched")
         self.status = status
+        self.detail = detail
+
+
+class Unreadable(NotFetched):
+    """A file of this host may not be read, or is not usable."""
 
 
 class TooLarge(NotFetched):
@@ -42,12 +56,13 @@ class TooSlow(NotFetched):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How to reach a source: PEM files of its CA and of our client certificate and key ("" for none), and the upstreams
-    (ADDRESS:PORT) that resolve its host."""
+    (ADDRESS:PORT) that resolve its host. step: called with each step, and with what it has found."""
 
     ca: str = ""
     certificate: str = ""
     key: str = ""
     resolvers: tuple[str, ...] = ()
+    step: Callable[[Detail], None] = no_step
 
 
 class Transport:
@@ -55,28 +70,36 @@ class Transport:
 
     def __init__(self, access: Access, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
+        self._seconds = seconds
         self._clock = clock
         self._deadline = clock() + seconds
         self._connection: Any = None
 
-    def read(self, url: str, most: int) -> bytes:
+    def read(self, url: str, most: int, at: Place = Place.LIST, version: int = 0) -> bytes:
         """Return the content of `url`; TooLarge above `most` bytes, TooSlow after the time limit, NotFetched otherwise.
+
+        at, version: what a detail calls the content.
         """
-        kept = io.BytesIO()
+        kept, about = io.BytesIO(), Detail(code=Code.STEP_READ, at=at, version=version)
         try:
-            for chunk in self.chunks(url):
+            for chunk in self._chunks(url, about):
                 if kept.tell() + len(chunk) > most:
-                    raise TooLarge
+                    raise TooLarge(detail=replace(about, code=Code.TOO_LONG, numbers=(most,)))
                 if self._clock() > self._deadline:
-                    raise TooSlow
+                    raise self._too_slow()
                 kept.write(chunk)
         except NotFetched:
             self.close()
             raise
-        except Exception:  # noqa: BLE001 - any error of a file system or a TLS stack means the same here
+        except Exception as error:  # noqa: BLE001 - any error of a file system or a TLS stack means the same here
             self.close()
-            raise NotFetched from None
+            detail = network_details.of_error(error, ours=bool(self._access.certificate))
+            raise NotFetched(detail=detail) from None
+        self._access.step(Detail(code=Code.FOUND_OCTETS, numbers=(kept.tell(),)))
         return kept.getvalue()
+
+    def _too_slow(self) -> TooSlow:
+        return TooSlow(detail=Detail(code=Code.TOO_SLOW_WHOLE, at=Place.HOST, numbers=(int(self._seconds),)))
 
     def close(self) -> None:
         """Close the connection that is kept for the next download."""
@@ -86,13 +109,21 @@ class Transport:
 
     def chunks(self, url: str) -> Iterator[bytes]:
         """Yield the content of `url` as it arrives."""
-        return self._of_file(url) if urlsplit(url).scheme == "file" else self._of_server(url)
+        return self._chunks(url, Detail(code=Code.STEP_READ, at=Place.LIST))
 
-    def _of_file(self, url: str) -> Iterator[bytes]:
+    def _chunks(self, url: str, about: Detail) -> Iterator[bytes]:
+        return self._of_file(url, about) if urlsplit(url).scheme == "file" else self._of_server(url, about)
+
+    def _of_file(self, url: str, about: Detail) -> Iterator[bytes]:
+        self._access.step(about)
         try:
             file = dropped.opened(unquote(urlsplit(url).path), follow=True)
         except FileNotFoundError:
-            raise NotFetched(404) from None
+            raise NotFetched(404, replace(about, code=Code.NOT_THERE)) from None
+        except dropped.NotAFile:
+            raise Unreadable(detail=replace(about, code=Code.NOT_A_FILE)) from None
+        except OSError as error:
+            raise Unreadable(detail=replace(of_errno(error, about.at), version=about.version)) from None
         with file:
             while chunk := file.read(_CHUNK):
                 yield chunk
@@ -109,43 +140,68 @@ class Transport:
                 status = response.status
         except NotFetched:
             raise
-        except Exception:  # noqa: BLE001 - as above
-            raise NotFetched from None
+        except Exception as error:  # noqa: BLE001 - as above
+            detail = network_details.of_error(error, ours=bool(self._access.certificate))
+            raise NotFetched(detail=detail) from None
         finally:
             self.close()  # The body of the response is not read.
         if not 200 <= status < 300:
             raise NotFetched(status)
 
-    def _of_server(self, url: str) -> Iterator[bytes]:
+    def _of_server(self, url: str, about: Detail) -> Iterator[bytes]:
         parts = urlsplit(url)
         connection = self._connected(parts.hostname or "", parts.port or 443)
+        if connection.sock is None:
+            connection.connect()
+        self._access.step(about)
         connection.request("GET", parts.path, headers=_HEADERS)
         with connection.getresponse() as response:
-            if response.status != 200:
-                raise NotFetched(response.status)
+            status = response.status
+            if status != 200:
+                code = Code.REDIRECT if response.getheader("Location") else Code.HTTP_STATUS
+                raise NotFetched(status, replace(about, code=code, numbers=(status,)))
             while chunk := response.read(_CHUNK):
                 yield chunk
             if response.length:
-                raise NotFetched
+                raise NotFetched(detail=replace(about, code=Code.HALF, numbers=(response.length,)))
 
     def _connected(self, host: str, port: int) -> Any:
         kept = self._connection
         if kept is not None and (kept.host, kept.port) != (host, port):
             self.close()
         if self._connection is None:
-            context = ssl.create_default_context(cafile=self._access.ca or None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context = tls_context(self._access, ssl.TLSVersion.TLSv1_2)
             context.sslsocket_class = _Stream
-            if self._access.certificate:
-                context.load_cert_chain(self._access.certificate, self._access.key)
-            self._connection = _Connection(host, port, self._access.resolvers, context, self._rest)
+            self._connection = _Connection(host, port, self._access, context, self._rest)
         return self._connection
 
     def _rest(self) -> float:
         rest = self._deadline - self._clock()
         if rest <= 0:
-            raise TooSlow
+            raise self._too_slow()
         return min(rest, _STEP_SECONDS)
+
+
+def tls_context(access: Access, least: ssl.TLSVersion) -> ssl.SSLContext:
+    """Return a context that verifies the server, with our certificate if there is one; Unreadable if a file is not
+    usable. least: the lowest version of TLS that is accepted."""
+    try:
+        context = ssl.create_default_context(cafile=access.ca or None)
+    except OSError as error:
+        raise Unreadable(detail=_of_pem(error, Place.CA)) from None
+    context.minimum_version = least
+    if access.certificate:
+        try:
+            context.load_cert_chain(access.certificate, access.key)
+        except OSError as error:
+            # OpenSSL does not say which of the two files it is.
+            at = Place.CERTIFICATE if not os.access(access.certificate, os.R_OK) else Place.KEY
+            raise Unreadable(detail=_of_pem(error, at)) from None
+    return context
+
+
+def _of_pem(error: OSError, at: Place) -> Detail:
+    return Detail(code=Code.PEM, at=at) if isinstance(error, ssl.SSLError) else of_errno(error, at)
 
 
 class _Stream(ssl.SSLSocket):
@@ -169,27 +225,25 @@ class _Connection(http.client.HTTPSConnection):
         self,
         host: str,
         port: int,
-        resolvers: tuple[str, ...],
+        access: Access,
         context: ssl.SSLContext,
         rest: Callable[[], float],
     ) -> None:
         super().__init__(host, port, timeout=_STEP_SECONDS, context=context)
-        self._resolvers = resolvers
+        self._access = access
         self._tls = context
         self._rest = rest
 
     def connect(self) -> None:
-        """Connect to the first address that accepts; OSError if none does."""
+        """Connect to the first address that accepts; NotFetched if none does."""
         # Imported here: a source of kind file looks up nothing, and need not load this.
         from resolver.feed import lookup
 
-        for address in lookup.addresses(self.host, self._resolvers, self._rest()):
-            try:
-                self.sock = self._stream(address)
-            except OSError:
-                continue
-            return
-        raise OSError("no address of the host accepts a connection")
+        try:
+            found = lookup.resolved(self.host, self._access.resolvers, self._rest(), step=self._access.step)
+        except lookup.NoAddress as error:
+            raise NotFetched(detail=error.detail) from None
+        self.sock = first_that_accepts(found, self._stream, self._access)
 
     def _stream(self, address: str) -> _Stream:
         plain = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -203,9 +257,33 @@ class _Connection(http.client.HTTPSConnection):
         assert isinstance(stream, _Stream)  # noqa: S101 - the context makes only these
         stream.rest = self._rest
         try:
+            self._access.step(Detail(code=Code.STEP_TLS, at=Place.HOST))
             stream.settimeout(self._rest())
             stream.do_handshake()
         except BaseException:
             stream.close()
             raise
+        self._access.step(found_tls(stream))
         return stream
+
+
+def first_that_accepts(found: Sequence[str], connect: Callable[[str], _T], access: Access) -> _T:
+    """Return the connection to the first address that `connect` reaches; NotFetched with the detail of the error that
+    says most: one of TLS, else the last."""
+    last: Detail | None = None
+    for number, address in enumerate(found, 1):
+        access.step(Detail(code=Code.STEP_CONNECT, at=Place.HOST, numbers=(number, len(found))))
+        try:
+            return connect(address)
+        except OSError as error:
+            detail = network_details.of_error(error, ours=bool(access.certificate))
+            if last is None or not last.code.value.startswith("tls_"):
+                last = detail
+    raise NotFetched(detail=last)
+
+
+def found_tls(stream: ssl.SSLSocket) -> Detail:
+    """Return the step of a finished handshake: the version, and when the server's certificate ends."""
+    ends = str((stream.getpeercert() or {}).get("notAfter", ""))
+    version = 13 if stream.version() == "TLSv1.3" else 12
+    return Detail(code=Code.FOUND_TLS, numbers=(version, int(ssl.cert_time_to_seconds(ends)) if ends else 0))

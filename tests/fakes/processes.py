@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from resolver.feed import processes
-from resolver.feed.details import Detail
+from resolver.feed.details import Detail, no_step
 from resolver.feed.fetch import child
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import suffixes
-from resolver.feed.processes import UpdateFailed, no_step
+from resolver.feed.processes import UpdateFailed
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 

@@ -17,7 +17,7 @@ from resolver.feed.details import Detail
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, confine, say
-from resolver.feed.transport import NotFetched, TooLarge
+from resolver.feed.transport import NotFetched, TooLarge, Unreadable
 
 Wanted = Callable[[Facts], bool]
 """Sends the verified facts to the parent, and returns whether it wants the list."""
@@ -62,4 +62,9 @@ def contents(handle: int) -> bytes:
 
 def not_fetched(error: NotFetched) -> Failed:
     """Return the failure that ends a fetch whose download failed."""
-    return Failed(Reason.OVERSIZED if isinstance(error, TooLarge) else Reason.UNREACHABLE)
+    match error:
+        case TooLarge():
+            return Failed(Reason.OVERSIZED, error.detail)
+        case Unreadable():
+            return Failed(Reason.UNREADABLE, error.detail)
+    return Failed(Reason.UNREACHABLE, error.detail)

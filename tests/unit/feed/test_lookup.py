@@ -8,6 +8,7 @@ import dns.rrset
 import pytest
 
 from resolver.feed import lookup
+from resolver.feed.details import Code
 from tests.fakes.upstream import Way, in_thread, records
 
 HOST = "authority.example"
@@ -96,3 +97,12 @@ def test_without_upstreams_the_system_is_asked(monkeypatch: pytest.MonkeyPatch) 
 def test_the_zone_is_the_path_of_the_url() -> None:
     assert str(lookup.zone_of("tls://ns.example:853/RPZ.Example.")) == "rpz.example."
     assert lookup.zone_of("dns://192.0.2.1/a..b") is None
+
+
+def test_of_several_upstreams_the_one_that_says_most_is_reported() -> None:
+    with in_thread(records({})) as knows, in_thread(records({})) as fails:
+        fails.otherwise = (Way.SERVFAIL,)
+        with pytest.raises(lookup.NoAddress) as error:
+            lookup.resolved(HOST, (fails.address, "127.0.0.1:1", knows.address), 9.0)
+    assert error.value.detail.code is Code.NO_SUCH_HOST
+    assert lookup.addresses(HOST, ("127.0.0.1:1",), 9.0) == ()

@@ -24,6 +24,7 @@ def test_each_cause_lies_with_the_authority_the_host_or_the_list() -> None:
     assert found[Whose.AUTHORITY] == {"tampered", "rolled_back", "mixed", "too_few_signatures", "serial_reused"}
     assert found[Whose.HOST] == {
         "unreachable",
+        "unreadable",
         "timed_out",
         "out_of_memory",
         "state_not_written",

@@ -1,12 +1,15 @@
 """Bytes of a url: bounded, in time, and never redirected; a host is where the upstreams say."""
 
+import errno
 import socket
 from pathlib import Path
 
 import pytest
 import trustme
 
-from resolver.feed.transport import Access, NotFetched, TooLarge, TooSlow, Transport
+from resolver.feed import dropped
+from resolver.feed.details import Code, Detail, Place
+from resolver.feed.transport import Access, NotFetched, TooLarge, TooSlow, Transport, Unreadable
 from tests.fakes.https import Server
 from tests.fakes.upstream import in_thread, records
 
@@ -30,6 +33,19 @@ def test_what_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(NotFetched) as error:
         Transport(Access(), 20.0).read(tmp_path.as_uri(), 6)
     assert error.value.status == 0
+    assert isinstance(error.value, Unreadable)
+
+
+def test_a_file_that_may_not_be_read_is_no_host_that_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "name0.test")
+
+    monkeypatch.setattr(dropped, "opened", opened)
+    with pytest.raises(Unreadable) as error:
+        Transport(Access(), 20.0).read((tmp_path / "list").as_uri(), 6, Place.SIGNATURE)
+    assert error.value.detail == Detail(code=Code.FILE, at=Place.SIGNATURE, numbers=(errno.EACCES,))
 
 
 def test_time_ends_it(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import msgspec
 import pytest
 
 from resolver.feed import sandbox
+from resolver.feed.details import Code, Detail, Place
 from resolver.feed.fetch import child
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.processes import memory_file
 from resolver.feed.reasons import Reason
-from resolver.feed.transport import NotFetched, TooLarge, TooSlow
+from resolver.feed.transport import NotFetched, TooLarge, TooSlow, Unreadable
 from resolver.signed.metadata import Custom
 
+DETAIL = Detail(code=Code.HTTP_STATUS, at=Place.LIST, numbers=(404,))
 FACTS = Facts(
     digest="0" * 64,
     length=1,
@@ -40,10 +42,10 @@ def test_a_request_is_served(answer: bytes, done: bool, monkeypatch: pytest.Monk
     monkeypatch.setattr(child, "confine", lambda *said: confined.append(said))
     masks: list[int] = []
     monkeypatch.setattr(child.os, "umask", masks.append)
-    child.work(lambda asked, wanted: asked == request and wanted(FACTS))
+    child.work(lambda asked, wanted: child.step(DETAIL) is None and asked == request and wanted(FACTS))
     assert masks == [0o077]
     assert confined == [(os.getpid(), 1, 9, 11)]
-    assert told == [{"facts": msgspec.to_builtins(FACTS)}, {"done": done}]
+    assert told == [{"step": msgspec.to_builtins(DETAIL)}, {"facts": msgspec.to_builtins(FACTS)}, {"done": done}]
     assert json.dumps(told)
 
 
@@ -64,9 +66,14 @@ def test_a_descriptor_is_read_from_its_beginning_and_stays_open() -> None:
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(NotFetched(404), Reason.UNREACHABLE), (TooSlow(), Reason.UNREACHABLE), (TooLarge(), Reason.OVERSIZED)],
+    [
+        (NotFetched(404, DETAIL), Reason.UNREACHABLE),
+        (TooSlow(), Reason.UNREACHABLE),
+        (TooLarge(), Reason.OVERSIZED),
+        (Unreadable(detail=DETAIL), Reason.UNREADABLE),
+    ],
 )
 def test_why_bytes_are_missing(error: NotFetched, reason: Reason) -> None:
     failed = child.not_fetched(error)
     assert isinstance(failed, sandbox.Failed)
-    assert failed.reason == reason
+    assert (failed.reason, failed.detail) == (reason, error.detail)
