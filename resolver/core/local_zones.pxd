@@ -1,6 +1,6 @@
 import cython
 
-from .name cimport Name
+from .name cimport Name, spells
 
 cdef int _NOT_LOCAL
 cdef int _APEX
@@ -28,6 +28,3 @@ cdef bint _may_be_local(Name name) except -1 nogil
 
 @cython.locals(at=Py_ssize_t, labels=int, size=int, start=int)
 cdef Py_ssize_t _covering(const unsigned char[::1] table, Name name, int whole) except -2 nogil
-
-@cython.locals(i=int)
-cdef bint _same(const unsigned char[::1] table, Py_ssize_t at, Name name, int start, int size) except -1 nogil

@@ -15,7 +15,7 @@ Rules:
 
 
 from .codes import LOCAL_APEX, LOCAL_EMPTY, LOCAL_MISSING, LOCALHOST, LOOPBACK, NOT_LOCAL, TYPE_DS
-from .name import wire_of
+from .name import spells, wire_of
 
 _NOT_LOCAL = NOT_LOCAL
 _APEX = LOCAL_APEX
@@ -163,16 +163,7 @@ def _covering(table, name, whole):
         size = table[at + 1]
         if labels == name.labels or (labels < name.labels and not whole):
             start = name.starts[name.labels - labels]
-            if name.length - start == size and _same(table, at + 3, name, start, size):
+            if name.length - start == size and spells(name, start, table, at + 3, size):
                 return at
         at += 3 + size
     return -1
-
-
-def _same(table, at, name, start, size):
-    i = 0
-    while i < size:
-        if table[at + i] != name.octets[start + i]:
-            return 0
-        i += 1
-    return 1

@@ -39,6 +39,9 @@ cdef int _fold(int octet) except -1 nogil
 )
 cpdef Py_ssize_t unfold(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end, Name name) except -1 nogil
 
+@cython.locals(i=int)
+cpdef bint spells(Name name, int start, const unsigned char[::1] data, Py_ssize_t at, int size) except -1 nogil
+
 @cython.locals(size=int, i=int, at=int)
 cdef int _is_marked(Name name) except -1 nogil
 

@@ -205,6 +205,16 @@ def unfold(data, start, end, name):
     return after
 
 
+def spells(name, start, data, at, size):
+    """Return whether the `size` octets of the name from `start` on are those of data[at:]."""
+    i = 0
+    while i < size:
+        if data[at + i] != name.octets[start + i]:
+            return 0
+        i += 1
+    return 1
+
+
 def _is_marked(name):
     """Return whether the name begins with `_port._https.`, as browsers ask for services on other ports."""
     if name.labels < 3:

@@ -1,6 +1,6 @@
 import cython
 
-from .name cimport Name
+from .name cimport Name, spells
 
 cdef int _DS
 
@@ -9,6 +9,3 @@ cdef class UpstreamZones:
 
 @cython.locals(at=Py_ssize_t, labels=int, size=int, start=int, group=int)
 cpdef int group_of(UpstreamZones zones, Name name, int qtype) except -1 nogil
-
-@cython.locals(i=int)
-cdef bint _same(const unsigned char[::1] table, Py_ssize_t at, Name name, int start, int size) except -1 nogil

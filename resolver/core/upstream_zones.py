@@ -8,7 +8,7 @@ Rules:
 
 
 from .codes import TYPE_DS
-from .name import wire_of
+from .name import spells, wire_of
 
 _DS = TYPE_DS
 
@@ -35,17 +35,8 @@ def group_of(zones, name, qtype):
         size = zones.table[at + 1]
         if labels < name.labels or (labels == name.labels and qtype != _DS):
             start = name.starts[name.labels - labels]
-            if name.length - start == size and _same(zones.table, at + 4, name, start, size):
+            if name.length - start == size and spells(name, start, zones.table, at + 4, size):
                 group = zones.table[at + 2]
                 return group * 256 + zones.table[at + 3]
         at += 4 + size
     return 0
-
-
-def _same(table, at, name, start, size):
-    i = 0
-    while i < size:
-        if table[at + i] != name.octets[start + i]:
-            return 0
-        i += 1
-    return 1

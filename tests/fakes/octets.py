@@ -8,7 +8,6 @@ Rules:
 """
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,6 +18,8 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rdatatype
+
+from tests.fakes.threads import in_own_thread
 
 HOST = "127.0.0.1"
 _PORTS_TRIED = 50
@@ -171,23 +172,5 @@ async def _serve(says: Says, host: str) -> AsyncIterator[OctetsUpstream]:
 @contextmanager
 def in_thread(says: Says, *, host: str = HOST) -> Iterator[OctetsUpstream]:
     """Such an upstream on a loop of its own in a thread of its own."""
-    ready: list[Any] = []
-    started = threading.Event()
-
-    async def live() -> None:
-        stop = asyncio.Event()
-        async with _serve(says, host) as upstream:
-            ready.extend([upstream, asyncio.get_running_loop(), stop])
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(live(),), daemon=True)
-    thread.start()
-    if not started.wait(10):
-        raise RuntimeError("the upstream did not start")
-    upstream, loop, stop = ready
-    try:
+    with in_own_thread(_serve(says, host)) as upstream:
         yield upstream
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)

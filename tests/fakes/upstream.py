@@ -17,13 +17,11 @@ import asyncio
 import random
 import re
 import struct
-import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum, auto
 from socket import SO_LINGER, SOL_SOCKET
-from typing import Any
 
 import dns.flags
 import dns.message
@@ -33,6 +31,8 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+
+from tests.fakes.threads import in_own_thread
 
 HOST = "127.0.0.1"
 HUGE_OCTETS = 65_000
@@ -374,23 +374,5 @@ async def serve(answer: Answer) -> AsyncIterator[Upstream]:
 @contextmanager
 def in_thread(answer: Answer) -> Iterator[Upstream]:
     """An upstream on a loop of its own in a thread of its own."""
-    ready: list[Any] = []
-    started = threading.Event()
-
-    async def live() -> None:
-        stop = asyncio.Event()
-        async with serve(answer) as upstream:
-            ready.extend([upstream, asyncio.get_running_loop(), stop])
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(live(),), daemon=True)
-    thread.start()
-    if not started.wait(10):
-        raise RuntimeError("the upstream did not start")
-    upstream, loop, stop = ready
-    try:
+    with in_own_thread(serve(answer)) as upstream:
         yield upstream
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)

@@ -268,3 +268,11 @@ def operate(site: Site, *words: str, typed: str = "") -> subprocess.CompletedPro
 def hang_up(service: Service) -> None:
     """Have the service poll and read its configuration again."""
     service.process.send_signal(signal.SIGHUP)
+
+
+def series(service: Service, name: str, **labels: str) -> float:
+    """The value of one live series."""
+    for line in service.get("/metrics")[1].decode().splitlines():
+        if line.startswith(f"blocklist_resolver_{name}{{") and all(f'{key}="{labels[key]}"' in line for key in labels):
+            return float(line.rpartition(" ")[2])
+    raise AssertionError(f"no series {name} {labels}")

@@ -20,7 +20,7 @@ import pytest
 
 from tests.fakes.upstream import Way, in_thread
 from tests.journeys.hostile import Hostile, clients, forge_errors
-from tests.journeys.processes import REAL, Site, asked, came, exchange, honest, query_for, wait_for
+from tests.journeys.processes import REAL, Site, asked, came, exchange, honest, query_for, series, wait_for
 from tests.journeys.running import PAGE_V4, Service
 
 VICTIM = "127.2.0.1"
@@ -50,14 +50,6 @@ def served(folder: Path, *upstreams: str, timeout: str = "1s", **upstream: objec
 def hostile() -> Iterator[Hostile]:
     with Hostile().running() as one:
         yield one
-
-
-def series(service: Service, name: str, **labels: str) -> float:
-    """The value of one live series."""
-    for line in service.get("/metrics")[1].decode().splitlines():
-        if line.startswith(f"blocklist_resolver_{name}{{") and all(f'{key}="{labels[key]}"' in line for key in labels):
-            return float(line.rpartition(" ")[2])
-    raise AssertionError(f"no series {name} {labels}")
 
 
 def waiting(service: Service) -> float:

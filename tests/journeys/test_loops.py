@@ -10,9 +10,9 @@ from pathlib import Path
 
 import dns.message
 
-from tests.journeys.processes import REAL, asked, honest, wait_for
+from tests.journeys.processes import REAL, asked, honest, series, wait_for
 from tests.journeys.running import HOST
-from tests.journeys.test_upstreams import BLOCKED, ask_all, series, served
+from tests.journeys.test_upstreams import BLOCKED, ask_all, served
 
 
 @contextmanager

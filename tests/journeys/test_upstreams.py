@@ -24,7 +24,7 @@ import pytest
 
 from tests.fakes.upstream import Upstream, Way, in_thread
 from tests.journeys.burst import Burst, burst
-from tests.journeys.processes import REAL, Site, asked, exchange, honest, query_for, wait_for
+from tests.journeys.processes import REAL, Site, asked, exchange, honest, query_for, series, wait_for
 from tests.journeys.running import NO_UPSTREAM, PAGE_V4, Service
 
 LIMIT_S, SLACK_S = 1.0, 0.7
@@ -50,14 +50,6 @@ def served(folder: Path, *upstreams: str, **sections: dict[str, object]) -> Iter
 def upstream() -> Iterator[Upstream]:
     with in_thread(honest) as one:
         yield one
-
-
-def series(service: Service, name: str, **labels: str) -> float:
-    """The value of one live series."""
-    for line in service.get("/metrics")[1].decode().splitlines():
-        if line.startswith(f"blocklist_resolver_{name}{{") and all(f'{key}="{labels[key]}"' in line for key in labels):
-            return float(line.rpartition(" ")[2])
-    raise AssertionError(f"no series {name} {labels}")
 
 
 def up(service: Service, upstream: Upstream) -> bool:
