@@ -1,7 +1,8 @@
 """The command line: parses it and hands it to one verb.
 
 Rules:
-1. Exit status: 0 done; 1 failed while running; 2 usage or configuration; 3 refused (a list, a signature).
+1. Exit status: 0 done; 1 failed while running; 2 usage or configuration: a person must edit something; 3 refused (a
+   list, a signature); 4 the service cannot start on this host now: a start later may succeed without an edit.
 2. An error is one or two lines on stderr: what, where, what to do. No traceback, and never a listed name:
    nothing that was typed is repeated, for it may be one.
 3. Names are read from the terminal without echo, or from stdin. `list check` takes none from the command
@@ -18,7 +19,7 @@ from typing import Final, NoReturn
 
 from resolver import __version__
 from resolver.cli import verbs_evidence, verbs_list, verbs_report, verbs_service
-from resolver.cli.terminal import DONE, FAILED, REFUSED, USAGE, Refusal, UsageError, add_config, complain
+from resolver.cli.terminal import DONE, FAILED, NOT_NOW, REFUSED, USAGE, Refusal, UsageError, add_config, complain
 
 _TYPED: Final = re.compile(r"invalid choice: .*? \(choose from |invalid \w+ value: .*", re.DOTALL)
 
@@ -38,7 +39,8 @@ def parser_of(*, authority: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="blocklist-resolver",
         description="A DNS forwarder that enforces an authority's signed blocklist.",
-        epilog="Exit status: 0 done, 1 failed while running, 2 usage or configuration, 3 refused.",
+        epilog="Exit status: 0 done, 1 failed while running, 2 usage or configuration, 3 refused, 4 not possible on "
+        "this host now.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -113,12 +115,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: the process's own); return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = parser_of(authority="authority" in words[:1]).parse_args(words)
-    from resolver.config.config import ConfigError
+    from resolver.config.config import ConfigError, HostFault
 
     try:
         status: int = arguments.verb(arguments)
         sys.stdout.flush()
         return status
+    except HostFault as fault:
+        return complain(str(fault), NOT_NOW)
     except (ConfigError, UsageError) as error:
         return complain(str(error), USAGE)
     except Refusal as refusal:
@@ -128,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return FAILED
     except OSError as error:
-        return complain(f"{error.strerror or type(error).__name__}", FAILED)
+        # A path is told: no file is named after a listed name.
+        place = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return complain(f"{place}{error.strerror or type(error).__name__}", FAILED)
     except KeyboardInterrupt:
         return FAILED
     except Exception as error:  # noqa: BLE001 - the text or the traceback of an unforeseen error may hold a listed name

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from resolver.cli import screen
 from resolver.control import requests
 
-DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+DONE, FAILED, USAGE, REFUSED, NOT_NOW = 0, 1, 2, 3, 4
 
 DEFAULT_CONFIG: Final = Path(screen.DEFAULT_CONFIG)
 MAX_LINE: Final = 1024

@@ -70,6 +70,10 @@ class ConfigError(Exception):
         self.where = f"{file}: {ours}" if ours else file
 
 
+class HostFault(ConfigError):
+    """A fault of this host at a key's place: a busy port, another owner, a full disk. It may end without an edit."""
+
+
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One table of the file."""
 

@@ -47,7 +47,14 @@ Verbs = Mapping[type[Request[Any]], Verb]
 
 
 class Unusable(Exception):
-    """The socket cannot be made; the text says why and what to do, in one line."""
+    """The socket cannot be made; the text says why and what to do, in one line.
+
+    lasting: only another path helps.
+    """
+
+    def __init__(self, said: str, *, lasting: bool = False) -> None:
+        super().__init__(said)
+        self.lasting = lasting
 
 
 class Server:
@@ -188,7 +195,7 @@ _ADVICE: Final = "let the service's account write its folder, or choose another 
 def _listening(path: str) -> socket.socket:
     """Return a socket bound to `path`, replacing the socket of a dead process; Unusable if that cannot be done."""
     if len(os.fsencode(path)) > MAX_PATH_OCTETS:
-        raise Unusable(f"longer than the {MAX_PATH_OCTETS} octets that a socket's path can have")
+        raise Unusable(f"longer than the {MAX_PATH_OCTETS} octets that a socket's path can have", lasting=True)
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     except OSError as error:

@@ -91,11 +91,20 @@ class Beat:
 class Ledger:
     """The ledger at `path`, made if it is missing; it then begins at `now` (unix seconds).
 
-    Each call opens the file by itself, so that any thread may call.
+    Each call opens the file by itself, so that any thread may call. lasting: False for a disk that cannot be written
+    now: what the file holds is read once, and it is made, if it must be, by the first write that succeeds.
     """
 
-    def __init__(self, path: Path, now: float) -> None:
+    def __init__(self, path: Path, now: float, *, lasting: bool = True) -> None:
         self._path = path
+        self.began = int(now)
+        self._found: dict[Series, Total] | None = None
+        if lasting:
+            self._prepare(now)
+        else:
+            self._found = self._read_only()
+
+    def _prepare(self, now: float) -> None:
         with self._open() as database, _all_or_nothing(database):
             if not database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
                 for statement in filter(str.strip, _SCHEMA.split(";")):
@@ -103,17 +112,31 @@ class Ledger:
                 database.executemany("INSERT INTO meta VALUES (?, ?)", (("format", FORMAT), ("began", int(now))))
             found = dict(database.execute("SELECT key, value FROM meta"))
         if found.get("format") != FORMAT:
-            raise LedgerUnusable(f"{path}: written by another release, in a format unknown to this one")
-        self.began: int = found["began"]
+            raise LedgerUnusable(f"{self._path}: written by another release, in a format unknown to this one")
+        self.began = found["began"]
+        self._found = None
+
+    def _read_only(self) -> dict[Series, Total]:
+        """Return the totals without a write, which a journal of SQLite would need; none if that fails."""
+        try:
+            uri = f"{self._path.absolute().as_uri()}?immutable=1"
+            with closing(sqlite3.connect(uri, uri=True)) as database:
+                self.began = dict(database.execute("SELECT key, value FROM meta"))["began"]
+                return _totals(database)
+        except (sqlite3.Error, KeyError):
+            return {}
 
     def totals(self) -> dict[Series, Total]:
         """Return the total of every series."""
+        if self._found is not None:
+            return self._found
         with self._open() as database:
-            rows = database.execute("SELECT metric, labels, published, rest FROM totals JOIN series ON series = id")
-            return {_series(metric, labels): Total(published, rest) for metric, labels, published, rest in rows}
+            return _totals(database)
 
     def write(self, beat: Beat) -> None:
         """Write one beat, unless it is written already."""
+        if self._found is not None:
+            self._prepare(self.began)
         with self._open() as database, _all_or_nothing(database):
             made = database.execute(
                 "INSERT OR IGNORE INTO beats VALUES (?, ?, ?, ?, ?)",
@@ -137,6 +160,8 @@ class Ledger:
 
     def leave(self, totals: Mapping[Series, Total]) -> None:
         """Write totals and rests without a beat, at an orderly stop: nothing is lost, and nothing is published."""
+        if self._found is not None:
+            self._prepare(self.began)
         with self._open() as database, _all_or_nothing(database):
             _set(database, _numbers(database, totals), totals)
 
@@ -217,6 +242,11 @@ def _all_or_nothing(database: sqlite3.Connection) -> Iterator[None]:
         database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+
+
+def _totals(database: sqlite3.Connection) -> dict[Series, Total]:
+    rows = database.execute("SELECT metric, labels, published, rest FROM totals JOIN series ON series = id")
+    return {_series(metric, labels): Total(published, rest) for metric, labels, published, rest in rows}
 
 
 def _series(metric: str, labels: str) -> Series:

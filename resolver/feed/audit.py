@@ -8,6 +8,7 @@ Rules:
   not match them. This is reported, in the log too; the service goes on.
 - Each entry is also one line of the journal, with list, serial, what was done and which person decided it: a collector
   of journals sees every operation on a list.
+- A log that cannot be read or written is opened again before each entry; until then an operation that needs one fails.
 - Old entries are cut only from the front, after an entry with number and hash of the last one cut. The log can be read
   and verified while others append to it.
 """
@@ -18,6 +19,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -109,13 +111,39 @@ class Head(NamedTuple):
 
 
 class Audit:
-    """The log at `path`, open for appending. broken: the fault found when it was opened, "" if none."""
+    """The log at `path`. broken: the fault found when it was opened, "" if none."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
+        self._known = False
+        self._head = Head(0, _FIRST)
+        self.broken = ""
+        self.torn = False
         atomic_file.drop_parts(path.parent)
+        with suppress(OSError):
+            self._read()
+
+    def open(self, at: float) -> None:
+        """Append an entry if the log was torn or does not verify; OSError if it cannot be read or written.
+
+        at: in unix seconds.
+        """
+        with self._lock:
+            if not self._known:
+                self._read()
+            self._note_faults(at)
+
+    def _note_faults(self, at: float) -> None:
+        if self.torn:
+            self._append(Event.TORN, at, list_id="", serial=0, digest="", detail="")
+        if self.broken:
+            _log.error("the audit log does not verify: %s; see: blocklist-resolver list audit", self.broken)
+            self._append(Event.CHAIN_BROKEN, at, list_id="", serial=0, digest="", detail=self.broken)
+
+    def _read(self) -> None:
+        path = self._path
         kept = _kept_head(path)
         lines, torn = _lines(path)
         self.broken = ""
@@ -128,10 +156,13 @@ class Audit:
         if torn:
             os.truncate(path, sum(len(line) + 1 for line in lines))
         self.torn = torn
+        self._known = True
 
     def head(self) -> Head:
-        """Return number and hash of the newest entry."""
+        """Return number and hash of the newest entry; OSError if the log could not be opened yet."""
         with self._lock:
+            if not self._known:
+                raise OSError(errno.EACCES, "the audit log is not open", str(self._path))
             return self._head
 
     def append(
@@ -150,6 +181,9 @@ class Audit:
         by: the person whose decision this is, for the journal; "" if it is nobody's, or if `detail` says whose.
         """
         with self._lock:
+            if not self._known:
+                self._read()
+                self._note_faults(at)
             self._append(event, at, list_id=list_id, serial=serial, digest=digest, detail=detail)
             number = self._head.number
         about = f"list {list_id}: serial {serial}: " if list_id else ""
@@ -189,7 +223,7 @@ class Audit:
 
         A broken log is left as it is.
         """
-        if self.broken or not _begins_before(self._path, before):
+        if self.broken or not self._known or not _begins_before(self._path, before):
             return 0
         lines, _ = _lines(self._path)
         try:

@@ -43,12 +43,16 @@ Send = Callable[[Source, bytes], None]
 
 
 class Outbox:
-    """The statements of one host. now: returns unix seconds. sources: the source of each list, by id."""
+    """The statements of one host.
+
+    key: returns the key to sign with, or raises OSError. now: returns unix seconds. sources: the source of each list,
+    by id.
+    """
 
     def __init__(
         self,
         folder: Path,
-        key: Ed25519PrivateKey,
+        key: Callable[[], Ed25519PrivateKey],
         host: str,
         sources: Mapping[str, Source],
         *,
@@ -68,13 +72,21 @@ class Outbox:
         """The number of undelivered statements of each list that has any, after the last delivery."""
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a crash left half written."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        atomic_file.drop_parts(self._folder)
-        for mark in self._folder.glob(f"*{_DUE}"):
-            if not mark.with_suffix(_SUFFIX).exists():
-                mark.unlink()
-        self.undelivered = self._counted()
+        """Make the folder, and remove what a crash left half written.
+
+        A folder that cannot be used is logged and ends nothing: each receipt is tried again.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            atomic_file.drop_parts(self._folder)
+            for mark in self._folder.glob(f"*{_DUE}"):
+                if not mark.with_suffix(_SUFFIX).exists():
+                    mark.unlink()
+            self._key()
+            self.undelivered = self._counted()
+        except OSError as error:
+            said = "receipts cannot be written (%s: %s): lists are enforced without them until that is mended"
+            _log.error(said, error.filename or self._folder, error.strerror)
 
     def put(self, name: str, list_id: str, said: Mapping[str, Any]) -> Path:
         """Sign a statement, write it for delivery, and return its path; OSError if it cannot be written.
@@ -89,12 +101,12 @@ class Outbox:
         source = self._sources.get(list_id)
         if source is not None and source.receipt:
             atomic_file.write(path.with_suffix(_DUE), list_id.encode())
-        atomic_file.write(path, statement.sign(said, self._key))
+        atomic_file.write(path, statement.sign(said, self._key()))
         return path
 
     def has(self, name: str) -> bool:
         """Return whether a statement of this name was written."""
-        return self._path(name).exists()
+        return self.written_at(name) > 0
 
     def written_at(self, name: str) -> int:
         """Return when a statement of this name was written (unix seconds); 0 if it was not."""
@@ -170,7 +182,7 @@ def written_at(folder: Path, name: str) -> int:
     """Return when a statement of this name was written in `folder` (unix seconds); 0 if it was not."""
     try:
         return int((folder / f"{name}{_SUFFIX}").stat().st_mtime)
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
@@ -187,12 +199,12 @@ def _marks(folder: Path) -> list[Path]:
 def _age(path: Path) -> tuple[int, str]:
     try:
         return path.stat().st_mtime_ns, path.name
-    except FileNotFoundError:
+    except OSError:
         return 0, path.name
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text()
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         return ""

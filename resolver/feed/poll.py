@@ -7,6 +7,7 @@ Rules:
 """
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -21,12 +22,12 @@ from msgspec.structs import replace
 
 from resolver.config.config import Config, List, Source, protected_names
 from resolver.feed import activate, copies, facts, seed, state
-from resolver.feed.audit import Audit, Event
+from resolver.feed.audit import Audit
 from resolver.feed.candidate import Shown, Step
 from resolver.feed.facts import ListFacts
 from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
-from resolver.feed.seal import Keys, host_key, load_keys
+from resolver.feed.seal import Keys, KeyUnreadable, host_key, load_keys
 from resolver.feed.state import State
 from resolver.feed.store import Store, in_force_once
 from resolver.feed.transport import Access, Transport
@@ -56,6 +57,14 @@ def host_key_of(config: Config, *, make: bool) -> Ed25519PrivateKey:
     return host_key(Path(config.state.directory), config.state.keys, credentials, make=make)
 
 
+def _signing_key(config: Config) -> Ed25519PrivateKey:
+    """Return the host's key as often as something is signed; OSError if it cannot be read now."""
+    try:
+        return host_key_of(config, make=True)
+    except KeyUnreadable as error:
+        raise OSError(errno.EACCES, str(error)) from None
+
+
 def _post(resolvers: tuple[str, ...], source: Source, data: bytes) -> None:
     access = Access(ca=source.ca, certificate=source.certificate, key=source.key, resolvers=resolvers)
     Transport(access, POST_SECONDS).post(source.receipt, data)
@@ -67,14 +76,14 @@ def host_of(config: Config) -> str:
 
 
 def _audit_of(config: Config, now: float) -> Audit:
-    """Return the audit log without its old lines; append an entry if it is torn or does not verify."""
+    """Return the audit log without its old lines, or one that is opened once it can be: no start waits for it."""
     audit = Audit(Places(config.state.directory).audit_log)
-    if audit.torn:
-        audit.append(Event.TORN, now, list_id="", serial=0, digest="")
-    if audit.broken:
-        _log.error("the audit log does not verify: %s; see: blocklist-resolver list audit", audit.broken)
-        audit.append(Event.CHAIN_BROKEN, now, list_id="", serial=0, digest="", detail=audit.broken)
-    audit.trim(now - float(config.state.audit_keep), now)
+    try:
+        audit.open(now)
+        audit.trim(now - float(config.state.audit_keep), now)
+    except OSError as error:
+        said = "the audit log cannot be written (%s): saved lists are enforced, and no list changes until it can be"
+        _log.error(said, error.strerror)
     return audit
 
 
@@ -99,7 +108,7 @@ class Feed:
         places = Places(config.state.directory)
         self.outbox = Outbox(
             places.receipts,
-            host_key_of(config, make=True),
+            partial(_signing_key, config),
             host_of(config),
             {one.id: one.source for one in config.lists},
             keep_s=float(config.state.audit_keep),

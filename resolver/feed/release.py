@@ -175,7 +175,10 @@ class Releases:
                 _log.error(said, one.number)
         self._clean()
         self._put()
-        self.look()
+        try:
+            self.look()
+        except OSError:
+            _log.error("releases: the end of a release could not be written; it is tried again")
 
     def add(self, name: bytes, covered: Sequence[Covered], *, uid: int, reason: str, for_s: float) -> Release:
         """Release a lower-case name in wire format and all names below it; NotReleased if that is refused."""

@@ -41,6 +41,10 @@ class KeyUnusable(Exception):
     """A key file is missing, of the wrong size, or open to others; the text names the file, never its content."""
 
 
+class KeyUnreadable(KeyUnusable):
+    """A key file is missing or cannot be read by this account."""
+
+
 class SealBroken(Exception):
     """The file does not end in this host's seal of its content."""
 
@@ -122,7 +126,7 @@ def _read_one(path: Path, size: int) -> bytes:
         key = path.read_bytes()
         open_to_all = path.stat().st_mode & 0o007
     except OSError as error:
-        raise KeyUnusable(f"{path}: {error.strerror}") from None
+        raise KeyUnreadable(f"{path}: {error.strerror}") from None
     if len(key) != size:
         raise KeyUnusable(f"{path}: expected {size} octets")
     if open_to_all:

@@ -120,16 +120,27 @@ class ListUpdate:
         new = journal.store.is_new()
         if not journal.read():
             self.failures.count(Reason.STATE_UNREADABLE)
-        self._resume()
-        if new:
-            self._begin(joined=int(self._now()) if beside else 0)
+        try:
+            self._resume()
+            if new:
+                self._begin(joined=int(self._now()) if beside else 0)
+        except OSError:
+            self.failures.count(Reason.STATE_NOT_WRITTEN)
+            journal.state = replace(journal.state, suspended=False)
         found = state.at_start(journal.state, journal.floor)
-        if found != journal.state:
-            journal.write(found)
-            if found.in_force is not None:
-                journal.log(Event.RECOVERED, found.in_force)
+        try:
+            if found != journal.state:
+                journal.write(found)
+                if found.in_force is not None:
+                    journal.log(Event.RECOVERED, found.in_force)
+        except OSError:
+            # A full disk: the next start finds the same again. What the state names is enforced all the same.
+            self.failures.count(Reason.STATE_NOT_WRITTEN)
+            journal.state = found
         try:
             self.activation.correct()
+        except OSError:
+            self.failures.count(Reason.STATE_NOT_WRITTEN)
         except UpdateFailed as failed:
             self.failures.count(failed.reason)
         journal.clean()

@@ -48,16 +48,28 @@ class Datagrams:
         """The bound addresses that this host has."""
         return [accept_sockets.bound_to(one) for one in self._sockets if accept_sockets.is_here(one)]
 
-    def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
+    def open(
+        self,
+        listen: Sequence[Endpoint],
+        given: Sequence[socket.socket] = (),
+        missed: list[accept_sockets.Missed] | None = None,
+    ) -> None:
         """Bind every address, or take its UDP socket from `given`, and start to answer.
 
-        Raise OSError if an address cannot be bound (nothing is left open), ValueError if a given socket is bound to an
-        address that is not in `listen`.
+        missed: takes the addresses that cannot be bound; without it OSError (nothing is left open). Raise ValueError
+        if a given socket is bound to an address that is not in `listen`.
         """
         loop = asyncio.get_running_loop()
-        self._sockets = accept_sockets.datagrams(listen, given)
+        self._sockets = accept_sockets.datagrams(listen, given, missed)
         for one in self._sockets:
             loop.add_reader(one.fileno(), self.drain, one)
+
+    def add(self, one: socket.socket) -> None:
+        """Answer on one more bound socket."""
+        accept_sockets.prepare(socket.SOCK_DGRAM, one)
+        receiving = accept_sockets.receiving(one)
+        self._sockets.append(receiving)
+        asyncio.get_running_loop().add_reader(receiving.fileno(), self.drain, receiving)
 
     def close(self) -> None:
         """Take no more queries; `drained` waits for the answers to those in flight."""

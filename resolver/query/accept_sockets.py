@@ -21,7 +21,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from resolver.config.values import Endpoint, sockaddr
 
@@ -102,19 +102,35 @@ def asked(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
     return level, kind, _V6_INFO.pack(address, interface if bound else 0)
 
 
-def datagrams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> list[Receiving]:
+class Missed(NamedTuple):
+    """An address that could not be bound, and why."""
+
+    kind: int
+    endpoint: Endpoint
+    error: OSError
+
+
+def datagrams(
+    listen: Sequence[Endpoint], given: Sequence[socket.socket] = (), missed: list[Missed] | None = None
+) -> list[Receiving]:
     """Return a UDP socket for each address: that of `given` if there is one, else a new one.
 
-    Raise OSError if an address cannot be bound, ValueError if a given socket is for none of them; no new socket is then
-    left open.
+    missed: takes the addresses that cannot be bound; without it the first raises OSError. Raise ValueError if a given
+    socket is for none of the addresses; no new socket is then left open.
     """
-    found = _opened(socket.SOCK_DGRAM, listen, given)
-    return [Wildcard(one) if _is_wildcard(one) else one for one in found]
+    return [receiving(one) for one in _opened(socket.SOCK_DGRAM, listen, given, missed)]
 
 
-def streams(listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> list[socket.socket]:
+def streams(
+    listen: Sequence[Endpoint], given: Sequence[socket.socket] = (), missed: list[Missed] | None = None
+) -> list[socket.socket]:
     """Return a listening TCP socket for each address, as `datagrams` does."""
-    return _opened(socket.SOCK_STREAM, listen, given)
+    return _opened(socket.SOCK_STREAM, listen, given, missed)
+
+
+def receiving(one: socket.socket) -> Receiving:
+    """Return what receives the datagrams of a bound UDP socket."""
+    return Wildcard(one) if _is_wildcard(one) else one
 
 
 def bound_to(one: Receiving | socket.socket) -> Endpoint:
@@ -160,7 +176,9 @@ def _bind_once(host: str) -> None:
         one.bind(sockaddr(Endpoint(host, 0)))
 
 
-def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket]) -> list[socket.socket]:
+def _opened(
+    kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket], missed: list[Missed] | None
+) -> list[socket.socket]:
     handed = _by_place(one for one in given if one.type == kind)
     for unnamed in handed.keys() - set(map(_place, listen)):
         raise ValueError(f"a socket for {_endpoint_of(unnamed)} was handed over, and listen.dns does not name it")
@@ -170,9 +188,19 @@ def _opened(kind: int, listen: Sequence[Endpoint], given: Sequence[socket.socket
         for endpoint in listen:
             one = handed.get(_place(endpoint))
             if one is None:
-                one = _bound(kind, endpoint)
-                ours.append(one)
-            _set_options(kind, one)
+                try:
+                    one = bound(kind, endpoint)
+                    ours.append(one)
+                    prepare(kind, one)
+                except OSError as error:
+                    if missed is None:
+                        raise
+                    if one is not None:
+                        one.close()
+                    missed.append(Missed(kind, endpoint, error))
+                    continue
+            else:
+                prepare(kind, one)
             found.append(one)
     except OSError:
         for one in ours:
@@ -211,7 +239,8 @@ def _place_of(one: socket.socket) -> _Place:
     return ip_address(host.partition("%")[0]).packed, more[1] if more else 0, port
 
 
-def _bound(kind: int, endpoint: Endpoint) -> socket.socket:
+def bound(kind: int, endpoint: Endpoint) -> socket.socket:
+    """Return a new socket bound to an address, which need not be there yet; OSError if that cannot be done."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     one = socket.socket(family, kind)
     try:
@@ -239,7 +268,8 @@ def _bind(one: socket.socket, endpoint: Endpoint) -> None:
             _log.warning("%s is not an address of this host yet: it is answered once it is", endpoint)
 
 
-def _set_options(kind: int, one: socket.socket) -> None:
+def prepare(kind: int, one: socket.socket) -> None:
+    """Set the options of a bound socket, and let one of TCP listen; OSError if another process listens there."""
     one.setblocking(False)
     octets = DATAGRAM_OCTETS if kind == socket.SOCK_DGRAM else STREAM_OCTETS
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)

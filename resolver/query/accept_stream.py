@@ -102,13 +102,18 @@ class Streams:
         """The bound addresses that this host has."""
         return [accept_sockets.bound_to(one) for one in self._sockets if accept_sockets.is_here(one)]
 
-    async def open(self, listen: Sequence[Endpoint], given: Sequence[socket.socket] = ()) -> None:
+    async def open(
+        self,
+        listen: Sequence[Endpoint],
+        given: Sequence[socket.socket] = (),
+        missed: list[accept_sockets.Missed] | None = None,
+    ) -> None:
         """Listen on every address, with its TCP socket from `given` or a new one, and start to answer.
 
-        Raise OSError if an address cannot be bound (nothing is left open), ValueError if a given socket is bound to an
-        address that is not in `listen`.
+        missed: takes the addresses that cannot be bound; without it OSError (nothing is left open). Raise ValueError
+        if a given socket is bound to an address that is not in `listen`.
         """
-        self._sockets = accept_sockets.streams(listen, given)
+        self._sockets = accept_sockets.streams(listen, given, missed)
         wanted = self.bounds.connections
         if self.places.most < wanted:
             _log.warning(
@@ -120,6 +125,12 @@ class Streams:
         for one in self._sockets:
             self._listen(one)
         self.look()
+
+    def add(self, one: socket.socket) -> None:
+        """Listen on one more bound socket; OSError if another process listens there."""
+        accept_sockets.prepare(socket.SOCK_STREAM, one)
+        self._sockets.append(one)
+        self._listen(one)
 
     def close(self) -> None:
         """Take no more connections and no more queries."""

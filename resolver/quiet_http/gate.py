@@ -493,12 +493,17 @@ def listening(where: tuple[Any, ...]) -> socket.socket:
     """Return a socket that listens at an address, as `bind` takes it; OSError if it cannot be bound."""
     family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
     one = socket.create_server(where, family=family, backlog=BACKLOG)
+    set_options(one)
+    return one
+
+
+def set_options(one: socket.socket) -> None:
+    """Set the options of a listening socket."""
     one.setblocking(False)
     # Accepted connections inherit these options.
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_OCTETS)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-    return one
 
 
 def _prefix(client: bytes) -> bytes:

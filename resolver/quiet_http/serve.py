@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from resolver.quiet_http.gate import MAX_HEAD, SERVER, Bounds, Gate, listening
+from resolver.quiet_http.gate import BACKLOG, MAX_HEAD, SERVER, Bounds, Gate, listening, set_options
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -109,6 +109,12 @@ class QuietServer:
         self._server = server
         self.addresses = server.gate.addresses
 
+    def add(self, one: socket.socket) -> None:
+        """Listen on one more bound socket; OSError if another process listens there."""
+        one.listen(BACKLOG)
+        set_options(one)
+        self._server.gate.listen(one)
+
     @property
     def turned_away(self) -> int:
         return self._server.gate.turned_away
@@ -124,19 +130,23 @@ async def serve_http(
     listen: Iterable[tuple[Any, ...]],
     bounds: Bounds,
     exempt: Callable[[bytes], bool] = nobody,
+    missed: dict[int, OSError] | None = None,
 ) -> QuietServer:
-    """Serve on each address, as `bind` takes it; OSError if one cannot be bound, and then none stays open.
+    """Serve on each address, as `bind` takes it.
 
-    exempt: returns whether a client (16 octets) is spared the bounds of its prefix.
+    missed: takes the numbers of the addresses that cannot be bound; without it OSError, and none stays open. exempt:
+    returns whether a client (16 octets) is spared the bounds of its prefix.
     """
     sockets: list[socket.socket] = []
-    try:
-        for where in listen:
-            sockets.append(listening(where))  # noqa: PERF401 - those before a failure are closed
-    except OSError:
-        for one in sockets:
-            one.close()
-        raise
+    for number, where in enumerate(listen):
+        try:
+            sockets.append(listening(where))
+        except OSError as error:
+            if missed is None:
+                for one in sockets:
+                    one.close()
+                raise
+            missed[number] = error
     server = _Server(respond, bounds, exempt)
     for one in sockets:
         server.gate.listen(one)

@@ -2,16 +2,19 @@
 
 Rules:
 - The feed and the ledger never import each other: what the feed enforces reaches the ledger as a call.
-- Totals continue from the ledger, and start again if it is damaged.
+- Totals continue from the ledger, and start again if it is damaged. A full disk ends no start.
 - At an orderly stop the rest of the counts is written last, when nothing counts any more.
 """
 
 import asyncio
 import logging
+import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from resolver.config.config import Config
 from resolver.count.bookkeeping import Bookkeeping, ListNow
@@ -21,6 +24,8 @@ from resolver.count.publish import Published, Publisher
 from resolver.feed.places import Places
 from resolver.feed.poll import Feed
 from resolver.service.readings import Readings, labels_of
+
+_LEAST_OCTETS: Final = 2**18
 
 _log = logging.getLogger("resolver.count")
 
@@ -86,12 +91,18 @@ class Counting:
 
 
 def _opened(path: Path, now: float) -> Ledger:
-    """Return the ledger. A damaged ledger is renamed and a new one started: blocking must not wait for counting."""
+    """Return the ledger. A damaged ledger is renamed and a new one started: blocking must not wait for counting.
+
+    On a disk that takes no octet the ledger is only read, and each beat tries to write it.
+    """
     try:
         ledger = Ledger(path, now)
         ledger.totals()
         return ledger
     except LedgerUnusable as error:
+        if not _takes_octets(path.parent):
+            _log.error("%s: nothing can be written beside it; counts go on, and are lost if the service ends", error)
+            return Ledger(path, now, lasting=False)
         renamed = path.with_name(f"{path.name}.unusable-{int(now)}")
         _log.error("%s; it is renamed to %s, and the totals start again", error, renamed.name)
     try:
@@ -101,6 +112,18 @@ def _opened(path: Path, now: float) -> Ledger:
         return Ledger(path, now)
     except LedgerUnusable as error:
         raise ValueError(str(error)) from None
+
+
+def _takes_octets(folder: Path) -> bool:
+    """Return whether a new file in `folder` can hold what a ledger needs at the least."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_LEAST_OCTETS))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def lists_now(feed: Feed) -> Iterator[ListNow]:

@@ -2,6 +2,8 @@
 
 Rules:
 - Saved lists are in force before the first socket opens; answering depends on nothing that manages.
+- DNS is served as far as the host allows: what else cannot be had at a start is said, and tried again. A start that
+  this host does not allow now (HostFault) ends with another exit status than a configuration that must be edited.
 - SIGTERM drains: no new queries are taken, pending ones are answered. SIGINT stops the same way.
 - A reload (SIGHUP, or over the control socket) polls every list now and reads the configuration again. What can change
   while serving is replaced whole. A file that is refused, or that changes what only a restart can, changes nothing.
@@ -17,17 +19,19 @@ import os
 import resource
 import secrets
 import signal
+import socket
 import sys
 import time
 from array import array
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from resolver.config.changes import changed, needing_restart
-from resolver.config.config import Config, ConfigError, load
-from resolver.config.values import sockaddr
+from resolver.config.config import Config, ConfigError, HostFault, load
+from resolver.config.values import Endpoint, sockaddr
 from resolver.control import server as control
 from resolver.control.status import Reloaded
 from resolver.core import admit, codes, tally
@@ -35,10 +39,11 @@ from resolver.core.crash_shape import Shape
 from resolver.core.store import Store
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.feed import poll, sandbox
-from resolver.feed.seal import KeyUnusable
+from resolver.feed.seal import KeyUnreadable, KeyUnusable
 from resolver.page.show import Page
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
+from resolver.query.accept_sockets import Missed
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.block import Block
@@ -55,6 +60,7 @@ from resolver.service.enforcement import Enforcement
 from resolver.service.host import crash, systemd
 from resolver.service.host.privileges import Privileges
 from resolver.service.in_force import InForce
+from resolver.service.late import Late
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
@@ -62,6 +68,7 @@ from resolver.service.verbs import Refused, ServiceVerbs
 DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = tally.TABLES * 2**21
 HOUR_S: Final = 3600
+CONTROL_S: Final = 10
 GARBAGE: Final = 20_000
 NOTHING_HANDED: Final = systemd.Handed()
 
@@ -87,6 +94,8 @@ class Service:
         self._stopping = asyncio.Event()
         self._failed = False
         self.last_reload: Reloaded | None = None
+        self.late = Late(self._show_status)
+        self._without_control = False
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
@@ -163,6 +172,7 @@ class Service:
             self._start(work, name)
         self._start(self.counting.run(), "publisher")
         self._start(self._turn_every_hour(), "tally")
+        self._start(self._open_control_later(), "control")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
         self.forward.shown = self._show_status
@@ -272,7 +282,8 @@ class Service:
         enforced = "every list is enforced" if self.readings.enforcing() else "not every list is enforced"
         upstream = "; NO upstream answers" if self.forward.silent else ""
         reload = "" if self._is_reloaded() else "; the last reload was refused"
-        self.notify.status(f"answering; {enforced}{upstream}{reload}")
+        missing = f"; NOT listening on {len(self.late.wanted)} address(es)" if self.late.wanted else ""
+        self.notify.status(f"answering; {enforced}{upstream}{reload}{missing}")
 
     def _is_alive(self) -> bool:
         """Return whether a query is answered. Show the status too: a verdict may have failed since the last change."""
@@ -280,28 +291,67 @@ class Service:
         return systemd.answers(lambda packet, client: self.answer.answer(packet, client, Transport.UDP))
 
     async def _open(self) -> None:
-        """Open every socket, DNS last; ConfigError with its key if one cannot be opened."""
+        """Open every socket, DNS last; HostFault with its key if DNS cannot be served at all.
+
+        What of the page, the metrics and further addresses of DNS cannot be had is tried again while DNS is served.
+        """
         exporter = self.counting.exporter(self.unready)
-        path, config, taken = self.path, self.config, "cannot listen there"
+        config = self.config
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
-                with _named(path, "page.listen", taken):
-                    served = await serve_http(
-                        self._page.respond, map(sockaddr, config.page.listen), PAGE_BOUNDS, self.in_force.spares
-                    )
-                    self._servers.append(served)
-            with _named(path, "metrics.listen", taken):
-                served = await serve_http(exporter.respond, [sockaddr(config.metrics.listen)], METRICS_BOUNDS)
-                self._servers.append(served)
-            try:
-                await self._control.open(config.control)
-            except control.Unusable as error:
-                raise ConfigError(str(path), "control.socket", str(error)) from None
-            with _named(path, "listen.dns", taken):
-                await self.streams.open(config.listen.dns, self._handed.sockets)
-                self.datagrams.open(config.listen.dns, self._handed.sockets)
+                serve = partial(serve_http, self._page.respond, bounds=PAGE_BOUNDS, exempt=self.in_force.spares)
+                await self._serve_http("page.listen", config.page.listen, serve)
+            serve = partial(serve_http, exporter.respond, bounds=METRICS_BOUNDS)
+            await self._serve_http("metrics.listen", [config.metrics.listen], serve)
+            await self._open_control()
+            with _named(self.path, "listen.dns", "cannot listen there"):
+                await self._open_dns()
+            self.late.start(self._privileges.account if self._privileges else (0, 0))
+
+    async def _serve_http(
+        self, key: str, listen: Sequence[Endpoint], serve: Callable[..., Awaitable[QuietServer]]
+    ) -> None:
+        """Serve the page or the metrics; an address that is not to be had now comes later, and delays no DNS."""
+        missed: dict[int, OSError] = {}
+        with _named(self.path, key, "cannot listen there"):
+            served = await serve(listen=map(sockaddr, listen), missed=missed)
+        self._servers.append(served)
+        for number, error in missed.items():
+            self.late.add(key, socket.SOCK_STREAM, listen[number], error, served.add)
+
+    async def _open_control(self) -> None:
+        """Open the control socket; without one DNS is served all the same, and the socket is tried again later."""
+        try:
+            await self._control.open(self.config.control)
+        except control.Unusable as error:
+            if error.lasting:
+                raise ConfigError(str(self.path), "control.socket", str(error)) from None
+            said = "%s: control.socket: %s; no verb reaches the service until then; it is tried again every %d s"
+            _log.error(said, self.path, error, CONTROL_S)
+            self._without_control = True
+
+    async def _open_control_later(self) -> None:
+        while True:
+            await asyncio.sleep(CONTROL_S)
+            if self._without_control:
+                with suppress(control.Unusable):
+                    await self._control.open(self.config.control)
+                    self._without_control = False
+                    _log.info("control.socket: now listening")
+
+    async def _open_dns(self) -> None:
+        """Listen on every address of listen.dns; HostFault if none takes queries over UDP."""
+        missed: list[Missed] = []
+        await self.streams.open(self.config.listen.dns, self._handed.sockets, missed)
+        self.datagrams.open(self.config.listen.dns, self._handed.sockets, missed)
+        if missed and not self.datagrams.addresses:
+            raise missed[-1].error
+        for one in missed:
+            take = self.datagrams.add if one.kind == socket.SOCK_DGRAM else self.streams.add
+            self.late.add("listen.dns", one.kind, one.endpoint, one.error, take)
 
     async def _close(self) -> None:
+        await self.late.close()
         await self._control.close()
         self.datagrams.close()
         self.streams.close()
@@ -340,14 +390,15 @@ class Service:
 
 @contextmanager
 def _named(path: Path, key: str, what: str) -> Iterator[None]:
-    """Turn an error of the system into a ConfigError that names the key of the configuration."""
+    """Turn an error of the system into a HostFault, and a wrong value into a ConfigError, that names the key."""
     try:
         yield
     except ValueError as error:
         raise ConfigError(str(path), key, str(error)) from None
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise ConfigError(str(path), key, f"{what}: {why}") from None
+        at = f" ({error.filename})" if isinstance(error.filename, str) else ""
+        raise HostFault(str(path), key, f"{what}: {why}{at}") from None
 
 
 def _log_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -403,6 +454,8 @@ async def _serve(
 ) -> int:
     try:
         service = Service(path, config, privileges, handed)
+    except KeyUnreadable as error:
+        raise HostFault(str(path), "", str(error)) from None
     except KeyUnusable as error:
         raise ConfigError(str(path), "", str(error)) from None
     return await service.run()

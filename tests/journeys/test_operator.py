@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys.processes import REAL, RESOLVER, Site, asked, honest, operate, wait_for
-from tests.journeys.running import HOST, PAGE_V4, Service
+from tests.journeys.running import HOST, PAGE_V4, Service, stop
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 PLAIN = ("-m", "tests.plain")
@@ -226,8 +226,10 @@ def test_a_second_service_leaves_the_first_one_its_socket(site: Site, tmp_path: 
     with site.started():
         other.change("control", socket=str(site.folder / "control"))
         second = other.launch()
-        assert second.process.wait(20) == 2
+        wait_for(lambda: "answering on" in second.said, "DNS without a control socket")
         assert ": control.socket: another process listens there" in second.said
+        assert operate(site, "status").returncode == 0
+        assert stop(second.process) == 0
         assert operate(site, "status").returncode == 0
 
 

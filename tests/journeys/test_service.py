@@ -158,11 +158,11 @@ def test_a_stop_while_a_list_is_fetched(moment: str, site: Site) -> None:
 # What keeps a service from starting: exit 2, one line with the key.
 
 
-def refused(site: Site) -> str:
-    """What the service says when it does not start for its configuration."""
+def refused(site: Site, status: int = 2) -> str:
+    """What the service says when it does not start for its configuration; 4: for this host."""
     service = site.launch(write=False)
     try:
-        assert service.process.wait(20) == 2
+        assert service.process.wait(20) == status
     finally:
         stop(service.process)
     (said,) = lines(service)
@@ -170,28 +170,39 @@ def refused(site: Site) -> str:
     return f"{said}\n"
 
 
-@pytest.mark.parametrize(
-    ("number", "key", "kind"),
-    [
-        (0, "listen.dns", socket.SOCK_STREAM),
-        (0, "listen.dns", socket.SOCK_DGRAM),
-        (1, "page.listen", socket.SOCK_STREAM),
-        (2, "metrics.listen", socket.SOCK_STREAM),
-    ],
-)
-def test_a_port_that_is_taken_is_named_by_its_key(number: int, key: str, kind: int, site: Site) -> None:
+def test_a_port_that_is_taken_is_no_fault_of_the_configuration(site: Site) -> None:
     site.write()
-    with socket.socket(type=kind) as other:
-        other.bind((HOST, site.ports[number]))
-        if kind == socket.SOCK_STREAM:
-            other.listen()
-        assert refused(site).endswith(f": {key}: cannot listen there: Address already in use\n")
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind((HOST, site.dns))
+        assert refused(site, 4).endswith(": listen.dns: cannot listen there: Address already in use\n")
+
+
+@pytest.mark.parametrize(("number", "key"), [(0, "listen.dns"), (1, "page.listen"), (2, "metrics.listen")])
+def test_a_port_that_is_busy_at_a_restart_is_listened_on_once_it_is_free(number: int, key: str, site: Site) -> None:
+    """Queries over UDP are answered meanwhile."""
+    site.publish(["bad.test"])
+    with socket.create_server((HOST, site.ports[number])):
+        service = site.launch()
+        try:
+            wait_for(lambda: "answering on" in service.said, "the service to answer")
+            wait_for(lambda: asked(site.dns, "bad.test") == BLOCKED, "the block over UDP")
+            said = f"{key}: {HOST}:{site.ports[number]} (TCP): Address already in use; it is tried again every 1 s"
+            assert said in service.said
+        except BaseException:
+            stop(service.process)
+            raise
+    try:
+        wait_for(lambda: f"{key}: now listening on {HOST}:{site.ports[number]} (TCP)" in service.said, "the socket")
+        socket.create_connection((HOST, site.ports[number])).close()
+        assert asked(site.dns, "bad.test", over="tcp") == BLOCKED
+    finally:
+        assert stop(service.process) == 0
 
 
 def test_a_state_folder_that_cannot_be_used_is_named_by_its_key(site: Site) -> None:
     (site.folder / "file").touch()
     site.change("state", directory=str(site.folder / "file" / "state"))
-    assert ": state.directory: cannot be used: Not a directory" in refused(site)
+    assert ": state.directory: cannot be used: Not a directory" in refused(site, 4)
 
 
 @pytest.mark.parametrize(

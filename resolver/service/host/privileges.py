@@ -6,6 +6,7 @@ Rules:
   back (no_new_privs). The kernel's status of every thread must confirm that; else the start fails.
 - Started as another account (as by systemd): the account stays, and capabilities are given up as well.
 - Started as root without `[listen] user`: one warning, and nothing changes.
+- A file that this account may not use ends the start with HostFault if saved lists need it; else a line is logged.
 - A change of ids makes a process dumpable again; each change here is followed by taking that back.
 """
 
@@ -18,11 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from resolver.config.config import Config, ConfigError
+from resolver.config.config import Config, ConfigError, HostFault
 from resolver.feed import sandbox
 
 _KEY: Final = "listen.user"
 _OF_SOURCE: Final = ("root", "ca", "certificate", "key")
+_NEEDED: Final = ("", "lists", "releases", "digest.key", "seal.key")
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -53,6 +55,11 @@ class Privileges:
             self._account = self._found(user)
         elif user and user != _own_name():
             raise self._fault(_KEY, 'only root can become another account: start as root, or leave it ""')
+
+    @property
+    def account(self) -> tuple[int, int]:
+        """The uid and gid that the service has once its privileges are given up."""
+        return (self._account.pw_uid, self._account.pw_gid) if self._account else (os.geteuid(), os.getegid())
 
     def _fault(self, key: str, reason: str) -> ConfigError:
         return ConfigError(str(self._path), key, reason)
@@ -86,13 +93,22 @@ class Privileges:
         keys = Path(self._state.keys) if self._state.keys else None
         for path in [keys, *keys.glob("*.key")] if keys and _exists(keys) else ():
             if not _usable(path, os.R_OK):
-                raise self._fault("state.keys", f"{name} cannot read {path}: chown -R {name} {keys}")
-        state = Path(self._state.directory)
+                raise HostFault(
+                    str(self._path), "state.keys", f"{name} cannot read {path}: chown -R {name} {keys}"
+                )
+        where, state = "state.directory", Path(self._state.directory)
         if not _exists(state) and not _usable(_nearest(state), os.W_OK):
-            raise self._fault("state.directory", f"{name} may not make it: install -d -o {name} -m 700 {state}")
+            reason = f"{name} may not make it: install -d -o {name} -m 700 {state}"
+            raise HostFault(str(self._path), where, reason)
+        advice, warned = f"chown -R {name} {state}", False
         for path in [state, *state.rglob("*")] if _exists(state) else ():
-            if not _usable(path, os.R_OK | os.W_OK):
-                raise self._fault("state.directory", f"{name} may not use {path}: chown -R {name} {state}")
+            if _usable(path, os.R_OK | os.W_OK):
+                continue
+            if _starts_need(path.relative_to(state)):
+                raise HostFault(str(self._path), where, f"{name} may not use {path}: {advice}")
+            if not warned:
+                _log.error("%s: %s may not use %s: %s; what needs it fails until then", where, name, path, advice)
+            warned = True
         for one in self._lists:
             for key in _OF_SOURCE:
                 path = Path(getattr(one.source, key))
@@ -136,6 +152,15 @@ def _own_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def _starts_need(path: Path) -> bool:
+    """Return whether no saved list can be enforced without a path of the state folder: the folder, lists, releases.
+
+    Evidence, counts, receipts and what a feed keeps for its next poll are not worth an outage.
+    """
+    first = path.parts[0] if path.parts else ""
+    return first in _NEEDED and "metadata" not in path.parts[2:3]
 
 
 def _exists(path: Path) -> bool:

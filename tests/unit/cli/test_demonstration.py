@@ -128,7 +128,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert "The service did not start:" in done.stderr
-    assert "page.listen: cannot listen there: Address already in use" in done.stderr
+    assert "listen.dns: cannot listen there: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
 

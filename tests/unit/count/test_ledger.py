@@ -130,3 +130,16 @@ def test_killed_at_any_moment_it_loses_at_most_one_beat_and_counts_nothing_twice
         total = Ledger(path, NOW).totals()[QUERIES]
         before = total.published + total.rest
         assert before in (said[-1], said[-1] + 7)
+
+
+def test_a_ledger_on_a_full_disk_is_read_and_written_once_it_can_be(tmp_path: Path) -> None:
+    series, path = Series("answers_total", ("NOERROR",)), tmp_path / "ledger.sqlite"
+    Ledger(path, 100.0).leave({series: Total(10, 3)})
+    ledger = Ledger(path, 200.0, lasting=False)
+    assert (ledger.began, ledger.totals()) == (100, {series: Total(10, 3)})
+    ledger.leave({series: Total(20, 0)})
+    assert ledger.totals() == {series: Total(20, 0)}
+    new = Ledger(tmp_path / "new.sqlite", 300.0, lasting=False)
+    assert (new.began, new.totals()) == (300, {})
+    new.write(Beat(at=900, every_s=900, region="", subscribers=0, totals={series: Total(20, 0)}))
+    assert Ledger(tmp_path / "new.sqlite", 400.0).began == 300

@@ -189,7 +189,7 @@ def write_receipts(state: Path) -> None:
     ):
         now = at(when)
         outbox = Outbox(
-            state / "receipts", key, "resolver-1.example", {}, keep_s=1, send=_never, now=lambda now=now: now
+            state / "receipts", lambda: key, "resolver-1.example", {}, keep_s=1, send=_never, now=lambda now=now: now
         )
         record = _record(serial, at(issued), now)
         said = receipt.receipt(

@@ -221,3 +221,21 @@ def test_an_entry_that_is_not_for_certain_on_the_disk_was_not_written(
     assert len(audit.verify(path)[0]) == 2
     log.append(audit.Event.HELD, 1010.0, list_id="demo", serial=3, digest="cd")
     assert [entry.number for entry in audit.verify(path)[0]] == [1, 2, 3]
+
+
+def test_a_log_that_cannot_be_read_is_opened_once_it_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.mkdir()
+    log = audit.Audit(path)
+    with pytest.raises(OSError, match="Is a directory"):
+        log.open(1.0)
+    with pytest.raises(OSError, match="not open"):
+        log.head()
+    with pytest.raises(OSError, match="Is a directory"):
+        log.append(audit.Event.HELD, 1.0, list_id="demo", serial=1, digest="")
+    assert log.trim(9.0, 9.0) == 0
+    path.rmdir()
+    path.write_bytes(b"cut short")
+    log.append(audit.Event.HELD, 1.0, list_id="demo", serial=1, digest="")
+    entries, _ = audit.verify(path)
+    assert [one.event for one in entries] == [audit.Event.TORN, audit.Event.HELD]

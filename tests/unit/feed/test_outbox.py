@@ -35,7 +35,7 @@ class Taker:
 def outbox(folder: Path, receipt: str, taker: Taker | None = None, now: float = 0.0) -> Outbox:
     source = Source(kind="tuf", url="file:///srv/authority", root="/srv/root.json", receipt=receipt)
     send = (taker or Taker()).send
-    made = Outbox(folder / "receipts", KEY, "host", {"demo": source}, keep_s=100, send=send, now=lambda: now)
+    made = Outbox(folder / "receipts", lambda: KEY, "host", {"demo": source}, keep_s=100, send=send, now=lambda: now)
     made.prepare()
     return made
 
@@ -140,3 +140,14 @@ async def test_it_delivers_when_it_is_woken(tmp_path: Path) -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     assert work.cancelled()
+
+
+def test_a_folder_that_cannot_be_used_ends_no_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "receipts").touch()
+    made = outbox(tmp_path, "")
+    assert f"receipts cannot be written ({tmp_path}/receipts: File exists)" in caplog.text
+    assert (made.has("demo-7-1"), made.due("demo")) == (False, (0, 0))
+    with pytest.raises(OSError, match="File exists"):
+        made.put("demo-7-1", "demo", SAID)
+    (tmp_path / "receipts").unlink()
+    assert made.put("demo-7-1", "demo", SAID).exists()

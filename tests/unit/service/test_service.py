@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resolver.config.config import Config, ConfigError, parse
+from resolver.config.config import Config, ConfigError, HostFault, parse
 from resolver.control import requests
 from resolver.service import service
 from resolver.service.host import systemd
@@ -76,14 +76,79 @@ async def test_a_stop_ends_every_part_and_frees_every_port(site: Site, caplog: p
 
 
 @pytest.mark.asyncio
-async def test_a_port_that_is_taken_is_named(site: Site) -> None:
-    taken = await asyncio.start_server(lambda *_: None, HOST, site.ports[2])
-    try:
-        with pytest.raises(ConfigError, match=r"metrics\.listen: cannot listen there: Address already in use"):
-            await built(site).run()
-    finally:
-        taken.close()
-        await taken.wait_closed()
+async def test_a_port_that_is_taken_is_named_and_dns_is_served_without_it(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = built(site)
+    running.late._pause_s = 0.05
+    running.forward.health = ()
+    told = running.notify = Told()
+    metrics = bound(site.ports[2], socket.SOCK_STREAM)
+    metrics.listen()
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+    assert f"metrics.listen: {HOST}:{site.ports[2]} (TCP): Address already in use; it is tried again" in caplog.text
+    assert told.messages[0].endswith("; NOT listening on 1 address(es)")
+    metrics.close()
+    await until(lambda: not running.late.wanted)
+    assert "NOT listening" not in told.messages[-1]
+    _, writer = await asyncio.open_connection(HOST, site.ports[2])
+    writer.close()
+    running.stop()
+    assert await serving == 0
+
+
+@pytest.mark.asyncio
+async def test_one_address_of_dns_that_is_taken_does_not_take_the_others_down(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = site.dns
+    with bound(0, socket.SOCK_DGRAM) as busy:
+        other = busy.getsockname()[1]
+        site.change("listen", dns=[f"{HOST}:{first}", f"{HOST}:{other}"])
+        running = built(site)
+        running.late._pause_s = 0.05
+        running.forward.health = ()
+        told = running.notify = Told()
+        serving = asyncio.ensure_future(running.run())
+        await until(lambda: "READY=1" in told.messages)
+        assert (await asyncio.to_thread(asked, first, "free.test")).startswith("SERVFAIL")
+        assert (await asyncio.to_thread(asked, other, "free.test", over="tcp")).startswith("SERVFAIL")
+        assert [str(one) for one in running.late.wanted.values()] == [
+            f"listen.dns: {HOST}:{other} (UDP): Address already in use"
+        ]
+    await until(lambda: not running.late.wanted)
+    assert (await asyncio.to_thread(asked, other, "free.test")).startswith("SERVFAIL")
+    running.stop()
+    assert await serving == 0
+
+
+@pytest.mark.asyncio
+async def test_no_address_of_dns_is_a_fault_of_the_host(site: Site) -> None:
+    with (
+        bound(site.dns, socket.SOCK_DGRAM),
+        pytest.raises(HostFault, match=r"listen\.dns: cannot listen there: Address already in use"),
+    ):
+        await built(site).run()
+
+
+@pytest.mark.asyncio
+async def test_a_control_socket_that_cannot_be_made_ends_no_start(
+    site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "CONTROL_S", 0.05)
+    path = site.folder / "control"
+    path.write_text("")
+    site.change("control", socket=str(path), group="")
+    running = built(site)
+    told = running.notify = Told()
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+    assert "control.socket: something else than a socket is there" in caplog.text
+    path.unlink()
+    await until(path.is_socket)
+    running.stop()
+    assert await serving == 0
 
 
 def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -68,7 +68,7 @@ try:
     held.step_down()
 except config.ConfigError as error:
     print(error.key, error.reason)
-    sys.exit(2)
+    sys.exit(4 if isinstance(error, config.HostFault) else 2)
 def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(line.split(":")[1].split() for line in lines if line.startswith(name + ":"))
@@ -160,18 +160,29 @@ def test_an_account_with_a_capability_gives_it_up(folder: Path) -> None:
 def test_what_the_account_may_not_use_is_named_with_what_to_do(folder: Path) -> None:
     state = folder / "state"
     assert process(written(folder)) == (
-        2,
+        4,
         f"state.directory nobody may not make it: install -d -o nobody -m 700 {state}\n",
     )
     state.mkdir()
-    assert process(written(folder)) == (2, f"state.directory nobody may not use {state}: chown -R nobody {state}\n")
+    assert process(written(folder)) == (4, f"state.directory nobody may not use {state}: chown -R nobody {state}\n")
     of_nobody(state)
     (state / "lists").mkdir(mode=0o700)
     (state / "lists" / "inside").touch()
     assert process(written(folder)) == (
-        2,
+        4,
         f"state.directory nobody may not use {state}/lists: chown -R nobody {state}\n",
     )
+
+
+@as_root
+@pytest.mark.parametrize("name", ["evidence/1.json", "ledger.sqlite", "audit.log", "lists/a/metadata/root.json"])
+def test_what_only_evidence_counts_and_the_next_poll_need_ends_no_start(name: str, folder: Path) -> None:
+    state = of_nobody(folder / "state")
+    for above in reversed((state / name).relative_to(state).parents[:-1]):
+        of_nobody(state / above)
+    (state / name).touch(mode=0o600)
+    said = f"state.directory: nobody may not use {state}/{name}: chown -R nobody {state}"
+    assert process(written(folder)) == (0, f"{said}; what needs it fails until then\n")
 
 
 @as_root
@@ -181,7 +192,7 @@ def test_keys_that_the_account_may_not_read_are_named(folder: Path) -> None:
     keys.mkdir(mode=0o755)
     (keys / "seal.key").touch(mode=0o600)
     path = written(folder, keys=str(keys))
-    assert process(path) == (2, f"state.keys nobody cannot read {keys}/seal.key: chown -R nobody {keys}\n")
+    assert process(path) == (4, f"state.keys nobody cannot read {keys}/seal.key: chown -R nobody {keys}\n")
 
 
 @as_root
