@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return FAILED
     except OSError as error:
-        # A path is told: no file is named after a listed name.
+        # A path is shown: no file is named after a listed name.
         place = f"{error.filename}: " if isinstance(error.filename, str) else ""
         return complain(f"{place}{error.strerror or type(error).__name__}", FAILED)
     except KeyboardInterrupt:

@@ -50,13 +50,13 @@ class Wanted(NamedTuple):
 
 
 class Late:
-    """The sockets that are still to be bound. changed: called when one has been."""
+    """The sockets that are still to be bound, and the process that binds them. changed: called when one has been."""
 
     def __init__(self, changed: Callable[[], None], pause_s: float = PAUSE_S) -> None:
         self.wanted: dict[int, Wanted] = {}
         self._changed = changed
-        self._pause_s = pause_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self.pause_s = pause_s
+        self.process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
     def add(
@@ -74,13 +74,13 @@ class Late:
         if not self.wanted:
             return
         for one in self.wanted.values():
-            _log.error("%s; it is tried again every %g s", one, self._pause_s)
+            _log.error("%s; it is tried again every %g s", one, self.pause_s)
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
         words = [word for one in self.wanted.values() for word in (one.kind, one.endpoint.host, one.endpoint.port)]
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, with our own addresses
-                [sys.executable, "-I", "-m", __name__, *map(str, (self._pause_s, *account, *words))],
+            self.process = subprocess.Popen(  # noqa: S603 - our own module, with our own addresses
+                [sys.executable, "-I", "-m", __name__, *map(str, (self.pause_s, *account, *words))],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -122,9 +122,9 @@ class Late:
         """End the process that binds."""
         self.wanted.clear()
         self._leave()
-        if self._process is not None:
-            await asyncio.to_thread(_ended, self._process)
-            self._process = None
+        if self.process is not None:
+            await asyncio.to_thread(_ended, self.process)
+            self.process = None
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> None:

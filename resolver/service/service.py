@@ -311,7 +311,7 @@ class Service:
     async def _serve_http(
         self, key: str, listen: Sequence[Endpoint], serve: Callable[..., Awaitable[QuietServer]]
     ) -> None:
-        """Serve the page or the metrics; an address that is not to be had now comes later, and delays no DNS."""
+        """Serve the page or the metrics; an address that is not usable now comes later, and delays no DNS."""
         missed: dict[int, OSError] = {}
         with _named(self.path, key, "cannot listen there"):
             served = await serve(listen=map(sockaddr, listen), missed=missed)

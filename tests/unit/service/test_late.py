@@ -62,7 +62,7 @@ async def test_a_port_that_gets_free_is_taken_while_the_service_runs(
 async def test_nothing_is_started_when_nothing_is_wanted() -> None:
     waiting = late.Late(lambda: None)
     waiting.start((0, 0))
-    assert waiting._process is None
+    assert waiting.process is None
     await waiting.close()
 
 
@@ -71,7 +71,7 @@ async def test_the_process_ends_with_the_service(taken: socket.socket) -> None:
     waiting = late.Late(lambda: None, pause_s=60)
     waiting.add("listen.dns", socket.SOCK_DGRAM, endpoint(taken), BUSY, lambda one: one.close())
     waiting.start((os.getuid(), os.getgid()))
-    process = waiting._process
+    process = waiting.process
     assert process is not None
     await waiting.close()
     assert process.returncode is not None
@@ -82,8 +82,8 @@ async def test_a_process_that_ends_too_early_is_said(taken: socket.socket, caplo
     waiting = late.Late(lambda: None, pause_s=60)
     waiting.add("listen.dns", socket.SOCK_DGRAM, endpoint(taken), BUSY, lambda one: one.close())
     waiting.start((os.getuid(), os.getgid()))
-    assert waiting._process is not None
-    waiting._process.kill()
+    assert waiting.process is not None
+    waiting.process.kill()
     await until(lambda: "has ended: restart the service" in caplog.text)
     assert len(waiting.wanted) == 1
     await waiting.close()

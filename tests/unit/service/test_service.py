@@ -80,7 +80,7 @@ async def test_a_port_that_is_taken_is_named_and_dns_is_served_without_it(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = built(site)
-    running.late._pause_s = 0.05
+    running.late.pause_s = 0.05
     running.forward.health = ()
     told = running.notify = Told()
     metrics = bound(site.ports[2], socket.SOCK_STREAM)
@@ -107,7 +107,7 @@ async def test_one_address_of_dns_that_is_taken_does_not_take_the_others_down(
         other = busy.getsockname()[1]
         site.change("listen", dns=[f"{HOST}:{first}", f"{HOST}:{other}"])
         running = built(site)
-        running.late._pause_s = 0.05
+        running.late.pause_s = 0.05
         running.forward.health = ()
         told = running.notify = Told()
         serving = asyncio.ensure_future(running.run())
