@@ -59,6 +59,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
     else:
         kept = f"serial {reply.serial} stays" if reply.serial else "no list is in force"
         print(f"{one}: nothing new; {kept}")
+    if reply.passed_over:
+        print(f"{one}: {reply.passed_over}")
     return DONE
 
 

@@ -41,11 +41,13 @@ class Shown:
     """What a source has shown since the start.
 
     newest: its newest list, None if it has shown none that is acceptable, or only one that a person has taken out.
-    fresh_until: until when its metadata is fresh, in unix seconds; 0 if it does not say.
+    fresh_until: until when its metadata is fresh, in unix seconds; 0 if it does not say. passed_over: how many other
+    files of a drop folder do not count, in words; "" if there are none.
     """
 
     newest: Unmet | None = None
     fresh_until: int = 0
+    passed_over: str = ""
 
 
 class Step(Protocol):

@@ -117,6 +117,11 @@ class Code(StrEnum):
     NOT_THERE = "not_there", "{at} does not exist"
     NOT_A_FILE = "not_a_file", "{at} is not a regular file"
     FOLDER_EMPTY = "folder_empty", "{at} holds no finished file"
+    PASSED_OVER = (
+        "passed_over",
+        "files passed over in {at}: {0} ({1} no OpenPGP message, {2} not verified, {3} too many or too large)",
+        *(_COUNT,) * 4,
+    )
     # The way to a server.
     NO_SUCH_HOST = "no_such_host", "the upstreams say that {at} does not exist (NXDOMAIN)"
     NO_ADDRESS = "no_address", "the upstreams know no address of {at}"

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from resolver.feed.details import Detail
 from resolver.signed.metadata import Custom
 
 
@@ -83,7 +84,8 @@ class Facts(_Message, frozen=True):
     digest: SHA-256 of the list in clear, hex. custom: the signed facts. targets_keys: who signs. pinned: SHA-256 of the
     pinned root, hex. root_version: the version of the root that was reached from it. fresh_until: unix seconds, 0 if
     the source does not say. format: how `read` parses the bytes. made: set if the bytes are an image that another host
-    made. difference: whether only a difference was received, and applied to the known list.
+    made. difference: whether only a difference was received, and applied to the known list. passed_over: how many other
+    files of a drop folder do not count.
     """
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -96,6 +98,7 @@ class Facts(_Message, frozen=True):
     format: Literal["plain", "csv", "rpz", "master"] = "plain"
     made: Made | None = None
     difference: bool = False
+    passed_over: Detail | None = None
 
 
 class CompileRequest(_Message, frozen=True):

@@ -7,13 +7,14 @@ Rules:
 
 import asyncio
 import logging
+import operator
 import os
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from resolver.feed import guard, in_use, processes, seal, state
+from resolver.feed import detail_text, guard, in_use, processes, seal, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
@@ -50,6 +51,7 @@ class CompileStep:
         self._list = activation.list
         self._host = activation.host
         self._shown = shown
+        self._passed_over: tuple[int, ...] = ()
 
     def recover(self) -> None:
         """Do nothing: the state has all that a start needs."""
@@ -109,6 +111,7 @@ class CompileStep:
         if refused[0] is not None:
             raise UpdateFailed(refused[0])
         self._shown.fresh_until = facts.fresh_until
+        self._tell_passed_over(facts)
         if fetched and facts.difference:
             _log.info("list %s: serial %d received as a difference (IXFR)", self._list.id, facts.custom.serial)
         return facts, fetched
@@ -120,6 +123,14 @@ class CompileStep:
             issued=facts.custom.issued or int(self._host.now()),
             targets_keys=facts.targets_keys,
         )
+
+    def _tell_passed_over(self, facts: Facts) -> None:
+        """Log what a drop folder holds beside the list, when it has become more."""
+        said, now = detail_text.text(facts.passed_over, self._list), facts.passed_over
+        counts = now.numbers if now else ()
+        if said and (not self._passed_over or any(map(operator.gt, counts, self._passed_over))):
+            _log.warning("list %s: %s", self._list.id, said)
+        self._passed_over, self._shown.passed_over = counts, said
 
     def _known(self, copies: CopyHandles) -> Known:
         newest = self._journal.newest

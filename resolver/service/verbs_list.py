@@ -58,11 +58,17 @@ class ListVerbs:
         if one.failures.last:
             return requests.Refused(said=f"refused: {'; '.join(dict.fromkeys(one.failures.last))}; {one.kept}")
         if held is not None:
-            return requests.FetchReply(found="held", serial=held.record.serial, reasons=held.reasons)
+            return requests.FetchReply(
+                found="held", serial=held.record.serial, reasons=held.reasons, passed_over=one.shown.passed_over
+            )
         new = record is not None and (before.in_force is None or record.identity != before.in_force.identity)
         out = taken_out(one.state)
         return requests.FetchReply(
-            found="in_force" if new else "nothing", serial=serial, reasons=(), taken_out=out[0] if out else 0
+            found="in_force" if new else "nothing",
+            serial=serial,
+            reasons=(),
+            taken_out=out[0] if out else 0,
+            passed_over=one.shown.passed_over,
         )
 
     def _decide(self, request: requests.Decide, uid: int) -> requests.Reply | Awaitable[requests.Reply]:

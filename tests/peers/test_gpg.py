@@ -82,6 +82,10 @@ class Drop:
         path.write_bytes(data)
         os.utime(path, (self.files, self.files))
 
+    def empty(self) -> None:
+        for path in self.folder.iterdir():
+            path.unlink()
+
     def publish(self, serial: int, *names: str, by: Person | None = None, issued: int = 0) -> bytes:
         text = listing(serial, *names, issued=issued)
         sealed = (by or self.authority).seals(text, self.us)
@@ -140,6 +144,10 @@ async def test_a_list_comes_into_force_and_never_goes_back(drop: Drop, enforcer:
     assert (enforcer.enforced, enforcer.blocks("serial1.test"), enforcer.blocks("serial2.test")) == (2, False, True)
     drop.put(first)
     await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (2, {}), "an older list beside it is no step back"
+    drop.empty()
+    drop.put(first)
+    await enforcer.list.poll()
     assert (enforcer.enforced, enforcer.failures) == (2, {"rolled_back": 1})
     assert lingering(drop.us.home) == []
 
@@ -184,6 +192,7 @@ async def test_what_does_not_pass(drop: Drop, enforcer: Enforcer, thief: Person,
     ]
     for what, data, reason in cases:
         before = dict(enforcer.failures)
+        drop.empty()
         drop.put(data)
         await enforcer.list.poll()
         told = {key for key, count in enforcer.failures.items() if count != before.get(key, 0)}
@@ -192,6 +201,41 @@ async def test_what_does_not_pass(drop: Drop, enforcer: Enforcer, thief: Person,
     drop.put(sealed)
     await enforcer.list.poll()
     assert enforcer.enforced == 2
+
+
+@pytest.mark.asyncio
+async def test_strangers_in_the_drop_folder_do_not_blind_the_feed(
+    drop: Drop, enforcer: Enforcer, thief: Person, us: Person, authority: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The attachments of a certified e-mail, checksums, other people's messages, half a file, a list as rsync -t
+    leaves it."""
+    drop.publish(6)
+    sealed = authority.seals(listing(7), us)
+    for name, data in (
+        ("daticert.xml", b"<?xml version='1.0'?><postacert/>"),
+        ("smime.p7s", b"\x30\x82\x0b\x0a"),
+        ("list.gpg.sha256", b"0" * 64),
+        ("list.asc", authority.signs(b"list", "--armor", "--detach-sign")),
+        ("key.asc", authority.public),
+        ("other.gpg", thief.seals(listing(9), us)),
+        ("not-ours.gpg", authority.seals(listing(9), authority)),
+        ("half.gpg", sealed[: len(sealed) // 2]),
+    ):
+        (drop.folder / name).write_bytes(data)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (6, {})
+    counts = "8 (5 no OpenPGP message, 3 not verified, 0 too many or too large)"
+    said = f"files passed over in {drop.folder}: {counts}"
+    assert f"list demo: {said}" in caplog.messages
+    assert enforcer.list.shown.passed_over == said
+    (drop.folder / "half.gpg").write_bytes(sealed)
+    os.utime(drop.folder / "half.gpg", (1, 1))
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (7, {})
+    caplog.clear()
+    await enforcer.list.poll()
+    assert ": 5 (5 no" in enforcer.list.shown.passed_over, "messages that came before the known list are done"
+    assert not caplog.messages, "said once"
 
 
 @pytest.mark.asyncio

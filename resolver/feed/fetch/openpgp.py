@@ -6,21 +6,24 @@ Rules:
 - The file must be signed by a pinned key and encrypted to us; either alone is refused.
 - Serial and time stand in the signed text: the first row of a CSV, or a comment in the first line of a plain list.
 - A list that is new to this host must not be older than `dated_within`: an attacker may have held the file back.
-- In a drop folder the newest file counts; hidden files and unfinished ones (UNFINISHED) do not.
+- In a drop folder the list that verifies with the highest serial counts; other files are passed over and counted.
 - Clear text exists in memory only.
 """
 
 import hashlib
-import os
-import stat
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from resolver.feed.fetch.child import Wanted, not_fetched, put, work
+from msgspec.structs import replace
+
+from resolver.feed import details, dropped
+from resolver.feed.details import Code, Detail, Place
+from resolver.feed.fetch import drop_folder
+from resolver.feed.fetch.child import Wanted, not_fetched, put, step, work
 from resolver.feed.fetch.gpg import Gpg
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -28,7 +31,12 @@ from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import Access, NotFetched, Transport
 from resolver.signed import header
 
-UNFINISHED: Final = (".part", ".tmp")
+
+class _List(NamedTuple):
+    """A list that verified."""
+
+    facts: Facts
+    text: bytes
 
 
 def fetch(
@@ -46,12 +54,13 @@ def fetch(
         raise Failed(Reason.ROOT_UNUSABLE) from None
     if not Path(request.identity).is_dir():
         raise Failed(Reason.IDENTITY_UNUSABLE)
-    data = _encrypted(request)
     pinned = gpg.pinned(keys)
-    text = gpg.opened(data, pinned)
-    facts = facts_of(request, text, pinned)
-    known = (facts.custom.serial, facts.digest) == (request.serial, request.digest)
-    if not known and facts.custom.issued < now() - request.dated_within:
+    folder = _folder(request.url)
+    if folder is None:
+        facts, text = _in_file(request, gpg, pinned)
+    else:
+        facts, text = _in_folder(request, gpg, pinned, folder)
+    if not _is_known(request, facts) and facts.custom.issued < now() - request.dated_within:
         raise Failed(Reason.TOO_OLD)
     if not wanted(facts):
         return False
@@ -81,40 +90,82 @@ def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Fact
     )
 
 
-def newest(folder: Path) -> Path | None:
-    """Return the newest regular file of a drop folder (of equal age, the last by name); None if there is none."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
-                continue
-            said = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(said.st_mode):
-                found.append((said.st_mtime_ns, entry.name))
-    return folder / max(found)[1] if found else None
+def _folder(url: str) -> Path | None:
+    """Return the drop folder that a URL names; None if it names a file."""
+    path = Path(unquote(urlsplit(url).path))
+    return path if urlsplit(url).scheme == "file" and path.is_dir() else None
 
 
-def _encrypted(request: FetchRequest) -> bytes:
-    url, path = request.url, Path(unquote(urlsplit(request.url).path))
-    try:
-        if urlsplit(url).scheme == "file" and path.is_dir():
-            file = newest(path)
-            if file is None:
-                raise Failed(Reason.UNREACHABLE)
-            url = file.as_uri()
-    except OSError:
-        raise Failed(Reason.UNREACHABLE) from None
+def _in_file(request: FetchRequest, gpg: Gpg, pinned: frozenset[str]) -> _List:
     access = Access(
         ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
     )
     transport = Transport(access, request.seconds)
     try:
-        # Half as much again as the limit: ASCII armor takes four characters for three bytes.
-        return transport.read(url, request.max_bytes * 3 // 2)
+        data = transport.read(request.url, _most(request))
     except NotFetched as error:
         raise not_fetched(error) from None
     finally:
         transport.close()
+    text = gpg.opened(data, pinned)
+    return _List(facts_of(request, text, pinned), text)
+
+
+def _in_folder(request: FetchRequest, gpg: Gpg, pinned: frozenset[str], folder: Path) -> _List:
+    """Return the list with the highest serial among those that verify, of equal ones the latest; Failed without one."""
+    try:
+        looked = drop_folder.look(folder, _most(request))
+    except OSError as error:
+        raise Failed(Reason.UNREACHABLE, details.of_errno(error, Place.FOLDER)) from None
+    best: _List | None = None
+    first: Failed | None = None
+    others = looked.others
+    unverified = 0
+    for path in looked.files:
+        try:
+            found = _opened(request, gpg, pinned, path)
+        except Failed as failed:
+            if failed.reason is Reason.TIMED_OUT:
+                raise
+            first = first or failed
+            unverified += 1
+            continue
+        if best is None or found.facts.custom.serial > best.facts.custom.serial:
+            best = found
+        if _is_known(request, found.facts):
+            break  # What arrived before it was looked at when it was new.
+    counts = (others + unverified + looked.left, others, unverified, looked.left)
+    passed_over = Detail(code=Code.PASSED_OVER, at=Place.FOLDER, numbers=counts) if counts[0] else None
+    if passed_over is not None:
+        step(passed_over)
+    if best is not None:
+        return best._replace(facts=replace(best.facts, passed_over=passed_over))
+    if first is not None:
+        raise Failed(first.reason, first.detail or passed_over)
+    if passed_over is not None:
+        raise Failed(Reason.OVERSIZED if looked.left else Reason.MALFORMED, passed_over)
+    raise Failed(Reason.UNREACHABLE, Detail(code=Code.FOLDER_EMPTY, at=Place.FOLDER))
+
+
+def _opened(request: FetchRequest, gpg: Gpg, pinned: frozenset[str], path: Path) -> _List:
+    try:
+        data = dropped.read(path, _most(request))
+    except OSError as error:
+        raise Failed(Reason.UNREACHABLE, details.of_errno(error, Place.FOLDER)) from None
+    text = gpg.opened(data, pinned)
+    facts = facts_of(request, text, pinned)
+    if facts.custom.list != request.list_id:
+        raise Failed(Reason.WRONG_LIST)
+    return _List(facts, text)
+
+
+def _most(request: FetchRequest) -> int:
+    """Return the limit of an encrypted file: half as much again, since armor takes four characters for three bytes."""
+    return request.max_bytes * 3 // 2
+
+
+def _is_known(request: FetchRequest, facts: Facts) -> bool:
+    return (facts.custom.serial, facts.digest) == (request.serial, request.digest)
 
 
 if __name__ == "__main__":

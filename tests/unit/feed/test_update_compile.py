@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.feed import processes
+from resolver.feed.details import Code, Detail, Place
 from resolver.feed.messages import Compiled, Facts
 from resolver.feed.names import compile as compiling
 from resolver.feed.names import suffixes
@@ -156,3 +157,19 @@ async def test_a_list_with_dates_is_not_confirmed(source: Source, tmp_path: Path
     resolver.now = lambda: ISSUED + 2.0 * CONFIRM_SECONDS
     await resolver.list.poll()
     assert resolver.list.state.in_force.confirmed == 0
+
+
+async def test_strangers_in_a_drop_folder_are_said_when_they_have_become_more(
+    source: Source, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    enforcer = Enforcer(None, tmp_path / "state", source=ZONE)
+    enforcer.feed.recover()
+    said = []
+    for counts in ((3, 1, 2, 0), (3, 1, 2, 0), (1, 1, 0, 0), (2, 1, 1, 0), ()):
+        passed_over = Detail(code=Code.PASSED_OVER, at=Place.FOLDER, numbers=counts) if counts else None
+        source.facts = replace(source.facts, passed_over=passed_over)
+        caplog.clear()
+        await enforcer.list.poll()
+        shown = enforcer.list.shown.passed_over.partition(" (")[0].rpartition(" ")[2]
+        said.append((sum("passed over" in one for one in caplog.messages), shown))
+    assert said == [(1, "3"), (0, "3"), (0, "1"), (1, "2"), (0, "")]

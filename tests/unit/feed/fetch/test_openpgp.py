@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.feed import processes
+from resolver.feed.details import Code, Detail, Place
 from resolver.feed.fetch import openpgp as source_openpgp
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -16,11 +17,13 @@ from resolver.feed.sandbox import Failed
 
 NOW = 1795608000.0
 """2026-11-25T12:00:00Z"""
+SEAL = b"\x85sealed"
+"""Begins as an OpenPGP message does."""
 LIST = b"# serial=7 issued=2026-11-25T06:00:00Z\na.test\n"
 
 
 class StandIn:
-    """Opens a file by taking the word `sealed` off its front."""
+    """Opens a file by taking SEAL off its front."""
 
     keys = frozenset(("A" * 40,))
 
@@ -32,16 +35,16 @@ class StandIn:
 
     def opened(self, data: bytes, pinned: frozenset[str]) -> bytes:
         assert pinned == self.keys
-        if not data.startswith(b"sealed"):
+        if not data.startswith(SEAL):
             raise Failed(Reason.NOT_ENCRYPTED)
-        return data.removeprefix(b"sealed")
+        return data.removeprefix(SEAL)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     drop = tmp_path / "drop"
     drop.mkdir()
-    (drop / "list.gpg").write_bytes(b"sealed" + LIST)
+    (drop / "list.gpg").write_bytes(b"\x85sealed" + LIST)
     return drop
 
 
@@ -94,7 +97,7 @@ def test_a_plain_list(request_of: FetchRequest) -> None:
 
 
 def test_a_csv(request_of: FetchRequest, folder: Path) -> None:
-    (folder / "list.gpg").write_bytes(b"sealed7;2026-11-25T06:00:00Z\n;a.test;;\n")
+    (folder / "list.gpg").write_bytes(b"\x85sealed7;2026-11-25T06:00:00Z\n;a.test;;\n")
     facts = fetched(replace(request_of, format="csv"))
     assert (facts.custom.serial, facts.custom.issued, facts.format) == (7, 1795586400, "csv")
 
@@ -105,7 +108,7 @@ def test_what_is_not_wanted_is_not_written(request_of: FetchRequest) -> None:
 
 
 def test_a_withdrawal(request_of: FetchRequest, folder: Path) -> None:
-    (folder / "list.gpg").write_bytes(b"sealed# serial=8 issued=1795608000 withdrawn\n")
+    (folder / "list.gpg").write_bytes(b"\x85sealed# serial=8 issued=1795608000 withdrawn\n")
     assert fetched(request_of).custom.withdrawn
 
 
@@ -113,7 +116,7 @@ def test_a_withdrawal(request_of: FetchRequest, folder: Path) -> None:
     "text", [b"a.test\n", b"# serial=7\na.test\n", b"# issued=1795608000\na.test\n", b"7;1795608000\n", b""]
 )
 def test_a_list_that_does_not_say_enough(text: bytes, request_of: FetchRequest, folder: Path) -> None:
-    (folder / "list.gpg").write_bytes(b"sealed" + text)
+    (folder / "list.gpg").write_bytes(b"\x85sealed" + text)
     assert failing(request_of) == Reason.MALFORMED
 
 
@@ -143,19 +146,81 @@ def test_what_is_missing(request_of: FetchRequest, folder: Path) -> None:
     assert failing(request_of) == Reason.UNREACHABLE
 
 
-def test_one_file_is_named_or_the_newest_of_a_folder_counts(request_of: FetchRequest, folder: Path) -> None:
-    def drop(name: str, serial: int, at: int) -> None:
-        (folder / name).write_bytes(b"sealed# serial=%d issued=1795608000\n" % serial)
-        os.utime(folder / name, (at, at))
+def drop(folder: Path, name: str, serial: int, at: int = 0) -> Path:
+    """Put a sealed list into the folder, with the date `at` that came with it."""
+    path = folder / name
+    path.write_bytes(b"\x85sealed# serial=%d issued=1795608000\n" % serial)
+    if at:
+        os.utime(path, (at, at))
+    return path
 
-    drop("list.gpg", 1, 100)
-    drop("b.gpg", 3, 200)
-    drop("a.gpg", 2, 200)
-    drop("half.part", 4, 300)
-    drop("half.tmp", 5, 300)
-    drop(".hidden", 6, 300)
-    (folder / "sub").mkdir()
-    os.utime(folder / "sub", (300, 300))
-    (folder / "link").symlink_to(folder / "half.part")
-    assert fetched(request_of).custom.serial == 3
-    assert fetched(replace(request_of, url=(folder / "list.gpg").as_uri())).custom.serial == 1
+
+def test_the_highest_serial_of_a_folder_counts_whatever_its_date(request_of: FetchRequest, folder: Path) -> None:
+    drop(folder, "b.gpg", 9, at=100)
+    drop(folder, "list.gpg", 7, at=300)
+    drop(folder, "a.gpg", 8, at=200)
+    drop(folder, "half.part", 10)
+    facts = fetched(request_of)
+    assert (facts.custom.serial, facts.passed_over) == (9, None)
+    assert fetched(replace(request_of, url=(folder / "list.gpg").as_uri())).custom.serial == 7
+
+
+def test_strangers_are_passed_over_and_told_by_number(request_of: FetchRequest, folder: Path) -> None:
+    """What a certified e-mail brings along, a checksum, a list of another authority, half a file: each later than the
+    list."""
+    (folder / "daticert.xml").write_bytes(b"<?xml version='1.0'?><postacert/>")
+    (folder / "smime.p7s").write_bytes(b"\x30\x82\x01\x02")
+    (folder / "postacert.eml").write_bytes(b"Subject: list\n\n")
+    (folder / "list.gpg.sha256").write_bytes(b"0" * 64)
+    (folder / "list.asc").write_bytes(b"-----BEGIN PGP SIGNATURE-----\n")
+    (folder / "other.gpg").write_bytes(b"\x85for somebody else")
+    (folder / "mine.gpg").write_bytes(b"\x85sealed# serial=99 issued=1795608000 list=another\n")
+    (folder / "half.gpg").write_bytes(b"\x85sealed# ser")
+    facts = fetched(request_of)
+    assert facts.custom.serial == 7
+    assert facts.passed_over == Detail(code=Code.PASSED_OVER, at=Place.FOLDER, numbers=(8, 5, 3, 0))
+    drop(folder, "half.gpg", 8)
+    facts = fetched(request_of)
+    assert facts.custom.serial == 8, "half a file that is whole now"
+    assert facts.passed_over is not None
+    assert facts.passed_over.numbers == (7, 5, 2, 0)
+
+
+def test_looking_ends_at_the_list_that_is_known(
+    request_of: FetchRequest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bytes] = []
+    real = StandIn.opened
+
+    def noted(self: StandIn, data: bytes, pinned: frozenset[str]) -> bytes:
+        opened.append(data)
+        return real(self, data, pinned)
+
+    monkeypatch.setattr(StandIn, "opened", noted)
+    for serial in range(1, 7):
+        drop(folder, f"old{serial}.gpg", serial)
+    (folder / "z.gpg").write_bytes((folder / "list.gpg").read_bytes())
+    (folder / "list.gpg").unlink()
+    known = replace(request_of, serial=7, digest=hashlib.sha256(LIST).hexdigest())
+    assert fetched(known).custom.serial == 7
+    assert len(opened) == 1
+    assert fetched(request_of).custom.serial == 7
+    assert len(opened) == 8
+
+
+def test_of_one_serial_the_latest_file_counts(request_of: FetchRequest, folder: Path) -> None:
+    """It is then refused as `serial_reused`: two lists under one serial have to be told."""
+    path = drop(folder, "z.gpg", 7)
+    known = replace(request_of, serial=7, digest=hashlib.sha256(LIST).hexdigest())
+    assert fetched(known).digest == hashlib.sha256(path.read_bytes().removeprefix(SEAL)).hexdigest()
+
+
+def test_a_folder_without_a_list(request_of: FetchRequest, folder: Path) -> None:
+    (folder / "list.gpg").unlink()
+    assert failing(request_of) == Reason.UNREACHABLE
+    (folder / "daticert.xml").write_bytes(b"<?xml version='1.0'?>")
+    assert failing(request_of) == Reason.MALFORMED
+    (folder / "other.gpg").write_bytes(b"\x85for somebody else")
+    assert failing(request_of) == Reason.NOT_ENCRYPTED, "the latest OpenPGP message says why"
+    drop(folder, "other.gpg", 8).write_bytes(b"\x85sealed# serial=8 issued=1795608000 list=another\n")
+    assert failing(request_of) == Reason.WRONG_LIST
