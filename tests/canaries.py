@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import idna
 
-from resolver.cli.list_lookup import wire
+from resolver.cli.typed import wire
 
 _random = random.SystemRandom()
 _GREEK = "αβγδεζηθικλμνξοπρστυφχψω"

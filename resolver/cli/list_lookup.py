@@ -2,14 +2,14 @@
 
 Rules:
 1. A name is judged by core.policy and by the saved images, as the service would judge it.
-2. A finding names the list, the serial and how the name is covered; it never repeats the name.
+2. A finding names the list, the serial and how the name is covered; it repeats no name that was typed as one. A name
+   that was read out of a URL or the like (`typed`) is shown to the person who typed it, who has to know the reading.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import idna
-
+from resolver.cli import typed
 from resolver.config.config import Config, List
 from resolver.config.values import utc_text
 from resolver.core import codes, image, policy
@@ -19,7 +19,6 @@ from resolver.feed.activate import ImageUnusable
 from resolver.feed.facts import ListFacts, of_state
 from resolver.feed.places import Places
 from resolver.feed.released import Free
-from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.state import Record, State
 from resolver.feed.store import StateUnreadable, Store
@@ -28,10 +27,6 @@ from resolver.signed import statement
 
 class ListUnreadable(Exception):
     """The files of a list cannot be used; says which list and why."""
-
-
-class NotAName(Exception):
-    """The text is not a domain name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +86,6 @@ class _Saved:
         return Finding(self.facts.list_id, self.record.serial, how, line)
 
 
-def wire(text: str) -> bytes:
-    """Return the wire format of a name as a person writes it (UTS 46 beyond ASCII); NotAName if it is none."""
-    try:
-        plain = text.encode("ascii") if text.isascii() else idna.encode(text, uts46=True)
-    except idna.IDNAError:
-        raise NotAName("not a domain name") from None
-    labels = plain.removesuffix(b".").split(b".")
-    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > 254:
-        raise NotAName("not a domain name")
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-
-
-def is_reserved(text: str) -> bool:
-    """Return whether the name is reserved for documentation (RFC 2606), and so no secret."""
-    name = b"." + text.encode("ascii", "replace").lower().removesuffix(b".")
-    return name.endswith(tuple(b"." + one for one in (*DOCUMENTATION_TLDS, *DOCUMENTATION_NAMES)))
-
-
 class Lists:
     """The saved images of the lists in force, and the names released at `now` (unix seconds); ListUnreadable if one
     cannot be used."""
@@ -118,11 +95,11 @@ class Lists:
         self._free = tuple(_free(config, now)) if self._saved else ()
 
     def look_up(self, text: str) -> tuple[Finding, ...]:
-        """Return what each list says of a name, in configured order; NotAName if it is none."""
-        octets = wire(text)
+        """Return what each list says of the name in what was typed, in configured order; NotAName if it is none."""
+        octets = typed.wire(text)
         name = Name()
         if not unfold(octets, 0, len(octets), name):
-            raise NotAName("not a domain name")
+            raise typed.NotAName("not a domain name")
         found = [one for saved in self._saved if (one := saved.find(name)) is not None]
         free = next((one for one in self._free if self._is_free(name, one)), None)
         if free is not None:
@@ -136,11 +113,8 @@ class Lists:
         return bool(verdict.released)
 
     def describe(self, text: str) -> str:
-        """Return the same as one line of text."""
-        try:
-            return "; ".join(map(str, self.look_up(text))) or "not listed"
-        except NotAName as error:
-            return str(error)
+        """Return the same as one line of text, after the reading if the name was read out of something else."""
+        return typed.read(text).shown("; ".join(map(str, self.look_up(text))) or "not listed")
 
 
 def public_key(config: Config) -> str:

@@ -19,19 +19,35 @@ from typing import Final, NoReturn
 
 from resolver import __version__
 from resolver.cli import verbs_evidence, verbs_list, verbs_report, verbs_service
-from resolver.cli.terminal import DONE, FAILED, NOT_NOW, REFUSED, USAGE, Refusal, UsageError, add_config, complain
+from resolver.cli.terminal import (
+    DEFAULT_CONFIG,
+    DONE,
+    FAILED,
+    NOT_NOW,
+    REFUSED,
+    USAGE,
+    Refusal,
+    UsageError,
+    add_config,
+    complain,
+)
 
-_TYPED: Final = re.compile(r"invalid choice: .*? \(choose from |invalid \w+ value: .*", re.DOTALL)
+_TYPED: Final = re.compile(r"invalid choice: .* \(choose from (?P<choices>.*)\)|invalid \w+ value: .*", re.DOTALL)
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors repeat nothing that was typed."""
 
     def error(self, message: str) -> NoReturn:
-        said = _TYPED.sub(lambda found: "choose from (" if "choose" in found[0] else "not understood", message)
+        said = _TYPED.sub(_without_typed, message)
         if said.startswith("unrecognized arguments"):
             said = "too many arguments"
         self.exit(USAGE, f"{self.prog}: {said}; see {self.prog} --help\n")
+
+
+def _without_typed(found: re.Match[str]) -> str:
+    choices = found["choices"]
+    return f"expected one of {choices.replace(chr(39), '')}" if choices else "not understood"
 
 
 def parser_of(*, authority: bool) -> argparse.ArgumentParser:
@@ -64,7 +80,8 @@ def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     add_config(compile_once)
     compile_once.set_defaults(verb=_compile)
     check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
-    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("file", type=Path, metavar="FILE", nargs="?", help=f"default: {DEFAULT_CONFIG}")
+    check.add_argument("--config", type=Path, metavar="FILE", help="the same")
     check.set_defaults(verb=_check_config)
 
 
@@ -96,18 +113,21 @@ def _compile(arguments: argparse.Namespace) -> int:
 def _check_config(arguments: argparse.Namespace) -> int:
     from resolver.config import config
 
-    loaded = config.load(arguments.file)
+    if arguments.file and arguments.config:
+        raise UsageError("the file is named once: check-config FILE, or check-config --config FILE")
+    file = arguments.file or arguments.config or DEFAULT_CONFIG
+    loaded = config.load(file)
     from resolver.control import server
     from resolver.service import checks
 
-    checks.check(arguments.file, loaded)
-    checks.check_interfaces(arguments.file, loaded)
-    checks.check_files(arguments.file, loaded)
-    here = (*config.left_out(arguments.file), *checks.missing_addresses(loaded))
+    checks.check(file, loaded)
+    checks.check_interfaces(file, loaded)
+    checks.check_files(file, loaded)
+    here = (*config.left_out(file), *checks.missing_addresses(loaded))
     for line in (*config.warnings(loaded), *here, server.missing(loaded.control.group)):
         if line:
             print(f"warning: {line}", file=sys.stderr)
-    print(f"{arguments.file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
+    print(f"{file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
     return DONE
 
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from resolver.cli import verbs_decision, verbs_release
-from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, coloured, complain, names
+from resolver.cli.terminal import DONE, FAILED, REFUSED, USAGE, UsageError, add_config, coloured, complain, names
 
 if TYPE_CHECKING:
     from resolver.feed.audit import Entry
@@ -69,23 +69,28 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from resolver.cli import list_lookup
+    from resolver.cli import list_lookup, typed
     from resolver.config import config
 
-    if arguments.name != "-" and not list_lookup.is_reserved(arguments.name):
+    if arguments.name != "-" and not typed.is_reserved(arguments.name):
         raise UsageError("names come from the terminal or from stdin, never the command line: list check -")
+    status = DONE
     try:
         images = list_lookup.Lists(config.load(arguments.config), time.time())
         for name in names() if arguments.name == "-" else [arguments.name]:
-            print(images.describe(name), flush=True)
+            try:
+                said = images.describe(name)
+            except typed.NotAName as error:
+                said, status = str(error), USAGE
+            print(said, flush=True)
     except list_lookup.ListUnreadable as error:
         return complain(str(error), FAILED)
-    return DONE
+    return status
 
 
 def _audit(arguments: argparse.Namespace) -> int:
     from resolver.config import config
-    from resolver.feed import audit
+    from resolver.feed import audit, audit_details
     from resolver.feed.places import Places
 
     path = Places(config.load(arguments.config).state.directory).audit_log
@@ -105,7 +110,8 @@ def _audit(arguments: argparse.Namespace) -> int:
     if not arguments.head:
         for one in entries:
             about = f" {one.list} serial {one.serial}" if one.list else ""
-            print(f"{one.number} {_facts(one)['at']} {one.event.value}{about}{one.detail and f': {one.detail}'}")
+            detail = audit_details.in_words(one.detail)
+            print(f"{one.number} {_facts(one)['at']} {one.event.value}{about}{detail and f': {detail}'}")
     print(f"{number} {hashes[-1]}" if arguments.head else f"verified; newest entry {number}: {hashes[-1]}")
     return DONE
 

@@ -41,11 +41,11 @@ def _release(arguments: argparse.Namespace) -> int:
         return _of_number(arguments, int(arguments.name[:18]))
     if arguments.end or arguments.statement or arguments.signature is not None:
         raise UsageError("--statement, --signature and --end go with a release's number: list release N --end")
-    from resolver.cli import list_lookup
+    from resolver.cli import typed
     from resolver.config import values
     from resolver.feed.release import DEFAULT_S
 
-    if arguments.name != "-" and not list_lookup.is_reserved(arguments.name):
+    if arguments.name != "-" and not typed.is_reserved(arguments.name):
         raise UsageError("names come from the terminal or from stdin, never the command line: list release -")
     if arguments.reason is None:
         raise UsageError("--reason TEXT is needed: the authority reads why")
@@ -54,10 +54,12 @@ def _release(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
     try:
-        wire = list_lookup.wire(name_of(arguments))
-    except list_lookup.NotAName as error:
+        name = typed.read(name_of(arguments))
+    except typed.NotAName as error:
         raise UsageError(str(error)) from None
-    request = requests.Release(name=wire.hex(), reason=arguments.reason, for_s=float(for_s))
+    request = requests.Release(name=name.wire.hex(), reason=arguments.reason, for_s=float(for_s))
+    if name.read_as:
+        print(f"{name.read_as}{name.name}", flush=True)
     one = called(arguments, request).release
     print(f"released now: release {one['number']}; {_where(one)}; it ends by itself at {utc_text(one['until'])}")
     print(f"have another person confirm it within 24 hours: list release {one['number']} --signature FILE")

@@ -1,11 +1,33 @@
-"""The verbs that ask a server or the running service: ask, status, reload, cache flush."""
+"""The verbs that ask a server or the running service: ask, status, reload, cache flush.
+
+Rules:
+- `ask` asks the first address of `listen.dns` that is on this host and answers, unless --server names another.
+- `ask` exits with 1 if it gets no answer, or one that answers nothing: any response code but NOERROR and NXDOMAIN.
+"""
 
 import argparse
+import socket
 import sys
-from typing import Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from resolver.cli.terminal import DONE, FAILED, UsageError, add_config, called, coloured, complain, name_of
+from resolver.cli.terminal import (
+    DEFAULT_CONFIG,
+    DONE,
+    FAILED,
+    UsageError,
+    add_config,
+    called,
+    coloured,
+    complain,
+    name_of,
+)
 from resolver.control import requests
+
+if TYPE_CHECKING:
+    from resolver.cli.typed import Typed
+    from resolver.config.values import Endpoint
+    from resolver.dns_client import Reply
 
 DEFAULT_SERVER: Final = "127.0.0.1:5300"
 ASK_TIMEOUT_S: Final = 5.0
@@ -20,7 +42,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     ask = verbs.add_parser("ask", help="one query, and its answer as text")
     ask.add_argument("name", metavar="NAME|-", help=_NAME)
     ask.add_argument("type", metavar="TYPE", nargs="?", default="A", help="default: A")
-    ask.add_argument("--server", metavar="ADDR:PORT", help=f"default: {DEFAULT_SERVER}")
+    ask.add_argument("--server", metavar="ADDR:PORT", help="default: the first of listen.dns that answers")
     ask.add_argument("--over", choices=("udp", "tcp"), help="default: udp")
     ask.add_argument("--as", dest="client", metavar="ADDR", help=requests.Ask.help)
     ask.add_argument("--json", action="store_true")
@@ -42,23 +64,86 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
 def _ask(arguments: argparse.Namespace) -> int:
     if arguments.client is not None:
         return _ask_as(arguments)
-    from resolver.config import values
-
-    try:
-        server = values.endpoint(arguments.server or DEFAULT_SERVER)
-    except ValueError as error:
-        raise UsageError(f"--server: {error}") from None
     from resolver import dns_client
     from resolver.cli import screen_answer
 
+    servers, name, over = _servers(arguments), _typed(arguments), arguments.over or "udp"
+    _show_reading(arguments, name)
     try:
-        answer = dns_client.ask(name_of(arguments), arguments.type, server, arguments.over or "udp", ASK_TIMEOUT_S)
+        answer = _first_answer(servers, name.name or ".", arguments.type, over)
     except dns_client.NotAQuestion as error:
         raise UsageError(str(error)) from None
     except dns_client.AskError as error:
         return complain(str(error), FAILED)
     print(screen_answer.as_json(answer) if arguments.json else screen_answer.screen(answer))
-    return DONE
+    return _status_of(answer)
+
+
+def _servers(arguments: argparse.Namespace) -> "list[Endpoint]":
+    """Return the servers to ask, in order: --server, or the addresses of listen.dns that are on this host."""
+    from resolver.config import values
+    from resolver.control import client
+
+    if arguments.server:
+        try:
+            return [values.endpoint(arguments.server)]
+        except ValueError as error:
+            raise UsageError(f"--server: {error}") from None
+    if arguments.config == DEFAULT_CONFIG and not arguments.config.exists():
+        return [values.endpoint(DEFAULT_SERVER)]
+    said = client.section(arguments.config, "listen").get("dns", [DEFAULT_SERVER])
+    found = []
+    for one in said if isinstance(said, list) else []:
+        with suppress(ValueError, TypeError):
+            found.append(values.endpoint(one))
+    here = [one for one in map(_reached, found) if _is_here(one)]
+    if not here:
+        raise UsageError(f"{arguments.config}: no address of listen.dns is on this host; --server ADDR:PORT names one")
+    return here
+
+
+def _reached(one: "Endpoint") -> "Endpoint":
+    """Return the address to ask for one that is listened on: an unspecified one is reached by loopback."""
+    from resolver.config.values import Endpoint
+
+    return Endpoint({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one.host, one.host), one.port)  # noqa: S104
+
+
+def _is_here(one: "Endpoint") -> bool:
+    """Return whether the address is one of this host: a query to any other would leave it."""
+    from resolver.config.values import sockaddr
+
+    try:
+        host, _, *rest = sockaddr(one)
+        with socket.socket(socket.AF_INET6 if ":" in one.host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0, *rest))
+    except OSError:
+        return False
+    return True
+
+
+def _first_answer(servers: "list[Endpoint]", name: str, kind: str, over: str) -> "Reply":
+    """Return the answer of the first server that gives one; AskError of the last one if none does."""
+    from resolver import dns_client
+
+    for one in servers[:-1]:
+        try:
+            return dns_client.ask(name, kind, one, over, ASK_TIMEOUT_S)
+        except dns_client.NotAQuestion:
+            raise
+        except dns_client.AskError:
+            continue
+    return dns_client.ask(name, kind, servers[-1], over, ASK_TIMEOUT_S)
+
+
+def _status_of(answer: "Reply | None") -> int:
+    return DONE if answer is not None and answer.rcode in ("NOERROR", "NXDOMAIN") else FAILED
+
+
+def _show_reading(arguments: argparse.Namespace, name: "Typed") -> None:
+    """Show how a name was read out of what was typed; for a program on stderr, so that stdout stays JSON."""
+    if name.read_as:
+        print(f"{name.read_as}{name.name}", file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
 
 def _ask_as(arguments: argparse.Namespace) -> int:
@@ -74,7 +159,9 @@ def _ask_as(arguments: argparse.Namespace) -> int:
     from resolver.cli import screen_answer
 
     try:
-        packet = dns_client.build_query(name_of(arguments), arguments.type)
+        name = _typed(arguments)
+        packet = dns_client.build_query(name.name or ".", arguments.type)
+        _show_reading(arguments, name)
         reply = called(arguments, requests.Ask(packet=packet.hex(), client=client))
         octets = bytes.fromhex(reply.reply or "")
         answer = dns_client.understand(octets, packet, reply.seconds) if octets else None
@@ -84,7 +171,7 @@ def _ask_as(arguments: argparse.Namespace) -> int:
         return complain(str(error), FAILED)
     shown = screen_answer.walk_as_json if arguments.json else screen_answer.walk_screen
     print(shown(reply.steps, answer))
-    return DONE
+    return _status_of(answer)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -114,16 +201,20 @@ def _reload(arguments: argparse.Namespace) -> int:
 
 
 def _flush(arguments: argparse.Namespace) -> int:
-    from resolver.cli import list_lookup
-
-    typed = name_of(arguments)
-    try:
-        wire = b"\0" if typed == "." else list_lookup.wire(typed)
-    except list_lookup.NotAName as error:
-        raise UsageError(str(error)) from None
-    number = called(arguments, requests.Flush(name=wire.hex(), subtree=arguments.subtree)).forgotten
+    name = _typed(arguments)
+    number = called(arguments, requests.Flush(name=name.wire.hex(), subtree=arguments.subtree)).forgotten
     if number is None:
-        print("removed: all cached answers below it")
+        print(name.shown("removed: all cached answers below it"))
     else:
-        print(f"removed: {number} cached answer{'s' * (number != 1)}" if number else "nothing was cached for it")
+        said = f"removed: {number} cached answer{'s' * (number != 1)}" if number else "nothing was cached for it"
+        print(name.shown(said))
     return DONE
+
+
+def _typed(arguments: argparse.Namespace) -> "Typed":
+    from resolver.cli import typed
+
+    try:
+        return typed.read(name_of(arguments), root=True)
+    except typed.NotAName as error:
+        raise UsageError(str(error)) from None

@@ -26,11 +26,7 @@ def settings(file: Path) -> Control:
     The rest of the file may be broken: a service that runs on its older text must stay reachable. ConfigError if the
     file cannot be read or says that there is no socket.
     """
-    try:
-        text = file.read_bytes().decode(errors="replace")
-    except OSError as error:
-        raise ConfigError(str(file), "", f"cannot be read: {error.strerror}; --config FILE names another") from None
-    said = _table(text) or _table(_section(text))
+    said = section(file, "control")
     texts = {key: said[key] for key in ("socket", "group") if isinstance(said.get(key), str)}
     found = Control(**texts)
     if not found.socket:
@@ -38,18 +34,23 @@ def settings(file: Path) -> Control:
     return found
 
 
-def _table(text: str) -> Mapping[str, Any]:
+def section(file: Path, name: str) -> Mapping[str, Any]:
+    """Return one section of a configuration file as it stands there, of which the rest may be broken; ConfigError if
+    the file cannot be read."""
     try:
-        found = tomllib.loads(text).get("control")
+        text = file.read_bytes().decode(errors="replace")
+    except OSError as error:
+        raise ConfigError(str(file), "", f"cannot be read: {error.strerror}; --config FILE names another") from None
+    _, head, rest = f"\n{text}".partition(f"\n[{name}]\n")
+    return _table(text, name) or _table(head + rest.partition("\n[")[0], name)
+
+
+def _table(text: str, name: str) -> Mapping[str, Any]:
+    try:
+        found = tomllib.loads(text).get(name)
     except (tomllib.TOMLDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _section(text: str) -> str:
-    """Return the lines of [control] alone."""
-    _, head, rest = f"\n{text}".partition("\n[control]\n")
-    return head + rest.partition("\n[")[0]
 
 
 def call(control: Control, request: Request[_R], *, timeout_s: float = TIMEOUT_S) -> _R | Refused | Failed:

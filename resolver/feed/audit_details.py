@@ -101,6 +101,16 @@ def released_of(said: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def in_words(detail: str) -> str:
+    """Return a detail as a person reads it: with dates instead of unix seconds."""
+    found = release_of(detail)
+    about = released_of(found.said) if found else None
+    if found is None or about is None:
+        return detail
+    until, uid = about
+    return of_release(found.number, found.line, f"until {utc_text(until)}, by uid {uid}")
+
+
 def confirmed_of(said: str) -> tuple[str, str] | None:
     """Parse person and key of the signature for a release."""
     found = _SIGNED.fullmatch(said)

@@ -143,6 +143,23 @@ def test_check_config_accepts_a_good_file(config: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr() == (f"{config}: ok, 1 list\n", "")
 
 
+def test_check_config_takes_its_file_as_other_verbs_do(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("check-config", "--config", str(config)) == 0
+    assert capsys.readouterr().out.startswith(f"{config}: ok")
+    assert status_of("check-config", str(config), "--config", str(config)) == 2
+    assert "named once" in capsys.readouterr().err
+    assert status_of("check-config") == 2
+    assert "/etc/blocklist-resolver/resolver.toml" in capsys.readouterr().err
+
+
+def test_a_wrong_choice_names_the_right_ones_as_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("list", "held", "demo", "--statement", "ACTION") == 2
+    said = capsys.readouterr().err
+    assert "argument --statement: expected one of approve, approve-set-aside, resume, rollback; see" in said, said
+    assert "'" not in said
+    assert "ACTION" not in said
+
+
 def test_check_config_names_file_key_and_reason(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(FILE.replace("192.0.2.53:53", "192.0.2.53"))
     assert status_of("check-config", str(config)) == 2

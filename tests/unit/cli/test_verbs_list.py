@@ -1,11 +1,14 @@
 """The verbs of `list`, as they are typed."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from resolver.cli import main
+from resolver.feed import audit_details
 from resolver.feed.audit import Audit, Event
 
 
@@ -53,6 +56,18 @@ def test_a_name_is_never_taken_from_the_command_line(config: Path, capsys: pytes
     assert capsys.readouterr().out == "not listed\n"
 
 
+def test_a_pasted_url_is_understood_and_what_is_no_name_exits_2(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("https://x.example/p\nx.example\n"))
+    assert status_of("list", "check", "-", "--config", str(config)) == 0
+    assert capsys.readouterr().out == "of the URL: x.example: not listed\nnot listed\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("192.0.2.1\nx.example\n"))
+    assert status_of("list", "check", "-", "--config", str(config)) == 2
+    refused, after = capsys.readouterr().out.splitlines()
+    assert (refused.partition(",")[0], after) == ("an address", "not listed")
+
+
 def test_the_hosts_public_key_is_handed_over_once_it_is_made(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from resolver.config import config as read
     from resolver.feed import poll
@@ -96,6 +111,14 @@ def test_the_log_is_shown_and_its_head(config: Path, log: Path, capsys: pytest.C
         assert status_of(*words, "--expect", known) == 0
     for unknown in ("0" * 64, "", "ab"):
         assert status_of(*words, "--expect", unknown) == 3
+
+
+def test_dates_of_the_log_are_dates(config: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    detail = audit_details.of_release(3, 17, audit_details.released(1_796_487_556, 1000))
+    Audit(log).append(Event.RELEASED_NAME, 1_700_000_000, list_id="demo", serial=8, digest="ab", detail=detail)
+    assert status_of("list", "audit", "--config", str(config)) == 0
+    said = capsys.readouterr().out.splitlines()[2]
+    assert said.endswith(": release 3 line 17: until 2026-12-05T16:19:16Z, by uid 1000"), said
 
 
 def test_a_log_that_was_cut_exits_3(config: Path, log: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,20 @@ def test_a_name_of_stdin_is_released(config: Path, asked: Asked, capsys: pytest.
     assert "canary" not in said.lower()
 
 
+def test_a_pasted_url_releases_its_host_and_the_reading_is_shown_first(
+    config: Path, asked: Asked, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("https://x.example/p\n"))
+    assert status_of("list", "release", "-", "--reason", "a school", "--config", str(config)) == 0
+    (request,) = asked
+    assert request.name == wire("x.example").hex()
+    assert capsys.readouterr().out.splitlines()[0] == "of the URL: x.example"
+    for text in ("192.0.2.1", "two words.example", "=x.example", "x.example # c"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
+        assert status_of("list", "release", "-", "--reason", "x", "--config", str(config)) == 2
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize(
     "words",
     [

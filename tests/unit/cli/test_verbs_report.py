@@ -58,7 +58,7 @@ def test_a_file_with_noise_by_region(config: Path, tmp_path: Path, capsys: pytes
         (("--to", "9999-01-01"), 2, "not over"),
         (("--from", "2019-01-01", "--to", "2019-01-31"), 1, "no figures from 2019-01-01 to 2019-01-31"),
         (("--prometheus", "ftp://a.example"), 1, "not a server's URL"),
-        (("--format", "pdf"), 2, "choose from"),
+        (("--format", "pdf"), 2, "expected one of"),
         (("--from", "2020-01-01", "--to", "2020-01-05", "--out", "/nowhere/at/all"), 1, "No such file"),
     ],
 )

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,65 @@ def test_ask_asks_once_and_shows_the_answer(
         ("a.test", "A", ("127.0.0.1", 5300), "udp", 5.0),
         ("a.test", "AAAA", ("::1", 53), "tcp", 5.0),
     ]
+
+
+def test_ask_of_a_pasted_url_shows_what_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = asking(monkeypatch)
+    assert status_of("ask", "https://a.test/p") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "of the URL: a.test"
+    assert asked[0][0] == "a.test"
+    assert status_of("ask", "https://a.test/p", "--json") == 0
+    said = capsys.readouterr()
+    assert (json.loads(said.out)["rcode"], said.err) == ("NXDOMAIN", "of the URL: a.test\n")
+    assert status_of("ask", "192.0.2.1") == 2
+    assert "an address, not a name" in capsys.readouterr().err
+
+
+def listening(tmp_path: Path, *addresses: str) -> Path:
+    path = tmp_path / "resolver.toml"
+    path.write_text(f"[listen]\ndns = {json.dumps(addresses)}\n[upstream]\nservers = this is broken\n")
+    return path
+
+
+def test_ask_follows_listen_dns_to_the_first_address_that_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def ask(name: str, kind: str, server: Any, over: str, timeout_s: float) -> dns_client.Reply:
+        asked.append(server)
+        if len(asked) < 2:
+            raise dns_client.AskError("refused")
+        return ANSWER
+
+    monkeypatch.setattr(dns_client, "ask", ask)
+    # One that is not of this host is not asked: the query would leave it.
+    path = listening(tmp_path, "192.0.2.53:53", "127.0.0.1:54", "0.0.0.0:55", "no address")
+    assert status_of("ask", "a.test", "--config", str(path)) == 0
+    assert asked == [("127.0.0.1", 54), ("127.0.0.1", 55)]
+
+
+def test_ask_says_so_if_no_address_of_listen_dns_is_on_this_host(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = listening(tmp_path, "192.0.2.53:53")
+    assert status_of("ask", "a.test", "--config", str(path)) == 2
+    assert "no address of listen.dns is on this host; --server" in capsys.readouterr().err
+    assert status_of("ask", "a.test", "--config", str(tmp_path / "absent")) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rcode", "status"), [("NOERROR", 0), ("NXDOMAIN", 0), ("SERVFAIL", 1), ("REFUSED", 1), ("FORMERR", 1)]
+)
+def test_ask_exits_0_only_if_the_answer_answers(
+    rcode: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking(monkeypatch, replace(ANSWER, rcode=rcode))
+    assert status_of("ask", "a.test") == status
+    assert rcode in capsys.readouterr().out
 
 
 def test_ask_without_an_answer_exits_1_in_one_line(
@@ -173,7 +233,7 @@ def test_ask_as_a_client_walks_inside_the_service(
 ) -> None:
     steps = (("client", "is one of listen.allow", 0.00002),)
     running.replies = [requests.AskReply(steps=steps, reply=None, seconds=0.1)]
-    assert status_of("ask", "a.test", "AAAA", "--as", "192.0.2.7") == 0
+    assert status_of("ask", "a.test", "AAAA", "--as", "192.0.2.7") == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["client", "is", "one", "of", "listen.allow", "0.02", "ms"]
     assert said[-1] == "no answer is sent"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resolver.cli.list_lookup import wire
+from resolver.cli.typed import wire
 from resolver.config.config import parse
 from resolver.control import requests
 from resolver.control.status import Reloaded, UpstreamHealth, of_json
