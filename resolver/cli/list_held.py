@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from resolver.cli.list_lookup import state_of
 from resolver.cli.screen import command, span
 from resolver.config.config import Config
-from resolver.feed import approve
+from resolver.feed import approve, standing
 from resolver.feed.actions import Action
-from resolver.feed.decisions import decisions
-from resolver.feed.facts import DecisionFacts, ListFacts, of_state
+from resolver.feed.decisions import decisions, subject
+from resolver.feed.facts import DecisionFacts, ListFacts, StandingFacts, of_state
 from resolver.feed.guard import Hold
 from resolver.feed.state import Record, State
 
@@ -34,10 +36,24 @@ def statement(config: Config, list_id: str, action: str, now: float) -> bytes:
     read."""
     _, state = state_of(config, list_id)
     try:
-        about = approve.subject(state, Action(action))
+        about = subject(state, Action(action))
     except approve.Refused as refused:
         raise NothingWaits(str(refused)) from None
     return approve.statement(Action(action), list_id, about, approve.expiries(now)[0])
+
+
+def standing_statement(
+    config: Config, list_id: str, *, growth_to: int, refused_to: int, until: int, now: float
+) -> bytes:
+    """Return the bytes to sign for a standing approval; NothingWaits if none may have these terms, ListUnreadable."""
+    _, state = state_of(config, list_id)
+    try:
+        about = standing.terms(
+            standing.kept(state, now), growth_to=growth_to, refused_to=refused_to, until=until, now=now
+        )
+    except approve.Refused as refused:
+        raise NothingWaits(str(refused)) from None
+    return standing.statement(list_id, about, approve.expiries(now)[0])
 
 
 def as_json(config: Config, list_id: str, now: float) -> str:
@@ -59,6 +75,7 @@ def as_json(config: Config, list_id: str, now: float) -> str:
             }
             for each in decisions(state, now)
         ],
+        "standing": [msgspec.to_builtins(each) for each in of_state(one, state, now).standing],
     }
     return json.dumps(found, indent=2)
 
@@ -101,6 +118,8 @@ def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str
         yield from _lines("set aside", record.set_aside, record.set_aside_lines)
     for each in one.decisions:
         yield from _to_do(one, each, now, path)
+    for approval in one.standing:
+        yield from _standing(one, approval, path)
     if not one.decisions:
         yield f"{one.list_id}: nothing waits for a person"
     if record is not None and not one.rolled_back:
@@ -108,6 +127,21 @@ def _screen(one: ListFacts, state: State, now: float, path: str) -> Iterator[str
             back = approve.subject(state, Action.ROLLBACK).serial
             yield f"{one.list_id}: to go back from serial {record.serial} to {back}, for good; to sign:"
             yield f"  {command(f'list held {one.list_id} --statement rollback', path)}"
+
+
+def _standing(one: ListFacts, each: StandingFacts, path: str) -> Iterator[str]:
+    """Show a standing approval, or one that lacks a signature, and how to sign it or to take it back."""
+    about = f"{one.list_id}: standing approval {each.number}: {each.allows}"
+    if each.missing:
+        yield f"{about}: signed by {', '.join(each.signed)}; {missing(each.missing)}; to sign:"
+        words = f"list standing {one.list_id} {each.options}"
+        file = f"{one.list_id}-standing-{each.number}"
+        yield f"  {command(f'{words} --statement', path)} > {file}"
+        yield f"  ssh-keygen -Y sign -n {approve.NAMESPACE} -f YOUR_KEY {file}"
+        yield f"  {command(f'{words} --signature {file}.sig', path)}"
+        return
+    yield f"{about}, by {' and '.join(each.signed)}; to take it back, one signature; to sign:"
+    yield f"  {command(f'list held {one.list_id} --statement revoke', path)}"
 
 
 def _what(record: Record, reasons: tuple[str, ...]) -> str:

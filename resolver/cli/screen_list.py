@@ -52,6 +52,9 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         since = f" for {span(now - one.held_since)}" if one.held_since else ""
         held = f"serial {one.held_serial} HELD ({', '.join(one.held_for)}){since}{_signed(one, 'approve')}"
         yield Row("  held", held, Mark.WARN)
+    for each in one.standing:
+        waits = f"; {each.missing} more signature needed" if each.missing else ""
+        yield Row("  standing", f"approval {each.number}: {each.allows}, by {' and '.join(each.signed)}{waits}")
     if one.due_by:
         late = now - one.due_by
         said = f"MISSED {span(late)} ago" if late > 0 else f"in {span(-late)}"

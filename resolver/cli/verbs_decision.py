@@ -121,6 +121,7 @@ def _said(request: requests.Decide, reply: requests.DecideReply) -> str:
     done = {
         Action.APPROVE: f"serial {serial} is in force",
         Action.APPROVE_SET_ASIDE: f"the lines set aside of serial {serial} block now",
+        Action.REVOKE: f"standing approval {serial} is taken back",
         Action.RESUME: f"the new entries of serial {serial} block again",
     }[request.action]
     return f"{by}: {done}"

@@ -29,6 +29,7 @@ REPLY_S: Final = 45.0
 _Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-fA-F]{2})*\Z")]
 _HexName = Annotated[_Hex, Meta(max_length=2 * 255)]
 _HexPacket = Annotated[_Hex, Meta(max_length=2 * 4096)]
+_Count = Annotated[int, Meta(ge=0, le=2**40)]
 _Signature = Annotated[str, Meta(max_length=MAX_SIGNATURE_BYTES)]
 
 
@@ -111,7 +112,7 @@ class FetchReply(Done, frozen=True):
 
 class DecideReply(Done, frozen=True):
     """Whose signature was counted, and how many are missing. carried_out, confirmed (a rollback): by this signature.
-    in_force: the serial in force now."""
+    in_force: the serial in force now. number: of a standing approval."""
 
     principal: str
     key: str
@@ -119,6 +120,7 @@ class DecideReply(Done, frozen=True):
     carried_out: bool
     confirmed: bool
     in_force: int | None
+    number: int = 0
 
 
 class ReleaseReply(Done, frozen=True):
@@ -224,6 +226,26 @@ class Rollback(Decide, frozen=True, tag=Action.ROLLBACK.value):
     help: ClassVar[str] = "return to the previous list for good: one signature; another person's confirms it"
 
 
+class Revoke(Decide, frozen=True, tag=Action.REVOKE.value):
+    """End the standing approval whose number is `serial`."""
+
+    action: ClassVar[Action] = Action.REVOKE
+    help: ClassVar[str] = "take back a standing approval, by its number: one signature"
+
+
+class Stand(Request[DecideReply], frozen=True, tag=Action.STANDING.value):
+    """Hand over one signature under a standing approval with these terms, as of feed.state.Terms."""
+
+    help: ClassVar[str] = "approve beforehand what later serials of a list are held for, within limits: two signatures"
+    changes_something: ClassVar[bool] = True
+
+    list: str
+    signature: _Signature
+    until: Annotated[int, Meta(ge=0, le=2**40)]
+    growth_to: _Count = 0
+    refused_to: _Count = 0
+
+
 class Release(Request[ReleaseReply], frozen=True, tag="release"):
     """Release a name (wire format in hexadecimal) for `for_s` seconds."""
 
@@ -264,6 +286,8 @@ AnyRequest = (
     | ApproveSetAside
     | Resume
     | Rollback
+    | Revoke
+    | Stand
     | Release
     | EndRelease
     | ConfirmRelease

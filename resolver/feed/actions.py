@@ -20,6 +20,8 @@ class Action(StrEnum):
     RESUME = "resume"
     ROLLBACK = "rollback"
     RELEASE = "release"
+    STANDING = "standing"
+    REVOKE = "revoke"
 
     def command(self, list_id: str, serial: int) -> str:
         """Return the words after `list` that hand over a signature, such as `approve ID SERIAL --set-aside`."""
@@ -33,8 +35,10 @@ NEEDED: Final = {
     Action.RESUME: 2,
     Action.ROLLBACK: 1,
     Action.RELEASE: 1,
+    Action.STANDING: 2,
+    Action.REVOKE: 1,
 }
 """Signatures that each action takes; a rollback and a release are confirmed afterwards by another person."""
 
-OF_A_LIST: Final = tuple(action for action in Action if action is not Action.RELEASE)
-"""Decisions on a list; a release is decided for a name."""
+OF_A_LIST: Final = tuple(action for action in Action if action not in (Action.RELEASE, Action.STANDING))
+"""Decisions on a list that follow from its state; a release is decided for a name, a standing approval has terms."""

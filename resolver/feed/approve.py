@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -132,7 +132,10 @@ def subject(state: State, action: Action) -> Subject:
 
 
 def kept(state: State, now: float) -> State:
-    """Return the state without approvals that no longer count: expired, or of a list that is gone."""
+    """Return the state without approvals that no longer count: expired, or of a list that is gone.
+
+    Standing approvals are looked at by `standing.kept`.
+    """
     rest = tuple(one for one in state.approvals if _counts(state, one, now))
     return state if rest == state.approvals else replace(state, approvals=rest)
 
@@ -144,6 +147,8 @@ def _counts(state: State, one: Approval, now: float) -> bool:
         if record is not None and state.gone_back_to == record.identity and one.serial == record.serial:
             return True
         return record is not None and back is not None and (one.serial, one.digest) == (back.serial, record.digest)
+    if one.action == Action.REVOKE:
+        return state.standing is not None and one.serial == state.standing.terms.number and now < one.expiry
     if one.action == Action.APPROVE:
         record = state.held.record if state.held else None
     elif one.action == Action.APPROVE_SET_ASIDE and record is not None and record.approved:
@@ -166,14 +171,10 @@ def add(state: State, action: Action, about: Subject, signer: Signer, now: float
     for one in state.approvals:
         if (one.action, one.serial, one.digest) != (action, *about):
             continue
-        if (one.principal, one.key) == (signer.principal, signer.key):
-            if missing(state, action, about) == 0 and unconfirmed(state) is not one:
-                return state
-            raise Refused(f"the signature of {signer.principal} counts already: another person's is needed")
-        if one.principal == signer.principal:
-            raise Refused(f"{signer.principal} has signed already with another key: another person's is needed")
-        if one.key == signer.key:
-            raise Refused("this key has signed already under another name: another person's own is needed")
+        same = (one.principal, one.key) == (signer.principal, signer.key)
+        if same and missing(state, action, about) == 0 and unconfirmed(state) is not one:
+            return state
+        distinct((one,), signer)
     new = Approval(
         action=action.value,
         serial=about.serial,
@@ -184,6 +185,17 @@ def add(state: State, action: Action, about: Subject, signer: Signer, now: float
         expiry=signer.expiry,
     )
     return replace(state, approvals=(*state.approvals, new))
+
+
+def distinct(signed: Iterable[Approval], signer: Signer) -> None:
+    """Raise Refused if this person or this key has signed already."""
+    for one in signed:
+        if (one.principal, one.key) == (signer.principal, signer.key):
+            raise Refused(f"the signature of {signer.principal} counts already: another person's is needed")
+        if one.principal == signer.principal:
+            raise Refused(f"{signer.principal} has signed already with another key: another person's is needed")
+        if one.key == signer.key:
+            raise Refused("this key has signed already under another name: another person's own is needed")
 
 
 def missing(state: State, action: Action, about: Subject) -> int:

@@ -15,7 +15,7 @@ from resolver.config.values import utc_seconds, utc_text
 
 _ISSUED: Final = re.compile(r"(?:([a-z_ ]+); )?issued (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _REASONS: Final = re.compile(r"([a-z_]+(?: [a-z_]+)*)(?:; issued .+)?")
-_APPROVAL: Final = re.compile(r"([a-z-]+): (\S+) (SHA256:\S+), by uid (\d+)")
+_APPROVAL: Final = re.compile(r"([a-z-]+): (\S+) (SHA256:\S+), by uid (\d+)(?:; standing approval .+)?")
 _RELEASE: Final = re.compile(r"release (\d+)(?: line (\d+))?: (.+)")
 _UNTIL: Final = re.compile(r"until (\d+), by uid (\d+)")
 _SIGNED: Final = re.compile(r"by (\S+) (SHA256:\S+)")
@@ -48,9 +48,14 @@ def held(reasons: Iterable[str], issued_at: int) -> str:
     return "; ".join(filter(None, (" ".join(reasons), issued(issued_at))))
 
 
-def approved(action: str, principal: str, key: str, uid: int) -> str:
-    """Write whose signature was counted for a decision."""
-    return f"{action}: {principal} {key}, by uid {uid}"
+def approved(action: str, principal: str, key: str, uid: int, standing: str = "") -> str:
+    """Write whose signature was counted for a decision; standing: of an approval that has terms, as `standing` says."""
+    return f"{action}: {principal} {key}, by uid {uid}{standing and f'; {standing}'}"
+
+
+def standing(number: int, said: str = "") -> str:
+    """Write which standing approval, and what it allows."""
+    return f"standing approval {number}{said and f': {said}'}"
 
 
 def of_release(number: int, line: int | None, said: str) -> str:

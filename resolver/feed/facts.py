@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resolver.config.config import List
-from resolver.feed import approve, certificates, decisions, outbox, receipt, state
+from resolver.feed import approve, certificates, decisions, outbox, receipt, standing, state
 from resolver.feed.enforced import Lifted, Nothing
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.release import CONFIRM_S, Release
@@ -37,6 +37,23 @@ class DecisionFacts(_Facts, frozen=True):
     action: str
     serial: int
     command: str
+    signed: tuple[str, ...]
+    missing: int
+
+
+class StandingFacts(_Facts, frozen=True):
+    """A standing approval, or one that lacks signatures.
+
+    allows: in words. options: those of `list standing` that mean it. signed: who has signed. missing: how many
+    signatures.
+    """
+
+    number: int
+    growth_to: int
+    refused_to: int
+    until: int
+    allows: str
+    options: str
     signed: tuple[str, ...]
     missing: int
 
@@ -123,6 +140,7 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     forwarded: bool = False
     due_serial: int = 0
     taken_out: int = 0
+    standing: tuple[StandingFacts, ...] = ()
     exceptions: int = 0
     held_exceptions: int = 0
     expires: int | None = None
@@ -187,6 +205,7 @@ def of_state(one: List, found: State, now: float) -> ListFacts:
         due_by=state.due_by(found, None, one.deadline),
         due_serial=unmet.serial if unmet else 0,
         taken_out=out[0] if out else 0,
+        standing=tuple(_standing(found, now)),
         rolled_back=rollback.at if rollback else 0,
         rolled_back_by=rollback.principal if rollback else "",
         rollback_alarm_at=rollback.at + approve.CONFIRM_S if rollback else 0,
@@ -264,6 +283,21 @@ def with_files(facts: ListFacts, one: List, found: State, receipts: Path) -> Lis
             CertificateFacts(key=end.key, path=end.path, end=end.at) for end in certificates.ends(one.source)
         ),
     )
+
+
+def _standing(found: State, now: float) -> Iterable[StandingFacts]:
+    kept = standing.kept(found, now)
+    for one in (*filter(None, [kept.standing]), *kept.proposed):
+        yield StandingFacts(
+            number=one.terms.number,
+            growth_to=one.terms.growth_to,
+            refused_to=one.terms.refused_to,
+            until=one.terms.until,
+            allows=standing.words(one.terms),
+            options=standing.options(one.terms),
+            signed=tuple(each.principal for each in one.signatures),
+            missing=standing.missing(one),
+        )
 
 
 def _decisions(list_id: str, found: State, now: float) -> Iterable[DecisionFacts]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from resolver.feed import approve
+from resolver.feed import approve, standing
 from resolver.feed.audit import Audit, Event
 from resolver.feed.candidate import FEED
 from resolver.feed.state import Floor, Record, State
@@ -45,7 +45,7 @@ class Journal:
 
     def write(self, new: State) -> None:
         """Write the state, without the approvals that no longer count; may raise OSError."""
-        new = approve.kept(new, self._now())
+        new = standing.kept(approve.kept(new, self._now()), self._now())
         try:
             self.store.write_state(new)
         except OSError:

@@ -49,6 +49,9 @@ SINCE_0_1: Final = frozenset(
         "approved_here",
         "joined",
         "unmet",
+        "standing",
+        "proposed",
+        "standings",
     )
 )
 """Keys of the file that version 0.1 does not know: they are left out while empty, so that it can read the file."""
@@ -157,6 +160,28 @@ class Approval(_Part, frozen=True):
     expiry: int = 0
 
 
+class Terms(_Part, frozen=True):
+    """What a standing approval allows: lists that are held because they have grown, up to `growth_to` entries, or for
+    refused lines, up to `refused_to` of them; 0 allows none.
+
+    number: no other approval of this list has it. keys: the set of targets keys that must have signed the lists. until:
+    its end (unix seconds).
+    """
+
+    number: int
+    keys: str
+    until: int
+    growth_to: int
+    refused_to: int
+
+
+class Standing(_Part, frozen=True):
+    """A standing approval, and who has signed it: fewer than two persons while it is only proposed."""
+
+    terms: Terms
+    signatures: tuple[Approval, ...]
+
+
 class Floor(_Part, frozen=True):
     """The list below whose serial nothing is accepted any more."""
 
@@ -170,7 +195,8 @@ class State(_Part, frozen=True):
     suspended: an earlier version has suspended the new entries; a start enforces them. approvals: signatures of
     decisions, carried out or pending. joined: when this list was first configured here (unix seconds), if this host had
     enforced another list before; 0 if this is one of the host's first lists. unmet: the oldest list whose names are not
-    in force, if that is known.
+    in force, if that is known. standing: the standing approval, if there is one. proposed: those that lack a signature.
+    standings: the number of the last standing approval that was given; no later one has it.
     """
 
     format: Literal[1] = FORMAT
@@ -184,6 +210,9 @@ class State(_Part, frozen=True):
     approvals: tuple[Approval, ...] = ()
     joined: int = 0
     unmet: Unmet | None = None
+    standing: Standing | None = None
+    proposed: tuple[Standing, ...] = ()
+    standings: int = 0
 
 
 def refusal(

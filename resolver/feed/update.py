@@ -16,12 +16,13 @@ Rules:
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace as replace_of
 from typing import Final
 
 from msgspec.structs import replace
 
 from resolver.config import config
-from resolver.feed import approve, audit_details, state
+from resolver.feed import approve, audit_details, standing, state
 from resolver.feed.activate import Activation, Host
 from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
@@ -33,7 +34,7 @@ from resolver.feed.journal import Journal
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.proof import Prover
 from resolver.feed.reasons import Reason
-from resolver.feed.state import Floor, Record, State, Unmet
+from resolver.feed.state import Floor, Record, Standing, State, Unmet
 from resolver.feed.store import Store
 
 _log: Final = logging.getLogger("resolver.feed")
@@ -181,10 +182,21 @@ class ListUpdate:
         await self.step.update(self._take)
 
     async def _take(self, candidate: Candidate) -> None:
-        if candidate.reasons:
+        covered = standing.covers(self.state, candidate.record, candidate.reasons, self._now())
+        if not candidate.reasons:
+            await self.activate(candidate)
+        elif covered is None:
             await asyncio.to_thread(self._hold, candidate)
         else:
-            await self.activate(candidate)
+            by = await asyncio.to_thread(self._accept, candidate, covered)
+            await self.activate(replace_of(candidate, by=by))
+
+    def _accept(self, candidate: Candidate, covered: Standing) -> str:
+        """Log that a list which the guard holds is accepted by a standing approval; return who has given that."""
+        journal, record, by = self.journal, candidate.record, standing.persons(covered)
+        journal.log(Event.HELD, record, audit_details.held(candidate.reasons, record.issued))
+        journal.log(Event.ACCEPTED_HELD, record, audit_details.standing(covered.terms.number), by)
+        return by
 
     def _hold(self, candidate: Candidate) -> None:
         journal, record = self.journal, candidate.record
@@ -219,6 +231,19 @@ class ListUpdate:
         if held is not None:
             self.journal.log(Event.ACCEPTED_HELD, held.record, detail, by)
             await self.activate(Candidate(record=held.record, by=by))
+
+    async def accept_covered(self) -> None:
+        """Put in force the list that is held, if the standing approval covers it; UpdateFailed if that fails."""
+        held = self.state.held
+        if held is None:
+            return
+        covered = standing.covers(self.state, held.record, held.reasons, self._now())
+        if covered is not None:
+            await self.accept_held(standing.persons(covered), audit_details.standing(covered.terms.number))
+
+    def revoke_standing(self) -> None:
+        """End the standing approval; may raise OSError."""
+        self.journal.write(standing.revoke(self.state))
 
     async def go_back(self, by: str = FEED) -> None:
         """Quarantine the list in force and enforce the previous one, if there is one. by: who has decided it."""

@@ -36,7 +36,11 @@ class ListVerbs:
 
     def verbs(self) -> server.Verbs:
         """Return each request with the method that carries it out."""
-        return {requests.Fetch: self._fetch, **dict.fromkeys(requests.DECISIONS.values(), self._decide)}
+        return {
+            requests.Fetch: self._fetch,
+            requests.Stand: self._stand,
+            **dict.fromkeys(requests.DECISIONS.values(), self._decide),
+        }
 
     def _list(self, list_id: str) -> ListUpdate | None:
         return next((one for one in self._feed if one.list.id == list_id), None)
@@ -77,11 +81,24 @@ class ListVerbs:
             return _NO_LIST
         signature = request.signature.encode()
         signed = decide.Signed(action=request.action, serial=request.serial, signature=signature, uid=uid)
-        return self._decided(one, signed)
+        return self._decided(one, decide.decide(one, signed, self._approvers, self._now))
 
-    async def _decided(self, one: ListUpdate, signed: decide.Signed) -> requests.Reply:
+    def _stand(self, request: requests.Stand, uid: int) -> requests.Reply | Awaitable[requests.Reply]:
+        one = self._list(request.list)
+        if one is None:
+            return _NO_LIST
+        signed = decide.SignedTerms(
+            growth_to=request.growth_to,
+            refused_to=request.refused_to,
+            until=request.until,
+            signature=request.signature.encode(),
+            uid=uid,
+        )
+        return self._decided(one, decide.stand(one, signed, self._approvers, self._now))
+
+    async def _decided(self, one: ListUpdate, work: Awaitable[decide.Decided]) -> requests.Reply:
         try:
-            found = await decide.decide(one, signed, self._approvers, self._now)
+            found = await work
         except approve.Refused as refused:
             return requests.Refused(said=str(refused))
         except UpdateFailed as failed:
@@ -94,5 +111,6 @@ class ListVerbs:
             missing=found.missing,
             carried_out=found.done,
             confirmed=found.confirmed,
+            number=found.number,
             in_force=record.serial if record else None,
         )

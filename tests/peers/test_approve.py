@@ -138,6 +138,38 @@ def test_two_of_three_kinds_of_keys_put_a_held_list_in_force(office: Office, ser
     assert "name1.test" not in "".join(details)
 
 
+def test_growth_is_approved_beforehand_by_two_until_an_hour_and_taken_back_by_one(
+    office: Office, service: Service
+) -> None:
+    until = time.strftime("%Y-%m-%dT%H:00:00Z", time.gmtime(time.time() + 7200))
+    terms = ("standing", "demo", "--growth-to", "5000", "--until", until)
+    held(office, service)
+    data = office.run(*terms, "--statement").stdout
+    said = json.loads(data)
+    assert (said["action"], said["list"], said["growth_to"], said["until"]) == ("standing", "demo", 5000, until)
+    # A signature under other terms, or under another statement, does not count.
+    wider = office.sign("carl", data.replace("5000", "9000"))
+    for words, signature in ((terms, wider), (terms, office.sign("carl", office.statement("approve")))):
+        refused = office.run(*words, "--signature", signature)
+        assert (refused.returncode, "not of the statement" in refused.stderr) == (3, True)
+    first = office.sign("anna", data)
+    assert "1 more needed" in office.run(*terms, "--signature", first).stdout
+    # A later serial is held too; the second signature lets it in, and those after it need none.
+    held(office, service, 2100)
+    assert f"growth to 5000 entries until {until}: signed by anna" in office.run("held", "demo").stdout
+    done = office.run(*terms, "--signature", office.sign("ben", data))
+    assert (done.returncode, serial(service)) == (0, 3), done.stderr
+    assert "standing approval 1 is given; serial 3 is in force" in done.stdout
+    service.authority.publish([f"name{n}.test" for n in range(4000)])
+    assert "serial 4 is in force now" in office.run("fetch", "demo").stdout
+    revoked = office.run("revoke", "demo", "1", "--signature", office.sign("carl", office.statement("revoke")))
+    assert "standing approval 1 is taken back" in revoked.stdout, revoked.stderr
+    again = office.run(*terms, "--signature", first)
+    assert (again.returncode, "not of the statement" in again.stderr) == (3, True)
+    held(office, service, 4900)
+    assert serial(service) == 4
+
+
 def test_both_signatures_in_one_call(office: Office, service: Service) -> None:
     held(office, service)
     data = office.statement("approve")

@@ -135,6 +135,48 @@ def test_each_alert_goes_off_when_it_should_and_only_then(
     run(program("promtool"), tmp_path, ["alerts.yml"], tests)
 
 
+@pytest.mark.parametrize(
+    ("deadline", "silent", "alarmed"), [("1800+0x1500", None, "1m"), ("86400+0x1500", "1195m", "1205m")]
+)
+def test_a_list_that_changes_often_alarms_before_its_deadline_is_missed(
+    deadline: str, silent: str | None, alarmed: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """One list is held and so is each serial after it: the deadline stays where it is, and the alarm comes before.
+
+    30 minutes: the alarm comes at once. A day: four hours before.
+    """
+    labels = 'instance="a",list="one"'
+    series = [
+        {"series": f"{PREFIX}list_deadline_timestamp_seconds{{{labels}}}", "values": deadline},
+        {"series": f"{PREFIX}list_held{{{labels}}}", "values": "1x1500"},
+    ]
+    firing = 'count(ALERTS{alertname="BlocklistDeadlineNear",alertstate="firing",severity="critical"})'
+    asked = [{"expr": firing, "eval_time": alarmed, "exp_samples": [{"labels": "{}", "value": 1}]}]
+    if silent is not None:
+        asked.append({"expr": firing, "eval_time": silent, "exp_samples": []})
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+def test_a_list_that_was_taken_out_alarms_nobody(program: Callable[[str], str], tmp_path: Path) -> None:
+    """What a host shows then: polls are good, nothing is due, nothing fails."""
+    labels = 'instance="a",list="one"'
+    courses = {
+        f"list_taken_out{{{labels}}}": "1x120",
+        f"list_held{{{labels}}}": "0x120",
+        f"list_deadline_timestamp_seconds{{{labels}}}": "0x120",
+        f"list_poll_seconds{{{labels}}}": "900x120",
+        f"feed_last_success_timestamp_seconds{{{labels}}}": "0+60x120",
+        f'feed_failures_total{{{labels},reason="quarantined"}}': "0x120",
+        'build_info{instance="a"}': "1x120",
+    }
+    series = [{"series": PREFIX + one, "values": values} for one, values in courses.items()]
+    asked = [{"expr": 'ALERTS{alertstate="firing"}', "eval_time": "115m", "exp_samples": []}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], [
+        {"interval": "1m", "input_series": series, "promql_expr_test": asked}
+    ])
+
+
 def test_no_resolver_at_all_is_told_too(program: Callable[[str], str], tmp_path: Path) -> None:
     firing = {
         "expr": 'count(ALERTS{alertname="BlocklistMetricsMissing",alertstate="firing"})',

@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 from resolver.cli import list_held
 from resolver.config import config
+from resolver.feed import standing
 from resolver.feed.actions import Action
+from resolver.feed.approve import Signer
 from resolver.feed.places import Places
 from resolver.feed.state import Approval, Floor, Held, Record, State
 from resolver.feed.store import Store
@@ -44,6 +46,56 @@ def test_nothing_waits(loaded: config.Config) -> None:
     assert json.loads(list_held.as_json(loaded, "first", NOON))["decisions"] == []
     with pytest.raises(list_held.NothingWaits, match="nothing is held"):
         list_held.statement(loaded, "first", "approve", NOON)
+
+
+def test_a_standing_approval_is_shown_with_its_terms_and_how_to_sign_it_or_take_it_back(
+    loaded: config.Config,
+) -> None:
+    until = NOON + 3600
+    write(loaded, State(in_force=SEVEN))
+    asked = {"growth_to": 5000, "refused_to": 0, "until": until, "now": NOON}
+    said = json.loads(list_held.standing_statement(loaded, "first", **asked))
+    assert (said["number"], said["growth_to"], said["list"], said["keys"]) == (1, 5000, "first", "keys")
+    with pytest.raises(list_held.NothingWaits, match="allow nothing"):
+        list_held.standing_statement(loaded, "first", **{**asked, "growth_to": 0})
+    with pytest.raises(list_held.NothingWaits, match="no standing approval"):
+        list_held.statement(loaded, "first", "revoke", NOON)
+    found = State(in_force=SEVEN)
+    for person in ("anna", "ben"):
+        signer = Signer(person, f"SHA256:{person}", NOON + 90_000)
+        found = standing.sign(found, standing.terms(found, **asked), signer, NOON)
+        write(loaded, found)
+        told = list_held.screen(loaded, "first", NOON, PATH)
+        if person == "anna":
+            assert "first: standing approval 1: growth to 5000 entries until 2024-10-04T13:00:00Z: signed by" in told
+            words = "list standing first --growth-to 5000 --until 2024-10-04T13:00:00Z"
+            assert f"{words} --statement > first-standing-1\n" in told
+            assert f"{words} --signature first-standing-1.sig" in told
+    assert "until 2024-10-04T13:00:00Z, by anna and ben; to take it back, one signature" in told
+    assert "list held first --statement revoke" in told
+    (one,) = json.loads(list_held.as_json(loaded, "first", NOON))["standing"]
+    assert (one["number"], one["growth_to"], one["signed"], one["missing"]) == (1, 5000, ["anna", "ben"], 0)
+    revoked = json.loads(list_held.statement(loaded, "first", "revoke", NOON))
+    assert (revoked["action"], revoked["serial"]) == ("revoke", 1)
+    assert "standing" not in list_held.screen(loaded, "first", until, PATH)
+
+
+def test_what_a_zone_that_is_emptied_means_is_said(loaded: config.Config) -> None:
+    ended = record(8, "8", generation=8, entries=0, withdrawn=True, image="")
+    write(loaded, State(in_force=SEVEN, held=Held(record=ended, reasons=("emptied",), since=1)))
+    told = list_held.screen(loaded, "first", NOON, PATH)
+    assert "it is a zone without any entry: approved, it ends the list, and nothing is blocked by it\n" in told
+    write(loaded, State(in_force=SEVEN, held=Held(record=ended, reasons=("withdrawn",), since=1)))
+    assert "it is a withdrawal: approved, nothing is blocked by the list\n" in list_held.screen(
+        loaded, "first", NOON, PATH
+    )
+
+
+def test_exceptions_of_what_is_held_are_told_apart(loaded: config.Config) -> None:
+    held = Held(record=replace(EIGHT, exceptions=9), reasons=("exceptions",), since=1)
+    write(loaded, State(in_force=SEVEN, held=held))
+    told = list_held.screen(loaded, "first", NOON, PATH)
+    assert "it has 30 entries, 9 of them exceptions, +20 against serial 7 in force" in told
 
 
 def test_what_is_held_and_set_aside(loaded: config.Config) -> None:

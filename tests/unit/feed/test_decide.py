@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from resolver.config.values import utc_text
 from resolver.feed import approve, audit, audit_details, decide
 from resolver.feed.actions import Action
 from resolver.feed.approve import Refused, Signer
-from resolver.feed.decide import Decided, Signed
+from resolver.feed.decide import Decided, Signed, SignedTerms
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 from tests.unit.query.parts import until
@@ -245,6 +246,96 @@ async def test_after_a_rollback_the_feed_waits_for_a_corrected_list_and_nothing_
     await sign(resolver, Action.APPROVE, 9, "ben")
     found = resolver.feed.facts()[0]
     assert (resolver.enforced, found.taken_out, found.due_by) == (9, 0, 0)
+
+
+async def stand(resolver: Enforcer, person: str, growth_to: int = 5000, until: int = 0) -> Decided:
+    signed = SignedTerms(
+        growth_to=growth_to,
+        refused_to=0,
+        until=until or int(resolver.now()) // 3600 * 3600 + 7200,
+        signature=person.encode(),
+        uid=1000,
+    )
+    return await decide.stand(resolver.list, signed, Path("/signers"), resolver.now)
+
+
+async def test_growth_of_later_serials_is_approved_beforehand_and_the_one_that_is_held_comes_at_once(
+    resolver: Enforcer,
+) -> None:
+    await resolver.list.poll()
+    await publish(resolver, 2000, 8)
+    one = await stand(resolver, "anna")
+    assert (one.missing, one.done, one.number, resolver.enforced) == (1, False, 1, 7)
+    # A later serial is held too, and takes no signature away.
+    await publish(resolver, 2100, 9)
+    resolver.restarted()
+    with pytest.raises(Refused, match="counts already"):
+        await stand(resolver, "anna")
+    two = await stand(resolver, "ben")
+    assert (two.missing, two.done, two.number, resolver.enforced) == (0, True, 1, 9)
+    for count, serial in ((3500, 10), (5000, 11)):
+        await publish(resolver, count, serial)
+        assert (resolver.enforced, resolver.list.state.held) == (serial, None)
+    await publish(resolver, 6001, 12)
+    assert (resolver.enforced, resolver.list.state.held.reasons) == (11, ("growth",))
+    until = utc_text(int(resolver.now()) // 3600 * 3600 + 7200)
+    told = said(resolver)
+    terms = f"standing approval 1: growth to 5000 entries until {until}"
+    assert ("approved", 7, f"standing: anna SHA256:anna, by uid 1000; {terms}") in told
+    assert ("approved", 7, f"standing: ben SHA256:ben, by uid 1000; {terms}") in told
+    assert told.count(("released", 10, "standing approval 1")) == 1
+    assert [(event, serial) for event, serial, _ in told][-7:] == [
+        ("held", 10),
+        ("released", 10),
+        ("in_force", 10),
+        ("held", 11),
+        ("released", 11),
+        ("in_force", 11),
+        ("held", 12),
+    ]
+
+
+async def test_a_standing_approval_ends_with_its_time_and_over_a_restart_stays_until_then(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    start = int(time.time())
+    resolver.now = lambda: start
+    for person in ("anna", "ben"):
+        await stand(resolver, person, until=start + 600)
+    resolver.restarted()
+    resolver.now = lambda: start + 599
+    await publish(resolver, 2000, 8)
+    assert resolver.enforced == 8
+    resolver.now = lambda: start + 600
+    await publish(resolver, 4000, 9)
+    assert (resolver.enforced, resolver.list.state.held.reasons) == (8, ("growth",))
+    assert resolver.list.state.standing is None
+
+
+async def test_one_person_takes_a_standing_approval_back_and_its_signatures_never_count_again(
+    resolver: Enforcer,
+) -> None:
+    await resolver.list.poll()
+    for person in ("anna", "ben"):
+        await stand(resolver, person)
+    with pytest.raises(Refused, match="2 is not the standing approval: that is 1"):
+        await sign(resolver, Action.REVOKE, 2, "carl")
+    assert (await sign(resolver, Action.REVOKE, 1, "carl")).done
+    assert said(resolver)[-1] == ("approved", 7, "revoke: carl SHA256:carl, by uid 1000; standing approval 1")
+    assert resolver.list.state.approvals == ()
+    await publish(resolver, 2000, 8)
+    assert (resolver.enforced, resolver.list.state.held.reasons) == (7, ("growth",))
+    with pytest.raises(Refused, match="no standing approval"):
+        await sign(resolver, Action.REVOKE, 1, "carl")
+    assert (await stand(resolver, "anna")).number == 2
+
+
+async def test_a_standing_approval_is_not_carried_to_a_list_of_other_keys(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    for person in ("anna", "ben"):
+        await stand(resolver, person)
+    resolver.authority.rotate("targets")
+    await publish(resolver, 2000, 8)
+    assert (resolver.enforced, resolver.list.state.held.reasons) == (7, ("growth",))
 
 
 async def test_a_list_that_its_self_test_took_out_still_fails(resolver: Enforcer) -> None:

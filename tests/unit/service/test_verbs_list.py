@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from resolver.control import requests
 from resolver.feed import approve, decide
@@ -68,6 +69,26 @@ async def test_a_signature_that_is_none(world: World) -> None:
     await world.fetch()
     reply = await world.ask(requests.Approve(list="demo", serial=8, signature="sig"))
     assert reply == requests.Refused(said="not a signature of ssh-keygen -Y sign")
+
+
+async def test_a_signature_under_a_standing_approval(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = requests.Stand(list="demo", signature="sig", until=1_800_003_600, growth_to=5000, refused_to=9)
+    asked: list[decide.SignedTerms] = []
+
+    async def stand(one: Any, signed: decide.SignedTerms, *_: object) -> decide.Decided:
+        asked.append(signed)
+        return decide.Decided(principal="anna", key="SHA256:a", missing=0, done=True, number=3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decide, "stand", stand)
+        assert await world.ask(request) == requests.DecideReply(
+            principal="anna", key="SHA256:a", missing=0, carried_out=True, confirmed=False, in_force=None, number=3
+        )
+    assert asked == [
+        decide.SignedTerms(growth_to=5000, refused_to=9, until=1_800_003_600, signature=b"sig", uid=1000)
+    ]
+    assert await world.ask(replace(request, list="other")) == requests.Failed(said="no such list is configured")
+    assert "no list is in force" in (await world.ask(request)).said
 
 
 async def test_what_became_of_a_signature(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
