@@ -79,6 +79,10 @@ class Word(StrEnum):
     AXFR = "AXFR"
     IXFR = "IXFR"
     SOA = "SOA"
+    HMAC_MD5 = "hmac-md5"
+    HMAC_SHA1 = "hmac-sha1"
+    TRUNCATED = "a truncated one"
+    OTHER = "another one"
 
 
 _COUNT, _STATUS, _ERRNO, _SECONDS = Kind.COUNT, Kind.STATUS, Kind.ERRNO, Kind.SECONDS
@@ -145,6 +149,35 @@ class Code(StrEnum):
     HALF = "half", "{at}: the download ended {0} octets before its end", _COUNT
     NOT_HTTP = "not_http", "{at}: the answer is not HTTP"
     TOO_LONG = "too_long", "{at} is larger than the {0} octets allowed", _COUNT
+
+
+    # A zone and its primary.
+    STEP_SOA = "step_soa", "asking {at} for the zone's SOA, signed"
+    FOUND_SERIAL = "found_serial", "serial {0}, signature verified", Kind.SERIAL
+    STEP_TRANSFER = "step_transfer", "transferring the zone from {at} ({word})"
+    FOUND_TRANSFER = "found_transfer", "{0} octets in {1} messages, signatures verified", _COUNT, _COUNT
+    KEY_FORM = "key_form", "{at} is not one TSIG key as tsig-keygen or keymgr writes it"
+    KEY_ALGORITHM = "key_algorithm", "{at}: the algorithm is {word}; hmac-sha256, -sha384 and -sha512 are accepted"
+    KEY_SHORT = "key_short", "{at}: the secret has {0} octets, at least {1} are needed", _COUNT, _COUNT
+    TSIG_BADSIG = "tsig_badsig", "{at} says BADSIG: it has another secret for this key"
+    TSIG_BADKEY = "tsig_badkey", "{at} says BADKEY: it knows no key of this name and algorithm"
+    TSIG_BADTRUNC = "tsig_badtrunc", "{at} says BADTRUNC: it accepts no signature of this length"
+    CLOCK_AHEAD = "clock_ahead", "the clock of {at} is {0} ahead of this host's (BADTIME)", _SECONDS
+    CLOCK_BEHIND = "clock_behind", "the clock of {at} is {0} behind this host's (BADTIME)", _SECONDS
+    TSIG_NONE = "tsig_none", "the answer of {at} is not signed: it does not know this key, or no TSIG"
+    TSIG_ALGORITHM = "tsig_algorithm", "{at} signs with another algorithm than that of the key"
+    TSIG_WRONG = "tsig_wrong", "the signature of {at} does not verify with the key: another secret, or a changed answer"
+    TSIG_MISSING = "tsig_missing", "the transfer from {at} lacks a signature where one must be"
+    ZONE_REFUSED = "zone_refused", "{at} says REFUSED: it does not allow this address or this key"
+    ZONE_NOTAUTH = "zone_notauth", "{at} says NOTAUTH: it does not serve this zone, or not to this key"
+    ZONE_RCODE = "zone_rcode", "{at} says {0} for the zone", _RCODE
+    ZONE_NO_SOA = "zone_no_soa", "the answer of {at} holds no SOA of the zone"
+    ZONE_MESSAGE = "zone_message", "message {0} of the transfer from {at} is malformed", _COUNT
+    ZONE_ORDER = "zone_order", "the records from {at} are not a valid answer to {word}"
+    ZONE_MOVED = "zone_moved", "{at} transferred serial {0} although its SOA said {1}", Kind.SERIAL, Kind.SERIAL
+    ZONE_BACK = "zone_back", "{at} has serial {0}, behind {1}, the last one (RFC 1982)", Kind.SERIAL, Kind.SERIAL
+    ZONE_REUSED = "zone_reused", "{at} serves other records than before under serial {0}", Kind.SERIAL
+    ZONE_NAME = "zone_name", "the path of source.url is no name of a zone"
 
 
 class Detail(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

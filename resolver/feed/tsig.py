@@ -20,6 +20,8 @@ import dns.rdatatype
 import dns.tsig
 import dns.wire
 
+from resolver.feed.details import Code, Detail, Place, Word, of_errno
+
 MAX_KEY_BYTES: Final = 65_536
 MIN_SECRET_BYTES: Final = 16
 MAX_UNSIGNED: Final = 99
@@ -34,15 +36,25 @@ _KNOT: Final = re.compile(
 
 
 class KeyUnusable(Exception):
-    """The file holds no usable TSIG key."""
+    """The file holds no usable TSIG key; `detail` says why."""
+
+    def __init__(self, detail: Detail) -> None:
+        super().__init__(detail.code.value)
+        self.detail = detail
+
+
+def _unusable(code: Code, word: Word = Word.NONE, numbers: tuple[int, ...] = ()) -> KeyUnusable:
+    return KeyUnusable(Detail(code=code, at=Place.ROOT_FILE, word=word, numbers=numbers))
 
 
 class NotVerified(Exception):
-    """A message or a stream is not signed as required; `forged`: it has a signature, and a wrong one."""
+    """A message or a stream is not signed as required; `forged`: it has a signature, and a wrong one. message: the
+    one that does not verify, b"" if a signature is missing."""
 
-    def __init__(self, *, forged: bool = False) -> None:
+    def __init__(self, *, forged: bool = False, message: bytes = b"") -> None:
         super().__init__("not verified")
         self.forged = forged
+        self.message = message
 
 
 def key_of(text: str) -> dns.tsig.Key:
@@ -52,21 +64,29 @@ def key_of(text: str) -> dns.tsig.Key:
     if bind:
         parts = _BIND_PART.findall(bind[2])
         if len(parts) != 2 or _BIND_PART.sub("", bind[2]).strip():
-            raise KeyUnusable
+            raise _unusable(Code.KEY_FORM)
         said = dict(parts)
         name, algorithm, secret = bind[1], said.get("algorithm", ""), said.get("secret", "")
     elif knot:
         name, algorithm, secret = knot.groups()
     else:
-        raise KeyUnusable
+        raise _unusable(Code.KEY_FORM)
     algorithm = algorithm.lower().removesuffix(".")
     try:
         octets = base64.b64decode(secret, validate=True)
-        if algorithm not in ALGORITHMS or len(octets) < MIN_SECRET_BYTES:
-            raise KeyUnusable
+        if algorithm not in ALGORITHMS:
+            raise _unusable(Code.KEY_ALGORITHM, _word_of(algorithm))
+        if len(octets) < MIN_SECRET_BYTES:
+            raise _unusable(Code.KEY_SHORT, numbers=(len(octets), MIN_SECRET_BYTES))
         return dns.tsig.Key(dns.name.from_text(name.lower()), octets, algorithm)
     except (binascii.Error, dns.exception.DNSException):
-        raise KeyUnusable from None
+        raise _unusable(Code.KEY_FORM) from None
+
+
+def _word_of(algorithm: str) -> Word:
+    """Return the word for an algorithm that is not accepted."""
+    known = {"hmac-md5": Word.HMAC_MD5, "hmac-md5.sig-alg.reg.int": Word.HMAC_MD5, "hmac-sha1": Word.HMAC_SHA1}
+    return known.get(algorithm, Word.TRUNCATED if algorithm.startswith(ALGORITHMS) else Word.OTHER)
 
 
 def read_key(path: str) -> dns.tsig.Key:
@@ -74,8 +94,10 @@ def read_key(path: str) -> dns.tsig.Key:
     try:
         with open(path, encoding="ascii") as file:
             return key_of(file.read(MAX_KEY_BYTES))
-    except (OSError, UnicodeDecodeError):
-        raise KeyUnusable from None
+    except OSError as error:
+        raise KeyUnusable(of_errno(error, Place.ROOT_FILE)) from None
+    except UnicodeDecodeError:
+        raise _unusable(Code.KEY_FORM) from None
 
 
 def fingerprint(key: dns.tsig.Key) -> str:
@@ -116,6 +138,6 @@ class Stream:
             validate: Any = dns.tsig.validate
             return validate(message, self._key, owner, record, now, self._mac, tsig_at, self._context, multi=True)
         except dns.tsig.BadSignature:
-            raise NotVerified(forged=True) from None
+            raise NotVerified(forged=True, message=message) from None
         except (dns.exception.DNSException, NotImplementedError):
-            raise NotVerified from None
+            raise NotVerified(message=message) from None

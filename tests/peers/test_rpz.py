@@ -260,7 +260,7 @@ def test_a_wrong_key_no_key_and_no_zone(kind: str, tmp_path: Path, program: Call
         assert fetched(request_of(serving.url, other)) == Reason.TRANSFER
         assert fetched(request_of(serving.url, unknown)) == Reason.TRANSFER
         assert fetched(request_of(f"{serving.url}x", right)) == Reason.TRANSFER
-        assert fetched(request_of(serving.url, tmp_path / "none")) == Reason.ROOT_UNUSABLE
+        assert fetched(request_of(serving.url, tmp_path / "none")) == Reason.KEY_UNUSABLE
 
 
 def test_every_primary_of_a_zone_gives_the_same_digest(tmp_path: Path, program: Callable[[str], str]) -> None:

@@ -17,7 +17,7 @@ from resolver.feed.details import Detail
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, confine, say
-from resolver.feed.transport import NotFetched, TooLarge, Unreadable
+from resolver.feed.transport import Access, NotFetched, TooLarge, Unreadable
 
 Wanted = Callable[[Facts], bool]
 """Sends the verified facts to the parent, and returns whether it wants the list."""
@@ -44,6 +44,17 @@ def work(fetch: Callable[[FetchRequest, Wanted], bool]) -> None:
 def step(detail: Detail) -> None:
     """Report a step that begins, or what it has found, to the parent."""
     STEPS.get()(detail)
+
+
+def access_of(request: FetchRequest) -> Access:
+    """Return how to reach the source of a request; each step is reported."""
+    return Access(
+        ca=request.ca,
+        certificate=request.certificate,
+        key=request.key,
+        resolvers=request.resolvers,
+        step=step,
+    )
 
 
 def put(handle: int, data: bytes | memoryview) -> None:

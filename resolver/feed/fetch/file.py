@@ -21,11 +21,11 @@ from typing import Final
 
 from minisign import Error, ParseError, PublicKey, Signature
 
-from resolver.feed.fetch.child import Wanted, not_fetched, put, work
+from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, work
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
-from resolver.feed.transport import Access, NotFetched, Transport
+from resolver.feed.transport import NotFetched, Transport
 from resolver.signed import header
 
 MAX_SIGNATURE_BYTES: Final = 16_384
@@ -35,10 +35,7 @@ SUFFIX: Final = ".minisig"
 def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time.time) -> bool:
     """Verify, and write the list to the output if it is wanted; return whether it was written."""
     key = _pinned(request.root)
-    access = Access(
-        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
-    )
-    transport = Transport(access, request.seconds)
+    transport = Transport(access_of(request), request.seconds)
     try:
         data = transport.read(request.url, request.max_bytes)
         signature = _signature(transport, request.url + SUFFIX)

@@ -23,12 +23,12 @@ import msgspec
 
 from resolver import atomic_file
 from resolver.feed import manifest
-from resolver.feed.fetch.child import Wanted, not_fetched, put, work
+from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, work
 from resolver.feed.manifest import Manifest, ManifestBroken, ReleasesSaid
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
-from resolver.feed.transport import Access, NotFetched, Transport
+from resolver.feed.transport import NotFetched, Transport
 from resolver.signed import statement
 
 _T = TypeVar("_T", Manifest, ReleasesSaid)
@@ -41,8 +41,7 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
         pinned = statement.pinned_of(root)
     except (OSError, statement.StatementBroken):
         raise Failed(Reason.ROOT_UNUSABLE) from None
-    access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
-    folder = Folder(request, Transport(access, request.seconds), pinned)
+    folder = Folder(request, Transport(access_of(request), request.seconds), pinned)
     try:
         try:
             complaint = folder.said(manifest.RELEASES, ReleasesSaid).fresh_until < now() and Reason.FROZEN.value

@@ -23,12 +23,12 @@ from msgspec.structs import replace
 from resolver.feed import details, dropped
 from resolver.feed.details import Code, Detail, Place
 from resolver.feed.fetch import drop_folder
-from resolver.feed.fetch.child import Wanted, not_fetched, put, step, work
+from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, step, work
 from resolver.feed.fetch.gpg import Gpg
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
-from resolver.feed.transport import Access, NotFetched, Transport
+from resolver.feed.transport import NotFetched, Transport
 from resolver.signed import header
 
 
@@ -97,10 +97,7 @@ def _folder(url: str) -> Path | None:
 
 
 def _in_file(request: FetchRequest, gpg: Gpg, pinned: frozenset[str]) -> _List:
-    access = Access(
-        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
-    )
-    transport = Transport(access, request.seconds)
+    transport = Transport(access_of(request), request.seconds)
     try:
         data = transport.read(request.url, _most(request))
     except NotFetched as error:

@@ -35,8 +35,9 @@ import dns.tsig
 from msgspec.structs import replace
 
 from resolver.feed import tsig
-from resolver.feed.fetch import zone_copy, zone_difference
-from resolver.feed.fetch.child import Wanted, contents, put, work
+from resolver.feed.details import Code, Detail, Place, of_errno
+from resolver.feed.fetch import zone_copy, zone_difference, zone_refused
+from resolver.feed.fetch.child import Wanted, access_of, contents, not_fetched, put, work
 from resolver.feed.fetch.zone_copy import Copy
 from resolver.feed.fetch.zone_difference import Answer
 from resolver.feed.fetch.zone_primary import Primary
@@ -45,7 +46,7 @@ from resolver.feed.lookup import zone_of
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
-from resolver.feed.transport import Access
+from resolver.feed.transport import NotFetched
 from resolver.signed import metadata
 
 WHOLE_AGAIN_S: Final = 7 * 86400
@@ -86,27 +87,34 @@ def pinned_by(request: FetchRequest) -> Pinned:
     """Return the pinned zone and key of a request; Failed if either is unusable."""
     try:
         key, file = tsig.read_key(request.root), Path(request.root).read_bytes()
-    except (tsig.KeyUnusable, OSError):
-        raise Failed(Reason.ROOT_UNUSABLE) from None
+    except tsig.KeyUnusable as error:
+        raise Failed(Reason.KEY_UNUSABLE, error.detail) from None
+    except OSError as error:
+        raise Failed(Reason.KEY_UNUSABLE, of_errno(error, Place.ROOT_FILE)) from None
     zone = zone_of(request.url)
     if zone is None:
-        raise Failed(Reason.UNKNOWN_TARGET)
+        raise Failed(Reason.UNKNOWN_TARGET, Detail(code=Code.ZONE_NAME))
     return Pinned(zone, key, hashlib.sha256(file).hexdigest())
 
 
 @contextmanager
-def _reasons() -> Iterator[None]:
+def _reasons(request: FetchRequest, key: dns.tsig.Key, clock: Callable[[], float]) -> Iterator[None]:
     """Turn an error that ends a transfer into Failed with its reason."""
     try:
         yield
-    except Unreachable:
-        raise Failed(Reason.UNREACHABLE) from None
-    except Cut:
-        raise Failed(Reason.TRANSFER) from None
+    except Unreachable as error:
+        raise Failed(Reason.UNREACHABLE, error.detail) from None
+    except NotFetched as error:
+        raise not_fetched(error) from None
+    except Cut as error:
+        raise Failed(Reason.TRANSFER, error.detail) from None
     except TooMuch:
-        raise Failed(Reason.OVERSIZED) from None
+        raise Failed(Reason.OVERSIZED, Detail(code=Code.TOO_LONG, numbers=(request.max_bytes,))) from None
     except tsig.NotVerified as error:
-        raise Failed(Reason.TAMPERED if error.forged else Reason.TRANSFER) from None
+        detail = Detail(code=Code.TSIG_MISSING, at=Place.HOST)
+        if error.message:
+            detail = zone_refused.unverified(error.message, key, int(clock()))
+        raise Failed(Reason.TAMPERED if error.forged else Reason.TRANSFER, detail) from None
 
 
 Connect = Callable[[float], Primary]
@@ -129,8 +137,8 @@ class Zone:
 def fetch(request: FetchRequest, wanted: Wanted, clock: Callable[[], float] = time.time) -> bool:
     """Transfer and verify, and write the list to the output if it is wanted; return whether it was written."""
     pinned = pinned_by(request)
-    access = Access(ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers)
-    with _reasons(), ExitStack() as opened:
+    access = access_of(request)
+    with _reasons(request, pinned.key, clock), ExitStack() as opened:
 
         def connect(share: float) -> Primary:
             opened.close()
@@ -183,9 +191,11 @@ def _wanted_zone(
     if confirmed:
         # The SOA confirmed the known list, and only its image is missing here: the transfer must give the same list.
         if serial != known:
-            raise Failed(Reason.TRANSFER)
+            numbers = zone.serial, soa.serial
+            raise Failed(Reason.TRANSFER, Detail(code=Code.ZONE_MOVED, at=Place.HOST, numbers=numbers))
         if digest != request.digest:
-            raise Failed(Reason.SERIAL_REUSED)
+            reused = Detail(code=Code.ZONE_REUSED, at=Place.HOST, numbers=(soa.serial,))
+            raise Failed(Reason.SERIAL_REUSED, reused)
         return found
     same = (serial, digest) == (known, request.digest)
     issued, emptied = request.issued if same else int(clock()), not zone.data.strip(b"\n")
@@ -218,7 +228,7 @@ def _zone_of(answer: Answer, marks: bytes, whole_at: int, most: int) -> Zone:
     entries = answer.result()
     data = zone_difference.lines_of(entries)
     if len(data) > most:
-        raise Failed(Reason.OVERSIZED)
+        raise Failed(Reason.OVERSIZED, Detail(code=Code.TOO_LONG, at=Place.LIST, numbers=(most,)))
     return Zone(answer.serial, data, Copy(marks, whole_at, entries), not answer.is_whole)
 
 
@@ -239,7 +249,8 @@ def _bound(request: FetchRequest, pinned: Pinned, serial: int, digest: str) -> b
 def _serial(known: int, soa: int) -> int:
     serial = serial_after(known, soa)
     if serial is None:
-        raise Failed(Reason.ROLLED_BACK)
+        back = Detail(code=Code.ZONE_BACK, at=Place.HOST, numbers=(soa, known % _WRAP))
+        raise Failed(Reason.ROLLED_BACK, back)
     return serial
 
 

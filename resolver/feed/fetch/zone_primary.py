@@ -14,7 +14,6 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.opcode
-import dns.rcode
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
@@ -23,6 +22,9 @@ import dns.tsig
 
 from resolver.core import transfer
 from resolver.feed import tsig
+from resolver.feed.details import Code, Detail, Place, Word
+from resolver.feed.fetch import zone_refused
+from resolver.feed.fetch.child import step
 from resolver.feed.fetch.zone_difference import Answer, NotATransfer
 from resolver.feed.fetch.zone_stream import Connection
 from resolver.feed.reasons import Reason
@@ -45,21 +47,26 @@ class Primary:
 
     def soa(self) -> dns.rdtypes.ANY.SOA.SOA:
         """Return the zone's verified SOA; Failed if there is none."""
+        step(Detail(code=Code.STEP_SOA, at=Place.HOST))
         query, wire = self._query("SOA")
         self._connection.send(wire)
-        answer = next(self._connection.messages(2**17))
+        answer, now = next(self._connection.messages(2**17)), int(self._clock())
+        refused = zone_refused.refusal(answer, now) if answer[:2] == wire[:2] else None
+        if refused is not None:
+            raise refused
+        if zone_refused.tsig_of(answer) is None:
+            raise Failed(Reason.NOT_SIGNED, Detail(code=Code.TSIG_NONE, at=Place.HOST))
         try:
             reply = dns.message.from_wire(answer, keyring={self._key.name: self._key}, request_mac=query.mac)
         except dns.tsig.BadSignature:
-            raise Failed(Reason.TAMPERED) from None
+            raise Failed(Reason.TAMPERED, zone_refused.unverified(answer, self._key, now)) from None
         except (dns.exception.DNSException, NotImplementedError):
-            raise Failed(Reason.TRANSFER) from None
-        if not reply.had_tsig or not query.is_response(reply) or reply.rcode() != dns.rcode.NOERROR:
-            raise Failed(Reason.TRANSFER)
+            raise Failed(Reason.TRANSFER, zone_refused.unverified(answer, self._key, now)) from None
         found = reply.get_rrset(reply.answer, self._zone, dns.rdataclass.IN, dns.rdatatype.SOA)
-        record = found[0] if found is not None and len(found) == 1 else None
+        record = found[0] if found is not None and len(found) == 1 and _is_response(reply, query) else None
         if not isinstance(record, dns.rdtypes.ANY.SOA.SOA):
-            raise Failed(Reason.TRANSFER)
+            raise Failed(Reason.TRANSFER, Detail(code=Code.ZONE_NO_SOA, at=Place.HOST))
+        step(Detail(code=Code.FOUND_SERIAL, numbers=(record.serial,)))
         return record
 
     def zone(self, most: int) -> tuple[int, bytes]:
@@ -100,15 +107,19 @@ class Primary:
 
         Failed, also if `take` raises NotATransfer.
         """
+        kind = Word.IXFR if query.question[0].rdtype == dns.rdatatype.IXFR else Word.AXFR
+        step(Detail(code=Code.STEP_TRANSFER, at=Place.HOST, word=kind))
         stream = tsig.Stream(self._key, query.mac or b"")
         self._connection.send(wire)
         size, records = 0, 0
-        for message in self._connection.messages(WIRE_SHARE * most):
+        for number, message in enumerate(self._connection.messages(WIRE_SHARE * most), 1):
+            malformed = Failed(Reason.TRANSFER, Detail(code=Code.ZONE_MESSAGE, at=Place.HOST, numbers=(number,)))
             if not _answers(message, wire):
-                raise Failed(Reason.TRANSFER)
+                refused = zone_refused.refusal(message, int(self._clock())) if message[:2] == wire[:2] else None
+                raise refused or malformed
             problem = transfer.walk(message, len(message), found)
             if problem != transfer.SOUND or found.records == records:
-                raise Failed(Reason.TRANSFER)
+                raise malformed
             records = found.records
             lines = found.lines()
             size += len(lines) - (transfer.MARK_OCTETS * lines.count(b" ") if found.marked else 0)
@@ -119,10 +130,11 @@ class Primary:
             # First the signature: a forged message is reported as forged, whatever its content.
             stream.take(message, found.tsig_at, int(self._clock()), last=closed)
             if not fits:
-                raise Failed(Reason.TRANSFER)
+                raise Failed(Reason.TRANSFER, Detail(code=Code.ZONE_ORDER, at=Place.HOST, word=kind))
             if size > most:
-                raise Failed(Reason.OVERSIZED)
+                raise Failed(Reason.OVERSIZED, Detail(code=Code.TOO_LONG, at=Place.LIST, numbers=(most,)))
             if closed:
+                step(Detail(code=Code.FOUND_TRANSFER, numbers=(size, number)))
                 return
 
     def _query(self, kind: str, since: int | None = None) -> tuple[dns.message.QueryMessage, bytes]:
@@ -132,6 +144,10 @@ class Primary:
             query.find_rrset(query.authority, self._zone, ours.rdclass, ours.rdtype, create=True).add(ours)
         query.use_tsig(self._key)
         return query, query.to_wire()
+
+
+def _is_response(reply: dns.message.Message, query: dns.message.QueryMessage) -> bool:
+    return bool(reply.had_tsig) and query.is_response(reply)
 
 
 def _answers(message: bytes, query: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 Rules:
 - Over TLS the primary is verified, with ALPN `dot` (RFC 9103 section 9.3.1) and TLS 1.3 only (section 7.1).
+- A file of TLS that cannot be used raises transport.Unreadable.
 - The primary's addresses come from the upstreams, never from this service.
 - The stream is limited in octets and in time, and so is each wait for a part of it.
 """
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from resolver.feed import lookup
-from resolver.feed.transport import Access
+from resolver.feed import lookup, network_details
+from resolver.feed.details import Code, Detail, Place
+from resolver.feed.transport import Access, NotFetched, first_that_accepts, found_tls, tls_context
 
 STEP_SECONDS: Final = 10.0
 _PORTS: Final = {"dns": 53, "tls": 853}
@@ -22,11 +24,19 @@ _BUFFER: Final = 2**18
 
 
 class Unreachable(Exception):
-    """No primary answers at the URL."""
+    """No primary answers at the URL; `detail` says why, if that is known."""
+
+    def __init__(self, detail: Detail | None = None) -> None:
+        super().__init__("unreachable")
+        self.detail = detail
 
 
 class Cut(Exception):
     """The stream ended or was too slow, within a message or before the next expected one."""
+
+    def __init__(self, detail: Detail | None = None) -> None:
+        super().__init__("cut")
+        self.detail = detail
 
 
 class TooMuch(Exception):
@@ -39,6 +49,7 @@ class Connection:
     def __init__(self, url: str, access: Access, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._deadline = clock() + seconds
+        self._access = access
         self._socket = self._connected(url, access)
 
     def close(self) -> None:
@@ -50,8 +61,8 @@ class Connection:
         try:
             self._socket.settimeout(self._rest())
             self._socket.sendall(len(message).to_bytes(2, "big") + message)
-        except OSError:
-            raise Unreachable from None
+        except OSError as error:
+            raise Unreachable(self._detail_of(error)) from None
 
     def messages(self, most: int) -> Iterator[bytes]:
         """Yield the received messages, without end; Cut if the stream ends, TooMuch above `most` octets in total.
@@ -76,41 +87,48 @@ class Connection:
         try:
             self._socket.settimeout(self._rest())
             got = self._socket.recv_into(room)
-        except OSError:
-            raise Cut from None
+        except OSError as error:
+            raise Cut(self._detail_of(error)) from None
         if not got:
-            raise Cut
+            raise Cut(Detail(code=Code.CLOSED, at=Place.HOST))
         return got
+
+    def _detail_of(self, error: OSError) -> Detail | None:
+        return network_details.of_error(error, ours=bool(self._access.certificate))
 
     def _rest(self) -> float:
         rest = min(STEP_SECONDS, self._deadline - self._clock())
         if rest <= 0:
-            raise Cut
+            raise Cut(Detail(code=Code.TOO_SLOW, at=Place.HOST))
         return rest
 
     def _connected(self, url: str, access: Access) -> socket.socket:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        context = _context(access) if parts.scheme == "tls" else None
-        for address in lookup.addresses(host, access.resolvers, STEP_SECONDS, self._clock):
-            plain: socket.socket | None = None
+        context: ssl.SSLContext | None = None
+        if parts.scheme == "tls":
+            context = tls_context(access, ssl.TLSVersion.TLSv1_3)
+            context.set_alpn_protocols(["dot"])
+
+        def connect(address: str) -> socket.socket:
+            plain = socket.create_connection((address, port), self._rest())
             try:
-                plain = socket.create_connection((address, port), self._rest())
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return plain if context is None else context.wrap_socket(plain, server_hostname=host)
-            except (OSError, ValueError):
-                if plain is not None:
-                    plain.close()
-        raise Unreachable
+                if context is None:
+                    return plain
+                access.step(Detail(code=Code.STEP_TLS, at=Place.HOST))
+                stream = context.wrap_socket(plain, server_hostname=host)
+            except ValueError:  # of a host that no certificate can name
+                plain.close()
+                raise OSError from None
+            except OSError:
+                plain.close()
+                raise
+            access.step(found_tls(stream))
+            return stream
 
-
-def _context(access: Access) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=access.ca or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["dot"])
-        if access.certificate:
-            context.load_cert_chain(access.certificate, access.key)
-    except OSError:
-        raise Unreachable from None
-    return context
+        try:
+            found = lookup.resolved(host, access.resolvers, STEP_SECONDS, self._clock, access.step)
+            return first_that_accepts(found, connect, access)
+        except (lookup.NoAddress, NotFetched) as error:
+            raise Unreachable(error.detail) from None

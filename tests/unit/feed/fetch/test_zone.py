@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import dns.name
 import pytest
 from msgspec.structs import replace
 
-from resolver.feed import processes
+from resolver.config.lists import List, Source
+from resolver.feed import detail_text, processes
+from resolver.feed.details import Code, Detail
+from resolver.feed.fetch import child, zone_copy
 from resolver.feed.fetch import zone as source_zone
-from resolver.feed.fetch import zone_copy
 from resolver.feed.fetch.child import contents
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -70,6 +73,18 @@ def failing(request: FetchRequest) -> str:
         source_zone.fetch(request, lambda facts: True)
     assert os.pread(request.output, 10, 0) == b""
     return error.value.reason
+
+
+def one_of(request: FetchRequest) -> List:
+    """The list as the operator has configured it."""
+    return List(id="demo", source=Source(kind="zone", url=request.url, root=request.root))
+
+
+def told(request: FetchRequest) -> str:
+    """What the operator reads of a fetch that fails."""
+    with pytest.raises(Failed) as error:
+        source_zone.fetch(request, lambda facts: True)
+    return f"{error.value.reason}: {detail_text.text(error.value.detail, one_of(request))}"
 
 
 def known_of(request: FetchRequest, facts: Facts, serial: int = 0) -> FetchRequest:
@@ -199,6 +214,73 @@ def test_a_hundred_messages_may_stand_between_two_signatures(request_of: FetchRe
     assert failing(request_of) == Reason.TRANSFER
 
 
+def test_what_a_primary_says_instead_of_its_zone_is_reported(request_of: FetchRequest, primary: Primary) -> None:
+    """One thing wrong at a time: each has words of its own, where all of them were once `transfer`."""
+    host = f"127.0.0.1:{primary.port}"
+    assert told(replace(request_of, url="dns://127.0.0.1:1/rpz.example")) == (
+        "unreachable: 127.0.0.1:1: Connection refused"
+    )
+    primary.rcode = 2
+    assert told(request_of) == f"transfer: {host} says SERVFAIL for the zone"
+    primary.rcode = 9
+    assert told(request_of).startswith(f"denied: {host} says NOTAUTH: ")
+    primary.rcode = 5
+    assert told(request_of).startswith(f"denied: {host} says REFUSED: ")
+    primary.rcode, primary.sign_soa = 0, False
+    assert told(request_of).startswith(f"not_signed: the answer of {host} is not signed: ")
+    primary.sign_soa, primary.key = True, OTHER
+    assert told(request_of).startswith(f"tampered: the signature of {host} does not verify")
+    primary.key = KEY
+    primary.script = lambda query: iter([message([soa(7), *RECORDS, soa(7)], query.id, "AXFR").to_wire(), b""])
+    assert told(request_of) == f"transfer: the transfer from {host} lacks a signature where one must be"
+    primary.script = lambda query: itertools.chain(signed(query, [[soa(7), *RECORDS]]), [b""])
+    assert told(request_of) == f"transfer: {host} closed the connection before the end of its answer"
+    primary.script = lambda query: itertools.chain(signed(query, [[*RECORDS, soa(7)]]), [b""])
+    assert told(request_of) == f"transfer: message 1 of the transfer from {host} is malformed"
+    primary.script = None
+    facts, _ = fetched(request_of, go=False)
+    assert told(known_of(request_of, facts, serial=8)) == (
+        f"rolled_back: {host} has serial 7, behind 8, the last one (RFC 1982)"
+    )
+    assert told(replace(request_of, max_bytes=3)) == (
+        f"oversized: dns://{host}/rpz.example is larger than the 3 octets allowed"
+    )
+
+
+@pytest.mark.parametrize(("shift", "word"), [(600, "ahead of"), (-600, "behind")])
+def test_a_clock_that_differs_is_named_as_such(
+    shift: int, word: str, request_of: FetchRequest, primary: Primary
+) -> None:
+    with pytest.raises(Failed) as error:
+        source_zone.fetch(request_of, lambda facts: True, clock=lambda: time.time() - shift)
+    said = detail_text.text(error.value.detail, one_of(request_of))
+    assert re.fullmatch(rf"the clock of 127.0.0.1:\d+ is (10|9) min {word} this host's \(BADTIME\)", said)
+
+
+def test_a_key_that_may_not_be_used_says_why(request_of: FetchRequest, tmp_path: Path) -> None:
+    md5, short = key_file(tmp_path, "md5", algorithm="hmac-md5"), key_file(tmp_path, "short", secret="c2hvcnQ=")
+    said = "the algorithm is hmac-md5; hmac-sha256, -sha384 and -sha512 are accepted"
+    assert told(replace(request_of, root=str(md5))) == f"key_unusable: {md5}: {said}"
+    assert told(replace(request_of, root=str(short))) == (
+        f"key_unusable: {short}: the secret has 5 octets, at least 16 are needed"
+    )
+    none = str(tmp_path / "none")
+    assert told(replace(request_of, root=none)) == f"key_unusable: {none}: No such file or directory"
+
+
+def test_the_steps_of_a_transfer(request_of: FetchRequest) -> None:
+    steps: list[Detail] = []
+    child.STEPS.set(steps.append)
+    fetched(request_of)
+    assert [each.code for each in steps] == [
+        Code.STEP_CONNECT,
+        Code.STEP_SOA,
+        Code.FOUND_SERIAL,
+        Code.STEP_TRANSFER,
+        Code.FOUND_TRANSFER,
+    ]
+
+
 def test_the_last_message_is_signed(request_of: FetchRequest, primary: Primary) -> None:
     primary.script = lambda query: itertools.chain(signed(query, batches(), every=2, last=False), [b""])
     assert failing(request_of) == Reason.TRANSFER
@@ -244,9 +326,9 @@ def test_another_id_and_another_question_are_refused(request_of: FetchRequest, p
 
 def test_no_soa_no_transfer(request_of: FetchRequest, primary: Primary) -> None:
     primary.rcode = 5
-    assert failing(request_of) == Reason.TRANSFER
+    assert failing(request_of) == Reason.DENIED
     primary.rcode, primary.sign_soa = 0, False
-    assert failing(request_of) == Reason.TRANSFER
+    assert failing(request_of) == Reason.NOT_SIGNED
     primary.sign_soa, primary.key = True, OTHER
     assert failing(request_of) in (Reason.TRANSFER, Reason.TAMPERED)
     assert "AXFR" not in primary.asked
@@ -258,7 +340,7 @@ def test_nobody_there(request_of: FetchRequest, primary: Primary) -> None:
 
 def test_a_key_that_may_not_be_used(request_of: FetchRequest, tmp_path: Path) -> None:
     for root in (key_file(tmp_path, "old", algorithm="hmac-md5"), tmp_path / "none"):
-        assert failing(replace(request_of, root=str(root))) == Reason.ROOT_UNUSABLE
+        assert failing(replace(request_of, root=str(root))) == Reason.KEY_UNUSABLE
     assert KEY.algorithm.to_text() == "hmac-sha256."
 
 

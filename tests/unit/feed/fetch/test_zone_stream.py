@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from resolver.feed.fetch.zone_stream import Connection, Cut, TooMuch, Unreachable
-from resolver.feed.transport import Access
+from resolver.feed.transport import Access, Unreadable
 
 Serve = Callable[[socket.socket], None]
 
@@ -164,5 +164,5 @@ def test_a_client_certificate_is_shown(ca: trustme.CA, tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read_reach_nobody(tmp_path: Path) -> None:
-    with listening(sending(b"")) as port, pytest.raises(Unreachable):
+    with listening(sending(b"")) as port, pytest.raises(Unreadable):
         Connection(f"tls://127.0.0.1:{port}/zone", Access(ca=str(tmp_path / "none")), 10)
