@@ -167,8 +167,8 @@ class Code(StrEnum):
     TSIG_NONE = "tsig_none", "the answer of {at} is not signed: it does not know this key, or no TSIG"
     TSIG_ALGORITHM = "tsig_algorithm", "{at} signs with another algorithm than that of the key"
     TSIG_WRONG = "tsig_wrong", "the signature of {at} does not verify with the key: another secret, or a changed answer"
-    TSIG_MISSING = "tsig_missing", "the transfer from {at} lacks a signature where one must be"
-    ZONE_REFUSED = "zone_refused", "{at} says REFUSED: it does not allow this address or this key"
+    TSIG_MISSING = "tsig_missing", "the transfer from {at} lacks a signature that it must have"
+    ZONE_REFUSED = "zone_refused", "{at} says REFUSED: it does not serve this zone, or not to this address or key"
     ZONE_NOTAUTH = "zone_notauth", "{at} says NOTAUTH: it does not serve this zone, or not to this key"
     ZONE_RCODE = "zone_rcode", "{at} says {0} for the zone", _RCODE
     ZONE_NO_SOA = "zone_no_soa", "the answer of {at} holds no SOA of the zone"

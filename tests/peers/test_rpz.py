@@ -1,7 +1,9 @@
 """Real primaries feed us: BIND, Knot and NSD serve a zone with TSIG, over TCP and TLS, and tell of its changes."""
 
 import os
+import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 import trustme
 from msgspec.structs import replace
 
-from resolver.feed import processes
+from resolver.config.lists import List, Source
+from resolver.feed import detail_text, processes
 from resolver.feed.fetch import zone as source_zone
 from resolver.feed.fetch.zone_stream import Connection
 from resolver.feed.messages import Facts, FetchRequest
@@ -257,10 +260,47 @@ def test_a_wrong_key_no_key_and_no_zone(kind: str, tmp_path: Path, program: Call
         other = key_file(tmp_path, KEY, secret="b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3Q=")
         unknown = key_file(tmp_path, "unknown.example")
         assert isinstance(fetched(request_of(serving.url, right)), Facts)
-        assert fetched(request_of(serving.url, other)) == Reason.TRANSFER
-        assert fetched(request_of(serving.url, unknown)) == Reason.TRANSFER
-        assert fetched(request_of(f"{serving.url}x", right)) == Reason.TRANSFER
+        assert fetched(request_of(serving.url, other)) == Reason.DENIED
+        assert fetched(request_of(serving.url, unknown)) == Reason.DENIED
+        assert fetched(request_of(f"{serving.url}x", right)) == Reason.DENIED
         assert fetched(request_of(serving.url, tmp_path / "none")) == Reason.KEY_UNUSABLE
+
+
+def told(request: FetchRequest) -> str:
+    """What the operator reads of a fetch that fails."""
+    one = List(id="demo", source=Source(kind="zone", url=request.url, root=request.root))
+    try:
+        source_zone.fetch(request, lambda _: True, clock=time.time)  # the clock of now, which a test may have moved
+    except Failed as failed:
+        return f"{failed.reason}: {detail_text.text(failed.detail, one)}"
+    finally:
+        os.close(request.output)
+    return "fetched"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_thing_wrong_with_a_transfer_is_named(
+    kind: str, tmp_path: Path, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Secret, key name, algorithm, zone, clock: each was once `transfer`."""
+    program(PROGRAMS[kind])
+    with primary(kind, tmp_path / "primary", ZONE_RECORDS) as serving:
+        right, host = serving.folder / f"{KEY}.key", serving.url.split("/")[2]
+        other = key_file(tmp_path, KEY, secret="b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3Q=")
+        assert told(request_of(serving.url, other)).startswith(f"denied: {host} says BADSIG: ")
+        unknown = key_file(tmp_path, "unknown.example")
+        assert told(request_of(serving.url, unknown)).startswith(f"denied: {host} says BADKEY: ")
+        longer = key_file(tmp_path, KEY, algorithm="hmac-sha512")
+        says = "REFUSED" if kind == "nsd" else "BADKEY"
+        assert told(request_of(serving.url, longer)).startswith(f"denied: {host} says {says}: ")
+        assert told(request_of(f"{serving.url}x", right)).startswith(f"denied: {host} says REFUSED: ")
+        real = time.time
+        for shift, word in ((-1200, "ahead of"), (1200, "behind")):
+            monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
+            said = told(request_of(serving.url, right))
+            assert re.fullmatch(rf"denied: the clock of {host} is (20|19) min {word} this host's \(BADTIME\)", said)
+        monkeypatch.setattr(time, "time", lambda: real() + 120)
+        assert told(request_of(serving.url, right)) == "fetched"
 
 
 def test_every_primary_of_a_zone_gives_the_same_digest(tmp_path: Path, program: Callable[[str], str]) -> None:

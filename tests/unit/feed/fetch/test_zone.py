@@ -232,7 +232,7 @@ def test_what_a_primary_says_instead_of_its_zone_is_reported(request_of: FetchRe
     assert told(request_of).startswith(f"tampered: the signature of {host} does not verify")
     primary.key = KEY
     primary.script = lambda query: iter([message([soa(7), *RECORDS, soa(7)], query.id, "AXFR").to_wire(), b""])
-    assert told(request_of) == f"transfer: the transfer from {host} lacks a signature where one must be"
+    assert told(request_of) == f"transfer: the transfer from {host} lacks a signature that it must have"
     primary.script = lambda query: itertools.chain(signed(query, [[soa(7), *RECORDS]]), [b""])
     assert told(request_of) == f"transfer: {host} closed the connection before the end of its answer"
     primary.script = lambda query: itertools.chain(signed(query, [[*RECORDS, soa(7)]]), [b""])
