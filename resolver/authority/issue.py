@@ -5,7 +5,7 @@ Rules:
 - Messages hold numbers only: of entries, of lines, of refused lines by reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,7 +43,7 @@ def counted(issue: Issue) -> read.Distinct:
         raise Refused(f"{issue.list_id}: larger than {MAX_TARGET_BYTES} bytes")
     try:
         found = read.read(
-            issue.data, read.suffixes(), demonstration=_is_demonstration(issue.data), max_entries=MAX_ENTRIES
+            issue.data, read.suffixes(), demonstration=is_demonstration(issue.data), max_entries=MAX_ENTRIES
         )
     except read.ReadError as error:
         raise Refused(f"{issue.list_id}: {_unreadable(error, issue.data)}") from None
@@ -75,11 +75,13 @@ def _unreadable(error: read.ReadError, data: bytes) -> str:
     return said if error.refused or found or error.line else f"empty; to end the list, withdraw it: {said}"
 
 
-def _is_demonstration(data: bytes) -> bool:
+def is_demonstration(
+    data: bytes, psl: read.Suffixes | None = None, reader: Callable[..., read.Entries] = read.read
+) -> bool:
     """Return whether the first lines hold reserved names, which only a demonstration list may hold."""
     start = data[: data.find(b"\n", _SAMPLE_BYTES) + 1 or len(data)]
     try:
-        found = read.read(start, read.suffixes(), demonstration=True, max_entries=MAX_ENTRIES)
+        found = reader(start, psl or read.suffixes(), demonstration=True, max_entries=MAX_ENTRIES)
     except read.ReadError:
         return False
     return found.lines > found.refused.get(Refusal.NOT_RESERVED, 0)

@@ -9,6 +9,7 @@ from typing import Final
 from resolver.authority import publish, recipients, verify
 from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
+from resolver.cli import verbs_formats
 from resolver.config.config import MAX_TARGET_BYTES
 from resolver.config.values import seconds
 from resolver.signed import statement
@@ -20,7 +21,7 @@ _PEM_BYTES: Final = 2**16
 
 
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add init, publish, refresh, withdraw, rotate, sign and verify."""
+    """Add init, publish, refresh, withdraw, rotate, sign, verify, check and convert."""
     init = _verb(verbs, "init", "make a repository without lists, and its keys")
     init.add_argument(
         "--threshold", type=int, default=1, metavar="T", help="signatures that root and targets need"
@@ -76,6 +77,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     proof.add_argument(
         "--host-key", action="append", default=[], type=Path, metavar="PEM", help="a host's public key; repeatable"
     )
+    verbs_formats.add_verbs(verbs)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -193,4 +195,6 @@ _STEPS: Final = {
     "rotate": _rotate,
     "sign": _sign,
     "verify": _verify,
+    "check": verbs_formats.checked,
+    "convert": verbs_formats.converted,
 }

@@ -24,10 +24,15 @@ _UNIX: Final = re.compile(r"[0-9]{9,11}\Z")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,19}\Z")
 _WITHDRAWN: Final = "withdrawn"
+_TIME: Final = "no time: expected seconds since 1970 (9 to 11 digits), or a date and a time as 2026-11-25T06:00:00Z"
+_NUMBER_FAULT: Final = "no number: expected 1 to 19 digits, as SERIAL has"
 
 
 class HeaderMalformed(Exception):
-    """The header of a file is malformed or lacks a word that it must have."""
+    """The header of a file is malformed or lacks a word that it must have; the text says where, and what is expected.
+
+    It repeats nothing of the file but the known words of a header.
+    """
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -46,12 +51,12 @@ def timestamp(text: str) -> int:
     if _UNIX.match(text):
         return int(text)
     if not _ISO.match(text):
-        raise HeaderMalformed("time")
+        raise HeaderMalformed(_TIME)
     try:
         found = datetime.fromisoformat(text)
         return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
-        raise HeaderMalformed("time") from None
+        raise HeaderMalformed(_TIME) from None
 
 
 def of_words(text: str) -> Header:
@@ -61,7 +66,7 @@ def of_words(text: str) -> Header:
         key, equals, value = word.partition("=")
         if key in said or bool(equals) is (key == _WITHDRAWN):
             if key in _KNOWN:
-                raise HeaderMalformed("word")
+                raise HeaderMalformed(f"`{key}` stands twice, or has no value, or must have none")
             continue
         said[key] = value
     return Header(
@@ -81,7 +86,7 @@ def of_plain(data: bytes) -> Header:
     """Parse the first line of a plain list, a comment of words; HeaderMalformed otherwise."""
     line = _first_line(data)
     if not line.startswith("#"):
-        raise HeaderMalformed("no comment")
+        raise HeaderMalformed("line 1: expected a comment, `# serial=N issued=TIME`")
     return of_words(line.removeprefix("#"))
 
 
@@ -90,12 +95,31 @@ def of_csv(data: bytes) -> Header:
     try:
         row = [cell.strip() for cell in next(csv.reader([_first_line(data)], delimiter=";", strict=True))]
     except (csv.Error, StopIteration):
-        raise HeaderMalformed("row") from None
+        raise HeaderMalformed("row 1: a quote that does not end, or stands within a cell") from None
     while len(row) > 2 and not row[-1]:
         row.pop()
-    if not 2 <= len(row) <= 3 or row[2:] not in ([], [_WITHDRAWN]):
-        raise HeaderMalformed("row")
-    return Header(serial=_number(row[0]), issued=timestamp(row[1]), withdrawn=len(row) == 3)
+    row = row or [""]
+    if row[0].startswith("sep=") or not 2 <= len(row) <= 3 or row[2:] not in ([], [_WITHDRAWN]):
+        raise HeaderMalformed(f"row 1: {_fault_of_row(row)}")
+    try:
+        return Header(serial=_number(row[0]), issued=timestamp(row[1]), withdrawn=len(row) == 3)
+    except HeaderMalformed as error:
+        raise HeaderMalformed(f"row 1, cell {1 if str(error) == _NUMBER_FAULT else 2}: {error}") from None
+
+
+def _fault_of_row(row: list[str]) -> str:
+    """Return what is wrong with the number of cells of a CSV's first row; nothing of a cell is repeated."""
+    if row[0].startswith("sep="):
+        return "expected SERIAL;TIMESTAMP, found a spreadsheet's line `sep=`"
+    if len(row) < 2:
+        text = row[0]
+        if not text:
+            return "it is empty"
+        for mark, name in ((",", "commas"), ("\t", "tabs")):
+            if mark in text:
+                return f"its cells are separated by {name}, expected `;`"
+        return "expected two cells separated by `;`, found one"
+    return f"expected two cells, or a third `{_WITHDRAWN}`, found {len(row)}"
 
 
 def custom_of(header: Header, list_id: str) -> metadata.Custom:
@@ -112,20 +136,20 @@ def custom_of(header: Header, list_id: str) -> metadata.Custom:
             }
         )
     except metadata.CustomMalformed:
-        raise HeaderMalformed("bounds") from None
+        raise HeaderMalformed("a value out of bounds: serial is 1 to 2^63 - 1, a list's id [a-z0-9-]") from None
 
 
 def _first_line(data: bytes) -> str:
     line, end, _ = data[: MAX_FIRST_LINE + 1].removeprefix(_BOM).partition(b"\n")
     if not end and len(data) > MAX_FIRST_LINE:
-        raise HeaderMalformed("long")
+        raise HeaderMalformed(f"its first line is longer than {MAX_FIRST_LINE} octets")
     try:
         return line.removesuffix(b"\r").decode("ascii")
     except UnicodeDecodeError:
-        raise HeaderMalformed("ascii") from None
+        raise HeaderMalformed("its first line is not ASCII") from None
 
 
 def _number(text: str) -> int:
     if not _NUMBER.match(text):
-        raise HeaderMalformed("number")
+        raise HeaderMalformed(_NUMBER_FAULT)
     return int(text)

@@ -31,7 +31,8 @@ import idna
 from resolver.core import lines as core_lines
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF, SET_ASIDE
 from resolver.feed.names.guard_lines import Protected
-from resolver.feed.names.suffixes import Suffixes, load
+from resolver.feed.names.suffixes import Suffixes as Suffixes
+from resolver.feed.names.suffixes import load
 from resolver.feed.reasons import Refusal, SetAside
 from resolver.feed.reserved import DOCUMENTATION_NAMES, DOCUMENTATION_TLDS, SELFTEST_NAME, SPECIAL_TLDS
 

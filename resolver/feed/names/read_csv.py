@@ -29,7 +29,7 @@ def read_csv(
 ) -> Entries:
     """Return the entries of a CSV; ReadError if the whole list is refused."""
     must_be_utf8(data)
-    plain, refused = _plain(data)
+    plain, refused = plain_lines(data)
     return read(
         plain,
         psl,
@@ -40,7 +40,7 @@ def read_csv(
     )
 
 
-def _plain(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
+def plain_lines(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
     """Return a plain list with a line for each row (empty if it has no name), and the rows refused by their form."""
     rows = data.split(b"\n")
     names = [b""] * len(rows)

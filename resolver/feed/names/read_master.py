@@ -70,9 +70,7 @@ def read_master(
     data: bytes, psl: Suffixes, *, demonstration: bool, max_entries: int, protected: Protected | None = None
 ) -> Entries:
     """Return the entries of a master file; ReadError if the whole list is refused."""
-    must_be_utf8(data)
-    found = _Master(data)
-    lines = found.lines()
+    lines, refused = zone_lines(data)
     return read(
         lines,
         psl,
@@ -80,8 +78,16 @@ def read_master(
         max_entries=max_entries,
         kind=ZoneReader,
         protected=protected,
-        refused=found.refused,
+        refused=refused,
     )
+
+
+def zone_lines(data: bytes) -> tuple[bytes, dict[Refusal, list[int]]]:
+    """Return a line of a zone for each line of a master file, in the grammar of read_zone, and the lines that are no
+    record; ReadError if it is no zone."""
+    must_be_utf8(data)
+    found = _Master(data)
+    return found.lines(), found.refused
 
 
 def soa_serial(data: bytes) -> int:
