@@ -9,7 +9,7 @@ Rules:
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -63,7 +63,7 @@ def convert(
         raise Refused(f"larger than {MAX_TARGET_BYTES} bytes")
     try:
         said = _read(data, source)
-        kept, dropped = _judged(said.entries, psl or read.suffixes())
+        kept, dropped = _judged(said.entries, psl or read.suffixes(), source)
     except read.ReadError as error:
         looks = shape.looks_like(data) or ""
         raise Refused(
@@ -138,7 +138,7 @@ def _of_zone(number: int, text: bytes) -> Item:
     return Entry(number, marker, line.removeprefix(marker))
 
 
-def _judged(entries: list[Entry], psl: read.Suffixes) -> tuple[list[str], list[Dropped]]:
+def _judged(entries: list[Entry], psl: read.Suffixes, source: str) -> tuple[list[str], list[Dropped]]:
     """Return the lines of the list, by the rules of a list, and the entries that are dropped by them."""
     plain = "\n".join(f"{entry.marker}{entry.name}" for entry in entries).encode()
     if not entries:
@@ -150,11 +150,15 @@ def _judged(entries: list[Entry], psl: read.Suffixes) -> tuple[list[str], list[D
             raise
         return [], _refused(entries, set(), error.refused, error.refused_lines)
     names = dict(zip(found.numbers, _names(found.names), strict=True))
-    covered = _Cover(entries, names)
+    covered, spared = _Cover(entries, names), frozenset[str]()
+    if source in formats.EXCEPTIONS_PREVAIL:
+        spared = frozenset(name for number, name in names.items() if entries[number - 1].marker == "!")
     kept, dropped = [], []
     for number in sorted(names):
         entry, name = entries[number - 1], names[number]
-        if entry.unless is None or covered.holds(name):
+        if entry.marker[:1] != "!" and not spared.isdisjoint(_suffixes(name)):
+            dropped.append(Dropped(entry.line, Drop.SPARED))
+        elif entry.unless is None or covered.holds(name):
             kept.append(f"{entry.marker}{name}")
         else:
             dropped.append(Dropped(entry.line, entry.unless))
@@ -171,12 +175,14 @@ class _Cover:
 
     def holds(self, name: str) -> bool:
         """Return whether an entry blocks the name, or one below it."""
-        if name in self._selves or name in self._below:
-            return True
-        while name := name.partition(".")[2]:
-            if name in self._below:
-                return True
-        return False
+        return name in self._selves or not self._below.isdisjoint(_suffixes(name))
+
+
+def _suffixes(name: str) -> Iterator[str]:
+    """Yield the name and all names above it."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
 
 
 def _refused(

@@ -32,6 +32,7 @@ class Drop(StrEnum):
     DIRECTIVE = "other_setting"
     OTHER_SYNTAX = "other_syntax"
     EXCEPTION = "exception"
+    SPARED = "spared"
 
 
 MEANING: Final = {
@@ -44,6 +45,7 @@ MEANING: Final = {
     Drop.DIRECTIVE: "a setting that blocks no name",
     Drop.OTHER_SYNTAX: "not a line of this format",
     Drop.EXCEPTION: "an exception that a list cannot express",
+    Drop.SPARED: "an exception of the same file spares it: there it holds for all names below it",
     Refusal.URL: "a path: the whole site would be blocked",
     Refusal.PORT: "a port: the whole host would be blocked",
     Refusal.WILDCARD: "a `*` that is not alone before the first dot",
@@ -88,6 +90,7 @@ _LOCAL: Final = _words(
 _NO_NAME: Final = re.compile(r"[\s=!#@|^$,;\"'()\[\]{}<>\\&%+~`]")
 _COSMETIC: Final = re.compile(r"#[@?$%]*#|\$@?\$|#@?\$\?#")
 _RULE: Final = re.compile(r"\|\|([^|^/$]+)\^\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _WORD: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s\"']+)")
 _SETTING: Final = re.compile(r"([a-z0-9-]+)\s*:\s*(.*)\Z", re.IGNORECASE)
 
@@ -231,6 +234,10 @@ def urls(lines: list[str]) -> Iterator[Item]:
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line[0] == "#":
             continue
+        if _CONTROL.search(line):
+            # urlsplit passes over some of these.
+            yield Dropped(number, Refusal.MALFORMED)
+            continue
         try:
             parts = urlsplit(line)
             host, port = parts.hostname or "", parts.port
@@ -260,6 +267,9 @@ def wildcards(lines: list[str]) -> Iterator[Item]:
 def _folded(name: str) -> str:
     return name.lower().removesuffix(".")
 
+
+EXCEPTIONS_PREVAIL: Final = frozenset(("adblock",))
+"""Formats in which an exception spares all names below it; in a list, and elsewhere, the most specific name wins."""
 
 READERS: Final[dict[str, Reader]] = {
     "hosts": hosts,

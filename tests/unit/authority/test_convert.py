@@ -94,6 +94,12 @@ def test_a_name_that_the_source_answers_otherwise_below_a_block_is_spared() -> N
     assert made.dropped_lines == {"redirect": (3,)}
 
 
+def test_what_adblock_spares_with_all_names_below_is_not_blocked_below() -> None:
+    made = convert(b"||a.test^\n||x.y.a.test^\n@@||y.a.test^\n||b.test^\n@@||b.test^\n", "adblock")
+    assert made.dropped_lines == {"spared": (2, 4)}
+    assert [blocks(scopes(made), name) for name in ("a.test", "x.y.a.test", "b.test")] == [True, False, False]
+
+
 @pytest.mark.parametrize("lost", ["@@||x.a.test/path", "@@||com^", "@@||a..test^", "||x.test^$badfilter"])
 def test_an_exception_that_is_lost_stops_it_until_it_is_confirmed(lost: str) -> None:
     data = f"||a.test^\n{lost}\n".encode()

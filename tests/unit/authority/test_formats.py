@@ -136,6 +136,8 @@ def test_unbound(text: str, items: list[str]) -> None:
         ("http://a.test:8080/", ["<port>"]),
         ("http://user@a.test/", ["<malformed>"]),
         ("http://[/", ["<malformed>"]),
+        ("\x00 http://a.test/", ["<malformed>"]),
+        ("http://a.te\tst/", ["<malformed>"]),
         ("ftp://a.test/", ["<other_syntax>"]),
         ("a.test/", ["<other_syntax>"]),
         ("http://*.a.test/", ["<wildcard>"]),
