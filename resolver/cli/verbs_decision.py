@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, called, complain
+from resolver.config.values import utc_text
 from resolver.control import requests
 from resolver.feed.actions import MAX_SIGNATURE_BYTES, OF_A_LIST, Action
 
@@ -53,6 +54,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
         print(f"{one}: serial {reply.serial} is held ({', '.join(reply.reasons)}); see: list held {one}")
     elif reply.found == "in_force":
         print(f"{one}: serial {reply.serial} is in force now")
+    elif reply.again_at:
+        print(f"{one}: its list is dated ahead of this host's clock; it is tried again at {utc_text(reply.again_at)}")
     elif reply.taken_out:
         stays = f"serial {reply.serial} stays until the authority publishes a corrected list"
         print(f"{one}: serial {reply.taken_out} was taken out; {stays}")

@@ -101,13 +101,15 @@ class AskReply(Done, frozen=True):
 class FetchReply(Done, frozen=True):
     """The result of a poll. serial: of the list held, else of the list in force. reasons: why it is held. taken_out:
     the serial that a person has taken out, if the source has no other list; 0 if not. passed_over: how many other files
-    of a drop folder do not count, in words."""
+    of a drop folder do not count, in words. again_at: when a list that is dated a little ahead is tried again; 0 if
+    there is none."""
 
     found: Literal["held", "in_force", "nothing"]
     serial: int
     reasons: tuple[str, ...]
     taken_out: int = 0
     passed_over: str = ""
+    again_at: int = 0
 
 
 class DecideReply(Done, frozen=True):

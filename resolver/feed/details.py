@@ -121,6 +121,7 @@ class Code(StrEnum):
     NOT_THERE = "not_there", "{at} does not exist"
     NOT_A_FILE = "not_a_file", "{at} is not a regular file"
     FOLDER_EMPTY = "folder_empty", "{at} holds no finished file"
+    DATED_AHEAD = "dated_ahead", "its date is {0} ahead of this host's clock", _SECONDS
     PASSED_OVER = (
         "passed_over",
         "files passed over in {at}: {0} ({1} no OpenPGP message, {2} not verified, {3} too many or too large)",

@@ -174,11 +174,16 @@ class Feed:
                 continue
 
     async def _tick(self) -> None:
-        """Prove the lists that came in force without a poll, at a start or by a rollback, and look at their clocks."""
+        """Prove the lists that came in force without a poll, at a start or by a rollback, and look at their clocks.
+
+        A list that was dated a little ahead is polled at its date.
+        """
         while True:
             for one in self:
                 await one.prove()
                 one.look_at_clocks()
+                if one.early.is_due(self._now()):
+                    self.trigger(one.list.id)
             await self.trim()
             await asyncio.sleep(TICK_S)
 

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES, List
-from resolver.feed.details import Detail, no_step
+from resolver.feed.details import Code, Detail, no_step
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import MAX_REPLY_BYTES
@@ -49,12 +49,22 @@ class Handles(NamedTuple):
 
 
 class UpdateFailed(Exception):
-    """An update failed before its list was in force, for `reason`, and with a detail if one is known."""
+    """An update failed before its list was in force, for `reason`, and with a detail if one is known.
 
-    def __init__(self, reason: Reason, detail: Detail | None = None) -> None:
+    due_at: the date, in unix seconds, before which the list cannot be accepted; 0 for another reason.
+    """
+
+    def __init__(self, reason: Reason, detail: Detail | None = None, *, due_at: int = 0) -> None:
         super().__init__(reason.value)
         self.reason = reason
         self.detail = detail
+        self.due_at = due_at
+
+
+def too_early(due_at: int, now: float) -> UpdateFailed:
+    """Return the failure of a list that is dated ahead of this host's clock."""
+    ahead = Detail(code=Code.DATED_AHEAD, numbers=(max(1, round(due_at - now)),))
+    return UpdateFailed(Reason.CLOCK_BEHIND, ahead, due_at=due_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

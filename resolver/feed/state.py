@@ -228,7 +228,7 @@ def refusal(
     if any(facts.pinned == record.pinned and facts.root_version < record.root_version for record in accepted):
         return Reason.ROLLED_BACK
     accepted = [record for record in accepted if record.targets_keys == facts.targets_keys]
-    if now < max([custom.issued, *(record.issued for record in accepted)]):
+    if now < acceptable_at(facts, state, floor):
         return Reason.CLOCK_BEHIND
     if any(digest == facts.digest for _, digest in state.quarantined):
         return Reason.QUARANTINED
@@ -240,6 +240,15 @@ def refusal(
         if custom.serial == record.serial and facts.digest != record.digest:
             return Reason.SERIAL_REUSED
     return None
+
+
+def acceptable_at(facts: Facts, state: State, floor: Floor | None) -> int:
+    """Return the newest signed date (unix seconds): if the clock is behind it, the clock is wrong."""
+    accepted = [] if floor is None else [floor.record]
+    if state.held is not None:
+        accepted.append(state.held.record)
+    known = (record.issued for record in accepted if record.targets_keys == facts.targets_keys)
+    return max((facts.custom.issued, *known))
 
 
 def clock_behind(floor: Floor | None, now: float) -> bool:

@@ -5,6 +5,7 @@
     activation keeps what the service enforces (`enforced`), and changes it
     prover     asks the service's own sockets, and writes the receipt
     breaker    watches how much new entries block, and only says so
+    early      decides when a list that is dated a little ahead is tried again
     failures   counts and logs failed polls
     alarms     log each time limit that has run out, once
 
@@ -22,12 +23,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from resolver.config import config
-from resolver.feed import approve, audit_details, standing, state
+from resolver.feed import approve, audit_details, processes, standing, state
 from resolver.feed.activate import Activation, Host
 from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
 from resolver.feed.breaker import Breaker
 from resolver.feed.candidate import FEED, Candidate, Shown, Step
+from resolver.feed.early import Early
 from resolver.feed.enforced import Enforced, Nothing
 from resolver.feed.failures import Failures
 from resolver.feed.journal import Journal
@@ -55,6 +57,7 @@ class ListUpdate:
         self.failures = Failures(one, lambda: self.kept, host.now)
         self.shown = Shown()
         self.one_at_a_time = asyncio.Lock()
+        self.early = Early()
         self._alarms = Alarms(one.id)
         self.step = step(self.activation, self.shown)
         self._now = host.now
@@ -170,15 +173,30 @@ class ListUpdate:
         """Update once, and look at the dates of the list in force. Count a failure; the last good list stays."""
         async with self.one_at_a_time:
             with self.failures.poll():
-                await self.update()
-                self.last_success = int(self._now())
+                if await self._updated():
+                    self.last_success = int(self._now())
             with self.failures.counted():
                 self.look_at_dates()
 
+    async def _updated(self) -> bool:
+        """Update; return False if the list is dated a little ahead, and is tried again then."""
+        self.early.begin(self._now())
+        try:
+            await self.update()
+        except UpdateFailed as failed:
+            now = self._now()
+            if not self.early.waits(failed.due_at, now):
+                raise
+            said = "list %s: it is dated %d s ahead of this host's clock, and is tried again then"
+            _log.info(said, self.list.id, max(1, round(failed.due_at - now)))
+            return False
+        return True
+
     async def update(self) -> None:
         """Fetch what is due, and put it in force or hold it; UpdateFailed if a step refuses it."""
-        if state.clock_behind(self.floor, self._now()):
-            raise UpdateFailed(Reason.CLOCK_BEHIND)
+        now, floor = self._now(), self.floor
+        if floor is not None and state.clock_behind(floor, now):
+            raise processes.too_early(floor.record.issued, now)
         await self.step.update(self._take)
 
     async def _take(self, candidate: Candidate) -> None:

@@ -108,6 +108,9 @@ class CompileStep:
             return reason is None and self._is_due(facts) and not facts.custom.withdrawn
 
         facts, fetched = await processes.fetch_list(self._list, self._known(copies), handle, wanted)
+        if refused[0] is Reason.CLOCK_BEHIND:
+            due_at = state.acceptable_at(facts, journal.state, journal.floor)
+            raise processes.too_early(due_at, self._host.now())
         if refused[0] is not None:
             raise UpdateFailed(refused[0])
         self._shown.fresh_until = facts.fresh_until

@@ -71,6 +71,8 @@ class ImageStep:
         facts, fetched = await processes.fetch_list(self._list, known, handle, wanted)
         if refused[0] is not None:
             self._follow()
+            if refused[0] is Reason.CLOCK_BEHIND:
+                raise processes.too_early(facts.custom.issued, self._host.now())
             raise UpdateFailed(refused[0])
         self._shown.fresh_until = facts.fresh_until
         return facts, fetched

@@ -8,6 +8,7 @@ Rules:
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from resolver.feed import poll, sandbox
 from resolver.feed.facts import ListFacts
 from resolver.feed.reasons import Reason, Whose
 from resolver.feed.seal import KeyUnusable
+from resolver.feed.update import ListUpdate
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 
@@ -71,7 +73,15 @@ def compile_once(path: Path, config: Config) -> Compiled:
 
 
 async def _poll_all(enforcement: Enforcement) -> None:
-    await asyncio.gather(*(one.poll() for one in enforcement.feed))
+    await asyncio.gather(*map(_poll, enforcement.feed))
+
+
+async def _poll(one: ListUpdate) -> None:
+    """Poll a list, and again at its date if that is a few seconds ahead."""
+    await one.poll()
+    if one.early.again_at:
+        await asyncio.sleep(max(0.0, one.early.again_at - time.time()))
+        await one.poll()
 
 
 def _said(one: ListFacts) -> Iterator[str]:

@@ -73,6 +73,7 @@ class ListVerbs:
             reasons=(),
             taken_out=out[0] if out else 0,
             passed_over=one.shown.passed_over,
+            again_at=one.early.again_at,
         )
 
     def _decide(self, request: requests.Decide, uid: int) -> requests.Reply | Awaitable[requests.Reply]:

@@ -31,7 +31,7 @@ async def resolver(authority: Authority, tmp_path: Path) -> Enforcer:
     return resolver
 
 
-async def refused(resolver: Enforcer, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+async def refused(resolver: Enforcer, reason: str, caplog: pytest.LogCaptureFixture, detail: str = "") -> None:
     """One more poll changes nothing but the count of `reason`, and says so in one line without a name."""
     before = resolver.failures.get(reason, 0)
     events = list(resolver.events)
@@ -43,7 +43,7 @@ async def refused(resolver: Enforcer, reason: str, caplog: pytest.LogCaptureFixt
     assert resolver.enforced == 7
     assert resolver.blocks("name0.test")
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("resolver")]
-    assert lines == [f"list demo: update failed: {reason}; serial 7 stays"]
+    assert lines == [f"list demo: update failed: {reason}{detail}; serial 7 stays"]
 
 
 async def test_a_list_that_was_changed_on_the_way(
@@ -252,8 +252,9 @@ async def test_a_list_dated_ahead_waits_for_its_day(
     authority: Authority, resolver: Enforcer, caplog: pytest.LogCaptureFixture
 ) -> None:
     issued = resolver.list.state.in_force.issued
+    resolver.now = lambda: issued
     authority.publish(names(21), 8, issued=issued + 10 * DAY)
-    await refused(resolver, "clock_behind", caplog)
+    await refused(resolver, "clock_behind", caplog, ": its date is 10 d 0 h ahead of this host's clock")
 
 
 async def test_a_clock_that_has_gone_back(
@@ -261,8 +262,31 @@ async def test_a_clock_that_has_gone_back(
 ) -> None:
     issued = resolver.list.state.in_force.issued
     authority.publish(names(21), 8)
-    resolver.now = lambda: issued - 1
-    await refused(resolver, "clock_behind", caplog)
+    resolver.now = lambda: issued - 31
+    await refused(resolver, "clock_behind", caplog, ": its date is 31 s ahead of this host's clock")
+
+
+async def test_an_authority_whose_clock_is_seconds_ahead_loses_no_poll_and_is_no_failure(
+    authority: Authority, resolver: Enforcer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again at its date; one that is ahead then too is a failure."""
+    now = float(resolver.list.state.in_force.issued + 100)
+    resolver.now = lambda: now
+    authority.publish(names(21), 8, issued=int(now) + 5)
+    with caplog.at_level(logging.INFO):
+        await resolver.list.poll()
+    assert (resolver.enforced, resolver.failures) == (7, {})
+    assert "list demo: it is dated 5 s ahead of this host's clock, and is tried again then" in caplog.messages
+    assert not resolver.list.early.is_due(now + 4)
+    now += 5
+    assert resolver.list.early.is_due(now)
+    await resolver.list.poll()
+    assert (resolver.enforced, resolver.failures) == (8, {})
+    for ahead in (5, 10):
+        authority.publish(names(22), 9, issued=int(now) + ahead)
+        await resolver.list.poll()
+        now += 5
+    assert (resolver.enforced, resolver.failures) == (8, {"clock_behind": 1})
 
 
 async def test_the_authority_is_gone(

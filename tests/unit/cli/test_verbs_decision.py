@@ -32,6 +32,16 @@ def signature(tmp_path: Path) -> str:
         (requests.FetchReply(found="in_force", serial=8, reasons=()), 0, "demo: serial 8 is in force now"),
         (requests.FetchReply(found="held", serial=8, reasons=("growth",)), 0, "demo: serial 8 is held (growth)"),
         (requests.FetchReply(found="nothing", serial=7, reasons=()), 0, "demo: nothing new; serial 7 stays"),
+        (
+            requests.FetchReply(found="nothing", serial=7, reasons=(), again_at=1795608000),
+            0,
+            "demo: its list is dated ahead of this host's clock; it is tried again at 2026-11-25T12:00:00Z",
+        ),
+        (
+            requests.FetchReply(found="nothing", serial=7, reasons=(), passed_over="files passed over in /drop: 2"),
+            0,
+            "demo: nothing new; serial 7 stays\ndemo: files passed over in /drop: 2",
+        ),
         (requests.FetchReply(found="nothing", serial=0, reasons=()), 0, "demo: nothing new; no list is in force"),
         (
             requests.FetchReply(found="nothing", serial=7, reasons=(), taken_out=8),

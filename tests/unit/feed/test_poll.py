@@ -1,6 +1,7 @@
 """All lists together: woken, told, and read from the disk."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ async def test_a_running_feed_polls_at_once_and_when_woken(resolver: Enforcer) -
         resolver.feed.trigger()
         assert await swaps.get() == 8
     assert resolver.events == [7, 8]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.asyncio
+async def test_a_list_dated_seconds_ahead_is_polled_at_its_date_not_at_the_next_poll(resolver: Enforcer) -> None:
+    swaps: asyncio.Queue[int | str] = asyncio.Queue()
+    resolver.told = swaps.put_nowait
+    resolver.authority.publish(names(21), 8, issued=int(time.time()) + 3)
+    task = asyncio.create_task(resolver.feed.run())
+    async with asyncio.timeout(30):
+        assert await swaps.get() == 8
+    assert resolver.failures == {}
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
