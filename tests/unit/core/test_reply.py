@@ -236,6 +236,18 @@ def test_options_give_way_before_records_do(core: Core) -> None:
     length = core("reply").relay(out, packet, asked, made, 60, 22, len(body) + 10)
     assert flags(out[:length]) & TC
     assert bytes(out[len(packet) - 2 : length]) == b"\0\x0c" + b"\0\x0f\0\2\0\x16" + keepalive
+    asked.keepalive_ds = 0x1234
+    length = core("reply").relay(out, packet, asked, made, 60, codes.EDE_NONE, 65535)
+    assert bytes(out[length - 6 : length]) == b"\0\x0b\0\2\x12\x34"
+
+
+def test_the_opt_record_is_counted_among_many(core: Core) -> None:
+    """In both octets of ARCOUNT."""
+    for number in (0, 254, 255, 256, 511, 600):
+        body = bytearray(upstream(number))
+        body[6:12] = b"\0\0\0\0" + number.to_bytes(2, "big")
+        octets = relay(core, query("a.test", edns=True), bytes(body), limit=65535)
+        assert octets[6:12] == b"\0\0\0\0" + (number + 1).to_bytes(2, "big"), number
 
 
 def test_the_letters_of_an_owner_are_those_of_the_query(core: Core) -> None:
@@ -253,6 +265,8 @@ def test_the_letters_of_an_owner_are_those_of_the_query(core: Core) -> None:
             (b"\xc0\x0c", b"\xc0\x0c"),
             # Other names keep their own.
             (wire("SpElM.TeSt"), wire("SpElM.TeSt")),
+            (wire("SqElL.TeSt"), wire("SqElL.TeSt")),
+            (wire("SpElL.TaSt"), wire("SpElL.TaSt")),
             (wire("a.SpElL.TeSt"), wire("a.SpElL.TeSt")),
             (wire("SpElL"), wire("SpElL")),
             (b"\5SpElL\xc0\x0c", b"\5SpElL\xc0\x0c"),
@@ -263,6 +277,16 @@ def test_the_letters_of_an_owner_are_those_of_the_query(core: Core) -> None:
             assert octets[12:22] == wire("spell.TEST")[:10]
             assert octets[len(packet) : len(packet) + len(written)] == written, owner
             assert len(octets) == len(said(owner))
+
+
+def test_only_letters_have_a_case(core: Core) -> None:
+    """The octets before A and after Z are no letters: @ is not `, [ is not {."""
+    packet = query(b"\6@aZ[`{\0")
+    for owner, written in ((b"\6@Az[`{\0", b"\6@aZ[`{\0"), (b"\6`Az{`{\0", b"\6`Az{`{\0")):
+        body = bytearray(packet) + owner + b"\0\1\0\1\0\0\1\x2c\0\4\xc0\0\2\1"
+        body[2], body[7] = 0x81, 1
+        octets = relay(core, packet, bytes(body))
+        assert octets[len(packet) : len(packet) + len(written)] == written
 
 
 SOA_OF_NODATA = (
@@ -307,6 +331,7 @@ LOCAL_SOA = b"\6nobody\7invalid\0\0\0\0\1\0\0\x0e\x10\0\0\4\xb0\0\x09\x3a\x80\0\
         (codes.LOCALHOST, 255, 0, b"\xc0\x0c\0\1\0\1\0\0\x2a\x30\0\4\x7f\0\0\1", b""),
         (codes.LOCALHOST, 28, 0, b"\xc0\x0c\0\x1c\0\1\0\0\x2a\x30\0\x10" + bytes(15) + b"\1", b""),
         (codes.LOOPBACK, 12, 0, b"\xc0\x0c\0\x0c\0\1\0\0\x2a\x30\0\x0b\x09localhost\0", b""),
+        (codes.LOOPBACK, 257, 0, b"", b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA),
         (codes.LOCAL_APEX, 2, 0, b"\xc0\x0c\0\2\0\1\0\0\x2a\x30\0\2\xc0\x0c", b""),
         (codes.LOCAL_APEX, 6, 0, b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA, b""),
         (codes.LOCAL_APEX, 255, 0, b"\xc0\x0c\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0c" + LOCAL_SOA, b""),
@@ -315,6 +340,7 @@ LOCAL_SOA = b"\6nobody\7invalid\0\0\0\0\1\0\0\x0e\x10\0\0\4\xb0\0\x09\x3a\x80\0\
         (codes.LOCAL_MISSING | 2 << 8, 1, 3, b"", b"\xc0\x0e\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0e" + LOCAL_SOA),
         (codes.LOCAL_MISSING | 2 << 8, 2, 3, b"", b"\xc0\x0e\0\6\0\1\0\0\x2a\x30\0\x26\xc0\x0e" + LOCAL_SOA),
         (codes.LOCAL_MISSING, 2, 3, b"\xc0\x0c\0\6\0\1", b""),
+        (codes.LOCAL_MISSING, 6, 3, b"\xc0\x0c\0\6\0\1", b""),
     ],
 )
 def test_the_octets_of_local_answers(
