@@ -19,6 +19,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     add_config(report)
     report.add_argument("--from", dest="first", type=_day, metavar="DAY", help="YYYY-MM-DD; default: the last month")
     report.add_argument("--to", dest="last", type=_day, metavar="DAY", help="that day included; days are UTC")
+    report.add_argument("--so-far", action="store_true", help="this month until now: marked, and not for publication")
     report.add_argument("--prometheus", metavar="URL", help="report on a fleet, from a server with Prometheus' API")
     report.add_argument("--by", choices=("region",), help="one row for each region; default: all together")
     report.add_argument("--noise", action="store_true", help="add noise, for figures that are published")
@@ -32,24 +33,33 @@ def _day(text: str) -> date:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from resolver.config import config
     from resolver.count.ledger import LedgerUnusable
     from resolver.count.report import report
     from resolver.count.report.prometheus import PrometheusUnusable, Server
 
-    loaded = config.load(arguments.config)
+    if arguments.so_far and (arguments.first or arguments.last or arguments.noise):
+        raise UsageError("--so-far is of this month until now: it goes without --from, --to and --noise")
     now = time.time()
+    today = datetime.fromtimestamp(now, UTC).date()
     try:
-        first, last = report.span(arguments.first, arguments.last, datetime.fromtimestamp(now, UTC).date())
+        span = report.so_far(today) if arguments.so_far else report.span(arguments.first, arguments.last, today)
         if arguments.prometheus:
-            source, facts = report.OF_FLEET, report.of_fleet(Server(arguments.prometheus).ask, first, last, _shown)
+            until = int(now) if arguments.so_far else 0
+            source, facts = report.OF_FLEET, report.of_fleet(Server(arguments.prometheus).ask, *span, _shown, until)
         else:
+            from resolver.config import config
             from resolver.feed.places import Places
 
-            ledger = Places(loaded.state.directory).ledger
-            source, facts = report.OF_LEDGER, report.of_ledger(ledger, first, last, now)
+            ledger = Places(config.load(arguments.config).state.directory).ledger
+            source, facts = report.OF_LEDGER, report.of_ledger(ledger, *span, now)
         found = report.made(
-            facts, first, last, source=source, now=now, by_region=bool(arguments.by), noise=arguments.noise
+            facts,
+            *span,
+            source=source,
+            now=now,
+            by_region=bool(arguments.by),
+            noise=arguments.noise,
+            so_far=arguments.so_far,
         )
     except report.NotADayRange as error:
         raise UsageError(str(error)) from None

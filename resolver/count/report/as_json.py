@@ -27,6 +27,7 @@ def as_json(report: Report) -> str:
         },
         "caveat": definition.CAVEAT,
         "noise": report.noise or None,
+        "so_far": report.so_far or None,
         "places": [_place(place) for place in report.places],
     }
     return json.dumps(said, indent=1) + "\n"

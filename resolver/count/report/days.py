@@ -11,7 +11,7 @@ Rules:
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -26,6 +26,7 @@ NO_FIGURES: Final = "no figures"
 NOT_ENFORCED: Final = "enforced for less than 95 % of the day"
 FELL: Final = "a total fell: counting started again"
 SILENT: Final = "a resolver gave no figures"
+NOT_OVER: Final = "the day is not over"
 
 ATTEMPTS: Final = "blocked_attempts_total"
 QUERIES: Final = "blocked_queries_total"
@@ -138,6 +139,11 @@ def together(parts: Sequence[Mapping[date, DayFacts]]) -> Days:
             gap=gaps[0] if gaps else "",
         )
     return found
+
+
+def not_over(days: Mapping[date, DayFacts], today: date) -> Days:
+    """Return the days with today as a gap: its counts are in the sums, and in no ratio."""
+    return {day: replace(one, gap=NOT_OVER) if day >= today else one for day, one in days.items()}
 
 
 def day_of(at: int) -> date:

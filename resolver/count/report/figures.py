@@ -107,7 +107,10 @@ class PlaceFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The content of every format: first and last day, source, day it was made, sentence on noise ("": none added)."""
+    """The content of every format: first and last day, source, day it was made, sentence on noise ("": none added).
+
+    so_far: a sentence that says that the last day is not over, "" if it is.
+    """
 
     first: date
     last: date
@@ -115,6 +118,7 @@ class Report:
     made: date
     noise: str
     places: tuple[PlaceFigures, ...]
+    so_far: str = ""
 
 
 def figures(facts: Mapping[Place, Days], first: date, last: date) -> tuple[PlaceFigures, ...]:

@@ -105,13 +105,22 @@ class Server:
 
 
 def from_prometheus(
-    ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter
+    ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter, until: int = 0
 ) -> dict[Place, Days]:
-    """Return the days from `first` to `last` by region and list. `walk` iterates over the queries, to show progress."""
+    """Return the days from `first` to `last` by region and list. `walk` iterates over the queries, to show progress.
+
+    until: the moment (unix seconds) to which the last day goes if it is not over, else 0; its values are those known
+    then, in place of those of its last midnight.
+    """
     read: dict[str, dict[tuple[Instance, str], dict[int, Any]]] = {name: {} for name in _QUERIES}
-    for name, start, end in walk(list(_steps(first, last + DAY))):
+    for name, start, end in walk(list(_steps(first, last if until else last + DAY))):
         for series in ask(_QUERIES[name], midnight(start) + AFTER_S, midnight(end) + AFTER_S):
             _take(read[name], name, series)
+    if until:
+        elapsed = max(1, until - midnight(last))
+        for name, query in _QUERIES.items():
+            for series in ask(query.replace(f"[{DAY_S - 1}s:", f"[{elapsed}s:"), until, until):
+                _take(read[name], name, series, midnight(last + DAY) + AFTER_S - until)
     return _by_region(read, first, last)
 
 
@@ -123,14 +132,17 @@ def _steps(first: date, end: date) -> Iterator[tuple[str, date, date]]:
         first = until + DAY
 
 
-def _take(into: dict[tuple[Instance, str], dict[int, Any]], name: str, series: Any) -> None:
-    """Add one series to `into`: by instance and list, its value at each midnight; for build_info, its labels."""
+def _take(into: dict[tuple[Instance, str], dict[int, Any]], name: str, series: Any, later_s: int = 0) -> None:
+    """Add one series to `into`: by instance and list, its value at each midnight; for build_info, its labels.
+
+    later_s: seconds by which its moments are moved.
+    """
     try:
         labels: dict[str, str] = dict(series["metric"])
         instance = tuple(sorted((key, value) for key, value in labels.items() if key not in _NOT_OF_AN_INSTANCE))
         values = into.setdefault((instance, labels.get("list", "")), {})
         for moment, value in series["values"]:
-            at = round(float(moment)) - AFTER_S
+            at = round(float(moment)) - AFTER_S + later_s
             if name == "build_info":
                 values.setdefault(at, []).append((labels.get("region", ""), labels.get("definition", "")))
             else:

@@ -18,7 +18,7 @@ from resolver.count.report.as_html import as_html
 from resolver.count.report.as_json import as_json
 from resolver.count.report.as_svg import as_svg
 from resolver.count.report.as_table import as_table
-from resolver.count.report.days import DAY, Days, Place, from_ledger
+from resolver.count.report.days import DAY, Days, Place, from_ledger, not_over
 from resolver.count.report.figures import HISTORY, Report, figures, summed
 from resolver.count.report.noise import Below
 from resolver.count.report.prometheus import Ask, from_prometheus
@@ -64,6 +64,11 @@ def span(first: date | None, last: date | None, today: date) -> tuple[date, date
     return first, last
 
 
+def so_far(today: date) -> tuple[date, date]:
+    """Return the first and last day of a report on this month until now."""
+    return today.replace(day=1), today
+
+
 def of_ledger(path: Path, first: date, last: date, now: float) -> Facts:
     """Return the days from the ledger at `path`, with those of HISTORY before them; LedgerUnusable."""
     if not path.is_file():
@@ -71,9 +76,12 @@ def of_ledger(path: Path, first: date, last: date, now: float) -> Facts:
     return from_ledger(Ledger(path, now), first - HISTORY, last)
 
 
-def of_fleet(ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter) -> Facts:
-    """Return the days from a Prometheus server, with those of HISTORY before them."""
-    return from_prometheus(ask, first - HISTORY, last, walk)
+def of_fleet(
+    ask: Ask, first: date, last: date, walk: Callable[[list[Any]], Iterator[Any]] = iter, until: int = 0
+) -> Facts:
+    """Return the days from a Prometheus server, with those of HISTORY before them. until: the moment (unix seconds) to
+    which the last day goes if it is not over, else 0."""
+    return from_prometheus(ask, first - HISTORY, last, walk, until)
 
 
 def made(
@@ -85,11 +93,18 @@ def made(
     now: float,
     by_region: bool = False,
     noise: bool = False,
+    so_far: bool = False,
     below: Below = secrets.randbelow,
 ) -> Report:
-    """Return the report; NoFigures if no day has figures."""
+    """Return the report; NoFigures if no day has figures. so_far: the last day is not over."""
+    if so_far:
+        facts = {place: not_over(days, last) for place, days in facts.items()}
     if not any(first <= day <= last for days in facts.values() for day in days):
-        raise NoFigures(f"no figures from {first} to {last}")
+        raise NoFigures(
+            "no beat of this month is published yet: the first comes within count.publish_every of the start"
+            if so_far
+            else f"no figures from {first} to {last}"
+        )
     if not by_region:
         facts = summed(facts)
     if noise:
@@ -100,5 +115,11 @@ def made(
         source=source,
         made=datetime.fromtimestamp(now, UTC).date(),
         noise=noises.SAID if noise else "",
+        so_far=_said_so_far(now) if so_far else "",
         places=figures(facts, first, last),
     )
+
+
+def _said_so_far(now: float) -> str:
+    made = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"So far, at {made}: the month and its last day are not over; counted is what was published until then."

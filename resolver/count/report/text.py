@@ -40,7 +40,7 @@ COLUMNS: Final = (
 
 def title(report: Report) -> str:
     """Return the title, one line with the first and last day."""
-    return f"{TITLE}, {report.first} to {report.last} (days in UTC)"
+    return f"{TITLE}, {report.first} to {report.last}{' so far' if report.so_far else ''} (days in UTC)"
 
 
 def preface(report: Report) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def preface(report: Report) -> tuple[str, ...]:
         definition.CAVEAT,
         f"Source: {report.source}; made {report.made}.",
     )
-    return (*said, report.noise) if report.noise else said
+    return (*said, *filter(None, (report.so_far, report.noise)))
 
 
 def explained(report: Report) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from resolver.cli import main
+from resolver.cli import main, verbs_report
 from resolver.count.ledger import Ledger
+from resolver.count.report.prometheus import Server
 from tests.unit.cli.test_main import FILE
 from tests.unit.count import spring
 
@@ -76,3 +78,50 @@ def test_without_a_ledger_it_says_so(config: Path, tmp_path: Path, capsys: pytes
     assert run(config) == 1
     assert "no ledger here" in capsys.readouterr().err
     assert not (tmp_path / "state" / "ledger.sqlite").exists()
+
+
+def test_on_its_first_day_a_host_has_numbers_marked_as_unfinished(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noon = spring.replay.midnight(date(2020, 1, 5)) + 90_000  # the beat of the midnight is published
+    monkeypatch.setattr(verbs_report.time, "time", lambda: float(noon - 7200))
+    assert run(config, "--so-far", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["first"], found["last"]) == ("2020-01-01", "2020-01-05")
+    assert found["so_far"].startswith("So far, at 2020-01-05 23:00 UTC: the month and its last day are not over")
+    assert [one["gap"] for one in found["places"][0]["days"]] == [None] * 4 + ["the day is not over"]
+    assert found["places"][0]["months"][0]["attempts"] == 16_230, "what was published is in the sum"
+    assert run(config, "--so-far") == 0
+    said = capsys.readouterr().out
+    assert "2020-01-01 to 2020-01-05 so far" in said
+    assert "So far, at 2020-01-05 23:00 UTC" in said
+    monkeypatch.setattr(verbs_report.time, "time", lambda: float(noon + 40 * 86400))
+    assert run(config, "--so-far") == 1
+    assert "no beat of this month is published yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [("--from", "2020-01-01"), ("--to", "2020-01-01"), ("--noise",)])
+def test_a_report_so_far_is_of_this_month_and_not_for_publication(
+    config: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    assert run(config, "--so-far", *more) == 2
+    assert "goes without" in capsys.readouterr().err
+
+
+def test_a_fleet_is_reported_on_without_a_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int, int]] = []
+
+    def ask(_: object, query: str, first: int, last: int) -> list[object]:
+        asked.append((query, first, last))
+        return []
+
+    monkeypatch.setattr(Server, "ask", ask)
+    assert run(tmp_path / "absent.toml", "--prometheus", "http://prometheus.example") == 1
+    assert "no figures from" in capsys.readouterr().err
+    before = len(asked)
+    assert run(tmp_path / "absent.toml", "--prometheus", "http://prometheus.example", "--so-far") == 1
+    assert any(first == last for _, first, last in asked[before:]), "one more moment is asked for: now"
+    assert run(tmp_path / "absent.toml") == 2
+    assert "cannot be read" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,7 +20,7 @@ MONDAY = date(2026, 3, 2)
 DAYS = [MONDAY + number * DAY for number in range(5)]
 UK = Place("UK", "demo")
 
-Values = dict[int, float]
+Values = Mapping[float, float]
 
 
 class Fleet:
@@ -65,7 +65,8 @@ class Fleet:
                 continue
             told = [
                 [at, str(value)]
-                for at, value in ((midnight(MONDAY) + number * DAY_S + AFTER_S, one) for number, one in values.items())
+                for number, value in values.items()
+                for at in (midnight(MONDAY) + round(number * DAY_S) + AFTER_S,)
                 if first <= at <= last
             ]
             if told:
@@ -259,3 +260,12 @@ def test_only_the_address_of_a_server_is_taken(url: str) -> None:
 def test_an_answer_of_another_shape_is_told(series: object) -> None:
     with pytest.raises(PrometheusUnusable):
         from_prometheus(lambda *_: [series], MONDAY, MONDAY)
+
+
+def test_a_day_that_is_not_over_goes_to_the_moment_that_is_asked_for() -> None:
+    fleet = Fleet()
+    fleet.instance("one", {0: 0, 1: 10, 2: 30, 3: 60, 4: 100, 4.5: 107})
+    until = midnight(DAYS[4]) + DAY_S // 2 + AFTER_S
+    found = from_prometheus(fleet.ask, MONDAY, DAYS[4], until=until)
+    assert counts(found) == [(10, ""), (20, ""), (30, ""), (40, ""), (7, "")]
+    assert max(last for _, last in fleet.asked) == until
