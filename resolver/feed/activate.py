@@ -191,7 +191,7 @@ class Activation:
         """
         current, share = self.journal.state.in_force, self.list.guard.popular_share
         fresh = current is None or current.withdrawn
-        before = None if fresh else self._image_in_force()
+        before = None if fresh else self.image_in_force()
         renewal = current is not None and current.identity == record.identity
         found: Iterable[in_use.Digest] = ()
         # Without the image in force it is not known which entries are new: none is judged.
@@ -200,7 +200,8 @@ class Activation:
         kept = [] if before is None or (approved and not renewal) else in_use.marked(before)
         return in_use.mark(file, self.host.keys.seal, found, kept, before, approved=approved)
 
-    def _image_in_force(self) -> memoryview | None:
+    def image_in_force(self) -> memoryview | None:
+        """Return the view of the image in force, also if the list is lifted; None if there is none that can be used."""
         record, now = self.journal.state.in_force, self.enforced
         if record is None or (isinstance(now, InForce) and now.number == record.generation):
             return now.view if isinstance(now, InForce) else None
@@ -272,7 +273,8 @@ class Activation:
             if floor is not None and floor.record.targets_keys != record.targets_keys:
                 journal.log(Event.FLOOR_RESET, record, "targets keys replaced")
             event = Event.WITHDRAWN if record.withdrawn else Event.IN_FORCE
-            journal.log(event, record, audit_details.issued(record.issued), candidate.by)
+            kept = record.approved and bool(record.set_aside) and not renewal
+            journal.log(event, record, audit_details.in_force(record.issued, kept=kept), candidate.by)
             journal.raise_floor(Floor(record=record))
             journal.write(after)
 

@@ -43,6 +43,11 @@ def issued(at: int) -> str:
     return f"issued {utc_text(at)}" if at > 0 else ""
 
 
+def in_force(issued_at: int, *, kept: bool = False) -> str:
+    """Write when a list that came into force was issued; kept: what it sets aside was approved in an earlier one."""
+    return "; ".join(filter(None, ("lines set aside stay approved" if kept else "", issued(issued_at))))
+
+
 def held(reasons: Iterable[str], issued_at: int) -> str:
     """Write why a list is held, and when it was issued."""
     return "; ".join(filter(None, (" ".join(reasons), issued(issued_at))))

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import operator
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from resolver.feed import detail_text, guard, in_use, processes, seal, state
+from resolver.core import image
+from resolver.feed import detail_text, guard, in_use, processes, seal, set_aside, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
@@ -185,6 +187,7 @@ class CompileStep:
             self._warn_of_depths(record, compiled.rare_depths)
             record = replace(record, image=f"{record.generation}.image")
             used = await asyncio.to_thread(self._set_aside_used, record, output, lines)
+            stays = await asyncio.to_thread(self._stays_approved, record, output)
             await asyncio.to_thread(store.keep_files, (part, lines_part), (record.image, record.lines))
         finally:
             for path, opened in ((part, output), (lines_part, lines), (None, previous)):
@@ -192,24 +195,37 @@ class CompileStep:
                     path.unlink(missing_ok=True)
                 if opened >= 0:
                     os.close(opened)
-        set_aside = in_use.added(compiled.set_aside, used[0])
-        set_aside_lines = dict(compiled.set_aside_lines)
+        aside = in_use.added(compiled.set_aside, used[0])
+        aside_lines = dict(compiled.set_aside_lines)
         if used[0]:
-            set_aside_lines[SetAside.IN_USE] = used[1]
+            aside_lines[SetAside.IN_USE] = used[1]
         return replace(
             record,
             entries=compiled.entries,
             refused=compiled.refused,
             refused_lines=compiled.refused_lines,
-            set_aside=set_aside,
-            set_aside_lines=set_aside_lines,
+            set_aside=aside,
+            set_aside_lines=aside_lines,
             exceptions=compiled.exceptions,
             approved=current is not None
             and current.approved
-            and current.identity == record.identity
-            # Only the first line numbers are kept: how many lines there are is part of what was approved.
-            and (current.set_aside, current.set_aside_lines) == (set_aside, set_aside_lines),
+            and ((stays and bool(aside)) or _same_aside(current, record, aside, aside_lines)),
         )
+
+    def _stays_approved(self, record: Record, output: int) -> bool:
+        """Return whether persons have approved, in the list in force, all that the image in an open file sets aside."""
+        current = self._journal.state.in_force
+        if current is None or not (current.approved and current.set_aside):
+            return False
+        if current.targets_keys != record.targets_keys:
+            return False
+        before = self._activation.image_in_force()
+        sealed = os.pread(output, os.fstat(output).st_size, 0)
+        try:
+            new = image.view(seal.unseal(memoryview(sealed), self._host.keys.seal))
+        except (seal.SealBroken, image.ImageMalformed):
+            return False
+        return before is not None and set_aside.stays_approved(new, before)
 
     def _warn_of_depths(self, record: Record, depths: tuple[int, ...]) -> None:
         if len(depths) >= MANY_DEPTHS:
@@ -284,11 +300,23 @@ class CompileStep:
             refused=sum(record.refused.values()),
             announced=record.announced,
             withdrawn=record.withdrawn,
-            # Entries in wide use wait alone: what clients ask holds no list.
-            set_aside=sum(count for why, count in record.set_aside.items() if why != SetAside.IN_USE),
+            # Entries in wide use wait alone: what clients ask holds no list. Nor does what was approved before.
+            set_aside=0
+            if record.approved
+            else sum(count for why, count in record.set_aside.items() if why != SetAside.IN_USE),
             exceptions=record.exceptions,
             emptied=self._list.source.kind == "zone",
         )
         previous = None if current is None or current.withdrawn else current.entries
         spared = current.exceptions if current is not None else 0
         return tuple(reason.value for reason in guard.holds(counts, previous, self._list.guard, spared))
+
+
+def _same_aside(
+    current: Record, record: Record, counts: Mapping[str, int], lines: Mapping[str, tuple[int, ...]]
+) -> bool:
+    """Return whether a renewal sets the same lines aside as the list in force, by number.
+
+    Only the first line numbers are kept: how many lines there are is part of what was approved.
+    """
+    return current.identity == record.identity and (current.set_aside, current.set_aside_lines) == (counts, lines)

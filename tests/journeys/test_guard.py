@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from resolver.feed import approve, decide
+from resolver.feed import approve, audit, decide
 from resolver.feed.actions import Action
 from resolver.feed.approve import Signer
 from resolver.feed.decide import Decided, Signed
@@ -40,6 +40,69 @@ async def published(resolver: Enforcer, data: bytes, serial: int, entries: int |
     assert resolver.authority is not None
     resolver.authority.publish(data, serial, entries=entries)
     await resolver.list.poll()
+
+
+PROTECTED = 'protected = ["shop.test", "bank.test"]\n'
+
+
+async def approved(resolver: Enforcer, monkeypatch: pytest.MonkeyPatch, serial: int) -> None:
+    """Two persons approve the lines set aside."""
+
+    async def signer_of(signature: bytes, held: dict[int, bytes], approvers: Path) -> Signer:
+        return Signer(signature.decode(), f"SHA256:{signature.decode()}", max(held))
+
+    monkeypatch.setattr(approve, "signer_of", signer_of)
+    for person in (b"anna", b"ben"):
+        signed = Signed(action=Action.APPROVE_SET_ASIDE, serial=serial, signature=person, uid=1000)
+        await decide.decide(resolver.list, signed, Path("/signers"), resolver.now)
+
+
+async def test_lines_set_aside_stay_approved_in_later_serials_until_another_one_is_added(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, each serial of a list that changes often took the approval away."""
+    resolver = resolver_of(authority, tmp_path, PROTECTED)
+    await published(resolver, names(10) + b"shop.test\n", 7)
+    assert not resolver.blocks("shop.test")
+    await approved(resolver, monkeypatch, 7)
+    assert resolver.blocks("shop.test")
+    # The same entry on another line, and under a restart.
+    await published(resolver, b"shop.test\n" + names(12), 8)
+    assert (resolver.enforced, resolver.blocks("shop.test")) == (8, True)
+    resolver.restarted()
+    assert resolver.blocks("shop.test")
+    entries, _ = audit.verify(resolver.folder / "audit.log")
+    assert entries[-1].detail.startswith("lines set aside stay approved; issued ")
+    # Another entry on the line of one that was approved is not approved, and takes the approval of all with it.
+    await published(resolver, b"bank.test\n" + names(12), 9)
+    assert (resolver.enforced, resolver.blocks("bank.test")) == (9, False)
+    await published(resolver, b"shop.test\nbank.test\n" + names(12), 10)
+    assert not resolver.blocks("shop.test")
+
+
+async def test_an_entry_that_covers_more_than_the_one_approved_waits_again(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = resolver_of(authority, tmp_path, PROTECTED)
+    await published(resolver, names(10) + b"=shop.test\n", 7)
+    await approved(resolver, monkeypatch, 7)
+    assert resolver.blocks("shop.test")
+    await published(resolver, names(10) + b"shop.test\n", 8)
+    assert (resolver.enforced, resolver.blocks("shop.test"), resolver.blocks("www.shop.test")) == (8, False, False)
+
+
+async def test_where_a_line_set_aside_holds_the_list_the_same_line_holds_it_once(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = resolver_of(authority, tmp_path, PROTECTED + 'on_entry = "hold"\n')
+    await published(resolver, names(10) + b"shop.test\n", 7)
+    assert resolver.list.state.held.reasons == ("set_aside",)
+    await resolver.list.accept_held()
+    await approved(resolver, monkeypatch, 7)
+    await published(resolver, names(11) + b"shop.test\n", 8)
+    assert (resolver.enforced, resolver.blocks("shop.test")) == (8, True)
+    await published(resolver, names(11) + b"shop.test\nbank.test\n", 9)
+    assert (resolver.enforced, resolver.list.state.held.reasons) == (8, ("set_aside",))
 
 
 @pytest.mark.parametrize("announced", [False, True])
@@ -178,7 +241,7 @@ async def sign(resolver: Enforcer, action: Action, serial: int, person: str) -> 
     return await decide.decide(resolver.list, signed, Path("/signers"), resolver.now)
 
 
-async def test_infrastructure_waits_for_two_persons_and_for_each_list_anew(
+async def test_infrastructure_waits_for_two_persons_and_anew_with_each_other_line(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def signer_of(signature: bytes, held: dict[int, bytes], approvers: Path) -> Signer:
@@ -197,8 +260,10 @@ async def test_infrastructure_waits_for_two_persons_and_for_each_list_anew(
     assert (await sign(resolver, Action.APPROVE_SET_ASIDE, 7, "ben")).done
     assert resolver.blocks("pki.goog")
     await published(resolver, b"a.co.uk\nb.co.uk\nocsp.pki.goog\npki.goog\n", 8)
-    assert resolver.enforced == 8
-    assert not resolver.approved
+    assert (resolver.enforced, resolver.approved) == (8, True)
+    assert resolver.blocks("pki.goog")
+    await published(resolver, b"a.co.uk\nb.co.uk\nocsp.pki.goog\npki.goog\ncrl.pki.goog\n", 9)
+    assert (resolver.enforced, resolver.approved) == (9, False)
     assert resolver.blocks("b.co.uk")
     assert not resolver.blocks("pki.goog")
 
