@@ -3,7 +3,8 @@
 Rules:
 - Every key that is not fixed here takes effect while serving; service applies them in one place.
 - The upstreams keep their sockets, health and labels in /metrics until a restart.
-- A list keeps its place, source and guard until a restart, because its counters and its state depend on them.
+- Lists are added, changed, moved and removed while serving. Only `demonstration` waits for a restart: the images that
+  are in force were made by it.
 - Keys are reported, values are not: a value may hold a secret or a name that was pasted there.
 """
 
@@ -36,15 +37,21 @@ _FIXED = frozenset(
         "fleet.publish",
         "fleet.receipts",
         "fleet.nodes",
-        "list",
     )
 )
-_FIXED_OF_LIST = frozenset(("source", "guard", "demonstration", "hard_limit", "expire", "deadline", "alarm_age"))
+_FIXED_OF_LIST = frozenset(("demonstration",))
 
 
 def changed(old: Config, new: Config) -> tuple[str, ...]:
-    """Return the keys whose values differ, in configured order; "list" if lists were added, removed or moved."""
-    return tuple(_changed(old, new))
+    """Return the keys whose values differ, in configured order.
+
+    "list.ID" stands for a list that was added or removed, "list" for lists that stand in another order.
+    """
+    keys = tuple(_changed(old, new))
+    if "state.without_list" in keys:
+        # It is the default of each list, and was changed once.
+        keys = tuple(key for key in keys if not (key.startswith("list.") and key.endswith(".without_list")))
+    return keys
 
 
 def needing_restart(keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,11 +74,15 @@ def _changed(old: Config, new: Config) -> Iterator[str]:
 
 
 def _changed_lists(old: tuple[List, ...], new: tuple[List, ...]) -> Iterator[str]:
-    if [one.id for one in old] != [one.id for one in new]:
+    before, after = {one.id: one for one in old}, {one.id: one for one in new}
+    both = [list_id for list_id in before if list_id in after]
+    if both != [list_id for list_id in after if list_id in before]:
         yield "list"
-        return
-    for before, after in zip(old, new, strict=True):
-        yield from _changed_keys(before, after, f"list.{before.id}")
+    for list_id in both:
+        yield from _changed_keys(before[list_id], after[list_id], f"list.{list_id}")
+    for list_id in (*before, *after):
+        if list_id not in both:
+            yield f"list.{list_id}"
 
 
 def _changed_keys(old: Struct, new: Struct, at: str) -> Iterator[str]:

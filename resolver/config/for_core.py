@@ -1,7 +1,8 @@
 """Translates the configuration into the structs of core: ACL and limits, local zones, the lists' answers and scopes.
 
 Rules:
-- A list's slot is its place in the configuration; its counters and the scopes of clients are indexed by it.
+- A list's slot indexes its counters and the scopes of clients. It is given by the caller, or it is the list's place in
+  the configuration.
 - While any name is released, no list answers NXDOMAIN, which would also deny the names below it (RFC 8020).
 - Every program that embeds core makes its Access, Zones and Generation here. This module uses no event loop, socket or
   clock.
@@ -52,18 +53,25 @@ def ranges(prefixes: Iterable[Prefix]) -> bytes:
     return b"".join(first + last for first, last in merged)
 
 
-def access(config: Config, buckets: Any, key: bytes) -> Access:
+def slots_of(config: Config) -> dict[str, int]:
+    """Return the slot of each list of a configuration that no other one was in force before."""
+    return {one.id: slot for slot, one in enumerate(config.lists)}
+
+
+def access(config: Config, buckets: Any, key: bytes, slots: Mapping[str, int] | None = None) -> Access:
     """Return the ACL, the limits and the scopes of the lists.
 
     buckets: memory for the limits, initially zero, its size a multiple of WAYS * BUCKET_OCTETS of core.admit. key: 16
-    octets.
+    octets. slots: of each list, by its id.
     """
-    nothing = (b"",) * (codes.MAX_LISTS - len(config.lists))
+    at = slots_of(config) if slots is None else slots
+    by_slot = {at[one.id]: one for one in config.lists}
+    lists = [by_slot.get(slot) for slot in range(codes.MAX_LISTS)]
     return Access(
         ranges(config.listen.allow),
         ranges(config.limits.exempt),
-        (*(ranges(one.clients) for one in config.lists), *nothing),
-        (*(ranges(one.exempt) for one in config.lists), *nothing),
+        tuple(b"" if one is None else ranges(one.clients) for one in lists),
+        tuple(b"" if one is None else ranges(one.exempt) for one in lists),
         rate=config.limits.queries_per_second,
         memory=buckets,
         key=key,
@@ -99,17 +107,23 @@ def member(one: List, config: Config, image: Image, *, slot: int, deny: bool = T
 
 
 def generation(
-    number: int, key: bytes, config: Config, images: Mapping[str, Image], released: Iterable[memoryview] = ()
+    number: int,
+    key: bytes,
+    config: Config,
+    images: Mapping[str, Image],
+    released: Iterable[memoryview] = (),
+    slots: Mapping[str, int] | None = None,
 ) -> Generation:
     """Return a generation of the lists in force, in configured order, and of the names released from all of them.
 
     number: greater than that of every earlier generation. key: of the digests, 16 octets. images: by list id; a list
-    without an image is not in force. released: views of images of released names.
+    without an image is not in force. released: views of images of released names. slots: of each list, by its id.
     """
     released = tuple(released)
+    at = slots_of(config) if slots is None else slots
     members = [
-        member(one, config, images[one.id], slot=slot, deny=not released)
-        for slot, one in enumerate(config.lists)
+        member(one, config, images[one.id], slot=at[one.id], deny=not released)
+        for one in config.lists
         if one.id in images
     ]
     members += [Member(view, None, slot=-1, release=True) for view in released]

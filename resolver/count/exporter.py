@@ -60,17 +60,11 @@ class Exporter(Collector):
         began: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._labels = labels
+        self._take(labels)
         self.began = began
         self._published = published
         self._read_live = read_live
         self._unready = unready
-        self._live = {
-            Series(metric.name, values)
-            for metric in METRICS
-            if metric.leaves == "live"
-            for values in metric.combinations(labels)
-        }
         self._clock = clock
         self._read_at = float("-inf")
         self._families: tuple[Family, ...] = ()
@@ -78,6 +72,20 @@ class Exporter(Collector):
         self.refused = 0
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
+
+    def _take(self, labels: Labels) -> None:
+        self._labels = labels
+        self._live = {
+            Series(metric.name, values)
+            for metric in METRICS
+            if metric.leaves == "live"
+            for values in metric.combinations(labels)
+        }
+
+    def relabel(self, labels: Labels) -> None:
+        """Show the series of other labels from now on."""
+        self._take(labels)
+        self._read_at = float("-inf")
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric of the table that has a value, in the table's order."""

@@ -83,14 +83,49 @@ class Publisher:
         self._read_exact = read_exact
         self._every_s = every_s
         self._sizes = {series: batch * _STEPS.get(series.metric, 1) for series in of_beat(labels)}
+        self._phase = phases
         self._phases = {series: phases(size) for series, size in self._sizes.items()}
         self._beat = self._beat_of(now)
-        before = {series: total for series, total in start.items() if series in self._sizes and _is_total(series)}
-        self._began_at = {series: total.published + total.rest for series, total in before.items()}
-        self._batched = {series: before[series].published if series in before else 0 for series in self._sizes}
+        self._batch_size = batch
+        # What is known of series that are not shown now: from the ledger, and of those that left.
+        self._known = {series: total for series, total in start.items() if _is_total(series)}
+        self._left: dict[Series, Total] = {}
+        self._began_at = {series: self._began(series) for series in self._sizes}
+        self._batched = {series: self._shown_before(series) for series in self._sizes}
         self.refused = 0
         shown = {series: self._shown(series, number) for series, number in self._batched.items()}
         self.published = Published(0, MappingProxyType(shown))
+
+    def _began(self, series: Series) -> int:
+        total = self._known.get(series)
+        return 0 if total is None else total.published + total.rest
+
+    def _shown_before(self, series: Series) -> int:
+        total = self._known.get(series)
+        return 0 if total is None else total.published
+
+    def relabel(self, labels: Labels, exact: Mapping[Series, int]) -> None:
+        """Publish the series of other labels from now on, between two beats.
+
+        exact: the counts at the moment before. A series that is new begins at its total of before, so that no total
+        ever goes back; the counts of a series that goes are kept, and come into the ledger with the next beat.
+        """
+        sizes = {series: self._batch_size * _STEPS.get(series.metric, 1) for series in of_beat(labels)}
+        totals = self._totals({series: count + self._began_at.get(series, 0) for series, count in exact.items()})
+        gone = {series: total for series, total in totals.items() if series not in sizes}
+        self._known = {**self._known, **gone}
+        self._left = {series: total for series, total in {**self._left, **gone}.items() if series not in sizes}
+        new = sizes.keys() - self._sizes.keys()
+        self._began_at = {series: self._began(series) if series in new else self._began_at[series] for series in sizes}
+        self._phases = {
+            series: self._phases[series] if series in self._phases else self._phase(size)
+            for series, size in sizes.items()
+        }
+        self._batched = {
+            series: self._shown_before(series) if series in new else self._batched[series] for series in sizes
+        }
+        self._sizes = sizes
+        self.show(Drawn(self.published.at, self.published.values, {}))
 
     def _beat_of(self, now: float) -> int:
         return int(now // self._every_s)
@@ -112,8 +147,12 @@ class Publisher:
         return Drawn(beat * self._every_s, MappingProxyType(values), self._totals(exact))
 
     def show(self, drawn: Drawn) -> None:
-        """Publish a drawn beat."""
-        self.published = Published(drawn.at, drawn.values)
+        """Publish a drawn beat. A series that came after it was drawn is shown as it began."""
+        values = {
+            series: drawn.values[series] if series in drawn.values else self._shown(series, batched)
+            for series, batched in self._batched.items()
+        }
+        self.published = Published(drawn.at, MappingProxyType(values))
 
     def publish(self, now: float) -> bool:
         """Publish if `now` is in another beat than at the last call; return whether it did."""
@@ -132,11 +171,12 @@ class Publisher:
         return {series: number + self._began_at.get(series, 0) for series, number in exact.items()}
 
     def _totals(self, exact: Mapping[Series, int]) -> Mapping[Series, Total]:
-        return {
+        shown_now = {
             series: Total(shown, max(0, exact[series] - shown))
             for series, shown in self._batched.items()
             if series in exact and _is_total(series)
         }
+        return {**self._left, **shown_now}
 
     def _batch(self, series: Series, exact: Mapping[Series, int]) -> int:
         before = self._batched[series]

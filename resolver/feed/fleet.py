@@ -55,10 +55,10 @@ class Publisher:
         self._folder = folder.absolute()
         self._key = key
         self._pinned = statement.public_of(key)
-        self._lists = tuple(lists)
+        self._lists = lists
         self._releases = releases
         self._digest_key = digest_key
-        self._beat = beat
+        self.beat = beat
         self._now = now
         self._wake = asyncio.Event()
         self._failed = False
@@ -82,7 +82,7 @@ class Publisher:
                     _log.error(said, error.strerror)
                 self._failed = True
             try:
-                async with asyncio.timeout(self._beat):
+                async with asyncio.timeout(self.beat):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -139,7 +139,7 @@ class Publisher:
         if name not in self._sequences:
             self._sequences[name] = self._last(name)
         self._sequences[name] = max(self._sequences[name] + 1, int(now * 1000))
-        fresh = int(now + PATIENCE_BEATS * self._beat + PATIENCE_S)
+        fresh = int(now + PATIENCE_BEATS * self.beat + PATIENCE_S)
         return {"sequence": self._sequences[name], "published": int(now), "fresh_until": fresh}
 
     def _last(self, name: str) -> int:

@@ -14,6 +14,7 @@ Rules:
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -63,23 +64,34 @@ class Notices:
         self._resolvers = resolvers
         self._poll = poll
         self._watched: list[_Watched] = []
+        self._changed = asyncio.Event()
+        self.configure(lists)
+
+    def configure(self, lists: Sequence[List]) -> None:
+        """Watch the zones of these lists; what is known of those that were watched stays."""
+        known = {(one.list_id, one.zone, one.host, one.key): one for one in self._watched}
+        watched: list[_Watched] = []
         for one in lists:
             zone = zone_of(one.source.url) if one.source.kind == "zone" else None
             if zone is not None:
                 host = urlsplit(one.source.url).hostname or ""
                 found = frozenset((address_octets(host),)) if lookup.is_address(host) else frozenset()
-                self._watched.append(_Watched(one.id, zone, host, one.source.root, found))
+                new = _Watched(one.id, zone, host, one.source.root, found)
+                watched.append(known.get((new.list_id, new.zone, new.host, new.key), new))
+        self._watched = watched
+        self._changed.set()
 
     async def run(self) -> None:
-        """Look up the primaries that are given by host name, now and every hour, until cancelled."""
-        named = [one for one in self._watched if not lookup.is_address(one.host)]
-        while named:
-            for one in named:
+        """Look up the primaries that are given by host name, now, every hour and with new lists, until cancelled."""
+        while True:
+            self._changed.clear()
+            for one in [each for each in self._watched if not lookup.is_address(each.host)]:
                 found = await asyncio.to_thread(lookup.addresses, one.host, self._resolvers, _LOOK_UP_SECONDS)
                 if found:
                     one.primaries = frozenset(map(address_octets, found))
-            await asyncio.sleep(LOOK_UP_S)
-        await asyncio.Event().wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_UP_S):
+                    await self._changed.wait()
 
     def expects(self, client: bytes) -> bool:
         """Return whether this address (16 octets) is that of a list's primary."""

@@ -71,6 +71,10 @@ class Outbox:
         self.undelivered: Mapping[str, int] = {}
         """The number of undelivered statements of each list that has any, after the last delivery."""
 
+    def configure(self, sources: Mapping[str, Source]) -> None:
+        """Deliver to these sources from now on. What is due to a list that has gone is no longer delivered."""
+        self._sources = sources
+
     def prepare(self) -> None:
         """Make the folder, and remove what a crash left half written.
 

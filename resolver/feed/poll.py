@@ -115,23 +115,30 @@ class Feed:
             send=partial(_post, resolvers),
             now=now,
         )
-        host = activate.Host(
+        self._host = activate.Host(
             keys=keys, audit=audit, outbox=self.outbox, hooks=hooks, now=now, resolvers=resolvers
         )
-        self._lists = {
-            one.id: ListUpdate(
-                one,
-                Store(places.list(one.id), copies=one.source.incremental and keys.apart),
-                host,
-                _STEPS.get(one.source.kind, CompileStep),
-            )
-            for one in (_guarded(config, each) for each in config.lists)
-        }
         self._folders = places.lists
+        # Replaced whole: other threads walk through it.
+        self._lists = {one.id: self._made(one) for one in (_guarded(config, each) for each in config.lists)}
+        # Lists that a reload has removed. They come back as they were: a thread may still write what they have begun.
+        self._left: dict[str, ListUpdate] = {}
         self._wake: dict[str, asyncio.Event] = {}
+        self._polls: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def _made(self, one: List) -> ListUpdate:
+        store = Store(self._folders / one.id, copies=self._keeps_copies(one))
+        return ListUpdate(one, store, self._host, _STEPS.get(one.source.kind, CompileStep))
+
+    def _keeps_copies(self, one: List) -> bool:
+        return one.source.incremental and self._keys.apart
 
     def __iter__(self) -> Iterator[ListUpdate]:
         return iter(self._lists.values())
+
+    def __contains__(self, list_id: str) -> bool:
+        return list_id in self._lists
 
     def __getitem__(self, list_id: str) -> ListUpdate:
         return self._lists[list_id]
@@ -142,25 +149,89 @@ class Feed:
         copies.forget_lists(self._folders, frozenset(self._lists))
         once = in_force_once(self._folders)
         for one in self:
+            self._recover(one, once)
+
+    def _recover(self, one: ListUpdate, once: frozenset[str]) -> None:
+        """Put a list in force that is saved here; once: the lists that were ever in force on this host."""
+        with one.journal.changing:
             one.recover(beside=bool(once - {one.list.id}))
-            if one.list.source.seed and one.floor is None:
-                with one.failures.counted():
-                    seed.plant(one, self._keys, self._now())
+        if one.list.source.seed and one.floor is None:
+            with one.failures.counted():
+                seed.plant(one, self._keys, self._now())
+
+    def configure(self, config: Config) -> None:
+        """Go on with the lists of another configuration, at once: those that it adds begin as at a start, from what is
+        saved here, and those that it removes end.
+
+        OSError if the folder of a new list cannot be used: then the lists are those of before.
+        """
+        before, once = self._lists, in_force_once(self._folders)
+        lists = [_guarded(config, each) for each in config.lists]
+        self._lists = {one.id: before.get(one.id) or self._left.get(one.id) or self._made(one) for one in lists}
+        added = [one for list_id, one in self._lists.items() if list_id not in before]
+        settings = {one.list.id: one.list for one in self._lists.values()}
+        try:
+            for one in lists:
+                if one.id not in before:
+                    self._set(one)
+                    self._recover(self._lists[one.id], once)
+        except OSError:
+            self._lists = before
+            for new in added:
+                new.leave()
+            raise
+        self.outbox.configure({one.id: one.source for one in config.lists})
+        for one in lists:
+            if one.id in before:
+                if one.source != settings[one.id].source:
+                    self._end(one.id)
+                with self._lists[one.id].failures.counted():
+                    self._set(one)
+                    self._lists[one.id].activation.correct()
+            self._begin(self._lists[one.id])
+        for list_id in before.keys() - self._lists.keys():
+            self._end(list_id)
+            before[list_id].leave()
+        self._left = {**self._left, **before}
+        self._left = {list_id: one for list_id, one in self._left.items() if list_id not in self._lists}
+        copies.forget_lists(self._folders, frozenset(self._lists))
+
+    def _set(self, one: List) -> None:
+        step = _STEPS.get(one.source.kind, CompileStep)
+        self._lists[one.id].configure(one, step, copies=self._keeps_copies(one))
+
+    def _begin(self, one: ListUpdate) -> None:
+        """Start to poll a list, if the feed runs and does not poll it yet."""
+        list_id = one.list.id
+        if self._group is not None and list_id not in self._polls:
+            self._wake[list_id] = asyncio.Event()
+            self._polls[list_id] = self._group.create_task(self._run(one), name=f"feed {list_id}")
+
+    def _end(self, list_id: str) -> None:
+        """Poll a list no more. A fetch or a compilation that runs is ended; what is being written is written."""
+        self._wake.pop(list_id, None)
+        task = self._polls.pop(list_id, None)
+        if task is not None:
+            task.cancel()
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        self._wake = {one.list.id: asyncio.Event() for one in self}
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._group:
             for one in self:
-                group.create_task(self._run(one), name=f"feed {one.list.id}")
-            group.create_task(self.outbox.run(), name="receipts")
-            group.create_task(self._tick(), name="proofs")
+                self._begin(one)
+            self._group.create_task(self.outbox.run(), name="receipts")
+            self._group.create_task(self._tick(), name="proofs")
 
     def trigger(self, list_id: str = "") -> None:
         """Poll every list now, or this one."""
         for one, event in self._wake.items():
             if list_id in ("", one):
                 event.set()
+
+    def forwards_without(self, list_id: str) -> bool:
+        """Return whether names that no list blocks are forwarded while this list is not in force."""
+        one = self._lists.get(list_id)
+        return one is not None and one.forwards_without
 
     async def _run(self, one: ListUpdate) -> None:
         wake = self._wake[one.list.id]

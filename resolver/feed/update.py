@@ -48,7 +48,6 @@ class ListUpdate:
     def __init__(
         self, one: config.List, store: Store, host: Host, step: Callable[[Activation, Shown], Step]
     ) -> None:
-        self.list = one
         self.last_success = 0
         self.journal = Journal(one.id, store, host.audit, host.now)
         self.activation = Activation(one, self.journal, host)
@@ -59,11 +58,17 @@ class ListUpdate:
         self.one_at_a_time = asyncio.Lock()
         self.early = Early()
         self._alarms = Alarms(one.id)
+        self._make_step = step
         self.step = step(self.activation, self.shown)
         self._now = host.now
         self._started = 0.0
 
     # What is read.
+
+    @property
+    def list(self) -> config.List:
+        """Return the list as it is configured now."""
+        return self.activation.list
 
     @property
     def state(self) -> State:
@@ -111,6 +116,25 @@ class ListUpdate:
         if record is None or isinstance(self.enforced, Nothing):
             return "no list is in force"
         return f"serial {record.serial} stays"
+
+    # When the configuration changes.
+
+    def configure(self, one: config.List, step: Callable[[Activation, Shown], Step], *, copies: bool) -> None:
+        """Go on with other settings of the same list; with another source, by steps of its kind. May raise OSError.
+
+        A poll that runs goes on with what it has read: the caller that changes the source ends it first.
+        """
+        before, self.activation.list = self.list, one
+        if one.source != before.source or step is not self._make_step:
+            self.store.copies = copies
+            self._make_step = step
+            self.shown.newest, self.shown.fresh_until = None, 0
+            self.step = step(self.activation, self.shown)
+            self.step.recover()
+
+    def leave(self) -> None:
+        """Enforce nothing of this list any more: it is no longer configured. What is written stays."""
+        self.activation.enforced = Nothing()
 
     # At a start.
 

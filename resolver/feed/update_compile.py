@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from resolver.config.lists import List
 from resolver.core import image
 from resolver.feed import detail_text, guard, in_use, processes, seal, set_aside, state
 from resolver.feed.activate import Activation
@@ -50,10 +51,14 @@ class CompileStep:
     def __init__(self, activation: Activation, shown: Shown) -> None:
         self._activation = activation
         self._journal = activation.journal
-        self._list = activation.list
         self._host = activation.host
         self._shown = shown
         self._passed_over: tuple[int, ...] = ()
+
+    @property
+    def _list(self) -> List:
+        """The list as it is configured now."""
+        return self._activation.list
 
     def recover(self) -> None:
         """Do nothing: the state has all that a start needs."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from resolver.config.lists import List
 from resolver.feed import in_use, manifest, processes, seal, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
@@ -32,9 +33,13 @@ class ImageStep:
     def __init__(self, activation: Activation, shown: Shown) -> None:
         self._activation = activation
         self._journal = activation.journal
-        self._list = activation.list
         self._host = activation.host
         self._shown = shown
+
+    @property
+    def _list(self) -> List:
+        """The list as it is configured now."""
+        return self._activation.list
 
     def recover(self) -> None:
         """Take over the releases of before the start: these names stay released."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from resolver.config.lists import List
 from resolver.feed import copies
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Shown, Take
@@ -28,10 +29,15 @@ class ZoneStep:
     """Has a zone fetched and compiled, and keeps its copy."""
 
     def __init__(self, activation: Activation, shown: Shown) -> None:
+        self._activation = activation
         self._compile = CompileStep(activation, shown)
         self._journal = activation.journal
-        self._list = activation.list
         self._keys = activation.host.keys
+
+    @property
+    def _list(self) -> List:
+        """The list as it is configured now."""
+        return self._activation.list
 
     def recover(self) -> None:
         """Remove the zone copies of other sources, at a start; warn if `source.incremental` has no effect."""

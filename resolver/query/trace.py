@@ -50,7 +50,8 @@ class Walked:
 class Trace:
     """Walks queries through the parts of a running service.
 
-    tables: returns the tables in force, with a copy of the buckets. clock: monotonic, in seconds.
+    tables: returns the tables in force, with a copy of the buckets. clock: monotonic, in seconds. named: returns the id
+    of the list in a slot.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Trace:
         memory: store.Store,
         forward: Forward,
         clock: Callable[[], float],
+        named: Callable[[int], str],
     ) -> None:
+        self._named = named
         self._tables = tables
         self._memory = memory
         self._forward = forward
@@ -72,7 +75,7 @@ class Trace:
         counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         answer = Answer(
             tables,
-            block=_Block(steps, tables, counters),
+            block=_Block(steps, tables, counters, self._named),
             cache=_Cache(steps, self._memory, counters),
             forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the four calls that Answer makes
             respond=_Respond(steps, counters),
@@ -103,9 +106,12 @@ class _Steps:
 class _Block(Block):
     """Judges names; notes first that the client was admitted, because a query only gets here if it was."""
 
-    def __init__(self, steps: _Steps, tables: Tables, counters: "array[int]") -> None:
+    def __init__(
+        self, steps: _Steps, tables: Tables, counters: "array[int]", named: Callable[[int], str]
+    ) -> None:
         super().__init__(tally.Tally(bytearray(_TALLY_OCTETS), _NO_KEY), counters)
         self._note = steps
+        self._named = named
         self._tables = tables
         self._last = -1
 
@@ -115,7 +121,7 @@ class _Block(Block):
         verdict = super().judge(generation, query)
         if verdict != self._last:
             self._last = verdict
-            words = {codes.PASS: "not blocked", codes.BLOCK: "blocked"}
+            words = {codes.PASS: "not blocked", codes.BLOCK: f"blocked by {self._named(self.verdict.slot)}"}
             self._note("lists", words.get(verdict, "cannot be judged"))
             if verdict == codes.PASS and not self._tables.complete:
                 self._note("lists", "not all in force yet: only blocked names are answered")
@@ -125,7 +131,7 @@ class _Block(Block):
         self, tables: Tables, query: Query, verdict: Verdict, now: float, respond: Respond
     ) -> bytes | None:
         if verdict is not self.verdict:
-            self._note("reply", "leads to a name that is blocked")
+            self._note("reply", f"leads to a name that is blocked by {self._named(verdict.slot)}")
         return super().answer(tables, query, verdict, now, respond)
 
     def _note_client(self, query: Query) -> None:

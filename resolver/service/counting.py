@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from resolver.config.config import Config
 from resolver.count.bookkeeping import Bookkeeping, ListNow
 from resolver.count.exporter import Exporter
 from resolver.count.ledger import Ledger, LedgerUnusable
+from resolver.count.metrics import Series
 from resolver.count.publish import Published, Publisher
 from resolver.feed.places import Places
 from resolver.feed.poll import Feed
@@ -44,6 +45,7 @@ class Counting:
         self._readings = readings
         self._now = now
         self._labels = labels_of(config)
+        self._exporter: Exporter | None = None
         places = Places(config.state.directory)
         places.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ledger = _opened(places.ledger, now())
@@ -71,15 +73,23 @@ class Counting:
         """Return the counts as last published."""
         return self.publisher.published
 
+    def configure(self, config: Config, exact: Mapping[Series, int]) -> None:
+        """Publish the series of another configuration; exact: the counts of the moment before it was applied."""
+        self._labels = labels_of(config)
+        self.publisher.relabel(self._labels, exact)
+        if self._exporter is not None:
+            self._exporter.relabel(self._labels)
+
     def exporter(self, unready: Callable[[], str]) -> Exporter:
         """Return the exporter; `unready` says why the service does not do all that it should, "" if it does."""
-        return Exporter(
+        self._exporter = Exporter(
             self._labels,
             published=self.published,
             read_live=self._readings.live,
             unready=unready,
             began=self._ledger.began,
         )
+        return self._exporter
 
     async def run(self) -> None:
         """Publish on every beat until cancelled."""

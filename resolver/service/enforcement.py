@@ -67,7 +67,7 @@ class Enforcement:
             widely_asked=in_force.widely_asked,
         )
         self.feed = poll.Feed(config, keys, hooks, now)
-        in_force.forwards_without = lambda list_id: self.feed[list_id].forwards_without
+        in_force.forwards_without = self.feed.forwards_without
         self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
         self.releases = release.Releases(
             Places(config.state.directory).releases,
@@ -86,6 +86,22 @@ class Enforcement:
         self.feed.recover()
         self.releases.recover()
         self._in_force.renew()
+
+    def configure(self, config: Config) -> None:
+        """Go on with another configuration: with its lists, and with how each is answered and updated.
+
+        OSError if the folder of a new list cannot be used: then nothing has changed.
+        """
+        with self._in_force.unless_it_fails():
+            for slot in self._in_force.configure(config):
+                first = codes.list_counter(slot, 0)
+                for at in range(first, first + codes.LIST_COUNTERS_STRIDE):
+                    self._counters[at] = 0
+            self.feed.configure(config)
+        self._in_force.renew()
+        self._notices.configure(config.lists)
+        if self.fleet is not None:
+            self.fleet.configure(config)
 
     def facts(self) -> tuple[ListFacts, ...]:
         """Return the facts of every list now, in configured order, without those that only the disk has."""

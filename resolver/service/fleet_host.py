@@ -37,7 +37,7 @@ class FleetHost:
         self._feed = feed
         self._host = poll.host_of(config)
         self._now = now
-        self._beat = min(MOST_BEAT_S, *(float(one.source.poll) for one in config.lists))
+        self._beat = _beat_of(config)
         self._reports: dict[str, tuple[Record, fleet_receipts.Reports]] = {}
         folders = config.fleet
         self._publisher = fleet.Publisher(
@@ -52,6 +52,12 @@ class FleetHost:
         self._collector = (
             fleet_receipts.Collector(Path(folders.receipts), Path(folders.nodes)) if folders.nodes else None
         )
+
+    def configure(self, config: Config) -> None:
+        """Go on with the lists of another configuration. What was published of a list that is gone stays until it is
+        stale: nodes keep the list, with an alarm, until it is removed there too."""
+        self._beat = self._publisher.beat = _beat_of(config)
+        self.wake()
 
     def wake(self) -> None:
         """Publish what changed now."""
@@ -127,3 +133,8 @@ class FleetHost:
             result.append(error)
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(done.set)
+
+
+def _beat_of(config: Config) -> float:
+    """Return the time between two signs of life, in seconds."""
+    return min(MOST_BEAT_S, *(float(one.source.poll) for one in config.lists))

@@ -7,12 +7,14 @@ Rules:
 - A released name passes in every generation. While a name is released, no list answers NXDOMAIN, which would deny the
   names below too (RFC 8020).
 - Local zones come after the lists: a list may block below a local zone, as the self-test does.
-- Slots follow the lists' order in the configuration at the start; a list keeps its slot, and so its counters.
+- Slots follow the lists' order in the configuration at the start; a list keeps its slot, and so its counters, as long
+  as it is configured. A list that is added gets a slot that was never used, else the one that was given up first.
 """
 
 import mmap
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from resolver.config import for_core
@@ -52,7 +54,8 @@ class InForce:
         self._digest_key = digest_key
         self._bucket_key = bucket_key
         self._swap = swap
-        self._slots = {one.id: slot for slot, one in enumerate(config.lists)}
+        self._slots = for_core.slots_of(config)
+        self._free = [slot for slot in range(codes.MAX_LISTS) if slot not in self._slots.values()]
         self._images: dict[str, for_core.Image] = {}
         self._silent: set[str] = set()
         self._released: tuple[memoryview, ...] = ()
@@ -73,14 +76,22 @@ class InForce:
         """Return the list's slot in the table of counters."""
         return self._slots[list_id]
 
+    def named(self, slot: int) -> str:
+        """Return the id of the list in a slot."""
+        return next((list_id for list_id, at in self._slots.items() if at == slot), "no list")
+
     def put_in_force(self, list_id: str, view: memoryview, *, approved: bool = False) -> None:
         """Enforce this image of a list from the next query on. approved: with the lines set aside."""
+        if list_id not in self._slots:
+            return  # removed from the configuration while it was polled or decided about
         self._images = {**self._images, list_id: for_core.Image(view, approved)}
         self._silent = self._silent - {list_id}
         self._replace()
 
     def lift(self, list_id: str) -> None:
         """Lift the list: it blocks nothing, and the tables stay complete."""
+        if list_id not in self._slots:
+            return
         self._images = {key: one for key, one in self._images.items() if key != list_id}
         self._silent = self._silent | {list_id}
         self._replace()
@@ -112,12 +123,32 @@ class InForce:
                     found.append(Listed(one.id, verdict.low, verdict.high, slot, image.header(view).slots))
         return tuple(found)
 
-    def configure(self, config: Config) -> None:
-        """Apply a new configuration of the same lists: addresses, answers, clients, limits."""
-        self._access = for_core.access(config, self._buckets, self._bucket_key)
+    def configure(self, config: Config) -> tuple[int, ...]:
+        """Apply a new configuration: lists, addresses, answers, clients, limits. Return the slots of lists that are
+        new in it: what they counted before is another list's.
+        """
+        kept = {one.id: self._slots[one.id] for one in config.lists if one.id in self._slots}
+        free = [*self._free, *(slot for list_id, slot in self._slots.items() if list_id not in kept)]
+        added = {one.id: free.pop(0) for one in config.lists if one.id not in kept}
+        self._slots, self._free = {**kept, **added}, free
+        self._images = {list_id: one for list_id, one in self._images.items() if list_id in kept}
+        self._silent = self._silent & kept.keys()
+        self._access = for_core.access(config, self._buckets, self._bucket_key, self._slots)
         self._zones = for_core.zones(config)
         self.config = config
         self._replace()
+        return tuple(added.values())
+
+    @contextmanager
+    def unless_it_fails(self) -> Iterator[None]:
+        """Put all back as it was, if the block fails."""
+        before = self.config, self._slots, self._free, self._images, self._silent, self._access, self._zones
+        try:
+            yield
+        except BaseException:
+            self.config, self._slots, self._free, self._images, self._silent, self._access, self._zones = before
+            self._replace()
+            raise
 
     def widely_asked(self, share: float) -> set[in_use.Digest]:
         """Return the digests of names that more than this share of the clients have asked lately."""
@@ -140,7 +171,10 @@ class InForce:
 
     def copied(self) -> Tables:
         """Return the tables in force with a copy of the buckets: a query judged by them changes no limit."""
-        return replace(self.tables, access=for_core.access(self.config, bytearray(self._buckets), self._bucket_key))
+        return replace(self.tables, access=self._access_of(bytearray(self._buckets)))
+
+    def _access_of(self, buckets: bytearray) -> admit.Access:
+        return for_core.access(self.config, buckets, self._bucket_key, self._slots)
 
     def answer_of(self, list_id: str, view: memoryview) -> Callable[[bytes, Transport], bytes]:
         """Return the function from (query, transport) to the list's answer by this image alone, b"" if it has none.
@@ -199,7 +233,7 @@ class InForce:
     def _build(self) -> Tables:
         self._number += 1
         generation = for_core.generation(
-            self._number, self._digest_key, self.config, self._images, self._released
+            self._number, self._digest_key, self.config, self._images, self._released, self._slots
         )
         complete = all(self._is_there(one) or self.forwards_without(one.id) for one in self.config.lists)
         return Tables(generation, self._access, complete, self._zones, self._own)

@@ -148,7 +148,13 @@ class Service:
         )
         with _named(path, "state.directory", "cannot be used"):
             self.counting = Counting(config, self.readings, self.enforcement.feed)
-        self.trace = Trace(self.in_force.copied, memory=self.cache.memory, forward=self.forward, clock=time.monotonic)
+        self.trace = Trace(
+            self.in_force.copied,
+            memory=self.cache.memory,
+            forward=self.forward,
+            clock=time.monotonic,
+            named=self.in_force.named,
+        )
         self._control = control.Server({**ServiceVerbs(self).verbs(), **self.enforcement.verbs()})
 
     async def run(self) -> int:
@@ -240,7 +246,14 @@ class Service:
         if waiting:
             said = f"restart to change: {waiting}"
             raise Refused(f"{self.path}: {said}", said, restart=True)
-        self.in_force.configure(config)
+        exact = self.readings.exact()
+        try:
+            self.enforcement.configure(config)
+        except OSError as error:
+            why = f"state.directory: the folder of a new list cannot be used: {error.strerror or type(error).__name__}"
+            raise Refused(f"{self.path}: {why}; nothing has changed", why) from None
+        self.counting.configure(config, exact)
+        _tell_of_lists(self.config, config)
         self.streams.bounds = self._bounds_of(config)
         self._trust_by(config)
         self.cache.memory.stale_s = int(config.cache.stale)
@@ -386,6 +399,16 @@ class Service:
         while True:
             await asyncio.sleep(HOUR_S)
             tally.turn(self._tally, secrets.token_bytes(16))
+
+
+def _tell_of_lists(old: Config, new: Config) -> None:
+    before, after = {one.id for one in old.lists}, {one.id for one in new.lists}
+    for list_id in sorted(after - before):
+        _log.info("list %s: added, it is fetched now", list_id)
+    for list_id in sorted(before - after):
+        said = "list %s: removed, it blocks nothing any more. Its folder of state stays, so that nothing older is "
+        said += "accepted if it comes back; its totals stay in the ledger; released names stay released"
+        _log.warning(said, list_id)
 
 
 @contextmanager

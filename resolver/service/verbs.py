@@ -6,7 +6,7 @@ Rules:
 - `flush` reports how many answers it removed for one name, or for a subtree of at least two labels. For a wider subtree
   it reports no number: beside the live count of queries that would show how many of them were blocked. Cached answers
   that were blocked are removed and never counted: the count would show that somebody asked.
-- `ask` judges as for the given client and keeps nothing of it; the steps name no list.
+- `ask` judges as for the given client and keeps nothing of it; of a list the steps show the id alone.
 - Messages are our own words: nothing of a request is repeated.
 """
 

@@ -56,6 +56,11 @@ def with_change(old: str, new: str) -> tuple[str, ...]:
             ("list.first.basis", "list.first.answer"),
         ),
         ('id = "second"', 'id = "second"\nclients = ["192.0.2.0/24"]', ("list.second.clients",)),
+        ('id = "first"', 'id = "third"', ("list.first", "list.third")),
+        ('id = "first"', 'id = "first"\nexpire = "lift"', ("list.first.expire",)),
+        ('id = "first"', 'id = "first"\nwithout_list = "forward"', ("list.first.without_list",)),
+        ('id = "first"', 'id = "first"\nguard = { growth = 0.5 }', ("list.first.guard.growth",)),
+        ("file:///srv/a", "file:///srv/c", ("list.first.source.url",)),
     ],
 )
 def test_what_can_change_while_serving(old: str, new: str, keys: tuple[str, ...]) -> None:
@@ -81,10 +86,6 @@ def test_what_can_change_while_serving(old: str, new: str, keys: tuple[str, ...]
         ("[listen]", '[state]\nkeys = "/srv/keys"\n[listen]', "state.keys"),
         ("[listen]", '[control]\nsocket = "/run/other"\n[listen]', "control.socket"),
         ("[listen]", '[control]\ngroup = "other"\n[listen]', "control.group"),
-        ('id = "first"', 'id = "third"', "list"),
-        ('id = "first"', 'id = "first"\nexpire = "lift"', "list.first.expire"),
-        ('id = "first"', 'id = "first"\nguard = { growth = 0.5 }', "list.first.guard.growth"),
-        ("file:///srv/a", "file:///srv/c", "list.first.source.url"),
     ],
 )
 def test_what_only_a_restart_can_change(old: str, new: str, key: str) -> None:
@@ -93,16 +94,24 @@ def test_what_only_a_restart_can_change(old: str, new: str, key: str) -> None:
 
 
 def test_what_needs_a_restart_is_told_apart_from_what_does_not() -> None:
-    keys = ("listen.allow", "cache.size", "list.first.answer", "list.first.source.url", "list.first.clients")
-    assert needing_restart(keys) == ("cache.size", "list.first.source.url")
+    keys = ("listen.allow", "cache.size", "list.first.answer", "list.first.demonstration", "list.first")
+    assert needing_restart(keys) == ("cache.size", "list.first.demonstration")
 
 
-def test_lists_keep_their_order_and_number() -> None:
+def test_lists_come_go_and_move_while_serving() -> None:
     head, *lists = FILE.split("[[list]]")
     one, two = lists
-    for others in ((two, one), (one,), (one, two, one.replace("first", "third"))):
+    third = one.replace("first", "third")
+    for others, keys in (
+        ((two, one), ("list",)),
+        ((one,), ("list.second",)),
+        ((one, two, third), ("list.third",)),
+        ((third, two), ("list.first", "list.third")),
+        ((third, two, one), ("list", "list.third")),
+    ):
         new = parse(head + "".join(f"[[list]]{text}" for text in others), "new")
-        assert changed(parse(FILE, "old"), new) == ("list",)
+        assert changed(parse(FILE, "old"), new) == keys
+        assert needing_restart(keys) == ()
 
 
 def test_no_change_is_none() -> None:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from types import MappingProxyType
 
 import aiohttp
@@ -247,3 +248,12 @@ def test_totals_of_the_beat_say_when_they_began_and_live_ones_do_not() -> None:
     assert samples["answers_created", ("NOERROR",)] == 1_700_000_000
     assert not any(name.startswith(("queries_created", "cache_bytes_created")) for name, _ in samples)
     assert not any(name.endswith("_created") for name, _ in shown(exporter()))
+
+
+def test_a_list_that_comes_or_goes_is_shown_at_once() -> None:
+    labels = replace(LABELS, lists=("demo", "third"))
+    one = exporter(published=Published(1, dict.fromkeys(of_beat(labels), 0)))
+    one.relabel(labels)
+    samples = shown(one)
+    assert samples["blocked_attempts_total", ("third",)] == 0
+    assert ("blocked_attempts_total", ("second",)) not in samples

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.count.ledger import Total
-from resolver.count.metrics import Series, of_beat
+from resolver.count.metrics import Labels, Series, of_beat
 from resolver.count.publish import MAX_NAP_S, Publisher
 from tests.unit.count.labels import LABELS
 
@@ -148,6 +149,61 @@ def test_after_a_restart_a_mark_stands_for_what_is_new_alone() -> None:
         marks.append(count.published.values[SATURATED])
     assert marks == [0, 0, 1]
     assert count.totals()[SATURATED] == Total(50, 0)
+
+
+def listed(*lists: str) -> Labels:
+    return replace(LABELS, lists=lists)
+
+
+def of_list(list_id: str) -> Series:
+    return Series("blocked_queries_total", (list_id,))
+
+
+def test_a_list_that_comes_while_serving_begins_at_its_total_of_before() -> None:
+    exact = Exact()
+    exact.numbers = {of_list("demo"): 25}
+    start = {of_list("third"): Total(70, 4)}
+    count = Publisher(
+        exact, listed("demo"), every_s=900, batch=10, phases=lambda _: 0, now=START + 1, start=start
+    )
+    count.publish(START + 900)
+    count.relabel(listed("demo", "third"), exact.numbers)
+    assert (count.published.at, set(count.published.values)) == (START + 900, set(of_beat(listed("demo", "third"))))
+    assert (count.published.values[of_list("demo")], count.published.values[of_list("third")]) == (20, 70)
+    exact.numbers = {of_list("demo"): 29, of_list("third"): 7}
+    count.publish(START + 1800)
+    assert (count.published.values[of_list("demo")], count.published.values[of_list("third")]) == (20, 80)
+
+
+def test_a_list_that_goes_and_comes_back_never_counts_backwards() -> None:
+    exact = Exact()
+    exact.numbers = {of_list("demo"): 3, of_list("second"): 38}
+    count = publisher(exact)
+    count.publish(START + 900)
+    count.relabel(listed("demo"), exact.numbers)
+    assert of_list("second") not in count.published.values
+    exact.numbers = {of_list("demo"): 5}
+    count.publish(START + 1800)
+    assert count.totals()[of_list("second")] == Total(30, 8), "what was counted comes into the ledger"
+    # Its slot in the table of counters is another's meanwhile, and then a new one.
+    exact.numbers = {of_list("demo"): 5, of_list("second"): 0}
+    count.relabel(LABELS, exact.numbers)
+    assert count.published.values[of_list("second")] == 30
+    exact.numbers[of_list("second")] = 2
+    count.publish(START + 2700)
+    assert count.published.values[of_list("second")] == 40
+    assert count.refused == 0
+
+
+def test_a_beat_that_was_drawn_before_a_list_came_shows_it_too() -> None:
+    exact = Exact()
+    exact.numbers = {of_list("demo"): 10}
+    count = Publisher(exact, listed("demo"), every_s=900, batch=10, phases=lambda _: 0, now=START + 1)
+    drawn = count.draw(START + 900)
+    assert drawn is not None
+    count.relabel(listed("demo", "third"), exact.numbers)
+    count.show(drawn)
+    assert (count.published.values[of_list("demo")], count.published.values[of_list("third")]) == (10, 0)
 
 
 def test_a_series_outside_the_table_is_never_published(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,15 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from resolver.config.config import Config, List
+from resolver.config.values import Seconds
 from resolver.feed import audit, poll
 from resolver.feed.activate import ImageUnusable
+from resolver.feed.enforced import Nothing
 from resolver.feed.state import State
+from resolver.feed.store import Store
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 
@@ -123,3 +128,84 @@ def test_the_log_is_cut_once_a_day_too(resolver: Enforcer) -> None:
     path.mkdir()
     resolver.now = lambda: started + keep + 3 * poll.TRIM_EVERY_S
     asyncio.run(resolver.feed.trim())  # what the disk refuses ends no task
+
+
+def with_lists(resolver: Enforcer, *lists: List) -> Config:
+    return replace(resolver.config, lists=lists)
+
+
+def two_lists(resolver: Enforcer) -> Config:
+    """Its list, and a second one of the same authority."""
+    (one,) = resolver.config.lists
+    resolver.authority.publish(names(3, "second"), 1, list_id="second", target="second")
+    second = replace(one, id="second", source=replace(one.source, target="second"))
+    return with_lists(resolver, one, second)
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_is_added_is_polled_at_once_and_one_that_is_removed_no_more(resolver: Enforcer) -> None:
+    swaps: asyncio.Queue[int | str] = asyncio.Queue()
+    resolver.told = swaps.put_nowait
+    task = asyncio.create_task(resolver.feed.run())
+    async with asyncio.timeout(30):
+        assert await swaps.get() == 7
+        one, both = resolver.config, two_lists(resolver)
+        resolver.feed.configure(both)
+        assert await swaps.get() == 1
+        second = resolver.feed["second"]
+        assert [each.list.id for each in resolver.feed] == ["demo", "second"]
+        assert second.state.joined > 0, "another list was in force on this host"
+        resolver.feed.configure(one)
+        assert "second" not in resolver.feed
+        assert isinstance(second.enforced, Nothing)
+        resolver.authority.publish(names(4, "second"), 2, list_id="second", target="second")
+        resolver.authority.publish(names(22), 8)
+        resolver.feed.trigger()
+        assert await swaps.get() == 8
+        assert (second.state.in_force and second.state.in_force.serial) == 1
+        # It comes back with what it had, at once, and then with what is new.
+        resolver.feed.configure(both)
+        assert resolver.events[-1] == 1
+        assert [await swaps.get(), await swaps.get()] == [1, 2]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_settings_of_a_list_count_at_once_and_its_failures_go_on(resolver: Enforcer) -> None:
+    asyncio.run(resolver.list.poll())
+    resolver.list.failures.counts["unreachable"] = 3
+    (one,) = resolver.config.lists
+    stricter = replace(one, deadline=Seconds(60), guard=replace(one.guard, growth=0.5))
+    resolver.feed.configure(with_lists(resolver, stricter))
+    assert (resolver.list.list.deadline, resolver.list.list.guard.growth) == (60, 0.5)
+    assert resolver.failures == {"unreachable": 3}
+    assert resolver.enforced == 7
+    lifting = replace(one, hard_limit=Seconds(1), expire="lift")
+    resolver.now = lambda: time.time() + 60
+    resolver.feed.configure(with_lists(resolver, lifting))
+    assert resolver.enforced == "lifted"
+
+
+def test_another_source_is_asked_from_the_next_poll_on(resolver: Enforcer, tmp_path: Path) -> None:
+    asyncio.run(resolver.list.poll())
+    (one,) = resolver.config.lists
+    elsewhere = replace(one, source=replace(one.source, url=(tmp_path / "nowhere").as_uri()))
+    resolver.feed.configure(with_lists(resolver, elsewhere))
+    asyncio.run(resolver.list.poll())
+    assert resolver.failures == {"unreachable": 1}
+    assert resolver.enforced == 7
+
+
+def test_a_new_list_whose_folder_cannot_be_made_changes_nothing(
+    resolver: Enforcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = two_lists(resolver)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "prepare", full)
+    with pytest.raises(OSError, match="No space"):
+        resolver.feed.configure(both)
+    assert [each.list.id for each in resolver.feed] == ["demo"]

@@ -1,6 +1,7 @@
 """What is in force: who is a client, which lists judge whom, and whether all lists are there."""
 
 import msgspec
+import pytest
 
 from resolver.config.config import Config, parse
 from resolver.config.values import address_octets
@@ -176,3 +177,53 @@ def test_the_judgement_of_one_image_alone() -> None:
     for broken in (b"", b"\3ab", b"\xc0\x00", b"\1a"):
         assert judge(broken, 1) == codes.ASK
     assert one.judge_of(image_of(["a.test"])[:24])(octets_of("a.test"), 1) == codes.ASK
+
+
+def test_a_list_that_is_added_gets_a_slot_nobody_had_and_the_others_keep_theirs() -> None:
+    one, _ = in_force("", "")
+    one.put_in_force("list-0", image_of(["a.test"]))
+    one.put_in_force("list-1", image_of(["b.test"]))
+    both = one.config
+    only = msgspec.structs.replace(both, lists=both.lists[1:])
+    assert one.configure(only) == ()
+    assert (verdict_of(one.tables, "a.test")[0], verdict_of(one.tables, "b.test")) == (codes.PASS, (codes.BLOCK, 1))
+    one.put_in_force("list-0", image_of(["a.test"]))
+    assert one.configure(both) == (2,), "not the slot that it had, and nothing of it is in force"
+    assert verdict_of(one.tables, "a.test")[0] == codes.PASS
+    assert not one.tables.complete
+
+
+def test_slots_are_used_again_once_all_were_used() -> None:
+    one, _ = in_force(*[""] * codes.MAX_LISTS)
+    full = one.config
+    one.configure(msgspec.structs.replace(full, lists=full.lists[1:]))
+    assert one.configure(full) == (0,)
+    assert sorted(one.slot(each.id) for each in full.lists) == list(range(codes.MAX_LISTS))
+
+
+def test_the_scope_of_clients_follows_a_list_into_its_slot() -> None:
+    one, _ = in_force("", 'clients = ["192.0.2.0/24"]')
+    scoped = one.config.lists[1]
+    one.configure(msgspec.structs.replace(one.config, lists=(scoped,)))
+    one.put_in_force("list-1", image_of(["b.test"]))
+    inside, outside = (admit.scope(one.tables.access, address_octets(host)) for host in ("192.0.2.7", "198.51.100.7"))
+    assert verdict_of(one.tables, "b.test", inside)[0] == codes.BLOCK
+    assert verdict_of(one.tables, "b.test", outside)[0] == codes.PASS
+
+
+def test_a_change_that_fails_leaves_all_as_it_was() -> None:
+    one, _ = in_force("", "")
+    one.put_in_force("list-0", image_of(["a.test"]))
+    one.put_in_force("list-1", image_of(["b.test"]))
+    before = one.config
+
+
+    def fail() -> None:
+        with one.unless_it_fails():
+            one.configure(msgspec.structs.replace(before, lists=before.lists[:1]))
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert one.config is before
+    assert verdict_of(one.tables, "b.test") == (codes.BLOCK, 1)
