@@ -92,6 +92,7 @@ _COSMETIC: Final = re.compile(r"#[@?$%]*#|\$@?\$|#@?\$\?#")
 _RULE: Final = re.compile(r"\|\|([^|^/$]+)\^\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _WORD: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s\"']+)")
+_VALUE: Final = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)(?:\s+(?:\"[^\"]*\"|'[^']*'|[^\s\"']+))*\Z")
 _SETTING: Final = re.compile(r"([a-z0-9-]+)\s*:\s*(.*)\Z", re.IGNORECASE)
 
 _BLOCKING_ZONES: Final = _words(
@@ -198,7 +199,7 @@ def unbound(lines: list[str]) -> Iterator[Item]:
         if not text:
             continue
         found = _SETTING.match(text)
-        if found is None:
+        if found is None or (found[2] and not _VALUE.match(found[2])):
             yield Dropped(number, Drop.OTHER_SYNTAX)
             continue
         words = [one or two or three for one, two, three in _WORD.findall(found[2])]

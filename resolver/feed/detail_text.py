@@ -18,7 +18,8 @@ import dns.rcode
 
 from resolver.config.lists import List
 from resolver.config.values import span, utc_text
-from resolver.feed.details import Detail, Kind, Place
+from resolver.feed import refusals
+from resolver.feed.details import Detail, Kind, Place, Unusable
 
 MAX_OCTETS: Final = 300
 MAX_PLACE_OCTETS: Final = 160
@@ -82,12 +83,27 @@ WRITTEN: Final[Mapping[Kind, Callable[[int], str | None]]] = {
 
 def text(detail: Detail | None, one: List) -> str:
     """Return the text of a detail about a list; "" if there is none, or if it is not as its code demands."""
+    if detail is not None and detail.unusable is not None:
+        return printable(_unusable(detail.unusable), MAX_OCTETS)
     if detail is None or len(detail.numbers) != len(detail.code.kinds):
         return ""
     shown = [WRITTEN[kind](number) for kind, number in zip(detail.code.kinds, detail.numbers, strict=True)]
     if None in shown:
         return ""
     return printable(detail.code.said.format(*shown, at=place(detail, one), word=detail.word.value), MAX_OCTETS)
+
+
+def _unusable(said: Unusable) -> str:
+    if said.exceptions:
+        return "it holds only exceptions: to end the list, its authority withdraws it"
+    return refusals.unusable(
+        said.reason,
+        {str(reason): count for reason, count in said.refused.items()},
+        {str(reason): numbers for reason, numbers in said.refused_lines.items()},
+        shape=said.shape or "",
+        line=said.line,
+        read_as=said.read_as,
+    )
 
 
 def place(detail: Detail, one: List) -> str:

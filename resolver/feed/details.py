@@ -10,9 +10,11 @@ Rules:
 """
 
 from enum import Enum, StrEnum, auto
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from msgspec import Meta, Struct
+
+from resolver.feed.reasons import Refusal, Shape
 
 MAX_NUMBERS: Final = 4
 
@@ -116,6 +118,9 @@ class Code(StrEnum):
     FOUND_TLS = "found_tls", "{0}, certificate verified, it ends on {1}", Kind.TLS_VERSION, Kind.DATE
     STEP_READ = "step_read", "reading {at}"
     FOUND_OCTETS = "found_octets", "{0} octets", _COUNT
+    # The list itself.
+    UNUSABLE = "unusable", ""
+    SOA_SERIAL = "soa_serial", "the SOA in {at} has serial {0}, its signature {1}", Kind.SERIAL, Kind.SERIAL
     # Files of this host.
     FILE = "file", "{at}: {0}", _ERRNO
     NOT_THERE = "not_there", "{at} does not exist"
@@ -181,14 +186,35 @@ class Code(StrEnum):
     ZONE_NAME = "zone_name", "the path of source.url is no name of a zone"
 
 
+_Count = Annotated[int, Meta(ge=0, le=2**32)]
+
+
+class Unusable(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why a whole list cannot be used, by counts, line numbers and words of closed sets (`refusals`).
+
+    refused, refused_lines: its lines by reason, and the numbers of the first ones. shape: what it looks like. line: of
+    what is not UTF-8, or no SOA; 0 if unknown. read_as: its format. exceptions: it holds only exceptions.
+    """
+
+    reason: Literal["not_utf8", "empty", "too_many_entries", "malformed"]
+    refused: dict[Refusal, _Count] = {}
+    refused_lines: dict[Refusal, Annotated[tuple[_Count, ...], Meta(max_length=100)]] = {}
+    shape: Shape | None = None
+    line: _Count = 0
+    read_as: Literal["plain", "csv", "rpz"] = "plain"
+    exceptions: bool = False
+
+
 class Detail(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A detail of a failure, or a step. version: of a metadata file, 0 if its name has none."""
+    """A detail of a failure, or a step. version: of a metadata file, 0 if its name has none. unusable: of a list that
+    cannot be used, and then all of the text."""
 
     code: Code
     at: Place = Place.NOWHERE
     numbers: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**63 - 1)], ...], Meta(max_length=MAX_NUMBERS)] = ()
     word: Word = Word.NONE
     version: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    unusable: Unusable | None = None
 
 
 def no_step(_: Detail) -> None:

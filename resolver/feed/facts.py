@@ -235,6 +235,7 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
         due_serial=update.unmet.serial if update.unmet else 0,
         failing_since=update.failures.since,
         failing=_plain(update.failures.recent),
+        newest_refused=update.failures.refused or facts.newest_refused,
         failed="; ".join(dict.fromkeys(update.failures.last)),
         polled_at=update.failures.polled_at,
         next_poll_at=int(update.failures.polled_at + facts.poll_s) if update.failures.polled_at else 0,

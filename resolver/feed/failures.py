@@ -19,8 +19,8 @@ class Failures:
 
     counts: by reason, since the start. since, recent: since when (unix seconds) no poll has been good, and the counts
     of the polls from then on; 0 and none if the last poll was good. polled_at: when the last poll ended, 0 if none has.
-    last: the reasons of the last poll's failures, each with its detail; none if it was good. `kept` says what stays in
-    force; `now` returns unix seconds.
+    last: the reasons of the last poll's failures, each with its detail; none if it was good. refused: lines by reason,
+    of a list of which the last poll took none. `kept` says what stays in force; `now` returns unix seconds.
     """
 
     def __init__(self, one: List, kept: Callable[[], str], now: Callable[[], float]) -> None:
@@ -29,6 +29,7 @@ class Failures:
         self.recent: dict[str, int] = {}
         self.polled_at = 0
         self.last: list[str] = []
+        self.refused: dict[str, int] = {}
         self._list = one
         self._kept = kept
         self._now = now
@@ -39,6 +40,8 @@ class Failures:
         line = f"{reason.value}: {said}" if said else reason.value
         self.counts[reason.value] = self.counts.get(reason.value, 0) + 1
         self.last.append(line)
+        if detail is not None and detail.unusable is not None:
+            self.refused = {str(why): count for why, count in detail.unusable.refused.items()}
         _log.warning("list %s: update failed: %s; %s", self._list.id, line, self._kept())
 
     @contextmanager
@@ -58,7 +61,7 @@ class Failures:
     def poll(self) -> Iterator[None]:
         """Count as `counted`, and note since when and why polls fail."""
         before = dict(self.counts)
-        self.last = []
+        self.last, self.refused = [], {}
         try:
             with self.counted():
                 yield

@@ -10,6 +10,7 @@ from typing import Final
 
 from resolver.feed.reasons import Refusal, Shape
 
+MOST_REASONS: Final = 4
 SAMPLE_LINES: Final = 5
 """So many numbers of lines are said for each reason."""
 
@@ -52,6 +53,9 @@ ADVICE: Final = {
     Refusal.PORT: "a resolver sees names, not ports: write the name alone",
     Refusal.URL: "a resolver sees names, not paths: write the name alone if the whole site is meant",
     Refusal.LOOSE_EXCEPTION: "a comment begins with `#`; an exception has no blank after its `!`",
+    Refusal.MALFORMED: "one name a line, ended by LF or CRLF, without quotes, brackets or other marks around it",
+    Refusal.ADDRESS: "a resolver blocks names, not addresses",
+    Refusal.TOO_LONG: "a name has at most 253 octets, a label 63, a line 4,096",
     Refusal.OUT_OF_ZONE: "an owner with a dot at its end has to end in the zone's name",
 }
 """What to write instead, for reasons that have one remedy."""
@@ -99,11 +103,13 @@ def unusable(
     elif reason == "too_many_entries":
         what = "it has too many entries"
     elif refused := sum(counts.values()):
-        what = f"no line of {refused} is an entry: {lines(counts, numbers)}"
+        most = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_REASONS])
+        others = refused - sum(most.values())
+        more = f"; {others} others" if others else ""
+        what = f"no line of {refused} is an entry: {lines(most, numbers)}{more}"
     else:
         what = "it holds no entry: no line but comments and empty ones"
     said = hint(shape, read_as)
-    if not said and shape == read_as and counts:
-        most = max(counts, key=lambda each: counts[each])
-        said = ADVICE.get(Refusal(most), "") if most in set(Refusal) else ""
+    if not said and counts:
+        said = ADVICE.get(Refusal(max(counts, key=lambda each: counts[each])), "")
     return "; ".join(part for part in (what, said) if part)

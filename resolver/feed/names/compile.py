@@ -17,8 +17,9 @@ import msgspec
 
 from resolver.core import entries, image
 from resolver.feed import seal, synthetic
+from resolver.feed.details import Code, Detail, Place, Unusable
 from resolver.feed.messages import Compiled, CompileRequest
-from resolver.feed.names import read, read_csv, read_master, read_zone, suffixes
+from resolver.feed.names import read, read_csv, read_master, read_zone, shape, suffixes
 from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.operator_names import popular_names
 from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
@@ -47,12 +48,28 @@ def entries_of(
         )
         agree = request.format != "master" or read_master.soa_serial(data) == request.serial & 0xFFFFFFFF
     except read.ReadError as error:
-        raise Failed(error.reason) from None
+        raise _failed(request, error, data) from None
     if not agree:
-        raise Failed("malformed")
+        serials = read_master.soa_serial(data), request.serial
+        raise Failed("malformed", Detail(code=Code.SOA_SERIAL, at=Place.LIST, numbers=serials))
     if not found.blocks:
-        raise Failed("empty")
+        raise Failed("empty", Detail(code=Code.UNUSABLE, unusable=Unusable(reason="empty", exceptions=True)))
     return found
+
+
+def _failed(request: CompileRequest, error: read.ReadError, data: bytes) -> Failed:
+    """Return why a whole list is refused: counts, line numbers and what it looks like, nothing of what it holds."""
+    # A zone that was transferred is made of lines of ours: what they look like says nothing.
+    looks = None if request.format == "rpz" else shape.looks_like(data)
+    unusable = {
+        "reason": error.reason,
+        "refused": error.refused,
+        "refused_lines": error.refused_lines,
+        "shape": looks,
+        "line": error.line,
+        "read_as": "rpz" if request.format == "master" else request.format,
+    }
+    return Failed(error.reason, Detail(code=Code.UNUSABLE, unusable=msgspec.convert(unusable, Unusable)))
 
 
 def compiled(request: CompileRequest, found: read.Entries, keys: seal.Keys) -> tuple[Compiled, bytearray, bytearray]:
@@ -135,7 +152,7 @@ def make(request: CompileRequest, psl: suffixes.Suffixes, protected: Protected) 
     both = os.read(request.keys, seal.DIGEST_KEY_BYTES + seal.SEAL_KEY_BYTES)
     keys = seal.Keys(both[: seal.DIGEST_KEY_BYTES], both[seal.DIGEST_KEY_BYTES :])
     if os.fstat(request.list_fd).st_size == 0:
-        raise Failed("empty")
+        raise Failed("empty", Detail(code=Code.UNUSABLE, unusable=Unusable(reason="empty")))
     # No variable here keeps the list longer than it takes to read it.
     found = entries_of(request, _contents(request.list_fd), psl, protected)
     counts, made, line_of = compiled(request, found, keys)

@@ -116,6 +116,8 @@ def test_dnsmasq(line: str, items: list[str]) -> None:
         ('local-zone: "a.test"', ["<other_setting>"]),
         ('local-data-ptr: "192.0.2.1 a.test"', ["<other_setting>"]),
         ("what is this", ["<other_syntax>"]),
+        ('local-zone: "a.test"always_nxdomain"', ["<other_syntax>"]),
+        ('local-zone: "a.test" always_nxdomain"', ["<other_syntax>"]),
         ('local-zone: "*.a.test" static', ["<wildcard>"]),
     ],
 )

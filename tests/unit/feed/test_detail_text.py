@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from resolver.config.lists import List, Source
 from resolver.feed import detail_text
-from resolver.feed.details import Code, Detail, Kind, Place
+from resolver.feed.details import Code, Detail, Kind, Place, Unusable
+from resolver.feed.reasons import Refusal, Shape
 
 SOURCE = Source(kind="tuf", url="https://authority.example:8443/court", root="/etc/root.json")
 ONE = List(id="court", source=SOURCE)
@@ -42,6 +43,27 @@ def of(url: str, **more: str) -> List:
         ),
         (Detail(code=Code.FILE, at=Place.ROOT_FILE, numbers=(errno.EACCES,)), "/etc/root.json: Permission denied"),
         (None, ""),
+        (
+            Detail(
+                code=Code.UNUSABLE,
+                unusable=Unusable(
+                    reason="empty",
+                    refused={Refusal.SEVERAL_WORDS: 35, Refusal.TLD: 1},
+                    refused_lines={Refusal.SEVERAL_WORDS: (2, 4, 6, 8, 10, 12), Refusal.TLD: (3,)},
+                    shape=Shape.HOSTS,
+                ),
+            ),
+            "no line of 36 is an entry: 35 several words (line 2, 4, 6, 8, 10, ...); 1 tld (line 3); it looks like a "
+            "hosts file: blocklist-resolver authority convert --from hosts",
+        ),
+        (
+            Detail(code=Code.UNUSABLE, unusable=Unusable(reason="empty", exceptions=True)),
+            "it holds only exceptions: to end the list, its authority withdraws it",
+        ),
+        (
+            Detail(code=Code.SOA_SERIAL, at=Place.LIST, numbers=(99, 9)),
+            "the SOA in the list below https://authority.example:8443/court/targets has serial 99, its signature 9",
+        ),
     ],
 )
 def test_a_text_is_made_of_our_words_and_the_configuration(detail: Detail | None, text: str) -> None:

@@ -100,6 +100,7 @@ def live(**changes: object) -> Any:
             since=1950,
             recent={Reason.TAMPERED: 1},
             last=["tampered: its octets", "tampered: its octets"],
+            refused={"tld": 3},
             polled_at=1990,
         ),
         "prover": SimpleNamespace(passed=True, receipt_at=1150),
@@ -113,7 +114,7 @@ def live(**changes: object) -> Any:
 
 
 def test_a_running_service_adds_what_only_it_knows() -> None:
-    never = SimpleNamespace(counts={}, since=0, recent={}, last=[], polled_at=0)
+    never = SimpleNamespace(counts={}, since=0, recent={}, last=[], refused={}, polled_at=0)
     written = facts.of_state(LIST, State(in_force=SEVEN), 2000.0)
     found = facts.with_live(written, live())
     assert (found.live, found.has_list, found.lifted, found.last_success, found.selftest_passed) == (
@@ -129,6 +130,8 @@ def test_a_running_service_adds_what_only_it_knows() -> None:
     assert (found.failures, found.failing) == ({"tampered": 2}, {"tampered": 1})
     assert (found.failed, found.polled_at, found.next_poll_at) == ("tampered: its octets", 1990, 1990 + 900)
     assert facts.with_live(written, live(failures=never)).next_poll_at == 0
+    assert found.newest_refused == {"tld": 3}
+    assert facts.with_live(written, live(failures=never)).newest_refused == written.newest_refused
     assert (found.serial, found.entries, found.hard_limit_at) == (7, 10, written.hard_limit_at)
 
 

@@ -6,10 +6,10 @@ import logging
 import pytest
 
 from resolver.config.lists import List, Source
-from resolver.feed.details import Code, Detail, Place
+from resolver.feed.details import Code, Detail, Place, Unusable
 from resolver.feed.failures import Failures
 from resolver.feed.processes import UpdateFailed
-from resolver.feed.reasons import Reason
+from resolver.feed.reasons import Reason, Refusal
 
 ONE = List(id="demo", source=Source(kind="tuf", url="https://authority.example/demo", root="/etc/root.json"))
 
@@ -72,3 +72,14 @@ def test_polls_remember_since_when_and_why_they_fail(failures: Failures, clock: 
         pass
     assert (failures.since, failures.recent, failures.last) == (0, {}, [])
     assert failures.counts == {"tampered": 2, "unreachable": 1, "swap": 1}
+
+
+def test_what_was_refused_of_a_list_that_cannot_be_used_is_kept_until_the_next_poll(failures: Failures) -> None:
+    unusable = Unusable(reason="empty", refused={Refusal.TLD: 2})
+    with failures.poll():
+        raise UpdateFailed(Reason.EMPTY, Detail(code=Code.UNUSABLE, unusable=unusable))
+    assert failures.refused == {"tld": 2}
+    assert failures.last == ["empty: no line of 2 is an entry: 2 tld"]
+    with failures.poll():
+        pass
+    assert failures.refused == {}

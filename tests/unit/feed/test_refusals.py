@@ -24,7 +24,7 @@ def test_refused_lines_are_told_by_reason_the_most_first() -> None:
             "blocklist-resolver authority convert --from hosts",
         ),
         ("empty", {}, {}, "it holds no entry: no line but comments and empty ones"),
-        ("empty", {"wildcard": 2}, {}, "no line of 2 is an entry: 2 wildcard (line 1)"),
+        ("empty", {"reserved": 2}, {}, "no line of 2 is an entry: 2 reserved (line 1)"),
         (
             "empty",
             {"port": 2},

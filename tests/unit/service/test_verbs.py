@@ -63,6 +63,7 @@ class Lists:
                 since=1_700_000_200,
                 recent={"timeout": 1},
                 last=["timeout: its host"],
+                refused={},
                 polled_at=1_700_000_250,
             ),
             prover=SimpleNamespace(passed=True, receipt_at=0),

@@ -202,3 +202,42 @@ def test_a_list_with_odd_lines_is_compiled_and_says_so() -> None:
     odd = "".join("a." * depth + "odd.test\n" for depth in (6, 20, 50))
     assert made_of((lines + odd).encode(), max_entries=1000)[0].rare_depths == (8, 22, 52)
     assert made_of(lines.encode(), max_entries=1000)[0].rare_depths == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "said"),
+    [
+        (
+            b"0.0.0.0 canary.test\n" * 150,
+            "plain",
+            {"reason": "empty", "refused": {"several_words": 150}, "shape": "hosts"},
+        ),
+        (b"a.test\ncanary.test\xff\n", "plain", {"reason": "not_utf8", "line": 2, "shape": "latin1"}),
+        (b"\x1f\x8b\xff", "csv", {"reason": "not_utf8", "line": 1, "shape": "gzip", "read_as": "csv"}),
+        (b"!canary.test\n", "plain", {"reason": "empty", "exceptions": True}),
+        (b"canary.test CNAME .\n", "master", {"reason": "malformed", "line": 1, "shape": "plain", "read_as": "rpz"}),
+        (b"?trigger\n", "rpz", {"reason": "empty", "refused": {"trigger": 1}, "read_as": "rpz"}),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_described_by_numbers_and_words_of_ours(
+    data: bytes, form: str, said: dict[str, object]
+) -> None:
+    with pytest.raises(Failed) as error:
+        compiling.entries_of(request(format=form), data, read.suffixes())
+    detail = error.value.detail
+    assert detail is not None
+    told = msgspec.to_builtins(detail)["unusable"]
+    numbers = told.pop("refused_lines", {})
+    assert all(len(each) <= 100 for each in numbers.values())
+    assert told == said or {**told, "shape": None} == {**said, "shape": None}
+    assert b"canary" not in msgspec.json.encode(detail)
+
+
+def test_the_serial_of_a_master_file_is_that_of_the_signature() -> None:
+    zone = b"@ SOA ns. mail. 7 1 1 1 1\na.test CNAME .\n"
+    assert compiling.entries_of(request(format="master", serial=2**32 + 7), zone, read.suffixes()).lines == 1
+    with pytest.raises(Failed) as error:
+        compiling.entries_of(request(format="master", serial=8), zone, read.suffixes())
+    assert error.value.reason == "malformed"
+    assert error.value.detail is not None
+    assert error.value.detail.numbers == (7, 8)
