@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from resolver import atomic_file
-from resolver.authority import recipients
+from resolver.authority import clock, elsewhere, recipients
 from resolver.authority.issue import Issue as Issue
 from resolver.authority.issue import counted
 from resolver.authority.repository import (
@@ -63,6 +63,22 @@ class Done:
     what: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a repository is compared with before it signs a list.
+
+    served: where it is served. receipts: files or folders of hosts' receipts. clock_was_ahead: the last list was issued
+    by a clock that was ahead, and counts for nothing.
+    """
+
+    served: elsewhere.Place | None = None
+    receipts: tuple[Path, ...] = ()
+    clock_was_ahead: bool = False
+
+
+NOTHING_SEEN: Final = Seen()
+
+
 def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
     """Make a repository without lists; root and targets need `threshold` signatures of `keys` keys."""
     repository = Repository(folder)
@@ -87,8 +103,11 @@ def init(folder: Path, *, threshold: int, keys: int, now: float) -> None:
         serve(repository, root.signed, targets, now=now, seconds=FRESH_SECONDS)
 
 
-def publish(folder: Path, issue: Issue, *, now: float) -> Done:
-    """Publish a list, or stage it for more signatures; Refused with the reasons if it may not be published."""
+def publish(folder: Path, issue: Issue, *, now: float, seen: Seen = NOTHING_SEEN) -> Done:
+    """Publish a list, or stage it for more signatures; Refused with the reasons if it may not be published.
+
+    seen: what is compared with the repository.
+    """
     numbers = counted(issue)
     expires = None if issue.expires_s is None else int(now + issue.expires_s)
     custom = Custom(
@@ -114,11 +133,11 @@ def publish(folder: Path, issue: Issue, *, now: float) -> Done:
         if lost:
             names = ", ".join(path.removeprefix(f"{issue.list_id}-") for path in lost)
             raise Refused(f"{issue.list_id}: already published for {names}: give each as --recipient or --drop")
-        done = _issue(folder, custom, contents, now)
+        done = _issue(folder, custom, contents, now, seen)
     return dataclasses.replace(done, **numbers._asdict())
 
 
-def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
+def withdraw(folder: Path, *, list_id: str, serial: int, now: float, seen: Seen = NOTHING_SEEN) -> Done:
     """Publish that a list is withdrawn; its target then holds a comment and no names."""
     custom = Custom(list=list_id, serial=serial, issued=int(now), expires=None, withdrawn=True)
     comment = f"# withdrawn, serial {serial}\n".encode()
@@ -126,13 +145,17 @@ def withdraw(folder: Path, *, list_id: str, serial: int, now: float) -> Done:
         published = _targets_of(Repository(folder).current_targets().signed, list_id)
         if not published:
             raise Refused(f"{list_id}: no such list is published")
-        return _issue(folder, custom, dict.fromkeys(published, comment), now)
+        return _issue(folder, custom, dict.fromkeys(published, comment), now, seen)
 
 
-def refresh(folder: Path, *, now: float, seconds: float = FRESH_SECONDS) -> None:
+def refresh(
+    folder: Path, *, now: float, seconds: float = FRESH_SECONDS, clock_was_ahead: bool = False
+) -> None:
     """Sign snapshot and timestamp again, valid for `seconds`."""
     repository = Repository(folder)
     with repository.alone():
+        if not clock_was_ahead:
+            clock.check_behind(repository, now)
         root, targets = repository.root().signed, repository.current_targets()
         if not root.get_verification_result("targets", targets.signed_bytes, targets.signatures):
             raise AuthorityError(
@@ -208,7 +231,7 @@ def _targets_of(targets: Targets, list_id: str) -> set[str]:
     return {path for path, target in targets.targets.items() if custom_of(target.custom).list == list_id}
 
 
-def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], now: float) -> Done:
+def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], now: float, seen: Seen) -> Done:
     """Sign the targets with all targets of one list replaced by `contents`; publish or stage them."""
     repository = Repository(folder)
     try:
@@ -226,6 +249,15 @@ def _issue(folder: Path, custom: Custom, contents: Mapping[str, bytes], now: flo
             raise Refused(f"{path}: this target belongs to another list")
         for before in old:
             _forward(current.targets[before], custom, custom.plain or hashlib.sha256(data).hexdigest())
+            if not seen.clock_was_ahead:
+                clock.check_issued(custom_of(current.targets[before].custom), custom)
+    digest = custom.plain or hashlib.sha256(next(iter(contents.values()))).hexdigest()
+    elsewhere.check_receipts(elsewhere.receipts_of(seen.receipts, custom.list), custom, digest, now)
+    if not seen.clock_was_ahead:
+        clock.check_behind(repository, now)
+    clock.check_ahead(repository, now)
+    if seen.served is not None:
+        elsewhere.check_served(repository, seen.served, now)
     targets = Metadata(deepcopy(current))
     for path in old - contents.keys():
         del targets.signed.targets[path]

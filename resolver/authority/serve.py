@@ -15,6 +15,7 @@ from typing import Any, Final
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from resolver.authority import clock
 from resolver.authority.repository import AuthorityError, Repository
 
 FRESH_SECONDS: Final = 48 * 3600
@@ -25,24 +26,22 @@ _HASH: Final = "sha256"
 
 
 def serve(
-    repository: Repository, root: Root, targets: Metadata[Targets], *, now: float, seconds: float, above: int = 0
+    repository: Repository, root: Root, targets: Metadata[Targets], *, now: float, seconds: float
 ) -> None:
-    """Sign snapshot and timestamp for `targets`, valid for `seconds`, and write all three.
-
-    above: versions go above this one too.
-    """
+    """Sign snapshot and timestamp for `targets`, valid for `seconds`, and write all three."""
     expires = date(now, seconds)
-    version = next_version(repository, Snapshot.type, now, above)
+    version = next_version(repository, Snapshot.type, now)
     meta = {"targets.json": MetaFile.from_data(targets.signed.version, targets.to_bytes(), [_HASH])}
     snapshot = Metadata(Snapshot(version=version, expires=expires, meta=meta))
     sign(snapshot, _online(repository, root, Snapshot.type))
     timestamp = Metadata(
         Timestamp(
-            version=next_version(repository, Timestamp.type, now, above),
+            version=next_version(repository, Timestamp.type, now),
             expires=expires,
             snapshot_meta=MetaFile.from_data(version, snapshot.to_bytes(), [_HASH]),
         )
     )
+    timestamp.signed.unrecognized_fields[clock.SIGNED] = int(now)
     sign(timestamp, _online(repository, root, Timestamp.type))
     for one in (targets, snapshot, timestamp):
         repository.write_metadata(one)
@@ -50,9 +49,9 @@ def serve(
     _put_away(repository, Targets.type, targets.signed.version)
 
 
-def next_version(repository: Repository, kind: str, now: float, above: int = 0) -> int:
+def next_version(repository: Repository, kind: str, now: float) -> int:
     """Return the version of the next metadata of this kind."""
-    return max(int(now), above + 1, *(version + 1 for version in repository.versions(kind)))
+    return max([int(now), *(version + 1 for version in repository.versions(kind))])
 
 
 def sign(metadata: Metadata[Any], signers: Iterable[CryptoSigner]) -> None:

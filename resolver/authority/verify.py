@@ -56,7 +56,7 @@ def verified(folder: Path, data: bytes, receipts: Mapping[str, bytes], pinned: I
 
     receipts: name in messages to content. pinned: raw public keys of hosts; if empty, any key may have signed.
     """
-    roots = _roots(Repository(folder))
+    roots = roots_of(Repository(folder))
     keys, digest = frozenset(pinned), hashlib.sha256(data).hexdigest()
     said = [_one(name, receipt, digest, keys, roots, folder) for name, receipt in receipts.items()]
     owners = "" if keys else "which hosts own the keys of the receipts (give --host-key), "
@@ -114,7 +114,7 @@ def _under(versions: tuple[int, ...], roots: list[Root]) -> str:
     return said if versions[-1] == roots[-1].version else f"{said}, whose targets keys were replaced since"
 
 
-def _roots(repository: Repository) -> list[Root]:
+def roots_of(repository: Repository) -> list[Root]:
     """Return all roots of the repository in order; Refused if one does not follow from the one before."""
     newest = repository.root().signed.version
     found: list[Root] = []

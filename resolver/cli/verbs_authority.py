@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from resolver.authority import publish, recipients, verify
+from resolver.authority import elsewhere, publish, recipients, verify
 from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
 from resolver.cli import verbs_formats
@@ -56,13 +56,19 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     issue.add_argument(
         "--drop", action="append", default=[], metavar="NAME", help="a recipient that gets no further copy"
     )
+    _add_seen(issue)
     refresh = _verb(verbs, "refresh", "sign snapshot and timestamp again")
     refresh.add_argument(
         "--expires", type=_duration, default=publish.FRESH_SECONDS, metavar="48h", help="default: 48h"
     )
+    for verb in (issue, refresh):
+        verb.add_argument(
+            "--clock-was-ahead", action="store_true", help="what was signed last was signed by a clock that was ahead"
+        )
     end = _verb(verbs, "withdraw", "publish that a list is withdrawn")
     end.add_argument("--id", required=True)
     end.add_argument("--serial", required=True, type=int, metavar="N")
+    _add_seen(end)
     rotate = _verb(verbs, "rotate", "replace all keys of a role")
     rotate.add_argument("--role", required=True, choices=publish.ROLES)
     rotate.add_argument(
@@ -78,6 +84,26 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--host-key", action="append", default=[], type=Path, metavar="PEM", help="a host's public key; repeatable"
     )
     verbs_formats.add_verbs(verbs)
+
+
+def _add_seen(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--served", metavar="URL|DIR", help="refuse if what is served there is newer than DIR (a restored backup)"
+    )
+    verb.add_argument("--served-ca", default="", metavar="PEM", help="the CA of an https URL; default: the system's")
+    verb.add_argument(
+        "--receipts",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE|DIR",
+        help="refuse a serial that is not above those that hosts had in force; repeatable",
+    )
+
+
+def _seen(arguments: argparse.Namespace, *, clock_was_ahead: bool = False) -> publish.Seen:
+    served = elsewhere.Place(arguments.served, arguments.served_ca) if arguments.served else None
+    return publish.Seen(served=served, receipts=tuple(arguments.receipts), clock_was_ahead=clock_was_ahead)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -127,17 +153,21 @@ def _publish(arguments: argparse.Namespace, now: float) -> str:
         recipients=recipients.typed(arguments.recipient, arguments.recipients),
         drop=tuple(arguments.drop),
     )
-    done = publish.publish(arguments.dir, issue, now=now)
+    seen = _seen(arguments, clock_was_ahead=arguments.clock_was_ahead)
+    done = publish.publish(arguments.dir, issue, now=now, seen=seen)
     return f"{arguments.id}: serial {arguments.serial}, {_counted(done)}: {_state(done)}"
 
 
 def _refresh(arguments: argparse.Namespace, now: float) -> str:
-    publish.refresh(arguments.dir, now=now, seconds=arguments.expires)
+    publish.refresh(
+        arguments.dir, now=now, seconds=arguments.expires, clock_was_ahead=arguments.clock_was_ahead
+    )
     return f"{arguments.dir}: fresh for {int(arguments.expires)} s"
 
 
 def _withdraw(arguments: argparse.Namespace, now: float) -> str:
-    done = publish.withdraw(arguments.dir, list_id=arguments.id, serial=arguments.serial, now=now)
+    seen = _seen(arguments)
+    done = publish.withdraw(arguments.dir, list_id=arguments.id, serial=arguments.serial, now=now, seen=seen)
     return f"{arguments.id}: serial {arguments.serial}, withdrawn: {_state(done)}"
 
 

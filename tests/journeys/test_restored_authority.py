@@ -102,11 +102,26 @@ def test_a_restored_repository_that_is_only_refreshed_is_told(machine: Machine) 
     assert poll(host) == 4
 
 
+def test_two_machines_sign_in_turn_and_no_list_goes_unseen(machine: Machine) -> None:
+    """Each is a copy of the other's past; the server gets what the last one has made."""
+    host, copy = machine.resolver("old"), machine.backup()
+    other = Machine(copy, machine.now)
+    for serial, signing in ((3, machine), (4, other), (5, machine), (6, other)):
+        signing.now = max(machine.now, other.now)
+        signing.publish(serial)
+        if signing is other:
+            shutil.copytree(copy / "targets", machine.folder / "targets", dirs_exist_ok=True)
+            shutil.copytree(copy / "metadata", machine.folder / "metadata", dirs_exist_ok=True)
+        assert poll(host) == serial
+    assert host.failures == {}
+    assert poll(machine.resolver("fresh")) == 6
+
+
 @contextmanager
 def earlier_release() -> Iterator[None]:
     """Versions that count from 1, and no hashes."""
 
-    def next_version(repository: Repository, kind: str, now: float, above: int = 0) -> int:
+    def next_version(repository: Repository, kind: str, now: float) -> int:
         return max(repository.versions(kind), default=0) + 1
 
     with pytest.MonkeyPatch.context() as patch:

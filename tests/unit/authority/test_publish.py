@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from resolver import atomic_file
 from resolver.authority import publish
-from resolver.authority.publish import Issue
+from resolver.authority.publish import Issue, Seen
 from resolver.authority.repository import AuthorityError, Refused, Repository
 from resolver.feed import processes
 from resolver.feed.fetch import tuf as source_tuf
@@ -126,12 +126,12 @@ def test_a_withdrawal_holds_no_name(folder: Path) -> None:
 
 
 def test_refresh_signs_snapshot_and_timestamp_alone(folder: Path) -> None:
-    publish.publish(folder, issue(), now=NOW - 47 * 3600)
+    publish.publish(folder, issue(), now=NOW - 47 * 3600, seen=Seen(clock_was_ahead=True))
     before = Repository(folder).current_targets().to_bytes()
     publish.refresh(folder, now=NOW, seconds=3600)
     assert fetched(folder)[0].fresh_until == NOW + 3600
     assert Repository(folder).current_targets().to_bytes() == before
-    publish.publish(folder, issue(2), now=NOW - 50 * 3600)
+    publish.publish(folder, issue(2), now=NOW - 50 * 3600, seen=Seen(clock_was_ahead=True))
     with pytest.raises(Failed, match="frozen"):
         fetched(folder)
 

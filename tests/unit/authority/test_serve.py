@@ -63,10 +63,6 @@ def test_a_restore_over_newer_files_goes_above_them(folder: Path, tmp_path: Path
     assert versions(folder)[1] > snapshot
 
 
-def test_versions_go_above_what_is_served_elsewhere(folder: Path) -> None:
-    assert serve.next_version(Repository(folder), "snapshot", NOW + 5, above=int(NOW) + 9) == NOW + 10
-
-
 def test_length_and_hash_of_what_is_below_are_signed(folder: Path) -> None:
     published(folder, 1, NOW)
     targets, snapshot, _ = versions(folder)

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import shutil
 import time
 from pathlib import Path
 
@@ -138,3 +139,19 @@ def test_wrong_words_are_usage(words: list[str], capsys: pytest.CaptureFixture[s
         run(*words)
     assert ended.value.code == 2
     assert capsys.readouterr().err
+
+
+def test_a_restored_authority_is_told_at_publish(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert published(folder, 2) == 0
+    shutil.copytree(folder, folder.parent / "backup")
+    assert published(folder, 3, "--served", folder) == 0
+    shutil.copytree(folder, folder.parent / "served")
+    shutil.rmtree(folder)
+    (folder.parent / "backup").rename(folder)
+    capsys.readouterr()
+    assert published(folder, 4, "--served", folder.parent / "served") == 3
+    assert "demo serial 3" in capsys.readouterr().err
+    assert run("withdraw", folder, "--id", "demo", "--serial", 4, "--served", folder.parent / "served") == 3
+    assert published(folder, 4, "--receipts", folder.parent / "none") == 1
+    assert published(folder, 4, "--clock-was-ahead") == 0
+    assert run("refresh", folder, "--clock-was-ahead") == 0
