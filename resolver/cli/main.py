@@ -121,6 +121,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from resolver.service import checks
 
     checks.check(file, loaded)
+    checks.check_deadlines(file, loaded)
     checks.check_interfaces(file, loaded)
     checks.check_files(file, loaded)
     here = (*config.left_out(file), *checks.missing_addresses(loaded))

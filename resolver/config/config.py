@@ -41,6 +41,7 @@ from resolver.config.values import (
     lacks_interface,
     nameservers,
     prefixes,
+    span,
 )
 from resolver.core.codes import MAX_LISTS
 
@@ -344,6 +345,18 @@ def _faults(config: Config) -> Iterator[Fault]:
         yield from _faults_in_production(config)
 
 
+def slow_polls(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield key and reason of each poll that is too long for its list's deadline: a failed one leaves no time."""
+    for number, one in enumerate(config.lists):
+        if one.source.poll * 3 > one.deadline:
+            most = span(one.deadline / 3)
+            yield (
+                f"list[{number}].source.poll",
+                f"more than a third of the list's deadline ({span(one.deadline)}): after one poll that fails a list "
+                f"comes too late; at most {most}",
+            )
+
+
 def warnings(config: Config) -> tuple[str, ...]:
     """Return a line for each setting that is accepted but probably a mistake; it names the keys."""
     return tuple(_warnings(config))
@@ -355,6 +368,8 @@ def _warnings(config: Config) -> Iterator[str]:
             f"{key} holds {prefix}, and with ::ffff:0:0/96 all IPv4 clients, but no prefix of IPv4: if that is meant, "
             "add 0.0.0.0/0; if not, use smaller prefixes"
         )
+    for key, reason in slow_polls(config):
+        yield f"{key} is {reason}"
     few = sum(network.num_addresses for network in config.listen.allow) <= FEW_ADDRESSES
     loopback = all(network.is_loopback for network in config.listen.allow)
     if few and not loopback and not config.listen.proxy_from:

@@ -1,13 +1,13 @@
 """Checks the part of a configuration that only this host and the parts know: at a start, a reload and by check-config.
 
 Rules:
-- Only check-config reads the files that guard lists and looks for interfaces: at a start a missing file must not keep
-  the saved lists out of force, nor a missing interface the other upstreams; what needs them fails and says so.
+- Only check-config compares polls with deadlines, reads the files that guard lists and looks for interfaces: at a start
+  none of these must keep the saved lists out of force, nor the other upstreams; what needs them fails and says so.
 """
 
 from pathlib import Path
 
-from resolver.config.config import Config, ConfigError, upstreams
+from resolver.config.config import Config, ConfigError, slow_polls, upstreams
 from resolver.config.values import sockaddr
 from resolver.feed import operator_names
 from resolver.page.render import PageError, Rendered, render
@@ -35,6 +35,15 @@ def check(path: Path, config: Config) -> Rendered | None:
         return render(config.page, demonstration=all(one.demonstration for one in config.lists))
     except PageError as error:
         raise ConfigError(str(path), error.key, str(error).removeprefix(f"{error.key}: ")) from None
+
+
+def check_deadlines(path: Path, config: Config) -> None:
+    """Compare each list's poll with its deadline; ConfigError if a list cannot be in force in time.
+
+    A service that runs with such a file goes on, with a warning: it must not end because of it.
+    """
+    for key, reason in slow_polls(config):
+        raise ConfigError(str(path), key, reason)
 
 
 def check_interfaces(path: Path, config: Config) -> None:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from resolver.config import config
 from resolver.core import codes, image, policy, siphash
 from resolver.core.name import Name, unfold
-from resolver.feed import activate, approve, enforced, guard, poll, processes, seal
+from resolver.feed import activate, approve, enforced, guard, poll, processes, seal, state
 from resolver.feed.approve import Signer
 from resolver.feed.copies import head_of
 from resolver.feed.enforced import InForce, Lifted, Nothing
@@ -212,6 +212,7 @@ class Actor:
     signed: dict[tuple[Any, ...], set[str]] = field(default_factory=dict)
     pardons: dict[int, list[str]] = field(default_factory=dict)
     may_follow: set[str] = field(default_factory=set)
+    owed: tuple[Any, ...] = ()
 
     @property
     def one(self) -> ListUpdate:
@@ -260,6 +261,8 @@ class Actor:
         self.queries_are_judged_by_the_list_but_for_what_is_released()
         self.a_copy_is_of_the_list_that_it_is_named_for()
         self.nothing_unforeseen_has_failed()
+        self.the_deadline_stands_until_it_is_met()
+        self.a_standing_approval_has_two_persons_and_an_end()
         if not self.is_node:
             self.what_is_accepted_goes_forward(roots)
 
@@ -323,6 +326,27 @@ class Actor:
         kept = {record.copy: copy_of(record.serial, record.digest) for record in records if record}
         for path in self.one.store.folder.glob("*.copy") if self.sound else ():
             assert path.read_bytes() == kept.get(path.name, path.read_bytes())
+
+    def the_deadline_stands_until_it_is_met(self) -> None:
+        """What came in force may end it; a list that is only held or fails never moves it."""
+        found = self.one.state
+        record = found.in_force
+        force = (record and record.identity, record and record.issued, found.quarantined)
+        if self.owed and self.owed[0] == force and self.owed[1] is not None:
+            assert found.unmet == self.owed[1]
+        self.owed = force, found.unmet
+        if found.held is not None and not self.is_node:
+            assert found.unmet is not None
+            assert found.unmet.serial <= found.held.record.serial or self.parted or found.quarantined
+        if state.taken_out(found) is not None and found.unmet is not None:
+            assert not state.is_taken_out(found, found.unmet.digest)
+
+    def a_standing_approval_has_two_persons_and_an_end(self) -> None:
+        found = self.one.state
+        if found.standing is not None:
+            assert len({one.principal for one in found.standing.signatures}) == 2
+            assert found.standing.terms.number == found.standings
+        assert all(len(one.signatures) == 1 for one in found.proposed)
 
     def nothing_unforeseen_has_failed(self) -> None:
         assert "internal" not in self.resolver.failures
@@ -442,7 +466,7 @@ class World:
     # What stands for the two processes, and for ssh-keygen.
 
     async def fetch(
-        self, module: str, request: FetchRequest, wanted: Callable[[Facts], bool]
+        self, module: str, request: FetchRequest, wanted: Callable[[Facts], bool], *_: object
     ) -> tuple[Facts, bool]:
         seen: list[Facts] = []
 

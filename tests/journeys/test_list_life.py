@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from resolver.control import requests
 from resolver.core import image
-from resolver.feed import approve, audit, decide
+from resolver.feed import audit, decide, decisions
 from resolver.feed.actions import OF_A_LIST, Action
 from resolver.feed.approve import Refused
 from resolver.feed.enforced import InForce
@@ -26,6 +26,7 @@ from resolver.feed.fleet import Publisher
 from resolver.feed.manifest import Manifest, ManifestBroken
 from resolver.feed.manifest import read as read_manifest
 from resolver.feed.processes import UpdateFailed
+from resolver.feed.state import Record, State, is_taken_out
 from resolver.feed.update_compile import CONFIRM_SECONDS
 from resolver.signed import statement
 from tests.fakes.enforcer import wire
@@ -132,7 +133,8 @@ class Life(RuleBasedStateMachine):
         resolver.judged_wrong, resolver.fail_swaps, resolver.wrong, resolver.silent = False, 0, 0, 0
         after = actor.one.state
         if not actor.is_node and after.in_force is not None and changed(before.in_force, after.in_force):
-            assert not unusual(before.in_force, after.in_force), "what had to be held came in force"
+            grown = self.is_approved_growth(actor, before, after.in_force)
+            assert grown or not unusual(before.in_force, after.in_force), "what had to be held came in force"
         if isinstance(was, InForce) and before.in_force is not None and not before.in_force.withdrawn:
             ends = actor.one.hard_limit_at(after.in_force or before.in_force)
             lifts = actor.one.list.expire == "lift" and self.world.clock >= ends
@@ -146,6 +148,17 @@ class Life(RuleBasedStateMachine):
             actor.hold_what_stayed(listed)
         if not fault and actor.clean and resolver.failures == failed:
             self.a_good_poll(actor)
+
+    def is_approved_growth(self, actor: Actor, before: State, came: Record) -> bool:
+        """Whether a standing approval of before lets a list in that has grown."""
+        one, record = before.standing, before.in_force
+        return (
+            one is not None
+            and record is not None
+            and self.world.clock < one.terms.until
+            and came.targets_keys == one.terms.keys
+            and record.entries < came.entries <= one.terms.growth_to
+        )
 
     def a_good_poll(self, actor: Actor) -> None:
         """Hold what a poll must have brought that met no fault and counted none."""
@@ -184,7 +197,7 @@ class Life(RuleBasedStateMachine):
         actor, waits = self.actor(which), []
         for action in OF_A_LIST:
             try:
-                approve.subject(actor.one.state, action)
+                decisions.subject(actor.one.state, action)
             except Refused:
                 continue
             waits.append(action)
@@ -195,7 +208,7 @@ class Life(RuleBasedStateMachine):
     def sign_one(self, actor: Actor, action: Action, person: str) -> None:
         before = actor.one.state
         try:
-            about = approve.subject(before, action)
+            about = decisions.subject(before, action)
         except Refused:
             return
         signed = decide.Signed(action=action, serial=about.serial, signature=person.encode(), uid=1)
@@ -216,8 +229,39 @@ class Life(RuleBasedStateMachine):
             assert after.in_force.identity == about or (before.in_force, actor.clean) != (None, True)
         if action is Action.APPROVE_SET_ASIDE and after.in_force is not None and after.in_force.approved:
             assert len(persons) >= 2
+        if action is Action.REVOKE and actor.clean and not isinstance(found, Exception):
+            assert after.standing is None
         if action is Action.ROLLBACK and came and not isinstance(found, Exception):
             assert after.in_force.identity == before.previous.identity
+
+    @rule(
+        persons=st.permutations(PERSONS),
+        many=st.integers(1, 2),
+        growth_to=st.sampled_from([5, 10, 30]),
+        for_s=st.sampled_from([100, 5000]),
+    )
+    def stand(self, persons: list[str], many: int, growth_to: int, for_s: int) -> None:
+        """One or two persons approve growth beforehand."""
+        actor = self.host
+        until = int(self.world.clock) // 1000 * 1000 + 1000 + for_s
+        for person in persons[:many]:
+            before, number = actor.one.state, actor.one.state.standings
+            signed = decide.SignedTerms(
+                growth_to=growth_to, refused_to=0, until=until, signature=person.encode(), uid=1
+            )
+
+            async def step(signed: decide.SignedTerms = signed) -> Any:
+                try:
+                    return await decide.stand(actor.one, signed, Path("/signers"), self.world.now)
+                except (Refused, UpdateFailed) as no:
+                    return no
+
+            self.world.run(actor, step)
+            after = actor.one.state
+            if after.in_force is not None and changed(before.in_force, after.in_force):
+                assert after.standings == number + 1 or actor.parted
+                assert before.held is None or after.in_force.entries <= growth_to or actor.parted
+            actor.hold_all(self.world.roots)
 
     @rule(which=st.integers(0, 1), draw=st.randoms(use_true_random=False), for_s=st.sampled_from(RELEASE_S))
     def release(self, which: int, draw: Any, for_s: int) -> None:
@@ -336,6 +380,8 @@ class FleetLife(Life):
             return
         record = actor.one.state.in_force
         assert record is not None
+        if is_taken_out(actor.one.state, said.digest):
+            return
         assert (record.serial, record.digest) == (said.custom.serial, said.digest)
         assert record.approved == (said.made.approved or record.approved_here)
         listed, judged = actor.resolver.listed(), actor.resolver.judged()

@@ -1,13 +1,14 @@
 """What of a configuration shows only on this host and in the parts."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from resolver.config.config import ConfigError, parse
+from resolver.config.config import ConfigError, parse, warnings
 from resolver.query import forward
-from resolver.service.checks import check, check_files, check_interfaces, missing_addresses
+from resolver.service.checks import check, check_deadlines, check_files, check_interfaces, missing_addresses
 
 FILE = """
 [listen]
@@ -33,6 +34,31 @@ def checked(old: str = "", new: str = "") -> bytes | None:
 def test_what_is_well_gives_the_page_or_none() -> None:
     assert b"Another" in (checked("[page]", '[page]\noperator = "Another"') or b"")
     assert checked("[page]", "[page]\nlisten = []") is None
+
+
+@pytest.mark.parametrize(
+    ("poll", "deadline", "why"),
+    [
+        ("10m", "30m", ""),
+        ("601s", "30m", "more than a third of the list's deadline (30 min): after one poll that fails"),
+        ("30m", "30m", "at most 10 min"),
+        ("15m", "24h", ""),
+    ],
+)
+def test_a_poll_that_cannot_meet_the_deadline_is_refused_by_check_config_and_warned_of_at_a_start(
+    poll: str, deadline: str, why: str
+) -> None:
+    text = FILE.replace("demonstration = true", f'demonstration = true\ndeadline = "{deadline}"')
+    config = parse(text.replace('kind = "tuf"', f'kind = "tuf", poll = "{poll}"'), str(PATH))
+    told = [line for line in warnings(config) if line.startswith("list[0].source.poll is ")]
+    check(PATH, config)
+    if not why:
+        check_deadlines(PATH, config)
+        assert told == []
+        return
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        check_deadlines(PATH, config)
+    assert why in told[0]
 
 
 def test_a_page_that_cannot_be_made_is_named_by_its_key() -> None:
