@@ -12,7 +12,7 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
-from resolver.authority import recipients
+from resolver.authority import convert, recipients
 from resolver.cli import main
 from resolver.config import config
 from resolver.core import codes, transfer
@@ -21,7 +21,7 @@ from resolver.feed import fleet_receipts, guard, notify, outbox, poll, processes
 from resolver.feed.fetch import file as source_file
 from resolver.feed.fetch import zone as source_zone
 from resolver.feed.messages import FetchRequest
-from resolver.feed.names import read, read_csv, read_zone, suffixes
+from resolver.feed.names import read, read_csv, read_master, read_zone, suffixes
 from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.signed import header, metadata, statement
 from tests.fakes.primary import Record, message
@@ -157,6 +157,21 @@ def test_the_zone() -> None:
     }
     assert found.refused_lines == {"trigger": (7,), "action": (8,)}
     assert f"`{source_zone.digest_of(origin, lines)}`" in section("### What a record means")
+
+
+def test_the_same_zone_as_a_master_file() -> None:
+    data = example("zone").encode()
+    found = read_master.read_master(data, PSL, demonstration=True, max_entries=99)
+    assert read_master.soa_serial(data) == 412
+    assert scopes(found) == {
+        "name.example": WHOLE,
+        "shop.example": ALONE,
+        "help.name.example": codes.EXCEPT_SELF,
+    }
+    # Lines of the file, where the zone that is transferred has records.
+    assert found.refused_lines == {"trigger": (9,), "action": (10,)}
+    listed = {word for row in rows(section("### A list in another format")) for word in row}
+    assert listed == set(convert.FORMATS)
 
 
 def keys_of(text: str) -> list[str]:

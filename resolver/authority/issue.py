@@ -51,7 +51,9 @@ def counted(issue: Issue) -> read.Distinct:
         raise Refused(f"{issue.list_id}: empty: it holds only exceptions; to end the list, withdraw it")
     refused = sum(found.refused.values())
     if refused != issue.expect_refused:
-        raise Refused(f"{issue.list_id}: {_refused(refused, issue.expect_refused, found)}")
+        said = _refused(refused, issue.expect_refused, found)
+        looks = refusals.hint(shape.looks_like(issue.data) or "") if refused > found.lines else ""
+        raise Refused(f"{issue.list_id}: {'; '.join(part for part in (said, looks) if part)}")
     numbers = read.distinct(found)
     if numbers.exceptions != issue.expect_exceptions:
         raise Refused(f"{issue.list_id}: {_spared(numbers, issue.expect_exceptions, found)}")

@@ -5,8 +5,9 @@ Rules:
 - A common line is a marker and a name of two labels or more, of letters, digits, `-` and `_`, within the lengths of RFC
   1035, whose top-level label begins with no digit and of which no suffix is watched. feed.names.read would make the
   same entry of it; a test compares the two.
-- Markers are those of a plain list (none, `=`, `!`, `!=`) or of a zone (`*.`, `=`, `!*.`, `!=`). Blank lines
-  are ignored, and so are lines of a plain list that begin with `#`. A CR at the end of a line does not belong to it.
+- Markers are those of a plain list (none, `=`, `!`, `!=`, `*.`, `!*.`) or of a zone (`*.`, `=`, `!*.`, `!=`). Blank
+  lines are ignored, and so are lines of a plain list that begin with `#`. A CR at the end of a line does not belong to
+  it.
 - The watched names are a table of hashes. A name that shares its hash with a watched name is left to feed.names.read,
   never made an entry, so an attacker gains nothing by steering the hash.
 """
@@ -54,7 +55,7 @@ class Lines:
     """A pass over a list: the entries and the uncommon lines of one turn after the other.
 
     table: the watched names. wanted: whether a top-level label has to be one of those WANTED. zone: whether the markers
-    are those of a zone. bits: the four flags of the markers, in the order of the rules. After each turn: `entries`
+    are those of a zone. bits: the flags of the markers, in the order of the rules. After each turn: `entries`
     names in wire format in names[:octets], with a u16 each in `flags` and the line's number in `numbers`; `uncommon`
     lines, with start, end and number of each in `places`. `line` is the number of the next line.
     """
@@ -154,9 +155,13 @@ def take(lines, data, at):
             if start < stop and data[start] == _EQUALS:
                 marker += 1
                 start += 1
+            elif start + 1 < stop and data[start] == _STAR and data[start + 1] == _DOT:
+                start += 2
+                if not lines.zone:
+                    marker = 5 if marker else 4
             elif lines.zone:
-                # In a zone the names below are covered only if the line says so.
-                start = start + 2 if start + 1 < stop and data[start] == _STAR and data[start + 1] == _DOT else stop
+                # In a zone each line says whether it covers the name or those below.
+                start = stop
             size = _name(lines, data, start, stop)
             if size:
                 lines.flags[lines.entries] = lines.bits[marker]

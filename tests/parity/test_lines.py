@@ -28,7 +28,7 @@ def read(core: cases.Core, data: bytes, wanted: bool, zone: bool) -> tuple[Any, 
     for name, bits in ((b"self.test", module.SELF), (b"within.test", module.WITHIN), (b"a.test", module.PARENT)):
         module.watch(table, memoryview(name + b"\n"), bits)
     module.watch(table, memoryview(b"test\n"), module.WANTED)
-    bits = memoryview(b"\3\0\1\0\x0c\0\4\0").cast("H")
+    bits = memoryview(b"\3\0\1\0\x0c\0\4\0\2\0\x08\0").cast("H")
     lines = module.Lines(table, wanted=wanted, zone=zone, bits=bits)
     end = module.take(lines, memoryview(data), 0)
     return (
@@ -50,4 +50,4 @@ def test_lines() -> None:
         cases.count("lines", *(f"flags {one}" for one in set(flags)), *(["uncommon"] if places else []))
 
     run()
-    cases.assert_met("lines", "flags 3", "flags 1", "flags 12", "flags 4", "uncommon")
+    cases.assert_met("lines", "flags 3", "flags 1", "flags 12", "flags 4", "flags 2", "flags 8", "uncommon")

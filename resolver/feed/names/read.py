@@ -273,7 +273,7 @@ class Reader:
     """Reads one list in one pass; subclasses define the markers of their format."""
 
     ZONE: ClassVar = False
-    MARKERS: ClassVar = (b"", b"=", b"!", b"!=")
+    MARKERS: ClassVar[tuple[bytes, ...]] = (b"", b"=", b"!", b"!=", b"*.", b"!*.")
 
     def __init__(self, psl: Suffixes, *, demonstration: bool, protected: Protected | None = None) -> None:
         self.found = _Found()

@@ -49,6 +49,11 @@ def test_a_list_that_may_not_be_published(bad: Issue, said: str) -> None:
     assert "x.test" not in str(error.value)
 
 
+def test_a_list_of_mostly_another_format_is_said_to_be_one() -> None:
+    with pytest.raises(Refused, match=r"--expect-refused 9; it looks like a hosts file: .*convert --from hosts"):
+        counted(issue(b"a.test\n" + b"0.0.0.0 b.test\n" * 9))
+
+
 def test_different_names_are_counted() -> None:
     assert counted(issue(b"a.test\nA.test\n=b.test\n", expect_entries=2)).entries == 2
     assert counted(issue(b"a.test\nco.uk\n", expect_refused=1)).entries == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.core.generations import Core, wire
 
-BITS = memoryview(b"\1\0\2\0\3\0\4\0").cast("H")
+BITS = memoryview(b"\1\0\2\0\3\0\4\0\5\0\6\0").cast("H")
 
 
 def lines_of(core: Core, watched: dict[bytes, int], *, wanted: bool = False, zone: bool = False) -> Any:
@@ -35,7 +35,7 @@ def found(core: Core, lines: Any, data: bytes) -> tuple[list[tuple[bytes, int, i
 
 
 def test_common_lines_of_a_plain_list(core: Core) -> None:
-    data = b"a.test\n=B-c_9.x.Test\r\n\n# a.test\n!d.test\n\r\n!=e.test"
+    data = b"a.test\n=B-c_9.x.Test\r\n\n# a.test\n!d.test\n\r\n!=e.test\n*.f.test\n!*.g.test"
     entries, uncommon = found(core, lines_of(core, {}), data)
     assert uncommon == []
     assert entries == [
@@ -43,6 +43,8 @@ def test_common_lines_of_a_plain_list(core: Core) -> None:
         (wire("b-c_9.x.test"), 2, 2),
         (wire("d.test"), 3, 5),
         (wire("e.test"), 4, 7),
+        (wire("f.test"), 5, 8),
+        (wire("g.test"), 6, 9),
     ]
 
 
@@ -62,7 +64,7 @@ def test_common_lines_of_a_zone(core: Core) -> None:
     "line",
     [
         *(b"test", b".test", b"a..test", b"a.test.", b".", b"=", b"!", b"!=", b"!!a.test", b"=!a.test", b"==a.test"),
-        *(b" a.test", b"a.test ", b"a.test #", b"a b.test", b"a.test/", b"*.a.test", b"a.test\r\r", b"a\0.test"),
+        *(b" a.test", b"a.test ", b"a.test #", b"a b.test", b"a.test/", b"=*.a.test", b"a.test\r\r", b"a\0.test"),
         *("\u00fc.test".encode(), b"\xff.test", b"a.1", b"a.0x7f", b"1.2.3.4", b"a" * 64 + b".test"),
         *(b"a." + b"b" * 64, b"a." * 124 + b"test.x", b"x" * 300),
     ],

@@ -69,6 +69,7 @@ class Lists:
             prover=SimpleNamespace(passed=True, receipt_at=0),
             breaker=SimpleNamespace(open=True),
             due_by=1_700_086_800,
+            unmet=None,
             shown=SimpleNamespace(fresh_until=1_700_000_300),
         )
         self.feed = [self.one]
