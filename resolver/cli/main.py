@@ -129,6 +129,8 @@ def _check_config(arguments: argparse.Namespace) -> int:
         if line:
             print(f"warning: {line}", file=sys.stderr)
     print(f"{file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
+    for line in checks.new_lists(loaded):
+        print(line)
     return DONE
 
 

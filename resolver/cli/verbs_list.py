@@ -10,7 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from resolver.cli import verbs_decision, verbs_release, verbs_standing
+from resolver.cli import verbs_decision, verbs_release, verbs_standing, verbs_try
 from resolver.cli.terminal import DONE, FAILED, REFUSED, USAGE, UsageError, add_config, coloured, complain, names
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     add_config(check)
     check.set_defaults(verb=_check)
     verbs_decision.add_verbs(steps)
+    verbs_try.add_verbs(steps)
     verbs_standing.add_verbs(steps)
     audit = steps.add_parser("audit", help="verify and show the audit log; exit 3: it does not verify")
     audit.add_argument("--head", action="store_true", help="number and hash of the newest entry alone")

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -479,10 +479,19 @@ def parse(text: str, name: str) -> Config:
 
     `upstream.servers` may be empty.
     """
+    return _checked(_tables(text, name), name)
+
+
+def _tables(text: str, name: str) -> dict[str, Any]:
     try:
-        config = msgspec.convert(tomllib.loads(text), Config, dec_hook=decode)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(name, "", f"not TOML: {' '.join(str(error).split())}") from None
+
+
+def _checked(tables: dict[str, Any], name: str) -> Config:
+    try:
+        config = msgspec.convert(tables, Config, dec_hook=decode)
     except msgspec.ValidationError as error:
         raise ConfigError(name, *_reworded(error)) from None
     for key, reason in _faults(config):
@@ -513,7 +522,26 @@ def load(path: Path, resolv_conf: Path = RESOLV_CONF) -> Config:
     If it names no upstream, take the nameservers of `resolv_conf`, except this service itself and link-local addresses
     without an interface.
     """
-    config = parse(_read(path), str(path))
+    return _with_servers(parse(_read(path), str(path)), path, resolv_conf)
+
+
+def load_with(path: Path, file: Path, resolv_conf: Path = RESOLV_CONF) -> tuple[Config, List]:
+    """Return the configuration at `path` with the one `[[list]]` of another file, and that list; ConfigError.
+
+    It stands in the place of the list with the same id, if there is one.
+    """
+    tables, whole = _tables(_read(file), str(file)), _tables(_read(path), str(path))
+    lists = tables.get("list")
+    if set(tables) != {"list"} or not isinstance(lists, list) or len(lists) != 1 or not isinstance(lists[0], dict):
+        reason = "expected one table [[list]] and nothing else: all else is taken from the configuration"
+        raise ConfigError(str(file), "", reason)
+    list_id, others = lists[0].get("id"), whole.get("list", [])
+    kept = [one for one in others if not (isinstance(one, dict) and one.get("id") == list_id)]
+    config = _checked({**whole, "list": [*kept, lists[0]]}, str(file))
+    return _with_servers(config, path, resolv_conf), config.lists[-1]
+
+
+def _with_servers(config: Config, path: Path, resolv_conf: Path) -> Config:
     if config.upstream.servers:
         return config
     found = nameservers(_read(resolv_conf))

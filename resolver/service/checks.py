@@ -13,6 +13,7 @@ from resolver.feed import operator_names
 from resolver.page.render import PageError, Rendered, render
 from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
+from resolver.service import newcomers
 
 
 def check(path: Path, config: Config) -> Rendered | None:
@@ -44,6 +45,15 @@ def check_deadlines(path: Path, config: Config) -> None:
     """
     for key, reason in slow_polls(config):
         raise ConfigError(str(path), key, reason)
+
+
+def new_lists(config: Config) -> tuple[str, ...]:
+    """Return a line for each list that has no serial in force, about what names get until it has."""
+    try:
+        return tuple(newcomers.lines(config))
+    except OSError as error:
+        said = f"{config.state.directory} cannot be read ({error.strerror})"
+        return (f"{said}: run this as the service's account to see what lists without a serial in force do",)
 
 
 def check_interfaces(path: Path, config: Config) -> None:

@@ -140,7 +140,13 @@ def test_run_serves_the_file_and_hands_back_its_status(replace: Replace, tmp_pat
 
 def test_check_config_accepts_a_good_file(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("check-config", str(config)) == 0
-    assert capsys.readouterr() == (f"{config}: ok, 1 list\n", "")
+    said = capsys.readouterr()
+    ok, new = said.out.splitlines()
+    assert (ok, said.err) == (f"{config}: ok, 1 list", "")
+    assert new == (
+        "list demo has no serial in force yet: until its first serial is, names that no list blocks get SERVFAIL "
+        "(without_list)"
+    )
 
 
 def test_check_config_takes_its_file_as_other_verbs_do(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +183,7 @@ def test_check_config_says_what_is_hardly_meant_and_accepts_it(
     config.write_text(text + '[listen]\nallow = ["192.0.2.1/32"]\n')
     assert status_of("check-config", str(config)) == 0
     said = capsys.readouterr()
-    assert said.out == f"{config}: ok, 1 list\n"
+    assert said.out.startswith(f"{config}: ok, 1 list\n")
     few, group = said.err.splitlines()
     assert few.startswith("warning: listen.allow is a handful of addresses")
     assert group.startswith("warning: control.group: no group no-such-group here: ")

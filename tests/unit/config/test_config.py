@@ -559,3 +559,22 @@ def test_the_choice_for_all_lists_is_the_default_of_each() -> None:
     assert read(everywhere).lists[0].without_list == "refuse"
     assert read(document(state={"without_list": "forward"})).lists[0].without_list == "forward"
     assert read(document(state={"without_list": "refuse"})).lists[0].without_list == ""
+
+
+def test_a_list_of_another_file_is_taken_into_the_configuration(tmp_path: Path) -> None:
+    path, file = tmp_path / "resolver.toml", tmp_path / "new.toml"
+    whole = {**document(), "upstream": {"servers": ["192.0.2.53:53"]}}
+    path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in whole.items()))
+    source = {"kind": "tuf", "url": "file:///srv/second", "root": "/srv/root.json"}
+    for list_id, ids in (("two", ["one", "two"]), ("one", ["one"])):
+        file.write_text(f"list = {toml([{'id': list_id, 'expire': 'keep', 'source': source}])}\n")
+        found, one = config.load_with(path, file)
+        assert [each.id for each in found.lists] == ids
+        assert (one.id, one.source.url, one.source.target) == (list_id, "file:///srv/second", list_id)
+    for text in ("", "list = []", "list = [1]", "[[list]]\n[[list]]", "[[list]]\n[state]", "list = 1"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=r"new\.toml: expected one table \[\[list\]\] and nothing else"):
+            config.load_with(path, file)
+    file.write_text("[[list]]\nid = 'three'")
+    with pytest.raises(ConfigError, match=r"new\.toml: list\[1\]\.source: required"):
+        config.load_with(path, file)

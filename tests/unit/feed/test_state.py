@@ -334,8 +334,8 @@ def test_a_list_is_lifted_if_it_is_withdrawn_or_may_lift_past_its_hard_limit(
         (State(joined=1000), "", True),
         (State(joined=1000), "refuse", False),
         (State(), "forward", True),
-        (State(joined=1000, in_force=IN_FORCE), "", False),
-        (State(in_force=IN_FORCE), "forward", True),
+        (State(joined=1000, in_force=record()), "", False),
+        (State(in_force=record()), "forward", True),
     ],
 )
 def test_a_list_that_joined_others_forwards_until_it_is_in_force(found: State, chosen: str, forwards: bool) -> None:

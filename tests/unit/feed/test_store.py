@@ -103,7 +103,7 @@ def test_a_list_is_new_until_its_state_or_its_floor_is_written(store: Store, tmp
     store.write_state(State())
     assert not store.is_new()
     assert in_force_once(store.folder.parent) == frozenset()
-    store.write_floor(Floor(record=IN_FORCE))
+    store.write_floor(Floor(record=record()))
     assert in_force_once(store.folder.parent) == {store.folder.name}
     (store.folder / "state.json").unlink()
     assert not store.is_new()

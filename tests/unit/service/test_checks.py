@@ -8,7 +8,8 @@ import pytest
 
 from resolver.config.config import ConfigError, parse, warnings
 from resolver.query import forward
-from resolver.service.checks import check, check_deadlines, check_files, check_interfaces, missing_addresses
+from resolver.service import newcomers
+from resolver.service.checks import check, check_deadlines, check_files, check_interfaces, missing_addresses, new_lists
 
 FILE = """
 [listen]
@@ -138,3 +139,18 @@ def test_a_folder_is_no_file_of_popular_names(tmp_path: Path) -> None:
     loaded = parse(FILE.replace("source =", f'guard = {{ popular = "{tmp_path}" }}\nsource ='), str(PATH))
     with pytest.raises(ConfigError, match=r"popular: not a file$"):
         check_files(PATH, loaded)
+
+
+def test_a_state_that_cannot_be_read_is_said_and_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse(FILE.replace("[page]", f'[state]\ndirectory = "{tmp_path}"\n[page]'), str(PATH))
+    (said,) = new_lists(config)
+    assert said.startswith("list demo has no serial in force yet")
+
+    def denied(_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(newcomers, "lines", denied)
+    (said,) = new_lists(config)
+    assert said.startswith(f"{tmp_path} cannot be read (Permission denied)")
