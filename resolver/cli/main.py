@@ -138,6 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: the process's own); return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = parser_of(authority="authority" in words[:1]).parse_args(words)
+    arguments.words = words
     from resolver.config.config import ConfigError, HostFault
 
     try:

@@ -68,10 +68,12 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _held(arguments: argparse.Namespace) -> int:
-    from resolver.cli import list_held, list_lookup
+    from resolver.cli import by_service, list_held, list_lookup
     from resolver.config import config
 
     loaded = config.load(arguments.config)
+    if not by_service.reads_here(loaded):
+        return by_service.show(arguments)
     try:
         if arguments.statement:
             data = list_held.statement(loaded, arguments.list, arguments.statement, time.time())

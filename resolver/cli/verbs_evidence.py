@@ -9,6 +9,7 @@ Rules:
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     what = evidence.add_mutually_exclusive_group(required=True)
     what.add_argument("--month", metavar="YYYY-MM", help="make the bundle of a month that is over (UTC)")
     what.add_argument("--verify", type=Path, metavar="FILE", help="verify a bundle; exit 3: it does not verify")
-    evidence.add_argument("--out", type=Path, metavar="FILE", help="the file to write the bundle to")
+    evidence.add_argument("--out", type=Path, metavar="FILE", help="the file to write the bundle to; -: stdout")
     evidence.add_argument("--so-far", action="store_true", help="of a month that is not over: marked, not chained")
     evidence.add_argument("--correct", metavar="TEXT", help="replace the month's bundle; TEXT is the reason")
     evidence.add_argument("--summary", type=Path, metavar="FILE", help="two printable pages; default: --out with .html")
@@ -58,6 +59,7 @@ def _evidence(arguments: argparse.Namespace) -> int:
 
 
 def _make(arguments: argparse.Namespace) -> int:
+    from resolver.cli import by_service
     from resolver.config import config
     from resolver.count.ledger import LedgerUnusable
     from resolver.evidence.chain import NotIssued
@@ -68,7 +70,14 @@ def _make(arguments: argparse.Namespace) -> int:
 
     loaded = config.load(arguments.config)
     try:
-        data, said = _bundle(loaded, arguments, time.time())
+        if arguments.so_far and not by_service.reads_here(loaded):
+            reply = by_service.read(arguments)
+            if reply.status:
+                sys.stderr.write(reply.err)
+                return reply.status
+            data, said = reply.out.encode(), f"{arguments.month} so far, not in the chain"
+        else:
+            data, said = _bundle(loaded, arguments, time.time())
     except NotAMonth as error:
         raise UsageError(str(error)) from None
     except (NotIssued, NotHere, LogDiffers, Refused) as error:
@@ -80,6 +89,10 @@ def _make(arguments: argparse.Namespace) -> int:
         return complain(f"permission denied below {place}: run this as the service's account", FAILED)
     from resolver.evidence import check
 
+    if str(arguments.out) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return DONE
     summary = arguments.summary or arguments.out.with_name(f"{arguments.out.name}.html")
     made = check.opened(data)
     for path, octets in ((arguments.out, data), (summary, _page(made))):

@@ -1,7 +1,8 @@
 """The verbs of `list`: what is in force, whether a name is listed, the audit log, and the host's public key.
 
 Rules:
-- All of it is read from the disk; no service need run.
+- All of it is read from the disk; no service need run. Who may not read the state folder gets it from the service
+  (`by_service`), but for `list check`: a reply may not say by which list a name is blocked.
 - `list audit` exits 3 if the log does not verify, or has no entry of the expected hash: it was cut short or replaced.
 """
 
@@ -45,21 +46,26 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _receipt(arguments: argparse.Namespace) -> int:
-    from resolver.cli import list_lookup
+    from resolver.cli import by_service, list_lookup
     from resolver.config import config
 
+    loaded = config.load(arguments.config)
+    if not by_service.reads_here(loaded):
+        return by_service.show(arguments)
     try:
-        print(list_lookup.public_key(config.load(arguments.config)), end="")
+        print(list_lookup.public_key(loaded), end="")
     except list_lookup.ListUnreadable as error:
         return complain(str(error), FAILED)
     return DONE
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from resolver.cli import list_lookup, list_status
+    from resolver.cli import by_service, list_lookup, list_status
     from resolver.config import config
 
     loaded, now = config.load(arguments.config), time.time()
+    if not by_service.reads_here(loaded):
+        return by_service.show(arguments)
     try:
         if arguments.json:
             print(list_status.as_json(loaded, now))
@@ -91,11 +97,15 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
+    from resolver.cli import by_service
     from resolver.config import config
     from resolver.feed import audit, audit_details
     from resolver.feed.places import Places
 
-    path = Places(config.load(arguments.config).state.directory).audit_log
+    loaded = config.load(arguments.config)
+    if not by_service.reads_here(loaded):
+        return by_service.show(arguments)
+    path = Places(loaded.state.directory).audit_log
     try:
         entries, hashes = audit.verified(path)
     except audit.ChainBroken as broken:

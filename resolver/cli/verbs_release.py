@@ -82,11 +82,14 @@ def _of_number(arguments: argparse.Namespace, number: int) -> int:
 
 
 def _statement(arguments: argparse.Namespace, number: int) -> int:
-    from resolver.cli import list_lookup
+    from resolver.cli import by_service, list_lookup
     from resolver.config import config
 
+    loaded = config.load(arguments.config)
+    if not by_service.reads_here(loaded):
+        return by_service.show(arguments)
     try:
-        found = list_lookup.releases(config.load(arguments.config))
+        found = list_lookup.releases(loaded)
     except list_lookup.ListUnreadable as error:
         return complain(str(error), FAILED)
     for one in found:
@@ -98,11 +101,14 @@ def _statement(arguments: argparse.Namespace, number: int) -> int:
 
 
 def _releases(arguments: argparse.Namespace) -> int:
-    from resolver.cli import list_lookup
+    from resolver.cli import by_service, list_lookup
     from resolver.config import config
 
+    loaded = config.load(arguments.config)
+    if not by_service.reads_here(loaded):
+        return by_service.show(arguments)
     try:
-        found = [one.to_json() for one in list_lookup.releases(config.load(arguments.config))]
+        found = [one.to_json() for one in list_lookup.releases(loaded)]
     except list_lookup.ListUnreadable as error:
         return complain(str(error), FAILED)
     if arguments.json:

@@ -47,10 +47,14 @@ def _report(arguments: argparse.Namespace) -> int:
             until = int(now) if arguments.so_far else 0
             source, facts = report.OF_FLEET, report.of_fleet(Server(arguments.prometheus).ask, *span, _shown, until)
         else:
+            from resolver.cli import by_service
             from resolver.config import config
             from resolver.feed.places import Places
 
-            ledger = Places(config.load(arguments.config).state.directory).ledger
+            loaded = config.load(arguments.config)
+            if not by_service.reads_here(loaded):
+                return _by_service(arguments)
+            ledger = Places(loaded.state.directory).ledger
             source, facts = report.OF_LEDGER, report.of_ledger(ledger, *span, now)
         found = report.made(
             facts,
@@ -66,6 +70,14 @@ def _report(arguments: argparse.Namespace) -> int:
     except (report.NoFigures, LedgerUnusable, PrometheusUnusable) as error:
         return complain(str(error), FAILED)
     return _out(_rendered(found, arguments), arguments.out)
+
+
+def _by_service(arguments: argparse.Namespace) -> int:
+    from resolver.cli import by_service
+
+    reply = by_service.read(arguments)
+    sys.stderr.write(reply.err)
+    return reply.status or _out(reply.out, arguments.out)
 
 
 def _rendered(found: Any, arguments: argparse.Namespace) -> str:

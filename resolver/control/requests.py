@@ -8,6 +8,8 @@ Rules:
   it does not know.
 - Shapes and bounds are checked here, meaning by the verb in the service. Nothing of a request is ever repeated in a
   message: it may hold a name.
+- A verb that only reads the state folder goes as its words (Read): the service's account carries it out in a process
+  of its own, and any member of the socket's group may have the result. Options are a closed set; none names a file.
 - `help` is what the command line shows of a verb. A verb that `changes_something` is logged.
 """
 
@@ -30,6 +32,7 @@ _Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-fA-F]{2})*\Z")]
 _HexName = Annotated[_Hex, Meta(max_length=2 * 255)]
 _HexPacket = Annotated[_Hex, Meta(max_length=2 * 4096)]
 _Count = Annotated[int, Meta(ge=0, le=2**40)]
+_Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@._:+-]{1,128}\Z")]
 _Signature = Annotated[str, Meta(max_length=MAX_SIGNATURE_BYTES)]
 
 
@@ -123,6 +126,19 @@ class DecideReply(Done, frozen=True):
     confirmed: bool
     in_force: int | None
     number: int = 0
+
+
+class ReadReply(Done, frozen=True):
+    """The result of a verb that reads: its exit status, what it printed, and on stderr.
+
+    token, next: if there is more, what asks for it (ReadMore), and from where; else "" and 0.
+    """
+
+    status: int
+    out: str
+    err: str = ""
+    token: str = ""
+    next: int = 0
 
 
 class ReleaseReply(Done, frozen=True):
@@ -278,6 +294,23 @@ class ConfirmRelease(Request[ReleaseReply], frozen=True, tag="confirm-release"):
     signature: _Signature
 
 
+class Read(Request[ReadReply], frozen=True, tag="read"):
+    """Carry out a verb of READS, which reads the state folder, with these words of its command line."""
+
+    help: ClassVar[str] = "read the state folder for a member of the control socket's group"
+
+    words: Annotated[tuple[_Word, ...], Meta(max_length=16)]
+
+
+class ReadMore(Request[ReadReply], frozen=True, tag="read-more"):
+    """Hand over more of a result, from the octet `start` on."""
+
+    help: ClassVar[str] = "the next part of what was read"
+
+    token: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    start: Annotated[int, Meta(ge=0)]
+
+
 AnyRequest = (
     Status
     | Reload
@@ -293,6 +326,8 @@ AnyRequest = (
     | Release
     | EndRelease
     | ConfirmRelease
+    | Read
+    | ReadMore
 )
 
 VERBS: Final[Mapping[str, type[Request[Any]]]] = {str(one.__struct_config__.tag): one for one in get_args(AnyRequest)}
@@ -301,6 +336,23 @@ DECISIONS: Final[Mapping[Action, type[Decide]]] = {
     one.action: one for one in VERBS.values() if issubclass(one, Decide)
 }
 """The requests that hand over a signature for a decision on a list."""
+
+
+READS: Final[Mapping[tuple[str, ...], frozenset[str]]] = {
+    ("list", "status"): frozenset({"--json"}),
+    ("list", "held"): frozenset({"--json", "--statement"}),
+    ("list", "audit"): frozenset({"--json", "--head", "--expect"}),
+    ("list", "releases"): frozenset({"--json"}),
+    ("list", "release"): frozenset({"--statement"}),
+    ("list", "receipt"): frozenset({"--key"}),
+    ("report",): frozenset({"--so-far", "--from", "--to", "--by", "--noise", "--format"}),
+    ("evidence",): frozenset({"--so-far", "--month"}),
+}
+"""The verbs that a service carries out for a member of its group, and their options: they read, and write no file."""
+HERE: Final = "BLOCKLIST_RESOLVER_READS_HERE"
+"""The variable that says to a process of the service's own: read the folder itself."""
+READS_MARKED: Final[Mapping[tuple[str, ...], str]] = {("list", "release"): "--statement", ("evidence",): "--so-far"}
+"""The option without which a verb of READS does more than read."""
 
 
 class _Verb(Struct, frozen=True):

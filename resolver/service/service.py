@@ -64,6 +64,7 @@ from resolver.service.late import Late
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
+from resolver.service.verbs_read import ReadVerbs
 
 DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = tally.TABLES * 2**21
@@ -155,7 +156,9 @@ class Service:
             clock=time.monotonic,
             named=self.in_force.named,
         )
-        self._control = control.Server({**ServiceVerbs(self).verbs(), **self.enforcement.verbs()})
+        self._control = control.Server(
+            {**ServiceVerbs(self).verbs(), **self.enforcement.verbs(), **ReadVerbs(path).verbs()}
+        )
 
     async def run(self) -> int:
         """Serve until stopped; return the exit status."""

@@ -35,6 +35,8 @@ ON_THE_WIRE: dict[str, tuple[requests.Request[Any], dict[str, Any]]] = {
     ),
     "end-release": (requests.EndRelease(number=3), {"number": 3}),
     "confirm-release": (requests.ConfirmRelease(number=3, signature="x"), {"number": 3, "signature": "x"}),
+    "read": (requests.Read(words=("list", "held", "demo")), {"words": ["list", "held", "demo"]}),
+    "read-more": (requests.ReadMore(token="a" * 32, start=7), {"token": "a" * 32, "start": 7}),
 }
 
 DECIDED = {
@@ -61,6 +63,8 @@ REPLIES: dict[str, dict[str, Any]] = {
     "release": {"release": {"number": 3}},
     "end-release": {"release": {"number": 3}},
     "confirm-release": {"release": {"number": 3}},
+    "read": {"status": 0, "out": "x", "err": "", "token": "", "next": 0},
+    "read-more": {"status": 0, "out": "x", "err": "", "token": "", "next": 0},
 }
 
 
@@ -71,7 +75,8 @@ def test_every_verb_is_here() -> None:
 
 
 def test_what_only_reads_is_not_logged() -> None:
-    assert [verb for verb, one in requests.VERBS.items() if not one.changes_something] == ["status", "ask"]
+    reads = [verb for verb, one in requests.VERBS.items() if not one.changes_something]
+    assert reads == ["status", "ask", "read", "read-more"]
 
 
 @pytest.mark.parametrize("verb", ON_THE_WIRE)

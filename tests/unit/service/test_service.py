@@ -12,6 +12,7 @@ from resolver.control import requests
 from resolver.service import service
 from resolver.service.host import systemd
 from resolver.service.verbs import Refused, ServiceVerbs
+from resolver.service.verbs_read import ReadVerbs
 from tests.journeys.processes import Site, asked
 from tests.journeys.running import HOST
 from tests.unit.query.parts import until
@@ -337,5 +338,6 @@ async def test_a_socket_that_listen_dns_does_not_name_is_an_error(kind: socket.S
 
 def test_every_verb_of_the_control_socket_is_carried_out(site: Site) -> None:
     running = built(site)
-    served = {**ServiceVerbs(running).verbs(), **running.enforcement.verbs()}
+    reads = ReadVerbs(site.config)
+    served = {**ServiceVerbs(running).verbs(), **running.enforcement.verbs(), **reads.verbs()}
     assert set(served) == set(requests.VERBS.values())
