@@ -84,6 +84,17 @@ def _as_json(one: ListFacts) -> dict[str, Any]:
             {"action": each.action, "serial": each.serial, "signed": list(each.signed), "missing": each.missing}
             for each in one.decisions
         ],
+        "standing": [
+            {
+                "number": each.number,
+                "growth_to": each.growth_to,
+                "refused_to": each.refused_to,
+                "until": _date(each.until),
+                "signed": list(each.signed),
+                "missing": each.missing,
+            }
+            for each in one.standing
+        ],
         "deadline": _date(one.due_by),
         "deadline_serial": one.due_serial or None,
         "taken_out": one.taken_out or None,

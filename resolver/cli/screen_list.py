@@ -53,7 +53,7 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         held = f"serial {one.held_serial} HELD ({', '.join(one.held_for)}){since}{_signed(one, 'approve')}"
         yield Row("  held", held, Mark.WARN)
     for each in one.standing:
-        waits = f"; {each.missing} more signature needed" if each.missing else ""
+        waits = f"; {each.missing} of 2 missing" if each.missing else ""
         yield Row("  standing", f"approval {each.number}: {each.allows}, by {' and '.join(each.signed)}{waits}")
     if one.due_by:
         late = now - one.due_by

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from resolver.cli import list_lookup, list_status
 from resolver.config import config
 from resolver.config.config import Fleet
+from resolver.feed import standing, state
+from resolver.feed.approve import Signer
 from resolver.feed.places import Places
 from resolver.feed.release import Covered, Release, Written
 from resolver.feed.state import Approval, Held, State
@@ -128,6 +130,7 @@ def test_status_is_read_by_a_program(loaded: config.Config) -> None:
         "set_aside_approved": False,
         "suspended": False,
         "decisions": [],
+        "standing": [],
         "deadline": None,
         "deadline_serial": None,
         "taken_out": None,
@@ -162,6 +165,29 @@ def test_a_program_reads_what_waits(loaded: config.Config) -> None:
         None,
         "2023-11-16T01:00:00Z",
     )
+
+
+def test_what_is_approved_beforehand_and_taken_out_is_read_by_a_program(loaded: config.Config) -> None:
+    kept, out = record(loaded), record(loaded, serial=8, digest="8" * 64)
+    signed = Approval(action="rollback", serial=7, digest=out.digest, principal="anna", key="k", at=5)
+    found = State(in_force=out, previous=kept, approvals=(signed,))
+    found = state.go_back(found)
+    terms = standing.terms(found, growth_to=5000, refused_to=0, until=int(NOW) + 3600, now=NOW)
+    found = standing.sign(found, terms, Signer("anna", "SHA256:a", int(NOW) + 9), NOW)
+    save(loaded, "first", kept)
+    Store(Places(loaded.state.directory).list("first")).write_state(found)
+    first, _ = json.loads(list_status.as_json(loaded, NOW))
+    assert (first["serial"], first["taken_out"], first["deadline"]) == (7, 8, None)
+    assert first["standing"] == [
+        {
+            "number": 1,
+            "growth_to": 5000,
+            "refused_to": 0,
+            "until": "2023-11-16T03:00:00Z",
+            "signed": ["anna"],
+            "missing": 1,
+        }
+    ]
 
 
 def test_a_fleet_is_counted_host_by_host(loaded: config.Config, tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ def test_check_config_takes_its_file_as_other_verbs_do(config: Path, capsys: pyt
 def test_a_wrong_choice_names_the_right_ones_as_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("list", "held", "demo", "--statement", "ACTION") == 2
     said = capsys.readouterr().err
-    assert "argument --statement: expected one of approve, approve-set-aside, resume, rollback; see" in said, said
+    one_of = "approve, approve-set-aside, resume, rollback, revoke"
+    assert f"argument --statement: expected one of {one_of}; see" in said, said
     assert "'" not in said
     assert "ACTION" not in said
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from resolver.cli import screen, screen_list
 from resolver.cli.screen import DEFAULT_CONFIG, Urgency
-from resolver.feed.facts import CertificateFacts, DecisionFacts, ListFacts, ReleaseFacts
+from resolver.feed.facts import CertificateFacts, DecisionFacts, ListFacts, ReleaseFacts, StandingFacts
 
 N = 1_800_000_000
 H, D = 3600, 86400
@@ -29,6 +29,16 @@ GOOD = ListFacts(
 )
 FREE = ReleaseFacts(
     number=3, serial=412, line=1733, at=N - 6 * D - 9 * H, until=N + 15 * H, alarm_at=0, confirmed_by="ben"
+)
+STANDING = StandingFacts(
+    number=3,
+    growth_to=5000,
+    refused_to=0,
+    until=1_800_003_600,
+    allows="growth to 5000 entries until 2027-01-15T09:00:00Z",
+    options="--growth-to 5000 --until 2027-01-15T09:00:00Z",
+    signed=("anna", "ben"),
+    missing=0,
 )
 CERT = CertificateFacts(key="ca", path="/etc/feed-ca.pem", end=N + 5 * D)
 HELD = {"held_serial": 413, "held_for": ("growth",), "held_since": N - 2 * H}
@@ -112,6 +122,15 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
             {"due_by": N + 600, "due_serial": 8, "held_serial": 9},
             "  deadline a newer list since serial 8 has to be in force: in 10 min",
         ),
+        (
+            {"standing": (STANDING,)},
+            "  standing approval 3: growth to 5000 entries until 2027-01-15T09:00:00Z, by anna and ben",
+        ),
+        (
+            {"standing": (replace(STANDING, signed=("anna",), missing=1),)},
+            "  standing approval 3: growth to 5000 entries until 2027-01-15T09:00:00Z, by anna; 1 of 2 missing",
+        ),
+        ({"exceptions": 2}, "list       court: serial 412 in force, 102331 entries, 2 of them exceptions"),
         ({"taken_out": 8}, "  out      serial 8 was taken out; waits for a corrected list"),
         (
             {"rolled_back": N - H, "rolled_back_by": "anna", "rollback_alarm_at": N + 23 * H},
