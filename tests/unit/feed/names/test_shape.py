@@ -15,7 +15,7 @@ from resolver.feed.reasons import Shape
 def archive(name: str) -> bytes:
     into = io.BytesIO()
     with zipfile.ZipFile(into, "w") as made:
-        made.writestr(name, "a.test")
+        made.writestr(zipfile.ZipInfo(name), "a.test")
     return into.getvalue()
 
 
@@ -49,7 +49,7 @@ def lines(form: str) -> bytes:
         (b"<?xml version='1.0'?><a/>", Shape.XML),
         (b'{"names": ["a.test"]}', Shape.JSON),
         (b'["a.test"]', Shape.JSON),
-        (gzip.compress(b"a.test"), Shape.GZIP),
+        (gzip.compress(b"a.test", mtime=0), Shape.GZIP),
         (archive("xl/workbook.xml"), Shape.XLSX),
         (archive("list.txt"), Shape.ZIP),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(9), Shape.XLS),
