@@ -124,7 +124,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
     checks.check_deadlines(file, loaded)
     checks.check_interfaces(file, loaded)
     checks.check_files(file, loaded)
-    here = (*config.left_out(file), *checks.missing_addresses(loaded))
+    here = (*config.left_out(file), *checks.missing_addresses(loaded), *checks.stray_lists(loaded))
     for line in (*config.warnings(loaded), *here, server.missing(loaded.control.group)):
         if line:
             print(f"warning: {line}", file=sys.stderr)

@@ -103,11 +103,8 @@ class Collector:
 
     def _carries(self, node: str, list_id: str) -> bool:
         """Return whether a node carries a list."""
-        try:
-            said = dropped.read(self._nodes / f"{node}.lists", _MAX_LISTS_BYTES, follow=True)
-            return list_id in said.decode().split()
-        except (OSError, UnicodeDecodeError):
-            return True
+        said = lists_in(self._nodes / f"{node}.lists")
+        return said is None or list_id in said
 
     def _keys(self) -> dict[str, bytes]:
         found = {}
@@ -148,6 +145,14 @@ class Collector:
             one = read[mark]
             if one is not None and one.host in keys:
                 yield one
+
+
+def lists_in(path: Path) -> frozenset[str] | None:
+    """Return the ids in a node's file of lists; None if it cannot be read."""
+    try:
+        return frozenset(dropped.read(path, _MAX_LISTS_BYTES, follow=True).decode().split())
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _verified(path: Path, keys: Mapping[str, bytes]) -> _Receipt | None:

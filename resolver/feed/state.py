@@ -280,8 +280,12 @@ def due(facts: Facts, record: Record | None) -> bool:
 
 def hold(state: State, record: Record, reasons: tuple[str, ...], now: int) -> State:
     """Return the state in which `record` is held."""
-    found = owe(state, unmet_of(record, now))
-    return replace(found, held=Held(record=record, reasons=reasons, since=now), generation=record.generation)
+    return replace(
+        state,
+        held=Held(record=record, reasons=reasons, since=now),
+        generation=record.generation,
+        unmet=oldest_unmet(state) or unmet_of(record, now),
+    )
 
 
 def unmet_of(record: Record, now: float) -> Unmet:
@@ -304,7 +308,10 @@ def _is_owed(state: State, newest: Unmet | None) -> bool:
     if newest is None or is_taken_out(state, newest.digest):
         return False
     record = state.in_force
-    return record is None or not (record.identity == newest.identity or record.issued > newest.issued)
+    if record is None:
+        return True
+    older = record.targets_keys == newest.targets_keys and record.issued > newest.issued
+    return not (older or record.identity == newest.identity)
 
 
 def taken_out(state: State) -> tuple[int, str] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resolver.config.config import Config, ConfigError, slow_polls, upstreams
 from resolver.config.values import sockaddr
-from resolver.feed import operator_names
+from resolver.feed import fleet_receipts, operator_names
 from resolver.page.render import PageError, Rendered, render
 from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
@@ -92,3 +92,19 @@ def check_files(path: Path, config: Config) -> None:
             fault = str(error)
         if fault:
             raise ConfigError(str(path), f"list[{number}].guard.popular", fault)
+
+
+def stray_lists(config: Config) -> tuple[str, ...]:
+    """Return a line for each file of lists of a fleet's node that names no list of this host, or that no node has."""
+    if not config.fleet.nodes:
+        return ()
+    found, ids = [], {one.id for one in config.lists}
+    for path in sorted(Path(config.fleet.nodes).glob("*.lists")):
+        said = fleet_receipts.lists_in(path)
+        if not path.with_suffix(".pub").exists():
+            found.append(f"fleet.nodes: {path}: no node has this name: there is no {path.with_suffix('.pub').name}")
+        elif said is None:
+            found.append(f"fleet.nodes: {path}: cannot be read: this node is expected to carry every list")
+        elif not said <= ids:
+            found.append(f"fleet.nodes: {path}: {len(said - ids)} of its words are no list of this configuration")
+    return tuple(found)

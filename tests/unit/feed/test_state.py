@@ -199,7 +199,8 @@ SHOWN = Unmet(serial=8, digest="8" * 64, issued=1200, targets_keys="keys")
         (None, None, 0),
         (None, Unmet(serial=7, digest="7" * 64, issued=1000), 0),
         (None, Unmet(serial=7, digest="7" * 64, issued=9000), 0),
-        (None, Unmet(serial=6, digest="6" * 64, issued=999), 0),
+        (None, Unmet(serial=6, digest="6" * 64, issued=999, targets_keys="keys"), 0),
+        (None, Unmet(serial=6, digest="6" * 64, issued=999, targets_keys="new keys"), 1059),
         (None, Unmet(serial=8, digest="8" * 64, issued=1000), 1060),
         (None, SHOWN, 1260),
         (Held(record=record(9, "9", issued=1500), reasons=(), since=1), SHOWN, 1560),
@@ -223,6 +224,11 @@ def test_each_new_serial_that_is_held_does_not_move_the_deadline() -> None:
         assert state.oldest_unmet(found).serial == 8
     # A list that its source does not date counts from when it was first seen.
     assert state.hold(IN_FORCE, record(8, "8", issued=0), ("growth",), 1500).unmet.issued == 1500
+
+
+def test_a_list_of_new_keys_that_is_held_is_owed_whatever_its_date() -> None:
+    held = state.hold(IN_FORCE, record(2, "2", issued=900, targets_keys="new keys"), ("shrink",), 2000)
+    assert state.due_by(held, None, 60) == 960
 
 
 def test_a_hold_that_an_earlier_version_wrote_counts_before_the_next_one() -> None:

@@ -9,7 +9,15 @@ import pytest
 from resolver.config.config import ConfigError, parse, warnings
 from resolver.query import forward
 from resolver.service import newcomers
-from resolver.service.checks import check, check_deadlines, check_files, check_interfaces, missing_addresses, new_lists
+from resolver.service.checks import (
+    check,
+    check_deadlines,
+    check_files,
+    check_interfaces,
+    missing_addresses,
+    new_lists,
+    stray_lists,
+)
 
 FILE = """
 [listen]
@@ -60,6 +68,24 @@ def test_a_poll_that_cannot_meet_the_deadline_is_refused_by_check_config_and_war
     with pytest.raises(ConfigError, match=re.escape(why)):
         check_deadlines(PATH, config)
     assert why in told[0]
+
+
+def test_a_nodes_file_of_lists_that_means_nothing_is_warned_of(tmp_path: Path) -> None:
+    """A typing mistake would leave a node out of what is missing, and nobody would see it."""
+    fleet = f'[fleet]\npublish = "{tmp_path}/out"\nreceipts = "{tmp_path}/in"\nnodes = "{tmp_path}"\n'
+    config = parse(FILE.replace("[page]", f"{fleet}[page]"), str(PATH))
+    assert stray_lists(config) == ()
+    for name, said in (("one", b"demo\n"), ("two", b"dmo\n"), ("three", b"\xff"), ("four", b"demo\n")):
+        (tmp_path / f"{name}.lists").write_bytes(said)
+        if name != "four":
+            (tmp_path / f"{name}.pub").touch()
+    told = stray_lists(config)
+    assert [line.partition(": ")[2].removeprefix(f"{tmp_path}/") for line in told] == [
+        "four.lists: no node has this name: there is no four.pub",
+        "three.lists: cannot be read: this node is expected to carry every list",
+        "two.lists: 1 of its words are no list of this configuration",
+    ]
+    assert stray_lists(parse(FILE, str(PATH))) == ()
 
 
 def test_a_page_that_cannot_be_made_is_named_by_its_key() -> None:
