@@ -76,6 +76,23 @@ class Word(StrEnum):
     CUSTOM = "custom"
     SHA256 = "sha256"
     LENGTH = "length"
+    SIGNED = "signed"
+    SIGNATURES = "signatures"
+    TYPE = "_type"
+    VERSION = "version"
+    META = "meta"
+    KEYS = "keys"
+    ROLES = "roles"
+    TARGETS = "targets"
+    HASHES = "hashes"
+    SPEC_VERSION = "spec_version"
+    KEYID = "keyid"
+    KEYIDS = "keyids"
+    KEYTYPE = "keytype"
+    SCHEME = "scheme"
+    KEYVAL = "keyval"
+    THRESHOLD = "threshold"
+    SIG = "sig"
     NOT_AFTER = "not-after"
     TIMESTAMP = "TIMESTAMP"
     AXFR = "AXFR"
@@ -157,6 +174,83 @@ class Code(StrEnum):
     TOO_LONG = "too_long", "{at} is larger than the {0} octets allowed", _COUNT
 
 
+    # Metadata and signatures.
+    STEP_VERIFY = "step_verify", "verifying {at}"
+    STEP_KEPT = "step_kept", "using the kept copy of {at}: version {0}, ends on {1}", Kind.SERIAL, Kind.DATE
+    FOUND_VERIFIED = "found_verified", "version {0}, signatures good, ends on {1}", Kind.SERIAL, Kind.DATE
+    STEP_DECRYPT = "step_decrypt", "decrypting the list"
+    FOUND_SIGNED = "found_signed", "serial {0}, signature good", Kind.SERIAL
+    ENDED = "ended", "{at} ended on {0}", Kind.DATE
+    SIGNATURES = "signatures", "{at}: {0} of {1} signatures that it needs are good", _COUNT, _COUNT
+    VERSION_LOWER = "version_lower", "{at} has version {0}, lower than {1}, seen before", Kind.SERIAL, Kind.SERIAL
+    VERSION_OTHER = "version_other", "{at}: version {0} is expected, {1} is served", Kind.SERIAL, Kind.SERIAL
+    OTHER_OCTETS = "other_octets", "{at} has not the length and hash that are signed for it"
+    OTHER_CONTENT = "other_content", "{at} has a version that is known, with other content: restored from a backup?"
+    FORM = "form", "{at} does not have the form that it must have"
+    FIELD_MISSING = "field_missing", "{at}: the field `{word}` is missing"
+    FIELD = "field", "{at}: the field `{word}` does not have a value that it may have"
+    CUSTOM_NONE = "custom_none", "{at}: the target has no usable `custom`"
+    NO_TARGET = "no_target", "{at} has no target of the configured name ({0} delegations are not followed)", _COUNT
+    IN_CLEAR = "in_clear", "the list is not encrypted, though source.identity is set"
+    NO_IDENTITY = "no_identity", "the list is encrypted, and source.identity is not set"
+    OPEN_TO_OTHERS = "open_to_others", "{at}: others may read or change it; chmod o= it"
+    IDENTITY_NONE = "identity_none", "{at} holds no key that can be used"
+    NOT_DECRYPTED = "not_decrypted", "no key in {at} decrypts the list, or it was damaged"
+    OTHER_PLAIN = "other_plain", "the decrypted list is not the one whose hash is signed"
+    KEY_NONE = "key_none", "{at} holds no public key of the kind that this source needs"
+    NOT_PREHASHED = "not_prehashed", "{at} is of minisign's old form: sign without -l"
+    OTHER_KEY = "other_key", "{at} is by another key than the one in source.root"
+    NOT_GOOD = "not_good", "{at} does not fit the file: one of them was changed, or is older than the other"
+    NO_SIGNATURE = "no_signature", "{at} does not exist: the list is not signed"
+    SERIALS_DIFFER = "serials_differ", "the signed serial and that in the list differ"
+    # The first line or row of a list.
+    HEADER_NO_COMMENT = "header_no_comment", "{at}: line 1 is not a comment with serial= and issued="
+    HEADER_ROW = "header_row", "{at}: row 1 is not SERIAL;TIMESTAMP, with a semicolon between the cells"
+    HEADER_SEP = "header_sep", "{at}: row 1 is a spreadsheet's `sep=`, SERIAL;TIMESTAMP must come first"
+    HEADER_COMMAS = "header_commas", "{at}: the cells of row 1 are separated by commas, not by semicolons"
+    HEADER_TABS = "header_tabs", "{at}: the cells of row 1 are separated by tabs, not by semicolons"
+    HEADER_EMPTY = "header_empty", "{at}: row 1 is empty, SERIAL;TIMESTAMP must come first"
+    HEADER_QUOTE = "header_quote", "{at}: row 1 has a quote that does not end, or stands within a cell"
+    HEADER_LONG = "header_long", "{at}: line 1 is too long for a header"
+    HEADER_ASCII = "header_ascii", "{at}: line 1 is not ASCII: is the file UTF-16, or packed?"
+    HEADER_NUMBER = "header_number", "{at}: row {0}, cell {1} is not a serial", Kind.ROW, Kind.CELL
+    HEADER_TIME = (
+        "header_time",
+        "{at}: row {0}, cell {1} is not a time: expected 2026-11-25T06:00:00Z or unix seconds",
+        Kind.ROW,
+        Kind.CELL,
+    )
+    # A list that verified, and is refused.
+    OTHER_LIST = "other_list", "the signed facts name another list than the configuration"
+    TAKEN_OUT = "taken_out", "serial {0} holds a list that was taken out here", Kind.SERIAL
+    SERIAL_TWICE = "serial_twice", "serial {0} was accepted before, with another content", Kind.SERIAL
+    SERIAL_MINIMUM = "serial_minimum", "serial {0} is below source.minimum_serial, {1}", Kind.SERIAL, Kind.SERIAL
+    SERIAL_LOWER = "serial_lower", "serial {0} is lower than {1}, the highest accepted", Kind.SERIAL, Kind.SERIAL
+    ISSUED_EARLIER = (
+        "issued_earlier",
+        "serial {0} was issued on {1}, before {2}, the date of the list that was accepted last",
+        Kind.SERIAL,
+        Kind.DATE,
+        Kind.DATE,
+    )
+    AGE = "age", "the list was issued {0} ago; source.dated_within allows {1}", _SECONDS, _SECONDS
+    # OpenPGP.
+    GPG_NONE = "gpg_none", "GnuPG is not installed"
+    GPG_HOME = "gpg_home", "GnuPG said nothing: is {at} its home, and may this account use it?"
+    GPG_NO_KEY = "gpg_no_key", "{at} holds no secret key that decrypts the list"
+    GPG_CLEAR = "gpg_clear", "the list is not encrypted"
+    GPG_FORM = "gpg_form", "{at} is not one OpenPGP message"
+    GPG_DAMAGED = "gpg_damaged", "the message does not decrypt to its end: it was changed or cut"
+    GPG_UNSIGNED = "gpg_unsigned", "the list is encrypted, and not signed inside"
+    GPG_UNKNOWN = "gpg_unknown", "the signature is by a key that is not in source.root"
+    GPG_EXPIRED = "gpg_expired", "the signature, or the key that made it, has expired"
+    GPG_REVOKED = "gpg_revoked", "the key that signed is revoked"
+    GPG_WEAK = "gpg_weak", "the signature uses MD5, SHA-1 or RIPEMD-160"
+    GPG_BAD = "gpg_bad", "the signature does not fit the list: it was changed"
+    # Statements of a compile host.
+    STATEMENT_KEY = "statement_key", "{at} is not signed by the key in source.root"
+    STATEMENT_LOWER = "statement_lower", "{at} has number {0}, lower than {1}, seen before", Kind.SERIAL, Kind.SERIAL
+    STATEMENT_TWICE = "statement_twice", "{at} has number {0}, seen before with other content", Kind.SERIAL
     # A zone and its primary.
     STEP_SOA = "step_soa", "asking {at} for the zone's SOA, signed"
     FOUND_SERIAL = "found_serial", "serial {0}, signature verified", Kind.SERIAL

@@ -85,7 +85,7 @@ class Facts(_Message, frozen=True):
     pinned root, hex. root_version: the version of the root that was reached from it. fresh_until: unix seconds, 0 if
     the source does not say. format: how `read` parses the bytes. made: set if the bytes are an image that another host
     made. difference: whether only a difference was received, and applied to the known list. passed_over: how many other
-    files of a drop folder do not count.
+    files of a drop folder do not count. complaint: the detail of `made.complaint`.
     """
 
     digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -99,6 +99,7 @@ class Facts(_Message, frozen=True):
     made: Made | None = None
     difference: bool = False
     passed_over: Detail | None = None
+    complaint: Detail | None = None
 
 
 class CompileRequest(_Message, frozen=True):

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from resolver.config.lists import List
 from resolver.core import image
-from resolver.feed import detail_text, guard, in_use, processes, seal, set_aside, state
+from resolver.feed import detail_text, guard, in_use, processes, refusal_details, seal, set_aside, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.enforced import Nothing
@@ -119,7 +119,9 @@ class CompileStep:
             due_at = state.acceptable_at(facts, journal.state, journal.floor)
             raise processes.too_early(due_at, self._host.now())
         if refused[0] is not None:
-            raise UpdateFailed(refused[0])
+            now, minimum = self._host.now(), source.minimum_serial
+            detail = refusal_details.of(refused[0], facts, journal.state, journal.floor, minimum=minimum, now=now)
+            raise UpdateFailed(refused[0], detail)
         self._shown.fresh_until = facts.fresh_until
         self._tell_passed_over(facts)
         if fetched and facts.difference:

@@ -61,7 +61,7 @@ class ImageStep:
         finally:
             os.close(handle)
         if made.complaint:
-            raise UpdateFailed(Reason(made.complaint))
+            raise UpdateFailed(Reason(made.complaint), facts.complaint)
 
     async def _pull(self, handle: int) -> tuple[Facts, bool]:
         refused: list[Reason | None] = []

@@ -31,8 +31,15 @@ _NUMBER_FAULT: Final = "no number: expected 1 to 19 digits, as SERIAL has"
 class HeaderMalformed(Exception):
     """The header of a file is malformed or lacks a word that it must have; the text says where, and what is expected.
 
-    It repeats nothing of the file but the known words of a header.
+    It repeats nothing of the file but the known words of a header. fault: what is wrong, one word. field: the word of
+    the header, "" if it is none. cell: of the first row of a CSV, from 1.
     """
+
+    def __init__(self, said: str, fault: str, field: str = "", *, cell: int = 0) -> None:
+        super().__init__(said)
+        self.fault = fault
+        self.field = field
+        self.cell = cell
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -46,17 +53,17 @@ class Header(Struct, frozen=True, kw_only=True):
     withdrawn: bool = False
 
 
-def timestamp(text: str) -> int:
-    """Return a time in unix seconds; HeaderMalformed if `text` is no time."""
+def timestamp(text: str, field: str = "") -> int:
+    """Return a time in unix seconds; HeaderMalformed if `text` is no time. field: the word that it is."""
     if _UNIX.match(text):
         return int(text)
     if not _ISO.match(text):
-        raise HeaderMalformed(_TIME)
+        raise HeaderMalformed(_TIME, "time", field)
     try:
         found = datetime.fromisoformat(text)
         return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
-        raise HeaderMalformed(_TIME) from None
+        raise HeaderMalformed(_TIME, "time", field) from None
 
 
 def of_words(text: str) -> Header:
@@ -66,14 +73,16 @@ def of_words(text: str) -> Header:
         key, equals, value = word.partition("=")
         if key in said or bool(equals) is (key == _WITHDRAWN):
             if key in _KNOWN:
-                raise HeaderMalformed(f"`{key}` stands twice, or has no value, or must have none")
+                raise HeaderMalformed(f"`{key}` stands twice, or has no value, or must have none", "word", key)
             continue
         said[key] = value
+    if "serial" not in said:
+        raise HeaderMalformed("`serial=` is missing", "missing", "serial")
     return Header(
-        serial=_number(said.get("serial", "")),
-        issued=timestamp(said["issued"]) if "issued" in said else 0,
-        not_after=timestamp(said["not-after"]) if "not-after" in said else None,
-        entries=_number(said["entries"]) if "entries" in said else None,
+        serial=_number(said["serial"], "serial"),
+        issued=timestamp(said["issued"], "issued") if "issued" in said else 0,
+        not_after=timestamp(said["not-after"], "not-after") if "not-after" in said else None,
+        entries=_number(said["entries"], "entries") if "entries" in said else None,
         list_id=said.get("list"),
         withdrawn=_WITHDRAWN in said,
     )
@@ -86,7 +95,7 @@ def of_plain(data: bytes) -> Header:
     """Parse the first line of a plain list, a comment of words; HeaderMalformed otherwise."""
     line = _first_line(data)
     if not line.startswith("#"):
-        raise HeaderMalformed("line 1: expected a comment, `# serial=N issued=TIME`")
+        raise HeaderMalformed("line 1: expected a comment, `# serial=N issued=TIME`", "comment")
     return of_words(line.removeprefix("#"))
 
 
@@ -95,31 +104,34 @@ def of_csv(data: bytes) -> Header:
     try:
         row = [cell.strip() for cell in next(csv.reader([_first_line(data)], delimiter=";", strict=True))]
     except (csv.Error, StopIteration):
-        raise HeaderMalformed("row 1: a quote that does not end, or stands within a cell") from None
+        raise HeaderMalformed("row 1: a quote that does not end, or stands within a cell", "quote") from None
     while len(row) > 2 and not row[-1]:
         row.pop()
     row = row or [""]
     if row[0].startswith("sep=") or not 2 <= len(row) <= 3 or row[2:] not in ([], [_WITHDRAWN]):
-        raise HeaderMalformed(f"row 1: {_fault_of_row(row)}")
+        said, fault = _fault_of_row(row)
+        raise HeaderMalformed(f"row 1: {said}", fault)
     try:
         return Header(serial=_number(row[0]), issued=timestamp(row[1]), withdrawn=len(row) == 3)
     except HeaderMalformed as error:
-        raise HeaderMalformed(f"row 1, cell {1 if str(error) == _NUMBER_FAULT else 2}: {error}") from None
+        cell = 1 if error.fault == "number" else 2
+        raise HeaderMalformed(f"row 1, cell {cell}: {error}", error.fault, cell=cell) from None
 
 
-def _fault_of_row(row: list[str]) -> str:
-    """Return what is wrong with the number of cells of a CSV's first row; nothing of a cell is repeated."""
+def _fault_of_row(row: list[str]) -> tuple[str, str]:
+    """Return what is wrong with the number of cells of a CSV's first row, and the word for it; nothing of a cell is
+    repeated."""
     if row[0].startswith("sep="):
-        return "expected SERIAL;TIMESTAMP, found a spreadsheet's line `sep=`"
+        return "expected SERIAL;TIMESTAMP, found a spreadsheet's line `sep=`", "sep"
     if len(row) < 2:
         text = row[0]
         if not text:
-            return "it is empty"
+            return "it is empty", "empty"
         for mark, name in ((",", "commas"), ("\t", "tabs")):
             if mark in text:
-                return f"its cells are separated by {name}, expected `;`"
-        return "expected two cells separated by `;`, found one"
-    return f"expected two cells, or a third `{_WITHDRAWN}`, found {len(row)}"
+                return f"its cells are separated by {name}, expected `;`", name
+        return "expected two cells separated by `;`, found one", "row"
+    return f"expected two cells, or a third `{_WITHDRAWN}`, found {len(row)}", "row"
 
 
 def custom_of(header: Header, list_id: str) -> metadata.Custom:
@@ -135,21 +147,22 @@ def custom_of(header: Header, list_id: str) -> metadata.Custom:
                 "entries": header.entries,
             }
         )
-    except metadata.CustomMalformed:
-        raise HeaderMalformed("a value out of bounds: serial is 1 to 2^63 - 1, a list's id [a-z0-9-]") from None
+    except metadata.CustomMalformed as error:
+        said = "a value out of bounds: serial is 1 to 2^63 - 1, a list's id [a-z0-9-]"
+        raise HeaderMalformed(said, "bounds", "not-after" if error.field == "expires" else error.field) from None
 
 
 def _first_line(data: bytes) -> str:
     line, end, _ = data[: MAX_FIRST_LINE + 1].removeprefix(_BOM).partition(b"\n")
     if not end and len(data) > MAX_FIRST_LINE:
-        raise HeaderMalformed(f"its first line is longer than {MAX_FIRST_LINE} octets")
+        raise HeaderMalformed(f"its first line is longer than {MAX_FIRST_LINE} octets", "long")
     try:
         return line.removesuffix(b"\r").decode("ascii")
     except UnicodeDecodeError:
-        raise HeaderMalformed("its first line is not ASCII") from None
+        raise HeaderMalformed("its first line is not ASCII", "ascii") from None
 
 
-def _number(text: str) -> int:
+def _number(text: str, field: str = "") -> int:
     if not _NUMBER.match(text):
-        raise HeaderMalformed(_NUMBER_FAULT)
+        raise HeaderMalformed(_NUMBER_FAULT, "number", field)
     return int(text)

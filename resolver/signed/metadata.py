@@ -9,6 +9,7 @@ Rules:
 - Unknown fields are ignored, so that an authority may add its own.
 """
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -27,7 +28,16 @@ MAX_ROOT_ROTATIONS: Final = 256
 
 
 class CustomMalformed(Exception):
-    """The signed facts of a list are missing or out of bounds."""
+    """The signed facts of a list are missing or out of bounds. field: which, "" if there are no facts; missing: it is
+    not there."""
+
+    def __init__(self, said: str, field: str = "", *, missing: bool = False) -> None:
+        super().__init__(said)
+        self.field = field
+        self.missing = missing
+
+
+_FIELD: Final = re.compile(r"(?:missing required field `|.* - at `\$\.)(\w+)", re.DOTALL)
 
 
 class Custom(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,10 +57,13 @@ def custom_of(value: object) -> Custom:
     """Return the facts in a target's `custom`; CustomMalformed if they are not valid."""
     try:
         custom = msgspec.convert(value, Custom)
-    except msgspec.ValidationError:
-        raise CustomMalformed("custom") from None
+    except msgspec.ValidationError as error:
+        found = _FIELD.search(str(error))
+        field = found[1] if found and found[1] in Custom.__struct_fields__ else ""
+        raise CustomMalformed("custom", field, missing="missing" in str(error)) from None
     if (custom.encryption is None) is not (custom.plain is None):
-        raise CustomMalformed("encryption and plain must both be present or both absent")
+        field = "encryption" if custom.encryption is None else "plain"
+        raise CustomMalformed("encryption and plain must both be present or both absent", field, missing=True)
     return custom
 
 

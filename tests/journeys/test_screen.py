@@ -137,13 +137,18 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
     with site.started(until="/healthz"):
         wait_for(lambda: operate(site, "status").stdout.count("FAILING") == 2, "both feeds to fail")
         screen = operate(site, "status").stdout
-        rows, held = timeless(screen), "serial 413 HELD (growth) for T; 1 of 2 signatures (anna)"
+        # The failed row goes on below: the folder in it is that of the test.
+        shown = timeless(screen)
+        failed = shown.index("  failed   T ago, next poll in T: tampered:")
+        assert "0 of 1 signatures that it needs" in " ".join(" ".join(shown[failed : failed + 4]).split())
+        rows = [row for row in shown if not row.startswith(" " * 11)]
+        held = "serial 413 HELD (growth) for T; 1 of 2 signatures (anna)"
         aside = "protected 1: lines that do not count; 0 of 2 signatures"
         assert rows[2 : rows.index("list       police: NOT IN FORCE, no verified list yet")] == [
             "list       court: serial 412 in force, 602 entries",
             "  dates    issued T ago, in force for T, ends in T",
             "  feed     not good since the start, FAILING for T: tampered 1; self-test passed",
-            "  failed   T ago, next poll in T: tampered",
+            "  failed   T ago, next poll in T: tampered:",
             f"  aside    {aside}",
             f"  held     {held}",
             "  deadline a newer list has to be in force: MISSED T ago",
@@ -151,7 +156,8 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
             "  receipt  written T ago; 3 NOT DELIVERED, the oldest for T",
         ]
         assert any(row.startswith("  cert     source.certificate ends in T:") for row in rows)
-        assert to_do(screen) == [
+        # Polls of a day are too rare for a deadline of an hour, and each list is warned about.
+        assert [one for one in to_do(screen) if "a third of the list's deadline" not in one] == [
             "police is NOT IN FORCE (unreachable 1): look at its source, and journalctl -u blocklist-resolver",
             f"court: serial 413 is HELD, and OVERDUE, 1 of 2 signatures: blocklist-resolver list held court {command}",
             "court: no good poll for T (tampered 1): call the authority",
@@ -166,8 +172,9 @@ def test_each_state_has_its_row_and_its_line(site: Site, authority: Authority, t
 
 
 def facts(screen: str) -> list[str]:
-    """The rows of the lists but the first of each."""
-    return [row for row in timeless(screen[: screen.index(NEXT)]) if row.startswith("  ")]
+    """The rows of the lists but the first of each, without the lines on which a row goes on."""
+    rows = timeless(screen[: screen.index(NEXT)])
+    return [row for row in rows if row.startswith("  ") and not row.startswith(" " * 11)]
 
 
 def to_do(screen: str) -> list[str]:

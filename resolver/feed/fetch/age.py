@@ -13,13 +13,20 @@ from typing import Final
 import pyrage
 from pyrage.x25519 import Identity
 
+from resolver.feed.details import Code, Detail, Place, of_errno
+
 MAX_IDENTITY_BYTES: Final = 2**16
 # Encryption adds at most this to a list: the header, and 16 octets for each chunk of 64 KiB.
 MAX_OVERHEAD_BYTES: Final = 2**16
+_NONE: Final = Detail(code=Code.IDENTITY_NONE, at=Place.IDENTITY)
 
 
 class IdentityUnusable(Exception):
-    """The file holds no usable age identity."""
+    """The file holds no usable age identity; `detail` says why."""
+
+    def __init__(self, detail: Detail) -> None:
+        super().__init__(detail.code.value)
+        self.detail = detail
 
 
 class NotOpened(Exception):
@@ -32,17 +39,19 @@ def identities_of(path: Path) -> list[Identity]:
         with open(path, "rb") as file:
             mode = path.stat().st_mode
             text = file.read(MAX_IDENTITY_BYTES).decode("ascii")
-    except (OSError, UnicodeError):
-        raise IdentityUnusable from None
+    except OSError as error:
+        raise IdentityUnusable(of_errno(error, Place.IDENTITY)) from None
+    except UnicodeError:
+        raise IdentityUnusable(_NONE) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
-        raise IdentityUnusable
+        raise IdentityUnusable(Detail(code=Code.OPEN_TO_OTHERS, at=Place.IDENTITY))
     lines = [line.strip() for line in text.splitlines()]
     try:
         found = [Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except pyrage.IdentityError:
-        raise IdentityUnusable from None
+        raise IdentityUnusable(_NONE) from None
     if not found:
-        raise IdentityUnusable
+        raise IdentityUnusable(_NONE)
     return found
 
 

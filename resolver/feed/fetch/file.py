@@ -21,7 +21,9 @@ from typing import Final
 
 from minisign import Error, ParseError, PublicKey, Signature
 
-from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, work
+from resolver.feed.details import Code, Detail, Place, Word, of_errno
+from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, step, work
+from resolver.feed.fetch.header_details import of_header
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
@@ -45,7 +47,8 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
         transport.close()
     facts = facts_of(request, key, data, signature)
     if facts.custom.expires is None or facts.custom.expires <= now():
-        raise Failed(Reason.EXPIRED)
+        ended = Detail(code=Code.ENDED, at=Place.SIGNATURE, numbers=(facts.custom.expires or 0,))
+        raise Failed(Reason.EXPIRED, ended)
     if not wanted(facts):
         return False
     put(request.output, data)
@@ -54,24 +57,33 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
 
 def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) -> Facts:
     """Verify a list and return its facts; Failed otherwise."""
+    step(Detail(code=Code.STEP_VERIFY, at=Place.SIGNATURE))
     try:
         signature = Signature.from_bytes(signed)
     except Error:
-        raise Failed(Reason.MALFORMED) from None
+        raise Failed(Reason.MALFORMED, Detail(code=Code.FORM, at=Place.SIGNATURE)) from None
     if not signature.is_prehashed():
-        raise Failed(Reason.MALFORMED)
+        raise Failed(Reason.MALFORMED, Detail(code=Code.NOT_PREHASHED, at=Place.SIGNATURE))
     try:
         key.verify(data, signature)
-    except Error:
-        raise Failed(Reason.TAMPERED) from None
+    except Error as error:
+        # The library says only by its text that the key ids differ.
+        code = Code.OTHER_KEY if "identifiers" in str(error) else Code.NOT_GOOD
+        raise Failed(Reason.TAMPERED, Detail(code=code, at=Place.SIGNATURE)) from None
+    at = Place.SIGNATURE
     try:
         said = header.of_words(signature.trusted_comment)
         custom = header.custom_of(said, request.list_id)
+        at = Place.LIST
         agree = request.format != "csv" or said.withdrawn or header.of_csv(data).serial == said.serial
-    except header.HeaderMalformed:
-        raise Failed(Reason.MALFORMED) from None
-    if said.not_after is None or not agree:
-        raise Failed(Reason.MALFORMED)
+    except header.HeaderMalformed as error:
+        raise Failed(Reason.MALFORMED, of_header(error, at)) from None
+    if said.not_after is None:
+        missing = Detail(code=Code.FIELD_MISSING, at=Place.SIGNATURE, word=Word.NOT_AFTER)
+        raise Failed(Reason.MALFORMED, missing)
+    if not agree:
+        raise Failed(Reason.MALFORMED, Detail(code=Code.SERIALS_DIFFER))
+    step(Detail(code=Code.FOUND_SIGNED, numbers=(said.serial,)))
     pinned = hashlib.sha256(key.to_base64()).hexdigest()
     return Facts(
         digest=hashlib.sha256(data).hexdigest(),
@@ -88,16 +100,18 @@ def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) 
 def _pinned(path: str) -> PublicKey:
     try:
         return PublicKey.from_bytes(Path(path).read_bytes())
-    except (OSError, ParseError):
-        raise Failed(Reason.ROOT_UNUSABLE) from None
+    except OSError as error:
+        raise Failed(Reason.ROOT_UNUSABLE, of_errno(error, Place.ROOT_FILE)) from None
+    except ParseError:
+        raise Failed(Reason.ROOT_UNUSABLE, Detail(code=Code.KEY_NONE, at=Place.ROOT_FILE)) from None
 
 
 def _signature(transport: Transport, url: str) -> bytes:
     try:
-        return transport.read(url, MAX_SIGNATURE_BYTES)
+        return transport.read(url, MAX_SIGNATURE_BYTES, Place.SIGNATURE)
     except NotFetched as error:
         if error.status == 404:
-            raise Failed(Reason.NOT_SIGNED) from None
+            raise Failed(Reason.NOT_SIGNED, Detail(code=Code.NO_SIGNATURE, at=Place.SIGNATURE)) from None
         raise
 
 

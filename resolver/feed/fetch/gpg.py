@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from resolver.feed.details import Code, Detail, Place, of_errno
+from resolver.feed.fetch.child import step
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
@@ -73,20 +75,21 @@ class Gpg:
             elif cells[0] == b"fpr" and primary and len(cells) > 9:
                 found.add(cells[9].decode("ascii"))
         if not found:
-            raise Failed(Reason.ROOT_UNUSABLE)
+            raise Failed(Reason.ROOT_UNUSABLE, Detail(code=Code.KEY_NONE, at=Place.ROOT_FILE))
         self._run(("--import",), keys)
         return frozenset(found)
 
     def opened(self, data: bytes, pinned: frozenset[str]) -> bytes:
         """Decrypt a file and return its text; Failed unless it was encrypted to us and signed by a pinned key."""
+        step(Detail(code=Code.STEP_DECRYPT))
         with self._alone():
             text, status = self._run(("--decrypt",), data, agent=True)
         if len(text) > self._most:
-            raise Failed(Reason.OVERSIZED)
+            raise Failed(Reason.OVERSIZED, Detail(code=Code.TOO_LONG, at=Place.LIST, numbers=(self._most,)))
         lines = [line[len(_LINE) :].split() for line in status.splitlines() if line.startswith(_LINE)]
         reason = refusal([line for line in lines if line], pinned)
         if reason is not None:
-            raise Failed(reason)
+            raise Failed(reason, detail_of(reason, [line for line in lines if line]))
         return text
 
     @contextmanager
@@ -94,8 +97,8 @@ class Gpg:
         """Hold the lock of the home, and kill its agent before and after."""
         try:
             folder = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            raise Failed(Reason.IDENTITY_UNUSABLE) from None
+        except OSError as error:
+            raise Failed(Reason.IDENTITY_UNUSABLE, of_errno(error, Place.IDENTITY)) from None
         try:
             # The lock ends with this descriptor, which GnuPG does not inherit: no crash leaves it behind.
             while not _locked(folder):
@@ -135,7 +138,7 @@ class Gpg:
     def _wait(self, command: list[str], handles: tuple[int, int, int], seconds: float) -> None:
         program = shutil.which(command[0], path=_PATH)
         if program is None:
-            raise Failed(Reason.IDENTITY_UNUSABLE)
+            raise Failed(Reason.IDENTITY_UNUSABLE, Detail(code=Code.GPG_NONE))
         given, made, status = (subprocess.DEVNULL if handle < 0 else handle for handle in handles)
         child = subprocess.Popen(  # noqa: S603 - fixed arguments and a path of the configuration
             [program, *command[1:]],
@@ -182,6 +185,33 @@ def refusal(status: list[list[bytes]], pinned: frozenset[str]) -> Reason | None:
     if len(valid) != 1 or words.count(b"NEWSIG") != 1 or not _BAD_SIGNATURES.isdisjoint(words):
         return Reason.NOT_SIGNED
     return None if _counts(valid[0], pinned) and _is_within(words) else Reason.NOT_SIGNED
+
+
+def detail_of(reason: Reason, status: list[list[bytes]]) -> Detail:
+    """Return which of the status lines of a decryption led to a reason of `refusal`."""
+    words = {line[0] for line in status}
+    match reason:
+        case Reason.IDENTITY_UNUSABLE:
+            return Detail(code=Code.GPG_NO_KEY if words else Code.GPG_HOME, at=Place.IDENTITY)
+        case Reason.NOT_ENCRYPTED:
+            return Detail(code=Code.GPG_CLEAR)
+        case Reason.TAMPERED:
+            return Detail(code=Code.GPG_BAD if b"BADSIG" in words else Code.GPG_DAMAGED)
+        case Reason.NOT_SIGNED if any(line[0] == b"VALIDSIG" and line[8:9] and line[8] in _WEAK for line in status):
+            return Detail(code=Code.GPG_WEAK)
+        case Reason.NOT_SIGNED:
+            return Detail(code=next((code for word, code in _SIGNED if word in words), Code.GPG_UNSIGNED))
+    return Detail(code=Code.GPG_FORM, at=Place.LIST)
+
+
+_SIGNED: Final = (
+    (b"REVKEYSIG", Code.GPG_REVOKED),
+    (b"EXPKEYSIG", Code.GPG_EXPIRED),
+    (b"EXPSIG", Code.GPG_EXPIRED),
+    (b"ERRSIG", Code.GPG_UNKNOWN),
+    (b"VALIDSIG", Code.GPG_UNKNOWN),
+)
+"""What a status word says of a signature that does not count; what says most comes first."""
 
 
 def _is_whole(status: list[list[bytes]], words: list[bytes]) -> bool:

@@ -21,10 +21,11 @@ from urllib.parse import unquote, urlsplit
 from msgspec.structs import replace
 
 from resolver.feed import details, dropped
-from resolver.feed.details import Code, Detail, Place
+from resolver.feed.details import Code, Detail, Place, Word
 from resolver.feed.fetch import drop_folder
 from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, step, work
 from resolver.feed.fetch.gpg import Gpg
+from resolver.feed.fetch.header_details import of_header
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
@@ -50,10 +51,10 @@ def fetch(
     gpg = Gpg(request.identity, request.max_bytes, lambda: deadline - clock())
     try:
         keys = Path(request.root).read_bytes()
-    except OSError:
-        raise Failed(Reason.ROOT_UNUSABLE) from None
+    except OSError as error:
+        raise Failed(Reason.ROOT_UNUSABLE, details.of_errno(error, Place.ROOT_FILE)) from None
     if not Path(request.identity).is_dir():
-        raise Failed(Reason.IDENTITY_UNUSABLE)
+        raise Failed(Reason.IDENTITY_UNUSABLE, Detail(code=Code.GPG_HOME, at=Place.IDENTITY))
     pinned = gpg.pinned(keys)
     folder = _folder(request.url)
     if folder is None:
@@ -61,7 +62,8 @@ def fetch(
     else:
         facts, text = _in_folder(request, gpg, pinned, folder)
     if not _is_known(request, facts) and facts.custom.issued < now() - request.dated_within:
-        raise Failed(Reason.TOO_OLD)
+        age = max(int(now()) - facts.custom.issued, 0), int(request.dated_within)
+        raise Failed(Reason.TOO_OLD, Detail(code=Code.AGE, numbers=age))
     if not wanted(facts):
         return False
     put(request.output, text)
@@ -73,10 +75,11 @@ def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Fact
     try:
         said = header.of_csv(text) if request.format == "csv" else header.of_plain(text)
         custom = header.custom_of(said, request.list_id)
-    except header.HeaderMalformed:
-        raise Failed(Reason.MALFORMED) from None
+    except header.HeaderMalformed as error:
+        raise Failed(Reason.MALFORMED, of_header(error, Place.LIST)) from None
     if not said.issued:
-        raise Failed(Reason.MALFORMED)
+        raise Failed(Reason.MALFORMED, Detail(code=Code.FIELD_MISSING, at=Place.LIST, word=Word.ISSUED))
+    step(Detail(code=Code.FOUND_SIGNED, numbers=(said.serial,)))
     keys = hashlib.sha256("\n".join(sorted(pinned)).encode()).hexdigest()
     return Facts(
         digest=hashlib.sha256(text).hexdigest(),

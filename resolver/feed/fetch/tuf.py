@@ -31,12 +31,13 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
-from resolver.feed.fetch import age, tuf_known
-from resolver.feed.fetch.child import work
+from resolver.feed.details import Code, Detail, Place, Word, of_errno
+from resolver.feed.fetch import age, tuf_details, tuf_known
+from resolver.feed.fetch.child import access_of, not_fetched, step, work
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
-from resolver.feed.transport import Access, NotFetched, TooLarge, TooSlow, Transport
+from resolver.feed.transport import NotFetched, TooLarge, TooSlow, Transport
 from resolver.signed import metadata
 
 _SIGNED: Final = re.compile(r"was signed by (\d+)/")
@@ -53,25 +54,35 @@ _MIXED: Final = re.compile(r"Expected (targets v|snapshot version )\d")
 
 
 class Fetcher(FetcherInterface):
-    """Hands downloads to the TUF client. timestamp: the last one that was read."""
+    """Hands downloads to the TUF client. timestamp: the last one that was read. failed: why the last download failed.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.timestamp = b""
+        self.failed: NotFetched | None = None
+        self.watch = tuf_details.Watch()
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[io.BytesIO]:
         """Yield the content of `url` as a file; DownloadError if it cannot be read, is too large or too slow."""
+        at, version = tuf_details.place_of(url)
         try:
-            data = self._transport.read(url, max_length)
-        except TooLarge:
+            self.failed = None
+            data = self._transport.read(url, max_length, at, version)
+            self.watch.fetched = at
+            self.watch.at = Place.LIST if at is Place.LIST else self.watch.at
+        except TooLarge as error:
+            self.failed = error
             if url.rpartition("/")[0].endswith("/metadata") and max_length not in _LIMITS:
                 # Not the file whose length was signed.
                 raise tuf.LengthOrHashMismatchError("length") from None
             raise tuf.DownloadLengthMismatchError("length") from None
-        except TooSlow:
+        except TooSlow as error:
+            self.failed = error
             raise tuf.SlowRetrievalError("time") from None
         except NotFetched as error:
+            self.failed = error
             if error.status:
                 raise tuf.DownloadHTTPError("status", error.status) from None
             raise tuf.DownloadError("download") from None
@@ -108,7 +119,7 @@ def reason_of(error: Exception) -> Reason:
     return Reason.INTERNAL
 
 
-def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
+def updater_of(request: FetchRequest, fetcher: Fetcher) -> Updater:
     """Return a TUF client for one request; Failed if the pinned root is unusable."""
     config = UpdaterConfig(
         max_root_rotations=metadata.MAX_ROOT_ROTATIONS,
@@ -120,12 +131,12 @@ def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
     )
     try:
         pinned = Path(request.root).read_bytes()
-    except OSError:
-        raise Failed(Reason.ROOT_UNUSABLE) from None
+    except OSError as error:
+        raise Failed(Reason.ROOT_UNUSABLE, of_errno(error, Place.ROOT_FILE)) from None
     url = request.url.rstrip("/")
     try:
         Path(request.metadata).mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Updater(
+        updater = Updater(
             metadata_dir=request.metadata,
             metadata_base_url=f"{url}/metadata/",
             target_base_url=f"{url}/targets/",
@@ -133,10 +144,12 @@ def updater_of(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
             config=config,
             bootstrap=pinned,
         )
+        fetcher.watch.look_at(updater)
+        return updater
     except tuf.RepositoryError:
-        raise Failed(Reason.ROOT_UNUSABLE) from None
-    except OSError:
-        raise Failed(Reason.STATE_NOT_WRITTEN) from None
+        raise Failed(Reason.ROOT_UNUSABLE, Detail(code=Code.FORM, at=Place.ROOT_FILE)) from None
+    except OSError as error:
+        raise Failed(Reason.STATE_NOT_WRITTEN, of_errno(error, Place.STATE)) from None
 
 
 def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
@@ -153,17 +166,17 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
         for key in (root.keys[keyid] for keyid in root.roles["targets"].keyids)
     )
     if "sha256" not in target.hashes:
-        raise Failed(Reason.MALFORMED)
+        raise Failed(Reason.MALFORMED, Detail(code=Code.FIELD_MISSING, at=Place.TARGETS, word=Word.SHA256))
     try:
         custom = metadata.custom_of(target.custom)
-    except metadata.CustomMalformed:
-        raise Failed(Reason.MALFORMED) from None
+    except metadata.CustomMalformed as error:
+        raise Failed(Reason.MALFORMED, tuf_details.of_custom(error)) from None
     if target.length > request.max_bytes + (age.MAX_OVERHEAD_BYTES if custom.encryption else 0):
-        raise Failed(Reason.OVERSIZED)
+        raise Failed(Reason.OVERSIZED, Detail(code=Code.TOO_LONG, at=Place.LIST, numbers=(request.max_bytes,)))
     if custom.encryption and not request.identity:
-        raise Failed(Reason.IDENTITY_UNUSABLE)
+        raise Failed(Reason.IDENTITY_UNUSABLE, Detail(code=Code.NO_IDENTITY))
     if request.identity and not custom.encryption and not custom.withdrawn:
-        raise Failed(Reason.NOT_ENCRYPTED)
+        raise Failed(Reason.NOT_ENCRYPTED, Detail(code=Code.IN_CLEAR))
     return Facts(
         digest=custom.plain or target.hashes["sha256"],
         length=target.length,
@@ -175,7 +188,7 @@ def facts_of(request: FetchRequest, target: TargetFile) -> Facts:
     )
 
 
-def refreshed(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
+def refreshed(request: FetchRequest, fetcher: Fetcher) -> Updater:
     """Return a TUF client with verified metadata; an error of the client otherwise."""
     updater = updater_of(request, fetcher)
     try:
@@ -194,19 +207,16 @@ def refreshed(request: FetchRequest, fetcher: FetcherInterface) -> Updater:
 
 def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
     """Verify, and write the list to the output if it is wanted; return whether it was written."""
-    access = Access(
-        ca=request.ca, certificate=request.certificate, key=request.key, resolvers=request.resolvers
-    )
-    transport = Transport(access, request.seconds)
+    transport = Transport(access_of(request), request.seconds)
+    fetcher = Fetcher(transport)
     try:
         identities = age.identities_of(Path(request.identity)) if request.identity else []
-        fetcher = Fetcher(transport)
         updater = refreshed(request, fetcher)
         if tuf_known.is_mixed(Path(request.metadata), fetcher.timestamp, partial(_metadata, request, fetcher)):
-            raise Failed(Reason.MIXED)
+            raise Failed(Reason.MIXED, Detail(code=Code.OTHER_CONTENT, at=Place.TIMESTAMP))
         target = updater.get_targetinfo(request.target)
         if target is None:
-            raise Failed(Reason.UNKNOWN_TARGET)
+            raise Failed(Reason.UNKNOWN_TARGET, _no_target(updater))
         facts = facts_of(request, target)
         if not wanted(facts):
             return False
@@ -216,13 +226,21 @@ def fetch(request: FetchRequest, wanted: Callable[[Facts], bool]) -> bool:
             updater.download_target(target, filepath=f"/proc/self/fd/{request.output}")
     except Failed:
         raise
-    except age.IdentityUnusable:
-        raise Failed(Reason.IDENTITY_UNUSABLE) from None
+    except age.IdentityUnusable as error:
+        raise Failed(Reason.IDENTITY_UNUSABLE, error.detail) from None
     except Exception as error:  # noqa: BLE001 - every error of the client becomes a reason: its text may hold what was read
-        raise Failed(reason_of(error)) from None
+        if isinstance(error, tuf.DownloadError) and fetcher.failed is not None:
+            raise not_fetched(fetcher.failed) from None
+        raise Failed(reason_of(error), fetcher.watch.detail_of(error)) from None
     finally:
         transport.close()
     return True
+
+
+def _no_target(updater: Updater) -> Detail:
+    delegations = updater._trusted_set.targets.delegations
+    count = len(delegations.roles or ()) if delegations is not None else 0
+    return Detail(code=Code.NO_TARGET, at=Place.TARGETS, numbers=(count,))
 
 
 def _metadata(request: FetchRequest, fetcher: Fetcher, name: str, most: int) -> bytes:
@@ -236,14 +254,15 @@ def _download_encrypted(
     """Download, decrypt and write the list; Failed unless ciphertext and clear text are what was signed."""
     with open(os.memfd_create("encrypted"), "w+b") as file:
         updater.download_target(target, filepath=f"/proc/self/fd/{file.fileno()}")
+        step(Detail(code=Code.STEP_DECRYPT))
         try:
             plain = age.opened(file.read(), identities)
         except age.NotOpened:
-            raise Failed(Reason.TAMPERED) from None
+            raise Failed(Reason.TAMPERED, Detail(code=Code.NOT_DECRYPTED, at=Place.IDENTITY)) from None
     if len(plain) > request.max_bytes:
-        raise Failed(Reason.OVERSIZED)
+        raise Failed(Reason.OVERSIZED, Detail(code=Code.TOO_LONG, at=Place.LIST, numbers=(request.max_bytes,)))
     if hashlib.sha256(plain).hexdigest() != facts.digest:
-        raise Failed(Reason.TAMPERED)
+        raise Failed(Reason.TAMPERED, Detail(code=Code.OTHER_PLAIN))
     with open(request.output, "wb", closefd=False) as output:
         output.write(plain)
 

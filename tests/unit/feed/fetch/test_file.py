@@ -9,7 +9,8 @@ import pytest
 import trustme
 from msgspec.structs import replace
 
-from resolver.feed import processes
+from resolver.config.lists import List, Source
+from resolver.feed import detail_text, processes
 from resolver.feed.fetch import file as source_file
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -191,3 +192,39 @@ def test_over_https_with_a_client_certificate(
         assert failing(replace(without, output=processes.memory_file("x"), certificate=str(pem), key=str(pem))) == (
             Reason.NOT_SIGNED
         )
+
+
+def test_what_is_wrong_with_a_signature_is_named(request_of: FetchRequest, publisher: Publisher) -> None:
+    """Key, form, content, words, date: two words, `malformed` and `tampered`, once stood for all of them."""
+    signature = str(publisher.folder / "list.minisig")
+
+    def told(request: FetchRequest) -> str:
+        with pytest.raises(Failed) as error:
+            source_file.fetch(request, lambda _: True, lambda: NOW)
+        one = List(id="demo", source=Source(kind="file", url=request.url, root=request.root, format=request.format))
+        return f"{error.value.reason}: {detail_text.text(error.value.detail, one)}"
+
+    other = publisher.folder.parent / "other.pub"
+    other.write_bytes(bytes(minisign.KeyPair.generate().public_key) + b"\n")
+    assert told(replace(request_of, root=str(other))) == (
+        f"tampered: {signature} is by another key than the one in source.root"
+    )
+    (publisher.folder / "list").write_bytes(LIST + b"c.test\n")
+    assert told(request_of).startswith(f"tampered: {signature} does not fit the file: ")
+    publisher.publish(prehash=False)
+    assert told(request_of).startswith(f"malformed: {signature} is of minisign's old form")
+    publisher.publish("serial=7 not-after=2026-11-01T00:00:00Z")
+    assert told(request_of) == f"expired: {signature} ended on 2026-11-01T00:00:00Z"
+    publisher.publish("serial=7")
+    assert told(request_of) == f"malformed: {signature}: the field `not-after` is missing"
+    publisher.publish("not-after=2026-12-01T00:00:00Z")
+    assert told(request_of) == f"malformed: {signature}: the field `serial` is missing"
+    publisher.publish(data=b"8;2026-11-25T06:00:00Z\n;a.test;;\n")
+    assert told(replace(request_of, format="csv")) == "malformed: the signed serial and that in the list differ"
+    Path(signature).write_bytes(b"x")
+    assert told(request_of) == f"malformed: {signature} does not have the form that it must have"
+    Path(signature).unlink()
+    assert told(request_of) == f"not_signed: {signature} does not exist: the list is not signed"
+    assert told(replace(request_of, root="/nowhere")) == "root_unusable: /nowhere: No such file or directory"
+    (publisher.folder / "key.pub").write_bytes(b"x")
+    assert "holds no public key of the kind" in told(request_of)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from resolver.feed.details import Code
 from resolver.feed.fetch import gpg
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
@@ -92,3 +93,26 @@ def test_without_the_program_or_the_home_nothing_opens(monkeypatch: pytest.Monke
     with pytest.raises(Failed) as error:
         nowhere.pinned(b"x")
     assert error.value.reason == Reason.IDENTITY_UNUSABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("", Code.GPG_HOME),
+        ("ENC_TO 4F8758CD6E63CBDB 1 0\nNO_SECKEY 4F8758CD6E63CBDB", Code.GPG_NO_KEY),
+        ("NODATA 1", Code.GPG_FORM),
+        (f"PLAINTEXT 62 0\nNEWSIG\n{VALID}", Code.GPG_CLEAR),
+        (without("GOODMDC"), Code.GPG_DAMAGED),
+        (GOOD.replace(VALID, "BADSIG 6D987CA4C8B84173 x"), Code.GPG_BAD),
+        (without("NEWSIG", "GOODSIG", "VALIDSIG"), Code.GPG_UNSIGNED),
+        (GOOD.replace("GOODSIG", "REVKEYSIG"), Code.GPG_REVOKED),
+        (GOOD.replace("GOODSIG", "EXPKEYSIG"), Code.GPG_EXPIRED),
+        (GOOD.replace(f"00 {KEY}", "00 " + "2" * 40), Code.GPG_UNKNOWN),
+        (GOOD.replace(" 22 10 00 ", " 22 2 00 "), Code.GPG_WEAK),
+    ],
+)
+def test_why_it_is_refused_is_named(status: str, code: Code) -> None:
+    lines = [line.split() for line in status.encode().splitlines()]
+    reason = gpg.refusal(lines, frozenset((KEY,)))
+    assert reason is not None
+    assert gpg.detail_of(reason, lines).code is code

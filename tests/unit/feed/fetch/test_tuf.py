@@ -127,7 +127,7 @@ def test_a_target_that_is_no_file_does_not_hang(request_of: FetchRequest, author
     for path in (authority.folder / "targets").iterdir():
         path.unlink()
         os.mkfifo(path)
-    assert failing(request_of) == "unreachable"
+    assert failing(request_of) == "unreadable"
 
 
 def test_time_ends_a_download(request_of: FetchRequest) -> None:
