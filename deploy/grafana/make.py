@@ -175,8 +175,9 @@ SERVICE: Final = (
           NO_COUNTS,
           tuple((f"histogram_quantile({share}, sum by (le) (rate({P}upstream_exchange_seconds_bucket{ONE}[1h])))", name)
                 for share, name in ((0.5, "half"), (0.99, "99 of 100"))), True),
-    Panel("Answers by response code", "reqps", "Answers sent, over sliding hours.", NO_COUNTS,
-          ((f"sum by (rcode) (rate({P}answers_total{ONE}[1h])) > 0", "{{rcode}}"),), True),
+    Panel("Answers by response code", "reqps", "Answers sent, over sliding hours; of them those of a rehearsal.",
+          NO_COUNTS, ((f"sum by (rcode) (rate({P}answers_total{ONE}[1h])) > 0", "{{rcode}}"),
+           (f"sum(rate({P}rehearsal_answers_total{ONE}[1h])) > 0", "rehearsal")), True),
     Panel("Look-ups in the cache", "percentunit", "By result, as shares, over sliding hours.", NO_COUNTS,
           ((f"sum by (kind) (rate({P}cache_answers_total{ONE}[1h])) / ignoring (kind) group_left () "
             f"sum (rate({P}cache_answers_total{ONE}[1h]))", "{{kind}}"),), True),

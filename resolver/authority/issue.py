@@ -23,6 +23,7 @@ _LINES: Final = 5
 class Issue:
     """One list to publish; `expires_s` counts from now, None gives the list no hard limit of its own.
 
+    production: no reserved names, as resolvers in production read it, whatever the list looks like.
     recipients: name to age public key, empty for a list in clear. drop: names of recipients that get no more copies.
     """
 
@@ -33,6 +34,7 @@ class Issue:
     expect_entries: int | None = None
     expect_refused: int = 0
     expect_exceptions: int = 0
+    production: bool = False
     recipients: Mapping[str, str] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
 
@@ -41,10 +43,9 @@ def counted(issue: Issue) -> read.Distinct:
     """Return the numbers of distinct names of a list; Refused if it may not be published."""
     if len(issue.data) > MAX_TARGET_BYTES:
         raise Refused(f"{issue.list_id}: larger than {MAX_TARGET_BYTES} bytes")
+    demonstration = not issue.production and is_demonstration(issue.data)
     try:
-        found = read.read(
-            issue.data, read.suffixes(), demonstration=is_demonstration(issue.data), max_entries=MAX_ENTRIES
-        )
+        found = read.read(issue.data, read.suffixes(), demonstration=demonstration, max_entries=MAX_ENTRIES)
     except read.ReadError as error:
         raise Refused(f"{issue.list_id}: {_unreadable(error, issue.data)}") from None
     if not found.blocks:

@@ -118,7 +118,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
     file = arguments.file or arguments.config or DEFAULT_CONFIG
     loaded = config.load(file)
     from resolver.control import server
-    from resolver.service import checks
+    from resolver.service import checks, rehearsal
 
     checks.check(file, loaded)
     checks.check_deadlines(file, loaded)
@@ -129,7 +129,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
         if line:
             print(f"warning: {line}", file=sys.stderr)
     print(f"{file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
-    for line in checks.new_lists(loaded):
+    for line in (*checks.new_lists(loaded), *filter(None, [rehearsal.line(loaded)])):
         print(line)
     return DONE
 

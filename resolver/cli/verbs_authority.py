@@ -46,6 +46,9 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--expect-exceptions", type=int, default=0, metavar="N", help="number of exceptions that are meant"
     )
     issue.add_argument(
+        "--production", action="store_true", help="refuse reserved names, as resolvers in production do"
+    )
+    issue.add_argument(
         "--recipient",
         action="append",
         default=[],
@@ -150,6 +153,7 @@ def _publish(arguments: argparse.Namespace, now: float) -> str:
         expect_entries=arguments.expect_entries,
         expect_refused=arguments.expect_refused,
         expect_exceptions=arguments.expect_exceptions,
+        production=arguments.production,
         recipients=recipients.typed(arguments.recipient, arguments.recipients),
         drop=tuple(arguments.drop),
     )

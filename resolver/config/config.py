@@ -38,6 +38,7 @@ from resolver.config.values import (
     Size,
     ZoneName,
     decode,
+    is_zone_name,
     lacks_interface,
     nameservers,
     prefixes,
@@ -218,6 +219,17 @@ class Fleet(_Section, frozen=True):
     nodes: str = ""
 
 
+class Rehearsal(_Section, frozen=True):
+    """A name of the operator's own that is blocked as those of a list are, so that the whole way can be tried.
+
+    name: of at least three labels; only itself is blocked; "" is none. like: the list whose answer and clients it
+    takes; "" is the first one.
+    """
+
+    name: str = ""
+    like: str = ""
+
+
 class Config(_Section, frozen=True):
     """The whole file."""
 
@@ -233,6 +245,14 @@ class Config(_Section, frozen=True):
     limits: Limits = Limits()
     control: Control = Control()
     fleet: Fleet = Fleet()
+    rehearsal: Rehearsal = Rehearsal()
+
+    @property
+    def rehearsed(self) -> List | None:
+        """The list as which the name of the rehearsal is blocked; None without such a name."""
+        if not self.rehearsal.name:
+            return None
+        return next((one for one in self.lists if self.rehearsal.like in ("", one.id)), None)
 
 
 # Bounds of durations (seconds) and sizes (bytes): the least and the greatest value accepted, and both in words.
@@ -249,6 +269,7 @@ _FORWARDED: Final = re.compile(
     re.ASCII,
 )
 FEW_ADDRESSES: Final = 16
+LEAST_DOTS_OF_REHEARSAL: Final = 2
 ANSWERED_HERE: Final = ("localhost", "invalid", "onion", "resolver.arpa")
 NEEDS_INTERFACE: Final = "is a link-local address and needs its interface, as in fe80::1%eth0"
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -341,6 +362,7 @@ def _faults(config: Config) -> Iterator[Fault]:
         yield "fleet.nodes", "set both fleet.receipts and fleet.nodes, or neither"
     if config.fleet.nodes and not config.fleet.publish:
         yield "fleet.publish", "must be set on the host that collects receipts (fleet.nodes)"
+    yield from _faults_of_rehearsal(config)
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
 
@@ -355,6 +377,21 @@ def slow_polls(config: Config) -> Iterator[tuple[str, str]]:
                 f"more than a third of the list's deadline ({span(one.deadline)}): after one poll that fails a list "
                 f"comes too late; at most {most}",
             )
+
+
+def _faults_of_rehearsal(config: Config) -> Iterator[Fault]:
+    name = config.rehearsal.name
+    if config.rehearsal.like and all(one.id != config.rehearsal.like for one in config.lists):
+        yield "rehearsal.like", "no list has this id"
+    if not name:
+        return
+    if not is_zone_name(name) or name.count(".") < LEAST_DOTS_OF_REHEARSAL:
+        reason = "expected a name below a domain of your own, of three labels at least, such as block-test.isp.example"
+        yield "rehearsal.name", reason
+    if any(name in protected_names(config, one) for one in config.lists):
+        yield "rehearsal.name", "is protected, or in use by a source or the page: take a name that nothing uses"
+    if len(config.lists) >= MAX_LISTS:
+        yield "rehearsal.name", f"counts as a list: with it there can be {MAX_LISTS - 1} lists"
 
 
 def warnings(config: Config) -> tuple[str, ...]:

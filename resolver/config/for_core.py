@@ -53,9 +53,19 @@ def ranges(prefixes: Iterable[Prefix]) -> bytes:
     return b"".join(first + last for first, last in merged)
 
 
+REHEARSAL: Final = ""
+"""Stands for the name of the rehearsal where lists are given by their ids; no list has this one."""
+
+
+def judging(config: Config) -> dict[str, List]:
+    """Return what judges, by its id: the lists in configured order, then the rehearsal, as the list that it is like."""
+    found = {one.id: one for one in config.lists}
+    return found if config.rehearsed is None else {**found, REHEARSAL: config.rehearsed}
+
+
 def slots_of(config: Config) -> dict[str, int]:
     """Return the slot of each list of a configuration that no other one was in force before."""
-    return {one.id: slot for slot, one in enumerate(config.lists)}
+    return {list_id: slot for slot, list_id in enumerate(judging(config))}
 
 
 def access(config: Config, buckets: Any, key: bytes, slots: Mapping[str, int] | None = None) -> Access:
@@ -65,7 +75,7 @@ def access(config: Config, buckets: Any, key: bytes, slots: Mapping[str, int] | 
     octets. slots: of each list, by its id.
     """
     at = slots_of(config) if slots is None else slots
-    by_slot = {at[one.id]: one for one in config.lists}
+    by_slot = {at[list_id]: one for list_id, one in judging(config).items()}
     lists = [by_slot.get(slot) for slot in range(codes.MAX_LISTS)]
     return Access(
         ranges(config.listen.allow),
@@ -122,9 +132,9 @@ def generation(
     released = tuple(released)
     at = slots_of(config) if slots is None else slots
     members = [
-        member(one, config, images[one.id], slot=at[one.id], deny=not released)
-        for one in config.lists
-        if one.id in images
+        member(one, config, images[list_id], slot=at[list_id], deny=not released)
+        for list_id, one in judging(config).items()
+        if list_id in images
     ]
     members += [Member(view, None, slot=-1, release=True) for view in released]
     return Generation(number, key, members)

@@ -129,6 +129,11 @@ def zone_name(text: str) -> ZoneName:
     return ZoneName(name)
 
 
+def is_zone_name(text: str) -> bool:
+    """Return whether this is a name in the form of a ZoneName."""
+    return len(text) <= _LONGEST_NAME and _ZONE.match(text) is not None
+
+
 def _address(text: str) -> Address:
     try:
         return ipaddress.ip_address(text)

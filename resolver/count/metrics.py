@@ -145,6 +145,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         "beat",
         (_LIST,),
     ),
+    Metric(
+        "rehearsal_answers_total",
+        "counter",
+        "Queries for rehearsal.name that were answered as blocked; in no figure of a list.",
+        "beat",
+    ),
     Metric("answers_total", "counter", "Answers sent, by response code.", "beat", (("rcode", "rcodes"),)),
     Metric(
         "cache_answers_total",

@@ -28,6 +28,7 @@ from resolver.core.reply import limit_of
 from resolver.feed import in_use
 from resolver.query.query import Tables
 from resolver.query.transport import Transport
+from resolver.service import rehearsal
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
@@ -56,7 +57,7 @@ class InForce:
         self._swap = swap
         self._slots = for_core.slots_of(config)
         self._free = [slot for slot in range(codes.MAX_LISTS) if slot not in self._slots.values()]
-        self._images: dict[str, for_core.Image] = {}
+        self._images: dict[str, for_core.Image] = rehearsal.images(config, digest_key)
         self._silent: set[str] = set()
         self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
@@ -78,7 +79,12 @@ class InForce:
 
     def named(self, slot: int) -> str:
         """Return the id of the list in a slot."""
-        return next((list_id for list_id, at in self._slots.items() if at == slot), "no list")
+        found = next((list_id for list_id, at in self._slots.items() if at == slot), "no list")
+        return "the rehearsal" if found == for_core.REHEARSAL else found
+
+    def rehearsal_slot(self) -> int | None:
+        """Return the slot that counts the rehearsal; None without one."""
+        return self._slots.get(for_core.REHEARSAL)
 
     def put_in_force(self, list_id: str, view: memoryview, *, approved: bool = False) -> None:
         """Enforce this image of a list from the next query on. approved: with the lines set aside."""
@@ -127,11 +133,13 @@ class InForce:
         """Apply a new configuration: lists, addresses, answers, clients, limits. Return the slots of lists that are
         new in it: what they counted before is another list's.
         """
-        kept = {one.id: self._slots[one.id] for one in config.lists if one.id in self._slots}
+        ids = for_core.judging(config)
+        kept = {list_id: self._slots[list_id] for list_id in ids if list_id in self._slots}
         free = [*self._free, *(slot for list_id, slot in self._slots.items() if list_id not in kept)]
-        added = {one.id: free.pop(0) for one in config.lists if one.id not in kept}
+        added = {list_id: free.pop(0) for list_id in ids if list_id not in kept}
         self._slots, self._free = {**kept, **added}, free
         self._images = {list_id: one for list_id, one in self._images.items() if list_id in kept}
+        self._images |= rehearsal.images(config, self._digest_key)
         self._silent = self._silent & kept.keys()
         self._access = for_core.access(config, self._buckets, self._bucket_key, self._slots)
         self._zones = for_core.zones(config)

@@ -99,6 +99,9 @@ class Readings:
             slot = self._in_force.slot(one.id)
             for metric, number in _LIST_SERIES.items():
                 found[Series(metric, (one.id,))] = self._counters[codes.list_counter(slot, number)]
+        rehearsal = self._in_force.rehearsal_slot()
+        answers = 0 if rehearsal is None else self._counters[codes.list_counter(rehearsal, codes.BLOCKED_QUERIES)]
+        found[Series("rehearsal_answers_total")] = answers
         for bucket, count in zip(EXCHANGE_BUCKETS, self._forward.buckets, strict=True):
             found[Series(EXCHANGE, (bucket,))] = count
         found[Series(EXCHANGE_SUM)] = self._forward.sum_us

@@ -25,6 +25,8 @@ def issue(data: bytes = b"a.test\n=b.test\n", **changes: object) -> Issue:
         ),
         (issue(data=b"a.com\n" * 3 + b"b.test\n"), r"1 reserved \(line 4\)"),
         (issue(data=b"b.test\n" * 3 + b"a.com\n"), r"1 not reserved \(line 4\)"),
+        (issue(data=b"b.test\n" * 3 + b"a.com\n", production=True), r"3 reserved \(line 1, 2, 3\)"),
+        (issue(production=True), r"no line of 2 is an entry: 2 reserved \(line 1, 2\)"),
         (issue(b"a" * (MAX_TARGET_BYTES + 1)), "larger than"),
         (issue(expect_entries=3), "2 entries, not the 3 of --expect-entries"),
         (

@@ -137,6 +137,8 @@ def test_every_key_of_the_configuration_can_be_told() -> None:
         *(f"page.{key}" for key in ("addresses", "operator", "contact", "authority", "law", "help")),
         "count.subscribers",
         "state.without_list",
+        "rehearsal.name",
+        "rehearsal.like",
         "control.approvers",
         *(f"limits.{key}" for key in ("queries_per_second", "connections", "connections_per_client", "exempt")),
         "limits.distinct_blocked",

@@ -152,6 +152,13 @@ BOUNDS = [
         [[], ["127.0.0.1:1"] * 65],
     ),
     ("list[0].id", lambda v: listed(id=v), ["a", "a" * 32, "0-9"], ["", "a" * 33, "A", "a_b", "a\\n"]),
+    (
+        "rehearsal.name",
+        lambda v: {**listed(guard={"protected": ["www.isp.example", "isp.example"]}), "rehearsal": {"name": v}},
+        ["", "block-test.isp.example", "a.b.isp.example"],
+        ["isp.example", "www.isp.example", "x", "a..b.c", ".a.b.c", "A.isp.example", "a.isp.example."],
+    ),
+    ("rehearsal.like", lambda v: {**document(), "rehearsal": {"like": v}}, ["", "one"], ["two"]),
     ("list[0].basis", lambda v: listed(basis=v), ["statute", "contract"], ["law"]),
     ("list[0].answer", lambda v: listed(answer=v), ["page", "nodata", "nxdomain"], ["refused"]),
     ("list[0].expire", lambda v: listed(expire=v), ["keep", "lift"], ["never"]),
@@ -466,7 +473,7 @@ def test_the_example_shows_the_defaults_and_loads_once_it_is_filled_in() -> None
         parse(text, "resolver.toml")
     filled = text.replace(config.MARKER, "Example")
     shown = re.sub(r"^#(?=[a-z_]+ = )", "", filled, flags=re.MULTILINE)
-    assert len(tomllib.loads(shown)) == 12
+    assert len(tomllib.loads(shown)) == 13
     assert parse(shown, "resolver.toml") == parse(filled, "resolver.toml")
 
 
@@ -578,3 +585,16 @@ def test_a_list_of_another_file_is_taken_into_the_configuration(tmp_path: Path) 
     file.write_text("[[list]]\nid = 'three'")
     with pytest.raises(ConfigError, match=r"new\.toml: list\[1\]\.source: required"):
         config.load_with(path, file)
+
+
+def test_a_rehearsal_is_as_one_of_the_lists_and_takes_the_place_of_one() -> None:
+    one = document()["list"][0]  # type: ignore[index]  # a list
+    two = {**document(), "list": [one, {**one, "id": "two"}]}
+    named = {"name": "block-test.isp.example"}
+    assert read({**two, "rehearsal": named}).rehearsed is not None
+    assert read({**two, "rehearsal": named}).rehearsed.id == "one"  # type: ignore[union-attr]
+    assert read({**two, "rehearsal": {**named, "like": "two"}}).rehearsed.id == "two"  # type: ignore[union-attr]
+    assert read(two).rehearsed is None
+    full = {**document(), "list": [{**one, "id": f"list-{number}"} for number in range(16)]}
+    assert read(full)
+    assert "with it there can be 15 lists" in fault({**full, "rehearsal": named})

@@ -17,6 +17,7 @@ BEAT = {
     "attempts_capped_total{list}",
     "attempts_saturated{list}",
     "lookups_refused_total{list}",
+    "rehearsal_answers_total",
     "upstream_failures_total{upstream,reason}",
     "queries_in_flight",
     "failed_answers_total{reason}",

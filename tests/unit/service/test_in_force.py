@@ -227,3 +227,33 @@ def test_a_change_that_fails_leaves_all_as_it_was() -> None:
         fail()
     assert one.config is before
     assert verdict_of(one.tables, "b.test") == (codes.BLOCK, 1)
+
+
+REHEARSAL = '[rehearsal]\nname = "block-test.isp.example"\nlike = "list-1"'
+
+
+def test_a_rehearsal_is_blocked_before_any_list_and_counted_in_no_slot_of_theirs() -> None:
+    one, _ = in_force("", 'clients = ["192.0.2.0/24"]', more=REHEARSAL)
+    assert not one.tables.complete
+    assert not one.enforced(), "it stands for no list"
+    assert verdict_of(one.tables, "block-test.isp.example") == (codes.BLOCK, 2)
+    assert one.rehearsal_slot() == 2
+    assert (one.named(0), one.named(2), one.named(3)) == ("list-0", "the rehearsal", "no list")
+    for name in ("isp.example", "x.block-test.isp.example"):
+        assert verdict_of(one.tables, name)[0] == codes.PASS
+    outside = admit.scope(one.tables.access, address_octets("198.51.100.7"))
+    assert verdict_of(one.tables, "block-test.isp.example", outside)[0] == codes.PASS, "as that list, for its clients"
+    one.put_in_force("list-0", image_of(["block-test.isp.example"]))
+    assert verdict_of(one.tables, "block-test.isp.example") == (codes.BLOCK, 0), "a list comes first"
+
+
+def test_a_rehearsal_comes_and_goes_with_the_configuration() -> None:
+    one, _ = in_force("", more="")
+    assert one.rehearsal_slot() is None
+    assert one.configure(config("", more=REHEARSAL.replace("list-1", "list-0"))) == (1,)
+    assert verdict_of(one.tables, "block-test.isp.example") == (codes.BLOCK, 1)
+    assert one.configure(config("", more=REHEARSAL.replace("list-1", "list-0").replace("block-test", "other"))) == ()
+    assert verdict_of(one.tables, "block-test.isp.example")[0] == codes.PASS
+    assert verdict_of(one.tables, "other.isp.example") == (codes.BLOCK, 1)
+    one.configure(config(""))
+    assert (verdict_of(one.tables, "other.isp.example")[0], one.rehearsal_slot()) == (codes.PASS, None)
