@@ -99,11 +99,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compile(arguments: argparse.Namespace) -> int:
+    from resolver.cli.progress import working
     from resolver.config import config
     from resolver.service import compile_host
 
     try:
-        done = compile_host.compile_once(arguments.config, config.load(arguments.config))
+        with working("fetching, compiling and testing each list"):
+            done = compile_host.compile_once(arguments.config, config.load(arguments.config))
     except compile_host.NotCompiled as error:
         return complain(str(error), FAILED)
     print("\n".join(done.lines))

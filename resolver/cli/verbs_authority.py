@@ -10,6 +10,7 @@ from resolver.authority import elsewhere, publish, recipients, verify
 from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
 from resolver.cli import verbs_formats
+from resolver.cli.progress import working
 from resolver.config.config import MAX_TARGET_BYTES
 from resolver.config.values import seconds
 from resolver.signed import statement
@@ -112,7 +113,9 @@ def _seen(arguments: argparse.Namespace, *, clock_was_ahead: bool = False) -> pu
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the verb; return the exit status."""
     try:
-        sys.stdout.write(_STEPS[arguments.step](arguments, time.time()) + "\n")
+        with working(f"authority {arguments.step}"):
+            said = _STEPS[arguments.step](arguments, time.time())
+        sys.stdout.write(said + "\n")
     except Refused as error:
         return _complain(f"refused: {error}", REFUSED)
     except AuthorityError as error:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from resolver.cli.progress import working
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, called, complain
 from resolver.config.values import utc_text
 from resolver.control import requests
@@ -49,7 +50,8 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     one = arguments.list
-    reply = called(arguments, requests.Fetch(list=one))
+    with working("polling"):
+        reply = called(arguments, requests.Fetch(list=one))
     if reply.found == "held":
         print(f"{one}: serial {reply.serial} is held ({', '.join(reply.reasons)}); see: list held {one}")
     elif reply.found == "in_force":

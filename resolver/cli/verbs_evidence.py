@@ -60,6 +60,7 @@ def _evidence(arguments: argparse.Namespace) -> int:
 
 def _make(arguments: argparse.Namespace) -> int:
     from resolver.cli import by_service
+    from resolver.cli.progress import working
     from resolver.config import config
     from resolver.count.ledger import LedgerUnusable
     from resolver.evidence.chain import NotIssued
@@ -77,7 +78,8 @@ def _make(arguments: argparse.Namespace) -> int:
                 return reply.status
             data, said = reply.out.encode(), f"{arguments.month} so far, not in the chain"
         else:
-            data, said = _bundle(loaded, arguments, time.time())
+            with working("reading ledger, audit log and receipts, and verifying the bundle"):
+                data, said = _bundle(loaded, arguments, time.time())
     except NotAMonth as error:
         raise UsageError(str(error)) from None
     except (NotIssued, NotHere, LogDiffers, Refused) as error:

@@ -55,7 +55,7 @@ def _report(arguments: argparse.Namespace) -> int:
             if not by_service.reads_here(loaded):
                 return _by_service(arguments)
             ledger = Places(loaded.state.directory).ledger
-            source, facts = report.OF_LEDGER, report.of_ledger(ledger, *span, now)
+            source, facts = report.OF_LEDGER, _of_ledger(ledger, span, now)
         found = report.made(
             facts,
             *span,
@@ -70,6 +70,14 @@ def _report(arguments: argparse.Namespace) -> int:
     except (report.NoFigures, LedgerUnusable, PrometheusUnusable) as error:
         return complain(str(error), FAILED)
     return _out(_rendered(found, arguments), arguments.out)
+
+
+def _of_ledger(ledger: Path, span: tuple[date, date], now: float) -> Any:
+    from resolver.cli.progress import working
+    from resolver.count.report import report
+
+    with working("reading the ledger"):
+        return report.of_ledger(ledger, *span, now)
 
 
 def _by_service(arguments: argparse.Namespace) -> int:
@@ -104,10 +112,6 @@ def _out(text: str, path: Path | None) -> int:
 
 
 def _shown(steps: list[Any]) -> Iterator[Any]:
-    """Iterate over the steps of a long task, with a progress bar on a terminal."""
-    if not sys.stderr.isatty():
-        return iter(steps)
-    from rich.console import Console
-    from rich.progress import track
+    from resolver.cli import progress
 
-    return iter(track(steps, "asking Prometheus", console=Console(stderr=True), transient=True))
+    return progress.steps(steps, "asking Prometheus")

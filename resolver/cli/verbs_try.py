@@ -31,6 +31,7 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _try(arguments: argparse.Namespace) -> int:
+    from resolver.cli.progress import working
     from resolver.service import list_trial
 
     config, one = _meant(arguments.what, arguments.config)
@@ -38,7 +39,8 @@ def _try(arguments: argparse.Namespace) -> int:
     logging.getLogger("resolver").addHandler(logging.NullHandler())
     logging.getLogger("resolver").propagate = False
     try:
-        tried = list_trial.try_list(config, one)
+        with working("fetching, compiling and testing the list"):
+            tried = list_trial.try_list(config, one)
     except OSError as error:
         return complain(f"a folder for the trial cannot be made: {error.strerror}; set TMPDIR", FAILED)
     for line in lines(config, one, tried):
