@@ -275,6 +275,12 @@ class Code(StrEnum):
     ZONE_MESSAGE = "zone_message", "message {0} of the transfer from {at} is malformed", _COUNT
     ZONE_ORDER = "zone_order", "the records from {at} are not a valid answer to {word}"
     ZONE_MOVED = "zone_moved", "{at} transferred serial {0} although its SOA said {1}", Kind.SERIAL, Kind.SERIAL
+    ZONE_FROM_DATES = (
+        "zone_from_dates",
+        "{at} goes from date serials to unix time, {1} to {0}, a step back (RFC 1982): it has to serve {2} first, until"
+        " every resolver has it; or both sides take a new TSIG key",
+        *(Kind.SERIAL,) * 3,
+    )
     ZONE_BACK = "zone_back", "{at} has serial {0}, behind {1}, the last one (RFC 1982)", Kind.SERIAL, Kind.SERIAL
     ZONE_REUSED = "zone_reused", "{at} serves other records than before under serial {0}", Kind.SERIAL
     ZONE_NAME = "zone_name", "the path of source.url is no name of a zone"

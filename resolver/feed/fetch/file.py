@@ -8,6 +8,7 @@ Rules:
 - Only prehashed signatures count (minisign's default): nothing signed says which of the two forms a signature has, so
   that otherwise one could be passed off as the other.
 - The trusted comment holds serial and not-after; after not-after the list is refused.
+- Files that do not fit together are read again at once: the authority may have replaced them between the two reads.
 - A CSV holds its serial a second time, in its first row: both must agree. So does a zone's master file, in its SOA:
   the compile process compares them, which reads the names.
 """
@@ -39,13 +40,11 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
     key = _pinned(request.root)
     transport = Transport(access_of(request), request.seconds)
     try:
-        data = transport.read(request.url, request.max_bytes)
-        signature = _signature(transport, request.url + SUFFIX)
+        data, facts = _verified(request, key, transport)
     except NotFetched as error:
         raise not_fetched(error) from None
     finally:
         transport.close()
-    facts = facts_of(request, key, data, signature)
     if facts.custom.expires is None or facts.custom.expires <= now():
         ended = Detail(code=Code.ENDED, at=Place.SIGNATURE, numbers=(facts.custom.expires or 0,))
         raise Failed(Reason.EXPIRED, ended)
@@ -53,6 +52,24 @@ def fetch(request: FetchRequest, wanted: Wanted, now: Callable[[], float] = time
         return False
     put(request.output, data)
     return True
+
+
+def _verified(request: FetchRequest, key: PublicKey, transport: Transport) -> tuple[bytes, Facts]:
+    """Return the list and its facts; read both files again, once, if they were replaced between the two reads."""
+
+    def read() -> tuple[bytes, bytes]:
+        return transport.read(request.url, request.max_bytes), _signature(transport, request.url + SUFFIX)
+
+    data, signature = read()
+    try:
+        return data, facts_of(request, key, data, signature)
+    except Failed as failed:
+        if failed.reason is not Reason.TAMPERED:
+            raise
+        again = read()
+        if again == (data, signature):
+            raise
+    return again[0], facts_of(request, key, *again)
 
 
 def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) -> Facts:

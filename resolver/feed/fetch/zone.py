@@ -249,9 +249,20 @@ def _bound(request: FetchRequest, pinned: Pinned, serial: int, digest: str) -> b
 def _serial(known: int, soa: int) -> int:
     serial = serial_after(known, soa)
     if serial is None:
-        back = Detail(code=Code.ZONE_BACK, at=Place.HOST, numbers=(soa, known % _WRAP))
-        raise Failed(Reason.ROLLED_BACK, back)
+        last = known % _WRAP
+        if _is_date(last) and not _is_date(soa):
+            between = (last + _HALF - 1) % _WRAP
+            raise Failed(
+                Reason.ROLLED_BACK, Detail(code=Code.ZONE_FROM_DATES, at=Place.HOST, numbers=(soa, last, between))
+            )
+        raise Failed(Reason.ROLLED_BACK, Detail(code=Code.ZONE_BACK, at=Place.HOST, numbers=(soa, last)))
     return serial
+
+
+def _is_date(serial: int) -> bool:
+    """Return whether a serial has the form YYYYMMDDnn, which is above unix time until 2033."""
+    year, month, day = serial // 10**6, serial // 10**4 % 100, serial // 100 % 100
+    return 1990 <= year <= 2099 and 1 <= month <= 12 and 1 <= day <= 31
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from msgspec.structs import replace
 
 from resolver.config.lists import List, Source
 from resolver.feed import detail_text, processes
+from resolver.feed.details import Place
 from resolver.feed.fetch import file as source_file
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
+from resolver.feed.transport import Transport
 from tests.fakes.https import Server
 
 NOW = 1795608000.0
@@ -228,3 +230,37 @@ def test_what_is_wrong_with_a_signature_is_named(request_of: FetchRequest, publi
     assert told(replace(request_of, root="/nowhere")) == "root_unusable: /nowhere: No such file or directory"
     (publisher.folder / "key.pub").write_bytes(b"x")
     assert "holds no public key of the kind" in told(request_of)
+
+
+def test_files_replaced_between_the_two_reads_are_read_again(
+    request_of: FetchRequest, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is replaced first, then the signature: a reader in between had the old list and the new signature."""
+    real, urls = Transport.read, []
+
+    def read(transport: Transport, url: str, most: int, *place: Place) -> bytes:
+        data = real(transport, url, most, *place)
+        urls.append(url)
+        if len(urls) == 1:
+            publisher.publish("serial=8 not-after=2026-12-01T00:00:00Z", b"c.test\n")
+        return data
+
+    monkeypatch.setattr(Transport, "read", read)
+    assert fetched(request_of).custom.serial == 8
+    assert os.pread(request_of.output, 100, 0) == b"c.test\n"
+    assert len(urls) == 4
+
+
+def test_files_that_stay_apart_are_read_no_third_time(
+    request_of: FetchRequest, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, urls = Transport.read, []
+
+    def read(transport: Transport, url: str, most: int, *place: Place) -> bytes:
+        urls.append(url)
+        return real(transport, url, most, *place)
+
+    monkeypatch.setattr(Transport, "read", read)
+    (publisher.folder / "list").write_bytes(b"c.test\n")
+    assert failing(request_of) == Reason.TAMPERED
+    assert len(urls) == 4

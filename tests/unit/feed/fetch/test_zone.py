@@ -139,6 +139,15 @@ def test_a_known_list_whose_image_is_lost_is_transferred_again(request_of: Fetch
     assert failing(known_of(request_of, facts)) == Reason.SERIAL_REUSED
 
 
+def test_from_date_serials_to_unix_time_in_two_steps() -> None:
+    """As the detail of the refusal says."""
+    dates, between, now = 2026112801, 4173596448, 1795881600
+    assert source_zone.serial_after(dates, now) is None
+    first = source_zone.serial_after(dates, between)
+    assert first == between
+    assert source_zone.serial_after(first, now) == now + 2**32
+
+
 def test_a_serial_behind_is_rolled_back(request_of: FetchRequest) -> None:
     facts, _ = fetched(request_of, go=False)
     assert failing(known_of(request_of, facts, serial=8)) == Reason.ROLLED_BACK
@@ -241,6 +250,10 @@ def test_what_a_primary_says_instead_of_its_zone_is_reported(request_of: FetchRe
     facts, _ = fetched(request_of, go=False)
     assert told(known_of(request_of, facts, serial=8)) == (
         f"rolled_back: {host} has serial 7, behind 8, the last one (RFC 1982)"
+    )
+    assert told(known_of(request_of, facts, serial=2026112801)) == (
+        f"rolled_back: {host} goes from date serials to unix time, 2026112801 to 7, a step back (RFC 1982): it has to"
+        " serve 4173596448 first, until every resolver has it; or both sides take a new TSIG key"
     )
     assert told(replace(request_of, max_bytes=3)) == (
         f"oversized: dns://{host}/rpz.example is larger than the 3 octets allowed"
