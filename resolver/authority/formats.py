@@ -205,8 +205,8 @@ def unbound(lines: list[str]) -> Iterator[Item]:
         words = [one or two or three for one, two, three in _WORD.findall(found[2])]
         if found[1].lower() == "local-zone" and len(words) == 2:
             zones.append((number, words[0], words[1].lower()))
-        elif found[1].lower() == "local-data" and words:
-            item = _data(number, " ".join(words).split())
+        elif found[1].lower() == "local-data" and len(words) == 1 and len(data := words[0].split()) > 1:
+            item = _data(number, data)
             if isinstance(item, Entry) and item.unless:
                 elsewhere.add(_folded(item.name))
             yield item

@@ -112,6 +112,8 @@ def test_dnsmasq(line: str, items: list[str]) -> None:
         ('local-zone: "a.test" transparent', ["!a.test?"]),
         ('local-zone: "a.test" block_a', ["<other_setting>"]),
         ('local-data: "a.test. 60 IN AAAA ::"', ["=a.test."]),
+        ('local-data: "a.test A 0.0.0.0" IN', ["<other_setting>"]),
+        ('local-data: ""', ["<other_setting>"]),
         ('local-data: "a.test TXT x"', ["!=a.test?"]),
         ('local-zone: "a.test"', ["<other_setting>"]),
         ('local-data-ptr: "192.0.2.1 a.test"', ["<other_setting>"]),
