@@ -40,6 +40,8 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         if one.failed:
             then = f"next {_due(one.next_poll_at, now)}"
             yield Row("  failed", f"{span(now - one.polled_at)} ago, {then}: {one.failed}", Mark.WARN)
+        if one.passed_over:
+            yield Row("  folder", one.passed_over)
         if 0 < one.fresh_until < now:
             yield Row("  stale", f"its signatures have not been fresh for {span(now - one.fresh_until)}", Mark.WARN)
     if any(one.refused.values()) and not one.live:

@@ -89,7 +89,8 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
 
     Only a running service knows, and `live` says that it does: last_success, selftest_passed, failures (since the
     start), failing (since the last good poll), failing_since, failed (why the last poll failed, with its detail; "" if
-    it was good), polled_at, next_poll_at, fresh_until, and that the breaker is open.
+    it was good), polled_at, next_poll_at, fresh_until, passed_over (how many other files of a drop folder do not count,
+    in words), and that the breaker is open.
     suspended_entries: entries of the list in force that do not block, because they are set aside. forwarded: the list
     is not in force, and names that only it would block are forwarded. fleet_since: when
     each host that has reported put the list in force; None without a fleet.
@@ -124,6 +125,7 @@ class ListFacts(_Facts, frozen=True, rename={"has_list": "enforced", "hard_limit
     failing_since: int = 0
     failing: dict[str, int] = {}
     failed: str = ""
+    passed_over: str = ""
     polled_at: int = 0
     next_poll_at: int = 0
     fresh_until: int = 0
@@ -240,6 +242,7 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
         polled_at=update.failures.polled_at,
         next_poll_at=int(update.failures.polled_at + facts.poll_s) if update.failures.polled_at else 0,
         fresh_until=update.shown.fresh_until,
+        passed_over=update.shown.passed_over,
         receipt_at=update.prover.receipt_at,
     )
 

@@ -104,6 +104,7 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
         ),
         ({"selftest_passed": False}, "  feed     last good 4 min ago, failures: unreachable 2; self-test NOT passed"),
         ({"lifted": True, "selftest_passed": False}, "  feed     last good 4 min ago, failures: unreachable 2"),
+        ({"passed_over": "files passed over in /drop: 2 (2 no"}, "  folder   files passed over in /drop: 2 (2 no"),
         ({"fresh_until": N - 60}, "  stale    its signatures have not been fresh for 1 min"),
         ({"set_aside": {"popular": 3, "protected": 1}}, "  aside    popular 3, protected 1: lines that do not count"),
         (

@@ -80,6 +80,7 @@ def test_the_keys_of_a_list_are_public_names() -> None:
         "failing_since",
         "failing",
         "failed",
+        "passed_over",
         "polled_at",
         "next_poll_at",
         "fresh_until",

@@ -107,7 +107,7 @@ def live(**changes: object) -> Any:
         "breaker": SimpleNamespace(open=False),
         "due_by": 4600,
         "unmet": Unmet(serial=8, digest="8" * 64, issued=1000),
-        "shown": SimpleNamespace(fresh_until=3000),
+        "shown": SimpleNamespace(fresh_until=3000, passed_over="files"),
         "forwards_without": False,
     }
     return SimpleNamespace(**{**found, **changes})
@@ -125,6 +125,7 @@ def test_a_running_service_adds_what_only_it_knows() -> None:
         True,
     )
     assert (found.failing_since, found.fresh_until, found.due_by, found.receipt_at) == (1950, 3000, 4600, 1150)
+    assert found.passed_over == "files"
     assert found.due_serial == 8
     assert {type(reason) for reason in (*found.failures, *found.failing)} == {str}
     assert (found.failures, found.failing) == ({"tampered": 2}, {"tampered": 1})
