@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from resolver import __version__
-from resolver.cli import verbs_evidence, verbs_list, verbs_report, verbs_service
+from resolver.cli import examples, verbs_evidence, verbs_list, verbs_report, verbs_service
 from resolver.cli.terminal import (
     DEFAULT_CONFIG,
     DONE,
@@ -69,6 +69,7 @@ def parser_of(*, authority: bool) -> argparse.ArgumentParser:
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)
+    examples.add(parser)
     return parser
 
 

@@ -1,0 +1,215 @@
+"""Says in each verb's --help what it does and how it is typed: a description and examples.
+
+Rules:
+- Each verb and step has both; the examples are command lines that parse (a test reads them).
+- Names in examples are reserved ones; a name that may be listed is never typed: `-` reads it from the terminal.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Said(NamedTuple):
+    """What the help of a verb says: what it does, and command lines without the program's name."""
+
+    description: str
+    examples: tuple[str, ...]
+
+
+SAID: Final[Mapping[str, Said]] = {
+    "run": Said(
+        "Serve DNS until SIGTERM (pending answers are still given) or SIGINT. SIGHUP reads lists and "
+        "configuration again.",
+        ("run", "run --config ./resolver.toml"),
+    ),
+    "compile": Said(
+        "On a fleet's compile host without DNS: fetch, test and publish each list once, for a timer. Exit 3: a list is "
+        "held or refused; 1: an error on this host.",
+        ("compile",),
+    ),
+    "check-config": Said(
+        "Read the configuration as a start would, and look at its addresses and files. Exit 2 names file, "
+        "key and reason.",
+        ("check-config", "check-config ./resolver.toml", "check-config --config ./resolver.toml"),
+    ),
+    "ask": Said(
+        "Send one query to the first address of listen.dns that answers, or to --server, and show the "
+        "answer. With --as: "
+        "walk the running service's own path as that client would, and show each step. A pasted URL is read "
+        "as its host. "
+        "Exit 1: no answer, SERVFAIL, REFUSED and the like.",
+        ("ask www.example.com", "ask www.example.com AAAA --server 192.0.2.53:53", "ask - --as 192.0.2.7"),
+    ),
+    "status": Said(
+        "One screen of the running service: lists, upstreams, answers, and what to do next. For root and the "
+        "members of "
+        "the control socket's group.",
+        ("status", "status --json"),
+    ),
+    "reload": Said(
+        "Poll every list and read the configuration again. If it is refused, the reason is printed, the exit "
+        "status is 2, "
+        "and the old configuration stays.",
+        ("reload",),
+    ),
+    "cache flush": Said(
+        "Remove the cached answers for a name, so that the next query goes upstream.",
+        ("cache flush www.example.com", "cache flush example.com --subtree", "cache flush -"),
+    ),
+    "list status": Said(
+        "Each list: serial, dates, entries, what waits for persons, and what to do next; without a running "
+        "service too.",
+        ("list status", "list status --json"),
+    ),
+    "list check": Said(
+        "Say of each name whether a list holds it, which, and whether it is blocked now. Names come from the terminal "
+        "without echo, or from stdin. A pasted URL, mail address or x[.]example is read as its host, and the "
+        "reading is "
+        "shown; what is no name is refused with the reason, exit 2.",
+        ("list check -",),
+    ),
+    "list fetch": Said("Poll one list now, and show the result.", ("list fetch court",)),
+    "list held": Said(
+        "Show why a list is held or lines are set aside, in counts and line numbers, and what to type next. With "
+        "--statement: print the bytes that a person signs.",
+        ("list held court", "list held court --statement approve"),
+    ),
+    "list approve": Said(
+        "Hand over signatures that put the held list in force, or let the lines set aside block: two "
+        "persons, in one call "
+        "or in two. `list held ID` says what to sign.",
+        (
+            "list approve court 412 --signature court-approve-412.sig",
+            "list approve court 412 --set-aside --signature anna.sig --signature ben.sig",
+        ),
+    ),
+    "list resume": Said(
+        "Kept for those who type it: no entries are suspended any more.", ("list resume court 412 --signature a.sig",)
+    ),
+    "list rollback": Said(
+        "Return to the list before, for good; SERIAL is the one that comes back. One signature carries it out, another "
+        "person's confirms it within 24 hours.",
+        ("list rollback court 411 --signature court-rollback-411.sig",),
+    ),
+    "list revoke": Said(
+        "Take a standing approval back: one signature, at once. `list held ID` shows its number.",
+        ("list revoke court 1 --signature court-revoke-1.sig",),
+    ),
+    "list standing": Said(
+        "Approve beforehand what later serials of a list are held for, within limits and until a moment: two persons.",
+        (
+            "list standing court --growth-to 5000 --until 2026-11-30T00:00:00Z --statement",
+            "list standing court --growth-to 5000 --until 2026-11-30T00:00:00Z --signature court-standing-1.sig",
+        ),
+    ),
+    "list try": Said(
+        "Fetch, compile, test and guard a list as this host would, without its counting; nothing of it "
+        "stays. Exit 3: it "
+        "would be refused.",
+        ("list try court", "list try ./new-list.toml"),
+    ),
+    "list audit": Said(
+        "Verify the chain of the audit log and show it. Exit 3: it does not verify, or has no entry of the "
+        "expected hash.",
+        ("list audit", "list audit --head", f"list audit --expect {'0' * 64}"),
+    ),
+    "list release": Said(
+        "Unblock a name on this host at once, for a time: it is typed unseen, and the authority reads the "
+        "reason, which "
+        "must not hold it. Another person confirms the release within 24 hours, or ends it.",
+        (
+            "list release - --reason 'wrongly listed, a school' --for 7d",
+            "list release 3 --statement",
+            "list release 3 --signature release-3.sig",
+            "list release 3 --end",
+        ),
+    ),
+    "list releases": Said("Show each release: number, list, serial, line, and when it ends.", ("list releases",)),
+    "list receipt": Said(
+        "Print the public key of this host, with which the authority verifies its receipts and an auditor "
+        "its evidence.",
+        ("list receipt --key",),
+    ),
+    "report": Said(
+        "What was blocked, by month, with ratios, peaks and what they mean: from this host's ledger, or from "
+        "a Prometheus "
+        "for a fleet, which needs no configuration file. Days are UTC and over, but for --so-far.",
+        (
+            "report",
+            "report --so-far",
+            "report --from 2026-01-01 --to 2026-03-31 --format html --out report.html",
+            "report --prometheus https://prometheus.example --by region --format csv",
+        ),
+    ),
+    "evidence": Said(
+        "Make a month's signed bundle for an auditor, or verify one with its files alone. A month that is not over, or "
+        "that is before this host's records, is refused; --so-far is marked, and no evidence of the month.",
+        (
+            "evidence --month 2026-10 --out october.json",
+            "evidence --month 2026-11 --so-far --out november.json",
+            "evidence --verify october.json --host-key host.pem --previous september.json",
+        ),
+    ),
+    "authority init": Said(
+        "Make a repository of signed lists, and the keys of its roles.",
+        ("authority init /srv/authority", "authority init /srv/authority --threshold 2"),
+    ),
+    "authority publish": Said(
+        "Sign a list and publish it. It is refused if it is not what was expected: entries, refused lines, exceptions.",
+        ("authority publish /srv/authority --id court --list court.txt --serial 412",),
+    ),
+    "authority refresh": Said(
+        "Sign again that the newest lists are the newest; a timer does this, or every resolver is stale in 48 hours.",
+        ("authority refresh /srv/authority",),
+    ),
+    "authority withdraw": Said(
+        "End a list with a signed statement; an empty file never does.",
+        ("authority withdraw /srv/authority --id court --serial 413",),
+    ),
+    "authority rotate": Said("Replace the key of a role.", ("authority rotate /srv/authority --role timestamp",)),
+    "authority sign": Said(
+        "Add one person's signature to what waits for it.", ("authority sign /srv/authority --key anna.pem",)
+    ),
+    "authority verify": Said(
+        "Verify a resolver's receipt of a list.",
+        ("authority verify /srv/authority --list court.txt --receipt receipt.json --host-key host.pem",),
+    ),
+    "authority check": Said(
+        "Read a list as a resolver does, before it is signed: counts, reasons and line numbers. Exit 3: "
+        "nothing is usable.",
+        ("authority check court.txt", "authority check court.csv --format csv"),
+    ),
+    "authority convert": Said(
+        "Make a plain list of a file in another format, never wider than its source; what was dropped is counted.",
+        ("authority convert hosts.txt --from hosts --out list.txt",),
+    ),
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add to each verb below `parser` what SAID says of it; a verb that is not in it stays as it is."""
+    for path, verb in verbs(parser):
+        said = SAID.get(path)
+        if said is None:
+            continue
+        typed = "\n".join(f"  {parser.prog} {one}" for one in said.examples)
+        verb.description = said.description
+        verb.epilog = f"examples:\n{typed}"
+        verb.formatter_class = _Examples
+
+
+class _Examples(argparse.HelpFormatter):
+    """Fills the description, and leaves the lines of the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:\n") else super()._fill_text(text, width, indent)
+
+
+def verbs(parser: argparse.ArgumentParser, path: str = "") -> "list[tuple[str, argparse.ArgumentParser]]":
+    """Return each verb that can be typed, with its words."""
+    steps = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not steps:
+        return [(path, parser)]
+    every = ((f"{path} {name}".strip(), one) for step in steps for name, one in step.choices.items())
+    return [found for words, one in every for found in verbs(one, words)]
