@@ -95,6 +95,9 @@ def test_the_keys_of_a_list_are_public_names() -> None:
         "fleet_hosts",
         "fleet_missing",
         "forwarded",
+        "due_serial",
+        "taken_out",
+        "standing",
         "exceptions",
         "held_exceptions",
     ]
