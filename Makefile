@@ -19,7 +19,7 @@ BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/service/h
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 
-.PHONY: run test test-peers test-debian13 coverage check bench peers
+.PHONY: run test test-peers test-debian13 test-install coverage check bench peers
 
 run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
@@ -37,6 +37,10 @@ coverage: .venv/.developer
 # In a tree of its own: this Debian's .venv is not touched.
 test-debian13:
 	.ci/debian13
+
+# Types the printed install on a bare Debian 12 that systemd has booted; root only.
+test-install:
+	.ci/install_debian12
 
 check: .venv/.developer
 	$(BIN)/ruff check

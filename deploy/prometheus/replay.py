@@ -299,6 +299,7 @@ def service() -> Iterator[Row]:
     yield "queries_in_flight", "gauge", "", lambda region, at: 40 if down(at) else 0
     yield "connections", "gauge", 'transport="tcp"', lambda region, at: 120 + at // HOUR_S % 24
     yield "config_reload_success", "gauge", "", always(1)
+    yield "listen_missing", "gauge", "", always(0)
 
 
 BUCKETS = {"0.005": 0.6, "0.025": 0.9, "0.1": 0.99, "1.0": 0.999, "+Inf": 1.0}

@@ -100,13 +100,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compile(arguments: argparse.Namespace) -> int:
+    from resolver.cli.acting import owner_of
     from resolver.cli.progress import working
     from resolver.config import config
     from resolver.service import compile_host
 
+    loaded = config.load(arguments.config)
     try:
-        with working("fetching, compiling and testing each list"):
-            done = compile_host.compile_once(arguments.config, config.load(arguments.config))
+        with working("fetching, compiling and testing each list"), owner_of(Path(loaded.state.directory)):
+            done = compile_host.compile_once(arguments.config, loaded)
     except compile_host.NotCompiled as error:
         return complain(str(error), FAILED)
     print("\n".join(done.lines))
@@ -120,14 +122,21 @@ def _check_config(arguments: argparse.Namespace) -> int:
         raise UsageError("the file is named once: check-config FILE, or check-config --config FILE")
     file = arguments.file or arguments.config or DEFAULT_CONFIG
     loaded = config.load(file)
+    from resolver.cli import acting
     from resolver.control import server
     from resolver.service import checks, rehearsal
+    from resolver.service.host import systemd
 
     checks.check(file, loaded)
     checks.check_deadlines(file, loaded)
     checks.check_interfaces(file, loaded)
     checks.check_files(file, loaded)
-    here = (*config.left_out(file), *checks.missing_addresses(loaded), *checks.stray_lists(loaded))
+    unit = systemd.unit()
+    name = loaded.listen.user or (unit.user if unit else "")
+    with acting.account(name) if name else acting.owner_of(Path(loaded.state.directory)):
+        unusable = checks.unusable_folders(loaded)
+    closed = checks.closed_by_the_unit(loaded, unit)
+    here = (*config.left_out(file), *checks.missing_addresses(loaded), *checks.stray_lists(loaded), *unusable, *closed)
     for line in (*config.warnings(loaded), *here, server.missing(loaded.control.group)):
         if line:
             print(f"warning: {line}", file=sys.stderr)

@@ -34,8 +34,8 @@ def screen(status: Status, now: float, *, colour: bool = False) -> str:
 def advice(status: Status, now: float) -> tuple[Advice, ...]:
     """Return what is wrong and what to do about it, the worst first."""
     lists = [line for one in status.lists for line in screen_list.advice(one, now, status.config)]
-    parts = (_about_verdicts(status), _about_upstreams(status), _about_reload(status), _about_load(status))
-    return screens.in_order([*lists, *(line for part in parts for line in part)])
+    about = (_about_verdicts, _about_upstreams, _about_sockets, _about_reload, _about_load)
+    return screens.in_order([*lists, *(line for part in about for line in part(status))])
 
 
 def _rows(status: Status, now: float) -> Iterator[Row]:
@@ -44,6 +44,7 @@ def _rows(status: Status, now: float) -> Iterator[Row]:
     said = f"{state}; version {status.version}, up {span(now - status.started)}"
     yield Row("service", said, Mark.PLAIN if well else Mark.BAD)
     yield Row("from", status.config)
+    yield from (Row("listen", f"NOT {line}", Mark.WARN) for line in status.missing)
     for one in status.lists:
         yield from screen_list.rows(one, now)
     for server in status.upstreams:
@@ -113,6 +114,12 @@ def _about_upstreams(status: Status) -> Iterator[Advice]:
         do = f"blocklist-resolver ask example.com --server {one.upstream}"
         said = one.fault or "is down"
         yield Advice(Urgency.FAILS, f"upstream {one.upstream} {said} ({counts(one.failures)})", do)
+
+
+def _about_sockets(status: Status) -> Iterator[Advice]:
+    if status.missing:
+        what = f"{len(status.missing)} configured socket{'s' * (len(status.missing) != 1)} cannot be reached"
+        yield Advice(Urgency.FAILS, what, "see who has the port (ss -lntup) or add the address; it is taken by itself")
 
 
 def _about_reload(status: Status) -> Iterator[Advice]:

@@ -10,6 +10,7 @@ from resolver.authority import elsewhere, publish, recipients, verify
 from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
 from resolver.cli import verbs_formats
+from resolver.cli.acting import owner_of
 from resolver.cli.progress import working
 from resolver.config.config import MAX_TARGET_BYTES
 from resolver.config.values import seconds
@@ -113,7 +114,7 @@ def _seen(arguments: argparse.Namespace, *, clock_was_ahead: bool = False) -> pu
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the verb; return the exit status."""
     try:
-        with working(f"authority {arguments.step}"):
+        with working(f"authority {arguments.step}"), owner_of(arguments.dir):
             said = _STEPS[arguments.step](arguments, time.time())
         sys.stdout.write(said + "\n")
     except Refused as error:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from resolver.cli.acting import owner_of
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, complain
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _make(arguments: argparse.Namespace) -> int:
                 return reply.status
             data, said = reply.out.encode(), f"{arguments.month} so far, not in the chain"
         else:
-            with working("reading ledger, audit log and receipts, and verifying the bundle"):
+            doing = working("reading ledger, audit log and receipts, and verifying the bundle")
+            with doing, owner_of(Path(loaded.state.directory)):
                 data, said = _bundle(loaded, arguments, time.time())
     except NotAMonth as error:
         raise UsageError(str(error)) from None

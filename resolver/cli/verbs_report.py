@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from resolver.cli.acting import owner_of
 from resolver.cli.terminal import DONE, FAILED, UsageError, add_config, complain
 
 FORMATS: Final = ("table", "csv", "json", "html", "svg")
@@ -55,7 +56,8 @@ def _report(arguments: argparse.Namespace) -> int:
             if not by_service.reads_here(loaded):
                 return _by_service(arguments)
             ledger = Places(loaded.state.directory).ledger
-            source, facts = report.OF_LEDGER, _of_ledger(ledger, span, now)
+            with owner_of(ledger.parent):
+                source, facts = report.OF_LEDGER, _of_ledger(ledger, span, now)
         found = report.made(
             facts,
             *span,

@@ -51,7 +51,8 @@ class Reloaded(_Part, frozen=True):
 class Status(_Part, frozen=True):
     """The whole service. dropped, failed: by reason since the start; cache_used: as published at `beat`.
 
-    ready: each list is in force, or need not be, and an upstream answers (answering).
+    ready: each list is in force, or need not be, and an upstream answers (answering). missing: a line for each
+    configured socket that nothing can reach.
     """
 
     version: str
@@ -72,6 +73,7 @@ class Status(_Part, frozen=True):
     failed: dict[str, int]
     reload: Reloaded | None
     warnings: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def to_json(status: Status) -> dict[str, Any]:

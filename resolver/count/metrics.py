@@ -332,6 +332,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "config_reload_success", "gauge", "1 if the last reload of the configuration succeeded.", "live"
     ),
+    Metric("listen_missing", "gauge", "Configured sockets that no query or request can reach now.", "live"),
     Metric("publish_timestamp_seconds", "gauge", "Beat on which the counts shown were published.", "live"),
     Metric(
         "build_info",

@@ -78,8 +78,8 @@ class Publisher:
                 self._failed = False
             except OSError as error:
                 if not self._failed:
-                    said = "fleet: a folder cannot be used (%s): nothing is published, nodes keep their lists"
-                    _log.error(said, error.strerror)
+                    said = "fleet: a folder cannot be used (%s: %s): nothing is published, nodes keep their lists"
+                    _log.error(said, error.filename or self._folder, error.strerror)
                 self._failed = True
             try:
                 async with asyncio.timeout(self.beat):

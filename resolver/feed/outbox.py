@@ -143,17 +143,21 @@ class Outbox:
 
     def deliver(self) -> bool:
         """Deliver what is due, oldest first; remove statements kept long enough. Return whether all were delivered."""
-        failed = set()
+        failed: dict[str, str] = {}
         for mark in _marks(self._folder):
             list_id = _text(mark)
             if list_id in failed:
                 continue
             try:
                 self._offer(list_id, mark)
-            except (OSError, NotFetched):
-                failed.add(list_id)
-        for list_id in sorted(failed):
-            _log.warning("list %s: a receipt could not be delivered; it is kept and will be sent again", list_id)
+            except OSError as error:
+                where = self._sources[list_id].receipt if list_id in self._sources else self._folder
+                failed[list_id] = f"{where}: {error.strerror or type(error).__name__}"
+            except NotFetched:
+                failed[list_id] = self._sources[list_id].receipt
+        for list_id, why in sorted(failed.items()):
+            said = "list %s: a receipt could not be delivered (%s); it is kept and will be sent again"
+            _log.warning(said, list_id, why)
         self.undelivered = self._counted()
         self._forget()
         return not failed

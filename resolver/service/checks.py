@@ -5,7 +5,9 @@ Rules:
   none of these must keep the saved lists out of force, nor the other upstreams; what needs them fails and says so.
 """
 
+import os
 from pathlib import Path
+from typing import Final
 
 from resolver.config.config import Config, ConfigError, slow_polls, upstreams
 from resolver.config.values import sockaddr
@@ -14,6 +16,9 @@ from resolver.page.render import PageError, Rendered, render
 from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
 from resolver.service import newcomers
+from resolver.service.host.systemd import Unit
+
+_MOST_LINES: Final = 10
 
 
 def check(path: Path, config: Config) -> Rendered | None:
@@ -108,3 +113,45 @@ def stray_lists(config: Config) -> tuple[str, ...]:
         elif not said <= ids:
             found.append(f"fleet.nodes: {path}: {len(said - ids)} of its words are no list of this configuration")
     return tuple(found)
+
+
+def unusable_folders(config: Config) -> tuple[str, ...]:
+    """Return a line for each folder or file that the account of this process cannot use as the service must."""
+    found = []
+    state = Path(config.state.directory)
+    mine = [(f"state.directory: {one}", one) for one in (state, *_below(state))] if state.exists() else []
+    written = [*mine, *_receipts(config), *((f"fleet.{key}: {path}", Path(path)) for key, path in _fleet(config))]
+    for said, path in written:
+        if not path.exists():
+            found.append(f"{said} is not there: make it, and give it to the service's account")
+        elif not os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0), effective_ids=True):
+            found.append(f"{said} cannot be written by the service's account: chown it")
+        if len(found) >= _MOST_LINES:
+            break
+    return tuple(found)
+
+
+def closed_by_the_unit(config: Config, unit: Unit | None) -> tuple[str, ...]:
+    """Return a line for each folder that systemd keeps read-only for the unit; none if there is no such unit."""
+    if unit is None or not unit.strict:
+        return ()
+    wanted = [*_receipts(config), *((f"fleet.{key}: {path}", Path(path)) for key, path in _fleet(config))]
+    advice = "is read-only for the unit: a drop-in with ReadWritePaths= opens it (deploy/systemd, fleet and receipts)"
+    return tuple(f"{said} {advice}" for said, path in wanted if not any(path.is_relative_to(one) for one in unit.open))
+
+
+def _below(state: Path) -> list[Path]:
+    try:
+        return sorted(state.rglob("*"))
+    except OSError:
+        return []
+
+
+def _receipts(config: Config) -> list[tuple[str, Path]]:
+    named = ((one.id, one.source.receipt) for one in config.lists if one.source.receipt.startswith("/"))
+    return [(f"list.{list_id}.source.receipt: {path}", Path(path)) for list_id, path in named]
+
+
+def _fleet(config: Config) -> list[tuple[str, str]]:
+    named = (("publish", config.fleet.publish), ("receipts", config.fleet.receipts))
+    return [(key, path) for key, path in named if path]

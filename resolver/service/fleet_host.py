@@ -120,7 +120,7 @@ class FleetHost:
             if isinstance(found, Exception) and not isinstance(found, OSError):
                 raise found
             if isinstance(found, OSError) and not failed:
-                _log.error("fleet: receipts cannot be collected (%s)", found.strerror)
+                _log.error("fleet: receipts cannot be collected (%s: %s)", found.filename, found.strerror)
             elif found is True:
                 self._feed.outbox.wake()
             failed = isinstance(found, OSError)

@@ -1,6 +1,6 @@
 """Reads the numbers that leave the process from the parts that hold them: exact ones for the beat, or live ones."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any
 
 from resolver import __version__
@@ -52,7 +52,7 @@ def labels_of(config: Config) -> Labels:
 
 class Readings:
     """Reads the counters' table and the parts. page: None if it is shown elsewhere. reloaded: whether the last reload
-    worked."""
+    worked. missing: the sockets that nothing can reach."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Readings:
         enforcement: Enforcement,
         page: Page | None,
         reloaded: Callable[[], bool],
+        missing: Callable[[], Sized],
     ) -> None:
         self._counters = counters
         self._in_force = in_force
@@ -76,6 +77,7 @@ class Readings:
         self._enforcement = enforcement
         self._page = page
         self._reloaded = reloaded
+        self._missing = missing
 
     def enforcing(self) -> bool:
         """Return whether every list is enforced and no verdict has failed since the start."""
@@ -124,6 +126,7 @@ class Readings:
         yield Sample("enforcing", (), int(self.enforcing()))
         yield Sample("upstream_answering", (), int(self._forward.answering))
         yield Sample("config_reload_success", (), int(self._reloaded()))
+        yield Sample("listen_missing", (), len(self._missing()))
         yield Sample("subscribers_covered", (), self.subscribers())
         for server in self._forward.servers:
             upstream = str(server.endpoint)

@@ -146,6 +146,7 @@ class Service:
             enforcement=self.enforcement,
             page=self._page,
             reloaded=self._is_reloaded,
+            missing=self.missing,
         )
         with _named(path, "state.directory", "cannot be used"):
             self.counting = Counting(config, self.readings, self.enforcement.feed)
@@ -206,6 +207,17 @@ class Service:
         if not self.in_force.tables.complete:
             return "not every list is in force"
         return "" if self.forward.answering else "no upstream answers"
+
+    def missing(self) -> tuple[str, ...]:
+        """Return a line for each configured socket that no query or request can reach now."""
+        sides = (("UDP", self.datagrams), ("TCP", self.streams))
+        here = [
+            f"listen.dns: {one} ({over}): not an address of this host now"
+            for over, side in sides
+            for one in sorted(set(side.addresses) - set(side.reachable), key=str)
+        ]
+        control = ("control.socket: it cannot be made",) if self._without_control else ()
+        return (*map(str, self.late.wanted.values()), *here, *control)
 
     def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
@@ -298,7 +310,8 @@ class Service:
         enforced = "every list is enforced" if self.readings.enforcing() else "not every list is enforced"
         upstream = "; NO upstream answers" if self.forward.silent else ""
         reload = "" if self._is_reloaded() else "; the last reload was refused"
-        missing = f"; NOT listening on {len(self.late.wanted)} address(es)" if self.late.wanted else ""
+        count = len(self.missing())
+        missing = f"; NOT listening on {count} socket{'s' * (count != 1)}" if count else ""
         self.notify.status(f"answering; {enforced}{upstream}{reload}{missing}")
 
     def _is_alive(self) -> bool:

@@ -74,6 +74,10 @@ class Running(Protocol):
         """Return why the service does not do all that it is configured to do, "" if it does."""
         ...
 
+    def missing(self) -> tuple[str, ...]:
+        """Return a line for each configured socket that nothing can reach now."""
+        ...
+
     def reload(self) -> tuple[str, ...]:
         """Take the configuration file; return the keys that changed, or raise Refused."""
         ...
@@ -171,6 +175,7 @@ class ServiceVerbs:
             dropped=_counts(live["packets_dropped_total"]),
             failed={labels[0]: count for labels, count in _of(published, "failed_answers_total").items()},
             reload=running.last_reload,
+            missing=running.missing(),
             warnings=(*warnings(config), *filter(None, [server.missing(config.control.group)])),
         )
 

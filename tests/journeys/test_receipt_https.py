@@ -20,7 +20,7 @@ from tests.journeys.test_fleet import Fleet, public_of
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 RECEIPTS = "receipts.test"
-LATE = "a receipt could not be delivered; it is kept and will be sent again"
+LATE = "; it is kept and will be sent again"
 
 NAMES = [f"name{number}.test" for number in range(1732)]
 LIST = [*NAMES, "vital.isp.test", "path.test/page", RECEIPTS, "last.test"]

@@ -71,6 +71,7 @@ SERIES = {
         'queries_total{@,transport="tcp"}': ("0+100x120", "0+100x120"),
     },
     "RateLimited": {'packets_dropped_total{@,reason="rate_limit"}': ("0+60x120", "0+60000x120")},
+    "SocketsMissing": {"listen_missing{@}": ("0x120", "1x120")},
     "ReloadFailed": {"config_reload_success{@}": ("1x120", "0x120")},
     "AttemptsSaturated": {'attempts_saturated{@,list="one"}': ("0x90 1x20", "0x60 1x60")},
     "Enumerated": {'lookups_refused_total{@,list="one"}': ("0x20 10x90", "0x100 10x20")},

@@ -5,7 +5,8 @@ Rules:
   borrowed while sockets are bound, and then given up for good: ids, groups, capabilities, and what an exec could give
   back (no_new_privs). The kernel's status of every thread must confirm that; else the start fails.
 - Started as another account (as by systemd): the account stays, and capabilities are given up as well.
-- Started as root without `[listen] user`: one warning, and nothing changes.
+- Started as root without `[listen] user`, as by hand: the owner of the state folder is that account. If that is root:
+  one warning, and nothing changes.
 - A file that this account may not use ends the start with HostFault if saved lists need it; else a line is logged.
 - A change of ids makes a process dumpable again; each change here is followed by taking that back.
 """
@@ -51,8 +52,8 @@ class Privileges:
         self._root = os.geteuid() == 0
         self._account: pwd.struct_passwd | None = None
         user = config.listen.user
-        if self._root and user:
-            self._account = self._found(user)
+        if self._root and (user or self._owner()):
+            self._account = self._found(user or self._owner())
         elif user and user != _own_name():
             raise self._fault(_KEY, 'only root can become another account: start as root, or leave it ""')
 
@@ -63,6 +64,17 @@ class Privileges:
 
     def _fault(self, key: str, reason: str) -> ConfigError:
         return ConfigError(str(self._path), key, reason)
+
+    def _owner(self) -> str:
+        """Return the account that owns the state folder, "" if that is root, nobody known, or the folder is missing.
+
+        What root started by hand would leave there as root's would end the next start as that account.
+        """
+        try:
+            uid = os.stat(self._state.directory).st_uid
+            return pwd.getpwuid(uid).pw_name if uid else ""
+        except (OSError, KeyError):
+            return ""
 
     def _found(self, user: str) -> pwd.struct_passwd:
         try:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from resolver.core.image import SELFTEST_ZONE
 
 FIRST_FD: Final = 3
 PINGS_A_PERIOD: Final = 3
+ASK_S: Final = 5.0
 
 # Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
@@ -152,3 +154,32 @@ async def watch(
         except Exception as error:  # noqa: BLE001 - whatever fails on a query's way fails for clients too: no ping
             _log.error("own query failed (%s); watchdog ping withheld", type(error).__name__)
         await sleep(period_s / PINGS_A_PERIOD)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The service's unit as systemd has loaded it. strict: all of the disk is read-only for it but the paths `open`."""
+
+    user: str
+    strict: bool
+    open: tuple[str, ...]
+
+
+def unit(name: str = "blocklist-resolver.service") -> Unit | None:
+    """Return the unit of this name; None if systemd does not run here, or does not know it."""
+    wanted = ("LoadState", "User", "ProtectSystem", "ReadWritePaths")
+    try:
+        done = subprocess.run(  # noqa: S603 - systemd's own program, with our own words
+            ["/usr/bin/systemctl", "show", name, *(f"--property={one}" for one in wanted)],
+            capture_output=True,
+            text=True,
+            timeout=ASK_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    if done.returncode or said.get("LoadState") != "loaded":
+        return None
+    paths = tuple(one.lstrip("-+") for one in said.get("ReadWritePaths", "").split())
+    return Unit(said.get("User", ""), said.get("ProtectSystem") == "strict", paths)

@@ -180,3 +180,10 @@ def test_every_line_fits_a_screen_and_colour_is_for_terminals() -> None:
     assert "\x1b" not in screen_service.screen(found, NOW)
     coloured = screen_service.screen(found, NOW, colour=True).splitlines()
     assert coloured[0].startswith("\x1b[1;31mservice    ready, NOT ENFORCING")
+
+
+def test_sockets_that_nothing_can_reach_are_named() -> None:
+    line = "listen.dns: 192.0.2.53:53 (UDP): Address already in use"
+    shown = screen_service.screen(replace(GOOD, missing=(line,)), NOW)
+    assert f"NOT {line}" in " ".join(shown.split())
+    assert "1 configured socket cannot be reached" in " ".join(shown.split())

@@ -34,6 +34,7 @@ def test_the_keys_are_public_names() -> None:
         "failed",
         "reload",
         "warnings",
+        "missing",
     ]
     assert list(found["upstreams"][0]) == [
         "upstream",

@@ -57,6 +57,7 @@ LIVE = {
     "connections{transport}",
     "subscribers_covered",
     "config_reload_success",
+    "listen_missing",
     "publish_timestamp_seconds",
     "build_info{version,engine,definition,region}",
 }

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from resolver.config.config import ConfigError, parse, warnings
+from resolver.config.config import Config, ConfigError, parse, warnings
 from resolver.query import forward
-from resolver.service import newcomers
+from resolver.service import checks, newcomers
 from resolver.service.checks import (
     check,
     check_deadlines,
@@ -18,6 +18,7 @@ from resolver.service.checks import (
     new_lists,
     stray_lists,
 )
+from resolver.service.host import systemd
 
 FILE = """
 [listen]
@@ -180,3 +181,30 @@ def test_a_state_that_cannot_be_read_is_said_and_refuses_nothing(
     monkeypatch.setattr(newcomers, "lines", denied)
     (said,) = new_lists(config)
     assert said.startswith(f"{tmp_path} cannot be read (Permission denied)")
+
+
+def configured(source: str, sections: str) -> Config:
+    text = FILE.replace('root = "/srv/root.json" }', f'root = "/srv/root.json", {source} }}')
+    return parse(sections + text, str(PATH))
+
+
+def test_folders_that_are_missing_or_closed_are_said(tmp_path: Path) -> None:
+    receipts, state = tmp_path / "receipts", tmp_path / "state"
+    config = configured(f'receipt = "{receipts}"', f'[fleet]\npublish = "{tmp_path}"\n[state]\ndirectory = "{state}"\n')
+    assert checks.unusable_folders(config) == (
+        f"list.demo.source.receipt: {receipts} is not there: make it, and give it to the service's account",
+    )
+    receipts.mkdir()
+    state.mkdir()
+    assert checks.unusable_folders(config) == ()
+
+
+def test_folders_that_the_unit_keeps_closed_are_said(tmp_path: Path) -> None:
+    config = configured(f'receipt = "{tmp_path}/receipts"', f'[fleet]\npublish = "{tmp_path}/fleet"\n')
+    closed = checks.closed_by_the_unit(config, systemd.Unit("blocklist-resolver", True, (f"{tmp_path}/fleet",)))
+    assert [line.partition(" is read-only for the unit")[0] for line in closed] == [
+        f"list.demo.source.receipt: {tmp_path}/receipts"
+    ]
+    assert checks.closed_by_the_unit(config, systemd.Unit("blocklist-resolver", True, (str(tmp_path),))) == ()
+    assert checks.closed_by_the_unit(config, systemd.Unit("blocklist-resolver", False, ())) == ()
+    assert checks.closed_by_the_unit(config, None) == ()

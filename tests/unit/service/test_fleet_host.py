@@ -132,7 +132,7 @@ def test_an_error_of_the_folder_is_said_once_and_collecting_goes_on(
     collected = asyncio.Event()
     monkeypatch.setattr(host.feed.outbox, "wake", collected.set)
     asyncio.run(_run(made, collected))
-    assert caplog.text.count("receipts cannot be collected (Input/output error)") == 1
+    assert caplog.text.count("receipts cannot be collected (None: Input/output error)") == 1
 
 
 def test_a_folder_without_an_answer_is_said_to_be_stuck(

@@ -132,6 +132,7 @@ class Parts:
         self.enforcement = Lists(self.config)
         self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))
         self.reloaded = True
+        self.missing: tuple[str, ...] = ()
         self.readings = self.of(self.enforcement)
 
     def of(self, enforcement) -> Readings:
@@ -147,6 +148,7 @@ class Parts:
             enforcement=enforcement,
             page=self.page,
             reloaded=lambda: self.reloaded,
+            missing=lambda: self.missing,
         )
 
     def exchange(self, count: int) -> None:
@@ -312,3 +314,6 @@ def test_enforcing_is_told_only_while_every_list_is_and_no_verdict_failed(parts:
     parts.answer.failed = 0
     parts.reloaded = False
     assert parts.live()["config_reload_success", ()] == 0
+    assert parts.live()["listen_missing", ()] == 0
+    parts.missing = ("listen.dns",)
+    assert parts.live()["listen_missing", ()] == 1

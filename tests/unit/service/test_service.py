@@ -89,7 +89,7 @@ async def test_a_port_that_is_taken_is_named_and_dns_is_served_without_it(
     serving = asyncio.ensure_future(running.run())
     await until(lambda: "READY=1" in told.messages)
     assert f"metrics.listen: {HOST}:{site.ports[2]} (TCP): Address already in use; it is tried again" in caplog.text
-    assert told.messages[0].endswith("; NOT listening on 1 address(es)")
+    assert told.messages[0].endswith("; NOT listening on 1 socket")
     metrics.close()
     await until(lambda: not running.late.wanted)
     assert "NOT listening" not in told.messages[-1]

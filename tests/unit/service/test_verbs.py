@@ -129,6 +129,9 @@ class World:
     def unready(self) -> str:
         return ""
 
+    def missing(self) -> tuple[str, ...]:
+        return ("listen.dns: 192.0.2.53:53 (UDP): Address already in use",)
+
     def live(self) -> Iterator[Sample]:
         yield Sample("enforcing", (), 1)
         yield Sample("connections", ("tcp",), 4)

@@ -276,3 +276,30 @@ def test_no_ping_without_an_answer_or_with_an_exception(
     assert len(caplog.messages) == 2
     assert "(ValueError)" in caplog.text
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("LoadState=not-found\nUser=\n", None),
+        (
+            "LoadState=loaded\nUser=someone\nProtectSystem=strict\nReadWritePaths=/srv/a -/srv/b\n",
+            systemd.Unit("someone", True, ("/srv/a", "/srv/b")),
+        ),
+        ("LoadState=loaded\nUser=\nProtectSystem=no\nReadWritePaths=\n", systemd.Unit("", False, ())),
+    ],
+)
+def test_what_systemd_says_of_the_unit(
+    said: str, found: systemd.Unit | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], 0, stdout=said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert systemd.unit() == found
+
+
+def test_where_systemd_is_not_there_is_no_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    assert systemd.unit() is None
