@@ -168,8 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return FAILED
     except OSError as error:
-        # A path is shown: no file is named after a listed name.
-        place = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        # Only a path with folders is shown: a word without any may be a name that was typed in a file's place.
+        place = f"{error.filename}: " if isinstance(error.filename, str) and "/" in error.filename else ""
         return complain(f"{place}{error.strerror or type(error).__name__}", FAILED)
     except KeyboardInterrupt:
         return FAILED

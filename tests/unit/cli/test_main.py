@@ -206,7 +206,8 @@ def test_a_configuration_that_is_not_there_exits_2(
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (OSError(13, "Permission denied", "/srv/x"), 1, "/srv/x: Permission denied"),
+        (OSError(13, "Permission denied", CANARY), 1, "Permission denied"),
+        (OSError(13, "Permission denied", "/srv/keys/a.pem"), 1, "/srv/keys/a.pem: Permission denied"),
         (ValueError(CANARY), 1, "internal error: ValueError; please report it"),
         (KeyboardInterrupt(), 1, ""),
         (BrokenPipeError(), 1, ""),
