@@ -189,7 +189,7 @@ SERVICE: Final = (
           ((f"{P}connections{ONE}", "{{transport}} {{instance}}"),)),
     Panel("Age of the counts", "s", "Since the beat of the counts shown; after an hour check the disk.", NO_COUNTS,
           ((f"time() - ({P}publish_timestamp_seconds{ONE} > 0)", "{{instance}}"),)),
-    Panel("Sockets that nothing can reach", "short", "Of listen.dns, page, metrics, control: a busy port, a missing address.",
+    Panel("Sockets that nothing can reach", "short", "Of any kind: a busy port, or a missing address.",
           NO_SERVICE, ((f"{P}listen_missing{ONE}", "{{instance}}"),)),
     Panel("Last reload, release", "bool", "0: the new configuration was refused; and the release that runs.",
           NO_SERVICE, ((f"{P}config_reload_success{ONE}", "reload {{instance}}"),
