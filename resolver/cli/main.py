@@ -125,13 +125,12 @@ def _check_config(arguments: argparse.Namespace) -> int:
     from resolver.cli import acting
     from resolver.control import server
     from resolver.service import checks, rehearsal
-    from resolver.service.host import systemd
 
     checks.check(file, loaded)
     checks.check_deadlines(file, loaded)
     checks.check_interfaces(file, loaded)
     checks.check_files(file, loaded)
-    unit = systemd.unit()
+    unit = checks.unit()
     name = loaded.listen.user or (unit.user if unit else "")
     with acting.account(name) if name else acting.owner_of(Path(loaded.state.directory)):
         unusable = checks.unusable_folders(loaded)

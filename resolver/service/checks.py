@@ -17,6 +17,7 @@ from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
 from resolver.service import newcomers
 from resolver.service.host.systemd import Unit
+from resolver.service.host.systemd import unit as unit
 
 _MOST_LINES: Final = 10
 
