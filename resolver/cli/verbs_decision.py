@@ -22,6 +22,7 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
     """Add the steps to those of `list`."""
     fetch = steps.add_parser("fetch", help=requests.Fetch.help)
     fetch.add_argument("list", metavar="ID")
+    fetch.add_argument("--explain", action="store_true", help=requests.Explain.help)
     add_config(fetch)
     fetch.set_defaults(verb=_fetch)
     held = steps.add_parser("held", help="pending decisions and their reasons; the bytes to sign")
@@ -50,8 +51,25 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     one = arguments.list
+    if not arguments.explain:
+        with working("polling"):
+            reply = called(arguments, requests.Fetch(list=one))
+        _show_fetched(one, reply)
+        return DONE
     with working("polling"):
-        reply = called(arguments, requests.Fetch(list=one))
+        explained = called(arguments, requests.Explain(list=one))
+    for said, seconds in explained.steps:
+        print(f"{seconds * 1000:8.0f} ms  {said}")
+    if explained.fetched is not None:
+        _show_fetched(one, explained.fetched)
+        return DONE
+    print(f"{one}: {explained.refused}")
+    print(f"next: {explained.do}")
+    return REFUSED
+
+
+def _show_fetched(one: str, reply: requests.FetchReply) -> None:
+    """Print the result of a poll that was not refused."""
     if reply.found == "held":
         print(f"{one}: serial {reply.serial} is held ({', '.join(reply.reasons)}); see: list held {one}")
     elif reply.found == "in_force":
@@ -66,7 +84,6 @@ def _fetch(arguments: argparse.Namespace) -> int:
         print(f"{one}: nothing new; {kept}")
     if reply.passed_over:
         print(f"{one}: {reply.passed_over}")
-    return DONE
 
 
 def _held(arguments: argparse.Namespace) -> int:

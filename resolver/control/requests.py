@@ -115,6 +115,16 @@ class FetchReply(Done, frozen=True):
     again_at: int = 0
 
 
+class ExplainReply(Done, frozen=True):
+    """The steps of a poll, each with the seconds that it took, and its result: `fetched`, or why it was refused and
+    what to do."""
+
+    steps: tuple[tuple[str, float], ...]
+    fetched: FetchReply | None = None
+    refused: str = ""
+    do: str = ""
+
+
 class DecideReply(Done, frozen=True):
     """Whose signature was counted, and how many are missing. carried_out, confirmed (a rollback): by this signature.
     in_force: the serial in force now. number: of a standing approval."""
@@ -200,6 +210,15 @@ class Fetch(Request[FetchReply], frozen=True, tag="fetch"):
     """Poll one list now."""
 
     help: ClassVar[str] = "poll one list now, and show the result"
+    changes_something: ClassVar[bool] = True
+
+    list: str
+
+
+class Explain(Request[ExplainReply], frozen=True, tag="explain"):
+    """Poll one list now, as `fetch` does, and return each step."""
+
+    help: ClassVar[str] = "show each step of the poll with its time, and what to do about a failure"
     changes_something: ClassVar[bool] = True
 
     list: str
@@ -317,6 +336,7 @@ AnyRequest = (
     | Flush
     | Ask
     | Fetch
+    | Explain
     | Approve
     | ApproveSetAside
     | Resume

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from resolver.feed import state
+from resolver.feed.details import Detail, no_step
 from resolver.feed.state import Record, State, Unmet
 
 FEED: Final = "the feed"
@@ -42,12 +43,13 @@ class Shown:
 
     newest: its newest list, None if it has shown none that is acceptable, or only one that a person has taken out.
     fresh_until: until when its metadata is fresh, in unix seconds; 0 if it does not say. passed_over: how many other
-    files of a drop folder do not count, in words; "" if there are none.
+    files of a drop folder do not count, in words; "" if there are none. step: called with each step of a poll.
     """
 
     newest: Unmet | None = None
     fresh_until: int = 0
     passed_over: str = ""
+    step: Callable[[Detail], None] = no_step
 
 
 class Step(Protocol):

@@ -138,6 +138,9 @@ class Code(StrEnum):
     # The list itself.
     UNUSABLE = "unusable", ""
     SOA_SERIAL = "soa_serial", "the SOA in {at} has serial {0}, its signature {1}", Kind.SERIAL, Kind.SERIAL
+    STEP_COMPILE = "step_compile", "compiling the list"
+    FOUND_ENTRIES = "found_entries", "{0} entries, {1} lines refused, {2} set aside", _COUNT, _COUNT, _COUNT
+    STEP_TAKE = "step_take", "guard, self-test, putting it in force"
     # Files of this host.
     FILE = "file", "{at}: {0}", _ERRNO
     NOT_THERE = "not_there", "{at} does not exist"

@@ -29,6 +29,7 @@ from resolver.feed.alarms import Alarms
 from resolver.feed.audit import Event
 from resolver.feed.breaker import Breaker
 from resolver.feed.candidate import FEED, Candidate, Shown, Step
+from resolver.feed.details import Detail, no_step
 from resolver.feed.early import Early
 from resolver.feed.enforced import Enforced, Nothing
 from resolver.feed.failures import Failures
@@ -193,12 +194,17 @@ class ListUpdate:
 
     # From its source.
 
-    async def poll(self) -> None:
-        """Update once, and look at the dates of the list in force. Count a failure; the last good list stays."""
+    async def poll(self, step: Callable[[Detail], None] = no_step) -> None:
+        """Update once, and look at the dates of the list in force. Count a failure; the last good list stays.
+
+        step: called with each step, and with what it has found.
+        """
         async with self.one_at_a_time:
+            self.shown.step = step
             with self.failures.poll():
                 if await self._updated():
                     self.last_success = int(self._now())
+            self.shown.step = no_step
             with self.failures.counted():
                 self.look_at_dates()
 

@@ -20,6 +20,7 @@ from resolver.core import image
 from resolver.feed import detail_text, guard, in_use, processes, refusal_details, seal, set_aside, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
+from resolver.feed.details import Code, Detail
 from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts
 from resolver.feed.processes import Handles, Known, UpdateFailed, memory_file
@@ -84,6 +85,7 @@ class CompileStep:
         finally:
             os.close(handle)
         self._tell(record)
+        self._shown.step(Detail(code=Code.STEP_TAKE))
         await take(Candidate(record=record, reasons=self._holds(record)))
 
     def _owe(self) -> None:
@@ -157,6 +159,7 @@ class CompileStep:
             copy=copies.copy,
             copy_key=copies.key,
             copy_output=copies.output,
+            step=self._shown.step,
         )
 
     def _is_due(self, facts: Facts) -> bool:
@@ -182,6 +185,7 @@ class CompileStep:
         lines, lines_part = store.open_part()
         previous = self._open_image()
         try:
+            self._shown.step(Detail(code=Code.STEP_COMPILE))
             compiled = await processes.compile_image(
                 facts,
                 Handles(handle, output, previous, lines),
@@ -191,6 +195,8 @@ class CompileStep:
                 keep_new=current is not None and current.identity == record.identity,
                 approved=current is not None and current.approved,
             )
+            numbers = compiled.entries, sum(compiled.refused.values()), sum(compiled.set_aside.values())
+            self._shown.step(Detail(code=Code.FOUND_ENTRIES, numbers=numbers))
             self._warn_of_depths(record, compiled.rare_depths)
             record = replace(record, image=f"{record.generation}.image")
             used = await asyncio.to_thread(self._set_aside_used, record, output, lines)

@@ -20,6 +20,7 @@ from resolver.config.lists import List
 from resolver.feed import in_use, manifest, processes, seal, state
 from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
+from resolver.feed.details import Code, Detail
 from resolver.feed.enforced import Nothing
 from resolver.feed.messages import Facts, Made
 from resolver.feed.processes import Known, UpdateFailed, memory_file
@@ -57,6 +58,7 @@ class ImageStep:
             if made is None:
                 raise UpdateFailed(Reason.PROCESS)
             if fetched or self._has_changed(facts, made):
+                self._shown.step(Detail(code=Code.STEP_TAKE))
                 await take(await self._candidate_of(facts, made, handle if fetched else -1))
         finally:
             os.close(handle)
@@ -72,7 +74,7 @@ class ImageStep:
             refused.append(None if taken_out else reason)
             return reason is None and not facts.custom.withdrawn and not self._is_here(facts)
 
-        known = Known(metadata=self._journal.store.metadata, resolvers=self._host.resolvers)
+        known = Known(metadata=self._journal.store.metadata, resolvers=self._host.resolvers, step=self._shown.step)
         facts, fetched = await processes.fetch_list(self._list, known, handle, wanted)
         if refused[0] is not None:
             self._follow()

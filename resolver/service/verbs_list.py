@@ -14,10 +14,12 @@ from typing import Final
 
 from resolver.control import requests, server
 from resolver.feed import approve, decide
+from resolver.feed.details import Detail, no_step
 from resolver.feed.poll import Feed
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.state import taken_out
 from resolver.feed.update import ListUpdate
+from resolver.service.explain import Walk, what_to_do
 
 FETCH_S: Final = 40.0
 """Timeout for a poll, in seconds: less than that of a verb."""
@@ -38,6 +40,7 @@ class ListVerbs:
         """Return each request with the method that carries it out."""
         return {
             requests.Fetch: self._fetch,
+            requests.Explain: self._explain,
             requests.Stand: self._stand,
             **dict.fromkeys(requests.DECISIONS.values(), self._decide),
         }
@@ -49,9 +52,24 @@ class ListVerbs:
         one = self._list(request.list)
         return _NO_LIST if one is None else self._polled(one)
 
-    async def _polled(self, one: ListUpdate) -> requests.Reply:
+    def _explain(self, request: requests.Explain, _uid: int) -> requests.Reply | Awaitable[requests.Reply]:
+        one = self._list(request.list)
+        return _NO_LIST if one is None else self._explained(one)
+
+    async def _explained(self, one: ListUpdate) -> requests.Reply:
+        walk = Walk(one.list)
+        reply = await self._polled(one, walk.step)
+        steps = walk.steps()
+        if isinstance(reply, requests.FetchReply):
+            return requests.ExplainReply(steps=steps, fetched=reply)
+        if isinstance(reply, requests.Refused):
+            return requests.ExplainReply(steps=steps, refused=reply.said, do=what_to_do(one.failures.last[0]))
+        said = reply.said if isinstance(reply, requests.Failed) else ""
+        return requests.ExplainReply(steps=steps, refused=said, do="look at the last step; it goes on")
+
+    async def _polled(self, one: ListUpdate, step: Callable[[Detail], None] = no_step) -> requests.Reply:
         before = one.state
-        task = asyncio.create_task(one.poll())
+        task = asyncio.create_task(one.poll(step))
         self._polls.add(task)
         task.add_done_callback(self._polls.discard)
         done, _ = await asyncio.wait([task], timeout=self._fetch_s)

@@ -60,6 +60,20 @@ def test_fetch(
     assert said in "".join(capsys.readouterr())
 
 
+def test_fetch_explained(config: Path, running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (("looking up authority.example", 0.0121), ("reading its list: 7 octets", 1.5))
+    fetched = requests.FetchReply(found="in_force", serial=8, reasons=())
+    words = ("list", "fetch", "demo", "--explain", "--config", str(config))
+    running.replies = [requests.ExplainReply(steps=steps, fetched=fetched)]
+    assert status_of(*words) == 0
+    lines = ["      12 ms  looking up authority.example", "    1500 ms  reading its list: 7 octets"]
+    assert capsys.readouterr().out.splitlines() == [*lines, "demo: serial 8 is in force now"]
+    running.replies = [requests.ExplainReply(steps=steps, refused="refused: denied; serial 7 stays", do="compare keys")]
+    assert status_of(*words) == 3
+    told = ["demo: refused: denied; serial 7 stays", "next: compare keys"]
+    assert capsys.readouterr().out.splitlines() == [*lines, *told]
+
+
 @pytest.mark.parametrize(
     ("words", "decision", "reply", "said"),
     [

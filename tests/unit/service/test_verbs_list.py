@@ -46,7 +46,34 @@ async def test_a_fetch_tells_its_result(world: World) -> None:
     world.authority.publish(names(2000), 8)
     assert await world.fetch() == requests.FetchReply(found="held", serial=8, reasons=("growth",))
     (world.authority.folder / "metadata/timestamp.json").unlink()
-    assert await world.fetch() == requests.Refused(said="refused: unreachable; serial 7 stays")
+    missing = f"unreachable: {world.authority.folder}/metadata/timestamp.json does not exist"
+    assert await world.fetch() == requests.Refused(said=f"refused: {missing}; serial 7 stays")
+
+
+async def test_an_explained_fetch_walks_each_step(world: World) -> None:
+    folder = f"{world.authority.folder}/metadata"
+    reply = await world.ask(requests.Explain(list="demo"))
+    assert reply.fetched == requests.FetchReply(found="in_force", serial=7, reasons=())
+    said = [step for step, seconds in reply.steps if seconds >= 0]
+    assert any(step.startswith(f"reading {folder}/timestamp.json: ") and step.endswith(" octets") for step in said)
+    assert any(step.startswith(f"verifying {folder}/timestamp.json: version ") for step in said)
+    assert any(step.startswith("compiling the list: ") for step in said)
+    assert said[-1] == "guard, self-test, putting it in force"
+    (world.authority.folder / "metadata/timestamp.json").unlink()
+    reply = await world.ask(requests.Explain(list="demo"))
+    assert reply.refused == f"refused: unreachable: {folder}/timestamp.json does not exist; serial 7 stays"
+    assert reply.steps[-1][0] == f"reading {folder}/timestamp.json"
+    assert reply.do.startswith("try the same from this host")
+    assert await world.ask(requests.Explain(list="other")) == requests.Failed(said="no such list is configured")
+    assert "name0" not in str(reply)
+
+
+async def test_an_explained_fetch_that_lasts_shows_its_steps_so_far(world: World) -> None:
+    world.verbs = ListVerbs(world.resolver.feed, Path("/signers"), world.resolver.now, fetch_s=0.0)
+    reply = await world.ask(requests.Explain(list="demo"))
+    assert "goes on" in reply.refused
+    assert "last step" in reply.do
+    await until(lambda: world.resolver.enforced == 7)
 
 
 async def test_a_fetch_that_lasts_goes_on(world: World) -> None:
