@@ -200,6 +200,7 @@ def whole() -> Iterator[Row]:
         ("page_help", 'kind="worried"', lambda region, day: region.views(day) // 50 // BATCH * BATCH),
         ("answers", 'rcode="NOERROR"', lambda region, _: region.answers * 4 // 5),
         ("answers", 'rcode="NXDOMAIN"', lambda region, _: region.answers - region.answers * 4 // 5),
+        ("rehearsal_answers", "", lambda region, _: BATCH),
     )
     for name, label, read in counted:
         courses = {one.name: dict(totals([read(one, day) for day in days()])) for one in REGIONS}
@@ -254,6 +255,7 @@ def lists() -> Iterator[Row]:
         lambda region, at: midnight(date(2020, 6, 30)) + 2 * HOUR_S if held(at) else 0,
     )
     yield "breaker_open", "gauge", of_list, always(0)
+    yield "list_forwarded", "gauge", of_list, always(0)
     yield "list_poll_seconds", "gauge", of_list, always(900)
     yield "feed_fresh_until_timestamp_seconds", "gauge", of_list, lambda region, at: at - at % HOUR_S + 2 * DAY_S
     released, confirmed = midnight(date(2020, 6, 26)), midnight(date(2020, 6, 26)) + 20 * HOUR_S

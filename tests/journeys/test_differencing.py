@@ -63,8 +63,8 @@ LEAKS = {
 }  # fmt: skip
 """The metrics of the beat that would name the visitor if they were live."""
 
-NOT_HERE = {"attempts_capped_total", "attempts_saturated", "lookups_refused_total"}
-"""What moves only in a crowd of attempts."""
+NOT_HERE = {"attempts_capped_total", "attempts_saturated", "lookups_refused_total", "rehearsal_answers_total"}
+"""What moves only in a crowd of attempts, or in a rehearsal."""
 
 _LINE = re.compile(r"^blocklist_resolver_(\w+(?:{.*})?) (\S+)$", re.MULTILINE)
 

@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from resolver.core import codes
 from resolver.feed import enforced as enforced_list
 from resolver.feed import poll
+from resolver.feed.store import Store
 from resolver.query.query import Tables
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
@@ -46,6 +48,45 @@ def test_what_was_saved_is_in_force_after_recover(tmp_path: Path) -> None:
     assert list(work) == ["feed", "releases", "notices", "breaker"]
     for one in work.values():
         one.close()
+
+
+def test_lists_come_and_go_with_their_slots_and_their_counters_start_at_zero(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    authority.publish(names(3), 7)
+    before = Enforcer(authority, tmp_path / "state")
+    one, keys = before.config, poll.keys_of(before.config)
+    second = msgspec.structs.replace(one.lists[0], id="second")
+    both = msgspec.structs.replace(one, lists=(one.lists[0], second))
+    in_force = InForce(one, keys.digest, secrets.token_bytes(16), lambda tables: None)
+    counters = [7] * codes.COUNTERS_SIZE
+    enforcement = Enforcement(one, keys, in_force, places=list, counters=counters, now=time.time)
+    enforcement.recover()
+    enforcement.configure(both)
+    assert [facts.list_id for facts in enforcement.facts()] == ["demo", "second"]
+    assert (in_force.slot("demo"), in_force.slot("second")) == (0, 1)
+    of_lists = [counters[codes.list_counter(slot, codes.BLOCKED_QUERIES)] for slot in range(3)]
+    assert of_lists == [7, 0, 7], "what another list has counted in that slot is not its own"
+    enforcement.configure(one)
+    assert [facts.list_id for facts in enforcement.facts()] == ["demo"]
+
+
+def test_a_new_list_whose_folder_cannot_be_made_leaves_the_tables_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Enforcer(Authority(tmp_path / "authority"), tmp_path / "state")
+    one, keys = before.config, poll.keys_of(before.config)
+    both = msgspec.structs.replace(one, lists=(one.lists[0], msgspec.structs.replace(one.lists[0], id="second")))
+    in_force = InForce(one, keys.digest, secrets.token_bytes(16), lambda tables: None)
+    enforcement = Enforcement(one, keys, in_force, places=list, counters=[0] * codes.COUNTERS_SIZE, now=time.time)
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "prepare", full)
+    with pytest.raises(OSError, match="No space"):
+        enforcement.configure(both)
+    assert in_force.config is one
+    assert [facts.list_id for facts in enforcement.facts()] == ["demo"]
 
 
 def test_a_surge_of_new_entries_is_seen_in_the_counters_and_told_to_its_list(tmp_path: Path) -> None:
