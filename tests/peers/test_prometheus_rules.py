@@ -271,3 +271,80 @@ def test_a_runbook_is_a_step_and_its_command() -> None:
         assert set(rule["annotations"]) == {"summary", "runbook", "runbook_url"}, name
         step = rule["annotations"]["runbook"]
         assert re.fullmatch(r"[A-Z][^\n]+: `[a-z][^`]+`", step), step
+
+
+def firing(name: str, at: str, instances: Iterable[str]) -> dict[str, Any]:
+    """The instances for which an alert must fire at a time, and no others."""
+    return {
+        "expr": f'count by (instance) (ALERTS{{alertname="Blocklist{name}",alertstate="firing"}})',
+        "eval_time": at,
+        "exp_samples": [{"labels": f'{{instance="{one}"}}', "value": 1} for one in sorted(instances)],
+    }
+
+
+def test_a_list_is_stale_by_its_own_poll_and_not_each_hour_between_two_polls(
+    program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """One that is polled each hour and is well, and one that is polled each minute and has not been for a while."""
+    last, poll = f"{PREFIX}feed_last_success_timestamp_seconds", f"{PREFIX}list_poll_seconds"
+    hourly = " ".join(f"{3600 * hour}x59" for hour in range(4))
+    series = [
+        {"series": f'{last}{{instance="hourly",list="one"}}', "values": hourly},
+        {"series": f'{poll}{{instance="hourly",list="one"}}', "values": "3600x240"},
+        {"series": f'{last}{{instance="minutely",list="one"}}', "values": "0+60x100 6000x140"},
+        {"series": f'{poll}{{instance="minutely",list="one"}}', "values": "60x240"},
+    ]
+    asked = [firing("ListStale", f"{minute}m", []) for minute in (58, 59, 99)]
+    asked += [firing("ListStale", f"{minute}m", ["minutely"]) for minute in (115, 118, 179, 239)]
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+TAMPERED: dict[str, tuple[str, str, int, str, bool]] = {
+    "one lagging mirror": ("tampered", "0x60 1x60", 900, "0+60x120", False),
+    "one, then the network is down": ("rolled_back", "0x60 1x60", 900, "0+60x59 3540x60", False),
+    "two, with a good poll between": ("rolled_back", "0x60 1x29 2x30", 900, "0+60x120", False),
+    "two in a row": ("tampered", "0x60 1x14 2x45", 900, "0+60x50 3000x69", True),
+    "two in a row of a slow list": ("mixed", "0x60 1x49 2x10", 3000, "600x120", True),
+    "less than half of an hour's polls": ("mixed", "0x60 0+1x14 14x44", 120, "0+60x120", False),
+    "more than half of an hour's polls": ("mixed", "0x60 0+1x18 18x40", 120, "0+60x120", True),
+    "three of four polls, the fourth good": ("rolled_back", "0x60 1x14 2x14 3x30", 900, "0+60x120", True),
+}
+"""Reason, its counter, poll, last success, and whether somebody is to be woken at once after 119 minutes."""
+
+
+def test_a_lagging_mirror_wakes_nobody_and_what_lasts_does(program: Callable[[str], str], tmp_path: Path) -> None:
+    series = []
+    for name, (reason, failures, poll, last, _) in TAMPERED.items():
+        labels = f'instance="{name}",list="one"'
+        series += [
+            {"series": f'{PREFIX}feed_failures_total{{{labels},reason="{reason}"}}', "values": failures},
+            {"series": f"{PREFIX}list_poll_seconds{{{labels}}}", "values": f"{poll}x120"},
+            {"series": f"{PREFIX}feed_last_success_timestamp_seconds{{{labels}}}", "values": last},
+        ]
+    lasting = [name for name, row in TAMPERED.items() if row[-1]]
+    asked = [firing("FeedTampered", "119m", lasting), firing("FeedSuspect", "112m", TAMPERED)]
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+def test_a_runbook_is_a_link_of_one_setting(program: Callable[[str], str], tmp_path: Path) -> None:
+    """`external_labels` of prometheus.yml, as Prometheus fills it in."""
+    labels = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["global"]["external_labels"]
+    (url,) = labels.values()
+    rule = ALERTS["ListHeld"]
+    annotations = {
+        name: text.replace("{{ $labels.instance }}", "dns1").replace("{{ $labels.list }}", "one")
+        for name, text in rule["annotations"].items()
+    }
+    annotations["runbook_url"] = f"{url}#blocklistlistheld"
+    expected = {"exp_labels": {**rule["labels"], "instance": "dns1", "list": "one"}, "exp_annotations": annotations}
+    tests = [
+        {
+            "interval": "1m",
+            "external_labels": labels,
+            "input_series": [{"series": f'{PREFIX}list_held{{instance="dns1",list="one"}}', "values": "1x10"}],
+            "alert_rule_test": [{"eval_time": "5m", "alertname": "BlocklistListHeld", "exp_alerts": [expected]}],
+        }
+    ]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)

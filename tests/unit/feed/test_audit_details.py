@@ -51,3 +51,10 @@ def test_what_has_another_form_says_nothing(detail: str) -> None:
     assert audit_details.release_of(detail) is None
     assert audit_details.released_of(detail) is None
     assert audit_details.confirmed_of(detail) is None
+
+
+def test_a_person_reads_dates_and_whatever_else_a_detail_says() -> None:
+    said = audit_details.of_release(3, 17, audit_details.released(AT, 1000))
+    assert audit_details.in_words(said) == "release 3 line 17: until 2025-04-18T18:13:20Z, by uid 1000"
+    for other in ("", "by test", audit_details.held(("growth",), AT), audit_details.of_release(3, None, "by ben x")):
+        assert audit_details.in_words(other) == other

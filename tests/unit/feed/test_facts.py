@@ -220,3 +220,14 @@ def test_files_tell_of_receipts_and_certificates(tmp_path: Path) -> None:
     assert found.certificates == (
         CertificateFacts(key="certificate", path=str(tmp_path / "feed.pem"), end=int(end.timestamp())),
     )
+
+
+def test_what_one_person_did_is_unconfirmed_until_another_has_signed() -> None:
+    by = Approval(action="rollback", serial=7, digest="9" * 64, principal="anna", key="k", at=1900)
+    found = facts.of_state(LIST, State(in_force=SEVEN, gone_back_to=SEVEN.identity, approvals=(by,)), 2000.0)
+    one = ReleaseFacts(number=3, serial=7, line=None, at=1000, until=9000, alarm_at=1000 + CONFIRM_S)
+    signed = replace(one, number=4, alarm_at=0, confirmed_by="ben")
+    found = replace(found, releases=(one, signed))
+    assert found.unconfirmed == {"rollback": (1900 + 86400,), "release": (1000 + CONFIRM_S,)}
+    nothing = facts.of_state(LIST, State(in_force=SEVEN), 2000.0)
+    assert nothing.unconfirmed == {"rollback": (), "release": ()}

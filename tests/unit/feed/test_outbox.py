@@ -151,3 +151,18 @@ def test_a_folder_that_cannot_be_used_ends_no_start(tmp_path: Path, caplog: pyte
         made.put("demo-7-1", "demo", SAID)
     (tmp_path / "receipts").unlink()
     assert made.put("demo-7-1", "demo", SAID).exists()
+
+
+def test_how_many_are_undelivered_is_known_without_a_look_at_the_disk(tmp_path: Path) -> None:
+    taker = Taker()
+    made = outbox(tmp_path, "https://authority.test/receipts", taker)
+    assert made.undelivered == {}
+    for name in ("demo-7-1", "demo-8-2"):
+        made.put(name, "demo", SAID)
+    taker.fails = True
+    assert not made.deliver()
+    assert made.undelivered == {"demo": 2}
+    assert outbox(tmp_path, "https://authority.test/receipts").undelivered == {"demo": 2}, "over a restart too"
+    taker.fails = False
+    assert made.deliver()
+    assert made.undelivered == {}
