@@ -1,25 +1,29 @@
 """Shows the saved lists of this host for the verb `list status`, as a screen and as JSON; no service has to run.
 
 Rules:
-- Facts that only a running service knows are left out (its feed, a breaker that only alarms, the self-test): `status`
-  shows them.
+- What came out of the last poll only a running service knows: it is asked, and left out if none answers in time.
+- Other facts that only a service knows are left out (a breaker that only alarms): `status` shows them.
 - Keys of the JSON are added, never renamed; dates are UTC, null for none.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from resolver.cli import screen as screens
 from resolver.cli import screen_list
 from resolver.cli.list_lookup import ListUnreadable, every_state, releases
 from resolver.config.config import Config, List
 from resolver.config.values import utc_text
+from resolver.control import client, requests, status
 from resolver.feed import facts, fleet_receipts
 from resolver.feed.facts import ListFacts
 from resolver.feed.places import Places
 from resolver.feed.state import State
+
+_LOOK_S: Final = 2.0
+"""Timeout for a service to answer, in seconds."""
 
 
 def screen(config: Config, path: Path, now: float, *, colour: bool = False) -> str:
@@ -38,6 +42,7 @@ def as_json(config: Config, now: float) -> str:
 def _found(config: Config, now: float) -> Iterator[ListFacts]:
     released = releases(config)
     receipts = Places(config.state.directory).receipts
+    polled = _polled(config)
     for one, state in every_state(config):
         found = facts.with_releases(facts.of_state(one, state, now), released)
         try:
@@ -46,7 +51,20 @@ def _found(config: Config, now: float) -> Iterator[ListFacts]:
             raise ListUnreadable(
                 f"the receipts below {config.state.directory} cannot be read: {error.strerror}"
             ) from None
-        yield facts.with_reports(found, _reports(config, one, state))
+        found = facts.with_reports(found, _reports(config, one, state))
+        yield facts.with_feed(found, polled[one.id]) if one.id in polled else found
+
+
+def _polled(config: Config) -> dict[str, ListFacts]:
+    """Return the facts of a running service by list; none if no service answers."""
+    if not config.control.socket:
+        return {}
+    try:
+        reply = client.call(config.control, requests.Status(), timeout_s=_LOOK_S)
+        shown = status.of_json(reply.health).lists if isinstance(reply, requests.StatusReply) else ()
+    except (client.Unreachable, status.NotStatus):
+        return {}
+    return {one.list_id: one for one in shown}
 
 
 def _reports(config: Config, one: List, state: State) -> fleet_receipts.Reports | None:
@@ -76,6 +94,15 @@ def _as_json(one: ListFacts) -> dict[str, Any]:
         "held": {"serial": one.held_serial, "reasons": list(one.held_for)} if one.held else None,
         "quarantined": one.quarantined,
         "fleet": _fleet(one),
+        "feed": {
+            "last_poll": _date(one.polled_at),
+            "last_good": _date(one.last_success),
+            "failed": one.failed or None,
+            "failing_since": _date(one.failing_since),
+            "next_poll": _date(one.next_poll_at),
+        }
+        if one.polled_at
+        else None,
         "lifted": one.lifted,
         "set_aside": one.set_aside,
         "set_aside_approved": one.set_aside_approved,

@@ -35,7 +35,7 @@ def rows(one: ListFacts, now: float) -> Iterator[Row]:
         yield Row("  without", "until it is in force, names that only it would block are FORWARDED", Mark.WARN)
     if one.serial:
         yield _dates(one, now)
-    if one.live:
+    if one.live or one.polled_at:
         yield _feed(one, now)
         if one.failed:
             then = f"next {_due(one.next_poll_at, now)}"

@@ -247,6 +247,22 @@ def with_live(facts: ListFacts, update: ListUpdate) -> ListFacts:
     )
 
 
+def with_feed(facts: ListFacts, live: ListFacts) -> ListFacts:
+    """Add what the running service says of its polls, as `live` has it."""
+    return replace(
+        facts,
+        last_success=live.last_success,
+        failures=live.failures,
+        selftest_passed=live.selftest_passed,
+        failing_since=live.failing_since,
+        failing=live.failing,
+        failed=live.failed,
+        polled_at=live.polled_at,
+        next_poll_at=live.next_poll_at,
+        fresh_until=live.fresh_until,
+    )
+
+
 def with_releases(facts: ListFacts, releases: Iterable[Release]) -> ListFacts:
     """Add the released names that the list would block, in the order in which they end."""
     found = [

@@ -4,19 +4,23 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from resolver.cli import list_lookup, list_status
 from resolver.config import config
 from resolver.config.config import Fleet
-from resolver.feed import standing, state
+from resolver.control import client, requests
+from resolver.control.status import to_json
+from resolver.feed import facts, standing, state
 from resolver.feed.approve import Signer
 from resolver.feed.places import Places
 from resolver.feed.release import Covered, Release, Written
 from resolver.feed.state import Approval, Held, State
 from resolver.feed.store import Store
 from tests.unit.cli.test_list_lookup import FILE, record, save
+from tests.unit.control.test_status import GOOD
 
 NOW = 1_700_100_000.0
 PATH = Path("/etc/blocklist-resolver/resolver.toml")
@@ -33,8 +37,6 @@ def screen(loaded: config.Config) -> list[str]:
 
 def waits(loaded: config.Config) -> None:
     """A list with lines set aside, with another one held, a name released, and receipts that nobody took."""
-    import msgspec
-
     kept = record(loaded, set_aside={"popular": 2}, expires=1_700_200_000)
     newer = record(loaded, serial=8, digest="1" * 64)
     save(loaded, "first", kept)
@@ -103,6 +105,27 @@ def test_everything_that_waits_is_told_with_what_to_do(loaded: config.Config) ->
     ]
 
 
+def test_what_came_out_of_the_last_poll_is_asked_of_the_service(
+    loaded: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a list that is not in force, and by a program; without a service the row is left out."""
+    save(loaded, "first", record(loaded))
+    first, second = (facts.of_state(one, State(), NOW) for one in loaded.lists)
+    failed = "unreachable: /srv/lists/metadata/timestamp.json: Permission denied"
+    poll = {"polled_at": int(NOW) - 60, "next_poll_at": int(NOW) + 840}
+    good = replace(first, last_success=int(NOW) - 60, selftest_passed=True, **poll)
+    bad = replace(second, failed=failed, failing={"unreachable": 3}, failing_since=int(NOW) - 3600, **poll)
+    health = to_json(replace(GOOD, lists=(good, bad)))
+    monkeypatch.setattr(client, "call", lambda *_, **__: requests.StatusReply(health=health))
+    found = screen(loaded)
+    assert "  feed     last good 1 min ago, next poll in 14 min, failures: none; self-test passed" in found
+    assert "  feed     not good since the start, FAILING for 1 h 0 min: unreachable 3" in found
+    assert f"  failed   1 min ago, next poll in 14 min: {failed}" in " ".join(found).replace("            ", " ")
+    shown = json.loads(list_status.as_json(loaded, NOW))
+    assert (shown[0]["feed"]["failed"], shown[1]["feed"]["failed"]) == (None, failed)
+    assert shown[1]["feed"]["next_poll"] == "2023-11-16T02:14:00Z"
+
+
 def test_a_withdrawn_list_is_told(loaded: config.Config) -> None:
     save(loaded, "first", record(loaded, withdrawn=True, image="", refused={}))
     assert screen(loaded)[0] == "list       first: withdrawn by serial 7, nothing is blocked by it"
@@ -125,6 +148,7 @@ def test_status_is_read_by_a_program(loaded: config.Config) -> None:
         "held": None,
         "quarantined": 0,
         "fleet": None,
+        "feed": None,
         "lifted": False,
         "set_aside": {},
         "set_aside_approved": False,
