@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from resolver.feed import state
 from resolver.feed.messages import Facts
 from resolver.feed.reasons import Reason
-from resolver.feed.state import Approval, Floor, Held, Record, State, Unmet
+from resolver.feed.state import Approval, Floor, Held, Record, Standing, State, Terms, Unmet
 from resolver.signed.metadata import Custom
 
 
@@ -201,7 +201,7 @@ SHOWN = Unmet(serial=8, digest="8" * 64, issued=1200, targets_keys="keys")
         (None, Unmet(serial=7, digest="7" * 64, issued=9000), 0),
         (None, Unmet(serial=6, digest="6" * 64, issued=999, targets_keys="keys"), 0),
         (None, Unmet(serial=6, digest="6" * 64, issued=999, targets_keys="new keys"), 1059),
-        (None, Unmet(serial=8, digest="8" * 64, issued=1000), 1060),
+        (None, Unmet(serial=8, digest="8" * 64, issued=1000, targets_keys="keys"), 1060),
         (None, SHOWN, 1260),
         (Held(record=record(9, "9", issued=1500), reasons=(), since=1), SHOWN, 1560),
         (Held(record=record(9, "9", issued=0), reasons=(), since=1700), SHOWN, 1760),
@@ -467,6 +467,14 @@ def test_what_a_new_record_does_not_say_is_not_so() -> None:
     )
     assert Approval(action="approve", serial=1, digest="", principal="a", key="k", at=1).expiry == 0
     assert Unmet(serial=1, digest="", issued=1).targets_keys == ""
+
+
+def test_what_is_saved_is_replaced_whole_and_never_changed() -> None:
+    signed = Approval(action="approve", serial=1, digest="", principal="a", key="k", at=1)
+    terms = Terms(number=1, keys="keys", until=1, growth_to=1, refused_to=0)
+    for one in (record(), IN_FORCE, FLOOR, SHOWN, signed, terms, Standing(terms=terms, signatures=())):
+        with pytest.raises(AttributeError):
+            setattr(one, type(one).__struct_fields__[0], None)
 
 
 def test_files_of_a_list_are_named_by_image_and_generation() -> None:
