@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -114,7 +115,9 @@ def _seen(arguments: argparse.Namespace, *, clock_was_ahead: bool = False) -> pu
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the verb; return the exit status."""
     try:
-        with working(f"authority {arguments.step}"), owner_of(arguments.dir):
+        # check and convert take a file and no repository: they write as the person who types.
+        folder = owner_of(arguments.dir) if "dir" in arguments else nullcontext()
+        with working(f"authority {arguments.step}"), folder:
             said = _STEPS[arguments.step](arguments, time.time())
         sys.stdout.write(said + "\n")
     except Refused as error:
