@@ -21,6 +21,7 @@ _PROCESS = "its test starts processes, and asks what came of them"
 _IMPORT = "its functions run when it is imported"
 LESS: dict[str, str] = {
     "cli/demonstration.py": _PROCESS,
+    "feed/details.py": _IMPORT,
     "feed/fetch/gpg.py": "peers/test_gpg.py asks a real gpg; its own test has none",
     "feed/reasons.py": _IMPORT,
     "feed/sandbox.py": _PROCESS,
