@@ -128,9 +128,12 @@ LIST: Final = (
           "Nothing is set aside", ((f"{P}list_set_aside{LISTS} > 0", "{{instance}} {{list}} {{reason}}"),
            (f"{P}list_suspended_entries{LISTS} > 0", "waiting {{instance}} {{list}}"))),
     Panel("Held, breaker, self-test", "bool",
-          "1 while a newer list is held; 1 while a list is not in force and its names are forwarded; 1 while the "
-          "breaker is open; 1 if the last self-test passed.", NO_LIST,
+          "1 while a newer list is held; 1 while a list that a person took out waits for a corrected one; 1 while a "
+          "list is not in force and its names are forwarded; 1 while the breaker is open; 1 if the last self-test "
+          "passed.",
+          NO_LIST,
           ((f"{P}list_held{LISTS}", "held {{instance}} {{list}}"),
+           (f"{P}list_taken_out{LISTS}", "taken out {{instance}} {{list}}"),
            (f"{P}list_forwarded{LISTS}", "forwarded {{instance}} {{list}}"),
            (f"{P}breaker_open{LISTS}", "breaker {{instance}} {{list}}"),
            (f"{P}selftest_success{LISTS}", "self-test {{instance}} {{list}}"))),

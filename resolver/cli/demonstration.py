@@ -7,6 +7,7 @@ answers, and serves until it is stopped. Then the folder is removed.
 import argparse
 import http.client
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ root = "{folder}/root.json"
 poll = "10s"
 """
 START_S: Final = 20.0
+HOST: Final = "127.0.0.1"
 NO_UPSTREAM: Final = 'servers = ["127.0.0.1:9"]'
 
 
@@ -79,10 +81,30 @@ def main() -> int:
     ports = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        _refuse_taken(ports)
         with tempfile.TemporaryDirectory(prefix="blocklist-resolver-") as name:
             return _demonstrate(Path(name), ports)
+    except Failed as failed:
+        print(failed, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 0
+
+
+def _refuse_taken(ports: argparse.Namespace) -> None:
+    """Raise Failed if a port is in use: the service itself would wait until it is free."""
+    for what, port in (("DNS", ports.dns_port), ("PAGE", ports.page_port), ("METRICS", ports.metrics_port)):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM) if what == "DNS" else (socket.SOCK_STREAM,):
+            with socket.socket(socket.AF_INET, kind) as one:
+                if kind == socket.SOCK_STREAM:
+                    # As the service does: connections that have just ended keep nobody off.
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    one.bind((HOST, port))
+                except OSError as error:
+                    raise Failed(
+                        f"Port {port} of {HOST}: {error.strerror}. Choose another: make run PORT_{what}="
+                    ) from None
 
 
 def _demonstrate(folder: Path, ports: argparse.Namespace) -> int:
