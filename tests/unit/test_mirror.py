@@ -1,5 +1,6 @@
 """tests/unit mirrors resolver/ one to one; files stay small enough to read; core compiles as it is listed."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -69,3 +70,9 @@ def test_only_siphash_runs_without_bounds_checks() -> None:
 def source(path: Path) -> str:
     """Text of a source file; empty for what is no source."""
     return path.read_text().replace(" ", "") if path.suffix in {".py", ".pyx", ".pxd"} else ""
+
+
+def test_the_table_of_lists_and_nights_names_files_that_exist() -> None:
+    named = set(re.findall(r"`([a-z_/]+/test_[a-z_0-9]+\.py)`", (ROOT / "tests" / "LISTS.md").read_text()))
+    assert len(named) > 40
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []
