@@ -50,7 +50,7 @@ def honest(query: dns.message.Message) -> dns.message.Message:
 
 def list_of(folder: Path, list_id: str = LIST_ID, **values: Any) -> Values:
     """One `[[list]]` with the authority in `folder`."""
-    source = {"kind": "tuf", "url": folder.as_uri(), "root": str(folder / "root.json"), "poll": "1d"}
+    source = {"kind": "tuf", "url": folder.as_uri(), "root": str(folder / "root.json"), "poll": "8h"}
     guard = {"expect_entries": [1, 4_000_000], "growth": 100.0, "shrink": 1.0, "refused": 1.0}
     return {"id": list_id, "demonstration": True, "source": source, "guard": guard, **values}
 

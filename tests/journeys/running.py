@@ -70,7 +70,7 @@ demonstration = true
 kind = "tuf"
 url = "file://{folder}/authority"
 root = "{folder}/authority/root.json"
-poll = "1d"
+poll = "8h"
 [list.guard]
 expect_entries = [1, 4000000]
 growth = 100.0

@@ -29,7 +29,7 @@ def upstream() -> Iterator[Upstream]:
 class Fleet:
     """A compile host and its nodes: their folders, their keys, what they share. poll: of the nodes."""
 
-    def __init__(self, folder: Path, upstream: Upstream, poll: str = "1d") -> None:
+    def __init__(self, folder: Path, upstream: Upstream, poll: str = "8h") -> None:
         self.folder = folder
         self.services: list[Service] = []
         self.published, self.receipts, self.pinned = (folder / name for name in ("fleet", "receipts", "nodes"))

@@ -152,7 +152,7 @@ def test_a_list_is_proved_on_its_own_sockets_though_the_acl_leaves_them_out(tmp_
 @CORES
 def test_a_primary_outside_the_acl_may_notify_over_tcp(tmp_path: Path, core: Sequence[str]) -> None:
     site = Site(tmp_path, sections={"listen": {"allow": [f"{VICTIM}/32"]}})
-    source = {"kind": "zone", "url": f"dns://{PRIMARY}:9/{ZONE}", "root": str(key_file(tmp_path)), "poll": "1d"}
+    source = {"kind": "zone", "url": f"dns://{PRIMARY}:9/{ZONE}", "root": str(key_file(tmp_path)), "poll": "8h"}
     site.lists = [list_of(site.authority.folder, source=source)]
     notice = dns.message.make_query(ZONE, "SOA", flags=dns.flags.AA)
     notice.set_opcode(dns.opcode.NOTIFY)

@@ -43,7 +43,7 @@ def site(tmp_path: Path, upstream: Upstream, authority: Authority) -> Site:
         "kind": "tuf",
         "url": authority.url,
         "root": str(authority.pinned),
-        "poll": "1d",
+        "poll": "8h",
         "target": "court",
         "receipt": str(tmp_path / "nobody-there"),
     }
@@ -80,7 +80,7 @@ def unreachable(folder: Path) -> dict[str, object]:
         "kind": "tuf",
         "url": f"https://{HOST}:{free_ports(1)[0]}/lists",
         "root": str(folder / "lists/pinned.json"),
-        "poll": "1d",
+        "poll": "8h",
         "certificate": str(folder / "feed.pem"),
         "key": str(folder / "feed.key"),
     }

@@ -42,12 +42,12 @@ def unsigned(folder: Path) -> dict[str, Any]:
     office = Office(folder)
     office.publish(names(30, "site"), f"serial=1 not-after={later(9)}")
     office.list.with_name("list.minisig").unlink()
-    source = {"kind": "file", "url": office.list.as_uri(), "root": str(office.pinned), "poll": "1d"}
+    source = {"kind": "file", "url": office.list.as_uri(), "root": str(office.pinned), "poll": "8h"}
     return {**list_of(folder, SECOND), "source": source}
 
 
 def source_of(authority: Authority) -> dict[str, Any]:
-    return {"kind": "tuf", "url": authority.url, "root": str(authority.pinned), "poll": "1d"}
+    return {"kind": "tuf", "url": authority.url, "root": str(authority.pinned), "poll": "8h"}
 
 
 WHY = {wrong_format: "empty", held: "first_size", unsigned: "not_signed"}

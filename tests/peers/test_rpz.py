@@ -78,7 +78,7 @@ def fed(
     config = configure(folder, [upstream.address], ports, "refused = 1.0\n")
     text = config.read_text().replace("[state]\n", f"[state]\nkeys = '{keys}'\n")
     before, rest = text.split("[list.source]\n")
-    config.write_text(f"{before}[list.source]\n{source}poll = '1d'\n[list.guard]\n{rest.partition('[list.guard]')[2]}")
+    config.write_text(f"{before}[list.source]\n{source}poll = '8h'\n[list.guard]\n{rest.partition('[list.guard]')[2]}")
     process = launch(folder, config, "compiled")
     dns, page, metrics = ports
     nobody = Authority(folder / "authority")
