@@ -357,7 +357,8 @@ def test_a_broken_feed_leaves_the_last_good_list_in_force(site: Site) -> None:
             assert service.get("/readyz")[0] == 200
             assert metric(service, "enforcing") == 1
             (line,) = told(service, "update failed")[before:]
-            assert line.endswith(f"{harm.__name__}; serial 1 stays")
+            assert f"update failed: {harm.__name__}: " in line, "a reason has a detail beside it"
+            assert line.endswith("; serial 1 stays")
             shutil.rmtree(site.authority.folder)
             shutil.copytree(whole, site.authority.folder)
 
