@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.authority import Authority, names
 from tests.fakes.upstream import in_thread
-from tests.journeys.processes import REAL, Site, Values, asked, honest, list_of, operate, toml
+from tests.journeys.processes import REAL, Site, Values, asked, honest, list_of, operate, toml, wait_for
 from tests.journeys.running import PAGE_V4
 from tests.journeys.test_second_list import SECOND, WHY, source_of
 
@@ -44,6 +44,7 @@ def good(folder: Path) -> Values:
 
 def test_a_list_that_is_not_configured_is_tried_from_a_file_and_nothing_stays(site: Site, tmp_path: Path) -> None:
     file = written(site, good(tmp_path / "second-authority"))
+    wait_for(lambda: list((site.folder / "state").glob("receipts/*.json")), "the receipt of the list in force")
     before, shm = files_of(site.folder / "state"), set(Path("/dev/shm").glob("blocklist-try-*"))
     done = operate(site, "list", "try", file)
     assert done.returncode == 0, done.stderr

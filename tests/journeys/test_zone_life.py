@@ -70,7 +70,7 @@ async def test_a_zone_that_is_confirmed_stays_and_one_that_falls_silent_ends(res
     resolver.later = 10 * HOUR + 60
     await resolver.list.poll()
     assert resolver.enforced == "lifted"
-    assert resolver.failures == {"transfer": 1}
+    assert resolver.failures == {"denied": 1}
     primary.rcode = 0
     await resolver.list.poll()
     assert resolver.enforced == 7

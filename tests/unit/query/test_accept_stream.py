@@ -230,11 +230,11 @@ async def test_drips_of_octets_do_not_keep_a_connection() -> None:
 
 @pytest.mark.asyncio
 async def test_who_waits_for_an_answer_is_not_idle() -> None:
-    async with listening(idle_s=0.05) as side:
+    async with listening(idle_s=0.4) as side:
         client = await side.connect()
         client.send(asks(1, b"later"))
         waiting = asyncio.ensure_future(client.reply())
-        await asyncio.wait([waiting], timeout=0.3)
+        await asyncio.wait([waiting], timeout=1.2)
         assert not waiting.done()
         side.answers.release()
         assert await waiting == asks(1, b"later")

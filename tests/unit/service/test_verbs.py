@@ -70,7 +70,7 @@ class Lists:
             breaker=SimpleNamespace(open=True),
             due_by=1_700_086_800,
             unmet=None,
-            shown=SimpleNamespace(fresh_until=1_700_000_300),
+            shown=SimpleNamespace(fresh_until=1_700_000_300, passed_over=""),
         )
         self.feed = [self.one]
 

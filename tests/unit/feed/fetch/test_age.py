@@ -64,7 +64,8 @@ def test_what_is_not_for_us_or_not_whole_is_not_opened() -> None:
     sealed = pyrage.encrypt(b"a.test\n" * 10_000, [mine.to_public()])
     with pytest.raises(age.NotOpened):
         age.opened(sealed, [other])
-    for damaged in (b"", b"a.test\n", sealed[:-1], sealed[:200], sealed + b"\0", sealed[:-9] + b"\0" + sealed[-8:]):
+    flipped = sealed[:-9] + bytes([sealed[-9] ^ 1]) + sealed[-8:]
+    for damaged in (b"", b"a.test\n", sealed[:-1], sealed[:200], sealed + b"\0", flipped):
         with pytest.raises(age.NotOpened):
             age.opened(damaged, [mine])
     with pytest.raises(age.NotOpened):
