@@ -256,6 +256,7 @@ def lists() -> Iterator[Row]:
     )
     yield "breaker_open", "gauge", of_list, always(0)
     yield "list_forwarded", "gauge", of_list, always(0)
+    yield "list_taken_out", "gauge", of_list, always(0)
     yield "list_poll_seconds", "gauge", of_list, always(900)
     yield "feed_fresh_until_timestamp_seconds", "gauge", of_list, lambda region, at: at - at % HOUR_S + 2 * DAY_S
     released, confirmed = midnight(date(2020, 6, 26)), midnight(date(2020, 6, 26)) + 20 * HOUR_S
