@@ -15,7 +15,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -87,27 +87,32 @@ class Prometheus:
 
     def firing(self) -> set[tuple[str, str]]:
         """The alerts that fire: name, instance."""
+        return {(name, instance) for name, instance, state in self.alerts() if state == "firing"}
+
+    def alerts(self) -> set[tuple[str, str, str]]:
+        """The alerts whose condition holds: name, instance, and the state, pending or firing."""
         return {
-            (one["labels"]["alertname"].removeprefix("Blocklist"), one["labels"].get("instance", ""))
+            (one["labels"]["alertname"].removeprefix("Blocklist"), one["labels"].get("instance", ""), one["state"])
             for one in self.get("alerts")["alerts"]
-            if one["state"] == "firing"
         }
 
 
 @contextmanager
-def scraping(program: str, folder: Path, targets: list[str]) -> Iterator[Prometheus]:
-    """A Prometheus with the configuration of deploy/prometheus, hurried."""
+def scraping(
+    program: str, folder: Path, targets: list[str], hurry: Sequence[tuple[str, str]] = HURRY, each: str = "500ms"
+) -> Iterator[Prometheus]:
+    """A Prometheus with the configuration of deploy/prometheus, hurried; it scrapes and evaluates so often."""
     words = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
-    words["global"] |= {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    words["global"] |= {"scrape_interval": each, "scrape_timeout": each, "evaluation_interval": each}
     words["scrape_configs"][0]["static_configs"][0]["targets"] = targets
     hurried = 0
     for name in words["rule_files"]:
         text = (DEPLOY / name).read_text()
-        for old, new in HURRY:
+        for old, new in hurry:
             text, count = re.subn(old, new, text)
             hurried += bool(count)
         (folder / name).write_text(text)
-    assert hurried == len(HURRY)
+    assert hurried == len(hurry)
     config = folder / "prometheus.yml"
     config.write_text(json.dumps(words))
     process = subprocess.Popen(
