@@ -481,7 +481,7 @@ def break_the_configuration(world: World, service: Service) -> None:
     broken = [good.replace('"demo"', f'"{one}"', 1) for one in (name, client)]
     broken += [f'[listen]\n{key} = ["{one}"]\n[[list]]\n' for key in ("dns", "allow") for one in (name, f"{client}/8")]
     broken += [good + f'exempt = ["{name}"]\n', good + f"[{name}\n", good + f'x = "{name}\n', good + f"= {client}\n"]
-    broken += [good.replace('"1d"', f'"{name}"'), good.replace('"file://', f'"ftp://{name}'), f'list = "{name}"\n']
+    broken += [good.replace('"8h"', f'"{name}"'), good.replace('"file://', f'"ftp://{name}'), f'list = "{name}"\n']
     broken += [good.replace("[state]", f'[state]\nwithout_list = "{name}"')]
     for number, text in enumerate(broken, 1):
         assert text != good
