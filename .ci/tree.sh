@@ -61,6 +61,7 @@ show_pip() {
 # Put a new layer over the tree, which stays as it is, and boot it with systemd as process 1 and loopback alone; must run
 # in a mount namespace of its own. `inside COMMAND` types a line there as root, in /src.
 boot() {
+    # A name of its own beside the tree, on its file system: an overlay needs upper and work together, and runs may overlap.
     layer=$(mktemp -d "$tree.XXXXXX")
     mkdir "$layer/upper" "$layer/work" "$layer/root"
     mount -t overlay overlay -o "lowerdir=$tree,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"

@@ -1,7 +1,7 @@
 """Writes entries in the formats that `authority convert` reads, and says what each format blocks by a rule of its own.
 
-The rules are written anew, and simply, from the documents of each format: what they say of a name is held against what
-the converted list says of it.
+The rules are a second implementation, made from the documents of each format and independent of the converter: a test
+compares what they say of a name with what the converted list says of it.
 """
 
 import re

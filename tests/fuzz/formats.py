@@ -3,7 +3,7 @@
 Held of each file, which is a good file of one format with lines, words and octets of others in it:
 
 - No reader fails but with its own error, whatever the octets: plain, CSV, master file, all that convert reads.
-- What a converted list blocks, the file blocks, by the rules of `fakes.formats`, which are written anew.
+- What a converted list blocks, the file blocks, by the rules of `fakes.formats`, a second implementation.
 - Of a CSV and of a master file the converted list says what their reader says.
 - Each name of an ASCII file stands in that file.
 """

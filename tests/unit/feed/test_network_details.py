@@ -102,7 +102,7 @@ def context_of(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def said(port: int, access: Access, host: str = "127.0.0.1", most: int = 100) -> str:
-    """What an operator is told of a list that is read there."""
+    """Return the detail that the log shows for a list from there."""
     one = List(id="demo", source=Source(kind="file", url=f"https://{host}:{port}/list", root="/r", ca=access.ca))
     with closing(Transport(access, 20.0)) as transport, pytest.raises(NotFetched) as error:
         transport.read(one.source.url, most)

@@ -299,6 +299,7 @@ async def test_who_never_reads_does_not_keep_a_connection() -> None:
         client.send(*(asks(number, b"large") for number in range(400)))
         await until(lambda: side.answers.seen and not side.connection.writable)
         await until(lambda: not side.streams.connections)
+        assert len(side.answers.seen) < 400, "it ended before all its queries were taken"
         await client.close()
 
 

@@ -391,6 +391,7 @@ async def test_a_client_that_never_reads_is_reset_at_the_end_of_its_life() -> No
         writer.write(HEAD)
         await until(lambda: bool(lab.heads))
         await until(lambda: not in_kernel(lab.address[1]))
+        assert len(lab.heads) == 1
         writer.close()
 
 
