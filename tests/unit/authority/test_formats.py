@@ -141,7 +141,7 @@ def test_unbound(text: str, items: list[str]) -> None:
         ("http://user@a.test/", ["<malformed>"]),
         ("http://[/", ["<malformed>"]),
         ("\x00 http://a.test/", ["<malformed>"]),
-        ("http://a.te\tst/", ["<malformed>"]),
+        ("http://a.tes\tt/", ["<malformed>"]),
         ("ftp://a.test/", ["<other_syntax>"]),
         ("a.test/", ["<other_syntax>"]),
         ("http://*.a.test/", ["<wildcard>"]),

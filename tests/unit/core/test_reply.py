@@ -266,7 +266,7 @@ def test_the_letters_of_an_owner_are_those_of_the_query(core: Core) -> None:
             # Other names keep their own.
             (wire("SpElM.TeSt"), wire("SpElM.TeSt")),
             (wire("SqElL.TeSt"), wire("SqElL.TeSt")),
-            (wire("SpElL.TaSt"), wire("SpElL.TaSt")),
+            (wire("SpElL.TeSs"), wire("SpElL.TeSs")),
             (wire("a.SpElL.TeSt"), wire("a.SpElL.TeSt")),
             (wire("SpElL"), wire("SpElL")),
             (b"\5SpElL\xc0\x0c", b"\5SpElL\xc0\x0c"),

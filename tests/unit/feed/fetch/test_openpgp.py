@@ -175,7 +175,7 @@ def test_strangers_are_passed_over_and_told_by_number(request_of: FetchRequest, 
     (folder / "list.asc").write_bytes(b"-----BEGIN PGP SIGNATURE-----\n")
     (folder / "other.gpg").write_bytes(b"\x85for somebody else")
     (folder / "mine.gpg").write_bytes(b"\x85sealed# serial=99 issued=1795608000 list=another\n")
-    (folder / "half.gpg").write_bytes(b"\x85sealed# ser")
+    (folder / "half.gpg").write_bytes(b"\x85sealed# seri")
     facts = fetched(request_of)
     assert facts.custom.serial == 7
     assert facts.passed_over == Detail(code=Code.PASSED_OVER, at=Place.FOLDER, numbers=(8, 5, 3, 0))
