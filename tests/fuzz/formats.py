@@ -1,5 +1,7 @@
 """Gives odd lists to all readers of lists: `python -m tests.fuzz.formats --seconds 3600 --seed 1` prints what it tried.
 
+A line of progress comes each minute, so that a run that is ended early has told its count.
+
 Held of each file, which is a good file of one format with lines, words and octets of others in it:
 
 - No reader fails but with its own error, whatever the octets: plain, CSV, master file, all that convert reads.
@@ -31,6 +33,7 @@ _VOCABULARY = (
     "\uff01 \uff0a \x00 \x0c \x85 \u2028 \t"
 )
 _ODD = _VOCABULARY.split(" ")
+_PROGRESS = 60.0
 _TLDS = ("test", "test", "test", "example", "com", "co.uk", "invalid", "localhost")
 
 
@@ -99,6 +102,11 @@ def fault(form: str, data: bytes, seen: Counter[str]) -> str:
     return "" if not text.isascii() or wider(form, text) is None else f"{form}: wider than the file"
 
 
+def progress(tried: int, seen: Counter[str], seconds: float) -> str:
+    """The line that says how far a run is."""
+    return f"{seconds:.0f} s: {tried} files tried, {seen.total()} times read or converted, no fault"
+
+
 def main() -> int:
     """Try files until the time is over; return 1 and print the file at the first fault."""
     parser = argparse.ArgumentParser()
@@ -106,12 +114,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     drawn, seen, tried, started = Drawn(asked.seed), Counter[str](), 0, time.monotonic()
-    while time.monotonic() - started < asked.seconds:
+    told = started
+    while (now := time.monotonic()) - started < asked.seconds:
+        if now - told >= _PROGRESS:
+            told = now
+            print(progress(tried, seen, now - started), flush=True)
         form, data = drawn.file()
         tried += 1
         found = fault(form, data, seen)
         if found:
-            print(f"fault: {found}\n{data!r}")
+            print(f"fault after {tried} files: {found}\n{data!r}", flush=True)
             return 1
     print(f"{tried} files in {time.monotonic() - started:.0f} s, no fault")
     for what, count in sorted(seen.items()):
