@@ -101,7 +101,7 @@ def _dates(one: ListFacts, now: float) -> Row:
 
 
 def _feed(one: ListFacts, now: float) -> Row:
-    seen = f"last good {span(now - one.last_success)} ago" if one.last_success else "not good since the start"
+    seen = f"last good {span(now - one.last_success)} ago" if one.last_success else "no poll was good yet"
     if one.next_poll_at and not one.failed:
         seen += f", next {_due(one.next_poll_at, now)}"
     if one.failing_since:

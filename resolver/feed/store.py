@@ -6,6 +6,8 @@ Rules:
 - An image is renamed before the floor names it, and the floor is raised before the state names the new list: the image
   of a floor that a start finds is complete.
 - The copy of a zone comes last, and only if its list is in force or held. Without it the whole zone is fetched.
+- When a poll last succeeded is written at each good poll and not fsynced: what a crash loses of it makes an alarm come
+  sooner, and no list depends on it.
 - Folders have mode 0700, files 0600. Files that neither floor nor state name are removed last.
 """
 
@@ -21,6 +23,7 @@ from resolver.feed.state import SINCE_0_1, Floor, Record, State, without_retired
 
 _STATE: Final = "state.json"
 _FLOOR: Final = "floor.json"
+_LAST_SUCCESS: Final = "last-success"
 _LINE_OCTETS: Final = 4
 _T = TypeVar("_T", State, Floor)
 
@@ -113,6 +116,24 @@ class Store:
     def write_state(self, state: State) -> None:
         """Write the state."""
         self._write(_STATE, state)
+
+    def write_last_success(self, at: int) -> None:
+        """Write when a poll last succeeded (unix seconds); on OSError the old moment stays."""
+        output, part = self.open_part()
+        try:
+            with os.fdopen(output, "wb") as file:
+                file.write(b"%d\n" % at)
+            part.replace(self.folder / _LAST_SUCCESS)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def read_last_success(self, now: float) -> int:
+        """Return when a poll last succeeded, in unix seconds; 0 if that is unknown, or later than `now`."""
+        try:
+            at = int((self.folder / _LAST_SUCCESS).read_bytes()[:20])
+        except (OSError, ValueError):
+            return 0
+        return at if 0 <= at <= now else 0
 
     def line(self, record: Record, slot: int, slots: int) -> int | None:
         """Return the number of the line whose entry is in `slot` of the image of `record`; None if none is kept.

@@ -17,6 +17,7 @@ Rules:
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace as replace_of
 from typing import Final
 
@@ -44,7 +45,7 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 class ListUpdate:
-    """One list. last_success: when a poll last succeeded, in unix seconds; 0 if none has since the start."""
+    """One list. last_success: when a poll last succeeded, also before this start, in unix seconds; 0 if none ever has."""
 
     def __init__(
         self, one: config.List, store: Store, host: Host, step: Callable[[Activation, Shown], Step]
@@ -174,6 +175,7 @@ class ListUpdate:
             self.failures.count(failed.reason)
         journal.clean()
         self._started = self._now()
+        self.last_success = journal.store.read_last_success(self._started)
         self.prover.recover()
         self.step.recover()
 
@@ -203,10 +205,16 @@ class ListUpdate:
             self.shown.step = step
             with self.failures.poll():
                 if await self._updated():
-                    self.last_success = int(self._now())
+                    await self._succeeded()
             self.shown.step = no_step
             with self.failures.counted():
                 self.look_at_dates()
+
+    async def _succeeded(self) -> None:
+        self.last_success = int(self._now())
+        # The poll was good all the same, and the next one writes again.
+        with suppress(OSError):
+            await asyncio.to_thread(self.store.write_last_success, self.last_success)
 
     async def _updated(self) -> bool:
         """Update; return False if the list is dated a little ahead, and is tried again then."""
@@ -316,7 +324,7 @@ class ListUpdate:
         now, due, record = self._now(), self.due_by, self.state.in_force
         run_out = {
             "no poll of its source has succeeded for longer than alarm_age": (
-                now - max(self.last_success, self._started) > self.list.alarm_age
+                now - (self.last_success or self._started) > self.list.alarm_age
             ),
             "its source's metadata is no longer fresh": 0 < self.shown.fresh_until < now,
             "a newer list is not in force though its deadline is over": 0 < due < now,

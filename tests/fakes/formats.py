@@ -138,8 +138,9 @@ def _unbound_block(text: str, name: str) -> bool:
 
 
 def _urls_block(text: str, name: str) -> bool:
+    # An empty port is no port (RFC 3986, section 6.2.3).
     lines = (line.strip().lower() for line in text.split("\n"))
-    return any(re.fullmatch(rf"h(tt|xx)ps?://{re.escape(name)}\.?/?", line) for line in lines)
+    return any(re.fullmatch(rf"h(tt|xx)ps?://{re.escape(name)}\.?:?/?", line) for line in lines)
 
 
 def _wildcards_block(text: str, name: str) -> bool:

@@ -28,7 +28,7 @@ SERIES = {
     },
     "CountsStale": {"publish_timestamp_seconds{@}": ("0+60x240", "0x240")},
     "ListStale": {
-        'feed_last_success_timestamp_seconds{@,list="one"}': ("0+60x120", "0x120"),
+        'feed_last_success_timestamp_seconds{@,list="one"}': ("60+60x120", "60x120"),
         'list_poll_seconds{@,list="one"}': ("900x120", "900x120"),
     },
     "MetadataStale": {'feed_fresh_until_timestamp_seconds{@,list="one"}': ("0x120", "3600x120")},
@@ -296,6 +296,54 @@ def test_a_list_is_stale_by_its_own_poll_and_not_each_hour_between_two_polls(
     ]
     asked = [firing("ListStale", f"{minute}m", []) for minute in (58, 59, 99)]
     asked += [firing("ListStale", f"{minute}m", ["minutely"]) for minute in (115, 118, 179, 239)]
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+NEVER_GOOD: dict[str, tuple[str, str, str, str | None]] = {
+    "restarted, its last success known": ("60+60x59 3600x60", "0x60 _x3 1x57", "114m", "116m"),
+    "new, its first poll failed": ("0x120", "1x120", "119m", None),
+    "new, each poll fails": ("0x120", "1x15 2x15 3x15 4x75", "41m", "43m"),
+}
+"""Last success, failures since the start, until when the alert must be silent, and when it must go off, if ever."""
+
+
+def test_a_restart_whose_first_poll_fails_makes_no_list_stale(program: Callable[[str], str], tmp_path: Path) -> None:
+    """Polls of a quarter of an hour: the third is over 45 minutes after the last good one, and the alert waits ten."""
+    series, asked = [], []
+    for name, (last, failures, silent, alarmed) in NEVER_GOOD.items():
+        labels = f'instance="{name}",list="one"'
+        series += [
+            {"series": f"{PREFIX}feed_last_success_timestamp_seconds{{{labels}}}", "values": last},
+            {"series": f'{PREFIX}feed_failures_total{{{labels},reason="unreachable"}}', "values": failures},
+            {"series": f"{PREFIX}list_poll_seconds{{{labels}}}", "values": "900x120"},
+        ]
+        count = f'count(ALERTS{{alertname="BlocklistListStale",alertstate="firing",instance="{name}"}})'
+        asked.append({"expr": count, "eval_time": silent, "exp_samples": []})
+        if alarmed is not None:
+            asked.append({"expr": count, "eval_time": alarmed, "exp_samples": [{"labels": "{}", "value": 1}]})
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+NIGHTS: dict[str, tuple[str, str, bool]] = {
+    "one of two": ("0x60 1x60", "0x60 2x60", False),
+    "half of a few": ("0+10x120", "0+20x120", False),
+    "3 % of a thousand": ("0+1x120", "0+34x120", True),
+    "1 % of many": ("0+5x120", "0+500x120", False),
+}
+"""Failed answers and queries, a sample a minute, and whether it is an alarm."""
+
+
+def test_a_share_of_few_queries_is_no_alarm(program: Callable[[str], str], tmp_path: Path) -> None:
+    series = []
+    for name, (failed, queries, _) in NIGHTS.items():
+        series += [
+            {"series": f'{PREFIX}failed_answers_total{{instance="{name}",reason="upstream"}}', "values": failed},
+            {"series": f'{PREFIX}queries_total{{instance="{name}",transport="udp"}}', "values": queries},
+        ]
+    alarmed = [name for name, night in NIGHTS.items() if night[-1]]
+    asked = [firing("AnswersFailing", f"{minute}m", alarmed) for minute in (70, 89, 119)]
     tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
     run(program("promtool"), tmp_path, ["alerts.yml"], tests)
 

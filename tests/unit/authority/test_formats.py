@@ -134,6 +134,7 @@ def test_unbound(text: str, items: list[str]) -> None:
         ("http://a.test/", ["=a.test"]),
         ("HTTPS://A.test", ["=a.test"]),
         ("hxxp://a.test/", ["=a.test"]),
+        ("http://a.test:/", ["=a.test"]),
         ("http://a.test/path", ["<url>"]),
         ("http://a.test/?q", ["<url>"]),
         ("http://a.test/#f", ["<url>"]),

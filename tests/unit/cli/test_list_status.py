@@ -119,7 +119,7 @@ def test_what_came_out_of_the_last_poll_is_asked_of_the_service(
     monkeypatch.setattr(client, "call", lambda *_, **__: requests.StatusReply(health=health))
     found = screen(loaded)
     assert "  feed     last good 1 min ago, next poll in 14 min, failures: none; self-test passed" in found
-    assert "  feed     not good since the start, FAILING for 1 h 0 min: unreachable 3" in found
+    assert "  feed     no poll was good yet, FAILING for 1 h 0 min: unreachable 3" in found
     assert f"  failed   1 min ago, next poll in 14 min: {failed}" in " ".join(found).replace("            ", " ")
     shown = json.loads(list_status.as_json(loaded, NOW))
     assert (shown[0]["feed"]["failed"], shown[1]["feed"]["failed"]) == (None, failed)

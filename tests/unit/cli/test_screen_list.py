@@ -85,7 +85,7 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
         ({"lifted": True, "withdrawn": True}, "list       court: withdrawn by serial 412, nothing is blocked by it"),
         ({"lifted": True}, "list       court: lifted, NOTHING is blocked by it; its last serial is 412"),
         ({"hard_limit_at": N - 60}, "  dates    issued 2 h 0 min ago, in force for 1 h 0 min, ENDED 1 min ago"),
-        ({"last_success": 0}, "  feed     not good since the start, failures: unreachable 2; self-test passed"),
+        ({"last_success": 0}, "  feed     no poll was good yet, failures: unreachable 2; self-test passed"),
         (
             {"failing_since": N - H, "failing": {"unreachable": 4}},
             "  feed     last good 4 min ago, FAILING for 1 h 0 min: unreachable 4; self-test passed",

@@ -40,6 +40,21 @@ def test_all_is_for_the_owner_alone(store: Store) -> None:
     assert (store.folder / "state.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_when_a_poll_last_succeeded_comes_back_and_no_other_file_is_left(store: Store) -> None:
+    assert store.read_last_success(now=2000) == 0
+    for at in (1000, 1900):
+        store.write_last_success(at)
+    assert store.read_last_success(now=2000) == 1900
+    assert [path.name for path in store.folder.iterdir()] == ["last-success"]
+    assert (store.folder / "last-success").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"-5", b"\xff", b"2001", b"9" * 4000])
+def test_a_moment_that_cannot_be_is_unknown(data: bytes, store: Store) -> None:
+    (store.folder / "last-success").write_bytes(data)
+    assert store.read_last_success(now=2000) == 0
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": 2}', b'{"in_force": {"image": "../x"}}', b"[" * 9999])
 def test_a_damaged_file_is_told_by_its_name_alone(data: bytes, store: Store) -> None:
     (store.folder / "state.json").write_bytes(data)

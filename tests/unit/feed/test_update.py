@@ -45,6 +45,35 @@ async def test_a_poll_without_change_changes_nothing(authority: Authority, tmp_p
     assert events(resolver) == ["in_force"]
 
 
+async def test_the_last_success_outlives_a_restart_whose_first_poll_fails(
+    authority: Authority, tmp_path: Path
+) -> None:
+    resolver = begun(authority, tmp_path)
+    await resolver.list.poll()
+    success = resolver.list.last_success
+    authority.serve([])
+    resolver.restarted()
+    await resolver.list.poll()
+    assert sum(resolver.failures.values()) == 1
+    assert resolver.list.last_success == success > 0
+    assert resolver.feed.facts()[0].last_success == success
+
+
+async def test_a_poll_is_good_though_its_moment_cannot_be_written(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = begun(authority, tmp_path)
+
+    def full(store: Store, at: int) -> None:
+        del store, at
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "write_last_success", full)
+    await resolver.list.poll()
+    assert resolver.list.last_success > 0
+    assert resolver.failures == {}
+
+
 async def test_the_lines_stand_beside_the_image(authority: Authority, tmp_path: Path) -> None:
     resolver = begun(authority, tmp_path)
     await resolver.list.poll()
