@@ -45,7 +45,7 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 class ListUpdate:
-    """One list. last_success: when a poll last succeeded, also before this start, in unix seconds; 0 if none ever has."""
+    """One list. last_success: when a poll last succeeded, also before this start (unix seconds); 0 if none ever has."""
 
     def __init__(
         self, one: config.List, store: Store, host: Host, step: Callable[[Activation, Shown], Step]
