@@ -15,6 +15,10 @@ from msgspec import Meta, Struct
 
 KIND: Final = "evidence"
 FORMAT: Final = 1
+DeadlineRule = Literal["each", "oldest"]
+"""How deadlines are judged: each held list by its own one, as bundles of release 0.1 do, or all from the oldest list
+that is not in force, as the service counts.
+"""
 MAX_BUNDLE_BYTES: Final = 32 * 2**20
 """An update of a list takes 1,400 octets: five lists, each updated every 15 minutes, take 21 MB in a month."""
 
@@ -63,7 +67,7 @@ class Signature(_Part, frozen=True):
 
 
 class Hold(_Part, frozen=True):
-    """A held list; judged: whether its missed deadline has already been reported, while it waited.
+    """A held list; judged: of the rule "each", whether its missed deadline has already been reported, while it waited.
 
     released: when approval let it come into force, 0 if it did not.
     """
@@ -80,8 +84,23 @@ class Hold(_Part, frozen=True):
     judged: bool = False
 
 
+class Unmet(_Part, frozen=True):
+    """The oldest list that the log names and whose names are not in force: the deadline counts from `issued`.
+
+    judged: whether its missed deadline has already been reported.
+    """
+
+    serial: _Count
+    digest: str
+    issued: _Count
+    judged: bool = False
+
+
 class Deadline(_Part, frozen=True):
-    """Whether a list came into force by its deadline `due`; in_force: when it did, 0 if it did not."""
+    """Whether a list came into force by its deadline; in_force: when it did, 0 if it did not.
+
+    due: counted from `issued`, or from the issue of an older list that was not in force before.
+    """
 
     serial: _Count
     digest: str
@@ -123,13 +142,16 @@ class Released(_Part, frozen=True):
 
 
 class Standing(_Part, frozen=True):
-    """The state of a list at a moment. lifted: the list that was in force when its hard limit passed."""
+    """The state of a list at a moment. lifted: the list that was in force when its hard limit passed. unmet: the list
+    from which a deadline runs; None also where the rule is "each".
+    """
 
     force: Span | None = None
     lifted: Span | None = None
     hold: Hold | None = None
     suspension: Suspension | None = None
     releases: tuple[Released, ...] = ()
+    unmet: Unmet | None = None
 
 
 class Course(_Part, frozen=True):
@@ -286,6 +308,8 @@ class Bundle(_Part, frozen=True, kw_only=True):
 
     receipts_passed_over: number of files among the host's receipts, of any month, without a valid signature.
     host_since: when the host's records begin, if that is within the month, else 0; a statement holds it only then.
+    deadlines: the rule by which they are judged; "each" also where both rules say the same, and a statement then holds
+    neither it nor what only the other rule knows.
     """
 
     kind: Literal["evidence"] = "evidence"
@@ -307,6 +331,7 @@ class Bundle(_Part, frozen=True, kw_only=True):
     audit: Audit
     caveats: tuple[str, ...]
     host_since: _Count = 0
+    deadlines: DeadlineRule = "each"
 
 
 class NotEvidence(Exception):
@@ -326,6 +351,10 @@ def statement_of(bundle: Bundle) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(bundle)
     if not bundle.host_since:
         del said["host_since"]  # as in bundles of releases that did not know it
+    if bundle.deadlines == "each":
+        del said["deadlines"]
+        for one in said["lists"]:
+            del one["at_begin"]["unmet"]
     return said
 
 

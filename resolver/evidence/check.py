@@ -234,6 +234,7 @@ def _course(one: ListEvidence, entries: Iterable[audit.Entry], bundle: Bundle, w
         end=whole.end,
         deadline_s=one.deadline_s,
         issued=receipts.issued(bundle.receipts),
+        deadlines=bundle.deadlines,
     )
 
 
@@ -270,8 +271,18 @@ def _check_start(bundle: Bundle, earlier: Bundle) -> None:
     entries = audit.chained(line.encode() for line in earlier.audit.lines)[0] if earlier.audit.lines else []
     left = {one.list: _course(one, entries, earlier, whole)[1] for one in earlier.lists}
     for one in bundle.lists:
-        if one.list in left and _known_by(one.at_begin) != _known_by(left[one.list]):
+        if one.list not in left:
+            continue
+        begin, end = one.at_begin, left[one.list]
+        # The month before may be judged by another rule, which knows of no list from which the deadline runs.
+        same = bundle.deadlines != earlier.deadlines or _owed(begin) == _owed(end)
+        if _known_by(begin) != _known_by(end) or not same:
             raise Refused(f"list {one.list}: its state at the start is not the one in which the month before ended")
+
+
+def _owed(standing: Standing) -> tuple[int, str, int] | None:
+    unmet = standing.unmet
+    return (unmet.serial, unmet.digest, unmet.issued) if unmet is not None else None
 
 
 def _known_by(standing: Standing) -> tuple[object, ...]:

@@ -22,6 +22,7 @@ from resolver.evidence.bundle import (
     Bundle,
     Chain,
     Course,
+    DeadlineRule,
     Definition,
     ListEvidence,
     Mark,
@@ -126,10 +127,18 @@ def _cut(entries: Iterable[Entry], at: int) -> int:
 
 
 def standing_of(
-    list_id: str, earlier: Iterable[Entry], end: int, deadline_s: int, found: Iterable[Receipt]
+    list_id: str,
+    earlier: Iterable[Entry],
+    end: int,
+    deadline_s: int,
+    found: Iterable[Receipt],
+    deadlines: DeadlineRule,
 ) -> Standing:
     """Return the state of a list after these entries."""
-    return course(list_id, Standing(), earlier, end=end, deadline_s=deadline_s, issued=receipts.issued(found))[1]
+    issued = receipts.issued(found)
+    return course(
+        list_id, Standing(), earlier, end=end, deadline_s=deadline_s, issued=issued, deadlines=deadlines
+    )[1]
 
 
 def collect(
@@ -150,10 +159,9 @@ def collect(
         if counts_nothing
         else counts.read(places.ledger, month, known, now, host_since)
     )
-    lists = tuple(
-        _list(list_id, configured.get(list_id), counted.lists[list_id], log, month, signed, of_month)
-        for list_id in _ordered(counted.lists, config.lists)
-    )
+    ids = _ordered(counted.lists, config.lists)
+    rule, courses = _courses(ids, configured, log, month, signed, of_month)
+    lists = tuple(_list(one, configured.get(one), counted.lists[one], *courses[one], log, of_month) for one in ids)
     text, attempts_are, caveat = counts.definition_text()
     return Bundle(
         month=month.name,
@@ -179,6 +187,7 @@ def collect(
         audit=log.part,
         caveats=CAVEATS,
         host_since=host_since,
+        deadlines=rule,
     )
 
 
@@ -186,16 +195,12 @@ def _list(
     list_id: str,
     configured: Configured | None,
     counted: counts.Counted,
+    at_begin: Standing,
+    of_list: Course,
     log: Log,
-    month: Month,
-    signed: Iterable[Receipt],
     of_month: Iterable[Receipt],
 ) -> ListEvidence:
-    deadline_s = int(configured.deadline) if configured is not None else 0
-    at_begin = standing_of(list_id, log.earlier, month.begin, deadline_s, signed)
-    of_list, _ = course(
-        list_id, at_begin, log.entries, end=month.end, deadline_s=deadline_s, issued=receipts.issued(of_month)
-    )
+    deadline_s = _deadline_of(configured)
     figures = counted.figures
     return ListEvidence(
         list=list_id,
@@ -215,6 +220,45 @@ def _list(
         course=of_list if not log.part.broken else Course(),
         tests_passed=receipts.proved(of_month, list_id),
     )
+
+
+def _courses(
+    ids: Iterable[str],
+    configured: Mapping[str, Configured],
+    log: Log,
+    month: Month,
+    signed: Iterable[Receipt],
+    of_month: Iterable[Receipt],
+) -> tuple[DeadlineRule, dict[str, tuple[Standing, Course]]]:
+    """Return the rule that the bundle states for deadlines, and each list's state at the start and course by it.
+
+    It is the rule that release 0.1 knew where both rules say the same, so that 0.1 verifies the bundle too.
+    """
+
+    def by(rule: DeadlineRule) -> dict[str, tuple[Standing, Course]]:
+        found = {}
+        for one in ids:
+            deadline_s = _deadline_of(configured.get(one))
+            begin = standing_of(one, log.earlier, month.begin, deadline_s, signed, rule)
+            of_list, _ = course(
+                one,
+                begin,
+                log.entries,
+                end=month.end,
+                deadline_s=deadline_s,
+                issued=receipts.issued(of_month),
+                deadlines=rule,
+            )
+            found[one] = begin, of_list
+        return found
+
+    each, oldest = by("each"), by("oldest")
+    same = all(each[one][1].deadlines == of_list.deadlines for one, (_, of_list) in oldest.items())
+    return ("each", each) if same else ("oldest", oldest)
+
+
+def _deadline_of(configured: Configured | None) -> int:
+    return int(configured.deadline) if configured is not None else 0
 
 
 def _ordered(found: Mapping[str, object], configured: Iterable[Configured]) -> tuple[str, ...]:

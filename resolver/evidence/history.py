@@ -4,8 +4,10 @@ Rules:
 - Pure: the same lines after the same state give the same result, when a bundle is made and when it is verified.
 - A list is in force from the line that puts it in force to the line that ends it. The log does not know whether the
   process ran all the time: minutes of enforcement show that.
-- Each list is judged once by its deadline: when it comes into force, or when the deadline passes while it waits. A list
-  that a newer one replaces before its deadline is not judged.
+- A deadline counts from the oldest list that waits, however many newer ones replace that while they wait too
+  (`state.is_met`). It is judged once: when a list that meets it comes into force, or when it passes before.
+- A bundle of release 0.1 is verified by the rule of then, "each": each list is judged by its own deadline, when it
+  comes into force, when the deadline passes while it waits, or when a newer list replaces it.
 - A log line of an earlier release does not hold the date of issue of its list; then the list's receipt gives it.
 """
 
@@ -17,6 +19,7 @@ from msgspec.structs import replace
 from resolver.evidence.bundle import (
     Course,
     Deadline,
+    DeadlineRule,
     Failed,
     Hold,
     Released,
@@ -24,8 +27,9 @@ from resolver.evidence.bundle import (
     Span,
     Standing,
     Suspension,
+    Unmet,
 )
-from resolver.feed import audit_details
+from resolver.feed import audit_details, state
 from resolver.feed.audit import Entry, Event
 
 Identity = tuple[int, str]
@@ -43,12 +47,16 @@ CHECKS: Final = {
 class _Walk:
     """Walks through the log lines of one list, and collects its course."""
 
-    def __init__(self, standing: Standing, deadline_s: int, issued: Mapping[Identity, int]) -> None:
+    def __init__(
+        self, standing: Standing, deadline_s: int, issued: Mapping[Identity, int], deadlines: DeadlineRule
+    ) -> None:
         self._force = standing.force
         self._lifted = standing.lifted
         self._hold = standing.hold
         self._suspension = standing.suspension
         self._releases = {one.number: one for one in standing.releases}
+        self._unmet = standing.unmet
+        self._from_oldest = deadlines == "oldest"
         self._deadline_s = deadline_s
         self._issued = issued
         self._spans: list[Span] = []
@@ -83,13 +91,18 @@ class _Walk:
                 self._end_suspension(entry.at)
             case Event.FLOOR_RESET:
                 self._keys_replaced += 1
+                self._end_unmet(entry.at)
             case Event.RELEASED_NAME | Event.RELEASE_CONFIRMED | Event.RELEASE_ENDED:
                 self._release(entry)
 
     def close(self, end: int) -> tuple[Course, Standing]:
         """Return the course up to a moment, and the state of the list then."""
-        hold = self._hold
-        if hold is not None and not hold.judged and hold.issued:
+        hold, unmet = self._hold, self._unmet
+        if unmet is not None and not unmet.judged:
+            over = bool(self._deadline_s) and unmet.issued + self._deadline_s < end
+            self._judge(unmet.serial, unmet.digest, unmet.issued, 0, "missed" if over else "waiting")
+            unmet = replace(unmet, judged=over)
+        if not self._from_oldest and hold is not None and not hold.judged and hold.issued:
             due = hold.issued + self._deadline_s
             over = bool(self._deadline_s) and due < end
             self._judge(hold.serial, hold.digest, hold.issued, 0, "missed" if over else "waiting")
@@ -110,6 +123,7 @@ class _Walk:
             hold=hold,
             suspension=self._suspension,
             releases=tuple(self._releases.values()),
+            unmet=unmet,
         )
         return course, standing
 
@@ -130,10 +144,28 @@ class _Walk:
         self._force = Span(serial=entry.serial, digest=entry.digest, issued=issued, since=at, withdrawn=withdrawn)
         lifted, self._lifted = self._lifted, None
         again = lifted is not None and (lifted.serial, lifted.digest) == identity
-        if not again and not (waited and hold is not None and hold.judged):
-            due = issued + self._deadline_s
-            known = bool(issued and self._deadline_s)
-            self._judge(*identity, issued, at, ("met" if at <= due else "missed") if known else "not said")
+        met = self._meet(entry.serial, issued)
+        reported = met.judged if met is not None else waited and hold is not None and hold.judged
+        if not again and not reported:
+            counted = met.issued if met is not None else issued
+            known = bool(counted and self._deadline_s)
+            outcome = ("met" if at <= counted + self._deadline_s else "missed") if known else "not said"
+            self._judge(*identity, issued, at, outcome, counted)
+
+    def _meet(self, serial: int, issued: int) -> Unmet | None:
+        """Return the list of which nothing is owed any more, now that this one is in force; None if there is none."""
+        unmet = self._unmet
+        if unmet is None or not state.is_met(unmet.serial, unmet.issued, by_serial=serial, by_issued=issued):
+            return None
+        self._unmet = None
+        return unmet
+
+    def _end_unmet(self, at: int) -> None:
+        """End what is owed by keys that are replaced."""
+        unmet, self._unmet = self._unmet, None
+        if unmet is not None and not unmet.judged and self._deadline_s:
+            late = unmet.issued + self._deadline_s < at
+            self._judge(unmet.serial, unmet.digest, unmet.issued, 0, "missed" if late else "superseded")
 
     def _stands_again(self, entry: Entry) -> None:
         force = self._force
@@ -171,6 +203,9 @@ class _Walk:
             at=entry.at,
             reasons=audit_details.reasons_of(entry.detail),
         )
+        if self._from_oldest and self._unmet is None:
+            counted = state.counts_from(self._hold.issued, entry.at)
+            self._unmet = Unmet(serial=entry.serial, digest=entry.digest, issued=counted)
 
     def _end_hold(self, at: int, how: str, *, judge: bool) -> None:
         hold = self._hold
@@ -178,7 +213,7 @@ class _Walk:
             return
         self._holds.append(replace(hold, until=at, ended=how))
         self._hold = None
-        if judge and not hold.judged and hold.issued and self._deadline_s:
+        if judge and not self._from_oldest and not hold.judged and hold.issued and self._deadline_s:
             late = hold.issued + self._deadline_s < at
             self._judge(hold.serial, hold.digest, hold.issued, 0, "missed" if late else "superseded")
 
@@ -222,8 +257,12 @@ class _Walk:
         elif (signed := audit_details.confirmed_of(about.said)) is not None:
             self._releases[about.number] = replace(one, confirmed=entry.at, principal=signed[0], key=signed[1])
 
-    def _judge(self, serial: int, digest: str, issued: int, in_force: int, outcome: str) -> None:
-        said = {"serial": serial, "digest": digest, "issued": issued, "due": issued and issued + self._deadline_s}
+    def _judge(
+        self, serial: int, digest: str, issued: int, in_force: int, outcome: str, counted: int | None = None
+    ) -> None:
+        """Judge a list; counted: from when its deadline counts, left out where that is its issue."""
+        since = issued if counted is None else counted
+        said = {"serial": serial, "digest": digest, "issued": issued, "due": since and since + self._deadline_s}
         self._deadlines.append(Deadline(**said, in_force=in_force, outcome=outcome))  # type: ignore[arg-type]  # one of its words
 
     def _issued_of(self, entry: Entry) -> int:
@@ -238,13 +277,15 @@ def course(
     end: int,
     deadline_s: int,
     issued: Mapping[tuple[str, int, str], int],
+    deadlines: DeadlineRule,
 ) -> tuple[Course, Standing]:
     """Return the course of a list from the state `standing` up to `end`, and its state then.
 
-    deadline_s: 0 if unknown. issued: dates of issue from receipts, by list, serial and digest.
+    deadline_s: 0 if unknown. issued: dates of issue from receipts, by list, serial and digest. deadlines: the rule by
+    which they are judged.
     """
     of_list = {(serial, digest): at for (one, serial, digest), at in issued.items() if one == list_id}
-    walk = _Walk(standing, deadline_s, of_list)
+    walk = _Walk(standing, deadline_s, of_list, deadlines)
     for entry in entries:
         if entry.list == list_id:
             walk.take(entry)

@@ -293,9 +293,14 @@ def unmet_of(record: Record, now: float) -> Unmet:
     return Unmet(
         serial=record.serial,
         digest=record.digest,
-        issued=record.issued or int(now),
+        issued=counts_from(record.issued, int(now)),
         targets_keys=record.targets_keys,
     )
+
+
+def counts_from(issued: int, seen: int) -> int:
+    """Return from when the deadline of a list counts: its issue, or when it was first seen if that is not stated."""
+    return issued or seen
 
 
 def owe(state: State, newest: Unmet | None) -> State:
@@ -345,10 +350,17 @@ def put_in_force(state: State, record: Record) -> State:
 
 
 def _meets(record: Record, unmet: Unmet) -> bool:
-    """Return whether nothing is owed of an unmet list once `record` is in force: that list, or a later word."""
-    if record.targets_keys != unmet.targets_keys:
-        return True
-    return record.serial >= unmet.serial or record.issued > unmet.issued
+    """Return whether nothing is owed of an unmet list once `record` is in force; a word by other keys ends the old."""
+    return record.targets_keys != unmet.targets_keys or is_met(
+        unmet.serial, unmet.issued, by_serial=record.serial, by_issued=record.issued
+    )
+
+
+def is_met(serial: int, issued: int, *, by_serial: int, by_issued: int) -> bool:
+    """Return whether nothing is owed of an unmet list once another of the same keys is in force: that list, or a later
+    word.
+    """
+    return by_serial >= serial or by_issued > issued
 
 
 def quarantine(state: State, record: Record) -> State:

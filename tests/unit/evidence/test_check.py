@@ -358,4 +358,6 @@ def test_counts_before_a_host_existed_are_refused(of_april: Bundle, signed_again
 
 def test_a_bundle_of_a_whole_month_has_no_key_that_older_releases_do_not_know(of_april: Bundle) -> None:
     assert "host_since" not in bundle.statement_of(of_april)
+    assert "deadlines" not in bundle.statement_of(of_april)
+    assert "unmet" not in bundle.statement_of(of_april)["lists"][0]["at_begin"]
     assert bundle.statement_of(replace(of_april, host_since=5))["host_since"] == 5

@@ -1,6 +1,7 @@
 """A bundle holds what the host has written, and begins where the one before ended."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from resolver.count.ledger import LedgerUnusable
 from resolver.evidence import bundle, check, collect, counts, month, summary_rows
 from resolver.evidence.bundle import Bundle, Mark
 from resolver.evidence.collect import LogDiffers, read_log
-from resolver.feed import audit, seal
+from resolver.feed import audit, audit_details, seal
 from resolver.signed import statement
 from tests.unit.evidence import april
 
@@ -45,6 +46,36 @@ def test_may_goes_on_from_april(host: Path, of_april: Bundle) -> None:
     log = read_log(host / "state/audit.log", MAY, of_april.audit.end)
     assert log.part.before == of_april.audit.end
     assert [entry.serial for entry in log.entries] == [15, 15, 5, 5]
+
+
+def test_a_deadline_that_newer_serials_did_not_move_is_told_and_holds(
+    host: Path, issued: tuple[bytes, bytes], signed_again: Callable[[Bundle], bytes]
+) -> None:
+    """Two lists are held one after the other in May, each within a day of its own issue; the bundle states the rule."""
+    log = audit.Audit(host / "state/audit.log")
+
+    def say(when: str, event: audit.Event, serial: int, detail: str) -> None:
+        log.append(
+            event, april.at(when), list_id="demo", serial=serial, digest=april.digest(serial), detail=detail
+        )
+
+    say("05-10 08:00", audit.Event.HELD, 16, audit_details.held(("growth",), april.at("05-10 08:00")))
+    say("05-11 07:00", audit.Event.HELD, 17, audit_details.held(("growth",), april.at("05-11 07:00")))
+    say("05-11 20:00", audit.Event.IN_FORCE, 17, audit_details.issued(april.at("05-11 07:00")))
+    before = check.opened(issued[0])
+    name = bundle.Issue(number=1, month="2025-04", sha256=before.sha256)
+    chain = bundle.Chain(number=2, before=name, previous_month=name)
+    may = collect.collect(
+        config.load(host / "resolver.toml"), MAY, chain, before.bundle.audit.end, version="1.2.3", now=april.NOW
+    )
+    assert may.deadlines == "oldest"
+    last = may.lists[0].course.deadlines[-1]
+    assert (last.serial, last.due, last.outcome) == (17, april.at("05-11 08:00"), "missed")
+    data = signed_again(may)
+    proved, _ = check.verified(check.opened(data), pinned=False, previous=before)
+    assert "continues that of the month before" in proved[-1]
+    with pytest.raises(check.Refused, match="its course does not follow from the audit log"):
+        check.verified(check.opened(signed_again(replace(may, deadlines="each"))), pinned=False)
 
 
 def test_another_log_than_the_one_before_is_refused(host: Path, of_april: Bundle) -> None:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from resolver.evidence.bundle import Course, Standing
+from resolver.evidence.bundle import Course, DeadlineRule, Standing
 from resolver.evidence.history import course
 from resolver.feed import audit_details
 from resolver.feed.audit import Entry, Event
@@ -35,8 +35,12 @@ def in_force(at: int, serial: int, issued: int) -> Entry:
     return line(at, Event.IN_FORCE, serial, audit_details.issued(issued))
 
 
-def told(*entries: Entry, standing: Standing | None = None, end: int = END) -> tuple[Course, Standing]:
-    return course("demo", standing or Standing(), entries, end=end, deadline_s=DAY, issued=NOTHING)
+def told(
+    *entries: Entry, standing: Standing | None = None, end: int = END, deadlines: DeadlineRule = "oldest"
+) -> tuple[Course, Standing]:
+    return course(
+        "demo", standing or Standing(), entries, end=end, deadline_s=DAY, issued=NOTHING, deadlines=deadlines
+    )
 
 
 def outcomes(found: Course) -> list[tuple[int, str]]:
@@ -67,13 +71,16 @@ def test_the_deadline_is_met_to_the_second() -> None:
 
 def test_without_a_date_or_a_deadline_nothing_is_judged() -> None:
     assert outcomes(told(line(DAY, Event.IN_FORCE, 1))[0]) == [(1, "not said")]
-    found, _ = course("demo", Standing(), [in_force(DAY, 1, 5)], end=END, deadline_s=0, issued=NOTHING)
+    entry = in_force(DAY, 1, 5)
+    found, _ = course("demo", Standing(), [entry], end=END, deadline_s=0, issued=NOTHING, deadlines="oldest")
     assert outcomes(found) == [(1, "not said")]
 
 
 def test_a_line_that_says_no_date_takes_that_of_the_receipt() -> None:
     issued = {("demo", 1, f"{1:064x}"): 5, ("another", 1, f"{1:064x}"): 3 * DAY}
-    found, _ = course("demo", Standing(), [line(DAY, Event.IN_FORCE, 1)], end=END, deadline_s=DAY, issued=issued)
+    found, _ = course(
+        "demo", Standing(), [line(DAY, Event.IN_FORCE, 1)], end=END, deadline_s=DAY, issued=issued, deadlines="oldest"
+    )
     assert (found.spans[0].issued, outcomes(found)) == (5, [(1, "met")])
 
 
@@ -118,11 +125,60 @@ def test_a_hold_within_its_deadline_waits_over_the_end_of_the_month() -> None:
 
 
 @pytest.mark.parametrize(("later", "outcome"), [(DAY + HOUR, "superseded"), (3 * DAY, "missed")])
-def test_a_hold_that_a_newer_list_replaces_is_judged_by_when(later: int, outcome: str) -> None:
+def test_by_the_rule_of_0_1_a_hold_that_a_newer_list_replaces_is_judged_by_when(later: int, outcome: str) -> None:
     for newer in (held(later, 3, later), in_force(later, 3, later)):
-        found, _ = told(held(DAY, 2, DAY), newer, end=later + HOUR)
+        found, standing = told(held(DAY, 2, DAY), newer, end=later + HOUR, deadlines="each")
         assert outcomes(found)[0] == (2, outcome)
         assert found.holds[0].ended == "superseded by serial 3"
+        assert standing.unmet is None
+    found, standing = told(held(DAY, 2, DAY), deadlines="each")
+    assert outcomes(found) == [(2, "missed")]
+    assert outcomes(told(in_force(END, 2, DAY), standing=standing, end=2 * END, deadlines="each")[0]) == []
+
+
+@pytest.mark.parametrize(("later", "outcome"), [(DAY + HOUR, "met"), (2 * DAY + HOUR, "missed")])
+def test_newer_lists_move_no_deadline(later: int, outcome: str) -> None:
+    """Serials 2, 3 and 4 are held, each within a day of its own issue; it runs from the first."""
+    story = [held(DAY, 2, DAY), held(later - 60, 3, later - 60), held(later - 30, 4, later - 30)]
+    found, standing = told(*story, in_force(later, 4, later - 30))
+    assert [(one.serial, one.due, one.in_force, one.outcome) for one in found.deadlines] == [
+        (4, 2 * DAY, later, outcome)
+    ]
+    assert [one.ended for one in found.holds] == ["superseded by serial 3", "superseded by serial 4", "put in force"]
+    assert standing.unmet is None
+
+
+def test_a_deadline_that_passes_while_newer_lists_wait_is_missed_once() -> None:
+    found, standing = told(held(END - 2 * DAY, 2, END - 2 * DAY), held(END - HOUR, 3, END - HOUR))
+    assert [(one.serial, one.due, one.outcome) for one in found.deadlines] == [(2, END - DAY, "missed")]
+    found, standing = told(in_force(END + 1, 3, END - HOUR), standing=standing, end=2 * END)
+    assert outcomes(found) == []
+    assert standing.unmet is None
+
+
+def test_a_list_that_is_older_than_what_waits_meets_nothing() -> None:
+    found, standing = told(held(DAY, 3, DAY), in_force(DAY + HOUR, 2, DAY - HOUR), end=2 * DAY)
+    assert outcomes(found) == [(2, "met"), (3, "waiting")]
+    assert standing.unmet is not None
+    assert standing.unmet.serial == 3
+
+
+def test_a_quarantined_list_is_owed_until_another_comes_into_force() -> None:
+    found, standing = told(held(DAY, 2, DAY), line(DAY + 5, Event.QUARANTINED, 2, "digests"))
+    assert outcomes(found) == [(2, "missed")]
+    assert standing.hold is None
+
+
+@pytest.mark.parametrize(("at", "outcome"), [(DAY + HOUR, "superseded"), (3 * DAY, "missed")])
+def test_what_replaced_keys_owe_ends(at: int, outcome: str) -> None:
+    replaced = line(at, Event.FLOOR_RESET, 1, "targets keys replaced")
+    found, standing = told(held(DAY, 2, DAY), replaced, in_force(at, 1, at))
+    assert outcomes(found) == [(2, outcome), (1, "met")]
+    assert standing.unmet is None
+
+
+def test_a_held_list_without_a_date_counts_from_when_it_was_seen() -> None:
+    assert [one.due for one in told(line(DAY, Event.HELD, 2, "growth"))[0].deadlines] == [2 * DAY]
 
 
 def test_the_same_list_held_again_is_one_hold() -> None:
