@@ -172,8 +172,6 @@ def faults_of_source(source: Source, at: str) -> Iterator[Fault]:
         yield f"{at}.receipt", "expected the absolute path of a folder, or https://HOST/PATH"
     if source.kind == "openpgp" and not source.identity:
         yield f"{at}.identity", "required: the GnuPG home that holds the key this list is encrypted to"
-    if source.kind == "openpgp" and source.format == "rpz":
-        yield f"{at}.format", '"rpz" belongs to a source of kind file; one of kind openpgp has "plain" or "csv"'
     for name, (kinds, default) in _OF_KINDS.items():
         if source.kind not in kinds and getattr(source, name) != default:
             yield f"{at}.{name}", f"belongs to a source of kind {' or '.join(kinds)}"

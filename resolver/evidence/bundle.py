@@ -308,7 +308,7 @@ class Bundle(_Part, frozen=True, kw_only=True):
 
     receipts_passed_over: number of files among the host's receipts, of any month, without a valid signature.
     host_since: when the host's records begin, if that is within the month, else 0; a statement holds it only then.
-    deadlines: the rule by which they are judged; "each" also where both rules say the same, and a statement then holds
+    deadlines: the rule by which they are judged; "each" also if both rules say the same, and a statement then holds
     neither it nor what only the other rule knows.
     """
 

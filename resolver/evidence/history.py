@@ -260,7 +260,7 @@ class _Walk:
     def _judge(
         self, serial: int, digest: str, issued: int, in_force: int, outcome: str, counted: int | None = None
     ) -> None:
-        """Judge a list; counted: from when its deadline counts, left out where that is its issue."""
+        """Judge a list; counted: from when its deadline counts, left out if that is its issue."""
         since = issued if counted is None else counted
         said = {"serial": serial, "digest": digest, "issued": issued, "due": since and since + self._deadline_s}
         self._deadlines.append(Deadline(**said, in_force=in_force, outcome=outcome))  # type: ignore[arg-type]  # one of its words

@@ -3,6 +3,8 @@
     serial=412 issued=2026-11-25T06:00:00Z not-after=2026-12-09T06:00:00Z entries=5747 list=ID withdrawn
     412;2026-11-25T06:00:00Z
 
+The first line is a comment of its format: it begins with `#` in a plain list, with `;` in a zone's master file.
+
 Rules:
 - Blanks separate words. A known word stands once; unknown words are ignored, so that an authority may add its own.
 - A time is whole unix seconds (9 to 11 digits) or ISO 8601 with date and time; without a zone it is UTC.
@@ -93,10 +95,19 @@ _KNOWN: Final = frozenset(("serial", "issued", "not-after", "entries", "list", _
 
 def of_plain(data: bytes) -> Header:
     """Parse the first line of a plain list, a comment of words; HeaderMalformed otherwise."""
+    return _of_comment(data, "#")
+
+
+def of_master(data: bytes) -> Header:
+    """Parse the first line of a zone's master file, a comment of words; HeaderMalformed otherwise."""
+    return _of_comment(data, ";")
+
+
+def _of_comment(data: bytes, mark: str) -> Header:
     line = _first_line(data)
-    if not line.startswith("#"):
-        raise HeaderMalformed("line 1: expected a comment, `# serial=N issued=TIME`", "comment")
-    return of_words(line.removeprefix("#"))
+    if not line.startswith(mark):
+        raise HeaderMalformed(f"line 1: expected a comment, `{mark} serial=N issued=TIME`", "comment")
+    return of_words(line.removeprefix(mark))
 
 
 def of_csv(data: bytes) -> Header:

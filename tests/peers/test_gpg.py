@@ -292,6 +292,26 @@ async def test_over_https_with_a_client_certificate(
 
 
 @pytest.mark.asyncio
+async def test_a_zones_master_file(drop: Drop, tmp_path: Path, us: Person, authority: Person) -> None:
+    """Its serial stands twice: in the comment of its first line, and in its SOA."""
+    enforcer = begun(tmp_path / "state", drop.source + '\nformat = "rpz"')
+
+    def put(serial: int, of_soa: int) -> None:
+        head = f"; serial={serial} issued={int(time.time())}\n"
+        soa = f"$TTL 60\n@ SOA ns.example. mail.example. {of_soa} 3600 600 86400 60\n"
+        names = "bad.test CNAME .\n*.bad.test CNAME .\nfine.bad.test CNAME rpz-passthru.\n"
+        drop.put(authority.seals((head + soa + names).encode(), us))
+
+    put(7, 7)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (7, {})
+    assert [enforcer.blocks(name) for name in ("bad.test", "x.bad.test", "fine.bad.test")] == [True, True, False]
+    put(8, 9)
+    await enforcer.list.poll()
+    assert (enforcer.enforced, enforcer.failures) == (7, {"malformed": 1})
+
+
+@pytest.mark.asyncio
 async def test_a_withdrawal_is_held(drop: Drop, enforcer: Enforcer, authority: Person, us: Person) -> None:
     drop.publish(1)
     await enforcer.list.poll()

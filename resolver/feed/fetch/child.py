@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Literal
 
 import msgspec
 
@@ -55,6 +56,11 @@ def access_of(request: FetchRequest) -> Access:
         resolvers=request.resolvers,
         step=step,
     )
+
+
+def compile_format(request: FetchRequest) -> Literal["plain", "csv", "master"]:
+    """Return what the compile process is to read a signed file as: a file of format "rpz" is a zone's master file."""
+    return "master" if request.format == "rpz" else request.format
 
 
 def put(handle: int, data: bytes | memoryview) -> None:

@@ -23,7 +23,7 @@ from typing import Final
 from minisign import Error, ParseError, PublicKey, Signature
 
 from resolver.feed.details import Code, Detail, Place, Word, of_errno
-from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, step, work
+from resolver.feed.fetch.child import Wanted, access_of, compile_format, not_fetched, put, step, work
 from resolver.feed.fetch.header_details import of_header
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -110,7 +110,7 @@ def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) 
         root_version=1,
         pinned=pinned,
         fresh_until=said.not_after,
-        format="master" if request.format == "rpz" else request.format,
+        format=compile_format(request),
     )
 
 

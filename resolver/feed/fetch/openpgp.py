@@ -4,7 +4,8 @@ Runs as its own process (`python -I -m resolver.feed.fetch.openpgp`), see child;
 
 Rules:
 - The file must be signed by a pinned key and encrypted to us; either alone is refused.
-- Serial and time stand in the signed text: the first row of a CSV, or a comment in the first line of a plain list.
+- Serial and time stand in the signed text: the first row of a CSV, or a comment in the first line of a plain list or of
+  a zone's master file. The compile process compares the serial with that of the zone's SOA, as for a file of minisign.
 - A list that is new to this host must not be older than `dated_within`: an attacker may have held the file back.
 - In a drop folder the list that verifies with the highest serial counts; other files are passed over and counted.
 - Clear text exists in memory only.
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from msgspec.structs import replace
 from resolver.feed import details, dropped
 from resolver.feed.details import Code, Detail, Place, Word
 from resolver.feed.fetch import drop_folder
-from resolver.feed.fetch.child import Wanted, access_of, not_fetched, put, step, work
+from resolver.feed.fetch.child import Wanted, access_of, compile_format, not_fetched, put, step, work
 from resolver.feed.fetch.gpg import Gpg
 from resolver.feed.fetch.header_details import of_header
 from resolver.feed.messages import Facts, FetchRequest
@@ -31,6 +32,8 @@ from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, run
 from resolver.feed.transport import NotFetched, Transport
 from resolver.signed import header
+
+_HEADERS: Final = {"plain": header.of_plain, "csv": header.of_csv, "rpz": header.of_master}
 
 
 class _List(NamedTuple):
@@ -73,7 +76,7 @@ def fetch(
 def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Facts:
     """Return the facts in the header of a text that one of the `pinned` keys has signed; Failed if it lacks them."""
     try:
-        said = header.of_csv(text) if request.format == "csv" else header.of_plain(text)
+        said = _HEADERS[request.format](text)
         custom = header.custom_of(said, request.list_id)
     except header.HeaderMalformed as error:
         raise Failed(Reason.MALFORMED, of_header(error, Place.LIST)) from None
@@ -89,7 +92,7 @@ def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Fact
         root_version=1,
         pinned=keys,
         fresh_until=0,
-        format=request.format,
+        format=compile_format(request),
     )
 
 

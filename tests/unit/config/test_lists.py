@@ -15,7 +15,9 @@ def faults(**values: object) -> list[str]:
     [
         {"kind": "openpgp", "identity": "/srv/gnupg", "format": "csv", "dated_within": 3600},
         {"kind": "openpgp", "identity": "/srv/gnupg", "url": "https://authority.example/list.gpg"},
+        {"kind": "openpgp", "identity": "/srv/gnupg", "format": "rpz"},
         {"kind": "file", "format": "csv"},
+        {"kind": "file", "format": "rpz"},
         {"kind": "image", "target": "demo"},
         {"kind": "zone", "url": "dns://192.0.2.1:53/rpz.authority.example"},
         {"kind": "zone", "url": "tls://ns.authority.example/rpz.authority.example", "ca": "/srv/ca.pem"},
@@ -37,7 +39,6 @@ def test_what_each_kind_takes(values: dict[str, object]) -> None:
         ({"url": "dns://192.0.2.1/z"}, "source.url: expected file:///FOLDER"),
         ({"kind": "file", "url": "http://authority.example/f"}, "source.url: expected file:///FILE or https://HOST/FILE"),
         ({"kind": "openpgp", "url": "/srv/drop"}, "source.url: expected file:///FOLDER (a drop folder) or https"),
-        ({"kind": "openpgp", "identity": "/x", "format": "rpz"}, 'source.format: "rpz" belongs to a source of kind'),
         ({"format": "csv"}, "source.format: belongs to a source of kind openpgp or file"),
         ({"incremental": True}, "source.incremental: belongs to a source of kind zone"),
         ({"dated_within": 3600}, "source.dated_within: belongs to a source of kind openpgp"),

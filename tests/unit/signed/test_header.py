@@ -82,6 +82,13 @@ def test_no_first_line(data: bytes) -> None:
         header.of_plain(data)
 
 
+def test_the_first_line_of_a_master_file() -> None:
+    assert header.of_master(b"; serial=7 issued=1795608000\n@ SOA") == Header(serial=7, issued=NOON)
+    for data in (b"# serial=7 issued=1795608000\n", b"@ SOA a. b. 7 1 1 1 1\n; serial=7\n"):
+        with pytest.raises(HeaderMalformed, match="line 1: expected a comment, `; serial=N"):
+            header.of_master(data)
+
+
 @pytest.mark.parametrize(
     ("data", "withdrawn"),
     [

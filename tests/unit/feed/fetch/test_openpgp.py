@@ -102,6 +102,15 @@ def test_a_csv(request_of: FetchRequest, folder: Path) -> None:
     assert (facts.custom.serial, facts.custom.issued, facts.format) == (7, 1795586400, "csv")
 
 
+def test_a_master_file(request_of: FetchRequest, folder: Path) -> None:
+    zone = b"@ SOA ns.example. mail.example. 7 3600 600 86400 60\na.test CNAME .\n"
+    (folder / "list.gpg").write_bytes(SEAL + b"; serial=7 issued=2026-11-25T06:00:00Z\n" + zone)
+    facts = fetched(replace(request_of, format="rpz"))
+    assert (facts.custom.serial, facts.custom.issued, facts.format) == (7, 1795586400, "master")
+    (folder / "list.gpg").write_bytes(SEAL + zone)
+    assert failing(replace(request_of, output=processes.memory_file("x"), format="rpz")) == Reason.MALFORMED
+
+
 def test_what_is_not_wanted_is_not_written(request_of: FetchRequest) -> None:
     assert not source_openpgp.fetch(request_of, lambda facts: False, lambda: NOW)
     assert os.fstat(request_of.output).st_size == 0
