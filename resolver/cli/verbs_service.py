@@ -106,7 +106,7 @@ def _reached(one: "Endpoint") -> "Endpoint":
     """Return the address to ask for one that is listened on: an unspecified one is reached by loopback."""
     from resolver.config.values import Endpoint
 
-    return Endpoint({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one.host, one.host), one.port)  # noqa: S104
+    return Endpoint({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one.host, one.host), one.port)  # noqa: S104 - no binding
 
 
 def _is_here(one: "Endpoint") -> bool:
