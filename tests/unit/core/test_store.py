@@ -213,7 +213,7 @@ def test_what_was_replaced_has_no_second_chance(core: Core) -> None:
 def test_room_is_made_in_a_bounded_number_of_moves(core: Core) -> None:
     answers = Answers(core, 16384)
     answers.come_round(0, 2 * answers.store.sizes[0])
-    names = [f"filler{number}.test" for number in range(400)]
+    names = [name for number in range(400) if answers.is_there(name := f"filler{number}.test")]
     worst = 0
     for number in range(100):
         for name in names:
@@ -230,7 +230,7 @@ def test_a_larger_record_moves_as_much_more(core: Core) -> None:
     """What one answer pushes out is bounded by its octets, however many smaller ones that is."""
     for size, others in ((100, 100), (1900, 100), (1900, 1000), (200, 1900)):
         answers = Answers(core, 2**17)
-        names = [f"n{number}.test" for number in range(5000)]
+        names = [f"n{number}.test" for number in range(2 * 2**17 // others)]
         for name in names:
             answers.keep(name, bytes(others), ttl=600)
             answers.look(name)
@@ -254,56 +254,66 @@ def wide(core: Core) -> Answers:
 
 
 def test_large_answers_take_an_eighth_and_leave_the_small_ones(wide: Answers) -> None:
-    names = [f"hot{number}.test" for number in range(3000)]
+    names = [f"hot{number}.test" for number in range(1000)]
     for name in names:
         wide.keep(name, bytes(100), ttl=300)
         for _ in range(4):
             wide.look(name)
     before = [name for name in names if wide.is_there(name)]  # A few share a set with four others.
-    assert len(before) > 2900
-    for number in range(1300):
+    assert len(before) > 980
+    for number in range(250):  # more than three times the octets of all the small ones' room
         assert wide.keep(f"large{number}.test", bytes(LARGE))
+    assert wide.store.heads[1] > 3 * wide.store.sizes[0]
     assert [name for name in names if wide.is_there(name)] == before
-    there = sum(wide.is_there(f"large{number}.test") for number in range(1300))
+    there = sum(wide.is_there(f"large{number}.test") for number in range(250))
     assert 2 <= there <= len(wide.memory) // 8 // LARGE
 
 
-def test_what_is_wanted_apart_leaves_the_others_however_small(wide: Answers) -> None:
-    wide.keep("idle.test", b"reply", ttl=300)
-    for number in range(40_000):
-        wide.keep(f"n{number}.test", bytes(100), apart=1)
-    assert wide.is_there("idle.test")
-    assert wide.is_there("n39999.test")
-    assert not wide.is_there("n0.test")
+@pytest.fixture
+def two_rings(core: Core) -> Answers:
+    """The smallest store, or nearly, with an eighth apart: its rings come round soon."""
+    return Answers(core, 2**17, stale_s=3600)
 
 
-def test_an_answer_apart_has_its_second_chance_there(wide: Answers) -> None:
-    wide.keep("asked.test", b"reply", ttl=300, apart=1)
-    wide.keep("idle.test", b"reply", ttl=300, apart=1)
-    wide.look("asked.test")
-    start = wide.store.heads[1]
+def test_what_is_wanted_apart_leaves_the_others_however_small(two_rings: Answers) -> None:
+    two_rings.keep("idle.test", b"reply", ttl=300)
     number = 0
-    while wide.store.heads[1] < start + wide.store.sizes[1]:
-        wide.keep(f"n{number}.test", bytes(100), apart=1)
+    while two_rings.store.heads[1] < 3 * two_rings.store.sizes[0]:
+        two_rings.keep(f"n{number}.test", bytes(100), apart=1)
         number += 1
-    assert wide.is_there("asked.test")
-    assert not wide.is_there("idle.test")
+    assert two_rings.is_there("idle.test")
+    assert two_rings.is_there(f"n{number - 1}.test")
+    assert not two_rings.is_there("n0.test")
 
 
-def test_an_answer_is_found_where_it_was_kept_last(wide: Answers) -> None:
+def test_an_answer_apart_has_its_second_chance_there(two_rings: Answers) -> None:
+    two_rings.keep("asked.test", b"reply", ttl=300, apart=1)
+    two_rings.keep("idle.test", b"reply", ttl=300, apart=1)
+    two_rings.look("asked.test")
+    round_ends = two_rings.store.heads[1] + two_rings.store.sizes[1]
+    number = 0
+    while two_rings.is_there("idle.test") and two_rings.store.heads[1] < round_ends:
+        two_rings.keep(f"n{number}.test", bytes(100), apart=1)
+        number += 1
+    assert two_rings.is_there("asked.test")
+    assert not two_rings.is_there("idle.test")
+
+
+def test_an_answer_is_found_where_it_was_kept_last(two_rings: Answers) -> None:
     for apart in (0, 1, 0, 1):
-        wide.keep("a.test", b"%d" % apart, apart=apart)
-        assert wide.find("a.test") == b"%d" % apart
+        two_rings.keep("a.test", b"%d" % apart, apart=apart)
+        assert two_rings.find("a.test") == b"%d" % apart
 
 
-def test_rounds_count_what_both_rings_take(wide: Answers) -> None:
-    count, said = wide.core("store").rounds, []
-    assert count(wide.store) == 0
-    for number in range(90_000):
-        wide.keep(f"n{number}.test", bytes(100), apart=number % 2)
-        said.append(count(wide.store))
+def test_rounds_count_what_both_rings_take(two_rings: Answers) -> None:
+    store, count, said = two_rings.store, two_rings.core("store").rounds, []
+    assert count(store) == 0
+    for number in range(5 * store.sizes[0] // 168):
+        two_rings.keep(f"n{number}.test", bytes(100), apart=number % 2)
+        said.append(count(store))
     assert said == sorted(said)
-    assert said[-1] == 90_000 * 168 // wide.store.sizes[0] or said[-1] == 90_000 * 168 // wide.store.sizes[0] + 1
+    assert said[-1] in (4, 5)
+    assert set(said) >= {0, 1, 2, 3, 4}
 
 
 def test_failures_are_kept_for_2_seconds_and_twice_as_long_each_time_up_to_30(answers: Answers) -> None:
