@@ -21,7 +21,7 @@ from resolver.feed import fleet_receipts, guard, notify, outbox, poll, processes
 from resolver.feed.fetch import file as source_file
 from resolver.feed.fetch import zone as source_zone
 from resolver.feed.messages import FetchRequest
-from resolver.feed.names import read, read_csv, read_master, read_zone, suffixes
+from resolver.feed.names import read, read_csv, read_master, read_zone
 from resolver.feed.reasons import Reason, Refusal, SetAside
 from resolver.signed import header, metadata, statement
 from tests.fakes.primary import Record, message
@@ -29,7 +29,7 @@ from tests.unit.feed.test_state import record
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "blocklists/README.md").read_text()
-PSL = suffixes.load()
+PSL = read.suffixes()
 ISSUED, EXPIRES = 1795586400, 1796796000
 
 

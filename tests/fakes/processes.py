@@ -5,7 +5,6 @@ missing: the sandbox, the pipes, the timeout. tests/unit/feed/test_processes.py 
 """
 
 import asyncio
-import functools
 import importlib
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,15 +17,13 @@ from resolver.feed.details import Detail, no_step
 from resolver.feed.fetch import child
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.names import compile as compiling
-from resolver.feed.names import suffixes
+from resolver.feed.names import read
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 
 _Message = TypeVar("_Message", bound=msgspec.Struct)
 _Result = TypeVar("_Result")
-
-_suffixes = functools.cache(suffixes.load)
 
 
 def replace(patch: pytest.MonkeyPatch) -> None:
@@ -57,7 +54,7 @@ async def compile_list(request: CompileRequest, seconds: float = 0) -> Compiled:
     """As processes.compile_list."""
 
     def made() -> Compiled:
-        psl = _suffixes()
+        psl = read.suffixes()
         return compiling.make(_sent(request), psl, compiling.protected_of(request, psl))
 
     return _sent(await _worked(made))

@@ -30,7 +30,7 @@ from resolver.feed.enforced import InForce, Lifted, Nothing
 from resolver.feed.fetch import image as pulling
 from resolver.feed.messages import Compiled, CompileRequest, Facts, FetchRequest
 from resolver.feed.names import compile as compiling
-from resolver.feed.names import suffixes
+from resolver.feed.names import read
 from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.processes import UpdateFailed
 from resolver.feed.reasons import Reason
@@ -51,7 +51,7 @@ SMALL = 3
 """Names that may come or go in a list of BASE without that it is held."""
 PROTECTED = "kept.test"
 PERSONS = ("anna", "ben", "carl")
-PSL = suffixes.load()
+PSL = read.suffixes()
 GUARDED = Protected((PROTECTED,), INFRASTRUCTURE.read_text("ascii"), "", PSL)
 UNIVERSE = (*(f"n{number}.test" for number in range(60)), PROTECTED)
 ZONE = "dns://192.0.2.1/rpz.example"

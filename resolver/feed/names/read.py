@@ -16,6 +16,7 @@ Speed: core.lines turns common lines into entries in one pass, and returns all o
 stand here; core.lines accepts only lines that surely obey them.
 """
 
+import functools
 import heapq
 import ipaddress
 import re
@@ -221,8 +222,9 @@ def _exceptions(lines: Mapping[int, int]) -> int:
     return max(sum(count for bits, count in lines.items() if bits & scope) for scope in (EXCEPT_SELF, EXCEPT_BELOW))
 
 
+@functools.cache
 def suffixes() -> Suffixes:
-    """Return the installed Public Suffix List, for code that reads a list outside the compile process."""
+    """Return the installed Public Suffix List, for code that reads lists outside the compile process; parsed once."""
     return load()
 
 

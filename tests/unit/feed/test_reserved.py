@@ -4,9 +4,9 @@ import pytest
 
 from resolver.core import image
 from resolver.feed import reserved
-from resolver.feed.names import read, suffixes
+from resolver.feed.names import read
 
-PSL = suffixes.load()
+PSL = read.suffixes()
 
 
 def refused(name: bytes, *, demonstration: bool) -> dict[str, int]:

@@ -12,7 +12,7 @@ from resolver.feed import processes
 from resolver.feed.details import Code, Detail, Place
 from resolver.feed.messages import Compiled, Facts
 from resolver.feed.names import compile as compiling
-from resolver.feed.names import suffixes
+from resolver.feed.names import read
 from resolver.feed.seal import seal_of
 from resolver.feed.state import Unmet
 from resolver.feed.update_compile import CONFIRM_SECONDS
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio
 
 ZONE = 'kind = "zone"\nurl = "dns://192.0.2.1/rpz.example"\nroot = "/nowhere/key"'
 ISSUED = 1_700_000_000
-PSL = suffixes.load()
+PSL = read.suffixes()
 
 
 class Source:

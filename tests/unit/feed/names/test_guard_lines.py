@@ -10,7 +10,7 @@ from resolver.feed.names import read, suffixes
 from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.operator_names import ascii_name, names_in
 
-PSL = suffixes.load()
+PSL = read.suffixes()
 SHIPPED = INFRASTRUCTURE.read_text("ascii")
 GUARD = Protected(("ISP.test.", "b\u00fccher.test"), SHIPPED, "# rank,name\n1,www.popular.test\n", PSL)
 WHOLE = BLOCK_SELF | BLOCK_BELOW

@@ -3,11 +3,11 @@
 import pytest
 
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SELF
-from resolver.feed.names import read, suffixes
+from resolver.feed.names import read
 from resolver.feed.names.read_zone import read_zone
 from tests.fakes.enforcer import wire
 
-PSL = suffixes.load()
+PSL = read.suffixes()
 
 
 def entries(*lines: str, demonstration: bool = True) -> read.Entries:
