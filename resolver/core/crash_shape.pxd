@@ -15,8 +15,8 @@ cdef class Shape:
 
 cpdef int read(
     Shape shape, const unsigned char[::1] packet, Py_ssize_t end, bint stream, Question question
-) except -1
+) except -1 nogil
 
-cpdef int reply(Shape shape, Py_ssize_t end) except -1
+cpdef int reply(Shape shape, Py_ssize_t end) except -1 nogil
 
-cdef int _begin(Shape shape, Py_ssize_t end, int stream, int is_reply) except -1
+cdef int _begin(Shape shape, Py_ssize_t end, int stream, int is_reply) except -1 nogil

@@ -6,8 +6,21 @@ from .siphash cimport siphash128
 cdef int _HEADER_WORDS
 cdef uint64_t _SCOPE_BITS
 cdef uint64_t _DIGEST_BITS
+cdef int _DAMAGED
+
+cdef extern from *:
+    void __builtin_prefetch(const void *at) nogil
+
+cdef inline int prefetch(const uint64_t[::1] words, uint64_t low) except -1 nogil:
+    cdef Py_ssize_t slots = (words.shape[0] - _HEADER_WORDS) >> 1
+    if slots > 0:
+        __builtin_prefetch(&words[0] + _HEADER_WORDS + 2 * (low % <uint64_t>slots))
+    return 0
 
 @cython.locals(slots=uint64_t, room=Py_ssize_t, at=uint64_t, left=uint64_t, tail=uint64_t)
+cpdef int search(const uint64_t[::1] words, uint64_t low, uint64_t high) except -1 nogil
+
+@cython.locals(bits=int)
 cpdef int find(const uint64_t[::1] words, uint64_t low, uint64_t high) except -1 nogil
 
 @cython.locals(at=Py_ssize_t)

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""Owns the byte layout of a compiled list: `empty`, `add` and `close` make it, `find` reads it.
+"""Owns the byte layout of a compiled list: `empty`, `add` and `close` make it, `search` and `find` read it.
 
 Layout, in little-endian 64-bit words:
 
@@ -14,8 +14,9 @@ Layout, in little-endian 64-bit words:
 Rules:
 - Open addressing with linear probing from `low % slots`; a load of at most 0.75; a slot without a scope bit is empty.
 - A hit needs all 112 bits; the image holds no name, no address and no text of an answer.
-- A word outside the image raises an error, never "not found": `view` and every `find` compare the size with the header,
-  and `find` never looks at more slots than the image has.
+- A word outside the image is an error, never "not found": `view` and every `search` compare the size with the header,
+  and `search` never looks at more slots than the image has. It says DAMAGED and raises nothing: to raise takes the GIL,
+  and a thread that judges without it would wait for it at every query, as long as another holds it.
 - `view` verifies the header's check (a depth missing from the mask would let names pass) and compares the number of
   slots in use with the header. Only the seal of the file shows that a digest has changed in its slot.
 """
@@ -37,6 +38,10 @@ SELFTEST_ZONE = wire_of(SELFTEST_NAME)
 _HEADER_WORDS = HEADER_WORDS
 _SCOPE_BITS = SCOPE_BITS
 _DIGEST_BITS = 0xFFFFFFFFFFFF0000
+DAMAGED = -2
+"""What `search` says of an image whose size differs from its header, or that has no empty slot."""
+
+_DAMAGED = DAMAGED
 
 
 class ImageMalformed(Exception):
@@ -88,14 +93,21 @@ def header(words):
     return Header(memoryview(words))
 
 
-def find(words, low, high):
-    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 for no such slot."""
-    slots = words[1]
+if not cython.compiled:
+
+    def prefetch(words, low):
+        """Ask the processor for the memory that `search` will read first, and do not wait for it. Returns 0."""
+        return 0
+
+
+def search(words, low, high):
+    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 for no such slot, or DAMAGED."""
     room = words.shape[0] - _HEADER_WORDS
     left = room >> 1 if room > 0 else 0
     # In a truncated image some searches would end too early, and others never.
-    if left == 0 or slots != left:
-        raise IndexError("image: size differs from the header")
+    if left == 0 or words[1] != left:
+        return _DAMAGED
+    slots = left
     at = low % slots
     while left > 0:
         tail = words[_HEADER_WORDS + 2 * at + 1]
@@ -107,7 +119,15 @@ def find(words, low, high):
         if at == slots:
             at = 0
         left -= 1
-    raise IndexError("image: no empty slot")
+    return _DAMAGED
+
+
+def find(words, low, high):
+    """Return what `search` does; raise IndexError if the image is damaged."""
+    bits = search(words, low, high)
+    if bits == _DAMAGED:
+        raise IndexError("image: size differs from the header, or no empty slot")
+    return bits
 
 
 def slot_of(words, low, high):

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from .image cimport find
+from .image cimport prefetch, search
 from .message cimport Message
 from .name cimport Name, digest, skip, unfold
 from .question cimport Question
@@ -16,6 +16,7 @@ cdef int _EXCEPT_SELF
 cdef int _EXCEPT_BELOW
 cdef int _SET_ASIDE
 cdef int _EXCEPTION_BELOW
+cdef int _DAMAGED
 cdef int _A
 cdef int _AAAA
 cdef int _CNAME
@@ -45,13 +46,14 @@ cdef class Member:
     cdef readonly uint32_t scope_bit
     cdef readonly bint release
     cdef readonly bint approved
-    cdef public Member following
 
 cdef class Generation:
     cdef readonly uint64_t number
     cdef readonly const uint64_t[::1] key
-    cdef readonly Member first
     cdef readonly tuple members
+    cdef readonly int count
+    cdef uint64_t[::1] addresses
+    cdef void **lists
     cdef readonly uint64_t mask_low
     cdef readonly uint64_t mask_high
     cdef readonly bint releases
@@ -69,26 +71,40 @@ cdef class Verdict:
 
 cpdef int decide(Generation generation, Name name, uint32_t scope, Verdict verdict, int qtype=*) noexcept
 
+@cython.locals(i=int)
+cpdef int prepare(Generation generation, Name name) except -1 nogil
+
+cpdef int decide_ready(Generation generation, Name name, uint32_t scope, Verdict verdict, int qtype) except -1 nogil
+
 cpdef int judge(Generation generation, Message message, uint32_t scope, Name name, Verdict verdict) noexcept
+
+cpdef int judge_nogil(
+    Generation generation, Message message, uint32_t scope, Name name, Verdict verdict
+) except -1 nogil
 
 cpdef Py_ssize_t answer(
     Generation generation, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet,
     Question question, Py_ssize_t limit,
 ) noexcept
 
-cdef Py_ssize_t _answer(
-    Member member, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet, Question question,
-    Py_ssize_t limit,
+@cython.locals(i=int)
+cpdef Py_ssize_t answer_nogil(
+    Generation generation, Verdict verdict, unsigned char[::1] out, const unsigned char[::1] packet,
+    Question question, Py_ssize_t limit,
 ) except -1 nogil
 
 cdef int _chain(Generation generation, int qtype) except -1 nogil
 
-cdef int _decide(Generation generation, Name name, uint32_t scope, Verdict verdict) except -1 nogil
+@cython.locals(depth=int, bit=uint64_t)
+cdef int _prefetch_list(Member member, Name name) except -1 nogil
 
-cdef int _ask_lists(Member member, Name name, uint32_t scope, Verdict verdict) except -1 nogil
+cdef int _said(int result, Verdict verdict) except -1 nogil
+
+@cython.locals(i=int)
+cdef int _ask_lists(Generation generation, Name name, uint32_t scope, Verdict verdict) except -1 nogil
 
 @cython.locals(depth=int, bit=uint64_t, bits=int, say=int)
-cdef int _ask_list(Member member, Name name, Verdict verdict) except -1 nogil
+cdef int _ask_list(Member member, Name name, uint32_t scope, Verdict verdict) except -1 nogil
 
 cdef bint _leaves_some_below(int bits, int chain) except -1 nogil
 

@@ -18,6 +18,9 @@ Rules:
   (RFC 4035 5). An entry blocks it only if it blocks all names below it: not an entry for its own name alone, not one
   with an exception below, and none while a name is released. In the reply the same holds for owners of DS, of DNSKEY
   and of their RRSIG.
+- Judging a name has two halves: `prepare` asks the memory for what `decide_ready` reads, so that a thread with many
+  names waits for it once. Both need no GIL, keep nothing outside their arguments, and raise nothing for an image that
+  is damaged: it is counted in the verdict's errors, and asks.
 """
 
 import cython
@@ -42,10 +45,11 @@ from .codes import (
     TYPE_RRSIG,
     TYPE_SVCB,
 )
+from .image import DAMAGED
 from .message import MARKS
 
 if not cython.compiled:
-    from .image import find
+    from .image import prefetch, search
     from .name import digest, skip, unfold
     from .reply import blocked
 
@@ -61,6 +65,7 @@ _EXCEPT_SELF = EXCEPT_SELF
 _EXCEPT_BELOW = EXCEPT_BELOW
 _SET_ASIDE = SET_ASIDE
 _EXCEPTION_BELOW = EXCEPTION_BELOW
+_DAMAGED = DAMAGED
 _A = TYPE_A
 _AAAA = TYPE_AAAA
 _CNAME = TYPE_CNAME
@@ -89,7 +94,7 @@ class Member:
     A member in slot -1 has neither replies nor counters: it blocks nothing and judges every client.
     """
 
-    def __init__(self, words, replies, *, slot, release=False, approved=False, following=None):
+    def __init__(self, words, replies, *, slot, release=False, approved=False):
         self.words = words
         # By value: this generation uses what `view` has checked, as long as it lives.
         self.depths_low = words[7]
@@ -99,7 +104,6 @@ class Member:
         self.scope_bit = 1 << slot if slot >= 0 else 0xFFFFFFFF
         self.release = release
         self.approved = approved
-        self.following = following
 
 
 class Generation:
@@ -108,14 +112,20 @@ class Generation:
     def __init__(self, number, key, members):
         self.number = number
         self.key = memoryview(bytes(key)).cast("Q")
-        self.first = None
         self.mask_low = 0
         self.mask_high = 0
         self.releases = 0
         self.members = tuple(members)
-        for member in reversed(members):
-            member.following = self.first
-            self.first = member
+        self.count = len(self.members)
+        if cython.compiled:
+            # The same members as addresses: code without the GIL cannot read a tuple. `members` keeps them alive.
+            self.addresses = memoryview(bytearray(8 * self.count + 8)).cast("Q")
+            self.lists = cython.cast(cython.pp_void, cython.address(self.addresses[0]))
+            for i, member in enumerate(self.members):
+                self.lists[i] = cython.cast(cython.p_void, member)
+        else:
+            self.lists = self.members
+        for member in self.members:
             self.mask_low |= member.depths_low
             self.mask_high |= member.depths_high
             self.releases |= bool(member.release)
@@ -146,10 +156,28 @@ def decide(generation, name, scope, verdict, qtype=TYPE_A):
     """
     verdict.verdict = _ASK
     try:
-        verdict.chain = _chain(generation, qtype)
-        verdict.verdict = _decide(generation, name, scope, verdict)
+        prepare(generation, name)
+        decide_ready(generation, name, scope, verdict, qtype)
     except Exception:  # noqa: BLE001 - an error asks
         verdict.errors += 1
+    return verdict.verdict
+
+
+def prepare(generation, name):
+    """Digest the suffixes of an unfolded name, and ask the memory for their slots in every list. Returns 0."""
+    digest(name, generation.key, generation.mask_low, generation.mask_high)
+    i = 0
+    while i < generation.count:
+        _prefetch_list(cython.cast(Member, generation.lists[i]), name)
+        i += 1
+    return 0
+
+
+def decide_ready(generation, name, scope, verdict, qtype):
+    """Do what `decide` does, without the GIL, for a name that `prepare` has seen with the same generation."""
+    verdict.verdict = _ASK
+    verdict.chain = _chain(generation, qtype)
+    verdict.verdict = _said(_ask_lists(generation, name, scope, verdict), verdict)
     return verdict.verdict
 
 
@@ -160,32 +188,39 @@ def judge(generation, message, scope, name, verdict):
     """
     verdict.verdict = _ASK
     try:
-        verdict.verdict = _judge(generation, message, scope, name, verdict)
+        judge_nogil(generation, message, scope, name, verdict)
     except Exception:  # noqa: BLE001 - an error asks
         verdict.errors += 1
+    return verdict.verdict
+
+
+def judge_nogil(generation, message, scope, name, verdict):
+    """Do what `judge` does, without the GIL; the error of a bug is raised."""
+    verdict.verdict = _ASK
+    verdict.verdict = _said(_judge(generation, message, scope, name, verdict), verdict)
     return verdict.verdict
 
 
 def answer(generation, verdict, out, packet, question, limit):
     """Write the reply of the list that blocked into `out`; return its length, 0 if it could not be written."""
     try:
-        return _answer(generation.first, verdict, out, packet, question, limit)
+        return answer_nogil(generation, verdict, out, packet, question, limit)
     except Exception:  # noqa: BLE001 - an error writes nothing
         return 0
 
 
-# Lists are walked by recursion: nogil code cannot bind a local name to another object, so it cannot loop over them.
-
-
-def _answer(member, verdict, out, packet, question, limit):
-    """Write the reply of the list that blocked: `member`, or one after it."""
-    if member is None:
-        return 0
-    if member.slot == verdict.slot:
-        if member.replies is None:
-            return 0
-        return blocked(out, packet, question, member.replies, verdict.bits, limit)
-    return _answer(member.following, verdict, out, packet, question, limit)
+def answer_nogil(generation, verdict, out, packet, question, limit):
+    """Do what `answer` does, without the GIL; the error of a bug is raised."""
+    i = 0
+    while i < generation.count:
+        if cython.cast(Member, generation.lists[i]).slot == verdict.slot:
+            if cython.cast(Member, generation.lists[i]).replies is None:
+                return 0
+            return blocked(
+                out, packet, question, cython.cast(Member, generation.lists[i]).replies, verdict.bits, limit
+            )
+        i += 1
+    return 0
 
 
 def _chain(generation, qtype):
@@ -195,35 +230,54 @@ def _chain(generation, qtype):
     return _CHAIN_RELEASED if generation.releases else _CHAIN
 
 
-def _decide(generation, name, scope, verdict):
+def _prefetch_list(member, name):
+    """Ask the memory for the slots at which one list would have the name and what is above it. Returns 0."""
+    depth = name.labels
+    while depth > 0:
+        bit = member.depths_low >> depth if depth < 64 else member.depths_high >> (depth - 64)
+        if bit & 1:
+            prefetch(member.words, name.digests[2 * depth])
+        depth -= 1
+    return 0
+
+
+def _said(result, verdict):
+    """Return the verdict of a result: that of a damaged image is ASK, and an error is counted."""
+    if result == _DAMAGED:
+        verdict.errors += 1
+        return _ASK
+    return result
+
+
+def _ask_lists(generation, name, scope, verdict):
+    """Judge a prepared name by the lists of the scope, in order; note the most specific entry that blocks.
+
+    Return PASS, BLOCK or DAMAGED.
+    """
     verdict.slot = -1
     verdict.depth = 0
     verdict.bits = 0
     verdict.released = 0
-    digest(name, generation.key, generation.mask_low, generation.mask_high)
-    _ask_lists(generation.first, name, scope, verdict)
+    i = 0
+    while i < generation.count:
+        if _ask_list(cython.cast(Member, generation.lists[i]), name, scope, verdict) == _DAMAGED:
+            return _DAMAGED
+        i += 1
     if verdict.released or verdict.slot < 0:
         return _PASS
     return _BLOCK
 
 
-def _ask_lists(member, name, scope, verdict):
-    """Judge by `member` and the lists after it; note the most specific entry that blocks."""
-    if member is None:
-        return 0
-    if member.scope_bit & scope:
-        _ask_list(member, name, verdict)
-    return _ask_lists(member.following, name, scope, verdict)
-
-
-def _ask_list(member, name, verdict):
-    """Apply one list: its most specific entry that covers the name."""
-    depth = name.labels
+def _ask_list(member, name, scope, verdict):
+    """Apply one list, if it is of the scope: its most specific entry that covers the name. Return 0 or DAMAGED."""
+    depth = name.labels if member.scope_bit & scope else 0
     while depth > 0:
         bit = member.depths_low >> depth if depth < 64 else member.depths_high >> (depth - 64)
         bits = 0
         if bit & 1:
-            bits = find(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
+            bits = search(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
+            if bits == _DAMAGED:
+                return _DAMAGED
         if bits & _SET_ASIDE and not member.approved:
             bits = bits & ~(_BLOCK_SELF | _BLOCK_BELOW)
         if bits:
@@ -270,6 +324,7 @@ def _say(bits, depth, name):
 
 
 def _judge(generation, message, scope, name, verdict):
+    """Return ASK, PASS, BLOCK or DAMAGED, as the functions below do."""
     message.judged = 0
     message.drop_additional = 0
     message.last_length = 0
@@ -284,8 +339,10 @@ def _judge(generation, message, scope, name, verdict):
         result = _judge_section(generation, message, _AUTHORITY, scope, name, verdict)
     if result != _PASS:
         return result
-    if _judge_section(generation, message, _ADDITIONAL, scope, name, verdict) != _PASS:
-        message.drop_additional = 1
+    result = _judge_section(generation, message, _ADDITIONAL, scope, name, verdict)
+    if result == _DAMAGED:
+        return _DAMAGED
+    message.drop_additional = result != _PASS
     return _PASS
 
 
@@ -306,9 +363,13 @@ def _judge_section(generation, message, section, scope, name, verdict):
     while count > 0:
         owner = at
         at = skip(message.data, at, message.end)
+        if at == 0 or at + 10 > message.end:
+            return _ASK
         kind = message.data[at] << 8 | message.data[at + 1]
         size = message.data[at + 8] << 8 | message.data[at + 9]
         at += 10
+        if at + size > message.end:
+            return _ASK
         if section != _AUTHORITY or _leads(kind):
             proves = question_chain and section == _ANSWER and _proves(message.data, at, size, kind)
             verdict.chain = question_chain if proves else _ORDINARY
@@ -329,7 +390,11 @@ def _judge_section(generation, message, section, scope, name, verdict):
 def _judge_name(generation, message, start, end, scope, name, verdict):
     """Judge the name at `start`, whose own octets end before `end`; ASK if it is malformed or one too many."""
     place = start
+    if start >= end:
+        return _ASK
     if message.data[start] >= 192:
+        if start + 2 > end:
+            return _ASK
         place = (message.data[start] & 63) << 8
         place = place | message.data[start + 1]
     # What a turn has judged; a mark that another name has overwritten costs work, and nothing else.
@@ -345,7 +410,8 @@ def _judge_name(generation, message, start, end, scope, name, verdict):
         message.judged = message.judged + _octets_to_digest(name, generation.mask_low, generation.mask_high)
         if message.judged > _MAX_JUDGED_OCTETS:
             return _ASK
-        result = _decide(generation, name, scope, verdict)
+        prepare(generation, name)
+        result = _ask_lists(generation, name, scope, verdict)
         if result != _PASS:
             return result
         message.last[: name.length] = name.octets[: name.length]

@@ -41,8 +41,8 @@ def entries_of(octets: bytes, bits: bytes, before: Entries | None, keep_new: boo
     return found
 
 
-def expected(made: wires.Lists, asked: list[bytes], kind: int) -> tuple[int, int, int]:
-    """Verdict, slot and depth for a name and a type, by the rules of the design."""
+def expected(made: wires.Lists, asked: list[bytes], kind: int, scope: int) -> tuple[int, int, int]:
+    """Verdict, slot and depth for a name, a type and a client's lists, by the rules of the design."""
     name = tuple(wires.folded(one) for one in asked)
     host = len(name) >= 3 and name[1] == b"_https" and name[0][:1] == b"_" and name[0][1:].isdigit()
     host = host and len(name[0]) <= 6
@@ -52,7 +52,7 @@ def expected(made: wires.Lists, asked: list[bytes], kind: int) -> tuple[int, int
     ):
         said = entries_of(octets, bits, before if serial % 2 else None, serial == 3)
         before = said
-        for start in range(len(name)):
+        for start in range(len(name) if scope >> slot & 1 else 0):
             found = said.get(name[start:], 0)
             if found & codes.SET_ASIDE and not approved:
                 found &= ~(codes.BLOCK_SELF | codes.BLOCK_BELOW)
@@ -78,33 +78,59 @@ def _spares_below(said: Entries, entry: tuple[bytes, ...], made: wires.Lists) ->
     return below or any(flags[0] for flags in made.flags)
 
 
-def decided(core: cases.Core, made: wires.Lists, names: list[list[bytes]], kind: int) -> list[tuple[Any, ...]]:
-    generation, name, verdict = wires.generation(core, made), core("name").Name(), core("policy").Verdict()
-    said = []
-    for one in names:
+def decided(
+    core: cases.Core, made: wires.Lists, names: list[list[bytes]], kind: int, scope: int
+) -> list[tuple[Any, ...]]:
+    """What is said of each name by itself; it is the same when all are prepared before the first is judged."""
+    policy, generation = core("policy"), wires.generation(core, made)
+    unfolded, verdict = [core("name").Name() for _ in names], policy.Verdict()
+    for name, one in zip(unfolded, names, strict=True):
         octets = wires.wire(one)
         assert core("name").unfold(octets, 0, len(octets), name)
-        core("policy").decide(generation, name, 0xFFFF, verdict, kind)
-        # What a release let pass still tells which entry it overruled.
-        entry = (-1, 0) if verdict.verdict == codes.PASS else (verdict.slot, verdict.depth)
-        said.append((verdict.verdict, *entry, verdict.errors))
+    said = []
+    for name in unfolded:
+        assert policy.decide(generation, name, scope, verdict, kind) == verdict.verdict
+        said.append(told(verdict))
+    other = policy.Generation(8, wires.KEY[::-1], generation.members)
+    for name in unfolded:
+        # What the judgement before left in it is lost.
+        assert policy.prepare(other, name) == 0
+    for name in unfolded:
+        assert policy.prepare(generation, name) == 0
+    for name, before in zip(unfolded, said, strict=True):
+        assert policy.decide_ready(generation, name, scope, verdict, kind) == verdict.verdict
+        assert told(verdict) == before
     return said
+
+
+def told(verdict: Any) -> tuple[Any, ...]:
+    """What a verdict tells. What a release let pass still knows the entry that it overruled."""
+    entry = (-1, 0) if verdict.verdict == codes.PASS else (verdict.slot, verdict.depth)
+    return (verdict.verdict, *entry, verdict.errors)
 
 
 def test_the_judgement_is_that_of_the_model() -> None:
     @cases.of(0.05)
     @given(cases.randoms)
     def run(r: random.Random) -> None:
-        made = wires.lists(r)
+        many = r.choice((1, 1, 2, 2, 3, 4, 4, codes.MAX_LISTS))
+        made = wires.lists(r, many)
         names = [wires.near(r, made.names) for _ in range(12)]
         kind = r.choice((codes.TYPE_A, *CHAIN))
-        for name, said in zip(names, cases.both(decided, made, names, kind), strict=True):
-            assert said == (*expected(made, name, kind), 0)
+        scope = r.choice((codes.ALL_LISTS, codes.ALL_LISTS, r.getrandbits(codes.MAX_LISTS)))
+        for name, said in zip(names, cases.both(decided, made, names, kind, scope), strict=True):
+            assert said == (*expected(made, name, kind, scope), 0)
+            cases.count("model", f"{many} lists {said[0] == codes.BLOCK}")
+            if said[0] == codes.PASS and expected(made, name, kind, codes.ALL_LISTS)[0] == codes.BLOCK:
+                cases.count("model", "out of scope")
             cases.count("model", "block" if said[0] == codes.BLOCK else "pass", *[f"slot {said[1]}"] * (said[1] > 0))
-            if kind in CHAIN and said[0] == codes.PASS and expected(made, name, codes.TYPE_A)[0] == codes.BLOCK:
+            if kind in CHAIN and said[0] == codes.PASS and expected(made, name, codes.TYPE_A, scope)[0] == codes.BLOCK:
                 cases.count("model", "spared chain")
             elif kind in CHAIN and said[0] == codes.BLOCK:
                 cases.count("model", "blocked chain")
 
     run()
+    for many in (1, 2, 4, codes.MAX_LISTS):
+        cases.assert_met("model", f"{many} lists True", f"{many} lists False")
+    cases.assert_met("model", "out of scope")
     cases.assert_met("model", "block", "pass", "slot 1", "slot 2", "spared chain", "blocked chain")

@@ -48,11 +48,11 @@ class Lists:
     names: tuple[list[bytes], ...]
 
 
-def lists(r: random.Random) -> Lists:
-    """One to three lists of a few names each, with exceptions, new and set-aside entries."""
+def lists(r: random.Random, many: int = 0) -> Lists:
+    """`many` lists, or one to three, of a few names each, with exceptions, new and set-aside entries."""
     known: list[list[bytes]] = []
     images, flags, answers = [], [], []
-    for serial in range(1, r.randrange(2, 5)):
+    for serial in range(1, 1 + (many or r.randrange(1, 4))):
         octets, bits = b"", b""
         aside: dict[bytes, bool] = {}
         for _ in range(r.randrange(1, 8)):
@@ -96,7 +96,7 @@ def written(core: Core, made: Lists) -> list[bytes]:
     return found
 
 
-def generation(core: Core, made: Lists, images: list[bytes] | None = None) -> object:
+def generation(core: Core, made: Lists, images: list[bytes] | None = None) -> Any:
     """The lists in force together."""
     image, policy, reply = core("image"), core("policy"), core("reply")
     members = [

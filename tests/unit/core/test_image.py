@@ -67,9 +67,22 @@ def test_what_is_no_image_is_refused(core: Core, octets: bytes) -> None:
 
 def test_a_search_in_an_image_that_is_shorter_than_it_says_is_an_error(core: Core) -> None:
     words = core("image").view(image(core, entries("a.test", "b.test")))
-    for length in (25, 26, len(words) - 2, len(words) - 1):
-        with pytest.raises(IndexError):
+    for length in (0, 1, 2, 23, 24, 25, 26, len(words) - 2, len(words) - 1):
+        assert core("image").search(words[:length], 1, 2) == core("image").DAMAGED
+        with pytest.raises(IndexError, match="size differs"):
             core("image").find(words[:length], 1, 2)
+
+
+def test_a_search_in_an_image_without_an_empty_slot_is_an_error(core: Core) -> None:
+    octets = image(core, entries("a.test", "b.test"))
+    header = 8 * core("image").HEADER_WORDS
+    words = memoryview(octets[:header] + b"\xff" * (len(octets) - header)).cast("Q")
+    assert core("image").search(words, 1, 2) == core("image").DAMAGED
+    with pytest.raises(IndexError, match="no empty slot"):
+        core("image").find(words, 1, 2)
+    # What is there is found all the same.
+    there = 2**64 - 1, 2**48 - 1
+    assert core("image").search(words, *there) == core("image").find(words, *there) == 0xFFFF
 
 
 def test_a_digest_that_is_not_there_has_no_slot(core: Core) -> None:
