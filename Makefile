@@ -7,6 +7,12 @@ PORT_DNS ?= 5300
 PORT_PAGE ?= 8080
 PORT_METRICS ?= 9153
 
+# Of `make bench`: ROUNDS=1 SECONDS=1 NAMES=10000 takes a few minutes.
+ROUNDS ?= 5
+SECONDS ?= 2
+NAMES ?= 1000000
+THREADS ?= 1
+
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
 PEERS = age bind9 bind9-dnsutils chromium dnsdist dnsmasq-base dnsperf gnupg iproute2 knot knot-dnsutils minisign nsd \
 	openssh-client openssl prometheus python3-seccomp systemd tinycdb unbound
@@ -48,8 +54,9 @@ check: .venv/.developer
 	$(BIN)/codespell
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_private_names.py tests/unit/test_words.py
 
+bench: PEERS += knot-resolver pdns-recursor
 bench: .venv/.developer peers
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) --names $(NAMES) --threads $(THREADS) --out build/bench
 
 # Asks apt only for what is missing, so that a second run needs neither root nor a network.
 peers:

@@ -1,239 +1,244 @@
-"""`python -m tests.bench`: CPU per query of the service as ratios to the C floor and to dnsdist, in one run.
+"""`python -m tests.bench`: what a query costs the service, the peers and the floors in C, in one run.
 
-Rules:
-- Servers are pinned to core 0, the load and the upstream to core 1; loopback only.
-- Rounds are interleaved: each asks every subject once, and a ratio is taken within its round. Medians are shown.
-- What is missing on this machine is named, and its rows are left out.
+Rules (README.md says what is measured and how to read it):
+- Loopback only. Rounds are interleaved: each asks every subject every workload once, and a ratio is taken within its
+  round. After each run a sample of its answers is looked into; a wrong one is shown beside the figures.
+- What is not installed, or does not fit into memory, is named.
 """
 
 import argparse
 import contextlib
-import json
 import os
-import signal
-import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import dns.message
-
-from tests.bench import core_alone, load, names, subjects
-from tests.bench.subjects import Subject, tell
+from tests.bench import check, core_alone, load, names, peers, ratios, report, starts, subjects
+from tests.bench.load import PROXY_V2, Cores
+from tests.bench.questions import FEWER, Questions
+from tests.bench.subjects import FLOOR, RELAY, Subject
+from tests.bench.workloads import WORKLOADS, Workload
 from tests.journeys import running
 from tests.peers import servers
+from tests.peers.servers import Server
 
-FEWER = 10_000
-QUERIES_PER_SECOND = 200_000
-MISSES_PER_SECOND = 100_000
-CASES = ("blocked", "cached", "miss")
-FLOOR, DNSDIST = "floor: C echo", "dnsdist, CDB"
+# Enough for all names that are kept, at 500 microseconds each.
+WARM_S = 10.0
+# Above this load average something else takes part.
+_BUSY = 0.5
+# Of a run's first questions a sample is asked again.
+_SAMPLED = 2000
+# What a run takes beside its load: warming, starting dnsperf, the sample.
+_BESIDE_S = 1.0
 
-Costs = dict[tuple[str, str], list[load.Cost]]
+
+@dataclass
+class Bench:
+    """One run of the bench: what it is told, what it runs, what it finds."""
+
+    arguments: argparse.Namespace
+    folder: Path
+    listed: Sequence[str]
+    found: report.Found
+    cores: Cores
+    each: list[Subject] = field(default_factory=list)
+    warmed: set[tuple[str, str]] = field(default_factory=set)
+
+    def start(self, stack: contextlib.ExitStack) -> running.Service | None:
+        """Start all subjects; returns the service that has the whole list, if it takes so long a one."""
+        upstream = stack.enter_context(subjects.nsd(self.folder, self.cores))
+        self._start_floors(stack, upstream)
+        count, few = f"{len(self.listed):,} names", self.listed[:FEWER]
+        if len(few) < len(self.listed):
+            self._start_service(stack, f"this service, {len(few):,} names", few, upstream, few=True)
+        self._start_service(stack, f"this service, {count}, PROXY v2", self.listed, upstream, proxied=True)
+        service = self._start_service(stack, f"this service, {count}", self.listed, upstream)
+        given = peers.Given(self.folder, upstream, self.listed, self.cores)
+        for peer in peers.PEERS:
+            if not self.arguments.peers or peer.key in self.arguments.peers:
+                self._start_peer(stack, peer, given)
+        return service
+
+    def _start_floors(self, stack: contextlib.ExitStack, upstream: Server) -> None:
+        floor, relay = (str(subjects.compiled(self.folder, name)) for name in ("floor", "relay"))
+        serve = self.cores.serve
+        self.each += [
+            stack.enter_context(subjects.in_c(FLOOR, [*serve, floor], ("blocked", "cached"))),
+            stack.enter_context(subjects.in_c(RELAY, [*serve, relay, str(upstream.port)], ("miss",))),
+        ]
+
+    def _start_service(
+        self,
+        stack: contextlib.ExitStack,
+        name: str,
+        listed: Sequence[str],
+        upstream: Server,
+        *,
+        few: bool = False,
+        proxied: bool = False,
+    ) -> running.Service | None:
+        if reason := subjects.too_long(listed):
+            self.found.left_out.append(f"{name}: {reason}")
+            return None
+        tell(name)
+        began, place = time.monotonic(), self.folder / name.replace(" ", "-")
+        service = stack.enter_context(
+            subjects.service(place, upstream, listed, self.cores, self.arguments.engine, proxied=proxied)
+        )
+        self.found.start_s[name] = time.monotonic() - began
+        over = ("proxy",) if proxied else ("udp", "tcp")
+        pids = (service.process.pid,)
+        self.each.append(Subject(name=name, port=service.dns, pids=pids, over=over, few=few, ours=not few))
+        return service
+
+    def _start_peer(self, stack: contextlib.ExitStack, peer: peers.Peer, given: peers.Given) -> None:
+        if absent := peers.missing(peer):
+            self.found.left_out.append(f"{peer.name}: not installed ({', '.join(absent)}; Debian's {peer.package})")
+            return
+        wanted, free = peer.bytes_a_name * len(self.listed), load.free_bytes()
+        if wanted > 0.8 * free:
+            self.found.left_out.append(f"{peer.name}: takes about {wanted / 1e9:.1f} GB; {free / 1e9:.1f} GB are free")
+            return
+        tell(peer.name)
+        began = time.monotonic()
+        try:
+            self.each += stack.enter_context(peer.start(peer.name, servers.find(peer.programs[0]) or "", given))
+        except AssertionError as error:
+            self.found.left_out.append(f"{peer.name}: did not start: {str(error)[-300:]}")
+            return
+        self.found.start_s[peer.name] = time.monotonic() - began
+        self.found.versions[peer.name] = peers.version(peer)
+
+    def run_round(self, number: int, workloads: Sequence[Workload], questions: Questions) -> None:
+        """Every workload, and for each every subject that does it."""
+        self.warmed.clear()
+        for workload in workloads:
+            able = {subject.name: subject for subject in self.each if subject.does(workload)}
+            for name in ratios.in_turn([*able], number):
+                self._run(workload, able[name], number, questions)
+
+    def _run(self, workload: Workload, subject: Subject, number: int, questions: Questions) -> None:
+        text = questions.text(workload, subject, number)
+        if workload.warm and not subject.is_floor and (subject.name, workload.over) not in self.warmed:
+            self.warmed.add((subject.name, workload.over))
+            self._ask(workload, subject, questions.every_cached, questions, seconds=WARM_S, once=True)
+        rate = workload.rate
+        if workload.half_of:
+            rate = int(self.found.runs[workload.half_of][subject.name][number].per_second / 2)
+        run = self._ask(workload, subject, text, questions, self.arguments.seconds, once=workload.once, rate=rate)
+        wrong = 0
+        if subject.name != FLOOR:
+            wrong = check.wrong(
+                subject.port, list(names.read(text, _SAMPLED)), workload.over, edns=questions.edns, seed=number
+            )
+        self.found.add(workload.name, subject.name, number, run, wrong)
+
+    def _ask(
+        self,
+        workload: Workload,
+        subject: Subject,
+        text: Path,
+        questions: Questions,
+        seconds: float,
+        *,
+        once: bool,
+        rate: int = 0,
+    ) -> load.Run:
+        """A run with the questions of a file, over the workload's transport; at no rate in a closed loop."""
+        if rate or workload.over == "proxy":
+            header = PROXY_V2 if workload.over == "proxy" else b""
+            wire = questions.wire(text, header, checked=subject.name != FLOOR)
+            program = [*self.cores.ask, str(self.folder / "ask")]
+            return load.ask(program, subject.port, subject.pids, wire, seconds, rate=rate, header=len(header))
+        return load.dnsperf(
+            [*self.cores.ask, servers.find("dnsperf") or "dnsperf"],
+            subject.port,
+            subject.pids,
+            text,
+            seconds,
+            over=workload.over,
+            once=once,
+            edns=questions.edns,
+            spread=self.cores.threads > 1,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; the exit status is 2 where the load generator or the upstream is missing."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of load for each cell and round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--names", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path, help="writes all figures as JSON, too")
-    arguments = parser.parse_args(argv)
-    absent = subjects.missing("dnsperf", "nsd")
+    """Measure and print; the exit status is 2 where the load generator, the upstream or the compiler is missing."""
+    arguments = _parser().parse_args(argv)
+    absent = [one for one in ("dnsperf", "nsd", "cc") if servers.find(one) is None]
     if absent:
-        sys.stderr.write(f"missing: {', '.join(absent)}; `make peers` installs what is needed\n")
+        tell(f"missing: {', '.join(absent)}; `make peers` installs what is needed")
         return 2
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        found = measure(Path(folder), arguments.seconds, arguments.rounds, arguments.names)
-    print(table(found))
+        found = measure(arguments, Path(folder))
+    print(report.table(found))
     if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+        report.write(found, arguments.out)
+        tell(f"written: {arguments.out}/bench.txt, bench.json and bench.svg")
     return 0
 
 
-def measure(folder: Path, seconds: float, rounds: int, count: int) -> dict[str, Any]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load for each subject, workload and round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--names", type=int, default=1_000_000)
+    parser.add_argument("--threads", type=int, default=1, help="of each subject that can have more than one")
+    parser.add_argument(
+        "--engine", default="", help="[listen] engine, where this build has it; its default if left out"
+    )
+    parser.add_argument("--edns", action="store_true", help="every query has an OPT record")
+    parser.add_argument("--peers", nargs="*", default=[], choices=[peer.key for peer in peers.PEERS])
+    parser.add_argument("--workloads", nargs="*", default=[], help="those whose names contain one of these words")
+    parser.add_argument("--out", type=Path, help="a folder for the table, all figures as JSON, and a picture")
+    return parser
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> report.Found:
     """All figures of one run."""
-    tell(f"drawing {count} names and the questions")
-    listed = names.listed(count)
-    for many in (FEWER, count):
-        names.write_blocked(folder / f"blocked-{many}", listed[:many], int(seconds * QUERIES_PER_SECOND))
-    names.write_cached(folder / "cached", int(seconds * QUERIES_PER_SECOND))
-    names.write_every_cached(folder / "every-cached")
-    for number in range(rounds):
-        names.write_miss(folder / f"miss-{number}", int(seconds * MISSES_PER_SECOND), number)
-    found: dict[str, Any] = {"cores": os.cpu_count(), "names": count, "left_out": []}
+    tell(f"drawing {arguments.names:,} names")
+    listed = names.listed(arguments.names)
+    found = report.Found(settings={key: value for key, value in vars(arguments).items() if key != "out"})
+    cores, load_average = Cores(arguments.threads), os.getloadavg()[0]
+    if load_average > _BUSY:
+        found.notes.append(f"the machine is busy: load average {load_average:.1f} before the start")
+    if cores.are_shared:
+        found.notes.append(
+            f"{cores.threads} threads on {cores.count} cores: the load shares them, so CPU a query holds waits"
+        )
+    if arguments.engine and not subjects.has_engine():
+        found.notes.append("this build has no [listen] engine and threads: the service has one thread of asyncio")
+    wanted = [
+        one for one in WORKLOADS if not arguments.workloads or any(word in one.name for word in arguments.workloads)
+    ]
     tell("the core alone")
-    found["core_us"] = core_alone.measure(listed[:FEWER], min(seconds, 2.0))
+    found.core_us = core_alone.measure(listed[:FEWER], min(arguments.seconds, 2.0))
+    subjects.compiled(folder, "ask")
     with contextlib.ExitStack() as stack:
-        _measure_servers(stack, folder, listed, seconds, rounds, found)
+        bench = Bench(arguments, folder, listed, found, cores)
+        service = bench.start(stack)
+        runs = arguments.rounds * sum(subject.does(one) for subject in bench.each for one in wanted)
+        tell(f"{runs} runs, about {runs * (arguments.seconds + _BESIDE_S) / 60:.0f} minutes")
+        for number in range(arguments.rounds):
+            tell(f"round {number + 1} of {arguments.rounds}")
+            bench.run_round(number, wanted, Questions(folder, listed, arguments.seconds, arguments.edns))
+        found.ours = [subject.name for subject in bench.each if subject.ours]
+        found.resident_mb = {one.name: load.resident_bytes(one.pids[0]) / 1e6 for one in bench.each}
+        if service is not None:
+            tell("a new serial, and a start with the saved image")
+            found.lists_s["new serial: signed file to in force"] = starts.swap(service, listed)
+            found.lists_s["start with saved image to first answer"] = starts.restart(service, listed[-1], cores)
     return found
 
 
-def _measure_servers(
-    stack: contextlib.ExitStack,
-    folder: Path,
-    listed: Sequence[str],
-    seconds: float,
-    rounds: int,
-    found: dict[str, Any],
-) -> None:
-    upstream = stack.enter_context(subjects.nsd(folder, servers.find("nsd") or "nsd"))
-    each: list[tuple[Subject, str]] = []
-    each += _floor(stack, folder, found)
-    each += _dnsdist(stack, folder, upstream, listed, found)
-    services = []
-    for part in (listed[:FEWER], listed):
-        name = f"this service, {len(part)} names"
-        tell(name)
-        place = folder / f"service-{len(part)}"
-        place.mkdir(exist_ok=True)
-        start = time.monotonic()
-        service = stack.enter_context(subjects.service(place, upstream, part))
-        found[f"{name}: signed, started, in force (s)"] = time.monotonic() - start
-        each.append((Subject(name, service.dns, service.process.pid), f"blocked-{len(part)}"))
-        services.append(service)
-    found["costs"], found["ratios"] = _rounds(folder, each, seconds, rounds)
-    found["resident_mb"] = {subject.name: load.resident_bytes(subject.pid) / 1e6 for subject, _ in each}
-    tell("a new serial, and a start with the saved image")
-    found["new serial: signed file to in force (s)"] = _swap(services[-1], listed)
-    found["start with saved image to first answer (s)"] = _restart(services[-1], listed[-1])
-
-
-def _floor(stack: contextlib.ExitStack, folder: Path, found: dict[str, Any]) -> list[tuple[Subject, str]]:
-    compiler = servers.find("cc")
-    if compiler is None:
-        found["left_out"].append("the floor, and ratios to it: no C compiler (cc)")
-        return []
-    return [(stack.enter_context(subjects.floor(folder, compiler)), f"blocked-{FEWER}")]
-
-
-def _dnsdist(
-    stack: contextlib.ExitStack,
-    folder: Path,
-    upstream: servers.Server,
-    listed: Sequence[str],
-    found: dict[str, Any],
-) -> list[tuple[Subject, str]]:
-    absent = subjects.missing("dnsdist", "cdb")
-    if absent:
-        found["left_out"].append(f"dnsdist: {', '.join(absent)} missing")
-        return []
-    tell(DNSDIST)
-    paths = [servers.find(one) or one for one in ("dnsdist", "cdb")]
-    return [(stack.enter_context(subjects.dnsdist(folder, upstream, listed, *paths)), f"blocked-{len(listed)}")]
-
-
-def _rounds(
-    folder: Path, each: Sequence[tuple[Subject, str]], seconds: float, rounds: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    dnsperf = [*load.pinned(subjects.OTHER_CORE), servers.find("dnsperf") or "dnsperf"]
-    costs: Costs = defaultdict(list)
-    for subject, _ in each:
-        if subject.name != FLOOR:
-            load.run(dnsperf, subject.port, subject.pid, folder / "every-cached", 10)
-    for number in range(rounds):
-        tell(f"round {number + 1} of {rounds}")
-        for subject, blocked in each:
-            for case, file in zip(CASES, (blocked, "cached", f"miss-{number}"), strict=True):
-                if subject.name != FLOOR or case != "miss":
-                    cost = load.run(dnsperf, subject.port, subject.pid, folder / file, seconds)
-                    costs[subject.name, case].append(cost)
-    return _medians(costs), _ratios(costs)
-
-
-def _medians(costs: Costs) -> dict[str, Any]:
-    told = {}
-    for (name, case), runs in costs.items():
-        us = [run.us for run in runs]
-        told[f"{name}; {case}"] = {
-            "us": statistics.median(us),
-            "least_us": min(us),
-            "most_us": max(us),
-            "per_second": statistics.median(run.per_second for run in runs),
-            "lost": max(run.lost for run in runs),
-            "rcodes": runs[-1].rcodes,
-        }
-    return told
-
-
-def _ratios(costs: Costs) -> dict[str, Any]:
-    """Medians of the ratios within each round; a miss is held against the floor's echo of what is cached."""
-    told = {}
-    for (name, case), runs in costs.items():
-        for peer, peer_case in ((FLOOR, "cached" if case == "miss" else case), (DNSDIST, case)):
-            others = costs.get((peer, peer_case))
-            if others and name not in (peer, FLOOR):
-                pairs = zip(runs, others, strict=True)
-                told[f"{name}; {case}; {peer}"] = statistics.median(a.us / b.us for a, b in pairs)
-    return told
-
-
-def _swap(service: running.Service, listed: Sequence[str]) -> float:
-    """Seconds from a new signed serial, asked for at once, to its being in force."""
-    serial = service.authority.publish([*listed[1:], "another.aa1.test"])
-    start = time.monotonic()
-    service.process.send_signal(signal.SIGHUP)
-    service.until_serial(serial, seconds=120)
-    return time.monotonic() - start
-
-
-def _restart(service: running.Service, name: str) -> float:
-    """Seconds from the start of a second process on the same folder, once the first has ended, to a blocked answer."""
-    assert running.stop(service.process) == 0
-    start, pause = time.monotonic(), threading.Event()
-    process = running.launch(
-        service.folder, service.folder / "resolver.toml", "compiled", load.pinned(subjects.SERVER_CORE)
-    )
-    query = dns.message.make_query(name, "A").to_wire() or b""
-    try:
-        while time.monotonic() - start < 60:
-            with contextlib.suppress(OSError):
-                reply = dns.message.from_wire(servers.ask_over_udp(service.dns, query, seconds=1))
-                if any(running.PAGE_V4 in str(record) for record in reply.answer):
-                    return time.monotonic() - start
-            pause.wait(0.005)
-    finally:
-        running.stop(process)
-    raise AssertionError(f"no blocked answer after a start with the saved image:\n{service.said}")
-
-
-def table(found: dict[str, Any]) -> str:
-    """The figures for people."""
-    lines = [f"{'CPU us a query (least-most), x floor, x dnsdist':54}" + "".join(f"{case:>34}" for case in CASES)]
-    for name in dict.fromkeys(key.split("; ")[0] for key in found["costs"]):
-        cells = [_cell(found, name, case) for case in CASES]
-        memory = f"{found['resident_mb'][name]:.0f} MB"
-        lines.append(f"{name:36}{memory:>12}      " + "".join(f"{cell:>34}" for cell in cells))
-    lines.append("")
-    for build, us in found["core_us"].items():
-        lines.append(f"core alone, blocked query to answer, {build}: {us:.2f} us")
-    for what, value in found.items():
-        if what.endswith("(s)"):
-            lines.append(f"{what}: {value:.2f}")
-    lines += [f"left out: {reason}" for reason in found["left_out"]]
-    bad = [f"{key}: {c['rcodes']}, lost {c['lost']:.2%}" for key, c in found["costs"].items() if _is_odd(c)]
-    return "\n".join([*lines, *(f"beware: {one}" for one in bad)])
-
-
-def _is_odd(cost: dict[str, Any]) -> bool:
-    return cost["lost"] > 0.001 or "(100.00%)" not in cost["rcodes"]
-
-
-def _cell(found: dict[str, Any], name: str, case: str) -> str:
-    cost = found["costs"].get(f"{name}; {case}")
-    if cost is None:
-        return "-"
-    text = f"{cost['us']:.2f} ({cost['least_us']:.2f}-{cost['most_us']:.2f})"
-    for peer in (FLOOR, DNSDIST):
-        ratio = found["ratios"].get(f"{name}; {case}; {peer}")
-        text += f" {ratio:.2f}x" if ratio else "     -"
-    return text
+def tell(text: str) -> None:
+    """Say what goes on; the table alone goes to stdout."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

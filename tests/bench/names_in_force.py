@@ -35,8 +35,6 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _REST_S = 1.5
 _ASK_S = 0.005
 _WAIT_S = 120.0
-# dnsmasq reads lines of less than 1025 octets.
-_LINE_OCTETS = 1000
 _CHILDREN = ("feed.fetch.tuf", "feed.names.compile")
 
 
@@ -139,7 +137,7 @@ def _dnsmasq(folder: Path, listed: Sequence[str], path: str) -> Took:
     (port,) = free_ports(1)
     config.write_text(
         f"port={port}\nlisten-address={HOST}\nbind-interfaces\nno-resolv\nno-hosts\nuser=\npid-file=\ncache-size=0\n"
-        + "".join(f"address=/{line}/{PAGE_V4}\n" for line in _lines(listed))
+        + "".join(f"address=/{line}/{PAGE_V4}\n" for line in names.dnsmasq_lines(listed))
     )
     query, began = query_for(listed[-1]), time.monotonic()
     command = [path, "--keep-in-foreground", f"--conf-file={config}"]
@@ -151,18 +149,6 @@ def _dnsmasq(folder: Path, listed: Sequence[str], path: str) -> Took:
             return Took(seconds, cpu_s(process), 0.0, {"dnsmasq": peak(process)})
         finally:
             stop(running)
-
-
-def _lines(listed: Sequence[str]) -> Iterator[str]:
-    line: list[str] = []
-    size = 0
-    for name in listed:
-        if size + len(name) + 1 > _LINE_OCTETS:
-            yield "/".join(line)
-            line, size = [], 0
-        line.append(name)
-        size += len(name) + 1
-    yield "/".join(line)
 
 
 def _until(condition: Callable[[], bool]) -> None:

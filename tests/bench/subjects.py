@@ -1,106 +1,105 @@
-"""What is measured, each pinned to core 0: the floor, dnsdist at its best, the service; NSD is on the other core."""
+"""What is measured: the floors in C, the service, and (peers.py) the others; the upstream is NSD."""
 
-import contextlib
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from resolver.config.config import Listen
+from resolver.config.lists import MAX_ENTRIES, MAX_TARGET_BYTES
 from tests.bench import names
-from tests.bench.load import pinned
+from tests.bench.load import BALANCER, Cores
+from tests.bench.workloads import Workload
 from tests.journeys import running
-from tests.journeys.running import HOST, free_ports
 from tests.peers import servers
 from tests.peers.servers import Server
 
-SERVER_CORE, OTHER_CORE = 0, 1
+HERE = Path(__file__).parent
 UPSTREAM_ZONE = "test."
-_BUFFER = 4 * 2**20
-
-# Debian's dnsdist 1.7.3 cannot switch its ring buffers off; they are made as small as it takes.
-_DNSDIST = """
-setUDPMultipleMessagesVectorSize(64)
-setUDPSocketBufferSizes({buffer},{buffer})
-setRingBuffersSize(1,1)
-setSecurityPollSuffix('')
-setLocal('{host}:{port}',{{reusePort=true}})
-setACL({{'127.0.0.0/8'}})
-newServer({{address='{upstream}',sockets=4}})
-kvs=newCDBKVStore('{cdb}', 0)
-addAction(KeyValueStoreLookupRule(kvs, KeyValueLookupKeySuffix(2)), SpoofAction('{page}'))
-getPool(""):setCache(newPacketCache(1000000,{{maxTTL=86400,numberOfShards=1}}))
-"""
+FLOOR, RELAY = "floor: C echo", "floor: C relay"
+START_S = 240.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A running server under load: what it is called, its port, its process."""
+    """A running server under load: what it is called, its port, its processes, and which workloads it can do."""
 
     name: str
     port: int
-    pid: int
+    pids: tuple[int, ...]
+    over: tuple[str, ...] = ("udp", "tcp")
+    questions: tuple[str, ...] = ("blocked", "cached", "mixed", "miss")
+    few: bool = False
+    ours: bool = False
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether it answers without looking."""
+        return self.name in (FLOOR, RELAY)
+
+    def does(self, workload: Workload) -> bool:
+        """Whether it is asked this."""
+        return workload.over in self.over and workload.questions in self.questions
+
+
+def compiled(folder: Path, name: str) -> Path:
+    """A program of this folder, compiled now; `cc` is there."""
+    program = folder / name
+    compiler = servers.find("cc") or "cc"
+    subprocess.run([compiler, "-O2", "-Wall", "-o", str(program), str(HERE / f"{name}.c")], check=True)
+    return program
 
 
 @contextmanager
-def floor(folder: Path, compiler: str) -> Iterator[Subject]:
-    """The C echo, compiled now."""
-    program = folder / "floor"
-    source = Path(__file__).with_name("floor.c")
-    subprocess.run([compiler, "-O2", "-Wall", "-o", str(program), str(source)], check=True)
-    with subprocess.Popen([*pinned(SERVER_CORE), str(program)], stdout=subprocess.PIPE) as process:
+def in_c(name: str, command: Sequence[str], questions: tuple[str, ...]) -> Iterator[Subject]:
+    """A floor, which prints its port."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         try:
-            yield Subject("floor: C echo", int(process.stdout.readline()), process.pid)
+            port = int(process.stdout.readline())
+            yield Subject(name=name, port=port, pids=(process.pid,), over=("udp",), questions=questions)
         finally:
             process.kill()
 
 
 @contextmanager
-def nsd(folder: Path, path: str) -> Iterator[Server]:
+def nsd(folder: Path, cores: Cores) -> Iterator[Server]:
     """The upstream."""
-    with servers.nsd(folder / "nsd", {UPSTREAM_ZONE: names.ZONE}, path=path, before=pinned(OTHER_CORE)) as server:
+    path = servers.find("nsd") or "nsd"
+    with servers.nsd(folder / "nsd", {UPSTREAM_ZONE: names.ZONE}, path=path, before=cores.ask) as server:
         yield server
 
 
-@contextmanager
-def dnsdist(folder: Path, upstream: Server, listed: Sequence[str], path: str, cdb: str) -> Iterator[Subject]:
-    """dnsdist with the same names in a CDB."""
-    place = folder / "dnsdist"
-    place.mkdir()
-    file = place / "list.cdb"
-    subprocess.run([cdb, "-c", str(file)], input=b"".join(names.cdb_records(listed)), check=True)
-    (port,) = free_ports(1)
-    config = place / "dnsdist.conf"
-    config.write_text(
-        _DNSDIST.format(buffer=_BUFFER, host=HOST, port=port, upstream=upstream.address, cdb=file, page=running.PAGE_V4)
-    )
-    command = [*pinned(SERVER_CORE), path, "--supervised", "--disable-syslog", "-C", str(config)]
-    with servers.running(command, place, port, UPSTREAM_ZONE) as server:
-        yield Subject("dnsdist, CDB", server.port, server.process.pid)
+def too_long(listed: Sequence[str]) -> str:
+    """Why the service takes no such list, or nothing."""
+    octets = sum(map(len, listed)) + len(listed)
+    if len(listed) > MAX_ENTRIES or octets > MAX_TARGET_BYTES:
+        return f"{len(listed):,} names, {octets / 2**20:.0f} MiB: a list has at most {MAX_ENTRIES:,}, 64 MiB"
+    return ""
+
+
+def has_engine() -> bool:
+    """Whether this build knows `[listen] engine` and `threads`."""
+    return {"engine", "threads"} <= set(Listen.__struct_fields__)
 
 
 @contextmanager
-def service(folder: Path, upstream: Server, listed: Sequence[str]) -> Iterator[running.Service]:
-    """The service with everything on: limits spare loopback by default."""
+def service(
+    folder: Path, upstream: Server, listed: Sequence[str], cores: Cores, engine: str, *, proxied: bool = False
+) -> Iterator[running.Service]:
+    """The service with everything on; by default its limits spare loopback. `proxied`: behind a load balancer."""
+    folder.mkdir()
+    lines = [f'proxy_from = ["{BALANCER}/32"]'] if proxied else []
+    if has_engine():
+        lines += [f"threads = {cores.threads}", *([f'engine = "{engine}"'] if engine else [])]
     with running.serve(
         folder,
         upstreams=[upstream.address],
         entries=listed,
         every="15m",
-        before=pinned(SERVER_CORE),
-        seconds=120,
+        before=cores.serve,
+        seconds=START_S,
+        listen="\n".join(lines),
     ) as running_service:
         yield running_service
-
-
-def missing(*programs: str) -> list[str]:
-    """Those programs that are not installed."""
-    return [one for one in programs if servers.find(one) is None]
-
-
-def tell(text: str) -> None:
-    """Say what goes on; the table alone goes to stdout."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(f"{text}\n")

@@ -43,6 +43,7 @@ _LAUNCHERS = {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}
 CONFIGURATION = """
 [listen]
 dns = ["{host}:{dns}"]
+{listen}
 [upstream]
 servers = [{upstreams}]
 timeout = "2s"
@@ -189,9 +190,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def configure(
-    folder: Path, upstreams: Sequence[str], ports: Sequence[int], more: str = "", *, every: str = "1s"
+    folder: Path, upstreams: Sequence[str], ports: Sequence[int], more: str = "", *, every: str = "1s", listen: str = ""
 ) -> Path:
-    """Write the configuration: ports of dns, page and metrics; `more` is appended; `every` is the beat."""
+    """Write the configuration: ports of dns, page and metrics; `every` is the beat; `more` is appended.
+
+    listen: more lines of [listen].
+    """
     dns, page, metrics = ports
     path = folder / "resolver.toml"
     path.write_text(
@@ -206,6 +210,7 @@ def configure(
             folder=folder,
             more=more,
             every=every,
+            listen=listen,
         )
     )
     return path
@@ -254,13 +259,14 @@ def serve(
     first_serial: int = 1,
     before: Sequence[str] = (),
     seconds: float = START_S,
+    listen: str = "",
 ) -> Iterator[Service]:
     """A service that answers; `entries` None publishes no list and waits for life only, not for readiness."""
     authority = Authority(folder / "authority", first_serial)
     if entries is not None:
         authority.publish(entries)
     ports = free_ports(3)
-    process = launch(folder, configure(folder, upstreams, ports, more, every=every), core, before)
+    process = launch(folder, configure(folder, upstreams, ports, more, every=every, listen=listen), core, before)
     dns, page, metrics = ports
     service = Service(dns=dns, page=page, metrics=metrics, folder=folder, authority=authority, process=process)
     try:

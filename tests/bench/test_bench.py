@@ -1,0 +1,194 @@
+"""The bench's own arithmetic: ratios and spread, what dnsperf and ask.c have told, whether an answer is right."""
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from tests.bench import check, load, names, picture, report, subjects
+from tests.bench.ratios import Spread, in_turn, paired, shown, spread
+from tests.bench.subjects import FLOOR
+from tests.bench.workloads import WORKLOADS
+from tests.journeys.running import HOST, PAGE_V4
+
+LISTED, UNLISTED = "name.aa1.test", f"host.{names.ALLOWED}"
+
+DNSPERF = """
+Statistics:
+
+  Queries sent:         1010
+  Queries completed:    1000 (99.01%)
+  Queries lost:         10 (0.99%)
+
+  Response codes:       NOERROR 990 (99.00%), SERVFAIL 10 (1.00%)
+  Average packet size:  request 36, response 52
+  Run time (s):         0.500000
+  Queries per second:   2000.000000
+"""
+
+
+def run(us: float, **more: float) -> load.Run:
+    return load.Run(**{"us": us, "per_second": 1000.0, "lost": 0.0, "wrong": 0.0} | more)
+
+
+def reply_to(query: bytes, address: str, rcode: int = 0) -> bytes:
+    reply = dns.message.make_response(dns.message.from_wire(query))
+    if address:
+        reply.answer.append(dns.rrset.from_text(reply.question[0].name, 60, "IN", "A", address))
+    reply.set_rcode(dns.rcode.Rcode(rcode))
+    return reply.to_wire()
+
+
+def test_a_spread_has_the_median_and_both_ends() -> None:
+    assert spread([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
+    assert str(Spread(2.0, 1.0, 12.34)) == "2.00 (1.00-12.3)"
+    assert [shown(one) for one in (0.5, 42.0, 1234.5)] == ["0.50", "42.0", "1,234"]
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """A machine twice as slow in one round does not move them; a round that one side has not is left out."""
+    assert paired({0: 2.0, 1: 4.0, 2: 9.0}, {0: 1.0, 1: 2.0}) == Spread(2.0, 2.0, 2.0)
+    assert paired({0: 2.0}, {1: 1.0}) is None
+
+
+def test_each_round_begins_with_another_subject() -> None:
+    assert [in_turn("abc", number)[0] for number in range(4)] == ["a", "b", "c", "a"]
+    assert sorted(in_turn("abc", 2)) == ["a", "b", "c"]
+    assert in_turn("", 1) == []
+
+
+def test_what_dnsperf_has_told_is_read() -> None:
+    found = load.read_dnsperf(DNSPERF, spent=0.005)
+    assert (found.us, found.per_second) == (5.0, 2000.0)
+    assert found.lost == pytest.approx(10 / 1010)
+    assert found.wrong == pytest.approx(0.01)
+
+
+def test_no_answer_at_all_is_not_taken_for_right() -> None:
+    none = DNSPERF.replace("completed:    1000", "completed:    0").replace(
+        "NOERROR 990 (99.00%), SERVFAIL 10 (1.00%)", ""
+    )
+    assert load.read_dnsperf(none, spent=1.0).wrong == 1.0
+
+
+def test_an_answer_is_right_only_with_the_address_of_its_name() -> None:
+    for name, right, other in ((LISTED, PAGE_V4, names.ALLOWED_V4), (UNLISTED, names.ALLOWED_V4, PAGE_V4)):
+        query = b"\x12\x34" + names.query(name, edns=True)[2:]
+        assert check.is_right(reply_to(query, right), query, name)
+        for wrong in (reply_to(query, other), reply_to(query, ""), reply_to(query, right, rcode=2), query, b"\x12\x34"):
+            assert not check.is_right(wrong, query, name), (name, wrong)
+        stranger = b"\x12\x35" + names.query(name, edns=True)[2:]
+        assert not check.is_right(reply_to(stranger, right), query, name)
+
+
+def test_questions_are_mixed_as_said(tmp_path: Path) -> None:
+    names.write_mixed(tmp_path / "mixed", [LISTED], 100_000, 0)
+    asked = list(names.read(tmp_path / "mixed"))
+    kept = sum(name.startswith("host") for name in asked)
+    assert 1 <= asked.count(LISTED) < 50
+    assert 0.84 < kept / len(asked) < 0.86
+    assert len({name for name in asked if name.startswith("x")}) == len(asked) - kept - asked.count(LISTED)
+
+
+def test_listed_names_are_never_below_what_is_allowed() -> None:
+    assert not [name for name in names.listed(2000) if name.endswith(names.ALLOWED)]
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    """Answers every query with the page's address, but each tenth with another; the header is not its own."""
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.bind((HOST, 0))
+        one.settimeout(0.1)
+        done = threading.Event()
+
+        def answer() -> None:
+            number = 0
+            while not done.is_set():
+                try:
+                    query, client = one.recvfrom(4096)
+                except TimeoutError:
+                    continue
+                number += 1
+                query = query.removeprefix(load.PROXY_V2)
+                one.sendto(reply_to(query, PAGE_V4 if number % 10 else names.ALLOWED_V4), client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield one
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("header", [b"", load.PROXY_V2])
+def test_ask_looks_into_every_answer(server: socket.socket, tmp_path: Path, header: bytes) -> None:
+    assert shutil.which("cc"), "a C compiler is needed to install us, too"
+    names.write_blocked(tmp_path / "blocked", [LISTED], 100)
+    names.write_wire(tmp_path / "wire", tmp_path / "blocked", PAGE_V4, header, edns=False, checked=True)
+    program = subjects.compiled(tmp_path, "ask")
+    found = load.ask([str(program)], server.getsockname()[1], [], tmp_path / "wire", 30, rate=0, header=len(header))
+    assert (found.lost, found.wrong, found.us) == (0.0, 0.1, 0.0)
+    assert found.p50
+    assert found.p99
+    assert 0 < found.p50 <= found.p99
+
+
+def test_the_floor_in_c_echoes(tmp_path: Path) -> None:
+    program = subjects.compiled(tmp_path, "floor")
+    with subjects.in_c(FLOOR, [str(program)], ("blocked",)) as floor, socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.sendto(names.query(LISTED, edns=False), (HOST, floor.port))
+        assert client.recv(4096)[2] & 0x80
+        assert load.cpu_seconds(floor.pids[0]) > 0
+
+
+def found_of(**runs: dict[str, list[load.Run]]) -> report.Found:
+    found = report.Found(settings={"rounds": 2}, ours=["this service"])
+    for workload, by_subject in runs.items():
+        for name, each in by_subject.items():
+            for number, one in enumerate(each):
+                found.add(workload, name, number, one, 0)
+    return found
+
+
+def test_the_table_has_the_ratios_and_the_files_are_written(tmp_path: Path) -> None:
+    found = found_of(blocked={FLOOR: [run(2), run(4)], "this service": [run(3), run(6)], "a peer": [run(6), run(12)]})
+    found.left_out.append("another peer: not installed")
+    told = report.table(found)
+    assert "1.50 (1.50-1.50)" in told  # The service in units of the floor, in both rounds.
+    assert "0.50 (0.50-0.50)" in told  # And of the peer.
+    assert "left out: another peer: not installed" in told
+    report.write(found, tmp_path)
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert written["ratios"]["blocked"]["a peer"]["service"] == [0.5, 0.5, 0.5]
+    assert (tmp_path / "bench.svg").read_text().count("<rect") == 3
+
+
+def test_odd_runs_are_told() -> None:
+    found = found_of(blocked={"a peer": [run(2), run(2, lost=0.5, wrong=0.1, late=0.2)]})
+    found.wrong_in_sample["blocked"]["a peer"] = 3
+    (told,) = report.beware(found)
+    assert told == "blocked, a peer: 50.00% lost, 10.00% wrong, 20.0% asked late, 3 wrong in the samples"
+
+
+def test_a_picture_is_one_of_xml() -> None:
+    drawn = picture.drawn("title", "us", {"a & b": {"one": Spread(2, 1, 100)}}, {"one": "ours"})
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_every_workload_is_held_against_one_that_the_floor_does() -> None:
+    by_name = {one.name: one for one in WORKLOADS}
+    assert len(by_name) == len(WORKLOADS)
+    for one in WORKLOADS:
+        assert by_name[one.floor].over == "udp", one.name
+        assert by_name[one.floor].questions in ("blocked", "cached"), one.name
+        order = [*by_name]
+        assert not one.half_of or order.index(one.half_of) < order.index(one.name)
