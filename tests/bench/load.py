@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.journeys.running import HOST
 
+_TICKS = os.sysconf("SC_CLK_TCK")
 OUTSTANDING = 500
 # Over TCP: connections, and 32 in flight on each.
 STREAMS, STREAMED = 8, 256
@@ -64,8 +65,8 @@ class Run:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and of its children, those it has now."""
-    spent = 0.0
+    """CPU time of a process and of its children; of those that have ended in ticks, for the kernel keeps no more."""
+    spent = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15])) / _TICKS
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # A thread has just ended.
             spent += int((task / "schedstat").read_text().split()[0]) / 1e9
@@ -97,13 +98,16 @@ def dnsperf(
     once: bool = False,
     edns: bool = False,
     spread: bool = False,
+    patience: float = 1.0,
+    outstanding: int = 0,
 ) -> Run:
-    """A closed loop; `spread`: from SOCKETS sockets."""
+    """A closed loop; `spread`: from SOCKETS sockets. After `patience` seconds a query is lost."""
     streams = over == "tcp"
+    outstanding = outstanding or (STREAMED if streams else OUTSTANDING)
     words = [
         *(*command, "-s", HOST, "-p", str(port), "-d", str(questions), "-l", str(seconds), "-m", over),
-        *("-q", str(STREAMED if streams else OUTSTANDING), "-c", str(STREAMS if streams else SOCKETS if spread else 1)),
-        *("-b", "4096", "-t", "1"),
+        *("-q", str(outstanding), "-c", str(STREAMS if streams else SOCKETS if spread else 1)),
+        *("-b", "4096", "-t", str(patience)),
         *(["-n", "1"] if once else []),
         *(["-e"] if edns else []),
     ]

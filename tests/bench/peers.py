@@ -328,7 +328,7 @@ PEERS = (
     Peer("dnsdist, CDB", dnsdist, ("dnsdist", "cdb"), "dnsdist", 120, "dnsdist"),
     Peer("Unbound, RPZ", unbound_rpz, ("unbound",), "unbound", 2300, "unbound-rpz"),
     Peer("Unbound, local-zone", unbound_local, ("unbound",), "unbound", 1050, "unbound-local"),
-    Peer("Knot Resolver, RPZ", knot, ("kresd",), "knot-resolver", 1000, "knot"),
+    Peer("Knot Resolver, RPZ", knot, ("kresd",), "knot-resolver", 1250, "knot"),
     Peer("PowerDNS Recursor, RPZ", recursor, ("pdns_recursor",), "pdns-recursor", 650, "recursor"),
     Peer("BIND, RPZ", bind, ("named",), "bind9", 950, "bind"),
     Peer("dnsmasq", dnsmasq, ("dnsmasq",), "dnsmasq-base", 100, "dnsmasq"),

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tests.bench.workloads import WORKLOADS, Workload
 
 _LATE = 0.01
 _LOST = 0.001
+# With more lost or wrong than this, what an answer costs cannot be told.
+_UNUSABLE = 0.1
 
 
 @dataclass
@@ -43,8 +45,9 @@ class Found:
         counts[subject] = counts.get(subject, 0) + wrong_in_sample
 
     def us(self, workload: str, subject: str) -> dict[int, float]:
-        """CPU microseconds a query, by round; empty where it was not asked this."""
-        return {number: run.us for number, run in self.runs.get(workload, {}).get(subject, {}).items()}
+        """CPU microseconds a query, by round; of rounds in which it answered."""
+        runs = self.runs.get(workload, {}).get(subject, {})
+        return {number: run.us for number, run in runs.items() if max(run.lost, run.wrong) <= _UNUSABLE}
 
     def ratio(self, workload: Workload, subject: str, to: str) -> Spread | None:
         """What a subject costs, in units of what another does; the floor echoes what is nearest to the workload."""
@@ -90,11 +93,11 @@ def _rows(found: Found, workload: Workload) -> list[str]:
     ours = found.service(workload.name)
     for name, runs in found.runs[workload.name].items():
         cells: list[object] = [
-            spread([run.us for run in runs.values()]),
+            _spread(found.us(workload.name, name).values()),
             *(found.ratio(workload, name, one) if name != one else None for one in to),
             found.ratio(workload, ours, name) if ours and name not in (ours, FLOOR, RELAY) else None,
             shown(spread([run.per_second for run in runs.values()]).median),
-            *(_latency([getattr(run, key) for run in runs.values()]) for key in ("p50", "p99")),
+            *(_spread(getattr(run, key) for run in runs.values()) for key in ("p50", "p99")),
         ]
         rows.append([name, *("-" if cell is None else str(cell) for cell in cells)])
     return _aligned(rows)
@@ -111,7 +114,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _latency(values: list[float | None]) -> Spread | None:
+def _spread(values: Iterable[float | None]) -> Spread | None:
     told = [one for one in values if one is not None]
     return spread(told) if told else None
 
@@ -159,7 +162,7 @@ def _all_ratios(found: Found) -> dict[str, dict[str, dict[str, Spread | None]]]:
 
 def _picture(found: Found) -> str:
     costs = {
-        workload: {name: spread([run.us for run in runs.values()]) for name, runs in by_subject.items()}
+        workload: {name: cost for name in by_subject if (cost := _spread(found.us(workload, name).values()))}
         for workload, by_subject in found.runs.items()
     }
     kinds = {name: _kind(name) for by_subject in costs.values() for name in by_subject}

@@ -1,5 +1,6 @@
 """What is measured: the floors in C, the service, and (peers.py) the others; the upstream is NSD."""
 
+import math
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,24 @@ from tests.peers.servers import Server
 HERE = Path(__file__).parent
 UPSTREAM_ZONE = "test."
 FLOOR, RELAY = "floor: C echo", "floor: C relay"
-START_S = 240.0
+# Long enough for the slowest peer to read the list, and for the service under valgrind.
+START_S = 600.0
+
+_FURTHER = """
+[[list]]
+id = "demo-{number}"
+demonstration = true
+[list.source]
+kind = "tuf"
+url = "file://{folder}"
+root = "{folder}/root.json"
+target = "demo"
+poll = "8h"
+[list.guard]
+expect_entries = [1, 4000000]
+growth = 100.0
+shrink = 1.0
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +89,15 @@ def nsd(folder: Path, cores: Cores) -> Iterator[Server]:
         yield server
 
 
-def too_long(listed: Sequence[str]) -> str:
-    """Why the service takes no such list, or nothing."""
+def parts(
+    listed: Sequence[str], most_entries: int = MAX_ENTRIES, most_octets: int = MAX_TARGET_BYTES
+) -> list[Sequence[str]]:
+    """The names as lists that the service takes: one, or as many of one length as it needs."""
     octets = sum(map(len, listed)) + len(listed)
-    if len(listed) > MAX_ENTRIES or octets > MAX_TARGET_BYTES:
-        return f"{len(listed):,} names, {octets / 2**20:.0f} MiB: a list has at most {MAX_ENTRIES:,}, 64 MiB"
-    return ""
+    # A part may have longer names than another: each has a hundredth of room.
+    count = max(math.ceil(len(listed) / most_entries), math.ceil(octets / (0.99 * most_octets)))
+    size = math.ceil(len(listed) / count)
+    return [listed[at : at + size] for at in range(0, len(listed), size)]
 
 
 def has_engine() -> bool:
@@ -86,19 +107,36 @@ def has_engine() -> bool:
 
 @contextmanager
 def service(
-    folder: Path, upstream: Server, listed: Sequence[str], cores: Cores, engine: str, *, proxied: bool = False
+    folder: Path,
+    upstream: Server,
+    listed: Sequence[str],
+    cores: Cores,
+    engine: str,
+    *,
+    proxied: bool = False,
+    before: Sequence[str] = (),
 ) -> Iterator[running.Service]:
-    """The service with everything on; by default its limits spare loopback. `proxied`: behind a load balancer."""
+    """The service with everything on; by default its limits spare loopback. Too long a list is several.
+
+    proxied: it is behind a load balancer. before: a command to run it by.
+    """
     folder.mkdir()
+    first, *others = parts(listed)
+    more = ""
+    for number, part in enumerate(others, 2):
+        authority = running.Authority(folder / f"authority-{number}")
+        authority.publish(part)
+        more += _FURTHER.format(number=number, folder=authority.folder)
     lines = [f'proxy_from = ["{BALANCER}/32"]'] if proxied else []
     if has_engine():
         lines += [f"threads = {cores.threads}", *([f'engine = "{engine}"'] if engine else [])]
     with running.serve(
         folder,
         upstreams=[upstream.address],
-        entries=listed,
+        entries=first,
+        more=more,
         every="15m",
-        before=cores.serve,
+        before=[*cores.serve, *before],
         seconds=START_S,
         listen="\n".join(lines),
     ) as running_service:

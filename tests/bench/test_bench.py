@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from tests.bench import check, load, names, picture, report, subjects
+from tests.bench import check, load, names, packet, picture, report, subjects
 from tests.bench.ratios import Spread, in_turn, paired, shown, spread
 from tests.bench.subjects import FLOOR
 from tests.bench.workloads import WORKLOADS
@@ -98,6 +98,29 @@ def test_questions_are_mixed_as_said(tmp_path: Path) -> None:
     assert len({name for name in asked if name.startswith("x")}) == len(asked) - kept - asked.count(LISTED)
 
 
+def test_too_long_a_list_is_several() -> None:
+    listed = names.listed(1000)
+    octets = sum(map(len, listed)) + len(listed)
+    assert subjects.parts(listed) == [listed]
+    for found in (subjects.parts(listed, most_entries=300), subjects.parts(listed, most_octets=octets // 3)):
+        assert len(found) == 4
+        assert [name for part in found for name in part] == listed
+
+
+STRACE = """% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ------------------
+ 60.00    0.001000           1      2000        12 recvfrom
+ 40.00    0.000500           1        64           sendmmsg
+------ ----------- ----------- --------- --------- ------------------
+100.00    0.001500           1      2064        12 total
+"""
+
+
+def test_what_strace_and_callgrind_have_told_is_read() -> None:
+    assert packet.read_strace(STRACE) == {"recvfrom": 2000, "sendmmsg": 64}
+    assert packet.read_callgrind("events: Ir\nfn=(1)\n1 5\ntotals: 4874\n") == {"instructions": 4874}
+
+
 def test_listed_names_are_never_below_what_is_allowed() -> None:
     assert not [name for name in names.listed(2000) if name.endswith(names.ALLOWED)]
 
@@ -177,6 +200,7 @@ def test_odd_runs_are_told() -> None:
     found.wrong_in_sample["blocked"]["a peer"] = 3
     (told,) = report.beware(found)
     assert told == "blocked, a peer: 50.00% lost, 10.00% wrong, 20.0% asked late, 3 wrong in the samples"
+    assert found.us("blocked", "a peer") == {0: 2}  # A round that lost half is no cost.
 
 
 def test_a_picture_is_one_of_xml() -> None:
