@@ -9,8 +9,8 @@ from html import escape
 
 from tests.bench.ratios import Spread, shown
 
-_LEFT, _WIDTH, _RIGHT = 230, 520, 170
-_ROW, _BAR, _HEAD, _GAP = 18, 12, 26, 14
+_LEFT, _WIDTH, _RIGHT = 300, 520, 80
+_ROW, _BAR, _HEAD, _GAP = 18, 12, 32, 14
 _STYLE = """
 text { font: 12px sans-serif; fill: #222 } .head { font-weight: bold } .tick { fill: #666; font-size: 10px }
 .grid { stroke: #ddd } .spread { stroke: #222 } .ours { fill: #2a6f97 } .floor { fill: #bbb } .peer { fill: #e0a458 }
@@ -34,7 +34,7 @@ def drawn(title: str, unit: str, costs: Mapping[str, Mapping[str, Spread]], kind
         for power in range(low, math.floor(high) + 1):
             at = x(10**power)
             parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y}" y2="{bottom}" class="grid"/>')
-            parts.append(f'<text x="{at:.1f}" y="{y - 3}" text-anchor="middle" class="tick">{10**power:g}</text>')
+            parts.append(f'<text x="{at:.1f}" y="{y - 4}" text-anchor="middle" class="tick">{10**power:g}</text>')
         for subject, one in by_subject.items():
             middle = y + _BAR / 2
             parts += [

@@ -30,7 +30,6 @@ demonstration = true
 kind = "tuf"
 url = "file://{folder}"
 root = "{folder}/root.json"
-target = "demo"
 poll = "8h"
 [list.guard]
 expect_entries = [1, 4000000]
@@ -124,7 +123,7 @@ def service(
     first, *others = parts(listed)
     more = ""
     for number, part in enumerate(others, 2):
-        authority = running.Authority(folder / f"authority-{number}")
+        authority = running.Authority(folder / f"authority-{number}", list_id=f"demo-{number}")
         authority.publish(part)
         more += _FURTHER.format(number=number, folder=authority.folder)
     lines = [f'proxy_from = ["{BALANCER}/32"]'] if proxied else []

@@ -83,8 +83,9 @@ shrink = 1.0
 class Authority:
     """An authority's folder, and what it publishes there."""
 
-    def __init__(self, folder: Path, first_serial: int = 1) -> None:
+    def __init__(self, folder: Path, first_serial: int = 1, list_id: str = LIST_ID) -> None:
         self.folder = folder
+        self.list_id = list_id
         self.serial = first_serial - 1
         publish.init(folder, threshold=1, keys=1, now=time.time())
 
@@ -93,7 +94,7 @@ class Authority:
         self.serial += 1
         data = "".join(f"{entry}\n" for entry in entries).encode()
         spared = len({line for line in data.splitlines() if line.startswith(b"!")})
-        issue = publish.Issue(list_id=LIST_ID, data=data, serial=self.serial, expect_exceptions=spared)
+        issue = publish.Issue(list_id=self.list_id, data=data, serial=self.serial, expect_exceptions=spared)
         assert publish.publish(self.folder, issue, now=time.time()).published
         return self.serial
 
