@@ -7,6 +7,8 @@ Rules:
 - The self-test judges as a query does, by the image that will be in force: the synthetic name is blocked for every
   type, digests of the list are found, and names that cannot be listed pass.
 - A failure says which check failed, never for which name.
+- Reading and testing a large image takes long. While queries are answered, that is done in a thread: `activate` does so
+  itself, and before any other step that enforces an image comes `prepare`.
 - What the service enforces is a value of `enforced`. Only the event loop replaces it; if it differs from the state, for
   any reason, `correct` makes the service enforce what the state says.
 - A list past its hard limit is kept with an alarm or lifted, as configured; a withdrawn list is lifted.
@@ -17,6 +19,7 @@ import logging
 import mmap
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +53,7 @@ PutInForce = Callable[[str, memoryview, Record], None]
 
 
 SAMPLES: Final = 1000
+YIELD_EVERY: Final = 32
 # An image has a load of 0.75: this many slots have at least SAMPLES entries.
 SAMPLED_SLOTS: Final = 1400
 _TYPE_TXT: Final = 16
@@ -111,6 +115,18 @@ class _Passed:
     tested: Tested
 
 
+_Of = tuple[object, ...]
+"""What an image is compared with: it was examined for just that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """The image of a record after it was read and tested, or what is wrong with it."""
+
+    of: _Of
+    found: _Passed | ImageUnusable | SelfTestFailed
+
+
 class Activation:
     """Keeps what the service enforces of one list, and changes it.
 
@@ -123,6 +139,7 @@ class Activation:
         self.host = host
         self.enforced: Enforced = Nothing()
         self.passed = False
+        self._prepared: _Examined | None = None
 
     async def activate(self, candidate: Candidate) -> None:
         """Put a candidate in force; UpdateFailed or OSError if that fails."""
@@ -135,6 +152,15 @@ class Activation:
         returned = before is not None and before.identity in self.journal.state.quarantined
         self._swap(passed, enforced.restore if returned else enforced.put_in_force)
         await asyncio.to_thread(self.journal.clean)
+
+    async def prepare(self, record: Record | None) -> None:
+        """Read and test the image of `record` in a thread; the next step that enforces it does not do so again."""
+        if record is not None and not record.withdrawn:
+            self._prepared = await asyncio.to_thread(self._examined, record)
+
+    def forget_prepared(self) -> None:
+        """Forget what was prepared and not used."""
+        self._prepared = None
 
     def take_in(self, candidate: Candidate) -> None:
         """Put in force the first list of a host, before anything is served."""
@@ -240,25 +266,40 @@ class Activation:
 
     def _tested(self, record: Record) -> _Passed:
         """Return the image of `record` after its self-test; quarantine a list that fails it; raise UpdateFailed."""
-        journal, one = self.journal, self.list
+        journal = self.journal
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or prepared.of != self._compared(record):
+            prepared = self._examined(record)
+        match prepared.found:
+            case ImageUnusable():
+                raise UpdateFailed(Reason.IMAGE_UNUSABLE)
+            case SelfTestFailed() as failed:
+                self.passed = False
+                with journal.changing:
+                    current = journal.state.in_force
+                    if current is None or current.identity != record.identity:
+                        journal.log(Event.QUARANTINED, record, str(failed))
+                        journal.write(state.quarantine(journal.state, record))
+                raise UpdateFailed(Reason.SELFTEST)
+            case passed:
+                self.passed = True
+                return passed
+
+    def _examined(self, record: Record) -> _Examined:
+        """Read and test the image of `record`; nothing else changes."""
+        compared, one = self._compared(record), self.list
         try:
             view = load(
-                journal.store.folder, record, self.host.keys, list_id=one.id, demonstration=one.demonstration
+                self.journal.store.folder, record, self.host.keys, list_id=one.id, demonstration=one.demonstration
             )
-        except ImageUnusable:
-            raise UpdateFailed(Reason.IMAGE_UNUSABLE) from None
-        try:
-            tested = self_test(view, self.host.hooks.judge, self.host.random)
-        except SelfTestFailed as failed:
-            self.passed = False
-            with journal.changing:
-                current = journal.state.in_force
-                if current is None or current.identity != record.identity:
-                    journal.log(Event.QUARANTINED, record, str(failed))
-                    journal.write(state.quarantine(journal.state, record))
-            raise UpdateFailed(Reason.SELFTEST) from None
-        self.passed = True
-        return _Passed(view, tested)
+            return _Examined(compared, _Passed(view, self_test(view, self.host.hooks.judge, self.host.random)))
+        except (ImageUnusable, SelfTestFailed) as fault:
+            return _Examined(compared, fault.with_traceback(None))
+
+    def _compared(self, record: Record) -> _Of:
+        """Return all that `load` compares an image with."""
+        header = record.serial, record.issued, record.expires, record.generation, record.entries
+        return record.image, record.digest_key, record.demonstration, self.list.demonstration, *header
 
     def _write_down(self, candidate: Candidate) -> None:
         journal, record = self.journal, candidate.record
@@ -387,6 +428,9 @@ def self_test(view: memoryview, judge: Judge, random: Callable[[int], bytes]) ->
         raise SelfTestFailed("digests")
     # No list can cover a random name directly below a reserved top-level name: such names may not be listed.
     for number in range(SAMPLES):
+        if number % YIELD_EVERY == 0:
+            # In a thread: the one that answers gets the interpreter now, and not after Python's 5 ms.
+            time.sleep(0)
         unlisted = synthetic.label(random)
         name = bytes([len(unlisted)]) + unlisted + _UNLISTED_ZONE
         if verdict(name, _TYPES[number % len(_TYPES)]) != codes.PASS:

@@ -137,7 +137,7 @@ async def _carry_out(one: ListUpdate, action: Action, by: str) -> None:
         case Action.APPROVE:
             await one.accept_held(by)
         case Action.APPROVE_SET_ASIDE:
-            one.approve_set_aside()
+            await one.approve_set_aside()
         case Action.REVOKE:
             one.revoke_standing()
         case _:

@@ -123,6 +123,8 @@ class Feed:
         self._lists = {one.id: self._made(one) for one in (_guarded(config, each) for each in config.lists)}
         # Lists that a reload has removed. They come back as they were: a thread may still write what they have begun.
         self._left: dict[str, ListUpdate] = {}
+        # Lists that the next `configure` adds, as `prepare` has made them.
+        self._coming: dict[str, ListUpdate] = {}
         self._wake: dict[str, asyncio.Event] = {}
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -159,6 +161,26 @@ class Feed:
             with one.failures.counted():
                 seed.plant(one, self._keys, self._now())
 
+    async def prepare(self, config: Config) -> None:
+        """Before `configure`: read and test, in threads, the saved images that it will put in force."""
+        lists = [_guarded(config, each) for each in config.lists]
+        self._coming = {one.id: self._of(one) for one in lists if one.id not in self._lists}
+        for one in lists:
+            await self._of(one).prepare(one)
+
+    def forget_prepared(self) -> None:
+        """After `configure`: forget what `prepare` has read and nothing has used."""
+        for one in (*self._lists.values(), *self._left.values()):
+            one.activation.forget_prepared()
+        self._coming = {}
+
+    def _of(self, one: List) -> ListUpdate:
+        """Return what runs a list: as it runs, as it was left, as it was prepared, or new."""
+        for known in (self._lists, self._left, self._coming):
+            if one.id in known:
+                return known[one.id]
+        return self._made(one)
+
     def configure(self, config: Config) -> None:
         """Go on with the lists of another configuration, at once: those that it adds begin as at a start, from what is
         saved here, and those that it removes end.
@@ -167,7 +189,7 @@ class Feed:
         """
         before, once = self._lists, in_force_once(self._folders)
         lists = [_guarded(config, each) for each in config.lists]
-        self._lists = {one.id: before.get(one.id) or self._left.get(one.id) or self._made(one) for one in lists}
+        self._lists = {one.id: self._of(one) for one in lists}
         added = [one for list_id, one in self._lists.items() if list_id not in before]
         settings = {one.list.id: one.list for one in self._lists.values()}
         try:

@@ -70,7 +70,7 @@ class Prover:
             if activation.enforced is not asked:
                 return
             if proof.wrong:
-                self._answered_wrongly(asked)
+                await self._answered_wrongly(asked)
             if not proof.passed:
                 self._is_silent(asked, record, proof)
                 return
@@ -79,11 +79,12 @@ class Prover:
             await asyncio.to_thread(self._issue, record, asked, proof)
             self._host.outbox.wake()
 
-    def _answered_wrongly(self, asked: InForce) -> None:
+    async def _answered_wrongly(self, asked: InForce) -> None:
         activation = self._activation
         activation.enforced = enforced.answer_wrongly(asked)
         try:
             if asked.proof is Stage.FRESH:
+                await activation.prepare(activation.journal.state.previous)
                 activation.go_back("sockets")
         finally:
             activation.passed = False

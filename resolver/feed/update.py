@@ -39,7 +39,7 @@ from resolver.feed.processes import UpdateFailed
 from resolver.feed.proof import Prover
 from resolver.feed.reasons import Reason
 from resolver.feed.state import Floor, Record, Standing, State, Unmet
-from resolver.feed.store import Store
+from resolver.feed.store import StateUnreadable, Store
 
 _log: Final = logging.getLogger("resolver.feed")
 
@@ -134,6 +134,25 @@ class ListUpdate:
             self.step = step(self.activation, self.shown)
             self.step.recover()
 
+    async def prepare(self, one: config.List) -> None:
+        """Before `configure` and `recover` with these settings: read and test the image that they will enforce, in a
+        thread. What cannot be read is theirs to tell.
+        """
+        record = self.state.in_force
+        if isinstance(self.enforced, Nothing):
+            # Not configured until now: the files say more than what this process has known.
+            try:
+                record = await asyncio.to_thread(self._saved)
+            except (OSError, StateUnreadable):
+                return
+        if record is None or self.activation.has_taken(record):
+            return
+        if not state.is_lifted(record, one.limit, one.expire, self._now()):
+            await self.activation.prepare(record)
+
+    def _saved(self) -> Record | None:
+        return state.at_start(self.store.read_state(), self.store.read_floor()).in_force
+
     def leave(self) -> None:
         """Enforce nothing of this list any more: it is no longer configured. What is written stays."""
         self.activation.enforced = Nothing()
@@ -208,7 +227,7 @@ class ListUpdate:
                     await self._succeeded()
             self.shown.step = no_step
             with self.failures.counted():
-                self.look_at_dates()
+                await self.look_at_dates()
 
     async def _succeeded(self) -> None:
         self.last_success = int(self._now())
@@ -303,20 +322,25 @@ class ListUpdate:
 
     async def go_back(self, by: str = FEED) -> None:
         """Quarantine the list in force and enforce the previous one, if there is one. by: who has decided it."""
+        await self.activation.prepare(self.state.previous)
         self.activation.go_back("taken out", by)
 
-    def approve_set_aside(self) -> None:
+    async def approve_set_aside(self) -> None:
         """Enforce the lines set aside of the list in force."""
         record = self.state.in_force
         if record is not None:
             here = self.list.source.kind == "image"
+            await self.activation.prepare(record)
             self.activation.apply(replace(self.state, in_force=replace(record, approved=True, approved_here=here)))
 
     # What time and the breaker change.
 
-    def look_at_dates(self) -> None:
+    async def look_at_dates(self) -> None:
         """Enforce, lift or take out the list if a date or an earlier failure requires it; may raise UpdateFailed."""
         self.look_at_clocks()
+        record = self.state.in_force
+        if record is not None and not self.activation.agrees() and not self.activation.is_lifted(record):
+            await self.activation.prepare(record)
         self.activation.correct()
 
     def look_at_clocks(self) -> None:

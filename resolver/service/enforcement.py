@@ -87,6 +87,10 @@ class Enforcement:
         self.releases.recover()
         self._in_force.renew()
 
+    async def prepare(self, config: Config) -> None:
+        """Before `configure`: read and test the saved images that it will put in force, while queries are answered."""
+        await self.feed.prepare(config)
+
     def configure(self, config: Config) -> None:
         """Go on with another configuration: with its lists, and with how each is answered and updated.
 
@@ -97,7 +101,10 @@ class Enforcement:
                 first = codes.list_counter(slot, 0)
                 for at in range(first, first + codes.LIST_COUNTERS_STRIDE):
                     self._counters[at] = 0
-            self.feed.configure(config)
+            try:
+                self.feed.configure(config)
+            finally:
+                self.feed.forget_prepared()
         self._in_force.renew()
         self._notices.configure(config.lists)
         if self.fleet is not None:

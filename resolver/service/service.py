@@ -98,6 +98,8 @@ class Service:
         self.late = Late(self._show_status)
         self._without_control = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._one_reload = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._servers: list[QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
             keys = poll.keys_of(config)
@@ -219,19 +221,20 @@ class Service:
         control = ("control.socket: it cannot be made",) if self._without_control else ()
         return (*map(str, self.late.wanted.values()), *here, *control)
 
-    def reload(self) -> tuple[str, ...]:
+    async def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
-        self.notify.reloading()
-        try:
-            return self._read_again()
-        finally:
-            self._show_status()
-            self.notify.ready()
+        async with self._one_reload:
+            self.notify.reloading()
+            try:
+                return await self._read_again()
+            finally:
+                self._show_status()
+                self.notify.ready()
 
-    def _read_again(self) -> tuple[str, ...]:
+    async def _read_again(self) -> tuple[str, ...]:
         self.enforcement.feed.trigger()
         try:
-            keys = self._take()
+            keys = await self._take()
         except Refused as refused:
             self.last_reload = Reloaded(at=int(time.time()), good=False, where=refused.where, restart=refused.restart)
             # Not the reason: it may repeat a value, and a value pasted by mistake would stay in the log.
@@ -242,15 +245,20 @@ class Service:
         return keys
 
     def _hang_up(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload_quietly(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_quietly(self) -> None:
         # A signal has no reply; the log has the result.
         with suppress(Refused):
-            self.reload()
+            await self.reload()
 
     def _is_reloaded(self) -> bool:
         """Return whether the last reload took the file, or there was none."""
         return self.last_reload is None or self.last_reload.good
 
-    def _take(self) -> tuple[str, ...]:
+    async def _take(self) -> tuple[str, ...]:
         try:
             config = load(self.path)
             page = check(self.path, config)
@@ -261,6 +269,7 @@ class Service:
         if waiting:
             said = f"restart to change: {waiting}"
             raise Refused(f"{self.path}: {said}", said, restart=True)
+        await self.enforcement.prepare(config)
         exact = self.readings.exact()
         try:
             self.enforcement.configure(config)
@@ -390,9 +399,9 @@ class Service:
                 await self.streams.drained()
         except TimeoutError:
             _log.warning("stopped before all pending queries were answered")
-        for task in self._tasks:
+        for task in (*self._reloads, *self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._reloads, *self._tasks, return_exceptions=True)
         self.counting.leave()
         await self.forward.close()
         for server in self._servers:

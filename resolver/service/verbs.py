@@ -78,7 +78,7 @@ class Running(Protocol):
         """Return a line for each configured socket that nothing can reach now."""
         ...
 
-    def reload(self) -> tuple[str, ...]:
+    async def reload(self) -> tuple[str, ...]:
         """Take the configuration file; return the keys that changed, or raise Refused."""
         ...
 
@@ -119,9 +119,9 @@ class ServiceVerbs:
             found = facts.with_reports(found, reports)
         return found
 
-    def _reload(self, _: requests.Reload, _uid: int) -> requests.Reply:
+    async def _reload(self, _: requests.Reload, _uid: int) -> requests.Reply:
         try:
-            keys = self._running.reload()
+            keys = await self._running.reload()
         except Refused as refused:
             return requests.Refused(said=str(refused))
         file = str(self._running.path)

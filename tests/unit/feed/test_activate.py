@@ -286,6 +286,37 @@ async def test_a_list_that_a_compile_host_returns_to_is_no_news(host: Host) -> N
     assert host.events()[-2:] == ["quarantined", "in_force"]
 
 
+@pytest.mark.asyncio
+async def test_an_image_that_was_prepared_is_not_read_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    await host.in_force(7, 8)
+    previous = host.activation.journal.state.previous
+    await host.activation.prepare(previous)
+    monkeypatch.delattr(activate, "load")
+    host.activation.go_back("taken out")
+    assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
+
+
+@pytest.mark.asyncio
+async def test_an_image_that_was_prepared_for_another_record_is_of_no_use(host: Host) -> None:
+    await host.in_force(7, 8)
+    await host.activation.prepare(host.activation.journal.state.in_force)
+    host.activation.go_back("taken out")
+    assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)
+
+
+@pytest.mark.asyncio
+async def test_what_is_wrong_with_an_image_is_told_when_it_is_wanted(host: Host) -> None:
+    await host.in_force(7, 8)
+    previous = host.activation.journal.state.previous
+    assert previous is not None
+    (host.activation.journal.store.folder / previous.image).write_bytes(b"")
+    await host.activation.prepare(previous)
+    assert host.resolver.enforced == 8
+    with pytest.raises(UpdateFailed, match="image_unusable"):
+        host.activation.go_back("taken out")
+    assert host.resolver.enforced == "no list"
+
+
 def test_the_first_list_is_taken_in_before_anything_is_served(host: Host) -> None:
     host.activation.take_in(host.made(7, 3))
     assert (host.resolver.enforced, host.stage()) == (7, Stage.DUE)

@@ -82,7 +82,7 @@ async def test_once_approved_it_is_as_any_entry_in_renewals_and_later_lists(
     resolver.asked = frozenset({"wide.test"})
     authority.publish(listed("wide.test"), 8)
     await resolver.list.poll()
-    resolver.list.approve_set_aside()
+    await resolver.list.approve_set_aside()
     assert resolver.blocks("wide.test")
     authority.publish(listed("wide.test"), 8, expires=int(time.time()) + 3600)
     await resolver.list.poll()

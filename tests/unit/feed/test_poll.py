@@ -1,6 +1,7 @@
 """All lists together: woken, told, and read from the disk."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from msgspec.structs import replace
 
 from resolver.config.config import Config, List
 from resolver.config.values import Seconds
-from resolver.feed import audit, poll
+from resolver.feed import activate, audit, poll
 from resolver.feed.activate import ImageUnusable
-from resolver.feed.enforced import Nothing
-from resolver.feed.state import State
+from resolver.feed.enforced import InForce, Nothing
+from resolver.feed.seal import Keys
+from resolver.feed.state import Record, State
 from resolver.feed.store import Store
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
@@ -170,6 +172,62 @@ async def test_a_list_that_is_added_is_polled_at_once_and_one_that_is_removed_no
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.asyncio
+async def test_saved_images_are_read_and_tested_in_threads_before_a_reload_takes_them(
+    resolver: Enforcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, loaded, real = threading.current_thread(), list[tuple[str, bool]](), activate.load
+
+    def load(folder: Path, record: Record, keys: Keys, *, list_id: str, demonstration: bool) -> memoryview:
+        loaded.append((list_id, threading.current_thread() is loop))
+        return real(folder, record, keys, list_id=list_id, demonstration=demonstration)
+
+    one, both = resolver.config, two_lists(resolver)
+    await resolver.list.poll()
+    resolver.feed.configure(both)
+    await resolver.feed["second"].poll()
+    monkeypatch.setattr(activate, "load", load)
+    (first,) = one.lists
+    lifting = replace(first, hard_limit=Seconds(1), expire="lift")
+    for new in (
+        one,  # The second list is left,
+        both,  # and comes back as it was left.
+        with_lists(resolver, lifting),  # The first is lifted,
+        one,  # and not any more.
+    ):
+        resolver.now = lambda: time.time() + 60
+        await resolver.feed.prepare(new)
+        resolver.feed.configure(new)
+        resolver.feed.forget_prepared()
+    assert loaded == [("second", False), ("demo", False)]
+    assert resolver.enforced == 7
+    resolver.restarted()
+    loaded.clear()
+    # After a start that did not have it, the second list is read from its files.
+    await resolver.feed.prepare(both)
+    resolver.feed.configure(both)
+    assert loaded == [("second", False)]
+    assert [isinstance(each.enforced, InForce) for each in resolver.feed] == [True, True]
+
+
+@pytest.mark.asyncio
+async def test_what_is_prepared_and_not_taken_is_forgotten(
+    resolver: Enforcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = two_lists(resolver)
+    await resolver.list.poll()
+    resolver.feed.configure(both)
+    await resolver.feed["second"].poll()
+    resolver.feed.configure(resolver.config)
+    await resolver.feed.prepare(both)
+    resolver.feed.forget_prepared()
+    tested = list[object]()
+    real = activate.self_test
+    monkeypatch.setattr(activate, "self_test", lambda *said: tested.append(said) or real(*said))
+    resolver.feed.configure(both)
+    assert len(tested) == 1
 
 
 def test_settings_of_a_list_count_at_once_and_its_failures_go_on(resolver: Enforcer) -> None:

@@ -473,7 +473,7 @@ async def test_what_was_in_wide_use_at_this_node_waits_here_until_it_is_approved
         assert (host.list.state.in_force.set_aside, host.blocks("wide.test")) == ({}, True)
         assert (node.blocks("wide.test"), node.blocks("name1.test"), node.blocks("name999.test")) == (False, True, True)
     node.restarted()
-    node.list.approve_set_aside()
+    await node.list.approve_set_aside()
     for _ in range(2):
         host.publisher.publish()
         await node.list.poll()
@@ -497,7 +497,7 @@ async def test_what_waits_at_the_compile_host_waits_at_its_nodes_until_it_is_app
     host.asked = node.asked = frozenset()
     assert (host.list.state.in_force.set_aside, node.list.state.in_force.set_aside) == ({"in_use": 1}, {"in_use": 2})
     assert (node.blocks("wide.test"), node.blocks("also.test")) == (False, False)
-    host.list.approve_set_aside()
+    await host.list.approve_set_aside()
     authority.publish(named(1000, "wide.test", "also.test", "more.test"), 9)
     await host.publish()
     await node.list.poll()

@@ -152,12 +152,13 @@ async def test_a_control_socket_that_cannot_be_made_ends_no_start(
     assert await serving == 0
 
 
-def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.asyncio
+async def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     running = built(site)
     before = running.in_force.tables
     site.change("limits", queries_per_second=9)
     with caplog.at_level(logging.INFO, "resolver"):
-        assert running.reload() == ("limits.queries_per_second",)
+        assert await running.reload() == ("limits.queries_per_second",)
     assert running.last_reload is not None
     assert running.last_reload.good
     assert running.in_force.tables is not before
@@ -166,6 +167,7 @@ def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFix
     assert caplog.messages == ["configuration read again"]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("section", "values", "said"),
     [
@@ -176,14 +178,14 @@ def test_a_reload_takes_what_can_change(site: Site, caplog: pytest.LogCaptureFix
         ("cache", {"size": "1MiB"}, "restart to change: cache.size"),
     ],
 )
-def test_a_reload_that_is_refused_changes_nothing(
+async def test_a_reload_that_is_refused_changes_nothing(
     section: str, values: dict[str, object], said: str, site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = built(site)
     before, config = running.in_force.tables, running.config
     site.change(section, **values)
     with pytest.raises(Refused) as refused:
-        running.reload()
+        await running.reload()
     assert str(refused.value).startswith(f"{site.config}: ")
     assert said.rpartition(" ")[2] in str(refused.value)
     assert running.last_reload is not None
@@ -195,10 +197,12 @@ def test_a_reload_that_is_refused_changes_nothing(
     assert CANARY not in caplog.text
 
 
-def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
+@pytest.mark.asyncio
+async def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
     running = built(site)
     site.config.unlink()
     running._hang_up()
+    await until(lambda: running.last_reload is not None)
     assert running.last_reload is not None
     assert not running.last_reload.good
 
@@ -242,11 +246,12 @@ async def test_systemd_is_told_when_it_answers_how_it_is_and_when_it_stops(site:
     assert told.messages == ["STATUS=answering; not every list is enforced", "READY=1", "WATCHDOG=1"]
     told.messages.clear()
     running.in_force.lift("demo")
-    running.reload()
+    await running.reload()
     assert told.messages == ["STATUS=answering; every list is enforced", "RELOADING=1", "READY=1"]
     told.messages.clear()
     site.change("cache", size="2MiB")
     running._hang_up()
+    await until(lambda: "READY=1" in told.messages)
     refused = "STATUS=answering; every list is enforced; the last reload was refused"
     assert told.messages == ["RELOADING=1", refused, "READY=1"]
     running.stop()

@@ -141,7 +141,7 @@ class World:
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.5"), 0.01)
         yield Sample("upstream_latency_seconds", ("192.0.2.53:53", "0.99"), 0.09)
 
-    def reload(self) -> tuple[str, ...]:
+    async def reload(self) -> tuple[str, ...]:
         if self.refused:
             raise self.refused
         return ("page.addresses",)
