@@ -136,7 +136,7 @@ class ListUpdate:
 
     async def prepare(self, one: config.List) -> None:
         """Before `configure` and `recover` with these settings: read and test the image that they will enforce, in a
-        thread. What cannot be read is theirs to tell.
+        thread. What cannot be read, these two report.
         """
         record = self.state.in_force
         if isinstance(self.enforced, Nothing):
