@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from resolver.authority.issue import is_demonstration, many
+from resolver.authority.issue import is_demonstration
 from resolver.authority.repository import Refused
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES
+from resolver.config.values import many
 from resolver.feed import refusals
 from resolver.feed.names import read, read_csv, read_master, shape
 from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected

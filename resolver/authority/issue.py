@@ -11,6 +11,7 @@ from typing import Final
 
 from resolver.authority.repository import Refused
 from resolver.config.config import MAX_ENTRIES, MAX_TARGET_BYTES
+from resolver.config.values import many, noun
 from resolver.feed import refusals
 from resolver.feed.names import read, shape
 from resolver.feed.reasons import Refusal
@@ -64,11 +65,6 @@ def counted(issue: Issue) -> read.Distinct:
     return numbers
 
 
-def many(count: int, one: str, more: str = "") -> str:
-    """Return a number with its noun: `1 line`, `2 lines`."""
-    return f"{count} {one if count == 1 else more or one + 's'}"
-
-
 def _unreadable(error: read.ReadError, data: bytes) -> str:
     """Return why a whole list is refused, with what it looks like."""
     if error.reason == "too_many_entries":
@@ -95,7 +91,7 @@ def _refused(count: int, expected: int, found: read.Entries) -> str:
     lines = f"{many(count, 'line')} would be refused"
     if expected:
         lines += f", not the {expected} of --expect-refused"
-    remedy = f"correct {'it' if count == 1 else 'them'}, or confirm with --expect-refused {count}"
+    remedy = f"correct {noun(count, 'it', 'them')}, or confirm with --expect-refused {count}"
     return f"{lines}: {_refused_lines(found)}; {remedy}" if count else f"{lines}; leave the option out"
 
 

@@ -20,6 +20,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
 from resolver.authority.repository import Refused, Repository
+from resolver.config.values import many
 from resolver.signed import statement
 from resolver.signed.metadata import CustomMalformed, custom_of
 
@@ -93,7 +94,8 @@ def _one(name: str, data: bytes, digest: str, pinned: frozenset[bytes], roots: l
     return (
         f"{receipt.host}: list {receipt.list}, serial {receipt.serial}, SHA-256 {digest}, was in force at "
         f"{_day(receipt.at)}{_without(receipt)}: signed by the host (key {host}) and, as issued "
-        f"{_day(receipt.issued)}, by {signed.keys} targets keys of the authority (targets version {signed.version}, "
+        f"{_day(receipt.issued)}, by {many(signed.keys, 'targets key')} of the authority "
+        f"(targets version {signed.version}, "
         f"{_under(signed.roots, roots)})"
     )
 
@@ -105,7 +107,7 @@ def _without(receipt: _Receipt) -> str:
         parts.append("its new entries")
     aside = sum(receipt.set_aside.values())
     if aside and not receipt.approved:
-        parts.append(f"{aside} lines set aside")
+        parts.append(f"{many(aside, 'line')} set aside")
     return f" without {' and '.join(parts)}" if parts else ""
 
 

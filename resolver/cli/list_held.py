@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from resolver.cli.list_lookup import state_of
-from resolver.cli.screen import command, span
+from resolver.cli.screen import command, entries, span
 from resolver.config.config import Config
+from resolver.config.values import many
 from resolver.feed import approve, standing
 from resolver.feed.actions import Action
 from resolver.feed.decisions import decisions, subject
@@ -150,13 +151,7 @@ def _what(record: Record, reasons: tuple[str, ...]) -> str:
         return "is a zone without any entry: approved, it ends the list, and nothing is blocked by it"
     if record.withdrawn:
         return "is a withdrawal: approved, nothing is blocked by the list"
-    return f"has {_entries(record)}"
-
-
-def _entries(record: Record) -> str:
-    """Return how many entries a list has, and how many of them are exceptions."""
-    spared = f", {record.exceptions} of them exceptions" if record.exceptions else ""
-    return f"{record.entries} entries{spared}"
+    return f"has {entries(record.entries, record.exceptions)}"
 
 
 def _deadline(one: ListFacts, now: float) -> str:
@@ -193,4 +188,4 @@ def missing(count: int) -> str:
     """Return how many signatures are missing, in words."""
     if count == 0:
         return "all signatures are there: hand one over again to carry it out"
-    return f"{count} more signature{'s' * (count != 1)} needed, of another person each"
+    return f"{many(count, 'more signature')} needed, of another person each"

@@ -31,6 +31,7 @@ from resolver.cli.terminal import (
     add_config,
     complain,
 )
+from resolver.config.values import many
 
 _TYPED: Final = re.compile(r"invalid choice: .* \(choose from (?P<choices>.*)\)|invalid \w+ value: .*", re.DOTALL)
 
@@ -139,7 +140,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
     for line in (*config.warnings(loaded), *here, server.missing(loaded.control.group)):
         if line:
             print(f"warning: {line}", file=sys.stderr)
-    print(f"{file}: ok, {len(loaded.lists)} list{'s' * (len(loaded.lists) != 1)}")
+    print(f"{file}: ok, {many(len(loaded.lists), 'list')}")
     for line in (*checks.new_lists(loaded), *filter(None, [rehearsal.line(loaded)])):
         print(line)
     return DONE

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from resolver.config.values import many
 from resolver.config.values import span as span
 
 WIDTH: Final = 100
@@ -125,3 +126,9 @@ def _painted(line: str, mark: Mark, colour: bool) -> str:
 def counts(found: Mapping[str, int]) -> str:
     """Return counts by reason as text, without zeros."""
     return ", ".join(f"{reason} {count}" for reason, count in sorted(found.items()) if count) or "none"
+
+
+def entries(count: int, exceptions: int) -> str:
+    """Return how many entries a list has, and how many of them are exceptions if any are."""
+    spared = f", of them {many(exceptions, 'exception')}" if exceptions else ""
+    return f"{many(count, 'entry', 'entries')}{spared}"

@@ -8,7 +8,8 @@ Rules:
 from collections.abc import Iterator
 from typing import Final
 
-from resolver.cli.screen import LOG, Advice, Mark, Row, Urgency, command, counts, span
+from resolver.cli.screen import LOG, Advice, Mark, Row, Urgency, command, counts, entries, span
+from resolver.config.values import many
 from resolver.feed.facts import DecisionFacts, ListFacts, ReleaseFacts
 from resolver.feed.reasons import Reason, SetAside, Whose
 
@@ -88,8 +89,7 @@ def _in_force(one: ListFacts) -> Row:
         return Row(
             "list", f"{one.list_id}: lifted, NOTHING is blocked by it; its last serial is {one.serial}", Mark.BAD
         )
-    spared = f", {one.exceptions} of them exceptions" if one.exceptions else ""
-    return Row("list", f"{one.list_id}: serial {one.serial} in force, {one.entries} entries{spared}")
+    return Row("list", f"{one.list_id}: serial {one.serial} in force, {entries(one.entries, one.exceptions)}")
 
 
 def _dates(one: ListFacts, now: float) -> Row:
@@ -274,7 +274,7 @@ def _about_proof(one: ListFacts, now: float, config: str) -> Iterator[Advice]:
     del config
     if one.receipts_due and now - one.receipts_due_since > DELIVERY_S:
         oldest = f"oldest for {span(now - one.receipts_due_since)}"
-        what = f"{one.list_id}: {one.receipts_due} receipt{'s' * (one.receipts_due > 1)} not delivered, {oldest}"
+        what = f"{one.list_id}: {many(one.receipts_due, 'receipt')} not delivered, {oldest}"
         yield Advice(Urgency.SOON, what, f"see {LOG}")
     if one.fleet_missing and now - one.in_force_since > REPORT_S:
         what = f"{one.list_id}: serial {one.serial} is not reported by {_some(one.fleet_missing)}"

@@ -14,6 +14,7 @@ from typing import Final
 from resolver.cli import screen as screens
 from resolver.cli import screen_list
 from resolver.cli.screen import LOG, Advice, Mark, Row, Urgency, counts, span
+from resolver.config.values import many
 from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
 
 CROWDED: Final = 0.9
@@ -51,7 +52,7 @@ def _rows(status: Status, now: float) -> Iterator[Row]:
         yield Row("upstream", f"{server.upstream}{_of_zones(server)} {_of_upstream(server)}", _mark(server))
     yield Row("cache", f"{status.cache_size / _MIB:.1f} MiB, {_of_cache(status)}")
     open_ = f"{status.connections} of {status.connections_bound} connections"
-    yield Row("load", f"{status.in_flight} queries in flight, {open_}")
+    yield Row("load", f"{many(status.in_flight, 'query', 'queries')} in flight, {open_}")
     yield Row("dropped", counts(status.dropped))
     yield Row("failed", counts(status.failed))
     taken = status.reload is None or status.reload.good
@@ -118,7 +119,7 @@ def _about_upstreams(status: Status) -> Iterator[Advice]:
 
 def _about_sockets(status: Status) -> Iterator[Advice]:
     if status.missing:
-        what = f"{len(status.missing)} configured socket{'s' * (len(status.missing) != 1)} cannot be reached"
+        what = f"{many(len(status.missing), 'configured socket')} cannot be reached"
         yield Advice(Urgency.FAILS, what, "see who has the port (ss -lntup) or add the address; it is taken by itself")
 
 

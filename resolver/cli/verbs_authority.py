@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from resolver.authority import elsewhere, publish, recipients, verify
-from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
 from resolver.cli import verbs_formats
 from resolver.cli.acting import owner_of
 from resolver.cli.progress import working
 from resolver.config.config import MAX_TARGET_BYTES
-from resolver.config.values import seconds
+from resolver.config.values import many, seconds
 from resolver.signed import statement
 
 DONE: Final = 0

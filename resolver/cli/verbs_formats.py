@@ -10,9 +10,9 @@ from pathlib import Path
 
 from resolver import atomic_file
 from resolver.authority import check, convert, formats
-from resolver.authority.issue import many
 from resolver.authority.repository import AuthorityError, Refused
 from resolver.config.config import MAX_TARGET_BYTES
+from resolver.config.values import many
 from resolver.feed import refusals
 
 

@@ -22,6 +22,7 @@ from resolver.cli.terminal import (
     complain,
     name_of,
 )
+from resolver.config.values import many
 from resolver.control import requests
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _flush(arguments: argparse.Namespace) -> int:
     if number is None:
         print(name.shown("removed: all cached answers below it"))
     else:
-        said = f"removed: {number} cached answer{'s' * (number != 1)}" if number else "nothing was cached for it"
+        said = f"removed: {many(number, 'cached answer')}" if number else "nothing was cached for it"
         print(name.shown(said))
     return DONE
 

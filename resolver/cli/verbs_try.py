@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from resolver.cli.screen import entries
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, complain
 
 if TYPE_CHECKING:
@@ -103,6 +104,6 @@ def _of(record: "Record") -> Iterator[str]:
     if record.withdrawn:
         yield "it is withdrawn: nothing would be blocked by it"
         return
-    yield f"entries: {record.entries}, of them {record.exceptions} exceptions"
+    yield entries(record.entries, record.exceptions)
     yield f"refused lines: {refusals.lines(record.refused, record.refused_lines)}"
     yield f"set aside until approved: {refusals.lines(record.set_aside, record.set_aside_lines)}"

@@ -212,3 +212,13 @@ def nameservers(text: str) -> tuple[Endpoint, ...]:
             except ValueError:
                 continue
     return tuple(found)
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Return a count with its noun: `1 line`, `2 lines`. more: the plural if it is not `one` with an s."""
+    return f"{count} {noun(count, one, more)}"
+
+
+def noun(count: int, one: str, more: str = "") -> str:
+    """Return the noun alone, as it stands behind this count."""
+    return one if count == 1 else more or f"{one}s"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
 
+from resolver.config.values import many, noun
 from resolver.count import definition
 from resolver.count.report.days import DAY, midnight
 from resolver.evidence import counts, month, receipts
@@ -305,11 +306,13 @@ def _proved(one: Opened, whole: Month) -> Iterator[str]:
         f"{'' if bundle.complete else f', so far: to {bundle.through}'}. SHA-256 of the file: {one.sha256}."
     )
     yield (
-        f"Its sums are those of its days and lists: {len(bundle.lists)} list{'s' * (len(bundle.lists) != 1)}, "
-        f"{(whole.last - whole.first).days + 1} days, definition {', '.join(bundle.definition.used) or 'none in use'}."
+        f"Its sums are those of its days and lists: {many(len(bundle.lists), 'list')}, "
+        f"{many((whole.last - whole.first).days + 1, 'day')}, "
+        f"definition {', '.join(bundle.definition.used) or 'none in use'}."
     )
     yield (
-        f"Its {len(log.lines)} lines of the audit log are one chain, from entry {log.before.number} to entry "
+        f"Its {many(len(log.lines), 'line')} of the audit log {noun(len(log.lines), 'is', 'are')} one chain, "
+        f"from entry {log.before.number} to entry "
         f"{log.end.number} ({log.end.hash}); times in force, deadlines, holds, decisions and releases follow from them."
     )
     if bundle.chain is not None:
@@ -348,9 +351,12 @@ def _not_proved(one: Opened, *, pinned: bool) -> Iterator[str]:
         yield f"that its text is that of definition {one.bundle.definition.version}, unknown to this release"
     unknown = sum(_is_unknown(receipt, one.bundle) for receipt in one.bundle.receipts)
     if unknown:
-        yield f"that {unknown} lists of its receipts were in force: the audit log does not show it"
+        were = many(unknown, "list of its receipts was", "lists of its receipts were")
+        yield f"that {were} in force: the audit log does not show it"
     if one.bundle.receipts_passed_over:
-        yield f"the content of {one.bundle.receipts_passed_over} files among its receipts: they have no valid signature"
+        files = many(one.bundle.receipts_passed_over, "file")
+        has = noun(one.bundle.receipts_passed_over, "has", "have")
+        yield f"the content of {files} among its receipts, which {has} no valid signature"
     if any(receipt.key != hash_of(one.key) for receipt in one.bundle.receipts):
         yield "that all receipts are of this host: some are signed by another key than the bundle"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Final
 
+from resolver.config.values import many
 from resolver.count.report.as_html import STYLE
 from resolver.evidence import summary_events, summary_rows
 from resolver.evidence.bundle import Bundle
@@ -129,7 +130,7 @@ def _custody(bundle: Bundle) -> Iterator[str]:
 
 def _left(count: int) -> Iterator[str]:
     if count:
-        yield f"<p>{count} more {'is' if count == 1 else 'are'} in the bundle.</p>"
+        yield f"<p>{many(count, 'more is', 'more are')} in the bundle.</p>"
 
 
 def _sealed(bundle: Bundle, sha256: str, fingerprint: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
+from resolver.config.values import many
 from resolver.count.report.text import UNKNOWN
 from resolver.evidence.bundle import Bundle, Deadline, Hold, ListEvidence, Released, Signature, Span, Suspension
 from resolver.evidence.summary_rows import MOST_LISTS, Row, lasting, moment, short
@@ -87,7 +88,7 @@ def _events(one: ListEvidence) -> Iterator[tuple[int, int, str]]:
     for at, said in _approved_lines(course.decisions):
         yield 2, at, said
     if course.keys_replaced:
-        yield 1, 0, f"the authority's keys were replaced {course.keys_replaced} time{'s' * (course.keys_replaced != 1)}"
+        yield 1, 0, f"the authority's keys were replaced {many(course.keys_replaced, 'time')}"
 
 
 def _signers(signatures: Iterable[Signature]) -> str:

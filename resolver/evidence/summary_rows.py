@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
+from resolver.config.values import many, noun
 from resolver.count.report.text import UNKNOWN, number, share, times
 from resolver.evidence.bundle import Bundle, ListEvidence
 from resolver.evidence.counts import NO_HOST
@@ -155,7 +156,8 @@ def set_aside(bundle: Bundle) -> str:
     """Return a sentence on the lines that were refused or set aside in the newest lists of the month."""
     newest = {one.list: one for one in bundle.receipts if one.enforced}
     parts = [
-        f"{one.list} serial {one.serial}: {number(one.entries)} entries, {one.refused} lines refused, "
+        f"{one.list} serial {one.serial}: {number(one.entries)} {noun(one.entries, 'entry', 'entries')}, "
+        f"{many(one.refused, 'line')} refused, "
         f"{one.set_aside} set aside{' and approved' if one.set_aside and one.approved else ''}"
         for one in islice(newest.values(), MOST_LISTS)
     ]
@@ -221,12 +223,13 @@ def incomparable(bundle: Bundle) -> str:
 def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, str], ...]:
     """Return rows (name, value) that tie the printed summary to its bundle, and the bundle to audit log and chain."""
     audit, chain = bundle.audit, bundle.chain
+    verified = f"{audit.verified:,} {noun(audit.verified, 'entry', 'entries')} verified"
     log = (
         f"broken when this was made: {audit.broken}"
         if audit.broken
-        else f"{audit.verified:,} entries verified; this month {audit.before.number + 1} to {audit.end.number}"
+        else f"{verified}; this month {audit.before.number + 1} to {audit.end.number}"
         if audit.lines
-        else f"{audit.verified:,} entries verified; none in this month"
+        else f"{verified}; none in this month"
     )
     rows = [
         ("This bundle, SHA-256", sha256),
@@ -245,7 +248,7 @@ def sealed(bundle: Bundle, sha256: str, fingerprint: str) -> tuple[tuple[str, st
 
 def beats(count: int) -> str:
     """Return a number of beats as text."""
-    return f"{count} beat{'s' * (count != 1)}" if count else "none"
+    return many(count, "beat") if count else "none"
 
 
 def moment(at: int) -> str:

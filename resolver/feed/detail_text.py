@@ -17,7 +17,7 @@ import dns.exception
 import dns.rcode
 
 from resolver.config.lists import List
-from resolver.config.values import span, utc_text
+from resolver.config.values import many, span, utc_text
 from resolver.feed import refusals
 from resolver.feed.details import Detail, Kind, Place, Unusable
 
@@ -59,12 +59,21 @@ def _rcode(number: int) -> str | None:
     return text
 
 
+class _Count(str):
+    """A count as it is shown; in a template with its noun: `{0:line}`, `{0:entry/entries}`."""
+
+    __slots__ = ()
+
+    def __format__(self, nouns: str) -> str:
+        return many(int(self), *nouns.split("/")) if nouns else str(self)
+
+
 def _within(least: int, most: int) -> Callable[[int], str | None]:
     return lambda number: f"{number}" if least <= number <= most else None
 
 
 WRITTEN: Final[Mapping[Kind, Callable[[int], str | None]]] = {
-    Kind.COUNT: _within(0, 2**32),
+    Kind.COUNT: lambda number: _Count(number) if 0 <= number <= 2**32 else None,
     Kind.STATUS: _status,
     Kind.ERRNO: lambda number: os.strerror(number) if number in errno.errorcode else None,
     Kind.SECONDS: lambda number: span(number) if number <= _YEARS_10 else None,

@@ -129,17 +129,17 @@ class Code(StrEnum):
 
     # Steps that begin, and what they find.
     STEP_LOOK_UP = "step_look_up", "looking up {at}"
-    FOUND_ADDRESSES = "found_addresses", "{0} addresses, {1} of them IPv6", _COUNT, _COUNT
+    FOUND_ADDRESSES = "found_addresses", "{0:address/addresses}, {1} of them IPv6", _COUNT, _COUNT
     STEP_CONNECT = "step_connect", "connecting to {at}, address {0} of {1}", _COUNT, _COUNT
     STEP_TLS = "step_tls", "TLS handshake with {at}"
     FOUND_TLS = "found_tls", "{0}, certificate verified, it ends on {1}", Kind.TLS_VERSION, Kind.DATE
     STEP_READ = "step_read", "reading {at}"
-    FOUND_OCTETS = "found_octets", "{0} octets", _COUNT
+    FOUND_OCTETS = "found_octets", "{0:octet}", _COUNT
     # The list itself.
     UNUSABLE = "unusable", ""
     SOA_SERIAL = "soa_serial", "the SOA in {at} has serial {0}, its signature {1}", Kind.SERIAL, Kind.SERIAL
     STEP_COMPILE = "step_compile", "compiling the list"
-    FOUND_ENTRIES = "found_entries", "{0} entries, {1} lines refused, {2} set aside", _COUNT, _COUNT, _COUNT
+    FOUND_ENTRIES = "found_entries", "{0:entry/entries}, {1:line} refused, {2} set aside", _COUNT, _COUNT, _COUNT
     STEP_TAKE = "step_take", "guard, self-test, putting it in force"
     # Files of this host.
     FILE = "file", "{at}: {0}", _ERRNO
@@ -172,7 +172,7 @@ class Code(StrEnum):
     # HTTP.
     HTTP_STATUS = "http_status", "{at}: HTTP status {0}", _STATUS
     REDIRECT = "redirect", "{at}: HTTP status {0}: a redirect is not followed; set the final url", _STATUS
-    HALF = "half", "{at}: the download ended {0} octets before its end", _COUNT
+    HALF = "half", "{at}: the download ended {0:octet} before its end", _COUNT
     NOT_HTTP = "not_http", "{at}: the answer is not HTTP"
     TOO_LONG = "too_long", "{at} is larger than the {0} octets allowed", _COUNT
 
@@ -193,7 +193,11 @@ class Code(StrEnum):
     FIELD_MISSING = "field_missing", "{at}: the field `{word}` is missing"
     FIELD = "field", "{at}: the field `{word}` does not have a value that it may have"
     CUSTOM_NONE = "custom_none", "{at}: the target has no usable `custom`"
-    NO_TARGET = "no_target", "{at} has no target of the configured name ({0} delegations are not followed)", _COUNT
+    NO_TARGET = (
+        "no_target",
+        "{at} has no target of the configured name ({0:delegation is/delegations are} not followed)",
+        _COUNT,
+    )
     IN_CLEAR = "in_clear", "the list is not encrypted, though source.identity is set"
     NO_IDENTITY = "no_identity", "the list is encrypted, and source.identity is not set"
     OPEN_TO_OTHERS = "open_to_others", "{at}: others may read or change it; chmod o= it"
@@ -258,10 +262,10 @@ class Code(StrEnum):
     STEP_SOA = "step_soa", "asking {at} for the zone's SOA, signed"
     FOUND_SERIAL = "found_serial", "serial {0}, signature verified", Kind.SERIAL
     STEP_TRANSFER = "step_transfer", "transferring the zone from {at} ({word})"
-    FOUND_TRANSFER = "found_transfer", "{0} octets in {1} messages, signatures verified", _COUNT, _COUNT
+    FOUND_TRANSFER = "found_transfer", "{0:octet} in {1:message}, signatures verified", _COUNT, _COUNT
     KEY_FORM = "key_form", "{at} is not one TSIG key as tsig-keygen or keymgr writes it"
     KEY_ALGORITHM = "key_algorithm", "{at}: the algorithm is {word}; hmac-sha256, -sha384 and -sha512 are accepted"
-    KEY_SHORT = "key_short", "{at}: the secret has {0} octets, at least {1} are needed", _COUNT, _COUNT
+    KEY_SHORT = "key_short", "{at}: the secret has {0:octet}, at least {1} are needed", _COUNT, _COUNT
     TSIG_BADSIG = "tsig_badsig", "{at} says BADSIG: it has another secret for this key"
     TSIG_BADKEY = "tsig_badkey", "{at} says BADKEY: it knows no key of this name and algorithm"
     TSIG_BADTRUNC = "tsig_badtrunc", "{at} says BADTRUNC: it accepts no signature of this length"

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Final
 
+from resolver.config.values import many, noun
 from resolver.core import codes, image
 from resolver.feed.reasons import SetAside
 from resolver.feed.seal import SEAL_BYTES, seal_of, unseal
@@ -103,8 +104,9 @@ def added(counts: Mapping[str, int], more: int) -> dict[str, int]:
 
 def tell(list_id: str, serial: int, count: int) -> None:
     """Log that so many entries of a list are set aside."""
-    said = "list %s: %d entries of serial %d were in wide use before it came and are set aside; see: list held %s"
-    _log.warning(said, list_id, count, serial, list_id)
+    what, were, are = many(count, "entry", "entries"), noun(count, "was", "were"), noun(count, "is", "are")
+    said = "list %s: %s of serial %d %s in wide use before it came and %s set aside; see: list held %s"
+    _log.warning(said, list_id, what, serial, were, are, list_id)
 
 
 def _slot(words: memoryview, one: Digest) -> int:

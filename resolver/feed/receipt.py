@@ -10,6 +10,7 @@ Rules:
 from dataclasses import dataclass
 from typing import Any, Final
 
+from resolver.config.values import many
 from resolver.feed.state import Record
 
 KIND: Final = "receipt"
@@ -94,7 +95,7 @@ def words(tested: Tested | None, proof: Proof | None) -> str:
     if proof is not None:
         said.append(
             "the list's synthetic name was answered as blocked for A, AAAA and HTTPS over UDP and TCP "
-            f"on {proof.sockets} socket{'s' * (proof.sockets != 1)} ({proof.questions} questions)"
+            f"on {many(proof.sockets, 'socket')} ({proof.questions} questions)"
         )
     if tested is not None:
         said.append(

@@ -8,6 +8,7 @@ Rules:
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from resolver.config.values import many
 from resolver.feed.reasons import Refusal, Shape
 
 MOST_REASONS: Final = 4
@@ -105,7 +106,7 @@ def unusable(
     elif refused := sum(counts.values()):
         most = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_REASONS])
         others = refused - sum(most.values())
-        more = f"; {others} others" if others else ""
+        more = f"; {many(others, 'other')}" if others else ""
         what = f"no line of {refused} is an entry: {lines(most, numbers)}{more}"
     else:
         what = "it holds no entry: no line but comments and empty ones"

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from resolver.config.values import utc_text
+from resolver.config.values import many, utc_text
 from resolver.feed import approve
 from resolver.feed.actions import NEEDED, Action
 from resolver.feed.approve import Refused, Signer, Subject
@@ -36,7 +36,8 @@ def terms(state: State, *, growth_to: int, refused_to: int, until: int, now: flo
     if not (growth_to or refused_to):
         raise Refused("it would allow nothing: say up to how many entries or refused lines")
     if 0 < growth_to <= record.entries:
-        raise Refused(f"the list in force has {record.entries} entries: nothing up to {growth_to} is growth")
+        has = many(record.entries, "entry", "entries")
+        raise Refused(f"the list in force has {has}: nothing up to {growth_to} is growth")
     if not now < until <= now + MOST_S:
         raise Refused(f"its end must be within {MOST_S // 86400} days from now, not {utc_text(until)}")
     return Terms(
@@ -148,9 +149,9 @@ def words(about: Terms) -> str:
     """Return what terms allow, in words."""
     said = []
     if about.growth_to:
-        said.append(f"growth to {about.growth_to} entries")
+        said.append(f"growth to {many(about.growth_to, 'entry', 'entries')}")
     if about.refused_to:
-        said.append(f"up to {about.refused_to} refused lines")
+        said.append(f"up to {many(about.refused_to, 'refused line')}")
     return f"{' and '.join(said)} until {utc_text(about.until)}"
 
 

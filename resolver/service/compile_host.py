@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from resolver.config.config import Config, ConfigError
+from resolver.config.values import many
 from resolver.control import client, requests
 from resolver.feed import poll, sandbox
 from resolver.feed.facts import ListFacts
@@ -90,7 +91,7 @@ def _said(one: ListFacts) -> Iterator[str]:
     elif one.lifted:
         yield f"{one.list_id}: serial {one.serial} is in force and blocks nothing (withdrawn, or past its hard limit)"
     else:
-        yield f"{one.list_id}: serial {one.serial} in force and published, {one.entries} entries"
+        yield f"{one.list_id}: serial {one.serial} in force and published, {many(one.entries, 'entry', 'entries')}"
     if one.held:
         yield f"  held: serial {one.held_serial} ({', '.join(one.held_for)})"
     if one.failures:

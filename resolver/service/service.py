@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from resolver.config.changes import changed, needing_restart
 from resolver.config.config import Config, ConfigError, HostFault, load
-from resolver.config.values import Endpoint, sockaddr
+from resolver.config.values import Endpoint, many, sockaddr
 from resolver.control import server as control
 from resolver.control.status import Reloaded
 from resolver.core import admit, codes, tally
@@ -320,7 +320,7 @@ class Service:
         upstream = "; NO upstream answers" if self.forward.silent else ""
         reload = "" if self._is_reloaded() else "; the last reload was refused"
         count = len(self.missing())
-        missing = f"; NOT listening on {count} socket{'s' * (count != 1)}" if count else ""
+        missing = f"; NOT listening on {many(count, 'socket')}" if count else ""
         self.notify.status(f"answering; {enforced}{upstream}{reload}{missing}")
 
     def _is_alive(self) -> bool:

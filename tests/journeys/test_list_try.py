@@ -50,7 +50,7 @@ def test_a_list_that_is_not_configured_is_tried_from_a_file_and_nothing_stays(si
     assert done.returncode == 0, done.stderr
     said = done.stdout
     assert "nothing was changed" in said
-    assert "entries: 31, of them 1 exceptions" in said
+    assert "31 entries, of them 1 exception" in said
     assert "(line 31)" in said, "refused lines are told by their numbers"
     assert "would be IN FORCE" in said
     assert files_of(site.folder / "state") == before

@@ -5,6 +5,7 @@ Rules:
 - Docstrings, comments and string literals of the package, and the documents, use none of FAULTS; the reason beside each
   names the plain word.
 - A function's docstring starts with a verb: it says what the function does.
+- A noun behind a count comes from one function (`config.values.many`): nobody reads "1 entries".
 """
 
 import ast
@@ -207,6 +208,44 @@ def test_every_text_of_a_source_is_read() -> None:
 
 def test_a_line_of_a_fault_is_that_in_the_file() -> None:
     assert list(faults_in("a\nb\n# signed\n# anew")) == [(3, "anew", "again; start again")]
+
+
+_PLURAL = re.compile(
+    r" (?:more )?(?:entries|exceptions|lines|lists|files|receipts|signatures|sockets|releases|attempts|days|requests"
+    r"|hosts|nodes)\b"
+)
+
+
+def plurals_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of every plural that is put behind a value by hand.
+
+    A bound in capitals is never 1, and `N of M lines` is a plural for every N.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and ast.unparse(node.left) == "'s'":
+            yield node.lineno, ast.unparse(node)
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        before = ""
+        for value, text in zip(node.values, node.values[1:], strict=False):
+            if isinstance(value, ast.Constant):
+                before = str(value.value)
+            elif isinstance(text, ast.Constant) and (found := _PLURAL.match(str(text.value))):
+                bound = re.search(r"\b[A-Z][A-Z_]+\b", ast.unparse(value))
+                if bound is None and not before.endswith(" of "):
+                    yield node.lineno, found[0]
+
+
+def test_a_noun_behind_a_count_comes_from_one_function() -> None:
+    assert [text for _, text in plurals_of(ast.parse("f'{a} entries'; f'{a} of {b} hosts'; f'{MOST} days'"))] == [
+        " entries"
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text!r}"
+        for path in PACKAGE.rglob("*.py")
+        for line, text in plurals_of(ast.parse(path.read_text()))
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_texts_are_plain() -> None:

@@ -86,7 +86,7 @@ def peak(day: Day | None) -> tuple[str, str]:
     if day is None:
         return UNKNOWN, UNKNOWN
     if day.figure.ratio is None:
-        return day.day.isoformat(), f"{number(day.facts.attempts)} attempts"
+        return day.day.isoformat(), f"attempts: {number(day.facts.attempts)}"
     return day.day.isoformat(), f"{times(day.figure.ratio)} times"
 
 
@@ -127,7 +127,7 @@ def in_force(place: PlaceFigures) -> str:
     """Return serial and entries in force at the end of the last day, and the minutes of enforcement."""
     last = place.days[-1]
     serial = UNKNOWN if last.facts.serial is None else str(last.facts.serial)
-    at_end = f"At the end of {last.day}: serial {serial}, {number(last.facts.entries)} entries."
+    at_end = f"At the end of {last.day}: serial {serial}, entries: {number(last.facts.entries)}."
     minutes = sum(month.enforced_minutes for month in place.months)
     return f"{at_end} Enforced for {number(minutes)} of {number(len(place.days) * MINUTES_OF_A_DAY)} minutes."
 

@@ -95,7 +95,7 @@ def test_exceptions_of_what_is_held_are_told_apart(loaded: config.Config) -> Non
     held = Held(record=replace(EIGHT, exceptions=9), reasons=("exceptions",), since=1)
     write(loaded, State(in_force=SEVEN, held=held))
     told = list_held.screen(loaded, "first", NOON, PATH)
-    assert "it has 30 entries, 9 of them exceptions, +20 against serial 7 in force" in told
+    assert "it has 30 entries, of them 9 exceptions, +20 against serial 7 in force" in told
 
 
 def test_what_is_held_and_set_aside(loaded: config.Config) -> None:

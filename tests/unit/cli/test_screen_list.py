@@ -131,7 +131,7 @@ def test_without_a_service_the_feed_is_not_spoken_of() -> None:
             {"standing": (replace(STANDING, signed=("anna",), missing=1),)},
             "  standing approval 3: growth to 5000 entries until 2027-01-15T09:00:00Z, by anna; 1 of 2 missing",
         ),
-        ({"exceptions": 2}, "list       court: serial 412 in force, 102331 entries, 2 of them exceptions"),
+        ({"exceptions": 2}, "list       court: serial 412 in force, 102331 entries, of them 2 exceptions"),
         ({"taken_out": 8}, "  out      serial 8 was taken out; waits for a corrected list"),
         (
             {"rolled_back": N - H, "rolled_back_by": "anna", "rollback_alarm_at": N + 23 * H},

@@ -30,7 +30,7 @@ def test_counts_lines_and_the_verdict_are_told(tmp_path: Path) -> None:
     assert first == "first: tried from file:///srv/authority; nothing was changed, and nothing of it is kept"
     assert serial.startswith(f"serial {RECORD.serial}")
     assert rest == [
-        "entries: 31, of them 1 exceptions",
+        "31 entries, of them 1 exception",
         "refused lines: 2 address (line 3, 9)",
         "set aside until approved: none",
         "would be IN FORCE: it verifies, passes its self-test and the guard",

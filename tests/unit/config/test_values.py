@@ -15,7 +15,9 @@ from resolver.config.values import (
     decode,
     endpoint,
     lacks_interface,
+    many,
     nameservers,
+    noun,
     prefixes,
     seconds,
     size,
@@ -167,6 +169,12 @@ def test_a_date_is_utc_in_whole_seconds_and_reads_back() -> None:
     for text in ("2027-01-15", "2027-02-30T08:00:00Z", "2027-01-15T08:00:00+00:00"):
         with pytest.raises(ValueError, match=r"data|range"):
             utc_seconds(text)
+
+
+def test_a_count_has_its_noun() -> None:
+    assert [many(count, "line") for count in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert [many(count, "entry", "entries") for count in (1, 31)] == ["1 entry", "31 entries"]
+    assert [noun(count, "is", "are") for count in (0, 1, 2)] == ["are", "is", "are"]
 
 
 def test_nameservers_that_can_be_read_are_taken_in_order() -> None:

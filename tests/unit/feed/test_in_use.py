@@ -56,7 +56,7 @@ async def test_only_what_was_in_wide_use_waits_and_the_rest_comes_in_force(
     assert not resolver.blocks("wide.test")
     assert resolver.blocks("narrow.test")
     assert resolver.blocks("name1.test"), "what is enforced already stays, whoever asks for it"
-    assert "1 entries of serial 8 were in wide use before it came and are set aside; see: list held" in caplog.text
+    assert "1 entry of serial 8 was in wide use before it came and is set aside; see: list held" in caplog.text
     assert "wide.test" not in caplog.text
 
 

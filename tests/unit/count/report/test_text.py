@@ -42,11 +42,11 @@ def test_gaps_in_a_row_are_one_line() -> None:
 
 
 def test_what_was_in_force_of_the_list_and_for_how_long() -> None:
-    said = "At the end of 2020-06-30: serial 438, 9,000 entries. Enforced for 262,080 of 262,080 minutes."
+    said = "At the end of 2020-06-30: serial 438, entries: 9,000. Enforced for 262,080 of 262,080 minutes."
     assert [text.in_force(place) for place in told().places] == [said, said]
     days = {day: replace(one, enforced=0.75, serial=None) for day, one in facts()[RURITANIA].items()}
     (place,) = told({RURITANIA: days}).places
-    assert text.in_force(place).endswith("serial -, 9,000 entries. Enforced for 196,560 of 262,080 minutes.")
+    assert text.in_force(place).endswith("serial -, entries: 9,000. Enforced for 196,560 of 262,080 minutes.")
 
 
 def test_every_surge_has_a_sentence() -> None:
