@@ -38,6 +38,7 @@ SELFTEST_ZONE = wire_of(SELFTEST_NAME)
 _HEADER_WORDS = HEADER_WORDS
 _SCOPE_BITS = SCOPE_BITS
 _DIGEST_BITS = 0xFFFFFFFFFFFF0000
+_M = 0xFFFFFFFFFFFFFFFF
 DAMAGED = -2
 """What `search` says of an image whose size differs from its header, or that has no empty slot."""
 
@@ -95,20 +96,35 @@ def header(words):
 
 if not cython.compiled:
 
-    def prefetch(words, low):
+    def remainder(number, slots, inverse):
+        """Return number % slots. In C a multiplication by the inverse finds it: a division takes ten times as long."""
+        return number % slots
+
+    def prefetch(words, inverse, low):
         """Ask the processor for the memory that `search` will read first, and do not wait for it. Returns 0."""
         return 0
 
 
-def search(words, low, high):
-    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 for no such slot, or DAMAGED."""
+def inverse_of(words):
+    """Return (2^64 - 1) / slots, by which `search` divides; 0 for an image without slots."""
+    room = words.shape[0] - _HEADER_WORDS
+    return _M // (room >> 1) if room > 1 else 0
+
+
+def search(words, inverse, low, high):
+    """Return the 16 bits of the slot whose digest is (low, high: the next 48 bits), 0 for no such slot, or DAMAGED.
+
+    inverse: what `inverse_of` says of this image.
+    """
     room = words.shape[0] - _HEADER_WORDS
     left = room >> 1 if room > 0 else 0
     # In a truncated image some searches would end too early, and others never.
     if left == 0 or words[1] != left:
         return _DAMAGED
     slots = left
-    at = low % slots
+    at = remainder(low, slots, inverse)
+    if at >= slots:
+        return _DAMAGED
     while left > 0:
         tail = words[_HEADER_WORDS + 2 * at + 1]
         if tail & _SCOPE_BITS == 0:
@@ -124,7 +140,7 @@ def search(words, low, high):
 
 def find(words, low, high):
     """Return what `search` does; raise IndexError if the image is damaged."""
-    bits = search(words, low, high)
+    bits = search(words, inverse_of(words), low, high)
     if bits == _DAMAGED:
         raise IndexError("image: size differs from the header, or no empty slot")
     return bits

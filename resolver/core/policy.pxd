@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from .image cimport prefetch, search
+from .image cimport inverse_of, prefetch, search
 from .message cimport Message
 from .name cimport Name, digest, skip, unfold
 from .question cimport Question
@@ -39,6 +39,7 @@ cdef int _CHAIN_RELEASED
 
 cdef class Member:
     cdef readonly const uint64_t[::1] words
+    cdef readonly uint64_t inverse
     cdef readonly uint64_t depths_low
     cdef readonly uint64_t depths_high
     cdef readonly Replies replies

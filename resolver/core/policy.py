@@ -49,7 +49,7 @@ from .image import DAMAGED
 from .message import MARKS
 
 if not cython.compiled:
-    from .image import prefetch, search
+    from .image import inverse_of, prefetch, search
     from .name import digest, skip, unfold
     from .reply import blocked
 
@@ -96,6 +96,7 @@ class Member:
 
     def __init__(self, words, replies, *, slot, release=False, approved=False):
         self.words = words
+        self.inverse = inverse_of(words)
         # By value: this generation uses what `view` has checked, as long as it lives.
         self.depths_low = words[7]
         self.depths_high = words[8]
@@ -236,7 +237,7 @@ def _prefetch_list(member, name):
     while depth > 0:
         bit = member.depths_low >> depth if depth < 64 else member.depths_high >> (depth - 64)
         if bit & 1:
-            prefetch(member.words, name.digests[2 * depth])
+            prefetch(member.words, member.inverse, name.digests[2 * depth])
         depth -= 1
     return 0
 
@@ -275,7 +276,7 @@ def _ask_list(member, name, scope, verdict):
         bit = member.depths_low >> depth if depth < 64 else member.depths_high >> (depth - 64)
         bits = 0
         if bit & 1:
-            bits = search(member.words, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
+            bits = search(member.words, member.inverse, name.digests[2 * depth], name.digests[2 * depth + 1] >> 16)
             if bits == _DAMAGED:
                 return _DAMAGED
         if bits & _SET_ASIDE and not member.approved:

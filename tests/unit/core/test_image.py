@@ -65,10 +65,38 @@ def test_what_is_no_image_is_refused(core: Core, octets: bytes) -> None:
         core("image").view(octets)
 
 
+def searched(core: Core, words: memoryview, low: int, high: int) -> int:
+    said: int = core("image").search(words, core("image").inverse_of(words), low, high)
+    return said
+
+
+@pytest.mark.parametrize("entries", [0, 1, 2, 3, 5, 6, 11, 47, 95, 191, 300, 767, 3000])
+def test_a_search_begins_at_the_slot_of_the_digest(core: Core, entries: int) -> None:
+    """Where the remainder of a division is smallest and largest; a slot found is the first that is looked at."""
+    one = core("image")
+    octets = one.empty(entries, list_id="one", serial=1, issued=1, expires=0, generation=1, selftest=SELFTEST)
+    words = memoryview(octets).cast("Q")
+    slots, most = words[1], (1 << 64) - 1
+    for times in (0, 1, 2, 3, slots, most // slots // 2, most // slots - 1, most // slots):
+        for low in {max(0, times * slots - 1), times * slots, min(most, times * slots + slots - 1), most - times}:
+            at = one.HEADER_WORDS + 2 * (low % slots)
+            words[at], words[at + 1] = low, 7 << 16 | 3
+            assert searched(core, words, low, 7) == 3, (slots, low)
+            words[at + 1] = 0
+            assert searched(core, words, low, 7) == 0
+
+
+def test_with_the_inverse_of_another_image_nothing_is_missing(core: Core) -> None:
+    words = memoryview(image(core, entries("a.test", "b.test"))).cast("Q")
+    low, high = core("siphash").digest_of(KEY, wire("a.test"))
+    for inverse in (0, 1, core("image").inverse_of(words) - 1, core("image").inverse_of(words) + 1, (1 << 64) - 1):
+        assert core("image").search(words, inverse, low, high) in (3, core("image").DAMAGED)
+
+
 def test_a_search_in_an_image_that_is_shorter_than_it_says_is_an_error(core: Core) -> None:
     words = core("image").view(image(core, entries("a.test", "b.test")))
     for length in (0, 1, 2, 23, 24, 25, 26, len(words) - 2, len(words) - 1):
-        assert core("image").search(words[:length], 1, 2) == core("image").DAMAGED
+        assert searched(core, words[:length], 1, 2) == core("image").DAMAGED
         with pytest.raises(IndexError, match="size differs"):
             core("image").find(words[:length], 1, 2)
 
@@ -77,12 +105,12 @@ def test_a_search_in_an_image_without_an_empty_slot_is_an_error(core: Core) -> N
     octets = image(core, entries("a.test", "b.test"))
     header = 8 * core("image").HEADER_WORDS
     words = memoryview(octets[:header] + b"\xff" * (len(octets) - header)).cast("Q")
-    assert core("image").search(words, 1, 2) == core("image").DAMAGED
+    assert searched(core, words, 1, 2) == core("image").DAMAGED
     with pytest.raises(IndexError, match="no empty slot"):
         core("image").find(words, 1, 2)
     # What is there is found all the same.
     there = 2**64 - 1, 2**48 - 1
-    assert core("image").search(words, *there) == core("image").find(words, *there) == 0xFFFF
+    assert searched(core, words, *there) == core("image").find(words, *there) == 0xFFFF
 
 
 def test_a_digest_that_is_not_there_has_no_slot(core: Core) -> None:
