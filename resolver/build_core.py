@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from Cython.Build import cythonize
+from Cython.Compiler import Options
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
@@ -32,6 +33,11 @@ def advice(compiler: str, include: Path) -> str:
 COMPILER_OPTIONS = ["-fno-peephole2", "-g1"]
 # Debian's compiler adds a build id by default, others may not; a crash report identifies the build by it.
 LINKER_OPTIONS = ["-Wl,--build-id"]
+
+
+# A memoryview is passed by value: 64 octets for two dimensions, 208 for Cython's own eight. It must be the same in all
+# modules of core, and core.octets refuses to be imported with another; `Layout` there refuses a module beside it.
+Options.buffer_max_dims = 2
 
 
 class BuildCore(build_ext):

@@ -110,3 +110,13 @@ def core(request: pytest.FixtureRequest) -> Iterator[Callable[[str], ModuleType]
         from tests.parity import twin
 
         yield twin.load
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """What core has inline in .pxd files: tests/parity/probe.pyx, compiled once."""
+    from tests.parity import probe
+
+    source = tmp_path_factory.mktemp("probe") / probe.SOURCE.name
+    shutil.copy(probe.SOURCE, source)
+    return probe.load(probe.build(source))

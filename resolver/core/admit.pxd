@@ -1,6 +1,8 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
+from .octets cimport Layout, compare16, copy, put
+from .scratch cimport Scratch
 from .siphash cimport siphash128
 
 cdef int _ADMITTED
@@ -26,12 +28,12 @@ cdef class Access:
     cdef readonly uint64_t[::1] buckets
     cdef readonly uint64_t sets
     cdef readonly const uint64_t[::1] key
-    cdef readonly unsigned char[::1] prefix
-    cdef readonly uint64_t[::1] out
     cdef readonly uint64_t minute
     cdef readonly uint64_t prefixes
 
-cpdef int admit(Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms) noexcept
+cpdef int admit(
+    Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms, Scratch scratch
+) noexcept
 
 cpdef int allows(Access access, const unsigned char[::1] client) noexcept
 
@@ -42,7 +44,9 @@ cpdef int trusts(Access access, const unsigned char[::1] sender) noexcept
 cpdef int exempts(Access access, const unsigned char[::1] client) noexcept
 
 @cython.locals(bucket=Py_ssize_t)
-cdef int _admit(Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms) except -1 nogil
+cdef int _admit(
+    Access access, const unsigned char[::1] client, bint proven, uint64_t now_ms, Scratch scratch
+) except -1 nogil
 
 cpdef int is_unlimited(Access access, const unsigned char[::1] client) except -1 nogil
 
@@ -52,7 +56,6 @@ cdef int _take(Access access, Py_ssize_t bucket, uint64_t now_ms) except -1 nogi
 @cython.locals(first=Py_ssize_t, oldest=Py_ssize_t, at=Py_ssize_t, way=uint64_t)
 cdef Py_ssize_t _bucket_of(Access access, uint64_t tag, uint64_t now_ms) except -1 nogil
 
-@cython.locals(kept=int, i=int)
 cdef int set_prefix(const unsigned char[::1] client, unsigned char[::1] prefix) except -1 nogil
 
 @cython.locals(i=int)
@@ -65,6 +68,3 @@ cdef uint32_t _scope(Access access, const unsigned char[::1] client) except? 0xF
 cdef int _within(
     const unsigned char[::1] ranges, Py_ssize_t start, Py_ssize_t end, const unsigned char[::1] client
 ) except -1 nogil
-
-@cython.locals(i=int)
-cdef int _compare(const unsigned char[::1] client, const unsigned char[::1] ranges, Py_ssize_t at) except -1 nogil

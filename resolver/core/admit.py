@@ -18,6 +18,7 @@ import cython
 from .codes import ADMITTED, ALL_LISTS, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
 
 if not cython.compiled:
+    from .octets import compare16, copy, put
     from .siphash import siphash128
 
 WAYS = 4
@@ -66,19 +67,17 @@ class Access:
         self.buckets = memoryview(memory).cast("B").cast("Q")
         self.sets = len(self.buckets) // (BUCKET_WORDS * WAYS)
         self.key = memoryview(bytes(key)).cast("Q")
-        self.prefix = memoryview(bytearray(16))
-        self.out = memoryview(bytearray(16)).cast("Q")
         self.minute = 0
         self.prefixes = 0
 
 
-def admit(access, client, proven, now_ms):
+def admit(access, client, proven, now_ms, scratch):
     """Return ADMITTED, NOT_A_CLIENT, SLIP or LIMITED for a query from `client` at `now_ms` of a monotonic clock.
 
-    proven: a handshake has shown that the client's address is not forged.
+    proven: a handshake has shown that the client's address is not forged. Leaves the client's prefix in `scratch`.
     """
     try:
-        return _admit(access, client, proven, now_ms)
+        return _admit(access, client, proven, now_ms, scratch)
     except Exception:  # noqa: BLE001 - an error admits nobody
         return _NOT_A_CLIENT
 
@@ -115,14 +114,14 @@ def exempts(access, client):
         return 0
 
 
-def _admit(access, client, proven, now_ms):
+def _admit(access, client, proven, now_ms, scratch):
     if not _within(access.allow, 0, access.allow.shape[0], client):
         return _NOT_A_CLIENT
-    set_prefix(client, access.prefix)
+    set_prefix(client, scratch.prefix)
     if access.rate == 0 or access.sets == 0:
         return _ADMITTED
-    siphash128(access.key, access.prefix, 0, 16, access.out, 0)
-    bucket = _bucket_of(access, access.out[0], now_ms)
+    siphash128(access.key, scratch.prefix, 0, 16, scratch.who, 0)
+    bucket = _bucket_of(access, scratch.who[0], now_ms)
     if access.minute != now_ms // _MINUTE_MS:
         access.minute = now_ms // _MINUTE_MS
         access.prefixes = 0
@@ -132,7 +131,7 @@ def _admit(access, client, proven, now_ms):
     if is_unlimited(access, client):
         return _ADMITTED
     if proven:
-        bucket = _bucket_of(access, access.out[1], now_ms)
+        bucket = _bucket_of(access, scratch.who[1], now_ms)
     if _take(access, bucket, now_ms):
         return _ADMITTED
     if proven:
@@ -187,11 +186,10 @@ def _bucket_of(access, tag, now_ms):
 
 def set_prefix(client, prefix):
     """Copy the client's prefix to `prefix`: all of a mapped IPv4 address, 7 octets of an IPv6 address."""
-    kept = 16 if is_mapped(client) else 7
-    i = 0
-    while i < 16:
-        prefix[i] = client[i] if i < kept else 0
-        i += 1
+    copy(prefix, 0, client, 0, 16)
+    if not is_mapped(client):
+        put(prefix, 7, 0, 8)
+        prefix[15] = 0
     return 0
 
 
@@ -230,20 +228,10 @@ def _within(ranges, start, end, client):
     while low < high:
         middle = (low + high) // 2
         at = start + 32 * middle
-        if _compare(client, ranges, at) < 0:
+        if compare16(client, 0, ranges, at) < 0:
             high = middle
-        elif _compare(client, ranges, at + 16) > 0:
+        elif compare16(client, 0, ranges, at + 16) > 0:
             low = middle + 1
         else:
             return 1
-    return 0
-
-
-def _compare(client, ranges, at):
-    """Compare an address with the one at ranges[at:at + 16]: negative, 0 or positive, as it sorts."""
-    i = 0
-    while i < 16:
-        if client[i] != ranges[at + i]:
-            return 1 if client[i] > ranges[at + i] else -2
-        i += 1
     return 0

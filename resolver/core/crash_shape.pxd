@@ -1,3 +1,4 @@
+from .octets cimport Layout
 from .question cimport Question, parse
 
 cdef int _OCTETS

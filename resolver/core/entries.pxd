@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from .image cimport add, bits_of, deepen, entry, find, set_bits, slot_of, touch
+from .octets cimport Layout
 from .siphash cimport digest_names, siphash128
 
 cdef uint64_t _SCOPE_BITS

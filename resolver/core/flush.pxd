@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from .name cimport Name, skip, unfold
+from .octets cimport Layout
 from .store cimport Kept, Store, drop, look
 
 cdef Py_ssize_t _STEP_OCTETS

@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
 
+from .octets cimport Layout
 from .siphash cimport siphash128
 
 cdef int _HEADER_WORDS

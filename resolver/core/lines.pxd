@@ -1,6 +1,8 @@
 import cython
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
+from .octets cimport Layout
+
 cdef int _SELF
 cdef int _PARENT
 cdef int _WITHIN

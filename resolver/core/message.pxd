@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 
 from .name cimport skip, walk
+from .octets cimport Layout
 from .rdata cimport check
 
 cdef int _HEADER

@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport uint16_t, uint64_t
 
+from .octets cimport Layout
 from .siphash cimport siphash128
 
 cdef int _MAX_OCTETS

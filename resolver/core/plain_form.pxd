@@ -1,6 +1,7 @@
 import cython
 
 from .name cimport skip
+from .octets cimport Layout
 
 cdef Py_ssize_t _HEADER
 cdef Py_ssize_t _MAX_NAME

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from .image cimport inverse_of, prefetch, search
 from .message cimport Message
 from .name cimport Name, digest, skip, unfold
+from .octets cimport Layout, copy, equal
 from .question cimport Question
 from .reply cimport Replies, blocked
 
@@ -130,7 +131,6 @@ cdef int _judge_name(
 
 cdef bint _proves(const unsigned char[::1] data, Py_ssize_t at, int size, int kind) except -1 nogil
 
-@cython.locals(i=Py_ssize_t)
 cdef bint _is_last(Message message, Name name, int chain) except -1 nogil
 
 @cython.locals(octets=int, depth=int, bit=uint64_t)

@@ -51,6 +51,7 @@ from .message import MARKS
 if not cython.compiled:
     from .image import inverse_of, prefetch, search
     from .name import digest, skip, unfold
+    from .octets import copy, equal
     from .reply import blocked
 
 # Work allowed on one reply, in octets of names; each digest counts for some more. No honest ANSWER needs a tenth of it.
@@ -415,7 +416,7 @@ def _judge_name(generation, message, start, end, scope, name, verdict):
         result = _ask_lists(generation, name, scope, verdict)
         if result != _PASS:
             return result
-        message.last[: name.length] = name.octets[: name.length]
+        copy(message.last, 0, name.octets, 0, name.length)
         message.last_length = name.length
         message.last_chain = verdict.chain
     if message.judged > _MAX_JUDGED_OCTETS:
@@ -428,12 +429,7 @@ def _is_last(message, name, chain):
     """Return whether the name is the one that was judged last."""
     if message.last_length != name.length or message.last_chain != chain:
         return 0
-    i = 0
-    while i < name.length:
-        if message.last[i] != name.octets[i]:
-            return 0
-        i += 1
-    return 1
+    return equal(message.last, 0, name.octets, 0, name.length)
 
 
 def _octets_to_digest(name, mask_low, mask_high):

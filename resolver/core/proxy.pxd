@@ -1,5 +1,7 @@
 import cython
 
+from .octets cimport Layout
+
 cdef Py_ssize_t _LONGEST
 cdef const unsigned char[::1] _SIGNATURE
 cdef Py_ssize_t _SIGNED

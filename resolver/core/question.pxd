@@ -1,6 +1,7 @@
 import cython
 
 from .name cimport Name, skip, unfold
+from .octets cimport Layout
 
 cdef int _WELL_FORMED
 cdef int _SILENT_SHORT

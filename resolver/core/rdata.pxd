@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport uint16_t
 
 from .name cimport copy, walk
+from .octets cimport Layout
 
 cdef int _NAME
 cdef int _PLAIN_NAME

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 
 from .message cimport Body, age
 from .name cimport skip
+from .octets cimport Layout, copy, put
 from .question cimport Question
 from .rotate cimport rotate
 
@@ -29,7 +30,6 @@ cdef int _SOA
 cdef int _KEEPALIVE_OCTETS
 cdef int _OPT_OCTETS
 cdef int64_t _MAX_TTL_S
-cdef const unsigned char[::1] _NOTHING
 cdef const unsigned char[::1] _HINFO_RECORD
 cdef const unsigned char[::1] _LOCAL_A
 cdef const unsigned char[::1] _LOCAL_AAAA

@@ -52,6 +52,7 @@ from .message import MAX_TTL_S
 if not cython.compiled:
     from .message import age
     from .name import skip
+    from .octets import copy, put
     from .rotate import rotate
 
 BLOCKED_TTL_S = 60
@@ -83,7 +84,6 @@ _KEEPALIVE_OCTETS = 6
 _OPT_OCTETS = 11
 _MAX_TTL_S = MAX_TTL_S
 _LOCAL_TTL_S = 10800
-_NOTHING = memoryview(bytes(6))
 
 # SOA rdata of negative blocked answers: constant, so that it reveals nothing of the list.
 _SOA_RDATA = (
@@ -263,9 +263,9 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         at = _begin(out, packet, question, body.rcode & 15)
         out[2] = out[2] | 2
         return _finish(out, at, question, body.rcode, ede, None, limit)
-    out[:size] = body.data[body.start : body.end]
+    copy(out, 0, body.data, body.start, size)
     _begin(out, packet, question, body.rcode & 15)
-    out[6:_HEADER] = body.data[body.start + 6 : body.start + _HEADER]
+    copy(out, 6, body.data, body.start + 6, 6)
     if packet[3] & 0x20 or question.dnssec_ok:
         out[3] = out[3] | (body.data[body.start + 3] & 0x20)
     age_s = body.age_s
@@ -327,16 +327,16 @@ def _begin(out, packet, question, rcode):
     out[3] = 0x80 | (packet[3] & 0x10) | rcode
     out[4] = 0
     out[5] = 1 if question.end else 0
-    out[6:_HEADER] = _NOTHING
+    put(out, 6, 0, 6)
     if question.end == 0:
         return _HEADER
-    out[_HEADER : question.end] = packet[_HEADER : question.end]
+    copy(out, _HEADER, packet, _HEADER, question.end - _HEADER)
     return question.end
 
 
 def _append(out, at, data):
     """Copy all of `data` to out[at:]; return the offset after it."""
-    out[at : at + data.shape[0]] = data
+    copy(out, at, data, 0, data.shape[0])
     return at + data.shape[0]
 
 
@@ -348,7 +348,7 @@ def _finish(out, at, question, rcode, ede, body, limit):
     if at + (_OPT_OCTETS if question.has_opt else 0) > limit and at > question.end > 0:
         at = question.end
         out[2] = out[2] | 2
-        out[6:_HEADER] = _NOTHING
+        put(out, 6, 0, 6)
     if not question.has_opt or at + _OPT_OCTETS > limit:
         return at
     room = limit - at - _OPT_OCTETS
@@ -388,7 +388,7 @@ def _finish(out, at, question, rcode, ede, body, limit):
         out[at + 5] = ede & 255
         at += 6
     if errors_size:
-        out[at : at + errors_size] = body.errors[body.errors_start : body.errors_start + errors_size]
+        copy(out, at, body.errors, body.errors_start, errors_size)
         at += errors_size
     if keepalive:
         out[at] = 0

@@ -1,6 +1,7 @@
 import cython
 
 from .name cimport skip
+from .octets cimport Layout
 from .question cimport Question
 
 cdef int _A

@@ -1,6 +1,7 @@
 import cython
 
 from .name cimport Name
+from .octets cimport Layout
 
 cdef int _SKIP
 cdef int _BLOCK

@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t
 
 from .message cimport Message, is_signature
 from .name cimport compare, copy, skip
+from .octets cimport Layout
 from .rdata cimport expand
 
 cdef int _MAX_CHAIN

@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from .admit cimport set_prefix
+from .octets cimport Layout
 from .siphash cimport siphash128
 
 cdef uint64_t _WAYS

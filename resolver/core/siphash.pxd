@@ -1,17 +1,58 @@
 import cython
 from libc.stdint cimport uint64_t
 
-cdef uint64_t _M
-cdef uint64_t _INIT_0
-cdef uint64_t _INIT_1
-cdef uint64_t _INIT_2
-cdef uint64_t _INIT_3
+from .octets cimport Layout
+
+cdef extern from *:
+    """
+    #ifndef BLOCKLIST_SIPHASH
+    #define BLOCKLIST_SIPHASH
+    #include <stdint.h>
+
+    #define BLOCKLIST_TURN(word, bits) ((word) << (bits) | (word) >> (64 - (bits)))
+    #define BLOCKLIST_ROUND \\
+        v0 += v1; v2 += v3; \\
+        v1 = BLOCKLIST_TURN(v1, 13) ^ v0; v3 = BLOCKLIST_TURN(v3, 16) ^ v2; v0 = BLOCKLIST_TURN(v0, 32); \\
+        v2 += v1; v0 += v3; \\
+        v1 = BLOCKLIST_TURN(v1, 17) ^ v2; v3 = BLOCKLIST_TURN(v3, 21) ^ v0; v2 = BLOCKLIST_TURN(v2, 32);
+
+    /* `size` octets from `at` on are readable, and two words from `out` on writable: the caller has checked it. */
+    static inline void blocklist_siphash(
+        uint64_t k0, uint64_t k1, const unsigned char *at, Py_ssize_t size, uint64_t *out
+    ) {
+        uint64_t v0 = k0 ^ 0x736F6D6570736575ULL, v1 = k1 ^ 0x646F72616E646F6DULL ^ 0xEE;
+        uint64_t v2 = k0 ^ 0x6C7967656E657261ULL, v3 = k1 ^ 0x7465646279746573ULL;
+        uint64_t word, last = (uint64_t) (size & 255) << 56;
+        int rest;
+        for (; size >= 8; size -= 8, at += 8) {
+            __builtin_memcpy(&word, at, 8);
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+            word = __builtin_bswap64(word);
+    #endif
+            v3 ^= word;
+            BLOCKLIST_ROUND BLOCKLIST_ROUND
+            v0 ^= word;
+        }
+        for (rest = 0; rest < (int) size; rest++)
+            last |= (uint64_t) at[rest] << 8 * rest;
+        v3 ^= last;
+        BLOCKLIST_ROUND BLOCKLIST_ROUND
+        v0 ^= last;
+        v2 ^= 0xEE;
+        BLOCKLIST_ROUND BLOCKLIST_ROUND BLOCKLIST_ROUND BLOCKLIST_ROUND
+        out[0] = v0 ^ v1 ^ v2 ^ v3;
+        v1 ^= 0xDD;
+        BLOCKLIST_ROUND BLOCKLIST_ROUND BLOCKLIST_ROUND BLOCKLIST_ROUND
+        out[1] = v0 ^ v1 ^ v2 ^ v3;
+    }
+    #endif
+    """
+    void blocklist_siphash(
+        uint64_t k0, uint64_t k1, const unsigned char *at, Py_ssize_t size, uint64_t *out
+    ) noexcept nogil
+
 cdef uint64_t _ONE
 
-@cython.locals(
-    k0=uint64_t, k1=uint64_t, v0=uint64_t, v1=uint64_t, v2=uint64_t, v3=uint64_t, word=uint64_t,
-    words=Py_ssize_t, i=Py_ssize_t, step=Py_ssize_t, at_rest=Py_ssize_t, turns=int,
-)
 cpdef int siphash128(
     const uint64_t[::1] key, const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end,
     uint64_t[::1] out, Py_ssize_t at,

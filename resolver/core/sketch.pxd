@@ -3,7 +3,9 @@ from libc.stdint cimport uint64_t
 
 from .admit cimport Access
 from .name cimport Name
+from .octets cimport Layout
 from .policy cimport Generation
+from .scratch cimport Scratch
 from .siphash cimport siphash128
 
 cdef int _WAYS
@@ -41,7 +43,9 @@ cdef int _take_key(Sketch sketch, key) except -1
 @cython.locals(seen=uint64_t, place=int)
 cpdef int turn(Sketch sketch, key) except -1
 
-cpdef int note(Sketch sketch, Access access, Generation generation, Name name, double now_s) noexcept
+cpdef int note(
+    Sketch sketch, Access access, Generation generation, Name name, double now_s, Scratch scratch
+) noexcept
 
 cpdef long prefixes(Sketch sketch, bint running) except -1
 
@@ -51,7 +55,9 @@ cpdef set popular(Sketch sketch, double share, double floor)
 cdef int _popular(Sketch sketch, uint64_t[::1] window, uint64_t skip, double bound, set found) except -1
 
 @cython.locals(who=uint64_t, seen=uint64_t, place=uint64_t, rank=int, depth=int, tick=uint64_t)
-cdef int _note(Sketch sketch, Access access, Generation generation, Name name, double now_s) except -1 nogil
+cdef int _note(
+    Sketch sketch, Access access, Generation generation, Name name, double now_s, Scratch scratch
+) except -1 nogil
 
 @cython.locals(bit=uint64_t)
 cdef int _digest(Generation generation, Name name, int depth) except -1 nogil

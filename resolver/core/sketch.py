@@ -113,11 +113,11 @@ def turn(sketch, key):
     return _take_key(sketch, key)
 
 
-def note(sketch, access, generation, name, now_s):
-    """Note that the client last admitted by `access` asks a name that `generation` has judged, at `now_s` of a
+def note(sketch, access, generation, name, now_s, scratch):
+    """Note that the client last admitted with `scratch` asks a name that `generation` has judged, at `now_s` of a
     monotonic clock. Returns 0."""
     try:
-        return _note(sketch, access, generation, name, now_s)
+        return _note(sketch, access, generation, name, now_s, scratch)
     except Exception:  # noqa: BLE001 - an error notes nothing
         return 0
 
@@ -152,12 +152,12 @@ def _popular(sketch, window, skip, bound, found):
     return 0
 
 
-def _note(sketch, access, generation, name, now_s):
+def _note(sketch, access, generation, name, now_s, scratch):
     if access.rate == 0 or access.sets == 0:
-        siphash128(access.key, access.prefix, 0, 16, access.out, 0)
+        siphash128(access.key, scratch.prefix, 0, 16, scratch.who, 0)
     # The digest that found the prefix's bucket, under this window's key.
-    who = (access.out[0] ^ sketch.key[0]) * (sketch.key[1] | 1) & _WORD
-    rank = _rank(access.out[1] ^ sketch.key[1], 48)
+    who = (scratch.who[0] ^ sketch.key[0]) * (sketch.key[1] | 1) & _WORD
+    rank = _rank(scratch.who[1] ^ sketch.key[1], 48)
     place = who >> 53
     if sketch.totals_now[place] < rank:
         sketch.totals_now[place] = rank

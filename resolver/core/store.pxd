@@ -2,7 +2,9 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 
 from .message cimport Body, Message
+from .octets cimport Layout, copy, get, put
 from .question cimport Question
+from .scratch cimport Scratch
 from .siphash cimport siphash128
 
 cdef int _NEGATIVE
@@ -37,8 +39,6 @@ cdef class Store:
     cdef readonly uint64_t[::1] tails
     cdef public int64_t stale_s
     cdef readonly const uint64_t[::1] key
-    cdef readonly unsigned char[::1] text
-    cdef readonly uint64_t[::1] digest
 
 cdef class Kept(Body):
     cdef public int64_t ttl_s
@@ -50,17 +50,23 @@ cdef class Kept(Body):
     cdef public bint apart
 
 @cython.locals(length=Py_ssize_t)
-cpdef int set_key(Store store, Question question, int bits) except -1 nogil
+cpdef int set_key(Store store, Question question, int bits, Scratch scratch) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, last_tenth=bint)
 cpdef int find(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
 
-cpdef int find_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+cpdef int find_form(
+    Store store, Question question, int bits, uint64_t now_s, Kept kept, Scratch scratch
+) except -1 nogil
 
-cpdef int peek_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+cpdef int peek_form(
+    Store store, Question question, int bits, uint64_t now_s, Kept kept, Scratch scratch
+) except -1 nogil
 
 @cython.locals(serves=int, at=Py_ssize_t, last=Py_ssize_t, form=int, found=int)
-cpdef int other_form(Store store, Question question, int bits, uint64_t now_s, Kept kept) except -1 nogil
+cpdef int other_form(
+    Store store, Question question, int bits, uint64_t now_s, Kept kept, Scratch scratch
+) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, at=Py_ssize_t, hits=int, result=int)
 cpdef int peek(Store store, uint64_t low, uint64_t high, uint64_t now_s, Kept kept) except -1 nogil
@@ -125,9 +131,3 @@ cdef uint64_t _taken(Store store, uint64_t which, uint64_t total) except? 0xFFFF
 
 @cython.locals(place=uint64_t)
 cdef Py_ssize_t _place(Store store, uint64_t which, uint64_t total) except -1 nogil
-
-@cython.locals(value=uint64_t)
-cdef uint64_t _get(const unsigned char[::1] octets, Py_ssize_t at, int size) except? 0xFFFFFFFFFFFFFFFE nogil
-
-@cython.locals(i=int)
-cdef int _put(unsigned char[::1] octets, Py_ssize_t at, uint64_t value, int size) except -1 nogil

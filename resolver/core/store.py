@@ -35,6 +35,7 @@ from .codes import KEY_DO
 from .message import Body
 
 if not cython.compiled:
+    from .octets import copy, get, put
     from .siphash import siphash128
 
 # Bits of a record's kind. A BLOCKED record holds the upstream's reply; it is judged at every hit, never sent unjudged.
@@ -109,8 +110,6 @@ class Store:
         self.tails = _pair(size, apart)
         self.stale_s = stale_s
         self.key = memoryview(bytes(key)).cast("Q")
-        self.text = memoryview(bytearray(264))
-        self.digest = memoryview(bytearray(16)).cast("Q")
 
 
 def _pair(first, second):
@@ -139,16 +138,16 @@ class Kept(Body):
         self.apart = 0
 
 
-def set_key(store, question, bits):
-    """Digest the key of a question into store.digest, for the next `find` or `keep`. Returns 0."""
+def set_key(store, question, bits, scratch):
+    """Digest the key of a question into scratch.key, for the next `find` or `keep`. Returns 0."""
     length = question.name.length
-    store.text[:length] = question.name.octets[:length]
-    store.text[length] = question.qtype >> 8
-    store.text[length + 1] = question.qtype & 255
-    store.text[length + 2] = question.qclass >> 8
-    store.text[length + 3] = question.qclass & 255
-    store.text[length + 4] = bits
-    siphash128(store.key, store.text, 0, length + 5, store.digest, 0)
+    copy(scratch.text, 0, question.name.octets, 0, length)
+    scratch.text[length] = question.qtype >> 8
+    scratch.text[length + 1] = question.qtype & 255
+    scratch.text[length + 2] = question.qclass >> 8
+    scratch.text[length + 3] = question.qclass & 255
+    scratch.text[length + 4] = bits
+    siphash128(store.key, scratch.text, 0, length + 5, scratch.key, 0)
     return 0
 
 
@@ -171,20 +170,20 @@ def find(store, low, high, now_s, kept):
     return _STALE
 
 
-def find_form(store, question, bits, now_s, kept):
+def find_form(store, question, bits, now_s, kept, scratch):
     """Do `set_key` for this form of a question, then `find`."""
-    set_key(store, question, bits)
-    return find(store, store.digest[0], store.digest[1], now_s, kept)
+    set_key(store, question, bits, scratch)
+    return find(store, scratch.key[0], scratch.key[1], now_s, kept)
 
 
-def peek_form(store, question, bits, now_s, kept):
+def peek_form(store, question, bits, now_s, kept, scratch):
     """Do `set_key` for this form of a question, then `peek`."""
-    set_key(store, question, bits)
-    return peek(store, store.digest[0], store.digest[1], now_s, kept)
+    set_key(store, question, bits, scratch)
+    return peek(store, scratch.key[0], scratch.key[1], now_s, kept)
 
 
-def other_form(store, question, bits, now_s, kept):
-    """Fill `kept` from the first answer to another form that serves this one; store.digest is then this form's.
+def other_form(store, question, bits, now_s, kept, scratch):
+    """Fill `kept` from the first answer to another form that serves this one; scratch.key is then this form's.
 
     Return FRESH if it serves at once, STALE if it does when no upstream answers, both plus 4 if its signatures have to
     be cut out; or NOTHING.
@@ -195,7 +194,7 @@ def other_form(store, question, bits, now_s, kept):
     while at < last and serves == _NOTHING and _LENDERS[at] != _NO_FORM:
         form = _LENDERS[at]
         at += 1
-        found = peek_form(store, question, form, now_s, kept)
+        found = peek_form(store, question, form, now_s, kept, scratch)
         if found == _NOTHING or kept.kind & _FAILURE:
             continue
         if form == bits + _DO:
@@ -206,7 +205,7 @@ def other_form(store, question, bits, now_s, kept):
             serves = _STALE
         if serves & _STALE and store.stale_s == 0:
             serves = _NOTHING
-    set_key(store, question, bits)
+    set_key(store, question, bits, scratch)
     return serves
 
 
@@ -263,21 +262,21 @@ def keep(store, low, high, now_s, kept):
     _make_room(store, which, total, now_s)
     at = _place(store, which, total)
     position = (which << _APART_BIT) + store.heads[which] - total
-    store.ring[at : at + _RECORD_HEADER] = _BLANK
-    _put(store.ring, at, total, 4)
-    _put(store.ring, at + 4, size, 4)
-    _put(store.ring, at + 8, low, 8)
-    _put(store.ring, at + 16, high, 8)
-    _put(store.ring, at + 24, now_s, 8)
-    _put(store.ring, at + 32, kept.ttl_s, 4)
-    _put(store.ring, at + 36, kept.rcode, 2)
+    copy(store.ring, at, _BLANK, 0, _RECORD_HEADER)
+    put(store.ring, at, total, 4)
+    put(store.ring, at + 4, size, 4)
+    put(store.ring, at + 8, low, 8)
+    put(store.ring, at + 16, high, 8)
+    put(store.ring, at + 24, now_s, 8)
+    put(store.ring, at + 32, kept.ttl_s, 4)
+    put(store.ring, at + 36, kept.rcode, 2)
     store.ring[at + 38] = kept.kind
-    _put(store.ring, at + 48, kept.generation, 8)
-    _put(store.ring, at + 56, kept.errors_size, 2)
+    put(store.ring, at + 48, kept.generation, 8)
+    put(store.ring, at + 56, kept.errors_size, 2)
     at += _RECORD_HEADER
-    store.ring[at : at + kept.errors_size] = kept.errors[kept.errors_start : kept.errors_start + kept.errors_size]
+    copy(store.ring, at, kept.errors, kept.errors_start, kept.errors_size)
     at += kept.errors_size
-    store.ring[at : at + size] = kept.data[kept.start : kept.end]
+    copy(store.ring, at, kept.data, kept.start, size)
     _enter(store, low, high, position)
     return 1
 
@@ -291,11 +290,11 @@ def fail(store, low, high, now_s, kept):
     slot = _slot_of(store, low, high)
     if slot >= 0:
         at = _at(store, store.index[slot + 1])
-        kept_at = _get(store.ring, at + 24, 8)
-        ttl_s = _get(store.ring, at + 32, 4)
+        kept_at = get(store.ring, at + 24, 8)
+        ttl_s = get(store.ring, at + 32, 4)
         failures = store.ring[at + 58]
         if not store.ring[at + 38] & _FAILURE and now_s < kept_at + ttl_s + store.stale_s:
-            _put(store.ring, at + 40, now_s + _failure_s(failures), 8)
+            put(store.ring, at + 40, now_s + _failure_s(failures), 8)
             store.ring[at + 58] = min(failures + 1, 8)
             return 1
         if now_s >= kept_at + ttl_s + _MAX_FAILURE_S:
@@ -317,7 +316,7 @@ def _failure_s(failures):
 
 def renew(store, kept, generation, kind):
     """Note in a found record that it was judged again under `generation`, and its new kind. Returns 0."""
-    _put(store.ring, kept.record + 48, generation, 8)
+    put(store.ring, kept.record + 48, generation, 8)
     store.ring[kept.record + 38] = kind
     return 0
 
@@ -336,7 +335,7 @@ def look(store, position, kept):
     if place >= store.heads[which]:
         return _END if which else _APART
     at = _at(store, position)
-    total = _get(store.ring, at, 4)
+    total = get(store.ring, at, 4)
     if total == 0:
         return position + store.sizes[which] - place % store.sizes[which]
     if _is_pointed_to(store, at, position):
@@ -351,27 +350,27 @@ def rounds(store):
 
 def drop(store, kept):
     """Remove a record that was looked at. Returns 0."""
-    _put(store.ring, kept.record + 8, 0, 8)
-    _put(store.ring, kept.record + 16, 0, 8)
+    put(store.ring, kept.record + 8, 0, 8)
+    put(store.ring, kept.record + 16, 0, 8)
     return 0
 
 
 def _read(store, at, now_s, kept):
-    kept_at = _get(store.ring, at + 24, 8)
+    kept_at = get(store.ring, at + 24, 8)
     kept.data = store.ring
     kept.errors = store.ring
     kept.record = at
     kept.age_s = now_s - kept_at if now_s > kept_at else 0
-    kept.ttl_s = _get(store.ring, at + 32, 4)
-    kept.rcode = _get(store.ring, at + 36, 2)
+    kept.ttl_s = get(store.ring, at + 32, 4)
+    kept.rcode = get(store.ring, at + 36, 2)
     kept.kind = store.ring[at + 38]
-    kept.quiet = now_s < _get(store.ring, at + 40, 8)
+    kept.quiet = now_s < get(store.ring, at + 40, 8)
     kept.hot = 0
-    kept.generation = _get(store.ring, at + 48, 8)
-    kept.errors_size = _get(store.ring, at + 56, 2)
+    kept.generation = get(store.ring, at + 48, 8)
+    kept.errors_size = get(store.ring, at + 56, 2)
     kept.errors_start = at + _RECORD_HEADER
     kept.start = kept.errors_start + kept.errors_size
-    kept.end = kept.start + _get(store.ring, at + 4, 4)
+    kept.end = kept.start + get(store.ring, at + 4, 4)
     return 0
 
 
@@ -396,7 +395,7 @@ def _slot_of(store, low, high):
         position = store.index[slot + 2 * way + 1]
         if store.index[slot + 2 * way] == low and _is_in_ring(store, position):
             at = _at(store, position)
-            if _get(store.ring, at + 8, 8) == low and _get(store.ring, at + 16, 8) == high:
+            if get(store.ring, at + 8, 8) == low and get(store.ring, at + 16, 8) == high:
                 return slot + 2 * way
         way += 1
     return -1
@@ -404,7 +403,7 @@ def _slot_of(store, low, high):
 
 def _is_pointed_to(store, at, position):
     """Return whether the index points to the record at `position`."""
-    slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
+    slot = _slot_of(store, get(store.ring, at + 8, 8), get(store.ring, at + 16, 8))
     return slot >= 0 and store.index[slot + 1] == position
 
 
@@ -456,7 +455,7 @@ def _make_room(store, which, total, now_s):
     ):
         place = store.tails[which] % store.sizes[which]
         at = store.starts[which] + place
-        size = _get(store.ring, at, 4)
+        size = get(store.ring, at, 4)
         if size == 0:
             store.tails[which] = store.tails[which] + store.sizes[which] - place
             continue
@@ -471,19 +470,19 @@ def _deserves_another(store, which, at, now_s):
     """Return whether a ring's oldest record was used since it was written, may still be given, and can be moved."""
     if store.ring[at + 39] == 0 or store.ring[at + 38] & _FAILURE:
         return 0
-    if now_s >= _get(store.ring, at + 24, 8) + _get(store.ring, at + 32, 4) + store.stale_s:
+    if now_s >= get(store.ring, at + 24, 8) + get(store.ring, at + 32, 4) + store.stale_s:
         return 0
     if not _is_pointed_to(store, at, (which << _APART_BIT) + store.tails[which]):
         return 0
-    taken = _taken(store, which, _get(store.ring, at, 4))
+    taken = _taken(store, which, get(store.ring, at, 4))
     return store.heads[which] + taken <= store.tails[which] + store.sizes[which]
 
 
 def _move(store, which, at, size):
     """Move a ring's oldest record to its front; it gets no further chance unless it is used again. Returns 0."""
-    slot = _slot_of(store, _get(store.ring, at + 8, 8), _get(store.ring, at + 16, 8))
+    slot = _slot_of(store, get(store.ring, at + 8, 8), get(store.ring, at + 16, 8))
     to = _place(store, which, size)
-    store.ring[to : to + size] = store.ring[at : at + size]
+    copy(store.ring, to, store.ring, at, size)
     store.ring[to + 39] = 0
     store.index[slot + 1] = (which << _APART_BIT) + store.heads[which] - size
     return 0
@@ -501,25 +500,8 @@ def _place(store, which, total):
     """Reserve `total` octets at a ring's front; return their offset in store.ring."""
     place = store.heads[which] % store.sizes[which]
     if place + total > store.sizes[which]:
-        _put(store.ring, store.starts[which] + place, 0, 4)
+        put(store.ring, store.starts[which] + place, 0, 4)
         store.heads[which] = store.heads[which] + store.sizes[which] - place
         place = 0
     store.heads[which] = store.heads[which] + total
     return store.starts[which] + place
-
-
-def _get(octets, at, size):
-    value = 0
-    while size > 0:
-        size -= 1
-        value = value << 8 | octets[at + size]
-    return value
-
-
-def _put(octets, at, value, size):
-    i = 0
-    while i < size:
-        octets[at + i] = value & 255
-        value = value >> 8
-        i += 1
-    return 0

@@ -2,7 +2,9 @@ import cython
 from libc.stdint cimport uint64_t
 
 from .admit cimport Access, is_mapped, is_unlimited
+from .octets cimport Layout
 from .policy cimport Verdict
+from .scratch cimport Scratch
 from .siphash cimport siphash128
 
 cdef uint64_t _WINDOW_S
@@ -41,34 +43,32 @@ cdef class Tally:
     cdef readonly uint64_t[::1] budgets
     cdef readonly uint64_t sets
     cdef readonly uint64_t[::1] key
-    cdef readonly unsigned char[::1] text
-    cdef readonly uint64_t[::1] words
-    cdef readonly uint64_t[::1] capped
-    cdef readonly uint64_t[::1] out
 
 cpdef int count(
     Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client,
-    uint64_t now_s
+    uint64_t now_s, Scratch scratch
 ) noexcept
 
 @cython.locals(base=Py_ssize_t, tag=uint64_t)
 cdef int _count(
     Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client,
-    uint64_t now_s
+    uint64_t now_s, Scratch scratch
 ) except -1 nogil
 
 @cython.locals(tag=uint64_t, opened=int, person=int, number=int)
 cdef int _count_attempt(
     Tally tally, uint64_t[::1] counters, Py_ssize_t base, Verdict verdict, const unsigned char[::1] client,
-    uint64_t now_s
+    uint64_t now_s, Scratch scratch
 ) except -1 nogil
 
 @cython.locals(level=int, tag=uint64_t, at=uint64_t, cap=uint64_t)
-cdef int _within_caps(Tally tally, const unsigned char[::1] client, int kept, int levels) except -1 nogil
+cdef int _within_caps(
+    Tally tally, const unsigned char[::1] client, int kept, int levels, Scratch scratch
+) except -1 nogil
 
 @cython.locals(kept=int, tag=uint64_t, spent_tag=uint64_t, entry=uint64_t, spent=uint64_t)
 cdef int _is_beyond(
-    Tally tally, uint64_t budget, Verdict verdict, const unsigned char[::1] client
+    Tally tally, uint64_t budget, Verdict verdict, const unsigned char[::1] client, Scratch scratch
 ) except -1 nogil
 
 @cython.locals(at=uint64_t)
@@ -84,7 +84,8 @@ cdef int _is_past(uint64_t word, uint64_t now_s, uint64_t window_s) except -1 no
 
 @cython.locals(i=int)
 cdef uint64_t _tag(
-    Tally tally, const unsigned char[::1] client, int kept, uint64_t slot, uint64_t low, uint64_t high, int use
+    Tally tally, const unsigned char[::1] client, int kept, uint64_t slot, uint64_t low, uint64_t high, int use,
+    Scratch scratch,
 ) except? 0xFFFFFFFFFFFFFFFE nogil
 
 @cython.locals(i=Py_ssize_t)

@@ -100,11 +100,6 @@ class Tally:
         self.budgets = words[3 * size : 4 * size]
         self.sets = size // WAYS
         self.key = memoryview(bytearray(16)).cast("Q")
-        text = memoryview(bytearray(40))
-        self.text = text
-        self.words = text.cast("Q")
-        self.capped = memoryview(bytearray(24)).cast("Q")
-        self.out = memoryview(bytearray(16)).cast("Q")
         turn(self, key)
 
 
@@ -120,39 +115,41 @@ def turn(tally, key):
     return 0
 
 
-def count(tally, access, counters, verdict, qtype, client, now_s):
+def count(tally, access, counters, verdict, qtype, client, now_s, scratch):
     """Count one blocked query in the table `counters` (core.codes); return COUNTED, BEYOND_BUDGET or NOT_COUNTED.
 
     verdict: which list and entry blocked it; client: 16 octets; now_s: seconds of a monotonic clock.
     """
     try:
-        return _count(tally, access, counters, verdict, qtype, client, now_s)
+        return _count(tally, access, counters, verdict, qtype, client, now_s, scratch)
     except Exception:  # noqa: BLE001 - an error counts nothing and stops no answer
         return _NOT_COUNTED
 
 
-def _count(tally, access, counters, verdict, qtype, client, now_s):
+def _count(tally, access, counters, verdict, qtype, client, now_s, scratch):
     if verdict.bits & _SELFTEST:
         return _COUNTED
     base = _START + verdict.slot * _STRIDE
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if verdict.bits & _NEW:
-        tag = _tag(tally, client, 16 if is_mapped(client) else 7, verdict.slot, 0, 0, 1)
+        tag = _tag(tally, client, 16 if is_mapped(client) else 7, verdict.slot, 0, 0, 1, scratch)
         # The slot holds the start of its minute, and is free again when that minute is over.
         if _opens(tally.prefixes, tally.sets, tag, now_s - now_s % _WINDOW_S, now_s) == 1:
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
     if qtype == _A or qtype == _AAAA or qtype == _HTTPS or qtype == _SVCB:
-        _count_attempt(tally, counters, base, verdict, client, now_s)
-    if access.budget and not is_unlimited(access, client) and _is_beyond(tally, access.budget, verdict, client):
-        counters[base + _REFUSED_BEYOND_BUDGET] = counters[base + _REFUSED_BEYOND_BUDGET] + 1
-        return _BEYOND_BUDGET
-    return _COUNTED
+        _count_attempt(tally, counters, base, verdict, client, now_s, scratch)
+    if access.budget == 0 or is_unlimited(access, client):
+        return _COUNTED
+    if not _is_beyond(tally, access.budget, verdict, client, scratch):
+        return _COUNTED
+    counters[base + _REFUSED_BEYOND_BUDGET] = counters[base + _REFUSED_BEYOND_BUDGET] + 1
+    return _BEYOND_BUDGET
 
 
-def _count_attempt(tally, counters, base, verdict, client, now_s):
+def _count_attempt(tally, counters, base, verdict, client, now_s, scratch):
     """Count the attempt if this query is one. Returns 0."""
     person = 16 if is_mapped(client) else 8
-    tag = _tag(tally, client, person, verdict.slot, verdict.low, verdict.high, 2)
+    tag = _tag(tally, client, person, verdict.slot, verdict.low, verdict.high, 2, scratch)
     opened = _opens(tally.attempts, tally.sets, tag, now_s, now_s)
     number = _ATTEMPTS
     if opened == 0:
@@ -160,21 +157,21 @@ def _count_attempt(tally, counters, base, verdict, client, now_s):
     if opened == 2:
         number = _ATTEMPTS_SATURATED
     elif person == 16:
-        number = _within_caps(tally, client, 16, 1)
+        number = _within_caps(tally, client, 16, 1, scratch)
     else:
-        number = _within_caps(tally, client, 8, 3)
+        number = _within_caps(tally, client, 8, 3, scratch)
     counters[base + number] = counters[base + number] + 1
     return 0
 
 
-def _within_caps(tally, client, kept, levels):
+def _within_caps(tally, client, kept, levels, scratch):
     """Count an attempt for a client; return the number of the counter that it belongs to.
 
     kept: the octets of its address that are one client; levels: how many prefixes have a cap, each an octet shorter.
     """
     level = 0
     while level < levels:
-        tag = _tag(tally, client, kept - level, 0, 0, 0, 3 + level)
+        tag = _tag(tally, client, kept - level, 0, 0, 0, 3 + level, scratch)
         at = _place(tally.clients, tally.sets, tag, 0, 0)
         if at == _NONE:
             return _ATTEMPTS_SATURATED
@@ -183,24 +180,24 @@ def _within_caps(tally, client, kept, levels):
         cap = _CAP_AN_HOUR if level == 0 else _CAP_OF_56 if level == 1 else _CAP_OF_48
         if tally.clients[at] & _REST >= cap:
             return _ATTEMPTS_CAPPED
-        tally.capped[level] = at
+        scratch.capped[level] = at
         level += 1
     level = 0
     while level < levels:
-        at = tally.capped[level]
+        at = scratch.capped[level]
         tally.clients[at] = tally.clients[at] + 1
         level += 1
     return _ATTEMPTS
 
 
-def _is_beyond(tally, budget, verdict, client):
+def _is_beyond(tally, budget, verdict, client, scratch):
     """Note an entry that blocks the client's prefix; return whether it is one more than the budget has."""
     kept = 16 if is_mapped(client) else 7
-    tag = _tag(tally, client, kept, verdict.slot, verdict.low, verdict.high, 6)
+    tag = _tag(tally, client, kept, verdict.slot, verdict.low, verdict.high, 6, scratch)
     entry = _place(tally.budgets, tally.sets, tag, 0, 0)
     if entry != _NONE and tally.budgets[entry] & _TAG == tag:
         return 0
-    spent_tag = _tag(tally, client, kept, 0, 0, 0, 7)
+    spent_tag = _tag(tally, client, kept, 0, 0, 0, 7, scratch)
     spent = _place(tally.budgets, tally.sets, spent_tag, 0, 0)
     if spent == _NONE:
         return 0
@@ -251,18 +248,18 @@ def _is_past(word, now_s, window_s):
     return window_s <= age < _BACK
 
 
-def _tag(tally, client, kept, slot, low, high, use):
+def _tag(tally, client, kept, slot, low, high, use, scratch):
     """Return the keyed digest of (`kept` octets of the client, list, entry, use), as a slot holds it."""
     i = 0
     while i < 16:
-        tally.text[i] = client[i] if i < kept else 0
+        scratch.text[i] = client[i] if i < kept else 0
         i += 1
-    tally.words[2] = low
-    tally.words[3] = high
-    tally.text[32] = slot
-    tally.text[33] = use
-    siphash128(tally.key, tally.text, 0, 34, tally.out, 0)
-    return (tally.out[0] | _HELD) & _TAG
+    scratch.words[2] = low
+    scratch.words[3] = high
+    scratch.text[32] = slot
+    scratch.text[33] = use
+    siphash128(tally.key, scratch.text, 0, 34, scratch.out, 0)
+    return (scratch.out[0] | _HELD) & _TAG
 
 
 def _clear(table):

@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 
 from .name cimport Name, skip, unfold
+from .octets cimport Layout
 from .rpz cimport depth_below, said_by, written_as
 from .siphash cimport siphash128
 

@@ -1,6 +1,7 @@
 import cython
 
 from .name cimport Name, spells
+from .octets cimport Layout
 
 cdef int _DS
 

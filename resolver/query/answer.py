@@ -25,6 +25,7 @@ from resolver.core.image import SELFTEST_ZONE
 from resolver.core.local_zones import find as find_local
 from resolver.core.question import Question
 from resolver.core.reply import limit_of
+from resolver.core.scratch import Scratch
 from resolver.core.sketch import Sketch
 from resolver.core.sketch import note as note_for_lists
 from resolver.core.store import FAILURE
@@ -84,6 +85,7 @@ class Answer:
         self._crash_shape = crash_shape
         self._asked = asked
         self._spare: list[Question] = []
+        self._scratch = Scratch()
 
     def errors(self) -> int:
         """Return the number of verdicts that failed since the start; above 0, enforcement is not certain."""
@@ -113,7 +115,7 @@ class Answer:
         query.limit = limit_of(question, transport.least, transport.most)
         if question.keepalive:
             question.keepalive_ds = transport.keepalive_ds
-        admitted = admit(tables.access, query.client, transport.is_stream, int(now * 1000))
+        admitted = admit(tables.access, query.client, transport.is_stream, int(now * 1000), self._scratch)
         if admitted != codes.ADMITTED and not (problem == codes.WELL_FORMED and _is_proof(query, tables)):
             return self._notice(query, problem) or respond.turned_away(query, admitted)
         if problem != codes.WELL_FORMED:
@@ -129,7 +131,7 @@ class Answer:
             return respond.local(query, found)
         if question.qtype == codes.TYPE_ANY:
             return respond.any(query)
-        note_for_lists(self._asked, tables.access, tables.generation, question.name, now)
+        note_for_lists(self._asked, tables.access, tables.generation, question.name, now, self._scratch)
         return self._look_up(query, tables, now)
 
     def _without_recursion(self, query: Query, tables: Tables) -> Reply:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from resolver.core import codes, policy, tally
+from resolver.core.scratch import Scratch
 from resolver.query.query import Query, Tables
 from resolver.query.respond import Respond
 
@@ -18,6 +19,7 @@ class Block:
         self._tallies = tallies
         self._counters = counters
         self._out = memoryview(bytearray(4096))
+        self._scratch = Scratch()
 
     def judge(self, generation: policy.Generation, query: Query) -> int:
         """Return ASK, PASS or BLOCK for the query's name and type by the lists that apply to its client."""
@@ -43,6 +45,7 @@ class Block:
             query.question.qtype,
             query.client,
             int(now),
+            self._scratch,
         )
         if counted == codes.BEYOND_BUDGET:
             return respond.beyond_budget(query)

@@ -23,6 +23,7 @@ from resolver.core.message import Message
 from resolver.core.name import Name, unfold
 from resolver.core.plain_form import plain_form
 from resolver.core.question import Question, parse
+from resolver.core.scratch import Scratch
 from resolver.core.shares import NONE, SET_OCTETS, Shares, take
 from resolver.core.store import FRESH, NOTHING, STALE, Kept, Store
 from resolver.query.query import Query
@@ -67,6 +68,7 @@ class Cache:
         self._share = memory.sizes[0] // SHARE
         self._shares = Shares(bytearray(SHARES_OCTETS), memory.key)
         self._question = Question()
+        self.scratch = Scratch()
         self._replaced = Kept()
         self._written = Kept()
         self._counters = counters
@@ -82,14 +84,15 @@ class Cache:
 
     def digest(self) -> tuple[int, int]:
         """Return the key of the query that `find` was last called with."""
-        return self.memory.digest[0], self.memory.digest[1]
+        return self.scratch.key[0], self.scratch.key[1]
 
     def find(self, query: Query, now: float) -> int:
         """Look for an answer to the query at `now` (seconds); return FRESH, STALE or NOTHING."""
         return self._look(query, int(now))
 
     def _look(self, query: Query, now_s: int) -> int:
-        found: int = store.find_form(self.memory, query.question, key_bits(query.question), now_s, self.kept)
+        form = key_bits(query.question)
+        found: int = store.find_form(self.memory, query.question, form, now_s, self.kept, self.scratch)
         return found
 
     def other(self, query: Query, now: float) -> int:
@@ -118,7 +121,8 @@ class Cache:
 
     def _other_form(self, query: Query, now_s: int) -> int:
         """Return what core.store.other_form does, and let `_other` describe the answer."""
-        serves: int = store.other_form(self.memory, query.question, key_bits(query.question), now_s, self._other)
+        form = key_bits(query.question)
+        serves: int = store.other_form(self.memory, query.question, form, now_s, self._other, self.scratch)
         return serves
 
     def _take_over(self, query: Query, found: int, now_s: int) -> int:
@@ -209,7 +213,7 @@ class Cache:
         parse(packet, len(packet), self._question)
         keys = {}
         for form in _ASK_MORE:
-            store.set_key(self.memory, self._question, form)
+            store.set_key(self.memory, self._question, form, self.scratch)
             keys[self.digest()] = form
         more = _ASK_MORE.get(keys.get(digest, -1), ())
         return [key for key, form in keys.items() if form in more]

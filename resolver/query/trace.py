@@ -153,7 +153,8 @@ class _Cache(Cache):
         self._looked = False
 
     def _look(self, query: Query, now_s: int) -> int:
-        found: int = store.peek_form(self.memory, query.question, key_bits(query.question), now_s, self.kept)
+        form = key_bits(query.question)
+        found: int = store.peek_form(self.memory, query.question, form, now_s, self.kept, self.scratch)
         if found != NOTHING and self.kept.kind & store.BLOCKED:
             found = NOTHING
         if not self._looked:

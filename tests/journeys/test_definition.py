@@ -13,6 +13,7 @@ import pytest
 from resolver.config.values import address_octets
 from resolver.core import codes
 from resolver.core.local_zones import Zones
+from resolver.core.scratch import Scratch
 from resolver.count import definition as printed
 from resolver.query import block
 from resolver.query.query import Tables
@@ -79,10 +80,11 @@ def test_the_printed_text_says_the_numbers_of_the_table() -> None:
 
 def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.House) -> None:
     """A provider's NAT: whoever is behind it is one client, who counts 20 times an hour."""
-    tallies, nat = house.answer._block._tallies, address_octets(definition.V4)
+    tallies, nat, scratch = house.answer._block._tallies, address_octets(definition.V4), Scratch()
     for number in range(10_000):
         entry = wires.verdict(twin.compiled, 0, number % 25, 7, 3)
-        block.tally.count(tallies, house.answer.tables.access, house.counters, entry, codes.TYPE_A, nat, number // 4)
+        asked = codes.TYPE_A, nat, number // 4
+        block.tally.count(tallies, house.answer.tables.access, house.counters, entry, *asked, scratch)
     queries, attempts, capped, saturated = counted(house)
     assert (queries, attempts, saturated) == (10_000, 20, 0)
     assert capped > 20 * attempts

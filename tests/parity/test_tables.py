@@ -63,9 +63,10 @@ def admitted(core: cases.Core, setting: tuple[Any, ...], asked: list[tuple[bytes
     allow, unlimited, clients, exempt, rate, sets = setting
     memory = bytearray(sets * admit.WAYS * admit.BUCKET_OCTETS)
     access = admit.Access(allow, unlimited, clients, exempt, rate=rate, memory=memory, key=wires.KEY)
+    scratch = core("scratch").Scratch()
     said = [
         (
-            admit.admit(access, one, proven, now),
+            admit.admit(access, one, proven, now, scratch),
             admit.scope(access, one),
             access.prefixes,
             access.minute,
@@ -108,13 +109,13 @@ def counted(
     access = core("admit").Access(
         b"", exempt * 2, [b""] * 16, [b""] * 16, rate=0, budget=budget, memory=buckets, key=wires.KEY
     )
-    table = tally.Tally(memory, wires.KEY)
+    table, scratch = tally.Tally(memory, wires.KEY), core("scratch").Scratch()
     counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
     for number, block in enumerate(blocks):
         if number == len(blocks) // 2 and block[1] % 2:
             tally.turn(table, wires.KEY[::-1])
         entry, asked = block[:4], block[4:]
-        said.append(tally.count(table, access, counters, wires.verdict(core, *entry), *asked))
+        said.append(tally.count(table, access, counters, wires.verdict(core, *entry), *asked, scratch))
     return said, bytes(counters), bytes(memory)
 
 
@@ -165,11 +166,11 @@ def kept(core: cases.Core, octets: int, steps: list[tuple[Any, ...]]) -> tuple[A
     store = core("store")
     memory = bytearray(octets)
     answers, found, said = store.Store(memory, wires.KEY), store.Kept(), []
-    question = core("question").Question()
+    question, scratch = core("question").Question(), core("scratch").Scratch()
     for what, packet, bits, now, body in steps:
         core("question").parse(packet, len(packet), question)
-        store.set_key(answers, question, bits)
-        low, high = answers.digest[0], answers.digest[1]
+        store.set_key(answers, question, bits, scratch)
+        low, high = scratch.key[0], scratch.key[1]
         if what == "keep":
             made = wires.to_keep(core, body, kind=store.NEGATIVE, errors=body[:4])
             said.append(store.keep(answers, low, high, now, made))
@@ -245,14 +246,14 @@ def asked(core: cases.Core, sets: int, steps: list[tuple[Any, ...]]) -> tuple[An
     every = bytes(16) + b"\xff" * 16
     access = admit.Access(every, b"", nothing, nothing, rate=0, memory=bytearray(0), key=wires.KEY)
     generation = core("policy").Generation(1, wires.KEY[::-1], ())
-    found = []
+    found, scratch = [], core("scratch").Scratch()
     for at, (who, octets, key) in enumerate(steps):
         if key:
             sketch.turn(table, key)
             continue
-        admit.admit(access, who, 0, 0)
+        admit.admit(access, who, 0, 0, scratch)
         core("name").unfold(octets, 0, len(octets), name)
-        found.append(sketch.note(table, access, generation, name, float(at)))
+        found.append(sketch.note(table, access, generation, name, float(at), scratch))
     wide = sorted(sketch.popular(table, 0.2, 3.0))
     return found, wide, sketch.prefixes(table, True), sketch.prefixes(table, False), table.skip_now, bytes(memory)
 

@@ -1,5 +1,6 @@
 """The line that a failed compile ends in names what Debian lacks."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from setuptools import Distribution, Extension
 from setuptools.errors import CompileError
 
 from resolver.build_core import COMPILER_OPTIONS, LINKER_OPTIONS, BuildCore, advice
+from tests.parity import probe, twin
 
 
 @pytest.fixture
@@ -71,3 +73,35 @@ def test_the_compiler_gets_a_flag_right(tmp_path: Path, level: str) -> None:
     source.write_text(SOURCE)
     subprocess.run(["cc", level, *COMPILER_OPTIONS, str(source), "-o", str(program)], check=True)
     assert subprocess.run([str(program)], check=False).returncode == 0
+
+
+VIEW = "from resolver.core.octets cimport Layout\ncpdef int first(const unsigned char[::1] data):\n    return data[0]\n"
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "said"),
+    [(0, ""), (8, "ValueError: resolver.core.octets.Layout size changed, may indicate binary incompatibility.")],
+)
+def test_a_module_whose_views_have_another_size_is_not_imported_beside_core(
+    tmp_path: Path, dimensions: int, said: str
+) -> None:
+    source = tmp_path / "beside.pyx"
+    source.write_text(f"# cython: language_level=3\n{VIEW}")
+    assert probe.imported(probe.build(source, dimensions)).partition(" Expected")[0] == said
+
+
+def test_octets_is_not_imported_if_its_own_views_have_another_size(tmp_path: Path) -> None:
+    for path in (twin.CORE / "octets.py", twin.CORE / "octets.pxd"):
+        shutil.copy(path, tmp_path)
+    made = probe.build(tmp_path / "octets.py", 8)
+    (tmp_path / "octets.py").unlink()
+    assert probe.imported(made).startswith("ImportError: resolver.core.octets was not built by resolver.build_core")
+
+
+def test_every_module_of_core_compares_the_size_of_its_views() -> None:
+    """Those without a type of their own with a view would otherwise be called with another size, and read on."""
+    paths = [path for path in twin.CORE.glob("*.pxd") if path.stem != "octets"]
+    assert [path.name for path in paths if "\nfrom .octets cimport Layout" not in f"\n{path.read_text()}"] == []
+    for path in paths:
+        words = Path(str(twin.compiled(path.stem).__file__)).read_bytes().split(b"\0")
+        assert {b"Layout", b"resolver.core.octets"} <= set(words), path.name

@@ -12,6 +12,7 @@ from resolver.config.for_core import Image, ranges, replies
 from resolver.config.values import address_octets, prefixes
 from resolver.core import admit, codes, policy
 from resolver.core.name import Name, unfold
+from resolver.core.scratch import Scratch
 from tests.parity.cases import of
 from tests.unit.query import parts
 
@@ -53,7 +54,7 @@ def test_ranges_hold_what_the_prefixes_hold(networks, addresses) -> None:
     access = for_core.access(config, bytearray(128), parts.KEY)
     for address in addresses:
         octets, inside = address_octets(str(address)), held(address, networks)
-        assert admit.admit(access, octets, False, 0) == (codes.ADMITTED if inside else codes.NOT_A_CLIENT)
+        assert admit.admit(access, octets, False, 0, Scratch()) == (codes.ADMITTED if inside else codes.NOT_A_CLIENT)
         assert (admit.trusts(access, octets), admit.exempts(access, octets)) == (inside, inside)
 
 
@@ -68,7 +69,7 @@ def test_both_families_in_one_set_leave_nobody_out(client: str, prefix: str) -> 
     access = for_core.access(config, bytearray(128), parts.KEY)
     inside = held(ipaddress.ip_address(client), networks)
     octets = address_octets(client)
-    assert (admit.admit(access, octets, False, 0) == codes.ADMITTED) is inside
+    assert (admit.admit(access, octets, False, 0, Scratch()) == codes.ADMITTED) is inside
     assert bool(admit.scope(access, octets) & 1) is inside
 
 
@@ -119,9 +120,9 @@ def test_who_is_limited_and_who_is_trusted_comes_from_the_configuration() -> Non
     access = for_core.access(config, bytearray(admit.BUCKET_OCTETS * admit.WAYS), parts.KEY)
     one, two, three = (address_octets(f"192.0.2.{last}") for last in (1, 2, 3))
     assert [admit.trusts(access, client) for client in (one, two)] == [1, 0]
-    assert [admit.admit(access, two, False, 0) for _ in range(3)] == [codes.ADMITTED] * 3
-    assert [admit.admit(access, three, False, 0) for _ in range(2)] != [codes.ADMITTED] * 2
-    assert admit.admit(access, address_octets("198.51.100.1"), False, 0) == codes.NOT_A_CLIENT
+    assert [admit.admit(access, two, False, 0, Scratch()) for _ in range(3)] == [codes.ADMITTED] * 3
+    assert [admit.admit(access, three, False, 0, Scratch()) for _ in range(2)] != [codes.ADMITTED] * 2
+    assert admit.admit(access, address_octets("198.51.100.1"), False, 0, Scratch()) == codes.NOT_A_CLIENT
 
 
 def test_lists_keep_their_places_whichever_of_them_has_an_image() -> None:

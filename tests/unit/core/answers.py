@@ -19,10 +19,11 @@ class Answers:
         self.memory = bytearray(octets)
         self.store = core("store").Store(self.memory, KEY, stale_s)
         self.kept = core("store").Kept()
+        self.scratch = core("scratch").Scratch()
 
     def digest(self, name: str, bits: int = 0, kind: int = 1, klass: int = 1) -> tuple[int, int]:
-        self.core("store").set_key(self.store, question(self.core, query(name, kind, klass=klass)), bits)
-        return self.store.digest[0], self.store.digest[1]
+        self.core("store").set_key(self.store, question(self.core, query(name, kind, klass=klass)), bits, self.scratch)
+        return self.scratch.key[0], self.scratch.key[1]
 
     def keep(
         self, name: str, body: bytes, ttl: int = 60, errors: bytes = b"", now: int = NOW, *, apart: int = 0, **key: int

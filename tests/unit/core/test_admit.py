@@ -36,7 +36,7 @@ def access(
 
 
 def admitted(core: Core, made: Any, text: str, now_ms: int = NOW, *, proven: bool = False) -> int:
-    said: int = core("admit").admit(made, octets(text), proven, now_ms)
+    said: int = core("admit").admit(made, octets(text), proven, now_ms, core("scratch").Scratch())
     return said
 
 
@@ -84,7 +84,7 @@ def test_nobody_is_a_client_where_nobody_is_allowed(core: Core) -> None:
 def test_an_error_admits_nobody_and_takes_nobody_out_of_scope(core: Core) -> None:
     made = access(core, exempt={0: ALL})
     for proven in (False, True):
-        assert core("admit").admit(made, bytes(4), proven, NOW) == codes.NOT_A_CLIENT
+        assert core("admit").admit(made, bytes(4), proven, NOW, core("scratch").Scratch()) == codes.NOT_A_CLIENT
     assert core("admit").allows(made, bytes(4)) == 0
     assert core("admit").scope(made, bytes(4)) == 0xFFFF
 

@@ -22,6 +22,7 @@ class Kept:
         self.core = core
         self.store = core("store").Store(bytearray(octets), KEY, 0)
         self.found = core("store").Kept()
+        self.scratch = core("scratch").Scratch()
 
     def keep(self, text: str, *owners: str, kind: int = 0) -> None:
         """Keep a reply to `text` with one address for each owner."""
@@ -29,15 +30,15 @@ class Kept:
         for owner in owners:
             packet += wire(owner) + b"\0\1\0\1\0\0\1\0\0\4\xc6\x33\x64\7"
         packet[7] = len(owners)
-        self.core("store").set_key(self.store, question(self.core, query(text)), 0)
-        low, high = self.store.digest
+        self.core("store").set_key(self.store, question(self.core, query(text)), 0, self.scratch)
+        low, high = self.scratch.key
         made = wires.to_keep(self.core, bytes(packet), generation=1, rcode=0, kind=kind)
         assert self.core("store").keep(self.store, low, high, NOW, made)
 
     def holds(self, text: str) -> bool:
         """Tell whether there is an answer for this name."""
-        self.core("store").set_key(self.store, question(self.core, query(text)), 0)
-        return bool(self.core("store").peek(self.store, *self.store.digest, NOW, self.found))
+        self.core("store").set_key(self.store, question(self.core, query(text)), 0, self.scratch)
+        return bool(self.core("store").peek(self.store, *self.scratch.key, NOW, self.found))
 
     def search(self, text: str, *, subtree: bool = False) -> Any:
         return self.core("flush").Search(name(self.core, wire(text)), subtree)

@@ -34,6 +34,7 @@ class Asked:
         )
         self.generation = core("policy").Generation(1, DIGESTS, ())
         self.name = core("name").Name()
+        self.scratch = core("scratch").Scratch()
         self.unfold = core("name").unfold
         self.now = 0.0
 
@@ -41,9 +42,9 @@ class Asked:
         octets = wire(name)
         for client in clients:
             self.now += every
-            assert self.admit(self.access, client, 0, 0) == 0
+            assert self.admit(self.access, client, 0, 0, self.scratch) == 0
             self.unfold(octets, 0, len(octets), self.name)
-            assert self.module.note(self.sketch, self.access, self.generation, self.name, self.now) == 0
+            assert self.module.note(self.sketch, self.access, self.generation, self.name, self.now, self.scratch) == 0
 
     def digest(self, name: str) -> Any:
         return self.core("siphash").digest_of(DIGESTS, wire(name))

@@ -421,7 +421,7 @@ def test_which_form_of_a_question_lends_its_answer_to_which(core: Core, stale_s:
             answers.keep("a.test", bytes([0, 0, 0x80, ad]) + b"%d" % form, bits=form)
             key = answers.digest("a.test", bits=asked)
             one = question(core, query("a.test", 1))
-            said = core("store").other_form(answers.store, one, asked, NOW + age, answers.kept)
+            said = core("store").other_form(answers.store, one, asked, NOW + age, answers.kept, answers.scratch)
             expected = NOTHING
             if form in LENDERS[asked] and age < 60 + stale_s and (age < 60 or stale_s):
                 cut = form & 1 > asked & 1
@@ -430,7 +430,7 @@ def test_which_form_of_a_question_lends_its_answer_to_which(core: Core, stale_s:
                 expected = NOTHING if bogus or not (at_once or stale_s) else (FRESH if at_once else STALE) + 4 * cut
             assert said == expected, (asked, form)
             assert not said or answers.body()[4:] == b"%d" % form
-            assert tuple(answers.store.digest) == key
+            assert tuple(answers.scratch.key) == key
 
 
 def test_the_best_form_lends_and_a_failure_never_does(core: Core) -> None:
@@ -443,7 +443,8 @@ def test_the_best_form_lends_and_a_failure_never_does(core: Core) -> None:
                 core("store").fail(answers.store, *answers.digest("a.test", bits=failed), NOW, made)
             for kept in forms[best:]:
                 answers.keep("a.test", bytes(4) + b"%d" % kept, bits=kept)
-            assert core("store").other_form(answers.store, question(core, query("a.test", 1)), asked, NOW, answers.kept)
+            one = question(core, query("a.test", 1))
+            assert core("store").other_form(answers.store, one, asked, NOW, answers.kept, answers.scratch)
             assert answers.body()[4:] == b"%d" % form
 
 

@@ -29,6 +29,7 @@ class Counted:
             b"", EXEMPT * 2, [b""] * 16, [b""] * 16, rate=0, budget=budget, memory=bytearray(128), key=KEY
         )
         self.table = self.tally.Tally(self.memory, KEY)
+        self.scratch = core("scratch").Scratch()
         self.counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
 
     def block(
@@ -40,7 +41,7 @@ class Counted:
         self, now_s: int, kind: int = A, client: bytes = ONE, *, entry: int = 1, slot: int = 0, bits: int = 3
     ) -> int:
         verdict = wires.verdict(self.core, slot, entry, 7, bits)
-        said: int = self.tally.count(self.table, self.access, self.counters, verdict, kind, client, now_s)
+        said: int = self.tally.count(self.table, self.access, self.counters, verdict, kind, client, now_s, self.scratch)
         return said
 
     def of(self, name: str, slot: int = 0) -> int:
@@ -258,7 +259,7 @@ def test_an_error_counts_nothing_and_says_so(counted: Counted) -> None:
     for client, slot in ((b"", 0), (ONE, 1000)):
         verdict = wires.verdict(counted.core, slot, 1, 1, 3)
         said: Any = counted.tally.count(
-            counted.table, counted.access, counted.counters, verdict, A, client, T
+            counted.table, counted.access, counted.counters, verdict, A, client, T, counted.scratch
         )
         assert said == codes.NOT_COUNTED
     assert counted.of("attempts") == 0

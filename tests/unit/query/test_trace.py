@@ -7,6 +7,7 @@ import pytest
 
 from resolver.core import admit, codes
 from resolver.core.reply import MAX_UDP_OCTETS
+from resolver.core.scratch import Scratch
 from resolver.query.forward import Overloaded, Unanswered
 from resolver.query.query import Tables
 from resolver.query.trace import Trace, Walked
@@ -205,7 +206,7 @@ async def test_what_is_no_query_of_ours(packet: bytes, said: str) -> None:
 async def test_a_client_past_its_limit_is_told_so_by_the_buckets_it_was_given() -> None:
     house = House(open_test, tables(1, LISTED, rate=1))
     limited = access(rate=1)
-    while admit.admit(limited, CLIENT, False, int(house.now * 1000)) == codes.ADMITTED:
+    while admit.admit(limited, CLIENT, False, int(house.now * 1000), Scratch()) == codes.ADMITTED:
         pass
     made = dataclasses.replace(house.answer.tables, access=limited)
     trace = trace_by(house, made)

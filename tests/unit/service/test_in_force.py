@@ -7,6 +7,7 @@ from resolver.config.config import Config, parse
 from resolver.config.values import address_octets
 from resolver.core import admit, codes, entries, image, policy
 from resolver.core.name import Name, unfold
+from resolver.core.scratch import Scratch
 from resolver.query.query import Tables
 from resolver.service.in_force import InForce
 from tests.unit.query.parts import KEY, image_of, octets_of
@@ -135,11 +136,11 @@ def test_a_new_configuration_changes_clients_and_answers_and_keeps_the_lists() -
     tables = swapped[-1]
     assert verdict_of(tables, "a.test")[0] == codes.BLOCK
     assert tables.generation.members[0].replies.answer == codes.ANSWER_NODATA
-    assert admit.admit(tables.access, address_octets("192.0.2.1"), False, 0) == codes.NOT_A_CLIENT
-    assert admit.admit(tables.access, address_octets("198.51.100.1"), False, 0) == codes.ADMITTED
+    assert admit.admit(tables.access, address_octets("192.0.2.1"), False, 0, Scratch()) == codes.NOT_A_CLIENT
+    assert admit.admit(tables.access, address_octets("198.51.100.1"), False, 0, Scratch()) == codes.ADMITTED
     assert one.config is changed
     before = swapped[-2]
-    assert admit.admit(before.access, address_octets("192.0.2.1"), False, 0) == codes.ADMITTED
+    assert admit.admit(before.access, address_octets("192.0.2.1"), False, 0, Scratch()) == codes.ADMITTED
 
 
 def test_lines_set_aside_are_approved_through_every_rebuild() -> None:
@@ -160,10 +161,10 @@ def test_a_limit_lasts_over_a_swap() -> None:
     """The buckets are one table: a new set of tables does not fill them again."""
     one, _ = in_force("", more='[listen]\nallow = ["192.0.2.0/24"]\n[limits]\nqueries_per_second = 2')
     client = address_octets("192.0.2.1")
-    assert [admit.admit(one.tables.access, client, False, 5) for _ in range(3)] != [codes.ADMITTED] * 3
+    assert [admit.admit(one.tables.access, client, False, 5, Scratch()) for _ in range(3)] != [codes.ADMITTED] * 3
     one.configure(msgspec.structs.replace(one.config))
-    assert admit.admit(one.tables.access, client, False, 5) != codes.ADMITTED
-    assert admit.admit(one.tables.access, client, False, 1005) == codes.ADMITTED
+    assert admit.admit(one.tables.access, client, False, 5, Scratch()) != codes.ADMITTED
+    assert admit.admit(one.tables.access, client, False, 1005, Scratch()) == codes.ADMITTED
 
 
 def test_the_judgement_of_one_image_alone() -> None:
