@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resolver.cli.screen import entries
 from resolver.cli.terminal import DONE, FAILED, REFUSED, UsageError, add_config, complain
+from resolver.config.values import many
 
 if TYPE_CHECKING:
     from resolver.config.config import Config, List
     from resolver.feed.state import Record
     from resolver.service.list_trial import Tried
 
+AS_THE_ACCOUNT: Final = "run this as the service's account"
 _ID: Final = re.compile(r"[a-z0-9-]{1,32}\Z")
 
 
@@ -33,6 +35,7 @@ def add_verbs(steps: "argparse._SubParsersAction[Any]") -> None:
 
 def _try(arguments: argparse.Namespace) -> int:
     from resolver.cli.progress import working
+    from resolver.feed.seal import KeyUnusable
     from resolver.service import list_trial
 
     config, one = _meant(arguments.what, arguments.config)
@@ -44,6 +47,8 @@ def _try(arguments: argparse.Namespace) -> int:
             tried = list_trial.try_list(config, one)
     except OSError as error:
         return complain(f"a folder for the trial cannot be made: {error.strerror}; set TMPDIR", FAILED)
+    except KeyUnusable as error:
+        return complain(f"an image of a compile host needs this host's keys: {error}: {AS_THE_ACCOUNT}", FAILED)
     for line in lines(config, one, tried):
         print(line)
     return DONE if tried.failed is None else REFUSED
@@ -60,8 +65,6 @@ def _meant(what: str, path: Path) -> tuple["Config", "List"]:
         if not found:
             raise UsageError(f"{path}: no list has this id; a file with a [[list]] is named with its path: ./FILE")
         (one,) = found
-    if one.source.kind == "image":
-        raise UsageError("a list of kind image is tried on its compile host, which sees its lines")
     return loaded, one
 
 
@@ -85,13 +88,31 @@ def lines(config: "Config", one: "List", tried: "Tried") -> Iterator[str]:
             yield "would be IN FORCE: this serial is in force here already, and passes again"
         else:
             yield "would be IN FORCE: it verifies, passes its self-test and the guard"
+        if tried.complaint is not None:
+            why = ": ".join(filter(None, (tried.complaint.reason.value, detail_text.text(tried.complaint.detail, one))))
+            yield f"in force all the same, each poll would count a failure: {why}"
+        yield from _shared(config, one, tried)
         if one.guard.popular_share and not tried.record.withdrawn:
             yield "not tried: entries that clients use widely; only the running service knows them"
     if tried.failed is not None or tried.held:
         try:
             yield newcomers.without(config, one)
         except OSError as error:
-            yield f"{config.state.directory} cannot be read ({error.strerror}): run this as the service's account"
+            yield f"{config.state.directory} cannot be read ({error.strerror}): {AS_THE_ACCOUNT}"
+
+
+def _shared(config: "Config", one: "List", tried: "Tried") -> Iterator[str]:
+    """Yield how many names it shares with each list in force here."""
+    if tried.record is None or tried.record.withdrawn:
+        return
+    if tried.shared is None:
+        if len(config.lists) > 1 or tried.same:
+            yield f"not counted: names that lists in force have too, which needs this host's keys: {AS_THE_ACCOUNT}"
+        return
+    for list_id, count in tried.shared.items():
+        there = f"list {list_id} in force" if list_id != one.id else "the serial of this list that is in force"
+        said = many(count, "name") if count >= 0 else "not counted: its image cannot be used"
+        yield f"shared with {there}: {said}"
 
 
 def _of(record: "Record") -> Iterator[str]:

@@ -45,10 +45,10 @@ _log: Final = logging.getLogger("resolver.feed")
 
 
 
-def keys_of(config: Config) -> Keys:
-    """Return the keys of this host; KeyUnusable if they cannot be read or made."""
+def keys_of(config: Config, *, make: bool = True) -> Keys:
+    """Return the keys of this host; KeyUnusable if they cannot be read, or are missing and not to be made."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    return load_keys(Path(config.state.directory), config.state.keys, credentials)
+    return load_keys(Path(config.state.directory), config.state.keys, credentials, make=make)
 
 
 def host_key_of(config: Config, *, make: bool) -> Ed25519PrivateKey:

@@ -68,15 +68,17 @@ class Keys:
         return made.digest()
 
 
-def load_keys(state: Path, folder: str = "", credentials: str = "") -> Keys:
+def load_keys(state: Path, folder: str = "", credentials: str = "", *, make: bool = True) -> Keys:
     """Load the keys from `folder`, else from `credentials` if they are there, else from `state`, made there if missing.
 
-    KeyUnusable if a key file cannot be used.
+    KeyUnusable if a key file cannot be used. make: False makes none; a missing one cannot be read.
     """
     if folder:
         return _read(Path(folder), state)
     if credentials and any((Path(credentials) / name).exists() for name in _NAMES):
         return _read(Path(credentials), state)
+    if not make:
+        return _read(state, state)
     if not any((state / name).exists() for name in _NAMES):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The seal key is written last: if a crash comes before it, there is no image yet that could be lost.

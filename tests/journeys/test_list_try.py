@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.authority import Authority, names
 from tests.fakes.upstream import in_thread
 from tests.journeys.processes import REAL, Site, Values, asked, honest, list_of, operate, toml, wait_for
-from tests.journeys.running import PAGE_V4
+from tests.journeys.running import LIST_ID, PAGE_V4
 from tests.journeys.test_second_list import SECOND, WHY, source_of
 
 BLOCKED = f"{PAGE_V4} EDE 4"
@@ -51,6 +51,7 @@ def test_a_list_that_is_not_configured_is_tried_from_a_file_and_nothing_stays(si
     said = done.stdout
     assert "nothing was changed" in said
     assert "31 entries, of them 1 exception" in said
+    assert f"shared with list {LIST_ID} in force: 0 names" in said
     assert "(line 31)" in said, "refused lines are told by their numbers"
     assert "would be IN FORCE" in said
     assert files_of(site.folder / "state") == before

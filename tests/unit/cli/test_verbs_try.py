@@ -46,6 +46,14 @@ def test_counts_lines_and_the_verdict_are_told(tmp_path: Path) -> None:
         (Tried(same=7), "nothing new: serial 7 is in force or held here already"),
         (Tried(failed=UpdateFailed(Reason.UNREACHABLE)), "would be REFUSED: unreachable"),
         (Tried(replace(RECORD, withdrawn=True)), "it is withdrawn: nothing would be blocked by it"),
+        (changed(GOOD, shared={"other": 1}), "shared with list other in force: 1 name"),
+        (changed(GOOD, shared={"first": 30}), "shared with the serial of this list that is in force: 30 names"),
+        (changed(GOOD, shared={"other": -1}), "shared with list other in force: not counted: its image cannot be used"),
+        (changed(GOOD, same=7), "not counted: names that lists in force have too, which needs this host's keys: run"),
+        (
+            changed(GOOD, complaint=UpdateFailed(Reason.FROZEN)),
+            "in force all the same, each poll would count a failure: frozen",
+        ),
     ],
 )
 def test_each_outcome_has_its_line(tried: Tried, line: str, tmp_path: Path) -> None:
