@@ -167,12 +167,7 @@ def _verified(path: Path, keys: Mapping[str, bytes]) -> _Receipt | None:
 def made(record: Record, reports: Reports, *, list_id: str, host: str, at: float) -> dict[str, Any]:
     """Return the statement of a fleet whose nodes have all reported; `at` in unix seconds."""
     return {
-        "kind": KIND,
-        "host": host,
-        "list": list_id,
-        "serial": record.serial,
-        "digest": record.digest,
-        "issued": record.issued,
+        **receipt.about(KIND, record, list_id=list_id, host=host),
         "at": int(at),
         "hosts": reports.nodes,
         "reported": len(reports.since),

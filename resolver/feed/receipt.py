@@ -58,12 +58,7 @@ def receipt(
 ) -> dict[str, Any]:
     """Return the statement, ready to be signed. head: number and hash of the audit log's last line."""
     return {
-        "kind": KIND,
-        "host": host,
-        "list": list_id,
-        "serial": record.serial,
-        "digest": record.digest,
-        "issued": record.issued,
+        **about(KIND, record, list_id=list_id, host=host),
         "expires": record.expires,
         "at": int(at),
         "in_force_since": record.since,
@@ -81,6 +76,18 @@ def receipt(
         "audit_head": {"number": head[0], "hash": head[1]},
         "tested": words(tested, proof),
         "caveat": CAVEAT,
+    }
+
+
+def about(kind: str, record: Record, *, list_id: str, host: str) -> dict[str, Any]:
+    """Return what a statement that a list is in force begins with: its kind, the host that signs, and which list."""
+    return {
+        "kind": kind,
+        "host": host,
+        "list": list_id,
+        "serial": record.serial,
+        "digest": record.digest,
+        "issued": record.issued,
     }
 
 

@@ -6,11 +6,11 @@ Rules:
   only to its own descriptor.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed, confine, say
 from resolver.feed.transport import Access, NotFetched, TooLarge, Unreadable
+from resolver.signed.metadata import Custom
 
 Wanted = Callable[[Facts], bool]
 """Sends the verified facts to the parent, and returns whether it wants the list."""
@@ -58,9 +59,21 @@ def access_of(request: FetchRequest) -> Access:
     )
 
 
-def compile_format(request: FetchRequest) -> Literal["plain", "csv", "master"]:
-    """Return what the compile process is to read a signed file as: a file of format "rpz" is a zone's master file."""
-    return "master" if request.format == "rpz" else request.format
+def facts_of_file(request: FetchRequest, data: bytes, custom: Custom, pinned: str, fresh_until: int = 0) -> Facts:
+    """Return the facts of a list in one file that a pinned key has signed; pinned: the SHA-256 of the pinned keys.
+
+    A file of format "rpz" is read as a zone's master file: there is no transfer whose lines it could be.
+    """
+    return Facts(
+        digest=hashlib.sha256(data).hexdigest(),
+        length=len(data),
+        custom=custom,
+        targets_keys=pinned[:32],
+        root_version=1,
+        pinned=pinned,
+        fresh_until=fresh_until,
+        format="master" if request.format == "rpz" else request.format,
+    )
 
 
 def put(handle: int, data: bytes | memoryview) -> None:

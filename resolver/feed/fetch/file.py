@@ -23,7 +23,7 @@ from typing import Final
 from minisign import Error, ParseError, PublicKey, Signature
 
 from resolver.feed.details import Code, Detail, Place, Word, of_errno
-from resolver.feed.fetch.child import Wanted, access_of, compile_format, not_fetched, put, step, work
+from resolver.feed.fetch.child import Wanted, access_of, facts_of_file, not_fetched, put, step, work
 from resolver.feed.fetch.header_details import of_header
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
@@ -102,16 +102,7 @@ def facts_of(request: FetchRequest, key: PublicKey, data: bytes, signed: bytes) 
         raise Failed(Reason.MALFORMED, Detail(code=Code.SERIALS_DIFFER))
     step(Detail(code=Code.FOUND_SIGNED, numbers=(said.serial,)))
     pinned = hashlib.sha256(key.to_base64()).hexdigest()
-    return Facts(
-        digest=hashlib.sha256(data).hexdigest(),
-        length=len(data),
-        custom=custom,
-        targets_keys=pinned[:32],
-        root_version=1,
-        pinned=pinned,
-        fresh_until=said.not_after,
-        format=compile_format(request),
-    )
+    return facts_of_file(request, data, custom, pinned, said.not_after)
 
 
 def _pinned(path: str) -> PublicKey:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from resolver.feed import details, dropped
 from resolver.feed.details import Code, Detail, Place, Word
 from resolver.feed.fetch import drop_folder
-from resolver.feed.fetch.child import Wanted, access_of, compile_format, not_fetched, put, step, work
+from resolver.feed.fetch.child import Wanted, access_of, facts_of_file, not_fetched, put, step, work
 from resolver.feed.fetch.gpg import Gpg
 from resolver.feed.fetch.header_details import of_header
 from resolver.feed.messages import Facts, FetchRequest
@@ -84,16 +84,7 @@ def facts_of(request: FetchRequest, text: bytes, pinned: frozenset[str]) -> Fact
         raise Failed(Reason.MALFORMED, Detail(code=Code.FIELD_MISSING, at=Place.LIST, word=Word.ISSUED))
     step(Detail(code=Code.FOUND_SIGNED, numbers=(said.serial,)))
     keys = hashlib.sha256("\n".join(sorted(pinned)).encode()).hexdigest()
-    return Facts(
-        digest=hashlib.sha256(text).hexdigest(),
-        length=len(text),
-        custom=custom,
-        targets_keys=keys[:32],
-        root_version=1,
-        pinned=keys,
-        fresh_until=0,
-        format=compile_format(request),
-    )
+    return facts_of_file(request, text, custom, keys)
 
 
 def _folder(url: str) -> Path | None:
