@@ -109,13 +109,19 @@ def read_strace(said: str) -> Told:
 def _instructions(folder: Path, pid: int) -> Iterator[Told]:
     """Counts the instructions of a process that runs under callgrind."""
     told: Told = {}
-    control = ["callgrind_control", str(pid)]
-    subprocess.run([*control, "--zero"], check=True, capture_output=True)
+    _control("--zero", pid)
     yield told
     before = set(folder.glob("callgrind.out.*"))
-    subprocess.run([*control, "--dump"], check=True, capture_output=True)
+    _control("--dump", pid)
     (made,) = set(folder.glob("callgrind.out.*")) - before
     told |= read_callgrind(made.read_text())
+
+
+def _control(order: str, pid: int) -> None:
+    """Have callgrind do what it is told; it answers once that is done."""
+    done = subprocess.run(["callgrind_control", order, str(pid)], capture_output=True, text=True, check=True)
+    if "OK." not in done.stdout:
+        raise AssertionError(f"callgrind_control {order}: {done.stdout}{done.stderr}")
 
 
 def read_callgrind(said: str) -> Told:
