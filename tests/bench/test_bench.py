@@ -83,7 +83,14 @@ def test_an_answer_is_right_only_with_the_address_of_its_name() -> None:
     for name, right, other in ((LISTED, PAGE_V4, names.ALLOWED_V4), (UNLISTED, names.ALLOWED_V4, PAGE_V4)):
         query = b"\x12\x34" + names.query(name, edns=True)[2:]
         assert check.is_right(reply_to(query, right), query, name)
-        for wrong in (reply_to(query, other), reply_to(query, ""), reply_to(query, right, rcode=2), query, b"\x12\x34"):
+        for wrong in (
+            reply_to(query, other),
+            reply_to(query, ""),
+            reply_to(query, right, rcode=2),
+            query,
+            b"\x12\x34",
+            b"",
+        ):
             assert not check.is_right(wrong, query, name), (name, wrong)
         stranger = b"\x12\x35" + names.query(name, edns=True)[2:]
         assert not check.is_right(reply_to(stranger, right), query, name)
@@ -162,6 +169,11 @@ def test_ask_looks_into_every_answer(server: socket.socket, tmp_path: Path, head
     assert found.p50
     assert found.p99
     assert 0 < found.p50 <= found.p99
+
+
+def test_a_sample_finds_wrong_answers(server: socket.socket) -> None:
+    for over in ("udp", "proxy"):
+        assert check.wrong(server.getsockname()[1], [LISTED], over, edns=True, seed=1) == check.SAMPLE // 10, over
 
 
 def test_the_floor_in_c_echoes(tmp_path: Path) -> None:
