@@ -53,6 +53,12 @@ SAID: Final[Mapping[str, Said]] = {
         "and the old configuration stays.",
         ("reload",),
     ),
+    "hand-over": Said(
+        "Replace the running process by a new one: of the release that is installed now, with the configuration as it "
+        "stands in the file, on the same sockets; no query is lost. If the new process cannot take over, the old one "
+        "goes on, exit 1.",
+        ("hand-over",),
+    ),
     "cache flush": Said(
         "Remove the cached answers for a name, so that the next query goes upstream.",
         ("cache flush www.example.com", "cache flush example.com --subtree", "cache flush -"),

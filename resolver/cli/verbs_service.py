@@ -1,4 +1,4 @@
-"""The verbs that ask a server or the running service: ask, status, reload, cache flush.
+"""The verbs that ask a server or the running service: ask, status, reload, hand-over, cache flush.
 
 Rules:
 - `ask` asks the first address of `listen.dns` that is on this host and answers, unless --server names another.
@@ -15,6 +15,7 @@ from resolver.cli.terminal import (
     DEFAULT_CONFIG,
     DONE,
     FAILED,
+    Refusal,
     UsageError,
     add_config,
     called,
@@ -35,6 +36,10 @@ ASK_TIMEOUT_S: Final = 5.0
 STATUS_TIMEOUT_S: Final = 10.0
 """A status takes no time of its own: a service that needs longer hangs, and the operator must learn that soon."""
 
+ENDS_S: Final = 40.0
+"""How long an old process may take to end after a hand-over, and a new one to take the control socket."""
+LOOK_S: Final = 0.1
+
 _NAME: Final = "-: from the terminal without echo, or from stdin"
 
 
@@ -53,12 +58,14 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     status.set_defaults(verb=_status)
     reload = verbs.add_parser("reload", help=requests.Reload.help)
     reload.set_defaults(verb=_reload)
+    hand_over = verbs.add_parser("hand-over", help=requests.HandOver.help)
+    hand_over.set_defaults(verb=_hand_over)
     cache = verbs.add_parser("cache", help="the cache of answers").add_subparsers(metavar="STEP", required=True)
     flush = cache.add_parser("flush", help=requests.Flush.help)
     flush.add_argument("name", metavar="NAME|-", help=_NAME)
     flush.add_argument("--subtree", action="store_true", help="and for every name below it; . is everything")
     flush.set_defaults(verb=_flush)
-    for parser in (ask, status, reload, flush):
+    for parser in (ask, status, reload, hand_over, flush):
         add_config(parser)
 
 
@@ -199,6 +206,25 @@ def _reload(arguments: argparse.Namespace) -> int:
     print(f"{reply.file}: taken; changed: {', '.join(reply.changed) or 'nothing'}")
     print("every list is polled now; see: blocklist-resolver status")
     return DONE
+
+
+def _hand_over(arguments: argparse.Namespace) -> int:
+    import time
+
+    process = called(arguments, requests.HandOver()).process
+    print(f"process {process} answers now", flush=True)
+    until = time.monotonic() + ENDS_S
+    while True:
+        try:
+            called(arguments, requests.Status(), STATUS_TIMEOUT_S)
+        except Refusal as refusal:
+            # The old process is still answering what it had taken: the socket is the new one's after that.
+            if time.monotonic() > until:
+                return complain(f"process {process} has not taken the control socket yet: {refusal}", FAILED)
+            time.sleep(LOOK_S)
+        else:
+            print("the old process has ended; see: blocklist-resolver status")
+            return DONE
 
 
 def _flush(arguments: argparse.Namespace) -> int:

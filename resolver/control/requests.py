@@ -86,6 +86,12 @@ class ReloadReply(Done, frozen=True):
     warnings: tuple[str, ...]
 
 
+class HandOverReply(Done, frozen=True):
+    """The number of the new process, which answers now."""
+
+    process: int
+
+
 class FlushReply(Done, frozen=True):
     """How many answers were removed; None if that may not be known."""
 
@@ -184,6 +190,13 @@ class Reload(Request[ReloadReply], frozen=True, tag="reload"):
     """Poll every list now, and read the configuration again."""
 
     help: ClassVar[str] = "poll every list and read the configuration again; exit 2: the old configuration stays"
+    changes_something: ClassVar[bool] = True
+
+
+class HandOver(Request[HandOverReply], frozen=True, tag="hand-over"):
+    """Start a new process of the service, and have it take over."""
+
+    help: ClassVar[str] = "replace the process by a new one, of what is installed and configured now; no query is lost"
     changes_something: ClassVar[bool] = True
 
 
@@ -333,6 +346,7 @@ class ReadMore(Request[ReadReply], frozen=True, tag="read-more"):
 AnyRequest = (
     Status
     | Reload
+    | HandOver
     | Flush
     | Ask
     | Fetch

@@ -80,6 +80,8 @@ class Server:
         self._rests_until = 0.0
         self._minute = 0
         self._lines: Counter[int] = Counter()
+        self.busy = ""
+        """Why no request that changes something is carried out now; "" if they are."""
 
     async def open(self, control: Control) -> None:
         """Listen on `control.socket`, nowhere if that is ""; Unusable if the socket cannot be made."""
@@ -96,8 +98,8 @@ class Server:
             raise Unusable(f"cannot be made: {error.strerror}") from None
         self._path, self._inode = control.socket, (found.st_dev, found.st_ino)
 
-    async def close(self) -> None:
-        """Remove the socket and cancel all open requests."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Remove the socket, and cancel the requests that are still open after `grace_s`."""
         if self._server is None:
             return
         self._server.close()
@@ -107,6 +109,8 @@ class Server:
             found = os.stat(self._path)
             if (found.st_dev, found.st_ino) == self._inode:
                 os.unlink(self._path)
+        if grace_s and self._open:
+            await asyncio.wait(self._open, timeout=grace_s)
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -141,6 +145,8 @@ class Server:
             return Failed(said=str(error))
         except TimeoutError:
             return Failed(said="no request came in time")
+        if self.busy and request.changes_something:
+            return Failed(said=self.busy)
         reply = await self._carried_out(request, uid)
         if request.changes_something:
             self._note(uid, logging.INFO, f"{request.verb} by uid {uid}: {reply.outcome}")

@@ -168,6 +168,28 @@ class Activation:
         self._write_down(candidate)
         self._swap(passed, enforced.restore)
 
+    def preview(self, record: Record) -> None:
+        """Enforce or lift the list of `record` from its saved image, and write nothing; what is enforced then needs no
+        correction. ImageUnusable or SelfTestFailed if it cannot be enforced."""
+        one, hooks = self.list, self.host.hooks
+        if self.is_lifted(record):
+            hooks.lift(one.id)
+            self.enforced = enforced.lift(self.enforced, record.generation)
+            return
+        passed = self._examined(record).found
+        if not isinstance(passed, _Passed):
+            raise passed
+        hooks.put_in_force(one.id, passed.view, record)
+        self.passed = True
+        new = InForce(
+            number=record.generation,
+            identity=record.identity,
+            view=passed.view,
+            tested=passed.tested,
+            approved=record.approved,
+        )
+        self.enforced = enforced.restore(self.enforced, new)
+
     def apply(self, new: State) -> None:
         """Write a state with another approval of the list in force, and enforce its image by it."""
         if new.in_force is not None:

@@ -111,19 +111,22 @@ class Head(NamedTuple):
 
 
 class Audit:
-    """The log at `path`. broken: the fault found when it was opened, "" if none."""
+    """The log at `path`. broken: the fault found when it was opened, "" if none.
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    later: leave the folder as it is until `open`: another process still writes there.
+    """
+
+    def __init__(self, path: Path, *, later: bool = False) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._known = False
         self._head = Head(0, _FIRST)
         self.broken = ""
         self.torn = False
-        atomic_file.drop_parts(path.parent)
-        with suppress(OSError):
-            self._read()
+        if not later:
+            self._prepare()
+            with suppress(OSError):
+                self._read()
 
     def open(self, at: float) -> None:
         """Append an entry if the log was torn or does not verify; OSError if it cannot be read or written.
@@ -132,8 +135,14 @@ class Audit:
         """
         with self._lock:
             if not self._known:
+                self._prepare()
                 self._read()
             self._note_faults(at)
+
+    def _prepare(self) -> None:
+        """Make the folder, and remove what a crash left half written."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic_file.drop_parts(self._path.parent)
 
     def _note_faults(self, at: float) -> None:
         if self.torn:

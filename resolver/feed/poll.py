@@ -75,18 +75,6 @@ def host_of(config: Config) -> str:
     return config.fleet.host or socket.gethostname()
 
 
-def _audit_of(config: Config, now: float) -> Audit:
-    """Return the audit log without its old lines, or one that is opened once it can be: no start waits for it."""
-    audit = Audit(Places(config.state.directory).audit_log)
-    try:
-        audit.open(now)
-        audit.trim(now - float(config.state.audit_keep), now)
-    except OSError as error:
-        said = "the audit log cannot be written (%s): saved lists are enforced, and no list changes until it can be"
-        _log.error(said, error.strerror)
-    return audit
-
-
 _STEPS: Final[dict[str, Callable[[activate.Activation, Shown], Step]]] = {"image": ImageStep, "zone": ZoneStep}
 
 
@@ -96,16 +84,29 @@ def _guarded(config: Config, one: List) -> List:
 
 
 class Feed:
-    """Every list of a configuration. `recover` and `run` belong to one event loop's thread."""
+    """Every list of a configuration. `recover` and `run` belong to one event loop's thread.
 
-    def __init__(self, config: Config, keys: Keys, hooks: activate.Hooks, now: Callable[[], float] = time.time) -> None:
-        self.audit = audit = _audit_of(config, now())
+    later: leave the state folder as it is until `open_log`: another process still writes there.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        keys: Keys,
+        hooks: activate.Hooks,
+        now: Callable[[], float] = time.time,
+        *,
+        later: bool = False,
+    ) -> None:
         self._keys = keys
         self._now = now
         self._audit_keep = float(config.state.audit_keep)
         self._next_trim = now() + TRIM_EVERY_S
         resolvers = tuple(map(str, config.upstream.servers))
         places = Places(config.state.directory)
+        self.audit = audit = Audit(places.audit_log, later=later)
+        if not later:
+            self.open_log()
         self.outbox = Outbox(
             places.receipts,
             partial(_signing_key, config),
@@ -144,6 +145,26 @@ class Feed:
 
     def __getitem__(self, list_id: str) -> ListUpdate:
         return self._lists[list_id]
+
+    def open_log(self) -> None:
+        """Open the audit log and cut its old lines. One that cannot be opened now is opened once it can be: no start
+        waits for it. May run in another thread."""
+        now = self._now()
+        try:
+            self.audit.open(now)
+            self.audit.trim(now - self._audit_keep, now)
+        except OSError as error:
+            said = "the audit log cannot be written (%s): saved lists are enforced, and no list changes until it can be"
+            _log.error(said, error.strerror)
+
+    def preview(self) -> None:
+        """Enforce every saved list as `recover` will, and write nothing: another process still writes here.
+
+        OSError, StateUnreadable, ImageUnusable or SelfTestFailed if one cannot be enforced as it is saved.
+        """
+        once = in_force_once(self._folders)
+        for one in self:
+            one.preview(beside=bool(once - {one.list.id}))
 
     def recover(self) -> None:
         """Put every list in force that is saved here; OSError if the state folder cannot be used."""
@@ -237,12 +258,17 @@ class Feed:
             task.cancel()
 
     async def run(self) -> None:
-        """Poll until cancelled."""
-        async with asyncio.TaskGroup() as self._group:
-            for one in self:
-                self._begin(one)
-            self._group.create_task(self.outbox.run(), name="receipts")
-            self._group.create_task(self._tick(), name="proofs")
+        """Poll until cancelled. It may then be called again."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for one in self:
+                    self._begin(one)
+                self._group.create_task(self.outbox.run(), name="receipts")
+                self._group.create_task(self._tick(), name="proofs")
+        finally:
+            self._group = None
+            self._polls.clear()
+            self._wake.clear()
 
     def trigger(self, list_id: str = "") -> None:
         """Poll every list now, or this one."""

@@ -158,6 +158,17 @@ class Releases:
     def __iter__(self) -> Iterator[Release]:
         return iter(self.written.releases)
 
+    def preview(self) -> None:
+        """Apply the written releases as `recover` will, and write nothing.
+
+        ReleasesUnreadable, OSError, SealBroken or ImageMalformed if one cannot be applied.
+        """
+        self.written = read(self._folder)
+        for one in self:
+            if self._now() < one.until:
+                self._take(one, self._file(one).read_bytes())
+        self._put()
+
     def recover(self) -> None:
         """Apply the written releases that have not ended; OSError if the folder cannot be used."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

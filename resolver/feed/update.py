@@ -159,6 +159,20 @@ class ListUpdate:
 
     # At a start.
 
+    def preview(self, *, beside: bool) -> None:
+        """Enforce the saved list as `recover` will, and write nothing; beside: as of `recover`.
+
+        OSError, StateUnreadable, ImageUnusable or SelfTestFailed if it cannot be enforced as it is saved.
+        """
+        journal, store = self.journal, self.journal.store
+        found = state.at_start(store.read_state(), store.read_floor())
+        joined = beside and store.is_new()
+        journal.state = replace(found, suspended=False, joined=int(self._now()) if joined else found.joined)
+        if found.in_force is not None:
+            self.activation.preview(found.in_force)
+        if self.list.source.kind == "image":
+            self.step.recover()
+
     def recover(self, *, beside: bool = False) -> None:
         """Put the last good list in force again, after a stop or a crash at any step; may raise OSError.
 

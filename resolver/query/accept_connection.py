@@ -118,8 +118,8 @@ class Connection(asyncio.Protocol):
         self._take()
 
     def drain(self) -> None:
-        """Take no more queries."""
-        self.draining = True
+        """Take no more queries, unless the first one is still on its way: a client that has just connected."""
+        self.draining = self.draining or not self._opening
 
     def finish(self) -> None:
         """Take no more queries; close after the last answer."""

@@ -44,6 +44,11 @@ class Datagrams:
         return [accept_sockets.bound_to(one) for one in self._sockets]
 
     @property
+    def sockets(self) -> Sequence[Receiving]:
+        """The sockets that take queries."""
+        return self._sockets
+
+    @property
     def reachable(self) -> list[Endpoint]:
         """The bound addresses that this host has."""
         return [accept_sockets.bound_to(one) for one in self._sockets if accept_sockets.is_here(one)]

@@ -7,6 +7,8 @@ Rules:
   than every path allows.
 - A UDP query to a wildcard address is answered from the address that it was sent to (RFC 2181 4.1). Other sockets
   avoid the cost of that.
+- A receive buffer of UDP is never made smaller: systemd may give one beyond net.core.rmem_max, and what it holds is
+  what no process reads during a restart.
 - An address that this host does not have yet (of a routing daemon, or still tentative) is bound all the same
   (IP_FREEBIND), with a line in the log: queries are answered once it is there.
 - IPv6 sockets take no IPv4. The kernel's buffers for a TCP connection, and its wait for an acknowledgement, are
@@ -40,6 +42,8 @@ _V4_INFO: Final = struct.Struct("=i4s4s")
 _V6_INFO: Final = struct.Struct("=16sI")
 _CONTROL_OCTETS: Final = socket.CMSG_SPACE(_V6_INFO.size)
 _LINK_LOCAL: Final = (0xFE80, 0xFFC0)
+RMEM_MAX: Final = Path("/proc/sys/net/core/rmem_max")
+WMEM_MAX: Final = Path("/proc/sys/net/core/wmem_max")
 
 _log: Final = logging.getLogger("resolver")
 
@@ -126,6 +130,21 @@ def streams(
 ) -> list[socket.socket]:
     """Return a listening TCP socket for each address, as `datagrams` does."""
     return _opened(socket.SOCK_STREAM, listen, given, missed)
+
+
+def wanted(
+    listen: Iterable[Endpoint], kept: Iterable[socket.socket], given: Iterable[socket.socket] = ()
+) -> list[socket.socket]:
+    """Return the sockets of `kept` that serve an address, one for each transport and none beside one of `given`."""
+    places = set(map(_place, listen))
+    taken = {(one.type, _place_of(one)) for one in given}
+    found = []
+    for one in kept:
+        key = one.type, _place_of(one)
+        if key[1] in places and key not in taken:
+            taken.add(key)
+            found.append(one)
+    return found
 
 
 def receiving(one: socket.socket) -> Receiving:
@@ -271,16 +290,27 @@ def _bind(one: socket.socket, endpoint: Endpoint) -> None:
 def prepare(kind: int, one: socket.socket) -> None:
     """Set the options of a bound socket, and let one of TCP listen; OSError if another process listens there."""
     one.setblocking(False)
-    octets = DATAGRAM_OCTETS if kind == socket.SOCK_DGRAM else STREAM_OCTETS
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, octets)
     if kind == socket.SOCK_DGRAM:
+        _enlarge(one, socket.SO_RCVBUF, RMEM_MAX)
+        _enlarge(one, socket.SO_SNDBUF, WMEM_MAX)
         one.setsockopt(*_MTU_DISCOVER[one.family], _PMTUDISC_OMIT)
         return
     # Accepted connections inherit all of these options.
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STREAM_OCTETS)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_OCTETS)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
     one.listen(BACKLOG)
+
+
+def _enlarge(one: socket.socket, option: int, most: Path) -> None:
+    """Give a UDP socket a buffer of DATAGRAM_OCTETS, or what the host allows, unless it has a larger one."""
+    octets = DATAGRAM_OCTETS
+    with contextlib.suppress(OSError, ValueError):
+        octets = min(octets, int(most.read_text()))
+    # The kernel doubles what is set.
+    if one.getsockopt(socket.SOL_SOCKET, option) < 2 * octets:
+        one.setsockopt(socket.SOL_SOCKET, option, octets)
 
 
 def _is_wildcard(one: socket.socket) -> bool:

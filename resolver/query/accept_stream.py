@@ -6,6 +6,8 @@ Rules:
 - A client that is not `allowed` is refused before it takes a place; behind a load balancer, after the PROXY header.
 - In one turn of the event loop a bounded number of queries is taken from all connections together, a share from each
   in turn: many connections, or a flood on one, delay neither each other nor UDP.
+- At a stop a client that has just connected may still ask, for FIRST_S. Others ask again by another connection
+  (RFC 7766 6.2.4).
 - If the process or the system has no file descriptor left for a connection, another one is closed and accepting pauses
   for PAUSE_S: the loop neither spins nor stops listening.
 """
@@ -35,6 +37,7 @@ ACCEPTED_A_TURN = 64
 LIFE_S = 300.0
 LOOK_S = 1.0
 PAUSE_S = 0.1
+FIRST_S = 0.2
 BUFFERED_OCTETS = 2**26
 SHARE_OF_FILES = 0.75
 LOG_AGAIN_S = 60.0
@@ -98,6 +101,11 @@ class Streams:
         return [accept_sockets.bound_to(one) for one in self._sockets]
 
     @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The sockets that take queries."""
+        return self._sockets
+
+    @property
     def reachable(self) -> list[Endpoint]:
         """The bound addresses that this host has."""
         return [accept_sockets.bound_to(one) for one in self._sockets if accept_sockets.is_here(one)]
@@ -144,6 +152,12 @@ class Streams:
 
     async def drained(self) -> None:
         """Wait until all queries in flight are answered, then close all connections."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + FIRST_S
+        while loop.time() < until and (self._starting or not all(one.draining for one in self.connections)):
+            await asyncio.sleep(FIRST_S / 20)
+            for connection in self.connections:
+                connection.drain()
         waiting = [task for connection in self.connections for task in connection.waiting]
         if waiting:
             await asyncio.wait(waiting)

@@ -316,6 +316,11 @@ class Gate:
     def addresses(self) -> tuple[tuple[str, int], ...]:
         return tuple(one.getsockname()[:2] for one in self._listening)
 
+    @property
+    def listening_on(self) -> tuple[socket.socket, ...]:
+        """The listening sockets."""
+        return tuple(self._listening)
+
     def listen(self, one: socket.socket) -> None:
         """Accept the connections of a listening socket."""
         self._listening.append(one)
@@ -489,10 +494,17 @@ class Gate:
             self.lost(connection)
 
 
-def listening(where: tuple[Any, ...]) -> socket.socket:
-    """Return a socket that listens at an address, as `bind` takes it; OSError if it cannot be bound."""
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    one = socket.create_server(where, family=family, backlog=BACKLOG)
+def listening(where: tuple[Any, ...], given: socket.socket | None = None) -> socket.socket:
+    """Return a socket that listens at an address, as `bind` takes it: `given`, which is bound there, or a new one.
+
+    OSError if it cannot be bound.
+    """
+    if given is None:
+        family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+        one = socket.create_server(where, family=family, backlog=BACKLOG)
+    else:
+        one = given
+        one.listen(BACKLOG)
     set_options(one)
     return one
 

@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -109,6 +109,11 @@ class QuietServer:
         self._server = server
         self.addresses = server.gate.addresses
 
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The sockets that it listens on."""
+        return self._server.gate.listening_on
+
     def add(self, one: socket.socket) -> None:
         """Listen on one more bound socket; OSError if another process listens there."""
         one.listen(BACKLOG)
@@ -131,16 +136,18 @@ async def serve_http(
     bounds: Bounds,
     exempt: Callable[[bytes], bool] = nobody,
     missed: dict[int, OSError] | None = None,
+    given: Iterable[socket.socket] = (),
 ) -> QuietServer:
-    """Serve on each address, as `bind` takes it.
+    """Serve on each address, as `bind` takes it: with its socket of `given`, or a new one.
 
     missed: takes the numbers of the addresses that cannot be bound; without it OSError, and none stays open. exempt:
     returns whether a client (16 octets) is spared the bounds of its prefix.
     """
     sockets: list[socket.socket] = []
+    there = {_place(one.getsockname()): one for one in given}
     for number, where in enumerate(listen):
         try:
-            sockets.append(listening(where))
+            sockets.append(listening(where, there.get(_place(where))))
         except OSError as error:
             if missed is None:
                 for one in sockets:
@@ -151,3 +158,8 @@ async def serve_http(
     for one in sockets:
         server.gate.listen(one)
     return QuietServer(server)
+
+
+def _place(where: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return host, port and interface of an address as `bind` takes it or `getsockname` returns it."""
+    return where[0].partition("%")[0], where[1], where[3] if len(where) > 3 else 0

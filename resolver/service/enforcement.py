@@ -22,8 +22,9 @@ from resolver.feed.facts import ListFacts, with_releases, with_reports
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.places import Places
 from resolver.feed.receipt import Proof
-from resolver.feed.seal import Keys
+from resolver.feed.seal import Keys, SealBroken
 from resolver.feed.state import Record
+from resolver.feed.store import StateUnreadable
 from resolver.service import fleet_host, selftest, verbs_list, verbs_release
 from resolver.service.in_force import InForce
 
@@ -33,10 +34,15 @@ LOOK_S: Final = 1.0
 """Interval at which the breaker looks at the counters, in seconds."""
 
 
+class Unready(Exception):
+    """What is saved cannot be enforced by this process; the text is the kind of error."""
+
+
 class Enforcement:
     """Every list of a configuration, from its source to what is enforced.
 
-    places: the sockets that take queries, none before they are open. counters: the table of core.codes.
+    places: the sockets that take queries, none before they are open. counters: the table of core.codes. later: another
+    process still writes in the state folder; `preview` comes first then.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Enforcement:
         places: Callable[[], Sequence[selftest.Place]],
         counters: Any,
         now: Callable[[], float] = time.time,
+        later: bool = False,
     ) -> None:
         self._in_force = in_force
         self._places = places
@@ -66,7 +73,7 @@ class Enforcement:
             follow=self._follow,
             widely_asked=in_force.widely_asked,
         )
-        self.feed = poll.Feed(config, keys, hooks, now)
+        self.feed = poll.Feed(config, keys, hooks, now, later=later)
         in_force.forwards_without = self.feed.forwards_without
         self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
         self.releases = release.Releases(
@@ -80,6 +87,23 @@ class Enforcement:
         )
         if config.fleet.publish:
             self.fleet = fleet_host.FleetHost(config, keys, self.feed, self.releases, now)
+
+    def preview(self) -> None:
+        """Enforce every saved list and release as `recover` will, and write nothing; Unready if that cannot be done."""
+        try:
+            self.feed.preview()
+            self.releases.preview()
+        except (
+            OSError,
+            StateUnreadable,
+            activate.ImageUnusable,
+            activate.SelfTestFailed,
+            release.ReleasesUnreadable,
+            SealBroken,
+            image.ImageMalformed,
+        ) as error:
+            raise Unready(type(error).__name__) from None
+        self._in_force.renew()
 
     def recover(self) -> None:
         """Put every saved list and release in force; OSError if the state folder cannot be used."""

@@ -4,7 +4,10 @@ Rules:
 - Saved lists are in force before the first socket opens; answering depends on nothing that manages.
 - DNS is served as far as the host allows: what else cannot be had at a start is said, and tried again. A start that
   this host does not allow now (HostFault) ends with another exit status than a configuration that must be edited.
-- SIGTERM drains: no new queries are taken, pending ones are answered. SIGINT stops the same way.
+- SIGTERM drains: what takes time ends first, then no new queries are taken and pending ones are answered, so that
+  as few as can be wait in the sockets for the next process. SIGINT stops the same way.
+- The sockets outlive the process: systemd keeps them over a restart (host.systemd), and a new process gets them while
+  the old one still answers (hand_over). One process at a time owns the state folder (owner).
 - A reload (SIGHUP, or over the control socket) polls every list now and reads the configuration again. What can change
   while serving is replaced whole. A file that is refused, or that changes what only a restart can, changes nothing.
 - A task that ends by itself makes the service not ready and ends the process in order, so that it is restarted.
@@ -12,7 +15,6 @@ Rules:
 """
 
 import asyncio
-import gc
 import logging
 import mmap
 import os
@@ -25,6 +27,7 @@ import time
 from array import array
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +44,7 @@ from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.feed import poll, sandbox
 from resolver.feed.seal import KeyUnreadable, KeyUnusable
 from resolver.page.show import Page
+from resolver.query import accept_sockets
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_sockets import Missed
@@ -54,13 +58,17 @@ from resolver.query.respond import Respond
 from resolver.query.trace import Trace
 from resolver.query.transport import Transport
 from resolver.quiet_http.serve import METRICS_BOUNDS, PAGE_BOUNDS, QuietServer, serve_http
+from resolver.service import sockets
 from resolver.service.checks import check
 from resolver.service.counting import Counting
-from resolver.service.enforcement import Enforcement
+from resolver.service.enforcement import Enforcement, Unready
+from resolver.service.hand_over import NotTaken, Predecessor, Successor, command, predecessor
 from resolver.service.host import crash, systemd
 from resolver.service.host.privileges import Privileges
 from resolver.service.in_force import InForce
 from resolver.service.late import Late
+from resolver.service.loop import collect_garbage_rarely, log_what_failed, loop_factory
+from resolver.service.owner import Owner
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
@@ -70,7 +78,8 @@ DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = tally.TABLES * 2**21
 HOUR_S: Final = 3600
 CONTROL_S: Final = 10
-GARBAGE: Final = 20_000
+REPLY_S: Final = 2.0
+"""How long the last replies over the control socket may take to leave, in seconds."""
 NOTHING_HANDED: Final = systemd.Handed()
 
 _log: Final = logging.getLogger("resolver")
@@ -85,11 +94,17 @@ class Service:
         config: Config,
         privileges: Privileges | None = None,
         handed: systemd.Handed = NOTHING_HANDED,
+        predecessor: Predecessor | None = None,
     ) -> None:
         self.path = path
         self.config = config
         self._privileges = privileges
         self._handed = handed
+        self._predecessor = predecessor
+        self._successor: Successor | None = None
+        self._feeding: list[asyncio.Task[None]] = []
+        self._pages: dict[str, QuietServer] = {}
+        self._counts = False
         self.started = time.time()
         self.notify = systemd.Notify(handed.address)
         self._stopping = asyncio.Event()
@@ -100,7 +115,6 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._one_reload = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
-        self._servers: list[QuietServer] = []
         with _named(path, "state.directory", "cannot be used"):
             keys = poll.keys_of(config)
         # The way of a query.
@@ -132,7 +146,14 @@ class Service:
         self._trust_by(config)
         # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
-            self.enforcement = Enforcement(config, keys, self.in_force, places=self._places, counters=self._counters)
+            self.enforcement = Enforcement(
+                config,
+                keys,
+                self.in_force,
+                places=self._places,
+                counters=self._counters,
+                later=predecessor is not None,
+            )
         self.answer.notified = self.enforcement.notified
         self.streams.allowed = lambda client: self.in_force.allows(client) or self.enforcement.expects(client)
         # The page, the way of a count, and the control socket.
@@ -150,8 +171,9 @@ class Service:
             reloaded=self._is_reloaded,
             missing=self.missing,
         )
-        with _named(path, "state.directory", "cannot be used"):
-            self.counting = Counting(config, self.readings, self.enforcement.feed)
+        self.counting: Counting
+        if predecessor is None:
+            self._count()
         self.trace = Trace(
             self.in_force.copied,
             memory=self.cache.memory,
@@ -163,15 +185,23 @@ class Service:
             {**ServiceVerbs(self).verbs(), **self.enforcement.verbs(), **ReadVerbs(path).verbs()}
         )
 
+    def _count(self) -> None:
+        """Go on counting where the ledger ends."""
+        with _named(self.path, "state.directory", "cannot be used"):
+            self.counting = Counting(self.config, self.readings, self.enforcement.feed)
+        self._counts = True
+
     async def run(self) -> int:
         """Serve until stopped; return the exit status."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_log_what_failed)
+        loop.set_exception_handler(log_what_failed)
         # First: until then a signal ends the process, and reading a large image takes long.
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
+            if self._predecessor is not None:
+                await self._take_over(self._predecessor)
             with _named(self.path, "state.directory", "cannot be used"):
                 self.enforcement.recover()
             await self._open()
@@ -180,8 +210,7 @@ class Service:
         except ConfigError:
             await self._close()
             raise
-        for name, work in self.enforcement.tasks().items():
-            self._start(work, name)
+        self._feed()
         self._start(self.counting.run(), "publisher")
         self._start(self._turn_every_hour(), "tally")
         self._start(self._open_control_later(), "control")
@@ -189,18 +218,84 @@ class Service:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
         self.forward.shown = self._show_status
         self.forward.watch()
-        _collect_garbage_rarely()
+        collect_garbage_rarely()
         self._show_status()
         self.notify.ready()
+        sockets.keep(self.notify, self._sockets(), self._handed.sockets)
         _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
         await self._stopping.wait()
-        self.notify.stopping()
+        if self._successor is None:
+            self.notify.stopping()
         await self._close()
         return int(self._failed)
 
     def stop(self) -> None:
         """End `run`: pending queries are answered first."""
         self._stopping.set()
+
+    async def hand_over(self) -> int:
+        """Have a new process of the service take over, and end; return its number, or raise NotTaken.
+
+        The new process is of the release that is installed now, with the configuration as it stands in the file now.
+        """
+        if self._control.busy or self._stopping.is_set():
+            raise NotTaken("the service is being handed over, or stops")
+        for one in self.late.wanted.values():
+            raise NotTaken(f"{one}: only a restart can bind it")
+        self._control.busy = "the service is being handed over to a new process: try again in a moment"
+        try:
+            async with self._one_reload:
+                new = Successor(command(sys.argv, sys.orig_argv, sys.executable), self._handed)
+                await new.takes_over(self._stop_feeding, self._sockets)
+        except BaseException:
+            self._control.busy = ""
+            if not self._stopping.is_set():
+                self._feed()
+            raise
+        self._successor = new
+        self.notify.main_process(new.pid)
+        _log.info("process %d answers now: this one takes no more queries", new.pid)
+        self.stop()
+        return new.pid
+
+    async def _take_over(self, old: Predecessor) -> None:
+        """Answer in place of an old process, on its sockets; return when it has ended. HostFault if that cannot be."""
+        try:
+            kept = await asyncio.to_thread(old.sockets)
+            self._handed = replace(self._handed, kept=tuple(kept))
+            self.enforcement.preview()
+            if not systemd.answers(self._asked):
+                raise NotTaken("the own query was not answered")
+            with _named(self.path, "listen.dns", "cannot listen there"):
+                await self._open_dns(all_of_it=True)
+            collect_garbage_rarely()
+            old.answering()
+        except (NotTaken, Unready) as why:
+            raise HostFault(str(self.path), "", f"nothing is taken over: {why}") from None
+        _log.info("answering in place of the old process")
+        with _named(self.path, "state.directory", "cannot be used"):
+            owner = Owner(self.config.state.directory)
+            await old.ended(owner)
+            await asyncio.to_thread(self.enforcement.feed.open_log)
+        self._count()
+
+    def _asked(self, packet: bytes, client: bytes) -> object:
+        return self.answer.answer(packet, client, Transport.UDP)
+
+    def _feed(self) -> None:
+        """Start what changes lists, if it does not run: polls, releases, receipts."""
+        if not all(one.done() for one in self._feeding):
+            return
+        self._feeding = [self._start(work, name) for name, work in self.enforcement.tasks().items()]
+
+    async def _stop_feeding(self) -> None:
+        """Change no list any more."""
+        for task in self._feeding:
+            task.cancel()
+        await asyncio.gather(*self._feeding, return_exceptions=True)
+
+    def _sockets(self) -> list[sockets.Named]:
+        return sockets.named(self.datagrams.sockets, self.streams.sockets, self._pages)
 
     def unready(self) -> str:
         """Return why the service does not do all that it should, "" if it does: lists first, then upstreams."""
@@ -224,6 +319,8 @@ class Service:
     async def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
         async with self._one_reload:
+            if self._control.busy:
+                raise Refused(self._control.busy, self._control.busy)
             self.notify.reloading()
             try:
                 return await self._read_again()
@@ -326,7 +423,7 @@ class Service:
     def _is_alive(self) -> bool:
         """Return whether a query is answered. Show the status too: a verdict may have failed since the last change."""
         self._show_status()
-        return systemd.answers(lambda packet, client: self.answer.answer(packet, client, Transport.UDP))
+        return systemd.answers(self._asked)
 
     async def _open(self) -> None:
         """Open every socket, DNS last; HostFault with its key if DNS cannot be served at all.
@@ -338,24 +435,30 @@ class Service:
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
                 serve = partial(serve_http, self._page.respond, bounds=PAGE_BOUNDS, exempt=self.in_force.spares)
-                await self._serve_http("page.listen", config.page.listen, serve)
+                await self._serve_http("page", config.page.listen, serve)
             serve = partial(serve_http, exporter.respond, bounds=METRICS_BOUNDS)
-            await self._serve_http("metrics.listen", [config.metrics.listen], serve)
+            await self._serve_http("metrics", [config.metrics.listen], serve)
             await self._open_control()
-            with _named(self.path, "listen.dns", "cannot listen there"):
-                await self._open_dns()
+            if self._predecessor is None:
+                with _named(self.path, "listen.dns", "cannot listen there"):
+                    await self._open_dns()
             self.late.start(self._privileges.account if self._privileges else (0, 0))
 
     async def _serve_http(
-        self, key: str, listen: Sequence[Endpoint], serve: Callable[..., Awaitable[QuietServer]]
+        self, use: str, listen: Sequence[Endpoint], serve: Callable[..., Awaitable[QuietServer]]
     ) -> None:
         """Serve the page or the metrics; an address that is not usable now comes later, and delays no DNS."""
         missed: dict[int, OSError] = {}
+        key, given = f"{use}.listen", self._kept(use)
         with _named(self.path, key, "cannot listen there"):
-            served = await serve(listen=map(sockaddr, listen), missed=missed)
-        self._servers.append(served)
+            self._pages[use] = served = await serve(listen=map(sockaddr, listen), missed=missed, given=given)
+        sockets.close_others(given, served.sockets)
         for number, error in missed.items():
             self.late.add(key, socket.SOCK_STREAM, listen[number], error, served.add)
+
+    def _kept(self, use: str) -> list[socket.socket]:
+        """Return the sockets that an earlier process has bound for this use."""
+        return sockets.kept(self._handed.kept, use)
 
     async def _open_control(self) -> None:
         """Open the control socket; without one DNS is served all the same, and the socket is tried again later."""
@@ -377,12 +480,16 @@ class Service:
                     self._without_control = False
                     _log.info("control.socket: now listening")
 
-    async def _open_dns(self) -> None:
-        """Listen on every address of listen.dns; HostFault if none takes queries over UDP."""
+    async def _open_dns(self, *, all_of_it: bool = False) -> None:
+        """Listen on every address of listen.dns; HostFault if none takes queries over UDP, or not `all_of_it`."""
         missed: list[Missed] = []
-        await self.streams.open(self.config.listen.dns, self._handed.sockets, missed)
-        self.datagrams.open(self.config.listen.dns, self._handed.sockets, missed)
-        if missed and not self.datagrams.addresses:
+        listen, kept = self.config.listen.dns, self._kept("dns")
+        # The address of a kept socket may have gone from the configuration since, or have a socket unit now.
+        given = (*self._handed.sockets, *accept_sockets.wanted(listen, kept, self._handed.sockets))
+        await self.streams.open(listen, given, missed)
+        self.datagrams.open(listen, given, missed)
+        sockets.close_others(kept, given)
+        if missed and (all_of_it or not self.datagrams.addresses):
             raise missed[-1].error
         for one in missed:
             take = self.datagrams.add if one.kind == socket.SOCK_DGRAM else self.streams.add
@@ -390,7 +497,12 @@ class Service:
 
     async def _close(self) -> None:
         await self.late.close()
-        await self._control.close()
+        await self._control.close(REPLY_S if self._successor is not None else 0.0)
+        for task in (*self._reloads, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._reloads, *self._tasks, return_exceptions=True)
+        for server in self._pages.values():
+            await server.stop()
         self.datagrams.close()
         self.streams.close()
         try:
@@ -399,18 +511,15 @@ class Service:
                 await self.streams.drained()
         except TimeoutError:
             _log.warning("stopped before all pending queries were answered")
-        for task in (*self._reloads, *self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._reloads, *self._tasks, return_exceptions=True)
-        self.counting.leave()
+        if self._counts:
+            self.counting.leave()
         await self.forward.close()
-        for server in self._servers:
-            await server.stop()
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(self._ended)
         self._tasks.append(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -449,32 +558,16 @@ def _named(path: Path, key: str, what: str) -> Iterator[None]:
         raise HostFault(str(path), key, f"{what}: {why}{at}") from None
 
 
-def _log_what_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log the type of what failed in the loop and nothing else: messages and reprs may hold an address."""
-    del loop
-    _log.error("in the event loop: %s", type(context.get("exception")).__name__)
-
-
-def _collect_garbage_rarely() -> None:
-    """Leave the objects of the start to themselves, and look for cycles once in GARBAGE new objects.
-
-    A query in flight is some 20 objects and leaves no cycle behind. With Python's own threshold of 700 those in flight
-    would be visited again and again, which was an eighth of the cost of a query that is forwarded.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 10, 10)
-
-
 def serve(path: Path) -> int:
     """Serve with the configuration at `path` until a signal; return 0, or 1 if it could not go on."""
     config = load(path)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sandbox.leave_no_dump()
-    loop_factory = _loop_factory()
+    factory = loop_factory()
     # After every import: a report can only name objects that were loaded before.
     crash.watch()
+    old = predecessor(os.environ)
     try:
         handed = systemd.take(os.environ, os.getpid())
     except systemd.SocketsUnusable as error:
@@ -483,25 +576,25 @@ def serve(path: Path) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     privileges = Privileges(path, config)
     privileges.step_down()
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(path, config, privileges, handed))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's loop factory if it is installed, else None for asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_serve(path, config, privileges, handed, old))
 
 
 async def _serve(
-    path: Path, config: Config, privileges: Privileges | None = None, handed: systemd.Handed = NOTHING_HANDED
+    path: Path,
+    config: Config,
+    privileges: Privileges | None = None,
+    handed: systemd.Handed = NOTHING_HANDED,
+    old: Predecessor | None = None,
 ) -> int:
+    if old is None:
+        with _named(path, "state.directory", "cannot be used"):
+            owner = Owner(config.state.directory)
+            if not owner.take():
+                said = "another process of the service, or `compile`, works in it: this one starts when that has ended"
+                raise HostFault(str(path), "state.directory", said)
     try:
-        service = Service(path, config, privileges, handed)
+        service = Service(path, config, privileges, handed, old)
     except KeyUnreadable as error:
         raise HostFault(str(path), "", str(error)) from None
     except KeyUnusable as error:

@@ -1,4 +1,4 @@
-"""The verbs of the control socket that concern the service: status, reload, flush and ask.
+"""The verbs of the control socket that concern the service: status, reload, hand-over, flush and ask.
 
 Rules:
 - `status` is made of what /metrics shows live, of what was published and of the configuration: it adds no number from
@@ -38,6 +38,7 @@ from resolver.query.forward import Server
 from resolver.query.trace import Trace
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Enforcement
+from resolver.service.hand_over import NotTaken
 from resolver.service.readings import Readings
 
 LEAST_LABELS: Final = 2
@@ -82,6 +83,10 @@ class Running(Protocol):
         """Take the configuration file; return the keys that changed, or raise Refused."""
         ...
 
+    async def hand_over(self) -> int:
+        """Have a new process take over; return its number, or raise NotTaken."""
+        ...
+
 
 class ServiceVerbs:
     """Carries out requests that concern the service."""
@@ -95,6 +100,7 @@ class ServiceVerbs:
         return {
             requests.Status: self._status,
             requests.Reload: self._reload,
+            requests.HandOver: self._hand_over,
             requests.Flush: self._flush,
             requests.Ask: self._ask,
         }
@@ -126,6 +132,12 @@ class ServiceVerbs:
             return requests.Refused(said=str(refused))
         file = str(self._running.path)
         return requests.ReloadReply(file=file, changed=keys, warnings=warnings(self._running.config))
+
+    async def _hand_over(self, _: requests.HandOver, _uid: int) -> requests.Reply:
+        try:
+            return requests.HandOverReply(process=await self._running.hand_over())
+        except NotTaken as error:
+            return requests.Failed(said=f"this process goes on: {error}")
 
     async def _flush(self, request: requests.Flush, _uid: int) -> requests.Reply:
         wire, name = bytes.fromhex(request.name), Name()

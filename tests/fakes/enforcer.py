@@ -82,8 +82,8 @@ class Enforcer:
         text = text.replace("{list}", own) + ("[list.guard]" + rest if rest else "")
         return config.parse(text, "resolver.toml")
 
-    def started(self) -> poll.Feed:
-        """A new process, as far as the feed can tell."""
+    def started(self, *, later: bool = False) -> poll.Feed:
+        """A new process, as far as the feed can tell; later: as poll.Feed has it."""
         self.enforced, self.view = "no list", None
         hooks = activate.Hooks(
             judge=self.judge,
@@ -94,7 +94,7 @@ class Enforcer:
             follow=self.follow,
             widely_asked=self.widely_asked,
         )
-        return poll.Feed(self.config, self.keys, hooks, now=self._clock)
+        return poll.Feed(self.config, self.keys, hooks, now=self._clock, later=later)
 
     def _clock(self) -> float:
         return self.now()

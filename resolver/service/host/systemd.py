@@ -1,8 +1,10 @@
-"""The protocol with systemd: sockets that it hands over, readiness, status, and the watchdog's pings.
+"""The protocol with systemd: sockets that it hands over or keeps, readiness, status, and the watchdog's pings.
 
 Rules:
 - The variables are read once, at the start, and removed from the environment, so that no child takes them for its own.
 - A message holds numbers and our own words: never a name, a client or the text of an exception.
+- Sockets that the service has bound are given to systemd's store, each under a name of `KEPT`, and come back after a
+  restart or a crash: what arrives meanwhile waits in them. Those of a socket unit have other names.
 - Nothing waits for systemd: a message that cannot be sent at once is lost, and the service goes on.
 - The watchdog sees what a restart mends: a loop that hangs, or queries that get no answer. A feed that fails, an
   upstream that is down or a missing list is shown by metrics and status, and never restarts the service.
@@ -14,15 +16,20 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from resolver.core.image import SELFTEST_ZONE
 
 FIRST_FD: Final = 3
+MOST_FDS: Final = 128
+"""The descriptors of one message; the kernel takes no more than 253."""
 PINGS_A_PERIOD: Final = 3
 ASK_S: Final = 5.0
+
+KEPT: Final = ("dns.0", "page.0", "metrics.0")
+"""The names of sockets for the next process: their use, and a number for each of several at one address."""
 
 # Of the discard prefix (RFC 6666): no client has this address, so none shares its limit.
 ASKER: Final = bytes.fromhex("0100") + bytes(14)
@@ -33,17 +40,25 @@ QUESTION: Final = b"\x5a\x5a\0\0\0\1\0\0\0\0\0\0" + b"\x08watchdog" + SELFTEST_Z
 _log: Final = logging.getLogger("resolver")
 
 
+Kept: TypeAlias = tuple[str, socket.socket]
+"""A socket that an earlier process has bound, and its name of KEPT."""
+
+
 class SocketsUnusable(Exception):
     """A descriptor that was handed over cannot be used; says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """The address to notify ("" for none), the watchdog's period in seconds (0 for none), the sockets."""
+    """The address to notify ("" for none), the watchdog's period in seconds (0 for none), the sockets.
+
+    sockets: of a socket unit. kept: bound by an earlier process of the service.
+    """
 
     address: str = ""
     watchdog_s: float = 0.0
     sockets: tuple[socket.socket, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
 
 def take(environment: MutableMapping[str, str], pid: int) -> Handed:
@@ -53,16 +68,28 @@ def take(environment: MutableMapping[str, str], pid: int) -> Handed:
     address = said["NOTIFY_SOCKET"]
     period, count = said["WATCHDOG_USEC"], said["LISTEN_FDS"]
     watched = period.isdecimal() and said["WATCHDOG_PID"] in ("", str(pid))
-    sockets: tuple[socket.socket, ...] = ()
+    sockets: list[socket.socket] = []
+    kept: list[Kept] = []
     if count and said["LISTEN_PID"] == str(pid):
         if not count.isdecimal():
             raise SocketsUnusable("LISTEN_FDS is no number")
-        sockets = tuple(_taken(FIRST_FD + number) for number in range(int(count)))
-    return Handed(address if address[:1] in ("/", "@") else "", int(period) / 1e6 if watched else 0.0, sockets)
+        fd_names = said["LISTEN_FDNAMES"].split(":")
+        for number in range(int(count)):
+            one, name = taken(FIRST_FD + number), fd_names[number] if number < len(fd_names) else ""
+            if name in KEPT:
+                kept.append((name, one))
+            else:
+                sockets.append(one)
+    return Handed(
+        address if address[:1] in ("/", "@") else "",
+        int(period) / 1e6 if watched else 0.0,
+        tuple(sockets),
+        tuple(kept),
+    )
 
 
-def _taken(descriptor: int) -> socket.socket:
-    """Return the socket with this descriptor: non-blocking, and closed in every child."""
+def taken(descriptor: int) -> socket.socket:
+    """Return the socket with this descriptor: non-blocking, and closed in every child; SocketsUnusable."""
     try:
         os.set_inheritable(descriptor, False)
         one = socket.socket(fileno=descriptor)
@@ -101,6 +128,19 @@ class Notify:
         """Say that a reload has begun; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
+    def main_process(self, pid: int) -> None:
+        """Say that another process of the unit is the service from now on; what this one says then is passed over."""
+        self._send(f"MAINPID={pid}")
+
+    def keep(self, name: str, descriptors: Sequence[int]) -> None:
+        """Have systemd keep sockets for the next process, in place of those that it keeps under this name."""
+        if not self._address:
+            return
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        for first in range(0, len(descriptors), MOST_FDS):
+            # Without FDPOLL=0 systemd would drop a socket that has an error waiting.
+            self._send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", descriptors[first : first + MOST_FDS])
+
     def stopping(self) -> None:
         """Say that no more queries are taken."""
         self._send("STOPPING=1")
@@ -115,13 +155,13 @@ class Notify:
             self._status = text
             self._send(f"STATUS={text}")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, descriptors: Sequence[int] = ()) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as one:
                 one.connect(self._address)
-                one.send(message.encode())
+                socket.send_fds(one, [message.encode()], list(descriptors))
         except OSError:
             # systemd is gone or busy: queries do not wait for it.
             return

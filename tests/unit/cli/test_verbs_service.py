@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from resolver import dns_client
-from resolver.cli import terminal
+from resolver.cli import terminal, verbs_service
 from resolver.control import client, requests, status
-from resolver.control.requests import Failed, FlushReply, Refused, ReloadReply, StatusReply
+from resolver.control.requests import Failed, FlushReply, HandOverReply, Refused, ReloadReply, StatusReply
 from tests.unit.cli.running import Running, running
 from tests.unit.cli.test_screen_service import GOOD
 from tests.unit.cli.test_verbs_list import status_of
@@ -261,3 +261,21 @@ def test_without_a_service_a_verb_exits_1_in_one_line(
     running.replies = [Failed(said="failed inside; please report it")]
     assert status_of(*words) == 1
     assert capsys.readouterr() == ("", "blocklist-resolver: failed inside; please report it\n")
+
+
+def test_a_hand_over_ends_when_the_new_process_has_the_socket(
+    running: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs_service, "LOOK_S", 0.0)
+    gone = client.Unreachable("/run/x: no service listens there: look")
+    running.replies = [HandOverReply(process=42), gone, gone, StatusReply(health={})]
+    assert status_of("hand-over") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "process 42 answers now",
+        "the old process has ended; see: blocklist-resolver status",
+    ]
+    assert len(running.asked) == 4
+    monkeypatch.setattr(verbs_service, "ENDS_S", -1.0)
+    running.replies = [HandOverReply(process=42), gone]
+    assert status_of("hand-over") == 1
+    assert "process 42 has not taken the control socket yet" in capsys.readouterr().err

@@ -17,6 +17,7 @@ SIGNED = {"list": "demo", "serial": 8, "signature": "x"}
 ON_THE_WIRE: dict[str, tuple[requests.Request[Any], dict[str, Any]]] = {
     "status": (requests.Status(), {}),
     "reload": (requests.Reload(), {}),
+    "hand-over": (requests.HandOver(), {}),
     "flush": (requests.Flush(name="0161047465737400", subtree=True), {"name": "0161047465737400", "subtree": True}),
     "ask": (requests.Ask(packet="00ff", client="192.0.2.7"), {"packet": "00ff", "as": "192.0.2.7"}),
     "fetch": (requests.Fetch(list="demo"), {"list": "demo"}),
@@ -52,6 +53,7 @@ DECIDED = {
 REPLIES: dict[str, dict[str, Any]] = {
     "status": {"health": {"version": "1"}},
     "reload": {"file": "/r.toml", "changed": ["a.b"], "warnings": []},
+    "hand-over": {"process": 42},
     "flush": {"forgotten": None},
     "ask": {"steps": [["client", "is one", 0.001]], "reply": None, "seconds": 0.1},
     "fetch": {

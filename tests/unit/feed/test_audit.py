@@ -239,3 +239,23 @@ def test_a_log_that_cannot_be_read_is_opened_once_it_can_be(tmp_path: Path) -> N
     log.append(audit.Event.HELD, 1.0, list_id="demo", serial=1, digest="")
     entries, _ = audit.verify(path)
     assert [one.event for one in entries] == [audit.Event.TORN, audit.Event.HELD]
+
+
+def test_a_log_that_is_another_process_s_is_left_alone_until_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "audit.log"
+    later = audit.Audit(path, later=True)
+    assert not path.parent.exists()
+    first = audit.Audit(path)
+    first.open(1.0)
+    first.append(audit.Event.IN_FORCE, 1.0, list_id="demo", serial=1, digest="ab")
+    half = path.read_bytes() + b'{"number":2,'
+    path.write_bytes(half)
+    part = path.parent / ".x.part"
+    part.touch()
+    with pytest.raises(OSError, match="not open"):
+        later.head()
+    assert path.read_bytes() == half
+    later.open(2.0)
+    assert later.torn
+    assert not part.exists()
+    assert [entry.event for entry in audit.verify(path)[0]] == [audit.Event.IN_FORCE, audit.Event.TORN]

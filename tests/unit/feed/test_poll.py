@@ -17,7 +17,7 @@ from resolver.feed.seal import Keys
 from resolver.feed.state import Record, State
 from resolver.feed.store import Store
 from tests.fakes.authority import Authority, names
-from tests.fakes.enforcer import Enforcer
+from tests.fakes.enforcer import Enforcer, all_bytes_below
 
 
 @pytest.fixture
@@ -267,3 +267,39 @@ def test_a_new_list_whose_folder_cannot_be_made_changes_nothing(
     with pytest.raises(OSError, match="No space"):
         resolver.feed.configure(both)
     assert [each.list.id for each in resolver.feed] == ["demo"]
+
+
+@pytest.mark.asyncio
+async def test_a_preview_enforces_what_is_saved_and_writes_nothing(resolver: Enforcer) -> None:
+    await resolver.list.poll()
+    folder = resolver.folder
+    before = all_bytes_below(folder)
+    resolver.feed = resolver.started(later=True)
+    resolver.events.clear()
+    resolver.feed.preview()
+    assert resolver.events == [7]
+    assert resolver.view is not None
+    assert all_bytes_below(folder) == before
+    resolver.feed.open_log()
+    resolver.feed.recover()
+    # It is enforced already: it is not read again.
+    assert resolver.events == [7]
+    for image in folder.rglob("*.image"):
+        image.write_bytes(b"")
+    other = resolver.started(later=True)
+    with pytest.raises(ImageUnusable):
+        other.preview()
+
+
+@pytest.mark.asyncio
+async def test_a_feed_that_was_ended_runs_again(resolver: Enforcer) -> None:
+    swaps: asyncio.Queue[int | str] = asyncio.Queue()
+    resolver.told = swaps.put_nowait
+    for serial in (7, 8):
+        task = asyncio.create_task(resolver.feed.run())
+        async with asyncio.timeout(30):
+            assert await swaps.get() == serial
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        resolver.authority.publish(names(serial + 14), serial + 1)

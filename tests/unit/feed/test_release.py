@@ -12,7 +12,7 @@ from resolver.core import codes, entries, policy
 from resolver.core.name import Name, unfold
 from resolver.feed import audit, release
 from resolver.feed.release import Covered, NotReleased, Release, Releases
-from resolver.feed.seal import Keys
+from resolver.feed.seal import Keys, SealBroken
 from tests.fakes.enforcer import all_bytes_below, wire
 
 KEYS = Keys(bytes(range(16)), bytes(range(32)))
@@ -313,3 +313,27 @@ def test_each_release_has_a_sealed_image(world: World) -> None:
     world.add()
     world.add(wire("b.test"), for_s=3600)
     assert [one.number for one, sealed in world.releases.sealed() if len(sealed) > 32] == [1, 2]
+
+
+def test_a_preview_applies_what_is_written_and_writes_nothing(world: World) -> None:
+    world.add()
+    ended = world.add(wire("other.test"), for_s=release.LEAST_S)
+    world.now += release.LEAST_S
+    before = all_bytes_below(world.folder)
+    world.views = ()
+    new = Releases(
+        world.folder / "releases",
+        KEYS,
+        audit.Audit(world.folder / "audit.log", later=True),
+        now=lambda: world.now,
+        enforce=world.enforce,
+        report=world.report,
+    )
+    new.preview()
+    assert world.released(NAME)
+    assert not world.released(wire("other.test"))
+    assert ended.number in {one.number for one in new}
+    assert all_bytes_below(world.folder) == before
+    (world.folder / "releases" / "1.image").write_bytes(b"")
+    with pytest.raises(SealBroken):
+        new.preview()

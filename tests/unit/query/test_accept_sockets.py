@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,25 @@ def test_only_a_link_local_answer_is_bound_to_its_interface(address: str, kept: 
     octets = socket.inet_pton(socket.AF_INET6, address)
     said = accept_sockets.asked(socket.IPPROTO_IPV6, 50, octets + (7).to_bytes(4, "little"))
     assert said == (socket.IPPROTO_IPV6, 50, octets + kept.to_bytes(4, "little"))
+
+
+def test_a_buffer_is_never_made_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As systemd gives one beyond what the service may have."""
+    most = tmp_path / "rmem_max"
+    most.write_text("4096\n")
+    monkeypatch.setattr(accept_sockets, "RMEM_MAX", most)
+    monkeypatch.setattr(accept_sockets, "WMEM_MAX", tmp_path / "not there")
+    with bound("udp", "127.0.0.1") as given:
+        given.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        given.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        accept_sockets.prepare(socket.SOCK_DGRAM, given)
+        assert given.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 200_000
+        assert given.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) > 2 * 8192
+
+
+def test_of_kept_sockets_those_are_wanted_that_nothing_else_serves() -> None:
+    with bound("udp", "127.0.0.1") as first, bound("udp", "127.0.0.1") as second, bound("udp", "127.0.0.1") as gone:
+        listen = [place(first), place(second)]
+        kept = [first, first, gone, second]
+        assert accept_sockets.wanted(listen, kept) == [first, second]
+        assert accept_sockets.wanted(listen, kept, [second]) == [first]

@@ -376,8 +376,10 @@ async def test_who_resets_while_answers_are_on_their_way_is_forgotten() -> None:
 async def test_at_the_end_what_waits_is_answered_and_nothing_new_is_taken() -> None:
     async with listening() as side:
         busy, idle = await side.connect(), await side.connect()
+        idle.send(asks(3))
+        await idle.reply()
         busy.send(asks(1, b"later"))
-        await until(lambda: side.answers.seen and len(side.streams.connections) == 2)
+        await until(lambda: len(side.answers.seen) == 2)
         endpoint = side.streams.addresses[0]
         side.streams.close()
         with pytest.raises(OSError, match=r"refused|Connect call failed"):
@@ -391,7 +393,20 @@ async def test_at_the_end_what_waits_is_answered_and_nothing_new_is_taken() -> N
         await ending
         assert await busy.rest() == framed(asks(1, b"later"))
         assert await idle.rest() == b""
-        assert len(side.answers.seen) == 1
+        assert len(side.answers.seen) == 2
+
+
+@pytest.mark.asyncio
+async def test_at_the_end_who_has_just_connected_may_ask_once_and_nobody_is_waited_for_long() -> None:
+    async with listening() as side:
+        new, silent = await side.connect(), await side.connect()
+        await until(lambda: len(side.streams.connections) == 2)
+        side.streams.close()
+        ending = asyncio.ensure_future(side.streams.drained())
+        new.send(asks(1))
+        assert await new.reply() == asks(1)
+        await ending
+        assert await new.rest() == await silent.rest() == b""
 
 
 @pytest.mark.asyncio

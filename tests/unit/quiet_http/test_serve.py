@@ -188,3 +188,15 @@ async def test_an_address_in_use_leaves_nothing_open() -> None:
     with pytest.raises(OSError, match="in use"):
         await serve_http(answer, [("127.0.0.1", 0), ("127.0.0.1", port)], PLAIN)
     await taken.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_socket_that_was_bound_before_is_listened_on() -> None:
+    first = await serve()
+    (kept,) = [one.dup() for one in first.sockets]
+    where = kept.getsockname()
+    await first.stop()
+    second = await serve_http(answer, [where], PLAIN, given=[kept])
+    assert second.sockets == (kept,)
+    assert b" 200 OK" in await exchange(where[1], b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    await second.stop()

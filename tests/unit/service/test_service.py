@@ -216,12 +216,6 @@ def test_a_key_that_cannot_be_used_is_a_fault_of_the_configuration(site: Site) -
         asyncio.run(service._serve(site.config, loaded(site)))
 
 
-def test_what_fails_in_the_loop_is_named_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
-    with asyncio.Runner() as runner:
-        service._log_what_failed(runner.get_loop(), {"message": CANARY, "exception": ValueError(CANARY)})
-    assert caplog.messages == ["in the event loop: ValueError"]
-
-
 class Told(systemd.Notify):
     """Keeps what would be sent."""
 

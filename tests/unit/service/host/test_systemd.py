@@ -140,7 +140,7 @@ def test_a_socket_that_no_query_comes_by_is_refused() -> None:
 
 def test_a_descriptor_that_is_not_there_is_refused() -> None:
     with pytest.raises(systemd.SocketsUnusable, match="descriptor 4000000 is no socket"):
-        systemd._taken(4_000_000)
+        systemd.taken(4_000_000)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
@@ -303,3 +303,43 @@ def test_where_systemd_is_not_there_is_no_unit(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert systemd.unit() is None
+
+
+def test_sockets_of_an_earlier_process_come_back_under_their_names() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as unit, socket.socket(type=socket.SOCK_DGRAM) as kept:
+        unit.bind(("127.0.0.1", 0))
+        kept.bind(("127.0.0.1", 0))
+        high = [os.dup2(one.fileno(), 50 + number) for number, one in enumerate((unit, kept))]
+        code = "import os, sys\nos.dup2(50, 3)\nos.dup2(51, 4)\n"
+        code += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='x.socket:dns.0')\n"
+        code += "from resolver.service.host import systemd\nhanded = systemd.take(os.environ, os.getpid())\n"
+        code += "print([one.getsockname()[1] for one in handed.sockets])\n"
+        code += "print([(name, one.getsockname()[1]) for name, one in handed.kept])\n"
+        ended = subprocess.run(
+            [sys.executable, "-c", code], pass_fds=high, capture_output=True, text=True, timeout=30, check=True
+        )
+        for one in high:
+            os.close(one)
+        ports = [one.getsockname()[1] for one in (unit, kept)]
+    assert ended.stdout.splitlines() == [str(ports[:1]), str([("dns.0", ports[1])])]
+
+
+def test_systemd_keeps_the_sockets_of_a_name_in_place_of_earlier_ones(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "MOST_FDS", 1)
+    notify = notify_to(listener)
+    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        notify.keep("dns.0", [one.fileno(), two.fileno()])
+        assert said(listener) == "FDSTOREREMOVE=1\nFDNAME=dns.0"
+        for kept in (one, two):
+            message, (descriptor,), _, _ = socket.recv_fds(listener, 4096, 2)
+            assert message == b"FDSTORE=1\nFDNAME=dns.0\nFDPOLL=0"
+            with socket.socket(fileno=descriptor) as same:
+                assert same.getsockname() == kept.getsockname()
+    notify.keep("page.0", [])
+    notify.main_process(42)
+    assert waiting(listener) == ["FDSTOREREMOVE=1\nFDNAME=page.0", "MAINPID=42"]
+    systemd.Notify().keep("dns.0", [])

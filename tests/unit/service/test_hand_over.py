@@ -1,0 +1,147 @@
+"""The two ends of a hand-over, with a script in the place of the new process."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resolver.service import hand_over
+from resolver.service.hand_over import NotTaken, Predecessor, Successor, predecessor
+from resolver.service.host import systemd
+from resolver.service.host.systemd import Handed
+from resolver.service.owner import Owner
+
+PYTHON = (sys.executable, "-c")
+BEGINS = "import os\nfrom resolver.service.hand_over import predecessor\nold = predecessor(os.environ)\n"
+TAKES = f"""{BEGINS}
+assert "BLOCKLIST_RESOLVER_PREDECESSOR" not in os.environ
+for name, one in old.sockets():
+    print(name, one.getsockname()[1], one.gettimeout(), one.get_inheritable(), flush=True)
+print(os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"], flush=True)
+old.answering()
+"""
+
+
+@pytest.mark.asyncio
+async def test_the_sockets_arrive_with_their_names(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "MOST_FDS", 2)
+    sockets = [socket.socket(type=kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    new = Successor([*PYTHON, TAKES], Handed("/run/notify", 60.0))
+    await new.is_ready()
+    names = ("dns.0", "of_a_later_release", "page.0")
+    await new.answers(list(zip(names, sockets, strict=True)))
+    await new.end()
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    assert capfd.readouterr().out.splitlines() == [
+        f"dns.0 {ports[0]} 0.0 False",
+        f"page.0 {ports[2]} 0.0 False",
+        "/run/notify 60000000",
+    ]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("raise SystemExit(2)", "status 2"),
+        ("import os; os.kill(os.getpid(), 9)", "signal 9"),
+        (BEGINS + "raise SystemExit(4)", "status 4"),
+        (BEGINS + "os.closerange(3, 64)\nimport time\ntime.sleep(60)  # it hangs", "it still runs"),
+    ],
+)
+async def test_a_new_process_that_is_never_ready_is_noticed(script: str, said: str) -> None:
+    new = Successor([*PYTHON, script], Handed())
+    with pytest.raises(NotTaken, match=rf"the new process ended \({said}\): the log says why"):
+        await new.is_ready()
+    await new.end()
+    with pytest.raises(ProcessLookupError):
+        os.kill(new.pid, 0)
+
+
+@pytest.mark.asyncio
+async def test_a_new_process_that_ends_before_it_answers_is_noticed() -> None:
+    new = Successor([*PYTHON, BEGINS + "old.sockets()\nraise SystemExit(4)"], Handed())
+    await new.is_ready()
+    with pytest.raises(NotTaken, match="status 4"):
+        await new.answers([])
+    with pytest.raises(NotTaken, match="took no sockets"):
+        await new.answers([])
+    await new.end()
+
+
+def test_a_command_that_is_not_there() -> None:
+    with pytest.raises(NotTaken, match="could not be started: No such file or directory"):
+        Successor(["/nowhere/blocklist-resolver"], Handed())
+
+
+def test_who_was_started_by_nobody_takes_over_from_nobody() -> None:
+    assert predecessor({}) is None
+    assert predecessor({"BLOCKLIST_RESOLVER_PREDECESSOR": "4000000"}) is None
+
+
+def test_an_old_process_that_ends_hands_nothing_over() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    old = Predecessor(ours)
+    theirs.send(b'{"sockets": [], "more": true}')
+    theirs.close()
+    with pytest.raises(NotTaken):
+        old.sockets()
+    with pytest.raises(NotTaken, match="has ended"):
+        old.answering()
+    ours.close()
+
+
+HANGS = """
+import socket, sys, time
+from resolver.service.owner import Owner
+owner = Owner(sys.argv[1])
+assert owner.take()
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+with socket.socket(socket.AF_UNIX) as one:
+    one.connect(sys.argv[2])
+    socket.send_fds(one, [b"x"], [theirs.fileno()])
+# It hangs until it is killed.
+time.sleep(600)
+"""
+
+
+def hanging(state: Path, pair: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([*PYTHON, HANGS, state, pair])
+
+
+@pytest.mark.asyncio
+async def test_an_old_process_that_hangs_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = tmp_path / "state"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "pair"))
+        listener.listen()
+        hung = hanging(state, tmp_path / "pair")
+        with listener.accept()[0] as one:
+            _, (descriptor,), _, _ = socket.recv_fds(one, 1, 1)
+    owner = Owner(str(state))
+    assert not owner.take()
+    await Predecessor(socket.socket(fileno=descriptor)).ended(owner, ends_s=0.05)
+    assert hung.wait(10) == -9
+    assert "does not end: it is killed" in caplog.text
+    owner.leave()
+
+
+def test_the_command_follows_a_link_to_another_release(tmp_path: Path) -> None:
+    script = tmp_path / "blocklist-resolver"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    words = ["run", "--config", "resolver.toml"]
+    original = ["/old/bin/python", str(script), *words]
+    assert hand_over.command([str(script), *words], original, "/old/bin/python") == [str(script), *words]
+    module = ["python", "-m", "resolver", *words]
+    found = hand_over.command([str(tmp_path / "resolver" / "__main__.py"), *words], module, "/usr/bin/python")
+    assert found == ["/usr/bin/python", *module[1:]]
