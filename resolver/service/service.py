@@ -449,16 +449,12 @@ class Service:
     ) -> None:
         """Serve the page or the metrics; an address that is not usable now comes later, and delays no DNS."""
         missed: dict[int, OSError] = {}
-        key, given = f"{use}.listen", self._kept(use)
+        key, given = f"{use}.listen", sockets.kept(self._handed.kept, use)
         with _named(self.path, key, "cannot listen there"):
             self._pages[use] = served = await serve(listen=map(sockaddr, listen), missed=missed, given=given)
         sockets.close_others(given, served.sockets)
         for number, error in missed.items():
             self.late.add(key, socket.SOCK_STREAM, listen[number], error, served.add)
-
-    def _kept(self, use: str) -> list[socket.socket]:
-        """Return the sockets that an earlier process has bound for this use."""
-        return sockets.kept(self._handed.kept, use)
 
     async def _open_control(self) -> None:
         """Open the control socket; without one DNS is served all the same, and the socket is tried again later."""
@@ -483,7 +479,7 @@ class Service:
     async def _open_dns(self, *, all_of_it: bool = False) -> None:
         """Listen on every address of listen.dns; HostFault if none takes queries over UDP, or not `all_of_it`."""
         missed: list[Missed] = []
-        listen, kept = self.config.listen.dns, self._kept("dns")
+        listen, kept = self.config.listen.dns, sockets.kept(self._handed.kept, "dns")
         # The address of a kept socket may have gone from the configuration since, or have a socket unit now.
         given = (*self._handed.sockets, *accept_sockets.wanted(listen, kept, self._handed.sockets))
         await self.streams.open(listen, given, missed)
