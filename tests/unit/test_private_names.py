@@ -22,7 +22,6 @@ LEFT: dict[str, tuple[int, str]] = {
     "unit/feed/test_audit.py": (3, "writes to the log while old entries are read"),
     "unit/query/test_accept_limits.py": (6, "holds the counts of a thousand random steps against a model"),
     "unit/query/test_accept_stream.py": (2, "lets connections be older than they are"),
-    "unit/service/host/test_systemd.py": (1, "a process that systemd has started cannot lack its descriptors"),
     "unit/service/test_service.py": (6, "has parts of a service fail that do not fail by themselves"),
 }
 
