@@ -24,9 +24,13 @@ from resolver.feed.seal import KeyUnusable
 from resolver.feed.update import ListUpdate
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
+from resolver.service.owner import Owner
 
 _LOOK_S: Final = 5.0
 """Timeout for a service on this state to reply, in seconds."""
+
+
+_RUNS: Final = "a service runs on this state: it compiles and publishes by itself; see `list status`"
 
 
 class NotCompiled(Exception):
@@ -49,17 +53,16 @@ def compile_once(path: Path, config: Config) -> Compiled:
     if config.control.socket:
         with contextlib.suppress(client.Unreachable):
             client.call(config.control, requests.Status(), timeout_s=_LOOK_S)
-            raise NotCompiled("a service runs on this state: it compiles and publishes by itself; see `list status`")
+            raise NotCompiled(_RUNS)
     sandbox.leave_no_dump()
     try:
-        keys = poll.keys_of(config)
-        in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda _: None)
-        enforcement = Enforcement(config, keys, in_force, places=tuple, counters=())
-        enforcement.recover()
-        asyncio.run(_poll_all(enforcement))
-        if enforcement.fleet is not None:
-            enforcement.fleet.publish()
-        enforcement.feed.outbox.deliver()
+        owner = Owner(config.state.directory)
+        try:
+            if not owner.take():
+                raise NotCompiled(_RUNS)
+            enforcement = _published(config)
+        finally:
+            owner.leave()
     except KeyUnusable as error:
         raise NotCompiled(str(error)) from None
     except OSError as error:
@@ -71,6 +74,18 @@ def compile_once(path: Path, config: Config) -> Compiled:
         refused=bool(whose - {Whose.HOST}) or any(one.held for one in lists),
         failed=Whose.HOST in whose,
     )
+
+
+def _published(config: Config) -> Enforcement:
+    keys = poll.keys_of(config)
+    in_force = InForce(config, keys.digest, secrets.token_bytes(16), lambda _: None)
+    enforcement = Enforcement(config, keys, in_force, places=tuple, counters=())
+    enforcement.recover()
+    asyncio.run(_poll_all(enforcement))
+    if enforcement.fleet is not None:
+        enforcement.fleet.publish()
+    enforcement.feed.outbox.deliver()
+    return enforcement
 
 
 async def _poll_all(enforcement: Enforcement) -> None:

@@ -40,6 +40,8 @@ READY_S: Final = 35.0
 """How long a new process has until it answers, in seconds: less than a verb may take."""
 ENDS_S: Final = 30.0
 """How long the old process has to end after that, in seconds."""
+REPLY_S: Final = 2.0
+"""How long the last replies of the old process over its control socket may take to leave, in seconds."""
 LOOK_S: Final = 0.005
 VARIABLE: Final = "BLOCKLIST_RESOLVER_PREDECESSOR"
 """The variable with the number of the new process's socket."""

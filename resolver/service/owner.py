@@ -11,6 +11,9 @@ Rules:
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
+
+IN_USE: Final = "another process of the service, or `compile`, works in it: this one starts when that has ended"
 
 
 class Owner:

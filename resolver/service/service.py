@@ -62,13 +62,13 @@ from resolver.service import sockets
 from resolver.service.checks import check
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Enforcement, Unready
-from resolver.service.hand_over import NotTaken, Predecessor, Successor, command, predecessor
+from resolver.service.hand_over import REPLY_S, NotTaken, Predecessor, Successor, command, predecessor
 from resolver.service.host import crash, systemd
 from resolver.service.host.privileges import Privileges
 from resolver.service.in_force import InForce
 from resolver.service.late import Late
 from resolver.service.loop import collect_garbage_rarely, log_what_failed, loop_factory
-from resolver.service.owner import Owner
+from resolver.service.owner import IN_USE, Owner
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
@@ -78,8 +78,6 @@ DRAIN_S: Final = 5.0
 TALLY_OCTETS: Final = tally.TABLES * 2**21
 HOUR_S: Final = 3600
 CONTROL_S: Final = 10
-REPLY_S: Final = 2.0
-"""How long the last replies over the control socket may take to leave, in seconds."""
 NOTHING_HANDED: Final = systemd.Handed()
 
 _log: Final = logging.getLogger("resolver")
@@ -110,7 +108,7 @@ class Service:
         self._stopping = asyncio.Event()
         self._failed = False
         self.last_reload: Reloaded | None = None
-        self.late = Late(self._show_status)
+        self.late = Late(self._keep_sockets)
         self._without_control = False
         self._tasks: list[asyncio.Task[None]] = []
         self._one_reload = asyncio.Lock()
@@ -221,7 +219,7 @@ class Service:
         collect_garbage_rarely()
         self._show_status()
         self.notify.ready()
-        sockets.keep(self.notify, self._sockets(), self._handed.sockets)
+        self._keep_sockets()
         _log.info("answering on %s", ", ".join(map(str, self.datagrams.addresses)))
         await self._stopping.wait()
         if self._successor is None:
@@ -234,10 +232,7 @@ class Service:
         self._stopping.set()
 
     async def hand_over(self) -> int:
-        """Have a new process of the service take over, and end; return its number, or raise NotTaken.
-
-        The new process is of the release that is installed now, with the configuration as it stands in the file now.
-        """
+        """Have a new process take over, of what is installed and configured now; return its number, or NotTaken."""
         if self._control.busy or self._stopping.is_set():
             raise NotTaken("the service is being handed over, or stops")
         for one in self.late.wanted.values():
@@ -250,7 +245,7 @@ class Service:
         except BaseException:
             self._control.busy = ""
             if not self._stopping.is_set():
-                self._feed()
+                await self._feed_again()
             raise
         self._successor = new
         self.notify.main_process(new.pid)
@@ -283,9 +278,7 @@ class Service:
         return self.answer.answer(packet, client, Transport.UDP)
 
     def _feed(self) -> None:
-        """Start what changes lists, if it does not run: polls, releases, receipts."""
-        if not all(one.done() for one in self._feeding):
-            return
+        """Start what changes lists: polls, releases, receipts."""
         self._feeding = [self._start(work, name) for name, work in self.enforcement.tasks().items()]
 
     async def _stop_feeding(self) -> None:
@@ -294,8 +287,17 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._feeding, return_exceptions=True)
 
+    async def _feed_again(self) -> None:
+        if any(one.cancelling() for one in self._feeding):
+            await asyncio.gather(*self._feeding, return_exceptions=True)
+            self._feed()
+
     def _sockets(self) -> list[sockets.Named]:
         return sockets.named(self.datagrams.sockets, self.streams.sockets, self._pages)
+
+    def _keep_sockets(self) -> None:
+        sockets.keep(self.notify, self._sockets(), self._handed.sockets)
+        self._show_status()
 
     def unready(self) -> str:
         """Return why the service does not do all that it should, "" if it does: lists first, then upstreams."""
@@ -585,10 +587,8 @@ async def _serve(
 ) -> int:
     if old is None:
         with _named(path, "state.directory", "cannot be used"):
-            owner = Owner(config.state.directory)
-            if not owner.take():
-                said = "another process of the service, or `compile`, works in it: this one starts when that has ended"
-                raise HostFault(str(path), "state.directory", said)
+            if not Owner(config.state.directory).take():
+                raise HostFault(str(path), "state.directory", IN_USE)
     try:
         service = Service(path, config, privileges, handed, old)
     except KeyUnreadable as error:

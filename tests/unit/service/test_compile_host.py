@@ -10,6 +10,7 @@ from resolver.config.config import Config, ConfigError, Control, Fleet
 from resolver.control import requests
 from resolver.control import server as control
 from resolver.service import compile_host
+from resolver.service.owner import Owner
 from tests.fakes.authority import Authority, names
 from tests.fakes.enforcer import Enforcer
 
@@ -85,3 +86,13 @@ def test_it_does_not_run_beside_a_service(authority: Authority, tmp_path: Path) 
 
     with pytest.raises(compile_host.NotCompiled, match="a service runs on this state"):
         asyncio.run(beside())
+
+
+def test_beside_a_service_nothing_is_compiled(authority: Authority, tmp_path: Path) -> None:
+    config = configured(authority, tmp_path)
+    service = Owner(config.state.directory)
+    assert service.take()
+    with pytest.raises(compile_host.NotCompiled, match="a service runs on this state"):
+        compiled(config)
+    service.leave()
+    assert compiled(config).lines
