@@ -2,8 +2,8 @@
 
 Rules:
 - On SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT (which systemd's watchdog sends) stderr gets: our version, the shape
-  of the packet last begun (core.crash_shape: numbers only), the stack as object, function and offset, the build ids of
-  the objects on it. No octet of a packet, no name, no client, no register.
+  of the packet that the thread last began (core.crash_shape: numbers only), the stack as object, function and offset,
+  the build ids of the objects on it. No octet of a packet, no name, no client, no register.
 - Python's own stack follows, by faulthandler: files, lines and functions of our code, no values.
 - Then the default action; no core file is written (feed.sandbox).
 - With a build id and an offset, `addr2line -f -e OBJECT 0xOFFSET` names the line on any machine that has the object.
@@ -26,5 +26,6 @@ def watch() -> None:
 
 
 def memory() -> memoryview:
-    """Return the numbers that core.crash_shape writes and a report shows: eight of 64 bits, below 0 if not known."""
+    """Return this thread's numbers, which core.crash_shape writes and a report shows: eight of 64 bits, below 0 if not
+    known. They are the same at every call in one thread, and of no other thread that lives."""
     return _crash.memory().cast("q")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -37,6 +38,23 @@ IN_A_THREAD = f"""
 thread = threading.Thread(target=lambda: {IN_CORE})
 thread.start()
 thread.join()
+"""
+# Another thread has read a packet after the one that crashes, and the first thread one before.
+OF_ITS_OWN = """
+read, crash_now = threading.Event(), threading.Event()
+def crashing():
+    own = crash_shape.Shape(crash.memory())
+    crash_shape.read(own, bytes(5), 5, True, question.Question())
+    read.set()
+    crash_now.wait()
+    ctypes.string_at(0)
+def another():
+    own = crash_shape.Shape(crash.memory())
+    crash_shape.read(own, bytes(7), 7, False, question.Question())
+    crash_now.set()
+threading.Thread(target=crashing).start()
+read.wait()
+threading.Thread(target=another).start()
 """
 # From Python 3.12 on the interpreter bounds its own recursion in C: with a small stack that bound is never reached.
 DEEP = """
@@ -85,6 +103,54 @@ def test_a_crash_tells_the_signal_and_the_shape_of_the_packet(code: str, number:
     ended_by, said = crashed(code)
     assert ended_by == number
     assert said[:2] == [f"blocklist-resolver {__version__}: ended by {name}", packet]
+
+
+def test_a_thread_that_crashes_tells_its_own_packet() -> None:
+    ended_by, said = crashed(OF_ITS_OWN)
+    assert ended_by == 11
+    assert said[1].startswith("  packet: octets 5, stream 1, reply 0, "), said[1]
+
+
+def test_each_thread_has_numbers_of_its_own() -> None:
+    def fill(number: int) -> None:
+        first, second = crash.memory(), crash.memory()
+        first[0] = number
+        found.append((second, number))
+        together.wait()
+
+    found: list[tuple[memoryview, int]] = []
+    together = threading.Barrier(20)
+    threads = [threading.Thread(target=fill, args=(number,)) for number in range(20)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(number for _, number in found) == list(range(20))
+    assert all(numbers[0] == number for numbers, number in found)
+
+
+def test_a_thread_too_many_is_told() -> None:
+    code = """
+import threading
+from resolver.service.host import crash
+held = threading.Event()
+said = []
+def ask():
+    try:
+        crash.memory()
+    except RuntimeError as error:
+        said.append(str(error))
+    asked.release()
+    held.wait()
+asked = threading.Semaphore(0)
+for _ in range(257):
+    threading.Thread(target=ask).start()
+    asked.acquire()
+held.set()
+print(said)
+"""
+    ended = run(code)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "['too many threads']\n", "")
 
 
 def test_the_stack_is_objects_functions_and_offsets_with_their_build_ids() -> None:
