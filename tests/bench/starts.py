@@ -31,7 +31,7 @@ def restart(service: running.Service, name: str, cores: Cores) -> float:
     process = running.launch(service.folder, service.folder / "resolver.toml", "compiled", cores.serve)
     query = dns.message.make_query(name, "A").to_wire() or b""
     try:
-        while time.monotonic() - start < _WAIT_S:
+        while process.poll() is None and time.monotonic() - start < _WAIT_S:
             with contextlib.suppress(OSError):
                 reply = dns.message.from_wire(servers.ask_over_udp(service.dns, query, seconds=1))
                 if any(running.PAGE_V4 in str(record) for record in reply.answer):
