@@ -77,6 +77,7 @@ def parser_of(*, authority: bool) -> argparse.ArgumentParser:
 def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     run = verbs.add_parser("run", help="serve until SIGTERM (drains) or SIGINT; SIGHUP reads the configuration again")
     add_config(run)
+    run.add_argument("--take-over", type=int, help=argparse.SUPPRESS)
     run.set_defaults(verb=_run)
     compile_once = verbs.add_parser("compile", help="on a fleet's compile host: fetch, test and publish each list once")
     add_config(compile_once)
@@ -97,7 +98,7 @@ def _add_authority(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from resolver.service import service
 
-    return service.serve(arguments.config)
+    return service.serve(arguments.config, arguments.take_over)
 
 
 def _compile(arguments: argparse.Namespace) -> int:

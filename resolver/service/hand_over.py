@@ -16,6 +16,8 @@ Rules:
   end, then the new one. An old one that has not ended after ENDS_S is killed: it takes no queries by then.
 - A message is one JSON object; keys are added, never renamed or removed: the two may be of different releases. Sockets
   come with their names (systemd.KEPT), as many for one address as there are; a name that is not known is passed over.
+- The new process is told by an option (`run --take-over`): an earlier release that does not know it ends at once, and
+  has touched nothing.
 - Only the old process starts the new one, and the pair has no name: nobody else can ask for the sockets.
 """
 
@@ -28,7 +30,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -43,8 +45,8 @@ ENDS_S: Final = 30.0
 REPLY_S: Final = 2.0
 """How long the last replies of the old process over its control socket may take to leave, in seconds."""
 LOOK_S: Final = 0.005
-VARIABLE: Final = "BLOCKLIST_RESOLVER_PREDECESSOR"
-"""The variable with the number of the new process's socket."""
+OPTION: Final = "--take-over"
+"""The option with the number of the new process's socket."""
 _OCTETS: Final = 2**16
 
 _log: Final = logging.getLogger("resolver")
@@ -66,6 +68,8 @@ def command(argv: Sequence[str], original: Sequence[str], executable: str) -> li
 
     A script is started by its own path, so that a link to another release is followed.
     """
+    own = argv.index(OPTION) if OPTION in argv else len(argv)
+    argv, original = argv[:own], original[: len(original) - len(argv) + own]
     script = argv[0]
     if os.path.isabs(script) and os.access(script, os.X_OK) and not script.endswith(".py"):
         return list(argv)
@@ -78,7 +82,7 @@ class Successor:
     def __init__(self, command: Sequence[str], handed: systemd.Handed) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
-        said = {VARIABLE: str(theirs.fileno())}
+        said = {}
         if handed.address:
             said["NOTIFY_SOCKET"] = handed.address
         if handed.watchdog_s:
@@ -86,7 +90,10 @@ class Successor:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - the command that has started this process
-                    command, stdin=subprocess.DEVNULL, env={**os.environ, **said}, pass_fds=[theirs.fileno()]
+                    [*command, OPTION, str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, **said},
+                    pass_fds=[theirs.fileno()],
                 )
             except OSError as error:
                 self._channel.close()
@@ -206,15 +213,13 @@ class Predecessor:
         self._channel.close()
 
 
-def predecessor(environment: MutableMapping[str, str]) -> Predecessor | None:
-    """Return the process that this one is to take over from, out of the environment; None if there is none."""
-    number = environment.pop(VARIABLE, "")
-    if not number.isdecimal():
-        return None
-    with suppress(OSError):
-        os.set_inheritable(int(number), False)
-        return Predecessor(socket.socket(fileno=int(number)))
-    return None
+def predecessor(descriptor: int) -> Predecessor:
+    """Return the process that this one is to take over from, by the number of its socket; NotTaken if it is none."""
+    try:
+        os.set_inheritable(descriptor, False)
+        return Predecessor(socket.socket(fileno=descriptor))
+    except OSError:
+        raise NotTaken(f"{OPTION} is for a process that the service starts") from None
 
 
 async def _received(channel: socket.socket) -> bytes:

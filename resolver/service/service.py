@@ -556,8 +556,8 @@ def _named(path: Path, key: str, what: str) -> Iterator[None]:
         raise HostFault(str(path), key, f"{what}: {why}{at}") from None
 
 
-def serve(path: Path) -> int:
-    """Serve with the configuration at `path` until a signal; return 0, or 1 if it could not go on."""
+def serve(path: Path, take_over: int | None = None) -> int:
+    """Serve until a signal, in place of the process at socket `take_over` if any; return 0, or 1 if it could not go on."""
     config = load(path)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -565,11 +565,13 @@ def serve(path: Path) -> int:
     factory = loop_factory()
     # After every import: a report can only name objects that were loaded before.
     crash.watch()
-    old = predecessor(os.environ)
     try:
+        old = None if take_over is None else predecessor(take_over)
         handed = systemd.take(os.environ, os.getpid())
     except systemd.SocketsUnusable as error:
         raise ConfigError(str(path), "listen.dns", f"sockets that systemd handed over: {error}") from None
+    except NotTaken as error:
+        raise HostFault(str(path), "", f"nothing is taken over: {error}") from None
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     privileges = Privileges(path, config)

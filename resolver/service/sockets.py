@@ -3,17 +3,20 @@
 Rules:
 - A name says for what a socket is, and its number where several listen at one address; the address is the socket's own.
 - A kept socket that nothing uses any more is closed: queries that came to it would wait for nobody.
+- systemd keeps those of DNS alone. An earlier release that is started in place of this one knows no names, and refuses
+  every socket that `listen.dns` does not name; page and metrics are bound again.
 - Sockets of a socket unit are not given to systemd again: it has them.
 """
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from resolver.query.accept_sockets import Receiving
 from resolver.quiet_http.serve import QuietServer
-from resolver.service.host.systemd import KEPT, Kept, Notify
+from resolver.service.host.systemd import Kept, Notify
 
+DNS: Final = "dns.0"
 Named: TypeAlias = tuple[str, Receiving | socket.socket]
 """A socket and its name of systemd.KEPT."""
 
@@ -22,7 +25,7 @@ def named(
     datagrams: Sequence[Receiving], streams: Sequence[socket.socket], pages: Mapping[str, QuietServer]
 ) -> list[Named]:
     """Return every socket that the next process may have."""
-    dns: list[Named] = [*(("dns.0", one) for one in datagrams), *(("dns.0", one) for one in streams)]
+    dns: list[Named] = [*((DNS, one) for one in datagrams), *((DNS, one) for one in streams)]
     return [*dns, *((f"{use}.0", one) for use, server in pages.items() for one in server.sockets)]
 
 
@@ -32,10 +35,9 @@ def kept(given: Iterable[Kept], use: str) -> list[socket.socket]:
 
 
 def keep(notify: Notify, ours: Sequence[Named], of_units: Iterable[socket.socket]) -> None:
-    """Have systemd keep our sockets, but those that it holds for a socket unit."""
+    """Have systemd keep our sockets of DNS, but those that it holds for a socket unit."""
     theirs = {one.fileno() for one in of_units}
-    for name in KEPT:
-        notify.keep(name, [one.fileno() for key, one in ours if key == name and one.fileno() not in theirs])
+    notify.keep(DNS, [one.fileno() for name, one in ours if name == DNS and one.fileno() not in theirs])
 
 
 def close_others(given: Iterable[socket.socket], used: Iterable[socket.socket]) -> None:

@@ -15,9 +15,9 @@ from resolver.service.host.systemd import Handed
 from resolver.service.owner import Owner
 
 PYTHON = (sys.executable, "-c")
-BEGINS = "import os\nfrom resolver.service.hand_over import predecessor\nold = predecessor(os.environ)\n"
+BEGINS = "import os, sys\nfrom resolver.service.hand_over import predecessor\nold = predecessor(int(sys.argv[2]))\n"
 TAKES = f"""{BEGINS}
-assert "BLOCKLIST_RESOLVER_PREDECESSOR" not in os.environ
+assert sys.argv[1] == "--take-over"
 for name, one in old.sockets():
     print(name, one.getsockname()[1], one.gettimeout(), one.get_inheritable(), flush=True)
 print(os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"], flush=True)
@@ -84,8 +84,8 @@ def test_a_command_that_is_not_there() -> None:
 
 
 def test_who_was_started_by_nobody_takes_over_from_nobody() -> None:
-    assert predecessor({}) is None
-    assert predecessor({"BLOCKLIST_RESOLVER_PREDECESSOR": "4000000"}) is None
+    with pytest.raises(NotTaken, match="--take-over is for a process that the service starts"):
+        predecessor(4_000_000)
 
 
 def test_an_old_process_that_ends_hands_nothing_over() -> None:
@@ -145,3 +145,8 @@ def test_the_command_follows_a_link_to_another_release(tmp_path: Path) -> None:
     module = ["python", "-m", "resolver", *words]
     found = hand_over.command([str(tmp_path / "resolver" / "__main__.py"), *words], module, "/usr/bin/python")
     assert found == ["/usr/bin/python", *module[1:]]
+    # A process that has taken over itself was started with one option more.
+    more = ["--take-over", "7"]
+    assert hand_over.command([str(script), *words, *more], [*original, *more], "/old/python") == [str(script), *words]
+    taken = hand_over.command([str(tmp_path / "__main__.py"), *words, *more], [*module, *more], "/usr/bin/python")
+    assert taken == found

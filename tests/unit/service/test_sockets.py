@@ -25,7 +25,7 @@ def test_systemd_is_given_what_it_does_not_have() -> None:
         named = sockets.named([unit, ours], [tcp], {})
         assert named == [("dns.0", unit), ("dns.0", ours), ("dns.0", tcp)]
         sockets.keep(told, named, [unit])
-        assert told.kept == {"dns.0": [ours.fileno(), tcp.fileno()], "page.0": [], "metrics.0": []}
+        assert told.kept == {"dns.0": [ours.fileno(), tcp.fileno()]}
 
 
 def test_what_is_kept_for_one_use_and_not_wanted_is_closed() -> None:
