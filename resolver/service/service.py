@@ -557,7 +557,7 @@ def _named(path: Path, key: str, what: str) -> Iterator[None]:
 
 
 def serve(path: Path, take_over: int | None = None) -> int:
-    """Serve until a signal, in place of the process at socket `take_over` if any; return 0, or 1 if it could not go on."""
+    """Serve until a signal, in place of the process at socket `take_over` if any; return 0, 1 if it could not go on."""
     config = load(path)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -131,11 +131,11 @@ def test_what_was_typed_is_not_repeated(words: tuple[str, ...], capsys: pytest.C
 
 
 def test_run_serves_the_file_and_hands_back_its_status(replace: Replace, tmp_path: Path) -> None:
-    served: list[Path] = []
-    replace("service.service", serve=lambda path: served.append(path) or 0)
-    assert status_of("run", "--config", "x.toml") == 0
+    served: list[tuple[Path, int | None]] = []
+    replace("service.service", serve=lambda *how: served.append(how) or 0)
+    assert status_of("run", "--config", "x.toml", "--take-over", "7") == 0
     assert status_of("run") == 0
-    assert served == [Path("x.toml"), Path("/etc/blocklist-resolver/resolver.toml")]
+    assert served == [(Path("x.toml"), 7), (Path("/etc/blocklist-resolver/resolver.toml"), None)]
 
 
 def test_check_config_accepts_a_good_file(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,7 +221,7 @@ def test_no_error_shows_a_traceback_or_a_name(
     status: int,
     said: str,
 ) -> None:
-    def serve(path: Path) -> int:
+    def serve(path: Path, take_over: int | None) -> int:
         raise error
 
     monkeypatch.setattr(sys, "stdout", sys.stdout)
