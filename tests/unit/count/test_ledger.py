@@ -1,7 +1,5 @@
 """The ledger: a beat is written whole or not at all, and a start goes on from it."""
 
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -98,34 +96,43 @@ def test_a_ledger_of_another_format_is_told(ledger: Ledger, tmp_path: Path) -> N
         Ledger(tmp_path / "ledger.sqlite", NOW)
 
 
+# Imports nothing of the tests: what they import takes longer than to be killed.
 _COUNTING = """
 import sys
 from pathlib import Path
-from tests.unit.count.test_ledger import Ledger, NOW, QUERIES, Total, beat
-ledger = Ledger(Path(sys.argv[1]), NOW)
-total = ledger.totals().get(QUERIES, Total(0, 0))
+from resolver.count.ledger import Beat, Ledger, Total
+from resolver.count.metrics import Series
+now, queries = int(sys.argv[2]), Series(sys.argv[3], (sys.argv[4],))
+ledger = Ledger(Path(sys.argv[1]), now)
+total = ledger.totals().get(queries, Total(0, 0))
 happened = total.published + total.rest
-number = len(ledger.beats(0, 2 * NOW))
+number = len(ledger.beats(0, 2 * now))
 while True:
     happened += 7
     number += 1
-    ledger.write(beat(number, happened // 10 * 10, happened % 10))
+    totals = {queries: Total(happened // 10 * 10, happened % 10)}
+    ledger.write(Beat(at=now + 900 * number, every_s=900, region="UK", subscribers=5, totals=totals))
     print(happened, flush=True)
 """
 
 
+def counted_until_killed(path: Path, lines: int) -> list[int]:
+    """What a process that counts into the ledger has said until its end, after so many lines of it."""
+    words = [sys.executable, "-c", _COUNTING, str(path), str(NOW), QUERIES.metric, *QUERIES.labels]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as process:
+        assert process.stdout is not None
+        try:
+            said = [int(process.stdout.readline()) for _ in range(lines)]
+        finally:
+            process.kill()
+        return said + [int(line) for line in process.stdout.read().splitlines()]
+
+
+@pytest.mark.timeout(300)  # twenty starts of Python, which a busy machine stretches
 def test_killed_at_any_moment_it_loses_at_most_one_beat_and_counts_nothing_twice(tmp_path: Path) -> None:
     path, before = tmp_path / "ledger.sqlite", 0
     for number in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _COUNTING, str(path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
-        )
-        assert process.stdout is not None
-        said = [int(process.stdout.readline()) for _ in range(1 + number % 5)]
-        os.kill(process.pid, signal.SIGKILL)
-        said += [int(line) for line in process.stdout.read().splitlines()]
-        process.stdout.close()
-        process.wait()
+        said = counted_until_killed(path, 1 + number % 5)
         assert said[0] == before + 7
         total = Ledger(path, NOW).totals()[QUERIES]
         before = total.published + total.rest
