@@ -30,6 +30,9 @@ RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
 
+# Without its caches Python would compile the same sources at each start of a process, hundreds of times.
+test test-peers coverage: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/.developer
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 

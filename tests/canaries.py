@@ -5,6 +5,9 @@ Rules:
   text, in wire format, in an A-label or in another case.
 - Looked for besides: UTF-16, hex, base64 at every alignment, reversed, percent and JSON escapes, and hashes without
   a key, which tell a name to everybody who has a list of candidates.
+- Octets are searched in two steps, for there are thousands of forms: whoever holds a form of 15 octets or more holds,
+  at a multiple of eight, one of the words of eight octets at the form's first eight offsets. Only octets with such a
+  word are searched for each form; the few shorter forms are looked for everywhere.
 """
 
 import base64
@@ -15,6 +18,7 @@ import os
 import random
 import stat
 import string
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,31 +110,51 @@ def _base64(octets: bytes) -> Iterator[Needle]:
         yield Needle("base64", encoded[first : len(encoded) - (4 if rest else 0)], folded=False)
 
 
+WORD = 8
+
+
+class Forms:
+    """Octet strings to be looked for, each with what it is a form of."""
+
+    def __init__(self, forms: Iterable[tuple[str, bytes]]) -> None:
+        self._forms = tuple(forms)
+        self._words = set[int]()
+        self._short = list[bytes]()
+        for _, form in self._forms:
+            words = {int.from_bytes(form[at : at + WORD], sys.byteorder) for at in range(WORD)}
+            if len(form) >= 2 * WORD - 1 and 0 not in words:
+                self._words |= words
+            else:
+                self._short.append(form)
+
+    def found_in(self, octets: bytes) -> list[str]:
+        """What the forms that `octets` holds are forms of."""
+        words = memoryview(octets)[: len(octets) // WORD * WORD].cast("Q")
+        if self._words.isdisjoint(words) and not any(form in octets for form in self._short):
+            return []
+        return [what for what, form in self._forms if form in octets]
+
+
 class Canaries:
     """A set of canaries, and what finds them."""
 
     def __init__(self, names: Iterable[str] = (), addresses: Iterable[str] = ()) -> None:
-        self._needles: dict[str, tuple[Needle, ...]] = {one: tuple(needles_of_name(one)) for one in names}
-        self._needles |= {one: tuple(needles_of_address(one)) for one in addresses}
+        found = [(one, needle) for one in names for needle in needles_of_name(one)]
+        found += [(one, needle) for one in addresses for needle in needles_of_address(one)]
+        told = [(f"{canary}: {needle.what}", needle) for canary, needle in found]
+        self._folded = Forms((what, needle.octets.lower()) for what, needle in told if needle.folded)
+        self._as_they_are = Forms((what, needle.octets) for what, needle in told if not needle.folded)
+        self._spelt = Forms(
+            (what, needle.octets) for what, needle in told if needle.what in ("text or wire", "UTF-16")
+        )
 
     def found_in(self, octets: bytes) -> list[str]:
         """The canaries in `octets`, each with its form."""
-        folded = octets.lower()
-        return [
-            f"{canary}: {needle.what}"
-            for canary, needles in self._needles.items()
-            for needle in needles
-            if (needle.octets.lower() in folded if needle.folded else needle.octets in octets)
-        ]
+        return [*self._folded.found_in(octets.lower()), *self._as_they_are.found_in(octets)]
 
     def spelt_in(self, octets: bytes) -> list[str]:
-        """The canaries in `octets` as they are written, in one case: much faster."""
-        return [
-            f"{canary}: {needle.what}"
-            for canary, needles in self._needles.items()
-            for needle in needles
-            if needle.what in ("text or wire", "UTF-16") and needle.octets in octets
-        ]
+        """The canaries in `octets` as they are written, in one case."""
+        return self._spelt.found_in(octets)
 
     def found_below(
         self, folders: Iterable[Path], since: float = 0.0, *, but: Collection[Path] = ()

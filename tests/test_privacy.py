@@ -134,7 +134,7 @@ class Watch:
             thread.join()
 
     def _repeat(self, look: Any) -> None:
-        while not self._stop.wait(0.002):
+        while not self._stop.wait(0.01):  # no process of Python ends so soon
             look()
 
     def _processes(self) -> None:
@@ -247,6 +247,23 @@ def test_a_canary_is_found_in_whatever_form(tmp_path: Path) -> None:
     (plant / name).touch()
     assert known.found_below([tmp_path])
     assert not Canaries([canaries.name()], [canaries.address(77)]).found_below([tmp_path])
+
+
+def test_a_canary_is_found_at_every_offset() -> None:
+    """The search looks at words of eight octets: a form may begin anywhere, and end with the octets."""
+    name, greek, client = canaries.name(), canaries.unicode_name(), canaries.address(77)
+    known = Canaries([name, greek], [client])
+    needles = [*canaries.needles_of_name(name), *canaries.needles_of_name(greek), *canaries.needles_of_address(client)]
+    assert len({needle.what for needle in needles}) > 15
+    for needle in needles:
+        for before in range(17):
+            for after in (b"", b"\n", b"x" * 9):
+                found = known.found_in(b"." * before + needle.octets + after)
+                assert any(one.endswith(f": {needle.what}") for one in found), (needle, before, after)
+    for text in (name, greek):
+        for before in range(9):
+            assert known.spelt_in(b"." * before + text.encode())
+    assert known.found_in(b"." * 1000 + bytes(range(256)) * 9 + canaries.name().encode()) == []
 
 
 def upstream_says(query: dns.message.Message) -> dns.message.Message:

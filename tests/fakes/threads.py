@@ -24,11 +24,11 @@ def in_own_thread(serving: AbstractAsyncContextManager[Served]) -> Iterator[Serv
 
     thread = threading.Thread(target=asyncio.run, args=(live(),), daemon=True)
     thread.start()
-    if not started.wait(10):
+    if not started.wait(120):
         raise RuntimeError("it did not start")
     served, loop, stop = ready
     try:
         yield served
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(120)

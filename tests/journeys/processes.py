@@ -28,7 +28,19 @@ import dns.rdatatype
 
 from resolver.authority import publish
 from resolver.core.proxy import SIGNATURE
-from tests.journeys.running import HOST, LIST_ID, PAGE_V4, PAGE_V6, ROOT, START_S, Authority, Service, free_ports, stop
+from tests.journeys.running import (
+    HOST,
+    LIST_ID,
+    NO_CERTIFICATES,
+    PAGE_V4,
+    PAGE_V6,
+    ROOT,
+    START_S,
+    Authority,
+    Service,
+    free_ports,
+    stop,
+)
 
 REAL = "198.51.100.7"
 """What the upstream says of every name."""
@@ -116,6 +128,7 @@ class Site:
         if write:
             self.write()
         environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.folder / "tmp"), "PYTHONUNBUFFERED": "1"}
+        environment |= NO_CERTIFICATES
         with open(self.folder / "stdout", "ab") as out, open(self.folder / "stderr", "ab") as err:
             process = subprocess.Popen(
                 [sys.executable, *launcher, "run", "--config", str(self.config)],
@@ -174,7 +187,7 @@ def query_for(name: str, qtype: str = "A") -> bytes:
 
 
 def exchange(
-    port: int, query: bytes, *, over: str = "udp", source: str = CLIENT, seconds: float = 5.0, header: bytes = b""
+    port: int, query: bytes, *, over: str = "udp", source: str = CLIENT, seconds: float = 30.0, header: bytes = b""
 ) -> bytes:
     """The reply's octets; TimeoutError or another OSError without one. `header` comes before the query."""
     kind = socket.SOCK_DGRAM if over == "udp" else socket.SOCK_STREAM
@@ -259,7 +272,7 @@ def operate(site: Site, *words: str, typed: str = "") -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=START_S,
         check=False,
     )
     print(f"$ blocklist-resolver {' '.join(words)}\n{done.stdout}{done.stderr}(exit {done.returncode})\n")

@@ -51,7 +51,7 @@ def test_a_state_folder_of_root_is_named_with_what_to_do(folder: Path) -> None:
     site = site_of(folder)
     os.chown(folder / "state", 0, 0)
     service = site.launch()
-    assert service.process.wait(20) == 4
+    assert service.process.wait(60) == 4
     assert f"state.directory: nobody may not use {folder}/state: chown -R nobody {folder}/state\n" in service.said
 
 

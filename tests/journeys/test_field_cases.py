@@ -22,7 +22,6 @@ CORES: tuple[Core, ...] = ("compiled", "plain")
 TAGS = (UDP, TCP)
 SECRET = bytes([203, 0, 113])
 START_S = 90.0
-pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module", params=CORES)

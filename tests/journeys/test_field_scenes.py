@@ -31,7 +31,6 @@ REAL = "198.51.100.7"
 RIGHT = Reply(answer=[rr(A, ADDRESS)])
 WAIT_S = 15.0
 START_S = 90.0
-pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(params=["compiled", "plain"])

@@ -140,7 +140,7 @@ def starts_blocking_and_goes_on(site: Site, good: int) -> None:
 def dies(service: Service) -> None:
     """Wait until it was killed, and everything it started with it."""
     below = descendants(service.process.pid)
-    assert service.process.wait(20) == -signal.SIGKILL, service.said
+    assert service.process.wait(60) == -signal.SIGKILL, service.said
     wait_for(lambda: not any(b"resolver.feed" in command_of(pid) for pid in below), "its children to be gone")
 
 

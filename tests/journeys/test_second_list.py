@@ -53,16 +53,16 @@ def source_of(authority: Authority) -> dict[str, Any]:
 WHY = {wrong_format: "empty", held: "first_size", unsigned: "not_signed"}
 
 
-def series(service: Service, name: str) -> float:
-    lines = service.get("/metrics")[1].decode().splitlines()
+def shown(body: bytes, name: str) -> float:
+    """The value of a series in a body of /metrics."""
+    lines = body.decode().splitlines()
     return float(next(line for line in lines if line.startswith(f"blocklist_resolver_{name} ")).rpartition(" ")[2])
 
 
-def was_tried(service: Service, why: str) -> bool:
-    """Whether the second list was fetched, and not accepted for this reason."""
-    if why == "first_size":
-        return series(service, f'list_held{{list="{SECOND}"}}') == 1
-    return series(service, f'feed_failures_total{{list="{SECOND}",reason="{why}"}}') >= 1
+def until_tried(service: Service, why: str) -> None:
+    """Wait until the second list was fetched, and not accepted for this reason."""
+    held, failed = f'list_held{{list="{SECOND}"}}', f'feed_failures_total{{list="{SECOND}",reason="{why}"}}'
+    service.until("/metrics", lambda body: shown(body, held if why == "first_size" else failed) >= 1)
 
 
 @pytest.mark.parametrize("add", WHY, ids=[one.__name__ for one in WHY])
@@ -73,13 +73,14 @@ def test_a_second_list_without_a_first_serial_takes_nothing_down(add: Any, site:
     site.lists.append(add(tmp_path / "second-authority"))
     for start in ("added", "started once more"):
         with site.started() as service:
-            wait_for(lambda: was_tried(service, WHY[add]), "the second list to be tried")
+            until_tried(service, WHY[add])
             said = {name: asked(site.dns, name) for name in ("ok.test", "bad.test", "site1.test")}
             assert said == {"ok.test": REAL, "bad.test": BLOCKED, "site1.test": REAL}, start
             assert service.get("/readyz")[0] == 200
-            assert series(service, f'list_forwarded{{list="{SECOND}"}}') == 1
-            assert series(service, 'list_forwarded{list="demo"}') == 0
-            assert series(service, "enforcing") == 0
+            body = service.get("/metrics")[1]
+            assert shown(body, f'list_forwarded{{list="{SECOND}"}}') == 1
+            assert shown(body, 'list_forwarded{list="demo"}') == 0
+            assert shown(body, "enforcing") == 0
             status = operate(site, "status").stdout
             assert "names that only it would block are FORWARDED" in status
             assert f"{SECOND} is NOT IN FORCE" in status
@@ -92,10 +93,10 @@ def test_the_operator_may_refuse_instead(site: Site, tmp_path: Path) -> None:
         pass
     site.lists.append({**wrong_format(tmp_path / "second-authority"), "without_list": "refuse"})
     with site.started(until="/healthz") as service:
-        wait_for(lambda: was_tried(service, "empty"), "the second list to be tried")
+        until_tried(service, "empty")
         assert asked(site.dns, "ok.test") == "SERVFAIL EDE 14"
         assert asked(site.dns, "bad.test") == BLOCKED
-        assert series(service, f'list_forwarded{{list="{SECOND}"}}') == 0
+        assert shown(service.get("/metrics")[1], f'list_forwarded{{list="{SECOND}"}}') == 0
 
 
 def test_two_lists_of_a_new_host_are_both_awaited_and_a_restart_changes_nothing(site: Site, tmp_path: Path) -> None:
@@ -103,6 +104,6 @@ def test_two_lists_of_a_new_host_are_both_awaited_and_a_restart_changes_nothing(
     site.lists.append(wrong_format(tmp_path / "second-authority"))
     for _ in range(2):
         with site.started(until="/healthz") as service:
-            wait_for(lambda: was_tried(service, "empty"), "the second list to be tried")
+            until_tried(service, "empty")
             wait_for(lambda: asked(site.dns, "bad.test") == BLOCKED, "the first list to be in force")
             assert asked(site.dns, "ok.test") == "SERVFAIL EDE 14"

@@ -58,7 +58,7 @@ def served(
         yield site, service
     finally:
         service.process.terminate()
-        assert service.process.wait(20) == 0, service.said
+        assert service.process.wait(60) == 0, service.said
 
 
 @pytest.fixture

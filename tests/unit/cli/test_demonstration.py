@@ -67,7 +67,7 @@ def printed(folder: Path) -> str:
 
 def leaves_nothing(folder: Path, running: subprocess.Popen[bytes], ports: list[int]) -> None:
     """It has ended with 0 and without a word, and took its folder and the service along."""
-    assert running.wait(20) == 0
+    assert running.wait(60) == 0
     assert (folder / "err").read_text() == ""
     assert list((folder / "tmp").iterdir()) == []
     for port in ports:

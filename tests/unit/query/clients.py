@@ -32,13 +32,13 @@ class Client:
 
     async def reply(self) -> bytes:
         """The next reply."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             size = int.from_bytes(await self.reader.readexactly(2), "big")
             return await self.reader.readexactly(size)
 
     async def rest(self) -> bytes:
         """All that comes until the other side ends."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             with suppress(ConnectionError):
                 return await self.reader.read()
             return b""

@@ -14,6 +14,7 @@ from resolver.config.values import Endpoint
 from resolver.core import codes
 from resolver.query import forward, forward_group
 from resolver.query.forward import Forward, Overloaded, Unanswered, build_query, local_loops
+from tests.fakes.stopwatch import Stopwatch
 from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
 from tests.unit.query.parts import query, until
@@ -52,10 +53,11 @@ async def test_forged_replies_are_passed_over_and_the_honest_one_counts() -> Non
 async def test_without_an_honest_reply_the_time_runs_out(way: Way) -> None:
     async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=SHORT_S) as one:
         upstream.otherwise = (way,)
-        started = time.monotonic()
+        started, watch = time.monotonic(), Stopwatch()
         with pytest.raises(Unanswered) as failure:
             await exchange(one, query("open.test"))
-        assert SHORT_S * 0.9 < time.monotonic() - started < SHORT_S + 1
+        assert time.monotonic() - started > SHORT_S * 0.9
+        assert watch.seconds < SHORT_S + 1
         assert failure.value.ede == codes.EDE_NETWORK_ERROR
         await until(lambda: one.servers[0].failures["timeout"] == 1)
         assert one.servers[0].up == 1, "one question tells nothing"
@@ -65,10 +67,10 @@ async def test_without_an_honest_reply_the_time_runs_out(way: Way) -> None:
 @pytest.mark.asyncio
 async def test_all_refusing_is_told_at_once() -> None:
     async with asking(closed_port(), closed_port(), closed_port()) as one:
-        started = time.monotonic()
+        watch = Stopwatch()
         with pytest.raises(Unanswered) as failure:
             await exchange(one, query("open.test"))
-        assert time.monotonic() - started < 2
+        assert watch.seconds < 2
         assert failure.value.ede == codes.EDE_NETWORK_ERROR
         assert [server.failures["refused"] for server in one.servers] == [1, 1, 1]
 

@@ -37,7 +37,7 @@ class Asked:
 
     async def outcome(self) -> str:
         """What became of it: "answered", or the reason of its failure."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             try:
                 reply = await self.came
             except ConnectionError as error:

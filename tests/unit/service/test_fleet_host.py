@@ -77,7 +77,7 @@ def test_who_has_reported_is_told_where_receipts_are_collected(tmp_path: Path) -
 async def _run(running: FleetHost, collected: asyncio.Event) -> None:
     task = asyncio.ensure_future(running.run())
     running.wake()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await collected.wait()
     task.cancel()
 
@@ -105,7 +105,7 @@ def test_publishing_waits_for_no_receipt(tmp_path: Path, monkeypatch: pytest.Mon
 
         monkeypatch.setattr(fleet.Publisher, "publish", publish)
         task = asyncio.ensure_future(made.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await published.acquire()
             made.wake()
             await published.acquire()
