@@ -204,10 +204,21 @@ class Load:
     async def come_as_a_crowd(self) -> None:
         """Connect and say nothing, all at once; and again where the first have been ended before anybody looked."""
         self.crowded, self.idle_s = True, IDLE_S / HURRY
-        deadline = time.monotonic() + PATIENT_S
-        while self.most_seen <= HONEST + CROWD / 2 and time.monotonic() < deadline:
+        deadline = self.watch.seconds + PATIENT_S
+        while self.most_seen <= self.staying() + CROWD / 2 and self.watch.seconds < deadline:
             await self.many("crowd", CROWD, "127.4.0", PER_CLIENT)
             await self.look()
+
+    def staying(self) -> int:
+        """How many honest ones are connected."""
+        return sum(one.kind == "honest" and one.transport is not None for one in self.askers)
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for it; the time in which this machine lets nobody work does not count."""
+        deadline = self.watch.seconds + PATIENT_S
+        while not condition():
+            assert self.watch.seconds < deadline, f"not in {PATIENT_S:.0f} s: {what}"
+            await asyncio.sleep(0.05)
 
     async def drip(self, askers: list[Asker]) -> None:
         """An octet a second on each."""
@@ -292,19 +303,12 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {PATIENT_S:.0f} s: {what}"
-        await asyncio.sleep(0.05)
-
-
 async def few_connections(load: Load) -> float:
     """How many there are once those that never read are gone, or how many are left after a while."""
-    deadline = time.monotonic() + PATIENT_S
+    deadline = load.watch.seconds + PATIENT_S
     while True:
         found = await load.look()
-        if found <= HONEST + RUDE_OF_A_KIND / 3 or time.monotonic() > deadline:
+        if found <= HONEST + RUDE_OF_A_KIND / 3 or load.watch.seconds > deadline:
             return found
 
 
@@ -318,9 +322,9 @@ async def story(load: Load) -> dict[str, object]:
     await load.be_rude()
     cpu, at = cpu_of(service), time.monotonic()
     await asyncio.sleep(SETTLED_S)
-    await until(lambda: all(load.ended[kind] == RUDE_OF_A_KIND for kind in KINDS[:3]), "rude ones to be ended")
-    await until(lambda: load.half_served > RUDE_OF_A_KIND, "those that end their half to be served")
-    await until(lambda: len(load.latencies) > HONEST * 5, "five answers for each honest one")
+    await load.until(lambda: all(load.ended[kind] == RUDE_OF_A_KIND for kind in KINDS[:3]), "rude ones to be ended")
+    await load.until(lambda: load.half_served > RUDE_OF_A_KIND, "those that end their half to be served")
+    await load.until(lambda: len(load.latencies) > load.staying() * 5, "five answers for each honest one")
     told["cpu share"] = round((cpu_of(service) - cpu) / (time.monotonic() - at), 2)
     told["memory under load, kB"] = memory_of(service)
     told["rude ones ended by the service"] = {kind: load.ended[kind] for kind in KINDS[:3]}
@@ -331,20 +335,20 @@ async def story(load: Load) -> dict[str, object]:
     greedy = await load.many("greedy", 3 * PER_CLIENT, "127.3.0", 3 * PER_CLIENT)
     for asker in greedy:
         asker.ask()
-    await until(lambda: all(one.got or one.transport is None for one in greedy), "greedy ones to be served or refused")
+    await load.until(lambda: all(one.got or one.transport is None for one in greedy), "greedy ones to be served or not")
     told["greedy that are served"] = sum(one.got for one in greedy)
     await load.come_as_a_crowd()
     late = await load.many("late", 50, "127.5.0", PER_CLIENT)
     for asker in late:
         asker.ask()
     await asyncio.sleep(2 * ASKS_EVERY_S)
-    await until(lambda: sum(one.got for one in late) == len(late), "late ones to be served")
+    await load.until(lambda: sum(one.got for one in late) == len(late), "late ones to be served")
     told["late ones served"] = sum(one.got for one in late)
     told["answers in the crowd"] = len(load.latencies) - before
-    told["honest that stay"] = sum(one.transport is not None for one in honest_ones)
+    told["honest that stay"] = load.staying()
     told["honest ended in time"] = sum(one.transport is None and not one.early for one in honest_ones)
     load.asking.cancel()
-    await until(lambda: not any(one.asked and one.transport for one in honest_ones), "the last answers")
+    await load.until(lambda: not any(one.asked and one.transport for one in honest_ones), "the last answers")
     return told
 
 
@@ -360,7 +364,7 @@ def milliseconds(seconds: list[float]) -> str:
     return f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms of {len(seconds)}"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("many_files")
 def test_the_others_are_served_and_the_bounds_hold(tmp_path: Path) -> None:
     with in_thread(large) as upstream, contextlib.ExitStack() as stack:
@@ -377,7 +381,7 @@ def test_the_others_are_served_and_the_bounds_hold(tmp_path: Path) -> None:
         print(f"{load.watch.waited:.1f} s of waits for a processor, {load.half_lost} half-closed and lost in the crowd")
         print(f"memory before {memory} kB, after {memory_of(service)} kB; files {files} and {files_of(service)}")
         assert told["honest that stay"] + told["honest ended in time"] == HONEST, "ended although they asked in time"
-        assert len(load.latencies) > HONEST * 5
+        assert len(load.latencies) > told["honest that stay"] * 5
         assert statistics.quantiles(load.latencies, n=100)[98] < 1.0
         assert load.lost == 0
         assert max(load.datagrams) < 2.0
@@ -388,7 +392,7 @@ def test_the_others_are_served_and_the_bounds_hold(tmp_path: Path) -> None:
         assert load.half_lost < load.half_served / 2
         assert told["greedy that are served"] == PER_CLIENT
         assert told["late ones served"] == 50
-        assert HONEST + CROWD / 2 < load.most_seen <= MOST
+        assert told["honest that stay"] + CROWD / 2 < load.most_seen <= MOST
         assert files_of(service) < files + 50
         # What 7,000 connections took stays with the heap for the next ones; a second crowd takes no more.
         assert memory_of(service) < memory + 120_000
