@@ -3,13 +3,17 @@
 import asyncio
 import logging
 import socket
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resolver.config.config import Config, ConfigError, HostFault, parse
 from resolver.control import requests
 from resolver.service import service
+from resolver.service.hand_over import NotTaken
 from resolver.service.host import systemd
 from resolver.service.verbs import Refused, ServiceVerbs
 from resolver.service.verbs_read import ReadVerbs
@@ -340,3 +344,61 @@ def test_every_verb_of_the_control_socket_is_carried_out(site: Site) -> None:
     reads = ReadVerbs(site.config)
     served = {**ServiceVerbs(running).verbs(), **running.enforcement.verbs(), **reads.verbs()}
     assert set(served) == set(requests.VERBS.values())
+
+
+class New:
+    """A new process that takes over, or does not."""
+
+    pid = 42
+    fails = True
+
+    def __init__(self, command: list[str], handed: systemd.Handed) -> None:
+        assert command[1:] == sys.orig_argv[1:] or command == sys.argv
+        assert handed.watchdog_s == 60.0
+
+    async def takes_over(self, stop_feeding: Callable[[], Awaitable[None]], sockets: Callable[[], list[Any]]) -> None:
+        await stop_feeding()
+        assert sorted(name for name, _ in sockets()) == ["dns.0", "dns.0", "metrics.0", "page.0"]
+        if self.fails:
+            raise NotTaken("the new process ended (status 4): the log says why")
+
+
+@pytest.mark.asyncio
+async def test_a_service_goes_on_until_a_new_process_has_taken_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "Successor", New)
+    running = service.Service(site.config, loaded(site), handed=systemd.Handed(watchdog_s=60.0))
+    running.forward.health = ()
+    told = running.notify = Told()
+    serving = asyncio.ensure_future(running.run())
+    await until(lambda: "READY=1" in told.messages)
+
+    def feeds() -> list[asyncio.Task[Any]]:
+        return [one for one in asyncio.all_tasks() if one.get_name() == "feed"]
+
+    (before,) = feeds()
+    with pytest.raises(NotTaken, match="status 4"):
+        await running.hand_over()
+    assert before.cancelled()
+    (after,) = feeds()
+    assert not after.done()
+    assert await running.reload() == ()
+    monkeypatch.setattr(New, "fails", False)
+    assert await running.hand_over() == 42
+    with pytest.raises(Refused, match="is being handed over"):
+        await running.reload()
+    with pytest.raises(NotTaken, match="is being handed over, or stops"):
+        await running.hand_over()
+    assert await serving == 0
+    assert "MAINPID=42" in told.messages
+    # It is the new process that systemd listens to now.
+    assert "STOPPING=1" not in told.messages
+
+
+@pytest.mark.asyncio
+async def test_what_only_root_can_bind_is_no_new_process_s(site: Site) -> None:
+    running = built(site)
+    running.late.add("listen.dns", socket.SOCK_DGRAM, loaded(site).listen.dns[0], OSError(98, ""), bool)
+    with pytest.raises(NotTaken, match=r"\(UDP\): Address already in use: only a restart can bind it"):
+        await running.hand_over()
