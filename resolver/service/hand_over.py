@@ -16,8 +16,8 @@ Rules:
   end, then the new one. An old one that has not ended after ENDS_S is killed: it takes no queries by then.
 - A message is one JSON object; keys are added, never renamed or removed: the two may be of different releases. Sockets
   come with their names (systemd.KEPT), as many for one address as there are; a name that is not known is passed over.
-- The new process is told by an option (`run --take-over`): an earlier release that does not know it ends at once, and
-  has touched nothing.
+- An option (`run --take-over`) shows the new process its part: an earlier release that does not know the option ends at
+  once, and has touched nothing.
 - Only the old process starts the new one, and the pair has no name: nobody else can ask for the sockets.
 """
 
