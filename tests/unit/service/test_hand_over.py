@@ -1,5 +1,6 @@
 """The two ends of a hand-over, with a script in the place of the new process."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -76,6 +77,31 @@ async def test_a_new_process_that_ends_before_it_answers_is_noticed() -> None:
     with pytest.raises(NotTaken, match="took no sockets"):
         await new.answers([])
     await new.end()
+
+
+@pytest.mark.asyncio
+async def test_a_new_process_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing() -> None:
+        raise AssertionError("no list stops before the new process is ready")
+
+    monkeypatch.setattr(hand_over, "READY_S", 0.05)
+    new = Successor([*PYTHON, "import time; time.sleep(600)  # it hangs until it is killed"], Handed())
+    with pytest.raises(NotTaken, match=r"did not answer within 0\.05 s"):
+        await new.takes_over(nothing, list)
+    with pytest.raises(ProcessLookupError):
+        os.kill(new.pid, 0)
+
+
+@pytest.mark.asyncio
+async def test_who_stops_meanwhile_ends_the_new_process() -> None:
+    async def stops() -> None:
+        raise asyncio.CancelledError
+
+    new = Successor([*PYTHON, BEGINS + "old.sockets()"], Handed())
+    with pytest.raises(asyncio.CancelledError):
+        await new.takes_over(stops, list)
+    with pytest.raises(ProcessLookupError):
+        os.kill(new.pid, 0)
 
 
 def test_a_command_that_is_not_there() -> None:
