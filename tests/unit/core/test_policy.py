@@ -450,6 +450,25 @@ def test_a_reply_judged_by_a_damaged_image_asks(core: Core, section: int) -> Non
     assert (verdict.verdict, verdict.errors) == (ASK, 1)
 
 
+def test_a_reply_that_ends_before_its_records_do_asks_and_is_no_error(core: Core) -> None:
+    """Wherever it ends: in an owner, in a pointer, in a target, in what stands between them."""
+    policy, in_force = core("policy"), generation(core, LISTED)
+    answers = (record(5, b"\3off\xc0\x10"), record(65, b"\0\1\xc0\x0c"), ADDRESS)
+    authority = (record(1, bytes(4), wire("ns.example")), record(5, wire("a.example")))
+    octets = reply(answers, authority, (record(28, bytes(16), wire("ns.example")),))
+    message, verdict = core("message").Message(), policy.Verdict()
+    seen = set()
+    for end in range(len(octets) + 1):
+        assert core("message").read(octets, len(octets), message) == 1
+        message.end = end
+        said = policy.judge(in_force, message, ALL, core("name").Name(), verdict)
+        seen.add((said, bool(message.drop_additional)))
+        assert (said == ASK) == (end < message.additional_start), end
+        assert message.drop_additional == (message.additional_start <= end < len(octets)), end
+        assert (verdict.verdict, verdict.errors) == (said, 0)
+    assert seen == {(ASK, False), (PASS, True), (PASS, False)}
+
+
 @pytest.mark.parametrize("depth", [2, 62, 63, 64, 65, 70, 127])
 def test_entries_of_every_depth_are_found(core: Core, depth: int) -> None:
     octets = b"\1a" * (depth - 1) + b"\1z\0"
