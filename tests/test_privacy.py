@@ -59,9 +59,9 @@ SHARED = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 def serve_with_faults() -> None:
     """Be the service, with parts that raise what they know; core dumps are allowed as far as it is up to us."""
     from resolver.cli import main
+    from resolver.core import steps
     from resolver.page.show import Page
     from resolver.query.accept_connection import Connection
-    from resolver.query.block import Block
     from resolver.query.cache import Cache
     from resolver.query.forward import Forward
     from resolver.service import service
@@ -69,13 +69,15 @@ def serve_with_faults() -> None:
     dumpable = Path("dumpable")
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    judge, forward, take, show, run = Block.judge, Forward.exchange, Connection._take, Page.respond, service.Service.run
+    walk, forward, take, show, run = steps.take, Forward.exchange, Connection._take, Page.respond, service.Service.run
     flush = Cache.flush
 
-    def judge_or_fail(self: Any, generation: Any, query: Any) -> int:
-        if query.question.qtype == IN_JUDGEMENT:
-            raise ValueError(query.packet, query.client, query.packet.decode("latin-1"))
-        return judge(self, generation, query)
+    def walk_or_fail(tables: Any, lane: Any, seat: Any, now_ms: int) -> int:
+        outcome: int = walk(tables, lane, seat, now_ms)
+        if seat.question.qtype == IN_JUDGEMENT:
+            packet = bytes(seat.packet)
+            raise ValueError(packet, bytes(seat.client), packet.decode("latin-1"))
+        return outcome
 
     def forward_or_fail(self: Any, packet: bytes, question: Any, *rest: Any) -> Any:
         if question.qtype == IN_FORWARD:
@@ -102,8 +104,8 @@ def serve_with_faults() -> None:
         dumpable.write_text(str(ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)))  # noqa: ASYNC240 - once
         return await run(self)
 
-    Block.judge = judge_or_fail  # type: ignore[method-assign]  # what this launcher is for
-    Forward.exchange = forward_or_fail  # type: ignore[method-assign]
+    steps.take = walk_or_fail
+    Forward.exchange = forward_or_fail  # type: ignore[method-assign]  # what this launcher is for
     Cache.flush = flush_or_fail  # type: ignore[method-assign]
     Connection._take = take_or_fail  # type: ignore[method-assign]
     Page.respond = show_or_fail  # type: ignore[method-assign]

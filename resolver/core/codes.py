@@ -115,12 +115,35 @@ NOT_A_CLIENT = 1
 SLIP = 2
 LIMITED = 3
 
+# Outcomes of core.steps. An error is OUTCOME_ASK; if nobody is left to ask, it is SERVFAIL.
+OUTCOME_SILENT = 0
+OUTCOME_REPLY = 1
+OUTCOME_FORWARD = 2
+OUTCOME_ASK = 3
+
+# Why a query ended as it did, for an operator (core.steps).
+END_NONE = 0
+END_NO_QUERY = 1
+END_NOTICE = 2
+END_TURNED_AWAY = 3
+END_MALFORMED = 4
+END_REFUSED = 5
+END_LOCAL = 6
+END_ANY = 7
+END_BLOCKED = 8
+END_LEADS = 9
+END_KEPT = 10
+END_STALE = 11
+END_FRESH = 12
+END_FAILED = 13
+
 # Bits of a key in core.store: queries that differ in one of these bits never share an answer.
 KEY_DO = 1
 KEY_CD = 2
 
 # The table of counters, one u64 each: first the fixed counters, then a block for each list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
+FAILED_NOT_READY, FAILED_UPSTREAM, FAILED_OVERLOAD, FAILED_MALFORMED_REPLY, FAILED_INTERNAL = range(5)
 DROP_REASONS = ("short", "response", "rate_limit", "port_zero", "proxy", "connection_limit", "not_allowed")
 CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")
 TRANSPORTS = ("udp", "tcp")

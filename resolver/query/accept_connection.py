@@ -18,8 +18,7 @@ from typing import Any, Final, Protocol
 
 from resolver.core.proxy import SIGNATURE, Proxied, read
 from resolver.query.accept_limits import Places
-from resolver.query.query import Answering, Reply
-from resolver.query.transport import Transport
+from resolver.query.transport import Answering, Reply, Transport
 
 MAX_IN_FLIGHT = 128
 UNSENT_OCTETS = 2**18

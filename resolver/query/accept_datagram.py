@@ -16,8 +16,7 @@ from resolver.config.values import Endpoint, address_octets
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
-from resolver.query.query import Answering, Reply
-from resolver.query.transport import Transport
+from resolver.query.transport import Answering, Reply, Transport
 
 BATCH = 64
 LARGEST = 65535

@@ -28,8 +28,7 @@ from resolver.core.proxy import Proxied
 from resolver.query import accept_sockets
 from resolver.query.accept_connection import Connection
 from resolver.query.accept_limits import Bounds, Places
-from resolver.query.query import Answering
-from resolver.query.transport import IDLE_S
+from resolver.query.transport import IDLE_S, Answering
 
 QUERIES_A_TURN = 64
 QUERIES_A_SHARE = 8

@@ -47,6 +47,7 @@ __all__ = [
     "Unanswered",
     "build_query",
     "local_loops",
+    "why",
 ]
 
 MAX_IN_FLIGHT = 8192
@@ -276,3 +277,12 @@ def _is_same(one: Endpoint, other: Endpoint) -> bool:
     with contextlib.suppress(OSError):
         return sockaddr(one) == sockaddr(other)
     return False
+
+
+def why(failure: Exception) -> tuple[int, int]:
+    """Return the extended error of a query that `exchange` has failed, and the reason to count (FAILED_*)."""
+    if isinstance(failure, Unanswered):
+        return failure.ede, codes.FAILED_UPSTREAM
+    if isinstance(failure, Overloaded):
+        return codes.EDE_OTHER, codes.FAILED_OVERLOAD
+    return codes.EDE_NO_REACHABLE_AUTHORITY, codes.FAILED_UPSTREAM

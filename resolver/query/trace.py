@@ -1,7 +1,7 @@
 """Walks a query through the steps of `answer` for an operator, notes the result of each step, and keeps nothing.
 
 Rules:
-- The order is that of `answer`, whose code runs here with parts that note their results.
+- The order is that of core.steps, which runs here with a lane of its own that only looks.
 - The walk changes no state and keeps nothing: it checks the limit in a copy of the buckets, counts in tables of its
   own, reads the cache without marking a hit, and does not keep the upstream's answer.
 - No list is named. A kept answer that was blocked is not shown, because it would reveal that somebody asked: it is
@@ -11,21 +11,17 @@ Rules:
 
 import asyncio
 from array import array
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from resolver.core import codes, sketch, store, tally
+from resolver.core import cache, codes, sketch, store, tally
 from resolver.core.admit import exempts
 from resolver.core.crash_shape import NUMBERS, Shape
-from resolver.core.policy import Generation, Verdict
+from resolver.core.lane import Lane, Seat, Tables
 from resolver.core.question import Question
 from resolver.query.answer import Answer
-from resolver.query.block import Block
-from resolver.query.cache import FRESH, NOTHING, Cache, key_bits
 from resolver.query.forward import NOBODY, Forward, Outcome, Overloaded, Unanswered
-from resolver.query.query import Query, Tables
-from resolver.query.respond import Respond
-from resolver.query.transport import Transport
+from resolver.query.transport import Reply, Transport
 
 _TALLY_OCTETS = tally.TABLES * 2**12
 _NO_KEY = bytes(16)
@@ -34,6 +30,9 @@ _OF_PROBLEM = {
     codes.BAD_VERSION: "an EDNS version that is not served",
     codes.NOT_SERVED: "a transfer or a signed query, which is not served",
 }
+_NOT_FORWARDED = "not forwarded (RD=0, or a class other than IN): refused"
+_LOCAL = "answered here, never forwarded"
+_RD = 0x0100
 
 Step = tuple[str, str, float]
 """The name of a step, its result, and its duration in seconds."""
@@ -58,32 +57,27 @@ class Trace:
         self,
         tables: Callable[[], Tables],
         *,
-        memory: store.Store,
         forward: Forward,
         clock: Callable[[], float],
         named: Callable[[int], str],
     ) -> None:
         self._named = named
         self._tables = tables
-        self._memory = memory
         self._forward = forward
         self._clock = clock
 
     async def walk(self, packet: bytes, client: bytes) -> Walked:
         """Return the steps and the answer of a query over UDP from `client` (16 octets)."""
-        tables, steps = self._tables(), _Steps(self._clock)
-        counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
-        answer = Answer(
-            tables,
-            block=_Block(steps, tables, counters, self._named),
-            cache=_Cache(steps, self._memory, counters),
-            forward=_Forward(steps, self._forward),  # type: ignore[arg-type]  # has the four calls that Answer makes
-            respond=_Respond(steps, counters),
-            clock=self._clock,
-            crash_shape=Shape(array("q", [0] * len(NUMBERS))),
-            asked=sketch.Sketch(bytearray(2 * sketch.SET_OCTETS), bytes(16)),
+        tables = self._tables().replaced(
+            tally=tally.Tally(bytearray(_TALLY_OCTETS), _NO_KEY),
+            asked=sketch.Sketch(bytearray(2 * sketch.SET_OCTETS), _NO_KEY),
         )
-        reply = answer.answer(packet, client, Transport.UDP)
+        shape = Shape(array("q", [0] * len(NUMBERS)))
+        lane = Lane(array("Q", bytes(8 * codes.COUNTERS_SIZE)), shape, looking=True)
+        steps = _Steps(self._clock)
+        reply = _Answer(tables, lane, steps, self._forward, self._clock, self._named).answer(
+            packet, client, Transport.UDP
+        )
         if reply is not None and not isinstance(reply, bytes):
             reply = await reply
         return Walked(tuple(steps.walked), reply)
@@ -103,94 +97,101 @@ class _Steps:
         self._since = now
 
 
-class _Block(Block):
-    """Judges names; notes first that the client was admitted, because a query only gets here if it was."""
+class _Answer(Answer):
+    """Answers as any client is answered, and notes what the steps have left in the seat and the lane."""
 
     def __init__(
-        self, steps: _Steps, tables: Tables, counters: "array[int]", named: Callable[[int], str]
+        self,
+        tables: Tables,
+        lane: Lane,
+        steps: _Steps,
+        forward: Forward,
+        clock: Callable[[], float],
+        named: Callable[[int], str],
     ) -> None:
-        super().__init__(tally.Tally(bytearray(_TALLY_OCTETS), _NO_KEY), counters)
+        asking = _Forward(steps, forward)
+        super().__init__(tables, lane=lane, forward=asking, clock=clock)  # type: ignore[arg-type]  # has what is called
         self._note = steps
         self._named = named
-        self._tables = tables
-        self._last = -1
 
-    def judge(self, generation: Generation, query: Query) -> int:
-        if self._last < 0:
-            self._note_client(query)
-        verdict = super().judge(generation, query)
-        if verdict != self._last:
-            self._last = verdict
-            words = {codes.PASS: "not blocked", codes.BLOCK: f"blocked by {self._named(self.verdict.slot)}"}
-            self._note("lists", words.get(verdict, "cannot be judged"))
-            if verdict == codes.PASS and not self._tables.complete:
-                self._note("lists", "not all in force yet: only blocked names are answered")
-        return verdict
+    def _go_on(self, seat: Seat, packet: bytes, client: bytes) -> Awaitable[Reply] | None:
+        asks = seat.outcome == codes.OUTCOME_ASK
+        if not asks:
+            self._tell(seat, client)
+        given = seat.length
+        waiting = super()._go_on(seat, packet, client)
+        if asks:
+            self._tell(seat, client)
+        elif waiting is None and not given:
+            self._tell_kept(seat)
+        return waiting and self._told(seat, waiting)
 
-    def answer(
-        self, tables: Tables, query: Query, verdict: Verdict, now: float, respond: Respond
-    ) -> bytes | None:
-        if verdict is not self.verdict:
-            self._note("reply", f"leads to a name that is blocked by {self._named(verdict.slot)}")
-        return super().answer(tables, query, verdict, now, respond)
+    async def _told(self, seat: Seat, reply: Awaitable[Reply]) -> Reply:
+        answer = await reply
+        self._tell_kept(seat)
+        return answer
 
-    def _note_client(self, query: Query) -> None:
-        access = self._tables.access
+    def _tell(self, seat: Seat, client: bytes) -> None:
+        """Note what `take` did."""
+        match seat.reason:
+            case codes.END_NO_QUERY:
+                self._note("question", "not a query: no answer")
+            case codes.END_TURNED_AWAY if seat.admitted == codes.NOT_A_CLIENT:
+                self._note("client", "not in listen.allow: refused")
+            case codes.END_TURNED_AWAY:
+                self._note("client", "in listen.allow")
+                self._note("limiter", "above its queries a second: TC=1, so that it retries over TCP, or no answer")
+            case codes.END_MALFORMED | codes.END_NOTICE:
+                self._note("question", _OF_PROBLEM.get(seat.problem, "malformed"))
+            case codes.END_REFUSED:
+                self._note("question", _NOT_FORWARDED)
+            case codes.END_LOCAL if not seat.question.flags & _RD:
+                self._note("local zone", _LOCAL)
+            case _:
+                self._tell_judged(seat, client)
+
+    def _tell_judged(self, seat: Seat, client: bytes) -> None:
+        """Note what is known of a name that was judged."""
+        access, members = self.tables.access, self.tables.generation.members
         self._note("client", "in listen.allow")
-        spared = exempts(access, query.client)
+        spared = exempts(access, client)
         self._note("limiter", "in limits.exempt" if spared else f"below {access.rate} queries a second")
-        members = self._tables.generation.members
-        judging = sum(1 for one in members if one.scope_bit & query.scope)
+        judging = sum(1 for one in members if one.scope_bit & seat.scope)
         self._note("scope", f"{judging} of {len(members)} lists in force judge this client")
+        verdict = seat.verdict.verdict
+        words = {codes.PASS: "not blocked", codes.BLOCK: f"blocked by {self._named(seat.verdict.slot)}"}
+        self._note("lists", words.get(verdict, "cannot be judged"))
+        if verdict != codes.PASS:
+            return
+        if not self.tables.complete:
+            self._note("lists", "not all in force yet: only blocked names are answered")
+        elif seat.reason == codes.END_LOCAL:
+            self._note("local zone", _LOCAL)
+        elif seat.reason == codes.END_ANY:
+            self._note("type", "ANY gets a minimal answer, never forwarded")
+        else:
+            lent = bool(self._lane.lent)
+            self._tell_cache(seat)
+            self._tell_kept(seat, lent=lent)
 
-
-class _Cache(Cache):
-    """Finds answers without marking a hit, and keeps nothing."""
-
-    def __init__(self, steps: _Steps, memory: store.Store, counters: "array[int]") -> None:
-        super().__init__(memory, counters)
-        self._note = steps
-        self._looked = False
-
-    def _look(self, query: Query, now_s: int) -> int:
-        form = key_bits(query.question)
-        found: int = store.peek_form(self.memory, query.question, form, now_s, self.kept, self.scratch)
-        if found != NOTHING and self.kept.kind & store.BLOCKED:
-            found = NOTHING
-        if not self._looked:
-            self._looked = True
-            self._tell(found)
-        return found
-
-    def _tell(self, found: int) -> None:
-        kept = self.kept
-        if found == NOTHING:
+    def _tell_cache(self, seat: Seat) -> None:
+        """Note what is kept of this form of the question."""
+        found, kept = cache.find(self.tables, self._lane, seat, int(self._clock())), self._lane.kept
+        if found == store.NOTHING:
             self._note("cache", "nothing kept")
-        elif self.is_failure():
+        elif kept.kind & store.FAILURE:
             self._note("cache", f"a failure, kept for {kept.ttl_s - kept.age_s} s more")
-        elif found == FRESH:
+        elif found == store.FRESH:
             self._note("cache", f"kept {kept.age_s} s ago, fresh for {kept.ttl_s - kept.age_s} s more")
         else:
             self._note("cache", f"stale for {kept.age_s - kept.ttl_s} s, given only if no upstream answers")
 
-    def _other_form(self, query: Query, now_s: int) -> int:
-        serves = super()._other_form(query, now_s)
-        return NOTHING if self._other.kind & store.BLOCKED else serves
-
-    def _take_over(self, query: Query, found: int, now_s: int) -> int:
-        del query, now_s
-        self._note("cache", "the answer to the question with another DO or CD serves this one")
-        self.kept = self._other
-        return found
-
-    def keep(self, *_: object) -> None:
-        pass
-
-    def fail(self, *_: object) -> None:
-        pass
-
-    def renew(self, *_: object) -> None:
-        pass
+    def _tell_kept(self, seat: Seat, *, lent: bool | None = None) -> None:
+        """Note what was special about the answer."""
+        if self._lane.lent if lent is None else lent:
+            self._note("cache", "the answer to the question with another DO or CD serves this one")
+        if seat.reason == codes.END_LEADS:
+            self._note("reply", f"leads to a name that is blocked by {self._named(seat.slot)}")
 
 
 class _Forward:
@@ -242,38 +243,3 @@ _OF_FAILURE: dict[type[BaseException], str] = {
 
 def _not_kept(_: bytes | Unanswered) -> None:
     pass
-
-
-class _Respond(Respond):
-    """Writes the answer as for any client, and notes its reason if no earlier step has."""
-
-    def __init__(self, steps: _Steps, counters: "array[int]") -> None:
-        super().__init__(counters)
-        self._note = steps
-
-    def silence(self, problem: int) -> None:
-        self._note("question", "not a query: no answer")
-
-    def turned_away(self, query: Query, admitted: int) -> bytes | None:
-        if admitted == codes.NOT_A_CLIENT:
-            self._note("client", "not in listen.allow: refused")
-        else:
-            self._note("client", "in listen.allow")
-            self._note("limiter", "above its queries a second: TC=1, so that it retries over TCP, or no answer")
-        return super().turned_away(query, admitted)
-
-    def malformed(self, query: Query, problem: int) -> bytes | None:
-        self._note("question", _OF_PROBLEM.get(problem, "malformed"))
-        return super().malformed(query, problem)
-
-    def local(self, query: Query, found: int) -> bytes | None:
-        self._note("local zone", "answered here, never forwarded")
-        return super().local(query, found)
-
-    def any(self, query: Query) -> bytes | None:
-        self._note("type", "ANY gets a minimal answer, never forwarded")
-        return super().any(query)
-
-    def refused(self, query: Query) -> bytes | None:
-        self._note("question", "not forwarded (RD=0, or a class other than IN): refused")
-        return super().refused(query)

@@ -9,6 +9,7 @@ Rules:
 - Only encrypted transports pad (RFC 7830 6): an answer's size is then a multiple of 468 octets (RFC 8467 4.1).
 """
 
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final
 
@@ -45,3 +46,10 @@ class Transport(Enum):
         self.least = MAX_STREAM_OCTETS if self.is_stream else MIN_UDP_OCTETS
         self.most = MAX_STREAM_OCTETS if self.is_stream else MAX_UDP_OCTETS
         self.padding = PADDED_OCTETS if self.is_encrypted else 0
+
+
+Reply = bytes | None
+"""The octets to send, or None for silence."""
+
+Answering = Callable[[bytes, bytes, Transport], Reply | Awaitable[Reply]]
+"""Takes a query's octets, its client (16 octets) and its transport; returns the answer or an awaitable of it."""

@@ -15,24 +15,27 @@ import mmap
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from resolver.config import for_core
 from resolver.config.config import Config
 from resolver.config.lists import List
 from resolver.config.values import address_octets
-from resolver.core import admit, codes, image, policy, sketch
+from resolver.core import admit, codes, image, policy, sketch, tally
+from resolver.core.lane import Tables
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.core.reply import limit_of
+from resolver.core.store import Store
 from resolver.feed import in_use
-from resolver.query.query import Tables
+from resolver.query.cache import Cache
 from resolver.query.transport import Transport
 from resolver.service import rehearsal
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
 SKETCH_OCTETS = 2**23
+TALLY_OCTETS = tally.TABLES * 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Listed:
 
 class InForce:
     """Holds the lists' images and the tables made of them. swap: called with all new Tables. asked: the sketch of what
-    clients ask."""
+    clients ask; attempts, cache: what all tables count and keep in."""
 
     def __init__(self, config: Config, digest_key: bytes, bucket_key: bytes, swap: Callable[[Tables], None]) -> None:
         self.config = config
@@ -64,6 +67,9 @@ class InForce:
         memory = mmap.mmap(-1, SKETCH_OCTETS)
         memory.madvise(mmap.MADV_DONTDUMP)
         self.asked = sketch.Sketch(memory, secrets.token_bytes(16))
+        self.attempts = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
+        answers = mmap.mmap(-1, config.cache.size)
+        self.cache = Cache(Store(answers, secrets.token_bytes(16), int(config.cache.stale)))
         self._number = 0
         # Returns whether unlisted names are forwarded while the list with this id is not in force; set by enforcement.
         self.forwards_without: Callable[[str], bool] = self._chosen
@@ -179,7 +185,8 @@ class InForce:
 
     def copied(self) -> Tables:
         """Return the tables in force with a copy of the buckets: a query judged by them changes no limit."""
-        return replace(self.tables, access=self._access_of(bytearray(self._buckets)))
+        copied: Tables = self.tables.replaced(access=self._access_of(bytearray(self._buckets)))
+        return copied
 
     def _access_of(self, buckets: bytearray) -> admit.Access:
         return for_core.access(self.config, buckets, self._bucket_key, self._slots)
@@ -240,8 +247,20 @@ class InForce:
 
     def _build(self) -> Tables:
         self._number += 1
+        self.cache.memory.stale_s = int(self.config.cache.stale)
         generation = for_core.generation(
             self._number, self._digest_key, self.config, self._images, self._released, self._slots
         )
         complete = all(self._is_there(one) or self.forwards_without(one.id) for one in self.config.lists)
-        return Tables(generation, self._access, complete, self._zones, self._own)
+        return Tables(
+            generation,
+            self._access,
+            complete,
+            self._zones,
+            self._own,
+            store=self.cache.memory,
+            shares=self.cache.shares,
+            tally=self.attempts,
+            asked=self.asked,
+            rotate=self.config.cache.rotate,
+        )

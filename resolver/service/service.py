@@ -16,7 +16,6 @@ Rules:
 
 import asyncio
 import logging
-import mmap
 import os
 import resource
 import secrets
@@ -39,7 +38,8 @@ from resolver.control import server as control
 from resolver.control.status import Reloaded
 from resolver.core import admit, codes, tally
 from resolver.core.crash_shape import Shape
-from resolver.core.store import Store
+from resolver.core.lane import Lane, Tables
+from resolver.core.respond import dropped
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.feed import poll, sandbox
 from resolver.feed.seal import KeyUnreadable, KeyUnusable
@@ -50,11 +50,7 @@ from resolver.query.accept_limits import Bounds
 from resolver.query.accept_sockets import Missed
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
-from resolver.query.block import Block
-from resolver.query.cache import Cache
 from resolver.query.forward import Forward
-from resolver.query.query import Tables
-from resolver.query.respond import Respond
 from resolver.query.trace import Trace
 from resolver.query.transport import Transport
 from resolver.quiet_http.serve import METRICS_BOUNDS, PAGE_BOUNDS, QuietServer, serve_http
@@ -75,7 +71,6 @@ from resolver.service.verbs import Refused, ServiceVerbs
 from resolver.service.verbs_read import ReadVerbs
 
 DRAIN_S: Final = 5.0
-TALLY_OCTETS: Final = tally.TABLES * 2**21
 HOUR_S: Final = 3600
 CONTROL_S: Final = 10
 NOTHING_HANDED: Final = systemd.Handed()
@@ -117,10 +112,9 @@ class Service:
             keys = poll.keys_of(config)
         # The way of a query.
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
-        self._tally = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
+        self._lane = Lane(self._counters, Shape(crash.memory()))
         self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
-        memory = Store(mmap.mmap(-1, config.cache.size), secrets.token_bytes(16), int(config.cache.stale))
-        self.cache = Cache(memory, self._counters, rotate=config.cache.rotate)
+        self.cache = self.in_force.cache
         self.forward = Forward(
             config.upstream.servers,
             timeout_s=config.upstream.timeout,
@@ -131,16 +125,13 @@ class Service:
         )
         self.answer = Answer(
             self.in_force.tables,
-            block=Block(self._tally, self._counters),
-            cache=self.cache,
+            lane=self._lane,
             forward=self.forward,
-            respond=Respond(self._counters),
             clock=time.monotonic,
-            crash_shape=Shape(crash.memory()),
-            asked=self.in_force.asked,
         )
-        self.datagrams = Datagrams(self.answer.answer, Respond(self._counters).dropped)
-        self.streams = Streams(self.answer.answer, Respond(self._counters).dropped, self._bounds_of(config))
+        drop = partial(dropped, self._lane)
+        self.datagrams = Datagrams(self.answer.answer, drop)
+        self.streams = Streams(self.answer.answer, drop, self._bounds_of(config))
         self._trust_by(config)
         # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
@@ -174,7 +165,6 @@ class Service:
             self._count()
         self.trace = Trace(
             self.in_force.copied,
-            memory=self.cache.memory,
             forward=self.forward,
             clock=time.monotonic,
             named=self.in_force.named,
@@ -379,8 +369,6 @@ class Service:
         _tell_of_lists(self.config, config)
         self.streams.bounds = self._bounds_of(config)
         self._trust_by(config)
-        self.cache.memory.stale_s = int(config.cache.stale)
-        self.cache.kept.rotate = config.cache.rotate
         self.forward.case_randomization = config.upstream.case_randomization
         self.forward.timeout_s = config.upstream.timeout
         for server in self.forward.servers:
@@ -530,7 +518,7 @@ class Service:
     async def _turn_every_hour(self) -> None:
         while True:
             await asyncio.sleep(HOUR_S)
-            tally.turn(self._tally, secrets.token_bytes(16))
+            tally.turn(self.in_force.attempts, secrets.token_bytes(16))
 
 
 def _tell_of_lists(old: Config, new: Config) -> None:

@@ -1,28 +1,24 @@
-"""What is counted, by the table that operators read: each row by the steps of a query, with both builds of the tally.
+"""What is counted, by the table that operators read: each row by the steps of a query, with both builds of the core.
 
 Some rows are asked of a whole service, too: those that a minute of real time can hold.
 """
 
-import asyncio
 import secrets
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from resolver.config.values import address_octets
 from resolver.core import codes
-from resolver.core.local_zones import Zones
-from resolver.core.scratch import Scratch
+from resolver.core.lane import Tables
 from resolver.count import definition as printed
-from resolver.query import block
-from resolver.query.query import Tables
 from tests.fakes.upstream import in_thread
 from tests.journeys.cases import definition
 from tests.journeys.cases.definition import ROWS, Ask, Row
 from tests.journeys.processes import asked, honest
 from tests.journeys.running import serve
 from tests.parity import twin, wires
+from tests.unit.core.seats import Core, Seats
 from tests.unit.query import parts
 
 LISTS = (definition.ENTRIES, (definition.THIRD,))
@@ -34,35 +30,31 @@ def in_force() -> Tables:
     """Both lists and one release; both spare the exempt client."""
     generation = parts.generation(1, LISTS, released=[[f"!{definition.RELEASED}"]])
     exempt = f"{definition.EXEMPT}/32"
-    return Tables(generation, parts.access(exempt={0: exempt, 1: exempt}), True, Zones())
+    return parts.tables_of(generation, parts.access(exempt={0: exempt, 1: exempt}))
 
 
-def counted(house: parts.House) -> tuple[int, ...]:
+def counted(way: Seats) -> tuple[int, ...]:
     """Blocked queries, attempts, capped and saturated, over both lists."""
-    return tuple(sum(house.counters[codes.list_counter(slot, one)] for slot in range(2)) for one in COUNTED)
+    return tuple(sum(way.counters[codes.list_counter(slot, one)] for slot in range(2)) for one in COUNTED)
 
 
-async def ask(house: parts.House, asks: tuple[Ask, ...]) -> None:
-    start = house.now
+def ask(way: Seats, asks: tuple[Ask, ...]) -> None:
+    start = way.now
     for one in asks:
-        house.now = start + one.at
+        way.now = start + one.at
         query = parts.query(one.name or SYNTHETIC, one.qtype)
-        assert (await house.ask(query, address_octets(one.client))).question == query.question
+        assert way.ask(query, address_octets(one.client)).question == query.question
 
 
-@pytest.fixture(params=["compiled", "plain"])
-def house(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> parts.House:
-    tally: ModuleType = twin.compiled("tally") if request.param == "compiled" else twin.load("tally")
-    monkeypatch.setattr(block, "tally", tally)
-    house = parts.House(parts.says(), in_force())
-    house.answer._block = block.Block(tally.Tally(bytearray(tally.TABLES * 2**14), parts.KEY), house.counters)
-    return house
+@pytest.fixture
+def way(core: Core) -> Seats:
+    return Seats(core, in_force(), parts.says())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.happens for row in ROWS])
-def test_a_row_comes_to_what_it_says(row: Row, house: parts.House) -> None:
-    asyncio.run(ask(house, row.asks))
-    assert counted(house) == (row.queries, row.attempts, row.capped, 0)
+def test_a_row_comes_to_what_it_says(row: Row, way: Seats) -> None:
+    ask(way, row.asks)
+    assert counted(way) == (row.queries, row.attempts, row.capped, 0)
 
 
 def test_the_table_is_printed_where_operators_read() -> None:
@@ -78,35 +70,32 @@ def test_the_printed_text_says_the_numbers_of_the_table() -> None:
         assert f"{number} per " in printed.CAPS
 
 
-def test_ten_thousand_behind_one_address_are_bounded_and_flagged(house: parts.House) -> None:
+def test_ten_thousand_behind_one_address_are_bounded_and_flagged(way: Seats) -> None:
     """A provider's NAT: whoever is behind it is one client, who counts 20 times an hour."""
-    tallies, nat, scratch = house.answer._block._tallies, address_octets(definition.V4), Scratch()
+    count, nat = way.core("tally").count, address_octets(definition.V4)
     for number in range(10_000):
-        entry = wires.verdict(twin.compiled, 0, number % 25, 7, 3)
-        asked = codes.TYPE_A, nat, number // 4
-        block.tally.count(tallies, house.answer.tables.access, house.counters, entry, *asked, scratch)
-    queries, attempts, capped, saturated = counted(house)
+        entry = wires.verdict(way.core, 0, number % 25, 7, 3)
+        count(way.tally, way.tables.access, way.counters, entry, codes.TYPE_A, nat, number // 4, way.lane.scratch)
+    queries, attempts, capped, saturated = counted(way)
     assert (queries, attempts, saturated) == (10_000, 20, 0)
     assert capped > 20 * attempts
 
 
-def test_a_new_hour_counts_again_and_leaves_no_trace(house: parts.House) -> None:
+def test_a_new_hour_counts_again_and_leaves_no_trace(way: Seats) -> None:
     row = next(row for row in ROWS if row.capped)
-    asyncio.run(ask(house, row.asks))
-    tallies = house.answer._block._tallies
-    block.tally.turn(tallies, secrets.token_bytes(16))
-    assert not any(tallies.attempts)
-    assert not any(tallies.clients)
-    house.now += 1
-    asyncio.run(ask(house, row.asks[:1]))
-    assert counted(house)[1] == row.attempts + 1
+    ask(way, row.asks)
+    way.core("tally").turn(way.tally, secrets.token_bytes(16))
+    assert not any(way.tally.attempts)
+    assert not any(way.tally.clients)
+    way.now += 1
+    ask(way, row.asks[:1])
+    assert counted(way)[1] == row.attempts + 1
 
 
-def test_a_full_table_is_told(house: parts.House) -> None:
-    tally = block.tally
-    house.answer._block = block.Block(tally.Tally(bytearray(256), parts.KEY), house.counters)
-    asyncio.run(ask(house, tuple(Ask(0, client=f"192.0.2.{number}") for number in range(20, 40))))
-    queries, attempts, _, saturated = counted(house)
+def test_a_full_table_is_told(core: Core) -> None:
+    way = Seats(core, in_force(), tally_octets=64)
+    ask(way, tuple(Ask(0, client=f"192.0.2.{number}") for number in range(20, 40)))
+    queries, attempts, _, saturated = counted(way)
     assert (queries, attempts, saturated) == (20, 8, 12)
 
 

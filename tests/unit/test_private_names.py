@@ -13,8 +13,6 @@ PATCHES = {"setattr", "delattr", "getattr", "hasattr"}
 
 # The most uses of private names that a file may hold, and why.
 LEFT: dict[str, tuple[int, str]] = {
-    "bench/attempts.py": (1, "puts another build of the tally into a house of parts"),
-    "journeys/test_definition.py": (6, "puts a tally of another size into a house of parts, and moves its clock"),
     "peers/conftest.py": (1, "pytest has no other way to a folder for a whole session"),
     "test_privacy.py": (2, "makes each step of a connection raise with a name in its text"),
     "unit/control/test_server.py": (6, "asks how long the server rests after a walk"),

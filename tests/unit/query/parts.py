@@ -29,14 +29,12 @@ from resolver.config.lists import List, Source
 from resolver.config.values import address_octets, prefixes
 from resolver.core import admit, codes, entries, image, policy, sketch, store, tally
 from resolver.core.crash_shape import Shape
+from resolver.core.lane import Lane, Tables
 from resolver.core.local_zones import Zones
 from resolver.core.question import Question
 from resolver.query.answer import Answer
-from resolver.query.block import Block
 from resolver.query.cache import Cache
 from resolver.query.forward import Outcome, Unanswered, build_query
-from resolver.query.query import Tables
-from resolver.query.respond import Respond
 from resolver.query.transport import Transport
 
 KEY = bytes(range(16))
@@ -80,6 +78,7 @@ def config(
     rate: int = 0,
     budget: int = 0,
     answer: Literal["page", "nodata", "nxdomain"] = "page",
+    unlimited: Sequence[str] = (),
 ) -> Config:
     """A configuration of so many lists; `exempt` names for a list's slot the prefix that it spares."""
     source = Source(kind="file", url="file:///srv/list.txt", root="/srv/list.pub")
@@ -90,7 +89,7 @@ def config(
             for slot in range(lists)
         ),
         listen=Listen(allow=prefixes(*allow)),
-        limits=Limits(queries_per_second=rate, distinct_blocked=budget, exempt=()),
+        limits=Limits(queries_per_second=rate, distinct_blocked=budget, exempt=prefixes(*unlimited)),
         page=Page(addresses=(ipaddress.ip_address(PAGE_V4), ipaddress.ip_address(PAGE_V6))),
     )
 
@@ -112,10 +111,11 @@ def access(
     exempt: Mapping[int, str] | None = None,
     rate: int = 0,
     budget: int = 0,
+    unlimited: Sequence[str] = (),
 ) -> admit.Access:
-    """Who may ask; `exempt` names for a list's slot the prefix that it spares."""
+    """Who may ask; `exempt` names for a list's slot the prefix that it spares, `unlimited` who has no limit."""
     buckets = bytearray(admit.BUCKET_OCTETS * admit.WAYS * 16)
-    asked = config(codes.MAX_LISTS, allow=allow, exempt=exempt, rate=rate, budget=budget)
+    asked = config(codes.MAX_LISTS, allow=allow, exempt=exempt, rate=rate, budget=budget, unlimited=unlimited)
     return for_core.access(asked, buckets, KEY)
 
 
@@ -130,7 +130,23 @@ def tables(
     answer: Literal["page", "nodata", "nxdomain"] = "page",
 ) -> Tables:
     """These lists in force under this generation's number."""
-    return Tables(generation(number, lists, answer), access(exempt=exempt, rate=rate, budget=budget), complete, Zones())
+    judging = generation(number, lists, answer)
+    return tables_of(judging, access(exempt=exempt, rate=rate, budget=budget), complete=complete)
+
+
+def tables_of(judging: policy.Generation, allowed: admit.Access, *, complete: bool = True) -> Tables:
+    """These lists and this ACL in force, with memory that a House replaces by its own."""
+    cache = Cache(store.Store(bytearray(store.SMALLEST_OCTETS), KEY))
+    return Tables(
+        judging,
+        allowed,
+        complete,
+        Zones(),
+        store=cache.memory,
+        shares=cache.shares,
+        tally=tally.Tally(bytearray(tally.TABLES * 64), KEY),
+        asked=sketch.Sketch(bytearray(2 * sketch.SET_OCTETS), KEY),
+    )
 
 
 class Upstream:
@@ -209,32 +225,35 @@ class Upstream:
 
 
 class House:
-    """An Answer with all its parts; `now` is its clock in seconds. tally_octets: the size of each table that counts."""
+    """An Answer with all its parts; `now` is its clock in seconds. tally_octets: the size of each table that counts;
+    octets: the memory of the cache. seen: for a test that looks there."""
 
     def __init__(
-        self, reply: Reply, in_force: Tables, *, stale_s: int = 0, tally_octets: int = 2**14
+        self, reply: Reply, in_force: Tables, *, stale_s: int = 0, tally_octets: int = 2**14, octets: int = 2**18
     ) -> None:
         self.now = 1000.0
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self.numbers = memoryview(bytearray(64)).cast("q")
         self.upstream = Upstream(reply)
         self.tally = tally.Tally(bytearray(tally.TABLES * tally_octets), KEY)
-        self.cache = Cache(store.Store(bytearray(2**18), KEY, stale_s), self.counters)
+        self.cache = Cache(store.Store(bytearray(octets), KEY, stale_s))
+        self.seen = store.Kept()
         self.asked = sketch.Sketch(bytearray(2**16), KEY)
+        self.lane = Lane(self.counters, Shape(self.numbers))
         self.answer = Answer(
-            in_force,
-            block=Block(self.tally, self.counters),
-            cache=self.cache,
-            forward=self.upstream,
-            respond=Respond(self.counters),
-            clock=lambda: self.now,
-            crash_shape=Shape(self.numbers),
-            asked=self.asked,
+            self.owned(in_force), lane=self.lane, forward=self.upstream, clock=lambda: self.now
         )
 
     def swap(self, in_force: Tables) -> None:
         """Put other tables in force."""
-        self.answer.tables = in_force
+        self.answer.tables = self.owned(in_force)
+
+    def owned(self, in_force: Tables) -> Tables:
+        """These tables with the memory of this house."""
+        owned: Tables = in_force.replaced(
+            store=self.cache.memory, shares=self.cache.shares, tally=self.tally, asked=self.asked
+        )
+        return owned
 
     async def send(self, packet: bytes, client: bytes = CLIENT, *, over: Transport = Transport.UDP) -> bytes | None:
         """The reply to these octets."""

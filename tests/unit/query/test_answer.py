@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import dns.flags
 import dns.opcode
@@ -13,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes, policy, sketch
-from resolver.core.local_zones import Zones
+from resolver.core.lane import Tables
 from resolver.core.siphash import digest_of
 from resolver.query.forward import Overloaded, Unanswered
-from resolver.query.query import Tables
 from resolver.query.transport import Transport
 from tests.parity.cases import of
 from tests.unit.query.parts import (
@@ -37,6 +35,7 @@ from tests.unit.query.parts import (
     reply_of,
     says,
     tables,
+    tables_of,
     texts,
     until,
 )
@@ -94,12 +93,12 @@ def broken(number: int) -> Tables:
     """Tables whose image ends after its header, so that every look into it fails."""
     whole = tables(number, LISTED)
     cut = policy.Member(image_of(LISTED[0])[:24], None, slot=0)
-    return Tables(policy.Generation(number, KEY, [cut]), whole.access, True, whole.zones)
+    return tables_of(policy.Generation(number, KEY, [cut]), whole.access)
 
 
 @pytest.mark.asyncio
 async def test_only_a_synthetic_name_is_answered_to_this_host_itself() -> None:
-    own = replace(tables(1, LISTED), own=frozenset((STRANGER,)))
+    own = tables(1, LISTED).replaced(own=(STRANGER,))
     house = House(open_test, own)
     assert await house.send(query("a.selftest.invalid").to_wire(), STRANGER)
     refused = errors(await house.ask(query("open.test"), STRANGER))
@@ -143,7 +142,7 @@ async def test_a_validator_gets_the_keys_above_a_name_that_is_not_blocked() -> N
         assert (errors(blocked), blocked.answer) == ([codes.EDE_FORGED_ANSWER], [])
     assert (len(house.upstream.asked), house.blocked()) == (10, 2)
     # While a name is released, whatever stands above it.
-    house.swap(Tables(generation(2, lists, released=(("!www.all.test",),)), access(), True, Zones()))
+    house.swap(tables_of(generation(2, lists, released=(("!www.all.test",),)), access()))
     reply = await house.ask(query("all.test", "DS", do=True))
     assert [line.split()[3] for line in texts(reply)] == ["DS"]
     assert addresses(await house.ask(query("all.test"))) == [PAGE_V4]

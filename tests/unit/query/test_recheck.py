@@ -1,15 +1,12 @@
-"""Verdicts on replies: by all lists, which the cache keeps, and by those that judge the client."""
+"""What waits for one reply shares its judgement; and replies as whole answers."""
 
 import asyncio
 
-import dns.edns
 import dns.message
 import dns.rcode
 import pytest
 
-from resolver.core import codes
-from resolver.query import recheck as module
-from resolver.query.recheck import Judged, Recheck
+from resolver.query.recheck import RECENT, RECENT_OCTETS, Recheck
 from resolver.query.transport import Transport
 from tests.unit.query.parts import (
     CLIENT,
@@ -17,7 +14,6 @@ from tests.unit.query.parts import (
     PAGE_V4,
     House,
     addresses,
-    generation,
     query,
     reply_of,
     tables,
@@ -26,7 +22,6 @@ from tests.unit.query.parts import (
 
 REAL = "198.51.100.7"
 LISTED: tuple[tuple[str, ...], ...] = (("listed.test",),)
-NOTHING: tuple[tuple[str, ...], ...] = ((),)
 SPARED = {0: "192.0.2.99/32"}
 CHAIN = [
     "open.test. 300 CNAME next.test.",
@@ -38,138 +33,6 @@ CHAIN = [
 def open_test(asked):
     """Upstream says this of every name."""
     return reply_of(asked, [f"{asked.question[0].name} 300 A {REAL}"])
-
-
-LISTS = (("first.test",), ("second.test",))
-A = " 300 A 198.51.100.7"
-TO = "open.test. 300 CNAME "
-CASES = [
-    # ANSWER, ADDITIONAL, scope, for all, for the client, whether ADDITIONAL goes
-    (["open.test." + A], [], codes.ALL_LISTS, codes.PASS, codes.PASS, False),
-    ([TO + "first.test."], [], codes.ALL_LISTS, codes.BLOCK, codes.BLOCK, False),
-    ([TO + "first.test."], [], 2, codes.BLOCK, codes.PASS, False),
-    ([TO + "first.test."], [], 1, codes.BLOCK, codes.BLOCK, False),
-    ([TO + "first.test.", "first.test. 300 CNAME second.test."], [], 2, codes.BLOCK, codes.BLOCK, False),
-    ([TO + "first.test."], [], 0, codes.BLOCK, codes.PASS, False),
-    (["open.test." + A], ["first.test." + A], codes.ALL_LISTS, codes.PASS, codes.PASS, True),
-    (["open.test." + A], ["first.test." + A], 2, codes.PASS, codes.PASS, True),
-    ([TO + "first.test."], ["second.test." + A], 2, codes.BLOCK, codes.PASS, True),
-    ([TO + "first.test."], ["second.test." + A], 1, codes.BLOCK, codes.BLOCK, False),
-]
-
-
-@pytest.mark.parametrize(("answer", "additional", "scope", "for_all", "for_client", "gone"), CASES)
-def test_verdicts_by_all_lists_and_by_the_clients(
-    answer: list[str], additional: list[str], scope: int, for_all: int, for_client: int, gone: bool
-) -> None:
-    octets = bytearray(reply_of(query("open.test"), answer, (), additional).to_wire())
-    for shared in (False, True):
-        recheck = Recheck()
-        judge = recheck.judge_shared if shared else recheck.judge
-        given = bytes(octets) if shared else bytearray(octets)
-        assert judge(generation(1, LISTS), given, scope) == Judged(for_all, for_client)
-        assert bool(recheck.message.drop_additional) == gone
-        trimmed = dns.message.from_wire(bytes(recheck.message.data[: recheck.message.end]))
-        assert trimmed.edns == -1, "OPT is hop by hop"
-        assert len(trimmed.answer) == len(answer)
-        if for_client == codes.PASS:
-            assert len(trimmed.additional) == (0 if gone else len(additional))
-        assert recheck.errors == 0
-
-
-def test_the_verdict_tells_which_list_answers() -> None:
-    recheck = Recheck()
-    octets = reply_of(query("open.test"), [TO + "first.test.", "first.test. 300 CNAME second.test."]).to_wire()
-    in_force = generation(1, LISTS)
-    for scope, slot in ((codes.ALL_LISTS, 0), (1, 0), (2, 1)):
-        recheck.judge(in_force, bytearray(octets), scope)
-        assert recheck.verdict.slot == slot
-    for scope, slot in ((2, 1), (codes.ALL_LISTS, 0), (1, 0), (2, 1), (codes.ALL_LISTS, 0)):
-        recheck.judge_shared(in_force, octets, scope)
-        assert recheck.verdict.slot == slot
-
-
-def test_a_reply_that_ends_too_early_asks_and_what_comes_after_its_end_goes() -> None:
-    octets = reply_of(query("open.test", edns=False), ["open.test." + A, "open.test." + A[:-1] + "8"]).to_wire()
-    for count in range(1, 60):
-        cut, more = Recheck(), Recheck()
-        short = bytearray(octets[:-count])
-        assert cut.judge(generation(1, LISTS), short, codes.ALL_LISTS) == Judged(codes.ASK, codes.ASK)
-        longer = bytearray(octets) + b"\0" * count
-        assert more.judge(generation(1, LISTS), longer, codes.ALL_LISTS).for_all == codes.PASS
-        assert bytes(more.message.data[: more.message.end]) == octets
-
-
-@pytest.mark.parametrize("scope", [0, 1, codes.ALL_LISTS])
-def test_more_names_than_an_honest_reply_has_asks_whoever_it_is_for(scope: int) -> None:
-    made = reply_of(query("open.test"), [], [f"n{n}.{'a.' * 100}test. 300 A 198.51.100.7" for n in range(900)])
-    recheck = Recheck()
-    octets = bytearray(made.to_wire(max_size=65535))
-    assert recheck.judge(generation(1, LISTS), octets, scope) == Judged(codes.ASK, codes.ASK)
-    assert recheck.errors == 0, "who sent it is at fault, not we"
-
-
-def test_what_nobody_asked_for_goes_and_what_opt_said_stays() -> None:
-    made = reply_of(query("open.test"), ["open.test." + A, "other.test." + A], (), ["glue.test." + A])
-    made.use_edns(0, options=[dns.edns.EDEOption(9, "kept")])
-    recheck, octets = Recheck(), bytearray(made.to_wire())
-    octets[3] |= 5
-    assert recheck.judge(generation(1, LISTS), octets, codes.ALL_LISTS) == Judged(codes.PASS, codes.PASS)
-    message = recheck.message
-    read = dns.message.from_wire(bytes(message.data[: message.end]))
-    assert [str(one.name) for one in read.answer] == ["open.test."]
-    assert (read.additional, read.edns, message.rcode) == ([], -1, 5)
-    assert bytes(message.errors[: message.errors_size]) == b"\0\x0f\0\6\0\x09kept"
-
-
-@pytest.mark.parametrize(
-    ("authority", "verdict"),
-    [
-        ("first.test. 300 A 198.51.100.7", codes.BLOCK),
-        ("first.test. 300 AAAA 2001:db8::7", codes.BLOCK),
-        ("x.first.test. 300 HTTPS 1 .", codes.BLOCK),
-        ("other.test. 300 CNAME first.test.", codes.BLOCK),
-        ("other.test. 300 A 198.51.100.7", codes.PASS),
-        ("test. 300 NS ns.first.test.", codes.PASS),
-        ("first.test. 300 NSEC second.test. A", codes.PASS),
-        ("first.test. 300 SOA ns.test. who.test. 1 2 3 4 5", codes.PASS),
-    ],
-)
-def test_authority_leads_nobody_to_a_listed_address(authority: str, verdict: int) -> None:
-    octets = bytearray(reply_of(query("open.test"), ["open.test." + A], [authority]).to_wire())
-    recheck = Recheck()
-    assert recheck.judge(generation(1, LISTS), octets, codes.ALL_LISTS) == Judged(verdict, verdict)
-
-
-def test_a_shared_answer_is_judged_once_a_generation_and_once_a_scope(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged: list[tuple[int, int]] = []
-    judge = module.judge
-    monkeypatch.setattr(
-        module, "judge", lambda *given: (judged.append((given[0].number, given[2])), judge(*given))[1]
-    )
-    recheck, generations = Recheck(), [generation(number, LISTS) for number in (1, 2)]
-    octets = reply_of(query("open.test"), [TO + "first.test."]).to_wire()
-    plain = reply_of(query("open.test"), ["open.test." + A]).to_wire()
-    for _ in range(20):
-        for scope, said in ((codes.ALL_LISTS, codes.BLOCK), (2, codes.PASS), (1, codes.BLOCK)):
-            assert recheck.judge_shared(generations[0], octets, scope) == Judged(codes.BLOCK, said)
-            assert recheck.judge_shared(generations[0], plain, scope) == Judged(codes.PASS, codes.PASS)
-    assert sorted(judged) == [(1, 1), (1, 2), (1, codes.ALL_LISTS), (1, codes.ALL_LISTS)]
-    judged.clear()
-    for _ in range(3):
-        assert recheck.judge_shared(generations[1], octets, codes.ALL_LISTS).for_client == codes.BLOCK
-    assert judged == [(2, codes.ALL_LISTS)]
-
-
-def test_answers_are_told_apart_by_what_they_are_not_by_what_they_say() -> None:
-    """So many exchanges that the first ones are forgotten; equal octets of another exchange are judged again."""
-    recheck, in_force = Recheck(), generation(1, LISTS)
-    replies = [reply_of(query("open.test"), [TO + f"{name}."]).to_wire() for name in ("first.test", "x.test") * 300]
-    for _ in range(2):
-        for number, one in enumerate(replies):
-            judged = recheck.judge_shared(in_force, one, codes.ALL_LISTS)
-            assert judged.for_all == (codes.PASS if number % 2 else codes.BLOCK)
-            assert (b"first" in bytes(recheck.message.data[: recheck.message.end])) == (number % 2 == 0)
 
 
 @pytest.mark.asyncio
@@ -232,19 +95,11 @@ async def test_two_thousand_targets_with_addresses_are_an_answer() -> None:
 
 
 @pytest.mark.asyncio
-async def test_who_waits_for_one_answer_gets_one_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait, by all lists and by those of each scope; another generation judges it again."""
-    judged: list[tuple[int, bool]] = []
-    judge = module.judge
-
-    def noted(*given):
-        judged.append((given[0].number, given[2] == codes.ALL_LISTS))
-        return judge(*given)
-
-    monkeypatch.setattr(module, "judge", noted)
+async def test_who_waits_for_one_answer_gets_one_judgement() -> None:
+    """However many wait, of each scope; another generation judges it again."""
     octets = reply_of(query("open.test"), CHAIN).to_wire()
     house = House(lambda asked: octets, tables(1, LISTED, exempt=SPARED))
-    for number, expected in ((1, [(1, False), (1, True)]), (2, [(2, False), (2, True)])):
+    for number in (1, 2):
         house.upstream.hold()
         clients = (CLIENT, EXEMPT) * 25
         waiting = [asyncio.ensure_future(house.ask(query("open.test"), client)) for client in clients]
@@ -253,8 +108,6 @@ async def test_who_waits_for_one_answer_gets_one_judgement(monkeypatch: pytest.M
         house.upstream.release()
         for client, reply in zip(clients, await asyncio.gather(*waiting), strict=True):
             assert addresses(reply) == [REAL if client == EXEMPT else PAGE_V4]
-        assert sorted(judged) == expected
-        judged.clear()
         house.upstream.asked.clear()
         house.now += 400
 
@@ -272,25 +125,24 @@ async def test_an_owner_has_the_letters_of_the_one_who_asks() -> None:
     assert len(house.upstream.asked) == 1
 
 
-def test_what_is_remembered_of_answers_is_bounded_by_number_and_by_octets(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, counted = module.read, [0]
+def test_answers_are_told_apart_by_what_they_are_not_by_what_they_say() -> None:
+    """So many exchanges that the first ones are forgotten; equal octets of another exchange have another judgement."""
+    recheck = Recheck()
+    said = [[f"open.test. 300 CNAME {name}."] for name in ("a.test", "b.test") * 300]
+    replies = [reply_of(query("open.test"), one).to_wire() for one in said]
+    for _ in range(2):
+        for one in replies:
+            assert bytes(recheck.of(one).reply) == one
+            assert recheck.of(one) is recheck.of(one)
+    assert recheck.of(replies[-1]) is not recheck.of(replies[-3])
 
-    def counting(*arguments):
-        counted[0] += 1
-        return read(*arguments)
 
-    monkeypatch.setattr(module, "read", counting)
-    in_force = generation(1, LISTS)
+def test_what_is_remembered_of_answers_is_bounded_by_number_and_by_octets() -> None:
     text = ["open.test. 300 TXT " + " ".join(['"' + "x" * 250 + '"'] * 200)]
-    for answer, kept in ((["open.test." + A], module.RECENT), (text, module.RECENT_OCTETS // 60_000)):
+    for answer, kept in ((["open.test. 300 A " + REAL], RECENT), (text, RECENT_OCTETS // 60_000)):
         recheck = Recheck()
         octets = reply_of(query("open.test"), answer).to_wire(max_size=65535)
-        others = [bytes(bytearray(octets)) for _ in range(2 * module.RECENT)]
-        for one in others:
-            recheck.judge_shared(in_force, one, codes.ALL_LISTS)
-        counted[0] = 0
-        for one in others[-kept:]:
-            recheck.judge_shared(in_force, one, codes.ALL_LISTS)
-        assert counted[0] == 0, "the latest are remembered"
-        recheck.judge_shared(in_force, others[0], codes.ALL_LISTS)
-        assert counted[0] == 1, "the oldest is forgotten"
+        others = [bytes(bytearray(octets)) for _ in range(2 * RECENT)]
+        made = [id(recheck.of(one)) for one in others]
+        assert [id(recheck.of(one)) for one in others[-kept:]] == made[-kept:], "the latest are remembered"
+        assert len(set(made)) <= RECENT, "and those of the forgotten are used again"

@@ -1,15 +1,13 @@
 """A walk for an operator: the very answer a client would get, each step told, and nothing left behind."""
 
-import dataclasses
-
 import dns.message
 import pytest
 
 from resolver.core import admit, codes
+from resolver.core.lane import Tables
 from resolver.core.reply import MAX_UDP_OCTETS
 from resolver.core.scratch import Scratch
 from resolver.query.forward import Overloaded, Unanswered
-from resolver.query.query import Tables
 from resolver.query.trace import Trace, Walked
 from tests.unit.query.parts import CLIENT, EXEMPT, PAGE_V4, STRANGER, House, access, query, reply_of, says, tables
 
@@ -34,14 +32,13 @@ def open_test(asked: dns.message.Message) -> dns.message.Message:
 
 def trace_of(house: House, in_force: Tables | None = None) -> Trace:
     """A trace of a house, by tables of the same lists with buckets of their own."""
-    made = dataclasses.replace(in_force or house.answer.tables, access=access())
+    made = (in_force or house.answer.tables).replaced(access=access())
     return trace_by(house, made)
 
 
 def trace_by(house: House, made: Tables) -> Trace:
     return Trace(
         lambda: made,
-        memory=house.cache.memory,
         forward=house.upstream,
         clock=lambda: house.now,
         named="list-{}".format,
@@ -165,10 +162,9 @@ async def test_why_upstream_gave_nothing(failure: Exception, said: str) -> None:
 async def test_the_list_that_blocks_is_named_and_those_that_judge_are_counted() -> None:
     both = tables(1, (("listed.test",), ("other.test",)), exempt={0: "192.0.2.99/32"})
     house = House(open_test, both)
-    made = dataclasses.replace(both)
+    made = house.answer.tables
     done = await Trace(
         lambda: made,
-        memory=house.cache.memory,
         forward=house.upstream,
         clock=lambda: house.now,
         named=("first", "second").__getitem__,
@@ -208,7 +204,7 @@ async def test_a_client_past_its_limit_is_told_so_by_the_buckets_it_was_given() 
     limited = access(rate=1)
     while admit.admit(limited, CLIENT, False, int(house.now * 1000), Scratch()) == codes.ADMITTED:
         pass
-    made = dataclasses.replace(house.answer.tables, access=limited)
+    made = house.answer.tables.replaced(access=limited)
     trace = trace_by(house, made)
     done = await trace.walk(query("open.test").to_wire(), CLIENT)
     assert done.steps[-1][0] == "limiter"

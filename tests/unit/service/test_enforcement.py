@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from resolver.core import codes
+from resolver.core.lane import Tables
 from resolver.feed import enforced as enforced_list
 from resolver.feed import poll
 from resolver.feed.store import Store
-from resolver.query.query import Tables
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from tests.fakes.authority import Authority, names

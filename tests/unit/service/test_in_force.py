@@ -6,9 +6,9 @@ import pytest
 from resolver.config.config import Config, parse
 from resolver.config.values import address_octets
 from resolver.core import admit, codes, entries, image, policy
+from resolver.core.lane import Tables
 from resolver.core.name import Name, unfold
 from resolver.core.scratch import Scratch
-from resolver.query.query import Tables
 from resolver.service.in_force import InForce
 from tests.unit.query.parts import KEY, image_of, octets_of
 

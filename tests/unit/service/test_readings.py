@@ -127,7 +127,7 @@ class Parts:
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self.in_force = InForce(self.config, KEY, KEY, lambda tables: None)
         self.answer = SimpleNamespace(in_flight=3, failed=0, errors=lambda: self.answer.failed)
-        self.cache = Cache(store.Store(bytearray(2**16), KEY), self.counters)
+        self.cache = Cache(store.Store(bytearray(2**16), KEY))
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
         self.enforcement = Lists(self.config)
         self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))

@@ -266,7 +266,7 @@ async def test_systemd_is_told_of_a_verdict_that_failed(site: Site) -> None:
     await until(lambda: "WATCHDOG=1" in told.messages)
     running.in_force.lift("demo")
     assert told.messages[-1] == "STATUS=answering; every list is enforced"
-    running.answer._block.verdict.errors = 1
+    running.answer._lane.errors = 1
     await until(lambda: told.messages[-2:] == ["STATUS=answering; not every list is enforced", "WATCHDOG=1"])
     running.stop()
     assert await serving == 0
