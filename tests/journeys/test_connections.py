@@ -115,7 +115,7 @@ class Load:
         self.ended: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.half_served = self.half_lost = 0
-        self.crowded = False
+        self.crowded = self.crowd_seen = self.crowd_too_slow = False
         self.most_seen = 0.0
         self.idle_s = IDLE_S
         self.undisturbed = asyncio.Event()
@@ -202,12 +202,17 @@ class Load:
         return found
 
     async def come_as_a_crowd(self) -> None:
-        """Connect and say nothing, all at once; and again where the first have been ended before anybody looked."""
+        """Connect and say nothing, all at once; and again where half of them were ended before anybody looked."""
         self.crowded, self.idle_s = True, IDLE_S / HURRY
-        deadline = self.watch.seconds + PATIENT_S
-        while self.most_seen <= self.staying() + CROWD / 2 and self.watch.seconds < deadline:
-            await self.many("crowd", CROWD, "127.4.0", PER_CLIENT)
+        for net in range(4, 7):
+            await self.many("crowd", CROWD // 2, f"127.{net}.0", PER_CLIENT)
+            at = time.monotonic()
+            await self.many("crowd", CROWD // 2, f"127.{net}.1", PER_CLIENT)
             await self.look()
+            self.crowd_seen = self.most_seen > self.staying() + CROWD / 2
+            if self.crowd_seen or time.monotonic() - at < self.idle_s:
+                return
+        self.crowd_too_slow = True
 
     def staying(self) -> int:
         """How many honest ones are connected."""
@@ -338,7 +343,7 @@ async def story(load: Load) -> dict[str, object]:
     await load.until(lambda: all(one.got or one.transport is None for one in greedy), "greedy ones to be served or not")
     told["greedy that are served"] = sum(one.got for one in greedy)
     await load.come_as_a_crowd()
-    late = await load.many("late", 50, "127.5.0", PER_CLIENT)
+    late = await load.many("late", 50, "127.9.0", PER_CLIENT)
     for asker in late:
         asker.ask()
     await asyncio.sleep(2 * ASKS_EVERY_S)
@@ -392,7 +397,9 @@ def test_the_others_are_served_and_the_bounds_hold(tmp_path: Path) -> None:
         assert load.half_lost < load.half_served / 2
         assert told["greedy that are served"] == PER_CLIENT
         assert told["late ones served"] == 50
-        assert told["honest that stay"] + CROWD / 2 < load.most_seen <= MOST
+        assert load.most_seen <= MOST
+        # Where half a crowd takes longer to come than one may be idle, they are never there together.
+        assert load.crowd_seen or load.crowd_too_slow
         assert files_of(service) < files + 50
         # What 7,000 connections took stays with the heap for the next ones; a second crowd takes no more.
         assert memory_of(service) < memory + 120_000
