@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from .octets cimport Layout, compare16, copy, put
+from .octets cimport Layout, compare16, copy, get, put
 from .scratch cimport Scratch
 from .siphash cimport siphash128
 
@@ -15,6 +15,7 @@ cdef uint64_t _BUCKET_WORDS
 cdef uint32_t _ALL_LISTS
 cdef uint64_t _TOKEN
 cdef uint64_t _MINUTE_MS
+cdef uint64_t _MAPPED
 
 cdef class Access:
     cdef readonly const unsigned char[::1] allow
@@ -58,7 +59,6 @@ cdef Py_ssize_t _bucket_of(Access access, uint64_t tag, uint64_t now_ms) except 
 
 cdef int set_prefix(const unsigned char[::1] client, unsigned char[::1] prefix) except -1 nogil
 
-@cython.locals(i=int)
 cpdef int is_mapped(const unsigned char[::1] client) except -1 nogil
 
 @cython.locals(result=uint32_t, bit=uint32_t, slot=int, start=Py_ssize_t, end=Py_ssize_t)

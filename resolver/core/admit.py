@@ -18,7 +18,7 @@ import cython
 from .codes import ADMITTED, ALL_LISTS, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
 
 if not cython.compiled:
-    from .octets import compare16, copy, put
+    from .octets import compare16, copy, get, put
     from .siphash import siphash128
 
 WAYS = 4
@@ -35,6 +35,8 @@ _BUCKET_WORDS = BUCKET_WORDS
 _ALL_LISTS = ALL_LISTS
 _TOKEN = 1000
 _MINUTE_MS = 60000
+# Octets 8 to 11 of a mapped address, the lowest first.
+_MAPPED = 0xFFFF0000
 
 
 class Access:
@@ -167,7 +169,7 @@ def _take(access, bucket, now_ms):
 
 def _bucket_of(access, tag, now_ms):
     """Return the first word of the prefix's bucket; a new bucket is full and replaces the oldest of its set."""
-    first = tag % access.sets * _WAYS * _BUCKET_WORDS
+    first = ((tag >> 32) * access.sets >> 32) * _WAYS * _BUCKET_WORDS
     oldest = first
     way = 0
     while way < _WAYS:
@@ -195,16 +197,13 @@ def set_prefix(client, prefix):
 
 def is_mapped(client):
     """Return whether 16 octets hold a mapped IPv4 address (RFC 4291 2.5.5.2)."""
-    i = 0
-    while i < 10:
-        if client[i] != 0:
-            return 0
-        i += 1
-    return client[10] == 255 and client[11] == 255
+    return get(client, 0, 8) == 0 and get(client, 8, 4) == _MAPPED
 
 
 def _scope(access, client):
     result = _ALL_LISTS
+    if access.scoped == 0:
+        return result
     slot = 0
     while slot < _MAX_LISTS:
         bit = 1 << slot

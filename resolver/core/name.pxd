@@ -1,7 +1,8 @@
 import cython
 from libc.stdint cimport uint16_t, uint64_t
 
-from .octets cimport Layout
+from .octets cimport Layout, lower
+from .octets cimport copy as copy_octets
 from .siphash cimport siphash128
 
 cdef int _MAX_OCTETS
@@ -35,8 +36,8 @@ cpdef Py_ssize_t compare(const unsigned char[::1] data, Py_ssize_t one, Py_ssize
 cdef int _fold(int octet) except -1 nogil
 
 @cython.locals(
-    at=Py_ssize_t, lowest=Py_ssize_t, after=Py_ssize_t, target=Py_ssize_t, written=Py_ssize_t, stop=Py_ssize_t,
-    labels=int, pointers=int, size=int, octet=int,
+    at=Py_ssize_t, lowest=Py_ssize_t, after=Py_ssize_t, target=Py_ssize_t, copied=Py_ssize_t, written=Py_ssize_t,
+    labels=int, pointers=int, size=int,
 )
 cpdef Py_ssize_t unfold(const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end, Name name) except -1 nogil
 

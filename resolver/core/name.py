@@ -11,6 +11,8 @@ Rules:
 import cython
 
 if not cython.compiled:
+    from .octets import copy as copy_octets
+    from .octets import lower
     from .siphash import siphash128
 
 MAX_OCTETS = 255
@@ -159,6 +161,7 @@ def unfold(data, start, end, name):
     at = start
     lowest = start
     after = 0
+    copied = 0
     written = 0
     labels = 0
     pointers = 0
@@ -178,6 +181,9 @@ def unfold(data, start, end, name):
             if target >= lowest or target < _HEADER:
                 return 0
             pointers += 1
+            # What lies between two pointers is in one piece.
+            copy_octets(name.octets, copied, data, at - (written - copied), written - copied)
+            copied = written
             lowest = target
             at = target
             continue
@@ -185,18 +191,12 @@ def unfold(data, start, end, name):
             return 0
         name.starts[labels] = written
         labels += 1
-        name.octets[written] = size
-        at += 1
-        written += 1
-        stop = at + size
-        while at < stop:
-            octet = data[at]
-            if 65 <= octet <= 90:
-                octet += 32
-            name.octets[written] = octet
-            written += 1
-            at += 1
+        written += size + 1
+        at += size + 1
+    copy_octets(name.octets, copied, data, at - (written - copied), written - copied)
     name.octets[written] = 0
+    # A label's length is below 64, no letter: all can be folded alike.
+    lower(name.octets, 0, (written + 7) & ~7)
     name.length = written + 1
     name.labels = labels
     name.marked = _is_marked(name)

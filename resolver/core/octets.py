@@ -66,3 +66,10 @@ if not cython.compiled:
             return out_of_range()
         out[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
         return 0
+
+    def lower(out, at, size):
+        """Write the letters A to Z of out[at : at + size] in lower case. Returns 0."""
+        if at < 0 or size < 0 or size > len(out) - at:
+            return out_of_range()
+        out[at : at + size] = bytes(out[at : at + size]).lower()
+        return 0

@@ -111,7 +111,7 @@ def _take(shares, client, amount, most, epoch):
 
 def _slot_of(shares, tag, epoch):
     """Return the first word of the prefix's slot, else of the slot that holds least in its set."""
-    first = tag % shares.sets * _WAYS * _WORDS
+    first = ((tag >> 32) * shares.sets >> 32) * _WAYS * _WORDS
     least = first
     least_held = _holds(shares, first, epoch)
     way = 0

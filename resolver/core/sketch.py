@@ -207,7 +207,7 @@ def _rank(bits, most):
 
 def _raise(sketch, low, high, who, rank):
     """Raise a register of a digest (high: its next 48 bits, shifted left by 16) in the running window to `rank`."""
-    first = (high >> 16) % sketch.sets * _WAYS
+    first = ((high >> 32) * sketch.sets >> 32) * _WAYS
     # Of slots with equal scores another one gives way each time: a name has time to rise before its turn comes.
     start = (who >> 32) % _WAYS
     least = first + start

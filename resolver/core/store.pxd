@@ -2,7 +2,7 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 
 from .message cimport Body, Message
-from .octets cimport Layout, copy, get, put
+from .octets cimport Layout, blocklist_prefetch, copy, get, put
 from .question cimport Question
 from .scratch cimport Scratch
 from .siphash cimport siphash128
@@ -105,6 +105,25 @@ cdef int _is_in_ring(Store store, uint64_t position) except -1 nogil
 
 @cython.locals(slot=Py_ssize_t, way=uint64_t, position=uint64_t, at=Py_ssize_t)
 cdef Py_ssize_t _slot_of(Store store, uint64_t low, uint64_t high) except -2 nogil
+
+cdef inline Py_ssize_t _set_of(Store store, uint64_t high) noexcept nogil:
+    return <Py_ssize_t> ((high >> 32) * store.sets >> 32) * 8
+
+cdef inline int prefetch_index(Store store, Scratch scratch) except -1 nogil:
+    blocklist_prefetch(&store.index[_set_of(store, scratch.key[1])])
+    return 0
+
+cdef inline int prefetch_record(Store store, Scratch scratch) except -1 nogil:
+    cdef Py_ssize_t slot = _set_of(store, scratch.key[1])
+    cdef Py_ssize_t end = slot + 8
+    cdef Py_ssize_t at
+    while slot < end:
+        if store.index[slot] == scratch.key[0]:
+            at = _at(store, store.index[slot + 1])
+            blocklist_prefetch(&store.ring[at])
+            blocklist_prefetch(&store.ring[at] + 64)
+        slot += 2
+    return 0
 
 @cython.locals(slot=Py_ssize_t)
 cdef int _is_pointed_to(Store store, Py_ssize_t at, uint64_t position) except -1 nogil

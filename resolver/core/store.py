@@ -389,7 +389,7 @@ def _is_in_ring(store, position):
 
 def _slot_of(store, low, high):
     """Return the index's word of the slot that points to the live record of this digest, -1 for none."""
-    slot = high % store.sets * _WAYS * 2
+    slot = _set_of(store, high)
     way = 0
     while way < _WAYS:
         position = store.index[slot + 2 * way + 1]
@@ -399,6 +399,21 @@ def _slot_of(store, low, high):
                 return slot + 2 * way
         way += 1
     return -1
+
+
+if not cython.compiled:
+
+    def prefetch_index(store, scratch):
+        """Ask the memory for the index's set of scratch.key, for a `find` that comes a little later. Returns 0."""
+        return 0
+
+    def prefetch_record(store, scratch):
+        """Ask the memory for the record of scratch.key, once its set of the index is near. Returns 0."""
+        return 0
+
+    def _set_of(store, high):
+        """Return the index's first word of a digest's set: its share of the sets is that of its first 32 bits."""
+        return ((high >> 32) * store.sets >> 32) * WAYS * 2
 
 
 def _is_pointed_to(store, at, position):
@@ -412,7 +427,7 @@ def _enter(store, low, high, position):
 
     A record apart gets no slot of a record that was used.
     """
-    slot = high % store.sets * _WAYS * 2
+    slot = _set_of(store, high)
     chosen = slot
     least = _worth(store, store.index[slot + 1])
     own = 0

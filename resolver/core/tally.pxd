@@ -2,7 +2,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from .admit cimport Access, is_mapped, is_unlimited
-from .octets cimport Layout
+from .octets cimport Layout, blocklist_prefetch, copy, put
 from .policy cimport Verdict
 from .scratch cimport Scratch
 from .siphash cimport siphash128
@@ -44,20 +44,30 @@ cdef class Tally:
     cdef readonly uint64_t sets
     cdef readonly uint64_t[::1] key
 
+@cython.locals(tag=uint64_t)
 cpdef int count(
     Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client,
     uint64_t now_s, Scratch scratch
 ) noexcept
 
-@cython.locals(base=Py_ssize_t, tag=uint64_t)
-cdef int _count(
-    Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, int qtype, const unsigned char[::1] client,
+cpdef uint64_t attempt(
+    Tally tally, Verdict verdict, int qtype, const unsigned char[::1] client, Scratch scratch
+) except? 0xFFFFFFFFFFFFFFFE nogil
+
+cdef inline int prefetch(Tally tally, uint64_t tag) except -1 nogil:
+    if tag:
+        blocklist_prefetch(&tally.attempts[_set_of(tally.sets, tag)])
+    return 0
+
+@cython.locals(base=Py_ssize_t, new_tag=uint64_t)
+cpdef int count_ready(
+    Tally tally, Access access, uint64_t[::1] counters, Verdict verdict, uint64_t tag, const unsigned char[::1] client,
     uint64_t now_s, Scratch scratch
 ) except -1 nogil
 
-@cython.locals(tag=uint64_t, opened=int, person=int, number=int)
+@cython.locals(opened=int, number=int)
 cdef int _count_attempt(
-    Tally tally, uint64_t[::1] counters, Py_ssize_t base, Verdict verdict, const unsigned char[::1] client,
+    Tally tally, uint64_t[::1] counters, Py_ssize_t base, uint64_t tag, const unsigned char[::1] client,
     uint64_t now_s, Scratch scratch
 ) except -1 nogil
 
@@ -79,10 +89,12 @@ cdef uint64_t _place(
     const uint64_t[::1] table, uint64_t sets, uint64_t tag, uint64_t now_s, uint64_t window_s
 ) except? 0xFFFFFFFFFFFFFFFE nogil
 
+cdef uint64_t _set_of(uint64_t sets, uint64_t tag) except? 0xFFFFFFFFFFFFFFFE nogil
+
 @cython.locals(age=uint64_t)
 cdef int _is_past(uint64_t word, uint64_t now_s, uint64_t window_s) except -1 nogil
 
-@cython.locals(i=int)
+@cython.locals(first=int, size=int)
 cdef uint64_t _tag(
     Tally tally, const unsigned char[::1] client, int kept, uint64_t slot, uint64_t low, uint64_t high, int use,
     Scratch scratch,

@@ -42,6 +42,7 @@ from .codes import (
 
 if not cython.compiled:
     from .admit import is_mapped, is_unlimited
+    from .octets import copy, put
     from .siphash import siphash128
 
 WINDOW_S = 60
@@ -121,23 +122,39 @@ def count(tally, access, counters, verdict, qtype, client, now_s, scratch):
     verdict: which list and entry blocked it; client: 16 octets; now_s: seconds of a monotonic clock.
     """
     try:
-        return _count(tally, access, counters, verdict, qtype, client, now_s, scratch)
+        tag = attempt(tally, verdict, qtype, client, scratch)
+        return count_ready(tally, access, counters, verdict, tag, client, now_s, scratch)
     except Exception:  # noqa: BLE001 - an error counts nothing and stops no answer
         return _NOT_COUNTED
 
 
-def _count(tally, access, counters, verdict, qtype, client, now_s, scratch):
+def attempt(tally, verdict, qtype, client, scratch):
+    """Return the tag of the attempt that a blocked query may be, for `prefetch` and `count_ready`; 0 if it is none."""
+    if verdict.bits & _SELFTEST or (qtype != _A and qtype != _AAAA and qtype != _HTTPS and qtype != _SVCB):
+        return 0
+    return _tag(tally, client, 16 if is_mapped(client) else 8, verdict.slot, verdict.low, verdict.high, 2, scratch)
+
+
+if not cython.compiled:
+
+    def prefetch(tally, tag):
+        """Ask the memory for the set of an attempt's tag, for a `count_ready` that comes a little later. Returns 0."""
+        return 0
+
+
+def count_ready(tally, access, counters, verdict, tag, client, now_s, scratch):
+    """Do the same as `count` with the tag that `attempt` gave; an error is raised."""
     if verdict.bits & _SELFTEST:
         return _COUNTED
     base = _START + verdict.slot * _STRIDE
     counters[base + _BLOCKED_QUERIES] = counters[base + _BLOCKED_QUERIES] + 1
     if verdict.bits & _NEW:
-        tag = _tag(tally, client, 16 if is_mapped(client) else 7, verdict.slot, 0, 0, 1, scratch)
+        new_tag = _tag(tally, client, 16 if is_mapped(client) else 7, verdict.slot, 0, 0, 1, scratch)
         # The slot holds the start of its minute, and is free again when that minute is over.
-        if _opens(tally.prefixes, tally.sets, tag, now_s - now_s % _WINDOW_S, now_s) == 1:
+        if _opens(tally.prefixes, tally.sets, new_tag, now_s - now_s % _WINDOW_S, now_s) == 1:
             counters[base + _NEW_PREFIXES] = counters[base + _NEW_PREFIXES] + 1
-    if qtype == _A or qtype == _AAAA or qtype == _HTTPS or qtype == _SVCB:
-        _count_attempt(tally, counters, base, verdict, client, now_s, scratch)
+    if tag:
+        _count_attempt(tally, counters, base, tag, client, now_s, scratch)
     if access.budget == 0 or is_unlimited(access, client):
         return _COUNTED
     if not _is_beyond(tally, access.budget, verdict, client, scratch):
@@ -146,17 +163,15 @@ def _count(tally, access, counters, verdict, qtype, client, now_s, scratch):
     return _BEYOND_BUDGET
 
 
-def _count_attempt(tally, counters, base, verdict, client, now_s, scratch):
+def _count_attempt(tally, counters, base, tag, client, now_s, scratch):
     """Count the attempt if this query is one. Returns 0."""
-    person = 16 if is_mapped(client) else 8
-    tag = _tag(tally, client, person, verdict.slot, verdict.low, verdict.high, 2, scratch)
     opened = _opens(tally.attempts, tally.sets, tag, now_s, now_s)
     number = _ATTEMPTS
     if opened == 0:
         return 0
     if opened == 2:
         number = _ATTEMPTS_SATURATED
-    elif person == 16:
+    elif is_mapped(client):
         number = _within_caps(tally, client, 16, 1, scratch)
     else:
         number = _within_caps(tally, client, 8, 3, scratch)
@@ -229,7 +244,7 @@ def _place(table, sets, tag, now_s, window_s):
 
     With a window, a slot is free too once its window has passed.
     """
-    first = ((tag >> 24 & _SET) * sets >> 32) * _WAYS
+    first = _set_of(sets, tag)
     free = _NONE
     way = 0
     while way < _WAYS:
@@ -242,6 +257,11 @@ def _place(table, sets, tag, now_s, window_s):
     return free
 
 
+def _set_of(sets, tag):
+    """Return the first word of a tag's set."""
+    return ((tag >> 24 & _SET) * sets >> 32) * _WAYS
+
+
 def _is_past(word, now_s, window_s):
     """Return whether a window that opened at the slot's seconds has passed; not if the clock went back."""
     age = now_s - (word & _REST) & _REST
@@ -249,16 +269,18 @@ def _is_past(word, now_s, window_s):
 
 
 def _tag(tally, client, kept, slot, low, high, use, scratch):
-    """Return the keyed digest of (`kept` octets of the client, list, entry, use), as a slot holds it."""
-    i = 0
-    while i < 16:
-        scratch.text[i] = client[i] if i < kept else 0
-        i += 1
-    scratch.words[2] = low
-    scratch.words[3] = high
-    scratch.text[32] = slot
-    scratch.text[33] = use
-    siphash128(tally.key, scratch.text, 0, 34, scratch.out, 0)
+    """Return the keyed digest of (`kept` octets of the client, list, entry, use), as a slot holds it.
+
+    The text is short, for every eight octets are two more rounds: of a mapped address the last four. Its length tells
+    an IPv4 client from a part of an IPv6 one.
+    """
+    first = 12 if kept == 16 else 0
+    size = kept - first
+    copy(scratch.text, 0, client, first, size)
+    put(scratch.text, size, low, 8)
+    put(scratch.text, size + 8, high, 6)
+    scratch.text[size + 14] = slot << 4 | use
+    siphash128(tally.key, scratch.text, 0, size + 15, scratch.out, 0)
     return (scratch.out[0] | _HELD) & _TAG
 
 

@@ -26,3 +26,7 @@ def get(const unsigned char[::1] data, Py_ssize_t at, int size):
 
 def put(unsigned char[::1] out, Py_ssize_t at, unsigned long long value, int size):
     octets.put(out, at, value, size)
+
+
+def lower(unsigned char[::1] out, Py_ssize_t at, Py_ssize_t size):
+    octets.lower(out, at, size)

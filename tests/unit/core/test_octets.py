@@ -58,6 +58,15 @@ def test_numbers_have_their_lowest_octet_first(octets: ModuleType) -> None:
         assert out == b"\xee" * 2 + written + b"\xee" * (14 - size), size
 
 
+def test_capital_letters_become_small_and_no_other_octet_changes(octets: ModuleType) -> None:
+    every = bytes(range(256))
+    for size in (256, 255, 9, 8, 7, 1, 0):
+        for start in range(0, 256 - size + 1, 5):
+            out = bytearray(every)
+            octets.lower(memoryview(out), start, size)
+            assert out == every[:start] + every[start : start + size].lower() + every[start + size :], (start, size)
+
+
 def test_the_number_that_stands_for_an_error_is_a_number_too(octets: ModuleType) -> None:
     assert octets.get(b"\xfe" + b"\xff" * 7, 0, 8) == 0xFFFFFFFFFFFFFFFE
 
@@ -75,6 +84,9 @@ def test_the_number_that_stands_for_an_error_is_a_number_too(octets: ModuleType)
         ("copy", (0, DATA, 1 << 62, 4)),
         ("copy", (1 << 62, DATA, 0, 4)),
         ("copy", (4, DATA, 0, (1 << 63) - 1)),
+        ("lower", (-1, 4)),
+        ("lower", (4, 5)),
+        ("lower", (0, -1)),
         ("put", (-1, 1, 4)),
         ("put", (5, 1, 4)),
         ("put", (0, 1, 9)),
