@@ -160,6 +160,15 @@ def test_sixteen_lists(core: Core) -> None:
         assert judged(core, in_force, f"a.l{number}.test", ALL ^ 1 << number).verdict == PASS
 
 
+@pytest.mark.parametrize("scope", [1 << slot for slot in range(codes.MAX_LISTS)])
+def test_a_release_is_for_the_clients_of_every_list(core: Core, scope: int) -> None:
+    lists = [member(core, entries("a.test"), slot) for slot in range(codes.MAX_LISTS)]
+    assert judged(core, core("policy").Generation(1, KEY, lists), "a.test", scope).verdict == BLOCK
+    released = member(core, entries("!a.test"), -1, release=True)
+    in_force = core("policy").Generation(1, KEY, [*lists, released])
+    assert judged(core, in_force, "a.test", scope).verdict == PASS
+
+
 CHAIN = entries(
     "all.test", "=own.test", "*below.test", "holed.test", "!a.b.holed.test", "mixed.test", "!=mixed.test"
 ) | {"half.test": codes.BLOCK_SELF | codes.EXCEPT_BELOW}
@@ -469,6 +478,28 @@ def test_a_reply_that_ends_before_its_records_do_asks_and_is_no_error(core: Core
     assert seen == {(ASK, False), (PASS, True), (PASS, False)}
 
 
+@pytest.mark.parametrize("bit", range(8, 14))
+def test_a_name_that_a_pointer_leads_to_is_not_taken_for_one_nearer_to_the_start(core: Core, bit: int) -> None:
+    """The question's name is judged at 12; the listed one stands where a single bit of the pointer differs."""
+    made = reply(())
+    place = 12 + (1 << bit)
+    opaque = bytes(place - len(made) - len(record(0xFF00, b""))) + wire("sub.test")
+    made[7] = 2
+    made += record(0xFF00, opaque) + record(5, (0xC000 | place).to_bytes(2, "big"))
+    assert made[place:].startswith(wire("sub.test"))
+    assert judge(core, made) == (BLOCK, False, 0)
+
+
+def test_an_error_without_a_question_passes(core: Core) -> None:
+    assert judge(core, bytes.fromhex("123481820000000000000000")) == (PASS, False, 0)
+
+
+def test_before_it_judges_a_verdict_asks_and_names_no_entry(core: Core) -> None:
+    verdict = core("policy").Verdict()
+    assert (verdict.verdict, verdict.slot, verdict.depth, verdict.bits, verdict.errors) == (ASK, -1, 0, 0, 0)
+    assert (verdict.low, verdict.high, verdict.released, verdict.chain) == (0, 0, 0, 0)
+
+
 @pytest.mark.parametrize("depth", [2, 62, 63, 64, 65, 70, 127])
 def test_entries_of_every_depth_are_found(core: Core, depth: int) -> None:
     octets = b"\1a" * (depth - 1) + b"\1z\0"
@@ -481,6 +512,39 @@ def test_entries_of_every_depth_are_found(core: Core, depth: int) -> None:
         if len(asked) <= 255:
             verdict = judged(core, in_force, asked)
             assert (verdict.verdict, verdict.depth) == (BLOCK if said else PASS, said), len(asked)
+
+
+@pytest.mark.parametrize(("records", "said"), [(250, PASS), (260, ASK)])
+def test_the_same_name_spelled_out_again_and_again_is_work_too(core: Core, records: int, said: int) -> None:
+    octets = reply((record(1, bytes(4), b"\1b" * 127 + b"\0"),) * records)
+    assert judge(core, octets) == (said, False, 0)
+
+
+@pytest.mark.parametrize("owner", [b"\xc0\x1d", b"\xff\xff", b"\xc0\x00", b"\xc0\x0b"])
+def test_a_name_that_cannot_be_read_asks_and_is_no_error(core: Core, owner: bytes) -> None:
+    """What core.message reads has none; here the pointer is changed after it was read, to itself and beyond."""
+    octets = reply((ADDRESS,))
+    message, verdict = core("message").Message(), core("policy").Verdict()
+    assert core("message").read(octets, len(octets), message) == 1
+    assert octets.index(b"\xc0\x0c") == message.answer_start == 0x1D
+    octets[message.answer_start : message.answer_start + 2] = owner
+    said = core("policy").judge(generation(core, LISTED), message, ALL, core("name").Name(), verdict)
+    assert (said, verdict.verdict, verdict.errors) == (ASK, ASK, 0)
+
+
+@pytest.mark.parametrize("depth", [4, 62, 63, 64, 65, 126, 127])
+def test_the_work_is_the_octets_of_the_suffixes_that_are_digested(core: Core, depth: int) -> None:
+    made = core("entries").write(
+        b"\1a" * depth + b"\0", b"\3\0", KEY, list_id="one", serial=1, issued=5, expires=6, generation=7,
+        selftest=b"s" * 26,
+    )  # fmt: skip
+    octets = reply((record(1, bytes(4), b"\1b" * 127 + b"\0"),))
+    message, verdict = core("message").Message(), core("policy").Verdict()
+    assert core("message").read(octets, len(octets), message) == 1
+    assert core("policy").judge(policy_of(core, bytes(made)), message, ALL, core("name").Name(), verdict) == PASS
+    # The question has two labels and no suffix of a depth that occurs: that of the entry, and 3 of the synthetic name.
+    each = 24
+    assert message.judged == len(wire("www.example")) + 255 + (2 * depth + 1 + each) + (2 * 3 + 1 + each)
 
 
 def policy_of(core: Core, made: bytes) -> Any:
