@@ -16,7 +16,7 @@ from .octets cimport Layout
 from .policy cimport Verdict, answer_nogil, decide_ready, prepare
 from .reply cimport limit_of
 from .sketch cimport _note
-from .tally cimport _count as count_block
+from .tally cimport attempt, count_ready
 
 cdef int _SILENT
 cdef int _REPLY
@@ -142,7 +142,7 @@ cdef bint _passes(Tables tables, Lane lane, Seat seat) except -1 nogil
 
 cdef int _stop(Tables tables, Lane lane, Seat seat, uint64_t now_s) except -1 nogil
 
-@cython.locals(length=Py_ssize_t, counted=int)
+@cython.locals(length=Py_ssize_t, counted=int, tag=uint64_t)
 cdef int _block(Tables tables, Lane lane, Seat seat, Verdict verdict, uint64_t now_s) except -1 nogil
 
 @cython.locals(found=int, served=int)

@@ -49,7 +49,7 @@ if not cython.compiled:
     from .policy import answer_nogil, decide_ready, prepare
     from .reply import limit_of
     from .sketch import _note
-    from .tally import _count as count_block
+    from .tally import attempt, count_ready
 
 _SILENT = codes.OUTCOME_SILENT
 _REPLY = codes.OUTCOME_REPLY
@@ -447,8 +447,9 @@ def _block(tables, lane, seat, verdict, now_s):
     seat.slot = verdict.slot
     seat.length = length
     seat.stage = _COUNTING
-    counted = count_block(
-        tables.tally, tables.access, lane.counters, verdict, seat.question.qtype, seat.client, now_s, lane.scratch
+    tag = attempt(tables.tally, verdict, seat.question.qtype, seat.client, lane.scratch)
+    counted = count_ready(
+        tables.tally, tables.access, lane.counters, verdict, tag, seat.client, now_s, lane.scratch
     )
     seat.stage = _DONE
     if counted == _BEYOND_BUDGET:
