@@ -239,6 +239,16 @@ def test_an_error_asks_and_is_counted(core: Core) -> None:
     assert judged(core, both, "x.invalid").verdict == ASK or not in_force.mask_low & 4
 
 
+def test_an_error_that_is_raised_asks_and_is_counted(core: Core) -> None:
+    """With half a key no suffix can be digested."""
+    in_force, verdict = core("policy").Generation(1, KEY[:8], [member(core, LISTED)]), core("policy").Verdict()
+    for errors in (1, 2):
+        assert core("policy").decide(in_force, name(core, wire("sub.test")), ALL, verdict) == ASK
+        assert (verdict.verdict, verdict.errors) == (ASK, errors)
+    with pytest.raises(IndexError):
+        core("policy").prepare(in_force, name(core, wire("sub.test")))
+
+
 def test_a_list_without_replies_blocks_and_cannot_answer(core: Core) -> None:
     policy = core("policy")
     in_force = policy.Generation(1, KEY, [policy.Member(core("image").view(image(core, LISTED)), None, slot=0)])
