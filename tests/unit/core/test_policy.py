@@ -479,7 +479,7 @@ def test_a_reply_that_ends_before_its_records_do_asks_and_is_no_error(core: Core
     seen = set()
     for end in range(len(octets) + 1):
         assert core("message").read(octets, len(octets), message) == 1
-        message.end = end
+        message.data, message.end = octets[:end], end
         said = policy.judge(in_force, message, ALL, core("name").Name(), verdict)
         seen.add((said, bool(message.drop_additional)))
         assert (said == ASK) == (end < message.additional_start), end
