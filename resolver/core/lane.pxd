@@ -43,6 +43,7 @@ cdef class Seat:
     cdef uint64_t who_high
     cdef readonly uint64_t low
     cdef readonly uint64_t high
+    cdef uint64_t tag
     cdef public int found
     cdef unsigned char[::1] out
     cdef readonly Py_ssize_t length

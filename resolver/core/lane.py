@@ -76,7 +76,8 @@ class Seat:
     an answer's size. keepalive_ds: the idle timeout to state, in tenths of a second; -1 for none.
     problem, admitted: the results of core.question and core.admit. scope: the lists that judge the client, a bit each.
     limit: the largest answer that the client takes. who_low, who_high: the digest of its prefix. low, high: the key of
-    its answer. found: of FORWARD, whether a stale answer is kept (core.store); of ASK, `admitted`, -1 after an error.
+    its answer. tag: of the attempt that it may be (core.tally). found: of FORWARD, whether a stale answer is kept
+    (core.store); of ASK, `admitted`, -1 after an error.
     stage: what is next (core.steps). outcome, reason: OUTCOME_* and END_* of core.codes. length: octets in `out`. slot:
     the list that blocked. refresh: the answer given is asked for so often that it is worth fetching again. resumed:
     another thread has admitted and counted it.
@@ -100,6 +101,7 @@ class Seat:
         self.who_high = 0
         self.low = 0
         self.high = 0
+        self.tag = 0
         self.found = 0
         self.out = out
         self.length = 0

@@ -16,7 +16,9 @@ from .octets cimport Layout
 from .policy cimport Verdict, answer_nogil, decide_ready, prepare
 from .reply cimport limit_of
 from .sketch cimport _note
+from .store cimport prefetch_index, prefetch_record
 from .tally cimport attempt, count_ready
+from .tally cimport prefetch as prefetch_attempt
 
 cdef int _SILENT
 cdef int _REPLY
@@ -126,6 +128,8 @@ cdef bint _is_to_judge(Tables tables, Lane lane, Seat seat, uint64_t now_ms) exc
 @cython.locals(found=int)
 cdef int _judge(Tables tables, Lane lane, Seat seat) except -1 nogil
 
+cdef int _fetch(Tables tables, Lane lane, Seat seat) except -1 nogil
+
 cdef int _finish(Tables tables, Lane lane, Seat seat, uint64_t now_ms) except -1 nogil
 
 cdef int _resume(Tables tables, Lane lane, Seat seat, int outcome, uint64_t now_ms) except -1 nogil
@@ -142,8 +146,8 @@ cdef bint _passes(Tables tables, Lane lane, Seat seat) except -1 nogil
 
 cdef int _stop(Tables tables, Lane lane, Seat seat, uint64_t now_s) except -1 nogil
 
-@cython.locals(length=Py_ssize_t, counted=int, tag=uint64_t)
-cdef int _block(Tables tables, Lane lane, Seat seat, Verdict verdict, uint64_t now_s) except -1 nogil
+@cython.locals(length=Py_ssize_t, counted=int)
+cdef int _block(Tables tables, Lane lane, Seat seat, Verdict verdict, uint64_t tag, uint64_t now_s) except -1 nogil
 
 @cython.locals(found=int, served=int)
 cdef int _look(Tables tables, Lane lane, Seat seat, uint64_t now_s) except -1 nogil
@@ -155,6 +159,9 @@ cdef int _give_kept(Tables tables, Lane lane, Seat seat, int found, uint64_t now
 cdef int _say(Tables tables, Lane lane, Judgement one, unsigned int scope) except -1 nogil
 
 cdef int _block_by(Tables tables, Lane lane, Seat seat, Judgement one, uint64_t now_s) except -1 nogil
+
+@cython.locals(tag=uint64_t)
+cdef int _block_reply(Tables tables, Lane lane, Seat seat, Verdict verdict, uint64_t now_s) except -1 nogil
 
 cdef int _note_asked(Tables tables, Lane lane, Seat seat, uint64_t now_ms) except -1 nogil
 

@@ -49,7 +49,9 @@ if not cython.compiled:
     from .policy import answer_nogil, decide_ready, prepare
     from .reply import limit_of
     from .sketch import _note
+    from .store import prefetch_index, prefetch_record
     from .tally import attempt, count_ready
+    from .tally import prefetch as prefetch_attempt
 
 _SILENT = codes.OUTCOME_SILENT
 _REPLY = codes.OUTCOME_REPLY
@@ -276,7 +278,7 @@ def _stage(tables, lane, seat, now_ms):
         return _judge(tables, lane, seat) if seat.stage == _JUDGE else 0
     if lane.stage == _STAGES:
         return _finish(tables, lane, seat, now_ms)
-    return 0
+    return _fetch(tables, lane, seat) if seat.stage == _LOOK else 0
 
 
 def _read(tables, lane, seat, now_ms):
@@ -346,6 +348,7 @@ def _judge(tables, lane, seat):
     found = find_local(tables.zones, seat.question.name, seat.question.qtype)
     if found == _NOT_LOCAL and seat.question.qtype != _ANY:
         key(tables, lane, seat)
+        prefetch_index(tables.store, lane.scratch)
         seat.stage = _LOOK
         return 0
     if found != _NOT_LOCAL:
@@ -354,6 +357,13 @@ def _judge(tables, lane, seat):
         respond.any_type(lane, seat)
     seat.stage = _DONE
     return 0
+
+
+def _fetch(tables, lane, seat):
+    """Ask the memory for the answer that is kept, if one is. Returns 0."""
+    lane.scratch.key[0] = seat.low
+    lane.scratch.key[1] = seat.high
+    return prefetch_record(tables.store, lane.scratch)
 
 
 def _finish(tables, lane, seat, now_ms):
@@ -417,7 +427,11 @@ def _verdict(tables, lane, seat):
     decide_ready(tables.generation, seat.question.name, seat.scope, seat.verdict, seat.question.qtype)
     lane.errors += seat.verdict.errors
     seat.verdict.errors = 0
-    return seat.verdict.verdict == _PASS and tables.complete
+    if seat.verdict.verdict != _BLOCK:
+        return seat.verdict.verdict == _PASS and tables.complete
+    seat.tag = attempt(tables.tally, seat.verdict, seat.question.qtype, seat.client, lane.scratch)
+    prefetch_attempt(tables.tally, seat.tag)
+    return 0
 
 
 def _passes(tables, lane, seat):
@@ -430,13 +444,13 @@ def _stop(tables, lane, seat, now_s):
     """Answer a query whose name did not pass. Returns 0."""
     if seat.verdict.verdict == _BLOCK:
         seat.reason = _END_BLOCKED
-        return _block(tables, lane, seat, seat.verdict, now_s)
+        return _block(tables, lane, seat, seat.verdict, seat.tag, now_s)
     if seat.verdict.verdict != _PASS:
         return respond.failed(lane, seat, _EDE_OTHER, _INTERNAL)
     return respond.failed(lane, seat, _EDE_NOT_READY, _NOT_READY)
 
 
-def _block(tables, lane, seat, verdict, now_s):
+def _block(tables, lane, seat, verdict, tag, now_s):
     """Answer by the list that blocks, and count; refuse beyond the client's budget of different entries. Returns 0.
 
     SERVFAIL if the answer cannot be written, never the upstream's.
@@ -447,7 +461,6 @@ def _block(tables, lane, seat, verdict, now_s):
     seat.slot = verdict.slot
     seat.length = length
     seat.stage = _COUNTING
-    tag = attempt(tables.tally, verdict, seat.question.qtype, seat.client, lane.scratch)
     counted = count_ready(
         tables.tally, tables.access, lane.counters, verdict, tag, seat.client, now_s, lane.scratch
     )
@@ -511,8 +524,13 @@ def _block_by(tables, lane, seat, one, now_s):
     """Answer by the list that blocks a reply. Returns 0."""
     seat.reason = _END_LEADS
     if one.chosen < 0:
-        return _block(tables, lane, seat, one.verdict, now_s)
-    return _block(tables, lane, seat, cython.cast(Verdict, one.others[one.chosen]), now_s)
+        return _block_reply(tables, lane, seat, one.verdict, now_s)
+    return _block_reply(tables, lane, seat, cython.cast(Verdict, one.others[one.chosen]), now_s)
+
+
+def _block_reply(tables, lane, seat, verdict, now_s):
+    tag = attempt(tables.tally, verdict, seat.question.qtype, seat.client, lane.scratch)
+    return _block(tables, lane, seat, verdict, tag, now_s)
 
 
 def _note_asked(tables, lane, seat, now_ms):
