@@ -47,7 +47,7 @@ from tests.journeys.processes import query_for
 from tests.unit.query import parts
 
 CORE = Path(tally.__file__).parent
-CUT = "        _count_attempt(tally, counters, base, verdict, client, now_s)\n"
+CUT = "        _count_attempt(tally, counters, base, tag, client, now_s, scratch)\n"
 LISTED, CLIENTS = 10_000, 5_000
 BAR = 0.05
 """Of what a query costs as browsers ask. That each query is an attempt happens to nobody for long: 20 an hour count."""

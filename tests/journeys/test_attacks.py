@@ -13,6 +13,7 @@ import pytest
 
 from resolver.config.values import Endpoint
 from resolver.core import codes, flush, store
+from resolver.core.lane import Seat
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.query import answer, forward, forward_waiters
@@ -123,15 +124,15 @@ async def test_a_crowd_with_one_question_does_not_wait_without_end(monkeypatch: 
 @pytest.mark.asyncio
 async def test_what_waited_for_a_silent_upstream_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client has thousands of queries wait at once; what each of them took is given back afterwards."""
-    monkeypatch.setattr(answer, "SPARE_QUESTIONS", 8)
-    made: list[weakref.ref[Question]] = []
+    monkeypatch.setattr(answer, "SPARE_SEATS", 8)
+    made: list[weakref.ref[Seat]] = []
 
-    class Noted(Question):  # type: ignore[misc]  # a class of compiled code
-        def __init__(self) -> None:
-            super().__init__()
+    class Noted(Seat):  # type: ignore[misc]  # a class of compiled code
+        def __init__(self, out: memoryview) -> None:
+            super().__init__(out)
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr(answer, "Question", Noted)
+    monkeypatch.setattr(answer, "Seat", Noted)
     house = House(says(["open.test. 300 A 198.51.100.7"]), tables(1))
     house.upstream.hold()
     crowd = [asyncio.ensure_future(house.ask(query("open.test"))) for _ in range(100)]

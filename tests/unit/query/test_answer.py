@@ -608,3 +608,53 @@ async def test_lists_are_judged_by_what_passes_and_is_answered_from_cache_or_ups
     noted = {digest_of(KEY, octets_of(name)) for name in ("www.open.test", "open.test")}
     assert sketch.popular(house.asked, 0.0, 20.0) == noted
     assert len(house.upstream.asked) == 1
+
+
+async def resumed(house: House, packet: bytes, outcome: int, found: int = 0) -> bytes | None:
+    """What becomes of a query that another thread has taken."""
+    said = house.answer.resume(packet, CLIENT, Transport.UDP, outcome, found)
+    return said if said is None or isinstance(said, bytes) else await said
+
+
+@pytest.mark.asyncio
+async def test_a_query_that_another_thread_took_is_forwarded_and_not_counted_again() -> None:
+    house = House(open_test, tables(1, LISTED, rate=1))
+    packet = query("open.test").to_wire()
+    for number in range(3):
+        octets = await resumed(house, packet, codes.OUTCOME_FORWARD, 0)
+        assert octets is not None
+        assert addresses(dns.message.from_wire(octets)) == [REAL], number
+    assert len(house.upstream.asked) == 1, "what was kept meanwhile is given"
+    assert house.count("queries_total", "udp") == house.count("packets_dropped_total", "rate_limit") == 0
+    house.swap(tables(2, (("open.test",),)))
+    octets = await resumed(house, packet, codes.OUTCOME_FORWARD, 0)
+    assert octets is not None
+    assert addresses(dns.message.from_wire(octets)) == [PAGE_V4], "lists have come meanwhile"
+    assert house.blocked() == 1
+
+
+@pytest.mark.asyncio
+async def test_what_another_thread_has_answered_is_only_fetched_again() -> None:
+    house = House(open_test, tables(1, LISTED))
+    assert await resumed(house, query("open.test").to_wire(), codes.OUTCOME_REPLY) is None
+    assert [str(one.question[0].name) for one in house.upstream.refreshed] == ["open.test."]
+    assert addresses(await house.ask(query("open.test"))) == [REAL]
+    assert house.upstream.asked == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("found", "rcode"),
+    [(codes.ADMITTED, dns.rcode.NOTIMP), (codes.NOT_A_CLIENT, dns.rcode.REFUSED), (-1, dns.rcode.SERVFAIL)],
+)
+async def test_what_another_thread_asks_is_a_notify_or_an_error(found: int, rcode: int) -> None:
+    house = House(open_test, tables(1, LISTED))
+    notice = query("rpz.example", "SOA", edns=False)
+    notice.set_opcode(dns.opcode.NOTIFY)
+    octets = await resumed(house, notice.to_wire(), codes.OUTCOME_ASK, found)
+    assert octets is not None
+    assert octets[3] & 15 == rcode
+    house.answer.notified = lambda packet, client: packet[:2] + b"\xa4\0" + bytes(8)
+    octets = await resumed(house, notice.to_wire(), codes.OUTCOME_ASK, found)
+    assert octets is not None
+    assert octets[3] & 15 == (rcode if found < 0 else dns.rcode.NOERROR), "nobody is asked what an error was about"

@@ -13,7 +13,7 @@ import pytest
 from resolver.config.values import Endpoint
 from resolver.core import codes
 from resolver.query import forward, forward_group
-from resolver.query.forward import Forward, Overloaded, Unanswered, build_query, local_loops
+from resolver.query.forward import Forward, Overloaded, Unanswered, build_query, local_loops, why
 from tests.fakes.stopwatch import Stopwatch
 from tests.fakes.upstream import Way, serve
 from tests.unit.query.forwarding import SHORT_S, TABLE, asking, at, closed_port, exchange, parsed
@@ -352,3 +352,9 @@ def test_an_upstream_at_our_own_port_of_any_address_of_this_host_is_ourselves() 
     assert local_loops([here], [six]) is None
     assert local_loops([here], [Endpoint("0.0.0.0", 54)]) is None
     assert local_loops([here], [Endpoint("127.0.0.2", 53)]) is None, "equal addresses are the configuration's to refuse"
+
+
+def test_why_no_answer_came_is_an_extended_error_and_a_reason_to_count() -> None:
+    assert why(Unanswered(codes.EDE_NETWORK_ERROR)) == (codes.EDE_NETWORK_ERROR, codes.FAILED_UPSTREAM)
+    assert why(TimeoutError()) == (codes.EDE_NO_REACHABLE_AUTHORITY, codes.FAILED_UPSTREAM)
+    assert why(Overloaded()) == (codes.EDE_OTHER, codes.FAILED_OVERLOAD)
