@@ -59,6 +59,10 @@ def shown(body: bytes, name: str) -> float:
     return float(next(line for line in lines if line.startswith(f"blocklist_resolver_{name} ")).rpartition(" ")[2])
 
 
+def series(service: Service, name: str) -> float:
+    return shown(service.get("/metrics")[1], name)
+
+
 def until_tried(service: Service, why: str) -> None:
     """Wait until the second list was fetched, and not accepted for this reason."""
     held, failed = f'list_held{{list="{SECOND}"}}', f'feed_failures_total{{list="{SECOND}",reason="{why}"}}'
@@ -96,7 +100,7 @@ def test_the_operator_may_refuse_instead(site: Site, tmp_path: Path) -> None:
         until_tried(service, "empty")
         assert asked(site.dns, "ok.test") == "SERVFAIL EDE 14"
         assert asked(site.dns, "bad.test") == BLOCKED
-        assert shown(service.get("/metrics")[1], f'list_forwarded{{list="{SECOND}"}}') == 0
+        assert series(service, f'list_forwarded{{list="{SECOND}"}}') == 0
 
 
 def test_two_lists_of_a_new_host_are_both_awaited_and_a_restart_changes_nothing(site: Site, tmp_path: Path) -> None:

@@ -422,6 +422,8 @@ SAID, ASKS, FORWARDS = codes.OUTCOME_REPLY, codes.OUTCOME_ASK, codes.OUTCOME_FOR
         (short_counters, LISTED, SAID),
         (short_access, OPEN, FORWARDS),
     ],
+    # The packets have ids of chance, which would give each process of a run tests of other names.
+    ids=["key-listed", "key-open", "room-listed", "room-open", "counters-listed", "access-open"],
 )
 def test_an_error_in_a_step_asks_and_in_a_count_stops_nothing(
     core: Core, breaks: Callable[[Seats], None], packet: bytes, outcome: int
