@@ -172,7 +172,7 @@ def test_large_answers_do_not_make_a_flush_keep_everybody_waiting() -> None:
     unfold(b"\5other\4test\0", 0, 12, wanted)
     kept = wires.to_keep(twin.compiled, body, ttl_s=300, generation=1, rcode=0, kind=store.POSITIVE)
     for number in range(1, 31):
-        store.keep(memory, number, number, 0, kept)
+        store.keep(memory, number, number << 58, 0, kept)
     search, turns = flush.Search(wanted, False), 1
     while flush.forget(memory, search, STEPS_A_TURN):
         turns += 1
