@@ -18,6 +18,8 @@ import pytest
 from resolver.core import codes
 from resolver.feed import seal
 from tests.parity import cases, twin, wires
+from tests.unit.core.seats import Seats
+from tests.unit.query.parts import CLIENT, tables
 
 SEAL_KEY = bytes(range(32))
 HEADER = 8 * 24
@@ -228,25 +230,106 @@ def take(core: cases.Core) -> int:
     return said
 
 
+def way(core: cases.Core) -> Seats:
+    """The steps of a query whose answer has no room; a key of the digests has half its octets."""
+    one = Seats(core, tables(1, (("listed.test",),)), stale_s=9)
+    shape = core("crash_shape").Shape(one.numbers)
+    one.lane = core("lane").Lane(memoryview(one.counters), shape, [no_room()])
+    generation = core("policy").Generation(9, wires.KEY[:8], one.tables.generation.members)
+    one.tables = one.tables.replaced(generation=generation)
+    assert core("steps").take(one.tables, one.lane, one.seated(0, QUESTION), one.now_ms) == codes.OUTCOME_ASK
+    one.lane.errors = 0
+    return one
+
+
+def step(name: str, *more: Any) -> Callable[[cases.Core], int]:
+    """What a step says that fails: with the tables, the seat, `more` and the time."""
+
+    def failing(core: cases.Core) -> int:
+        one = way(core)
+        function, seat = getattr(core("steps"), name), one.lane.seat(0)
+        said: int = function(one.tables, one.lane, seat, *more, one.now_ms)
+        return said
+
+    return failing
+
+
+def answering(name: str, *more: Any) -> Callable[[cases.Core], int]:
+    """What a step says that has no room for the answer."""
+
+    def failing(core: cases.Core) -> int:
+        one = way(core)
+        said: int = getattr(core("steps"), name)(one.lane, one.lane.seat(0), *more)
+        return said
+
+    return failing
+
+
+def give(core: cases.Core) -> int:
+    one = way(core)
+    judgement = core("judgement").Judgement(REPLY)
+    said: int = core("steps").give(one.tables, one.lane, one.lane.seat(0), judgement, one.now_ms)
+    return said
+
+
+def stale(core: cases.Core) -> int:
+    """A failure is kept for the question, and has no room."""
+    one = way(core)
+    seat = one.lane.seat(0)
+    core("steps").resume(one.tables, one.lane, seat, codes.OUTCOME_REPLY, one.now_ms)
+    judgement = core("judgement").Judgement(REPLY)
+    keeping = Seats(core, tables(1, ((),)), stale_s=9)
+    asked_for = QUESTION[12 : seat.question.end], seat.low, seat.high, CLIENT, one.now_ms
+    core("steps").keep(one.tables.replaced(generation=keeping.tables.generation), one.lane, judgement, *asked_for)
+    assert one.lane.errors == 0
+    said: int = core("steps").stale(one.tables, one.lane, seat, one.now_ms)
+    assert one.lane.errors == 1
+    return said
+
+
+def keep(core: cases.Core) -> int:
+    one, judgement = way(core), core("judgement").Judgement(REPLY)
+    said: int = core("steps").keep(one.tables, one.lane, judgement, b"", 1, 2, CLIENT, one.now_ms)
+    assert one.lane.errors == 1
+    return said
+
+
+def keep_failed(core: cases.Core) -> int:
+    one = way(core)
+    asked_for = bytes(codes.COUNTERS_SIZE * 4)
+    said: int = core("steps").keep_failed(one.tables, one.lane, 22, asked_for, 1, 2, CLIENT, one.now_ms)
+    assert one.lane.errors == 1
+    return said
+
+
 WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
-    "decide": (decide, codes.ASK),
-    "judge": (judge, codes.ASK),
-    "answer": (answer, 0),
-    "relay": (relay, 0),
-    "empty": (lambda core: core("reply").empty(no_room(), QUESTION, asked(core), 2, -1, 0, 512), 0),
-    "hinfo": (lambda core: core("reply").hinfo(no_room(), QUESTION, asked(core), 512), 0),
-    "local": (lambda core: core("reply").local(no_room(), QUESTION, asked(core), codes.LOCALHOST, 512), 0),
-    "admit": (
+    "policy.decide": (decide, codes.ASK),
+    "policy.judge": (judge, codes.ASK),
+    "policy.answer": (answer, 0),
+    "reply.relay": (relay, 0),
+    "reply.empty": (lambda core: core("reply").empty(no_room(), QUESTION, asked(core), 2, -1, 0, 512), 0),
+    "reply.hinfo": (lambda core: core("reply").hinfo(no_room(), QUESTION, asked(core), 512), 0),
+    "reply.local": (lambda core: core("reply").local(no_room(), QUESTION, asked(core), codes.LOCALHOST, 512), 0),
+    "admit.admit": (
         lambda core: core("admit").admit(access(core), b"\0", 0, 0, core("scratch").Scratch()),
         codes.NOT_A_CLIENT,
     ),
-    "allows": (lambda core: core("admit").allows(access(core), b"\0"), 0),
-    "scope": (lambda core: core("admit").scope(access(core), b"\0"), codes.ALL_LISTS),
-    "trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
-    "exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
-    "note": (note, 0),
-    "take": (take, -1),
-    "count": (count, codes.NOT_COUNTED),
+    "admit.allows": (lambda core: core("admit").allows(access(core), b"\0"), 0),
+    "admit.scope": (lambda core: core("admit").scope(access(core), b"\0"), codes.ALL_LISTS),
+    "admit.trusts": (lambda core: core("admit").trusts(access(core), b"\0"), 0),
+    "admit.exempts": (lambda core: core("admit").exempts(access(core), b"\0"), 0),
+    "sketch.note": (note, 0),
+    "shares.take": (take, -1),
+    "tally.count": (count, codes.NOT_COUNTED),
+    "steps.take": (step("take"), codes.OUTCOME_ASK),
+    "steps.resume": (step("resume", codes.OUTCOME_FORWARD), codes.OUTCOME_ASK),
+    "steps.unasked": (answering("unasked"), codes.OUTCOME_SILENT),
+    "steps.give_up": (answering("give_up", 22, codes.FAILED_UPSTREAM), codes.OUTCOME_SILENT),
+    "steps.give": (give, codes.OUTCOME_SILENT),
+    "steps.without": (step("without", 22, codes.FAILED_UPSTREAM), codes.OUTCOME_SILENT),
+    "steps.stale": (stale, codes.OUTCOME_SILENT),
+    "steps.keep": (keep, 0),
+    "steps.keep_failed": (keep_failed, 0),
 }
 
 
@@ -267,7 +350,7 @@ def test_an_error_gives_what_is_safe_and_nothing_else(
 def test_all_that_catches_is_tried() -> None:
     """The functions of core that are `noexcept` are those above; those without the GIL are C, which raises nothing."""
     found = {
-        name
+        f"{path.stem}.{name}"
         for path in twin.CORE.glob("*.pxd")
         for name in re.findall(r"^cpdef \w+ (\w+)\([^)]*\) noexcept$", path.read_text(), re.MULTILINE)
     }
