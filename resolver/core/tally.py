@@ -271,8 +271,8 @@ def _is_past(word, now_s, window_s):
 def _tag(tally, client, kept, slot, low, high, use, scratch):
     """Return the keyed digest of (`kept` octets of the client, list, entry, use), as a slot holds it.
 
-    The text is short, for every eight octets are two more rounds: of a mapped address the last four. Its length tells
-    an IPv4 client from a part of an IPv6 one.
+    The text is short, for every eight octets are two more rounds: of a mapped address the last four. By its length an
+    IPv4 client is never a part of an IPv6 one.
     """
     first = 12 if kept == 16 else 0
     size = kept - first
