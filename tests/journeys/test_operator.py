@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from resolver.config.values import many
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys.processes import REAL, RESOLVER, Site, asked, honest, operate, wait_for
 from tests.journeys.running import HOST, PAGE_V4, Service, stop
@@ -68,7 +69,8 @@ def test_status_is_one_screen_with_what_to_do_next(house: House) -> None:
     assert len(lines) <= 24
     assert lines[0].startswith("service    ready, enforcing; version ")
     serial = house.site.authority.serial
-    assert lines[2] == f"list       demo: serial {serial} in force, {serial} entries", "as many as there are lists"
+    # The list has as many entries as there were lists.
+    assert lines[2] == f"list       demo: serial {serial} in force, {many(serial, 'entry', 'entries')}"
     assert lines[3].startswith("  dates    issued ")
     assert max(map(len, lines[2:])) <= 100
     assert lines[-1] == "next: nothing to do"
