@@ -28,7 +28,7 @@ def test_a_feed_that_fails_over_https_is_walked_step_by_step(tmp_path: Path) -> 
             assert good.returncode == 0, good.stderr
             steps = [line.partition(" ms  ")[2] for line in good.stdout.splitlines() if " ms  " in line]
             for begins in (
-                f"looking up {HOST}:{server.port}: 1 addresses",
+                f"looking up {HOST}:{server.port}: 1 address",
                 f"connecting to {HOST}:{server.port}, address 1 of 1",
                 f"TLS handshake with {HOST}:{server.port}: TLS 1.3, certificate verified",
                 f"reading {url}/metadata/timestamp.json: ",

@@ -244,10 +244,11 @@ def test_an_outage_is_told_within_five_seconds_without_a_query(tmp_path: Path, u
             else:
                 upstream.otherwise = way
             watch = Stopwatch(service.process.pid)
-            wait_for(lambda: service.metric("upstream_answering") == 0, "the outage to be told")
+            wait_for(lambda: service.get("/readyz") == (503, NO_UPSTREAM), "the outage to be told")
             print(f"outage told after {watch.seconds:.1f} s")
             assert watch.seconds < 5
-            assert service.get("/readyz") == (503, NO_UPSTREAM)
+            # A body of /metrics is kept for a second.
+            wait_for(lambda: service.metric("upstream_answering") == 0, "the metric")
             assert not up(service, upstream)
             assert asked(service.dns, "x.listed.test") == BLOCKED
             if way is None:

@@ -198,5 +198,5 @@ async def test_a_socket_that_was_bound_before_is_listened_on() -> None:
     await first.stop()
     second = await serve_http(answer, [where], PLAIN, given=[kept])
     assert second.sockets == (kept,)
-    assert b" 200 OK" in await exchange(where[1], b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    assert b" 200 OK" in await exchange(where, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
     await second.stop()

@@ -1,6 +1,7 @@
 """What the composition root decides by itself: what a reload may change, and what happens when a part ends."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import sys
@@ -108,7 +109,7 @@ async def test_one_address_of_dns_that_is_taken_does_not_take_the_others_down(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = site.dns
-    with bound(0, socket.SOCK_DGRAM) as busy:
+    with free_for_tcp() as busy:
         other = busy.getsockname()[1]
         site.change("listen", dns=[f"{HOST}:{first}", f"{HOST}:{other}"])
         running = built(site)
@@ -309,6 +310,17 @@ def bound(port: int, kind: socket.SocketKind) -> socket.socket:
         one.listen()
     one.setblocking(False)
     return one
+
+
+def free_for_tcp() -> socket.socket:
+    """A UDP socket at a port that the kernel chose, which nobody has for TCP."""
+    for _ in range(20):
+        busy = bound(0, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError), socket.socket() as stream:
+            stream.bind(busy.getsockname())
+            return busy
+        busy.close()
+    raise AssertionError("no port is free for TCP")
 
 
 @pytest.mark.asyncio

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,7 +209,7 @@ def test_the_question_is_well_formed_and_never_forwarded() -> None:
 @pytest.mark.parametrize("allow", ["192.0.2.0/24", "::/0"])
 def test_our_own_query_goes_the_way_of_all_and_never_upstream(allow: str, complete: bool) -> None:
     in_force = parts.tables(1, [["watchdog.test"]], complete=complete)
-    house = parts.House(parts.says(), replace(in_force, access=parts.access(allow=[allow], rate=1)))
+    house = parts.House(parts.says(), in_force.replaced(access=parts.access(allow=[allow], rate=1)))
 
     def answer(packet: bytes, client: bytes) -> object:
         return house.answer.answer(packet, client, Transport.UDP)
