@@ -49,7 +49,7 @@ class Kind:
 
 @dataclass
 class Seen:
-    """What came of it, by kind."""
+    """The results, by kind."""
 
     sent: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)

@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Site:
 
 @contextmanager
 def loaded(site: Site, rate: int = RATE) -> Iterator[Callable[[], Told]]:
-    """A load on the service; the function ends it and returns what came of it."""
+    """A load on the service; the function ends it and returns its result."""
     ports = ("--port", str(site.dns), "--upstream", site.upstreams[0].partition(":")[2])
     command = [sys.executable, "-m", "tests.journeys.steady", *ports, "--rate", str(rate), *KINDS]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True)

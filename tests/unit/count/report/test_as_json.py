@@ -22,7 +22,7 @@ def schema() -> Draft202012Validator:
 
 @pytest.mark.parametrize("report", [told(), told(noise=True), told(broken())], ids=["plain", "noise", "gaps"])
 def test_a_report_is_as_the_schema_says(schema: Draft202012Validator, report: Any) -> None:
-    schema.validate(json.loads(as_json(report)))
+    assert list(schema.iter_errors(json.loads(as_json(report)))) == []
 
 
 def test_it_tells_the_peak_the_return_and_what_the_numbers_are(schema: Draft202012Validator) -> None:
