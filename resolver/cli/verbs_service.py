@@ -221,7 +221,7 @@ def _hand_over(arguments: argparse.Namespace) -> int:
             # The old process is still answering what it had taken: the socket is the new one's after that.
             if time.monotonic() > until:
                 return complain(f"process {process} has not taken the control socket yet: {refusal}", FAILED)
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # nobody reports when the socket changes hands
         else:
             print("the old process has ended; see: blocklist-resolver status")
             return DONE

@@ -82,12 +82,13 @@ def asked() -> dns.message.Message:
     return query
 
 
-def taken(stream: tsig.Stream, wires: list[bytes], later_s: int = 0) -> None:
-    """Take them all; those whose ARCOUNT says so are signed."""
+def taken(stream: tsig.Stream, wires: list[bytes], later_s: int = 0) -> int:
+    """Take them all, and return their number; those whose ARCOUNT says so are signed."""
     at = int(time.time()) + later_s
     for number, wire in enumerate(wires):
         tsig_at = wire.rindex(b"\4feed") if wire[11] else 0
         stream.take(wire, tsig_at, at, last=number == len(wires) - 1)
+    return len(wires)
 
 
 def wires_of(query: dns.message.Message, count: int, every: int = 1, last: bool = True) -> list[bytes]:
@@ -97,7 +98,7 @@ def wires_of(query: dns.message.Message, count: int, every: int = 1, last: bool 
 @pytest.mark.parametrize("every", [1, 2, 5, 100])
 def test_a_stream_signed_now_and_then_verifies(every: int) -> None:
     query = asked()
-    taken(tsig.Stream(KEY, query.mac or b""), wires_of(query, 230, every))
+    assert taken(tsig.Stream(KEY, query.mac or b""), wires_of(query, 230, every)) == 230
 
 
 def test_a_stream_signed_too_seldom_or_not_at_its_end_does_not() -> None:
