@@ -5,8 +5,8 @@ install: there is no silent fall-back to Python.
 """
 
 import os
-import shlex
 import shutil
+import subprocess
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def advice(compiler: str, include: Path) -> str:
 
 
 # GCC 12.2 (Debian 12) gets `bits & FLAG` wrong in its peephole2 pass, from -O2 on: listed names passed.
-# Other compilers ignore the option or warn about it; it costs nothing that can be measured.
+# It costs nothing that can be measured. clang has no such pass, and ends at the option (`taken`).
 # addr2line needs line numbers only (-g1); Python's own -g would take a third of the build time.
 COMPILER_OPTIONS = ["-fno-peephole2", "-g1"]
 # Debian's compiler adds a build id by default, others may not; a crash report identifies the build by it.
@@ -40,12 +40,27 @@ LINKER_OPTIONS = ["-Wl,--build-id"]
 Options.buffer_max_dims = 2
 
 
+def taken(command: list[str], options: list[str]) -> list[str]:
+    """Return the options that the compiler `command` knows, of `options`; all of them if it cannot be run."""
+
+    def knows(option: str) -> bool:
+        asked = [*command, option, "-E", "-x", "c", os.devnull, "-o", os.devnull]
+        try:
+            return subprocess.run(asked, capture_output=True, check=False).returncode == 0  # noqa: S603 - its own compiler
+        except OSError:
+            return True
+
+    return [option for option in options if knows(option)]
+
+
 class BuildCore(build_ext):
     """Compiles the core and _crash.c; on failure the last line names the missing Debian package."""
 
     def build_extensions(self) -> None:
+        command = getattr(self.compiler, "compiler_so", None) or ["cc"]
+        options = taken(command, COMPILER_OPTIONS)
         for extension in self.extensions:
-            extension.extra_compile_args = [*extension.extra_compile_args, *COMPILER_OPTIONS]
+            extension.extra_compile_args = [*extension.extra_compile_args, *options]
             extension.extra_link_args = [*extension.extra_link_args, *LINKER_OPTIONS]
         # Cython is not thread-safe, but each compiler is a process: first translate all, then compile one per CPU core.
         translate: Callable[..., list[Extension]] = cythonize
@@ -55,6 +70,5 @@ class BuildCore(build_ext):
         try:
             super().build_extensions()
         except (CompileError, ExecError, LinkError, PlatformError) as error:
-            command = getattr(self.compiler, "compiler_so", None) or ["cc"]
-            line = advice(shlex.split(command[0])[0], Path(sysconfig.get_paths()["include"]))
+            line = advice(command[0], Path(sysconfig.get_paths()["include"]))
             raise SystemExit(f"{error}\nblocklist-resolver: the core was not compiled: {line}") from error

@@ -8,6 +8,8 @@ import runpy
 import sys
 from pathlib import Path
 
+import msgspec
+
 from tests.parity.twin import CORE, SourceFinder
 
 
@@ -24,4 +26,7 @@ def put_first() -> None:
 
 if __name__ == "__main__":
     put_first()
+    # Only now, as it imports of the core. The engine is compiled with the core, and works with that alone.
+    engine = importlib.import_module("tests.engine")
+    engine.put_first(lambda listen: msgspec.structs.replace(listen, engine="python"))
     runpy.run_module("resolver", run_name="__main__", alter_sys=True)

@@ -16,14 +16,17 @@ Rules:
 import cython
 
 from .codes import ADMITTED, ALL_LISTS, LIMITED, MAX_LISTS, NOT_A_CLIENT, SLIP
+from .locks import Locks
 
 if not cython.compiled:
+    from .locks import count_in, hold, release
     from .octets import compare16, copy, get, put
     from .siphash import siphash128
 
 WAYS = 4
 BUCKET_WORDS = 4
 BUCKET_OCTETS = 8 * BUCKET_WORDS
+SHARDS = 256
 
 _ADMITTED = ADMITTED
 _NOT_A_CLIENT = NOT_A_CLIENT
@@ -45,10 +48,11 @@ class Access:
     allow, unlimited, proxies: sorted, merged ranges as pairs of 16-octet addresses, both ends included.
     clients, exempt: such ranges for each list slot, b"" for none.
     rate: queries a second for each prefix, budget: its different entries (core.tally); 0 for no limit. memory: the
-    buckets, zeroed, a multiple of WAYS * BUCKET_OCTETS, owned by the caller. key: 16 octets.
+    buckets, zeroed, a multiple of WAYS * BUCKET_OCTETS, owned by the caller. key: 16 octets. locks: of the buckets;
+    those of the Access before, where the memory is the same.
     """
 
-    def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b"", budget=0):
+    def __init__(self, allow, unlimited, clients, exempt, *, rate, memory, key, proxies=b"", budget=0, locks=None):
         self.allow = memoryview(allow or bytes(1))
         self.unlimited = memoryview(unlimited or bytes(1))
         self.proxies = memoryview(proxies or bytes(1))
@@ -69,8 +73,18 @@ class Access:
         self.buckets = memoryview(memory).cast("B").cast("Q")
         self.sets = len(self.buckets) // (BUCKET_WORDS * WAYS)
         self.key = memoryview(bytes(key)).cast("Q")
-        self.minute = 0
-        self.prefixes = 0
+        self.locks = locks or Locks(SHARDS)
+        self.counted = memoryview(bytearray(8)).cast("Q")
+
+    @property
+    def minute(self):
+        """The minute in which a prefix asked last."""
+        return self.counted[0] >> 32
+
+    @property
+    def prefixes(self):
+        """The number of prefixes that asked in that minute."""
+        return self.counted[0] & 0xFFFFFFFF
 
 
 def admit(access, client, proven, now_ms, scratch):
@@ -79,7 +93,7 @@ def admit(access, client, proven, now_ms, scratch):
     proven: a handshake has shown that the client's address is not forged. Leaves the client's prefix in `scratch`.
     """
     try:
-        return _admit(access, client, proven, now_ms, scratch)
+        return admission(access, client, proven, now_ms, scratch)
     except Exception:  # noqa: BLE001 - an error admits nobody
         return _NOT_A_CLIENT
 
@@ -103,7 +117,7 @@ def scope(access, client):
 def trusts(access, sender):
     """Return whether a PROXY header from this address names the client."""
     try:
-        return access.proxies.shape[0] > 1 and _within(access.proxies, 0, access.proxies.shape[0], sender)
+        return is_trusted(access, sender)
     except Exception:  # noqa: BLE001 - an error trusts nobody
         return 0
 
@@ -116,35 +130,51 @@ def exempts(access, client):
         return 0
 
 
-def _admit(access, client, proven, now_ms, scratch):
+def admission(access, client, proven, now_ms, scratch):
+    """Return what `admit` does; an error is raised."""
     if not _within(access.allow, 0, access.allow.shape[0], client):
         return _NOT_A_CLIENT
     set_prefix(client, scratch.prefix)
     if access.rate == 0 or access.sets == 0:
         return _ADMITTED
     siphash128(access.key, scratch.prefix, 0, 16, scratch.who, 0)
-    bucket = _bucket_of(access, scratch.who[0], now_ms)
-    if access.minute != now_ms // _MINUTE_MS:
-        access.minute = now_ms // _MINUTE_MS
-        access.prefixes = 0
-    if access.buckets[bucket + 3] >> 1 != access.minute + 1:
-        access.buckets[bucket + 3] = (access.minute + 1) << 1
-        access.prefixes = access.prefixes + 1
-    if is_unlimited(access, client):
-        return _ADMITTED
-    if proven:
-        bucket = _bucket_of(access, scratch.who[1], now_ms)
-    if _take(access, bucket, now_ms):
-        return _ADMITTED
-    if proven:
-        return _LIMITED
-    access.buckets[bucket + 3] = access.buckets[bucket + 3] ^ 1
-    return _SLIP if access.buckets[bucket + 3] & 1 else _LIMITED
+    limited = not is_unlimited(access, client)
+    said = _visit(access, scratch.who[0], 1, limited and not proven, 0, now_ms)
+    if limited and proven:
+        said = _visit(access, scratch.who[1], 0, 1, 1, now_ms)
+    return said
+
+
+def _visit(access, tag, asks, takes, proven, now_ms):
+    """Count a prefix that asks for the first time in a minute, and take a token; return ADMITTED, SLIP or LIMITED.
+
+    tag: the bucket's. asks, takes: whether to do the one and the other.
+    """
+    own_set = (tag >> 32) * access.sets >> 32
+    said = _ADMITTED
+    hold(access.locks, own_set)
+    bucket = _bucket_of(access, own_set, tag, now_ms)
+    if asks and access.buckets[bucket + 3] >> 1 != now_ms // _MINUTE_MS + 1:
+        access.buckets[bucket + 3] = (now_ms // _MINUTE_MS + 1) << 1
+        count_in(access.counted, now_ms // _MINUTE_MS)
+    if takes and not _take(access, bucket, now_ms):
+        said = _LIMITED
+        if not proven:
+            access.buckets[bucket + 3] = access.buckets[bucket + 3] ^ 1
+            if access.buckets[bucket + 3] & 1:
+                said = _SLIP
+    release(access.locks, own_set)
+    return said
 
 
 def is_unlimited(access, client):
     """Return whether a client is in `unlimited`; an error is raised, unlike by `exempts`."""
     return access.unlimited.shape[0] > 1 and _within(access.unlimited, 0, access.unlimited.shape[0], client)
+
+
+def is_trusted(access, sender):
+    """Return whether an address is a load balancer's; an error is raised, unlike by `trusts`."""
+    return access.proxies.shape[0] > 1 and _within(access.proxies, 0, access.proxies.shape[0], sender)
 
 
 def _take(access, bucket, now_ms):
@@ -167,9 +197,9 @@ def _take(access, bucket, now_ms):
     return 0
 
 
-def _bucket_of(access, tag, now_ms):
+def _bucket_of(access, own_set, tag, now_ms):
     """Return the first word of the prefix's bucket; a new bucket is full and replaces the oldest of its set."""
-    first = ((tag >> 32) * access.sets >> 32) * _WAYS * _BUCKET_WORDS
+    first = own_set * _WAYS * _BUCKET_WORDS
     oldest = first
     way = 0
     while way < _WAYS:

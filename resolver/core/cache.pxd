@@ -7,7 +7,7 @@ from .octets cimport Layout
 from .plain_form cimport plain_form
 from .question cimport Question, parse
 from .shares cimport _take
-from .store cimport Kept, drop, fail, keep, other_form, peek, renew, rounds, set_answer, set_failure, set_key
+from .store cimport Kept, copy_out, drop, fail, keep, other_form, peek, renew, rounds, set_answer, set_failure, set_key
 from .store cimport find as find_kept
 
 cdef uint64_t _SHARE

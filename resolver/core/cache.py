@@ -29,6 +29,7 @@ if not cython.compiled:
     from .question import parse
     from .shares import _take
     from .store import (
+        copy_out,
         drop,
         fail,
         keep,
@@ -98,10 +99,14 @@ def find(tables, lane, seat, now_s):
     """Look for an answer to the query; return FRESH, STALE or NOTHING, and let lane.kept describe it."""
     lane.lent = 0
     lane.kept.rotate = tables.rotate
-    if not lane.looking:
-        return find_kept(tables.store, seat.low, seat.high, now_s, lane.kept)
-    found = peek(tables.store, seat.low, seat.high, now_s, lane.kept)
-    if found != _NOTHING and lane.kept.kind & _BLOCKED:
+    if lane.looking:
+        found = peek(tables.store, seat.low, seat.high, now_s, lane.kept)
+    else:
+        found = find_kept(tables.store, seat.low, seat.high, now_s, lane.kept)
+    # Another thread may write over it from now on: what is judged and sent is a copy.
+    if found == _NOTHING or not copy_out(tables.store, lane.kept, lane.record):
+        return _NOTHING
+    if lane.looking and lane.kept.kind & _BLOCKED:
         return _NOTHING
     return found
 
@@ -146,8 +151,10 @@ def lend(tables, lane, seat, least, now_s):
 
 def _other_form(tables, lane, seat, now_s):
     """Return what core.store.other_form does, and let lane.other describe the answer."""
-    serves = other_form(tables.store, seat.question, key_bits(seat.question), now_s, lane.other, lane.scratch)
-    if lane.looking and serves != _NOTHING and lane.other.kind & _BLOCKED:
+    serves = other_form(tables.store, seat.low, seat.high, key_bits(seat.question), now_s, lane.other)
+    if serves == _NOTHING or not copy_out(tables.store, lane.other, lane.other_record):
+        return _NOTHING
+    if lane.looking and lane.other.kind & _BLOCKED:
         return _NOTHING
     return serves
 

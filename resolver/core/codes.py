@@ -144,7 +144,17 @@ KEY_CD = 2
 # The table of counters, one u64 each: first the fixed counters, then a block for each list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
 FAILED_NOT_READY, FAILED_UPSTREAM, FAILED_OVERLOAD, FAILED_MALFORMED_REPLY, FAILED_INTERNAL = range(5)
-DROP_REASONS = ("short", "response", "rate_limit", "port_zero", "proxy", "connection_limit", "not_allowed")
+DROP_REASONS = (
+    "short",
+    "response",
+    "rate_limit",
+    "port_zero",
+    "proxy",
+    "connection_limit",
+    "not_allowed",
+    "overload",
+    "unsent",
+)
 CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")
 TRANSPORTS = ("udp", "tcp")
 RCODES = (
@@ -172,9 +182,13 @@ LIST_COUNTERS = (
     "attempts_saturated",
     "new_prefixes",
     "refused_beyond_budget",
+    "attempts_bounded",
+    "blocked_prefixes",
+    "attempts_new_entries",
+    "attempts_bounded_saturated",
 )
 LIST_COUNTERS_START = 64
-LIST_COUNTERS_STRIDE = 8
+LIST_COUNTERS_STRIDE = 16
 COUNTERS_SIZE = LIST_COUNTERS_START + MAX_LISTS * LIST_COUNTERS_STRIDE
 BLOCKED_QUERIES = 0
 ATTEMPTS = 1
@@ -182,6 +196,10 @@ ATTEMPTS_CAPPED = 2
 ATTEMPTS_SATURATED = 3
 NEW_PREFIXES = 4
 REFUSED_BEYOND_BUDGET = 5
+ATTEMPTS_BOUNDED = 6
+BLOCKED_PREFIXES = 7
+ATTEMPTS_NEW_ENTRIES = 8
+ATTEMPTS_BOUNDED_SATURATED = 9
 
 
 def counter(metric: str, label: str) -> int:

@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 
 from .name cimport Name, skip, unfold
 from .octets cimport Layout
-from .store cimport Kept, Store, drop, look
+from .store cimport Kept, Store, copy_out, drop, look
 
 cdef Py_ssize_t _STEP_OCTETS
 cdef int _BLOCKED
@@ -17,11 +17,12 @@ cdef class Search:
     cdef readonly uint64_t forgotten
     cdef readonly Kept kept
     cdef readonly Name scratch
+    cdef readonly unsigned char[::1] copy
 
 cpdef int forget(Store store, Search search, int steps) except -1 nogil
 
 @cython.locals(reply=cython.uchar[::1], end=Py_ssize_t, at=Py_ssize_t, answers=int)
-cdef int _is_for(Store store, Search search) except -1 nogil
+cdef int _is_for(Search search) except -1 nogil
 
 @cython.locals(start=Py_ssize_t, i=Py_ssize_t)
 cdef int _is_covered(

@@ -13,11 +13,11 @@ Rules:
 import cython
 
 from .name import Name
-from .store import BLOCKED, END, Kept
+from .store import BLOCKED, END, LARGEST_RECORD, Kept
 
 if not cython.compiled:
     from .name import skip, unfold
-    from .store import drop, look
+    from .store import copy_out, drop, look
 
 STEP_OCTETS = 64
 
@@ -37,6 +37,7 @@ class Search:
         self.forgotten = 0
         self.kept = Kept()
         self.scratch = Name()
+        self.copy = memoryview(bytearray(LARGEST_RECORD))
 
 
 def forget(store, search, steps):
@@ -45,7 +46,7 @@ def forget(store, search, steps):
         search.position = look(store, search.position, search.kept)
         if search.kept.end > 0:
             steps -= (search.kept.end - search.kept.start) // _STEP_OCTETS
-            if _is_for(store, search):
+            if copy_out(store, search.kept, search.copy) and _is_for(search):
                 drop(store, search.kept)
                 if not search.kept.kind & _BLOCKED:
                     search.forgotten = search.forgotten + 1
@@ -53,9 +54,9 @@ def forget(store, search, steps):
     return search.position < _END
 
 
-def _is_for(store, search):
-    """Return whether the record last looked at is an answer for the name."""
-    reply = store.ring[search.kept.start : search.kept.end]
+def _is_for(search):
+    """Return whether the record last looked at, of which there is a copy, is an answer for the name."""
+    reply = search.copy[search.kept.start : search.kept.end]
     end = reply.shape[0]
     if end < _HEADER + 5:
         return 0

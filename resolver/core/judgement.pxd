@@ -1,9 +1,10 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
+from .exchange cimport is_clean
 from .message cimport Message, read, trim
 from .name cimport Name
-from .octets cimport Layout
+from .octets cimport Layout, copy
 from .policy cimport Generation, Verdict, judge_nogil
 from .scrub cimport Chain, look, write
 
@@ -30,6 +31,7 @@ cdef class Judgement:
     cdef readonly int for_all
     cdef uint64_t number
     cdef bint judged
+    cdef bint known
     cdef readonly int chosen
     cdef int count
     cdef int oldest
@@ -38,6 +40,8 @@ cdef class Judgement:
     cdef void *others[4]
 
 cpdef int fill(Judgement one, const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end) except -1 nogil
+
+cpdef bint fill_clean(Judgement one, const unsigned char[::1] data, Py_ssize_t start, Py_ssize_t end) except -1 nogil
 
 @cython.locals(said=int)
 cpdef int judge(Judgement one, Room room, Generation generation, uint32_t scope) except -1 nogil

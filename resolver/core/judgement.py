@@ -20,7 +20,9 @@ from .policy import Verdict
 from .scrub import CLEAN, TOO_MUCH, Chain
 
 if not cython.compiled:
+    from .exchange import is_clean
     from .message import read, trim
+    from .octets import copy
     from .policy import judge_nogil
     from .scrub import look, write
 
@@ -50,7 +52,8 @@ class Judgement:
     """A reply and what the lists say of it. reply: its octets; None if `fill` copies replies here, one after another.
 
     message: the reply as it may be given. verdict: by all lists, which the cache keeps; for_all: the same, but ASK if
-    judging for the last client failed. chosen: which verdict is the last client's: one of `others`, -1 for `verdict`.
+    judging for the last client failed. known: whether `message` is already that of the octets to be judged. chosen:
+    which verdict is the last client's: one of `others`, -1 for `verdict`.
     """
 
     def __init__(self, reply=None):
@@ -62,6 +65,7 @@ class Judgement:
         self.for_all = ASK
         self.number = 0
         self.judged = 0
+        self.known = 0
         self.chosen = -1
         self.count = 0
         self.oldest = 0
@@ -86,9 +90,17 @@ class Judgement:
 def fill(one, data, start, end):
     """Copy the reply data[start:end] here, to be judged. Returns 0."""
     one.judged = 0
+    one.known = 0
     one.size = end - start
-    one.octets[: one.size] = data[start:end]
+    copy(one.octets, 0, data, start, one.size)
     return 0
+
+
+def fill_clean(one, data, start, end):
+    """Do what `fill` does, and return whether the reply is clean (core.exchange), to be judged without another look."""
+    fill(one, data, start, end)
+    one.known = is_clean(one.octets, one.size, one.message)
+    return one.known
 
 
 def judge(one, room, generation, scope):
@@ -114,7 +126,7 @@ def _judge_for_all(one, room, generation):
     one.count = 0
     one.oldest = 0
     one.verdict.verdict = _ASK
-    if read(one.octets, one.size, one.message) and _scrub(one, room):
+    if (one.known or read(one.octets, one.size, one.message)) and _scrub(one, room):
         _ask(one, room, generation, _ALL_LISTS, one.verdict)
     return 0
 

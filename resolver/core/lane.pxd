@@ -72,6 +72,8 @@ cdef class Lane:
     cdef readonly Kept other
     cdef Kept written
     cdef Kept replaced
+    cdef unsigned char[::1] record
+    cdef unsigned char[::1] other_record
     cdef unsigned char[::1] plain
     cdef Room room
     cdef readonly Judgement judgement

@@ -15,7 +15,7 @@ from .judgement import Judgement, Room
 from .policy import Verdict
 from .question import Question
 from .scratch import Scratch
-from .store import Kept
+from .store import LARGEST_RECORD, Kept
 
 BATCH = 64
 MAX_OCTETS = 65535
@@ -154,6 +154,8 @@ class Lane:
         self.other = Kept()
         self.written = Kept()
         self.replaced = Kept()
+        self.record = memoryview(bytearray(LARGEST_RECORD))
+        self.other_record = memoryview(bytearray(LARGEST_RECORD))
         self.plain = memoryview(bytearray(MAX_OCTETS + 1))
         self.room = Room()
         self.judgement = Judgement()

@@ -5,6 +5,7 @@ from .name cimport skip, walk
 from .octets cimport Layout
 from .rdata cimport check
 
+cdef const unsigned char[::1] _NOTHING
 cdef int _HEADER
 cdef int _OPT
 cdef int _ANY

@@ -5,6 +5,8 @@ Rules:
 - A label is bytes: dots, NULs and 0xFF are legal in it; only A to Z are folded (RFC 4343).
 - A compression pointer goes strictly backwards, below everything already read of this name, and never into
   the header; at most 127 are followed (RFC 1035 4.1.4). So every walk ends.
+- What it points to is a part of a name before, so it ends before what points there begins. Else it could lie over
+  records that are cut off or changed (TTLs) after the name was judged.
 - A malformed name is an ordinary result (0), a read outside the buffer is an error that is raised.
 """
 
@@ -84,6 +86,7 @@ def walk(data, start, end):
             if target >= lowest or target < _HEADER:
                 return 0
             pointers += 1
+            end = lowest
             lowest = target
             at = target
             continue
@@ -184,6 +187,7 @@ def unfold(data, start, end, name):
             # What lies between two pointers is in one piece.
             copy_octets(name.octets, copied, data, at - (written - copied), written - copied)
             copied = written
+            end = lowest
             lowest = target
             at = target
             continue

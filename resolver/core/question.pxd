@@ -36,6 +36,8 @@ cdef class Question:
     cdef readonly int version
     cdef readonly int payload
     cdef readonly bint dnssec_ok
+    cdef readonly Py_ssize_t options_at
+    cdef readonly Py_ssize_t options_size
     cdef readonly bint keepalive
     cdef public int keepalive_ds
 
@@ -51,6 +53,9 @@ cdef int _records(const unsigned char[::1] packet, Py_ssize_t end, Question ques
 
 @cython.locals(end=Py_ssize_t)
 cdef int _options(const unsigned char[::1] packet, Py_ssize_t at, int size, Question question) except -1 nogil
+
+@cython.locals(at=Py_ssize_t, end=Py_ssize_t, size=int)
+cpdef int signals(const unsigned char[::1] packet, Question question, int code) except -1 nogil
 
 @cython.locals(count=int, at=Py_ssize_t, octet=int)
 cpdef int matches(

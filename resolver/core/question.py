@@ -64,8 +64,9 @@ _KEEPALIVE = 11
 class Question:
     """What a query asks: its folded name, where its question ends, its flags and EDNS; reused for every query.
 
-    `keepalive` is whether it has option edns-tcp-keepalive (RFC 7828). `keepalive_ds` is the idle timeout to answer it
-    with, in tenths of a second, which the caller sets; -1 for no such option.
+    options_at, options_size: where its EDNS options are. `keepalive` is whether it has option edns-tcp-keepalive (RFC
+    7828). `keepalive_ds` is the idle timeout to answer it with, in tenths of a second, which the caller sets; -1 for no
+    such option.
     """
 
     def __init__(self):
@@ -79,6 +80,8 @@ class Question:
         self.version = 0
         self.payload = _SMALLEST_PAYLOAD
         self.dnssec_ok = 0
+        self.options_at = 0
+        self.options_size = 0
         self.keepalive = 0
         self.keepalive_ds = -1
 
@@ -101,6 +104,8 @@ def _clear(question):
     question.version = 0
     question.payload = _SMALLEST_PAYLOAD
     question.dnssec_ok = 0
+    question.options_at = 0
+    question.options_size = 0
     question.keepalive = 0
     question.keepalive_ds = -1
     return 0
@@ -154,6 +159,8 @@ def _records(packet, end, question):
             if question.has_opt or seen < before or packet[owner] != 0 or not _options(packet, at + 10, size, question):
                 return _BAD_OPT
             question.has_opt = 1
+            question.options_at = at + 10
+            question.options_size = size
             question.payload = max(_SMALLEST_PAYLOAD, packet[at + 2] << 8 | packet[at + 3])
             question.version = packet[at + 5]
             question.dnssec_ok = packet[at + 6] >> 7
@@ -176,6 +183,18 @@ def _options(packet, at, size, question):
             question.keepalive = 1
         at += 4 + (packet[at + 2] << 8 | packet[at + 3])
     return at == end
+
+
+def signals(packet, question, code):
+    """Return whether the query has this EDNS option, empty: its client understands what the option stands for."""
+    at = question.options_at
+    end = at + question.options_size
+    while at + 4 <= end:
+        size = packet[at + 2] << 8 | packet[at + 3]
+        if size == 0 and (packet[at] << 8 | packet[at + 1]) == code:
+            return 1
+        at += 4 + size
+    return 0
 
 
 def matches(reply, end, query, question):

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 from .message cimport Body, age
 from .name cimport skip
 from .octets cimport Layout, copy, put
-from .question cimport Question
+from .question cimport Question, signals
 from .rotate cimport rotate
 
 cdef int _MAX_UDP_OCTETS
@@ -45,10 +45,15 @@ cdef class Replies:
     cdef readonly const unsigned char[::1] v6
     cdef readonly int v6_count
     cdef readonly const unsigned char[::1] soa
+    cdef readonly int signal
+    cdef readonly int refusal
+    cdef readonly Body said
+    cdef readonly Body full
+    cdef readonly Body brief
 
 cpdef int limit_of(Question question, int least, int most) except -1 nogil
 
-@cython.locals(at=Py_ssize_t, start=Py_ssize_t, count=int)
+@cython.locals(at=Py_ssize_t, start=Py_ssize_t, count=int, signalled=bint)
 cpdef Py_ssize_t blocked(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, Replies replies, int bits,
     Py_ssize_t limit,
@@ -109,6 +114,8 @@ cdef Py_ssize_t _begin(
 ) except -1 nogil
 
 cdef Py_ssize_t _append(unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data) except -1 nogil
+
+cdef bint _fits(Py_ssize_t at, Body body, Py_ssize_t limit) except -1 nogil
 
 @cython.locals(errors_size=Py_ssize_t, options=Py_ssize_t, records=int, room=Py_ssize_t, own=int, keepalive=int)
 cdef Py_ssize_t _finish(

@@ -11,7 +11,11 @@ Rules:
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
 - NXDOMAIN is given only if no name below may exist: for an entry with its subtree and no exception below (RFC 8020).
-- An extended error is a number without text (RFC 8914); no list's name, serial or rule is in any answer.
+- An extended error is a number (RFC 8914), with the operator's text if there is one; no list's id, serial or rule is in
+  any answer, and no octet of an error depends on the name.
+- A client whose query has the option of structured errors, empty, gets no forged answer where the operator has turned
+  them on: NODATA or NXDOMAIN, with the longest of the list's structured texts that fits
+  (draft-ietf-dnsop-structured-dns-error).
 - An owner in an upstream's reply that is the question's name and is spelled out has the letters of this query
   (RFC 4343), not those of the client for whom the reply was fetched.
 - Options give way before records do: first keepalive, then the upstream's extended errors, then our own.
@@ -47,12 +51,13 @@ from .codes import (
     TYPE_PTR,
     TYPE_SOA,
 )
-from .message import MAX_TTL_S
+from .message import MAX_TTL_S, Body
 
 if not cython.compiled:
     from .message import age
     from .name import skip
     from .octets import copy, put
+    from .question import signals
     from .rotate import rotate
 
 BLOCKED_TTL_S = 60
@@ -96,10 +101,12 @@ class Replies:
     """The records of one list's blocked answers, built once from the configuration and copied for each answer.
 
     answer: ANSWER_PAGE, ANSWER_NODATA or ANSWER_NXDOMAIN; statute: whether law (EDE 16) or contract (EDE 15) is the
-    basis; v4, v6: the page's addresses as 4 and 16 octets, at most MAX_ADDRESSES of each.
+    basis; v4, v6: the page's addresses as 4 and 16 octets, at most MAX_ADDRESSES of each. text: of the extended error.
+    signal: the option of clients that understand structured errors, 0 for none; structured: their text, and one for
+    answers that it does not fit into.
     """
 
-    def __init__(self, answer, *, statute, v4=(), v6=()):
+    def __init__(self, answer, *, statute, v4=(), v6=(), text=b"", signal=0, structured=(b"", b"")):
         if answer not in (ANSWER_PAGE, ANSWER_NODATA, ANSWER_NXDOMAIN):
             raise ValueError("answer: not one of core.codes")
         if len(v4) > MAX_ADDRESSES or len(v6) > MAX_ADDRESSES:
@@ -111,6 +118,19 @@ class Replies:
         self.v6 = memoryview(b"".join(_record(TYPE_AAAA, address) for address in v6) or b"\0")
         self.v6_count = len(v6) if answer == ANSWER_PAGE else 0
         self.soa = memoryview(_record(6, _SOA_RDATA))
+        self.signal = signal
+        self.refusal = EDE_CENSORED if statute else EDE_BLOCKED
+        self.said = _error(self.ede, text)
+        self.full = _error(self.refusal, structured[0])
+        self.brief = _error(self.refusal, structured[1])
+
+
+def _error(code, text):
+    """Return a body that has nothing but this extended error."""
+    body = Body()
+    body.errors = memoryview(b"\0\x0f" + (2 + len(text)).to_bytes(2, "big") + code.to_bytes(2, "big") + text)
+    body.errors_size = len(body.errors)
+    return body
 
 
 def _record(kind, rdata, ttl_s=BLOCKED_TTL_S):
@@ -150,7 +170,8 @@ def blocked(out, packet, question, replies, bits, limit):
     """Write a list's answer to a blocked query; raises if that fails. core.policy.answer calls it."""
     at = _begin(out, packet, question, 0)
     count = 0
-    if question.qclass == _IN:
+    signalled = replies.signal > 0 and signals(packet, question, replies.signal)
+    if question.qclass == _IN and not signalled:
         if question.qtype == _A and replies.v4_count:
             count = replies.v4_count
             at = _append(out, at, replies.v4)
@@ -166,7 +187,13 @@ def blocked(out, packet, question, replies, bits, limit):
         out[9] = 1
         if replies.answer == _NXDOMAIN_ANSWER and bits & _BLOCK_BELOW and not bits & _EXCEPTION_BELOW:
             out[3] = out[3] | _NXDOMAIN
-    return _finish(out, at, question, out[3] & 15, replies.ede, None, limit)
+    if signalled and _fits(at, replies.full, limit):
+        return _finish(out, at, question, out[3] & 15, _EDE_NONE, replies.full, limit)
+    if signalled and _fits(at, replies.brief, limit):
+        return _finish(out, at, question, out[3] & 15, _EDE_NONE, replies.brief, limit)
+    if not signalled and _fits(at, replies.said, limit):
+        return _finish(out, at, question, out[3] & 15, _EDE_NONE, replies.said, limit)
+    return _finish(out, at, question, out[3] & 15, replies.refusal if signalled else replies.ede, None, limit)
 
 
 def empty(out, packet, question, rcode, ede, truncated, limit):
@@ -338,6 +365,11 @@ def _append(out, at, data):
     """Copy all of `data` to out[at:]; return the offset after it."""
     copy(out, at, data, 0, data.shape[0])
     return at + data.shape[0]
+
+
+def _fits(at, body, limit):
+    """Return whether OPT with the errors of `body` fits after out[:at]."""
+    return at + _OPT_OCTETS + body.errors_size <= limit
 
 
 def _finish(out, at, question, rcode, ede, body, limit):

@@ -13,8 +13,8 @@ class Scratch:
     """Octets and numbers for one thread.
 
     prefix: of the client admitted last; who: its digest under the buckets' key. text, words: what is digested, the same
-    memory as octets and as numbers; out: its digest. capped: the slots of core.tally that an attempt counts in. key:
-    the digest of the question that core.store was asked about last.
+    memory as octets and as numbers; out: its digest. tags, capped: of a client in core.tally, and their slots. key: the
+    digest of the question that core.store was asked about last.
     """
 
     def __init__(self):
@@ -23,6 +23,7 @@ class Scratch:
         text = memoryview(bytearray(264))
         self.text = text
         self.words = text.cast("Q")
+        self.tags = memoryview(bytearray(24)).cast("Q")
         self.capped = memoryview(bytearray(24)).cast("Q")
         self.out = memoryview(bytearray(16)).cast("Q")
         self.key = memoryview(bytearray(16)).cast("Q")

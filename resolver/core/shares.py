@@ -13,12 +13,16 @@ Rules:
 - A prefix that finds its set full joins the slot that holds least there, and has that amount too. Who shares a set is
   the key's choice, so nobody can aim at another; a slot never loses what it holds.
 - An error takes nothing.
+- One lock covers all slots, for the lists of levels run through all of them: what takes a share costs more than that.
 """
 
 import cython
 
+from .locks import Locks
+
 if not cython.compiled:
     from .admit import set_prefix
+    from .locks import hold, release
     from .siphash import siphash128
 
 WAYS = 8
@@ -53,6 +57,7 @@ class Shares:
         self.key = memoryview(bytes(key)).cast("Q")
         self.prefix = memoryview(bytearray(16))
         self.out = memoryview(bytearray(16)).cast("Q")
+        self.locks = Locks(1)
         self.ends = memoryview(bytearray(16 * LEVELS)).cast("Q")
 
 
@@ -69,9 +74,11 @@ def give(shares, slot, amount):
     at = slot * _WORDS
     if slot < 0 or at >= shares.slots.shape[0]:
         return 0
+    hold(shares.locks, 0)
     has = shares.slots[at + _HELD]
     left = has - amount if has > amount else 0
     _hold(shares, at, left)
+    release(shares.locks, 0)
     return left
 
 
@@ -96,6 +103,16 @@ def heaviest(shares):
 def _take(shares, client, amount, most, epoch):
     if shares.sets == 0 or amount > most:
         return _NONE
+    if len(client) < 16:
+        raise IndexError("shares: not an address")
+    hold(shares.locks, 0)
+    slot = _take_locked(shares, client, amount, most, epoch)
+    release(shares.locks, 0)
+    return slot
+
+
+def _take_locked(shares, client, amount, most, epoch):
+    """Do what `take` does; the lock is held."""
     set_prefix(client, shares.prefix)
     siphash128(shares.key, shares.prefix, 0, 16, shares.out, 0)
     at = _slot_of(shares, shares.out[0], epoch)
@@ -147,7 +164,7 @@ def _hold(shares, at, amount):
     if before > 0:
         _unlink(shares, at, before)
     if after > 0:
-        last = shares.ends[2 * after + 1]
+        last = _slot(shares, shares.ends[2 * after + 1])
         shares.slots[at + _BEFORE] = last
         shares.slots[at + _AFTER] = 0
         if last > 0:
@@ -160,8 +177,8 @@ def _hold(shares, at, amount):
 
 def _unlink(shares, at, level):
     """Take a slot out of its level's list. Neighbours and ends are slots counted from 1; 0 is none."""
-    before = shares.slots[at + _BEFORE]
-    after = shares.slots[at + _AFTER]
+    before = _slot(shares, shares.slots[at + _BEFORE])
+    after = _slot(shares, shares.slots[at + _AFTER])
     if before > 0:
         shares.slots[(before - 1) * _WORDS + _AFTER] = after
     else:
@@ -173,10 +190,13 @@ def _unlink(shares, at, level):
     return 0
 
 
-def _level(amount):
-    """Return the length in bits."""
-    bits = 0
-    while amount > 0:
-        amount = amount >> 1
-        bits += 1
-    return bits
+def _slot(shares, number):
+    """Return a neighbour's number, 0 if there is no such slot: memory may be damaged, and here nothing may raise."""
+    return number if number <= shares.sets * _WAYS else 0
+
+
+if not cython.compiled:
+
+    def _level(amount):
+        """Return the length in bits."""
+        return amount.bit_length()

@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from .admit cimport Access
+from .locks cimport Locks, hold, release
 from .name cimport Name
 from .octets cimport Layout
 from .policy cimport Generation
@@ -37,10 +38,9 @@ cdef class Sketch:
     cdef readonly double[::1] linear
     cdef readonly double[::1] linear_totals
     cdef readonly uint64_t[::1] key
+    cdef readonly Locks locks
 
-cdef int _take_key(Sketch sketch, key) except -1
-
-@cython.locals(seen=uint64_t, place=int)
+@cython.locals(low=uint64_t, high=uint64_t, seen=uint64_t, skip=uint64_t, place=int)
 cpdef int turn(Sketch sketch, key) except -1
 
 cpdef int note(
@@ -54,10 +54,15 @@ cpdef set popular(Sketch sketch, double share, double floor)
 @cython.locals(slot=Py_ssize_t, slots=Py_ssize_t, least=double, tail=uint64_t)
 cdef int _popular(Sketch sketch, uint64_t[::1] window, uint64_t skip, double bound, set found) except -1
 
-@cython.locals(who=uint64_t, seen=uint64_t, place=uint64_t, rank=int, depth=int, tick=uint64_t)
 cdef int _note(
     Sketch sketch, Access access, Generation generation, Name name, double now_s, Scratch scratch
 ) except -1 nogil
+
+@cython.locals(who=uint64_t, tick=uint64_t)
+cdef bint _changes_nothing(Sketch sketch, Name name, double now_s, Scratch scratch) except -1 nogil
+
+@cython.locals(who=uint64_t, seen=uint64_t, place=uint64_t, rank=int, depth=int, tick=uint64_t)
+cdef int _note_locked(Sketch sketch, Generation generation, Name name, double now_s, Scratch scratch) except -1 nogil
 
 @cython.locals(bit=uint64_t)
 cdef int _digest(Generation generation, Name name, int depth) except -1 nogil

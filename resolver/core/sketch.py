@@ -15,13 +15,18 @@ Rules:
   the others are left out: a name that many prefixes ask all the time is noted all the same, and the cost has a bound.
 - A prefix is known by the digest that admit has made for its bucket, so that a query costs no digest more.
 - An error notes nothing.
+- One lock covers a note: a few steps, but for the few queries that BUDGET lets through. A note that would change
+  nothing takes no lock: most do, at a rate at which threads would wait for each other. It may be of the window before.
 """
 
 from array import array
 
 import cython
 
+from .locks import Locks
+
 if not cython.compiled:
+    from .locks import hold, release
     from .siphash import siphash128
 
 WAYS = 8
@@ -76,8 +81,8 @@ class Sketch:
         self.recent = memoryview(bytearray(8 * RECENT)).cast("Q")
         self.linear = memoryview(array("d", _linear(REGISTERS)))
         self.linear_totals = memoryview(array("d", _linear(TOTALS)))
-        self.key = memoryview(bytearray(16)).cast("Q")
-        _take_key(self, key)
+        self.key = memoryview(bytearray(key)).cast("Q")
+        self.locks = Locks(1)
 
 
 def _linear(registers):
@@ -88,29 +93,30 @@ def _linear(registers):
     return list(reversed(found))
 
 
-def _take_key(sketch, key):
-    fresh = memoryview(bytes(key)).cast("Q")
-    sketch.key[0] = fresh[0]
-    sketch.key[1] = fresh[1]
-    return 0
-
-
 def turn(sketch, key):
     """Begin a new window under a new key, and forget the older one. Returns 0."""
+    fresh = memoryview(bytes(key)).cast("Q")
+    low = fresh[0]
+    high = fresh[1]
     seen = prefixes(sketch, 1)
+    skip = 0
+    while seen > MOST_PREFIXES * (skip + 1):
+        skip = 2 * skip + 1
+    _clear(sketch.before)
+    hold(sketch.locks, 0)
     sketch.now, sketch.before = sketch.before, sketch.now
-    sketch.totals_now, sketch.totals_before = sketch.totals_before, sketch.totals_now
     sketch.skip_before = sketch.skip_now
-    sketch.skip_now = 0
-    while seen > MOST_PREFIXES * (sketch.skip_now + 1):
-        sketch.skip_now = 2 * sketch.skip_now + 1
-    _clear(sketch.now)
+    sketch.skip_now = skip
     _clear(sketch.recent)
     place = 0
-    while place < TOTALS:
+    while place < _TOTALS:
+        sketch.totals_before[place] = sketch.totals_now[place]
         sketch.totals_now[place] = 0
         place += 1
-    return _take_key(sketch, key)
+    sketch.key[0] = low
+    sketch.key[1] = high
+    release(sketch.locks, 0)
+    return 0
 
 
 def note(sketch, access, generation, name, now_s, scratch):
@@ -155,6 +161,29 @@ def _popular(sketch, window, skip, bound, found):
 def _note(sketch, access, generation, name, now_s, scratch):
     if access.rate == 0 or access.sets == 0:
         siphash128(access.key, scratch.prefix, 0, 16, scratch.who, 0)
+    if generation.key.shape[0] < 2 or name.labels > 127 or access.key.shape[0] < 2:
+        raise IndexError("sketch: no key, or no name")
+    if _changes_nothing(sketch, name, now_s, scratch):
+        return 0
+    hold(sketch.locks, 0)
+    _note_locked(sketch, generation, name, now_s, scratch)
+    release(sketch.locks, 0)
+    return 0
+
+
+def _changes_nothing(sketch, name, now_s, scratch):
+    """Return whether a note would change nothing; without the lock, so it may leave one out at a turn."""
+    who = (scratch.who[0] ^ sketch.key[0]) * (sketch.key[1] | 1) & _WORD
+    if sketch.totals_now[who >> 53] < _rank(scratch.who[1] ^ sketch.key[1], 48):
+        return 0
+    if (who >> 20) & sketch.skip_now or name.labels < 2:
+        return 1
+    tick = int(now_s * _TICKS)
+    return tick == sketch.tick and sketch.noted >= _BUDGET
+
+
+def _note_locked(sketch, generation, name, now_s, scratch):
+    """Do what `note` does for the client and the name; the lock is held."""
     # The digest that found the prefix's bucket, under this window's key.
     who = (scratch.who[0] ^ sketch.key[0]) * (sketch.key[1] | 1) & _WORD
     rank = _rank(scratch.who[1] ^ sketch.key[1], 48)

@@ -2,7 +2,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from . cimport respond
-from .admit cimport _admit, _scope, is_unlimited, set_prefix
+from .admit cimport _scope, admission, is_unlimited, set_prefix
 from .cache cimport (
     count, ede_option, find, is_judged, judged_again, keep_answer, keep_failure, keep_silence, key, lend, other,
 )

@@ -27,7 +27,7 @@ from .store import FAILURE, FRESH, NOTHING, STALE
 
 if not cython.compiled:
     from . import respond
-    from .admit import _admit, _scope, is_unlimited, set_prefix
+    from .admit import _scope, admission, is_unlimited, set_prefix
     from .cache import (
         count,
         ede_option,
@@ -312,7 +312,7 @@ def _parse(lane, seat):
 
 def _is_to_judge(tables, lane, seat, now_ms):
     """Return whether the question goes on to the lists; else it has its answer, or its outcome is ASK."""
-    seat.admitted = _admit(tables.access, seat.client, seat.stream, now_ms, lane.scratch)
+    seat.admitted = admission(tables.access, seat.client, seat.stream, now_ms, lane.scratch)
     admitted = seat.admitted == _ADMITTED
     if not admitted and seat.problem == _WELL_FORMED:
         admitted = _is_proof(tables, seat)

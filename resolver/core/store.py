@@ -2,8 +2,9 @@
 """Keeps answers in memory that the caller owns: key, age, stale, evict.
 
 Rules:
-- A key is a keyed 128-bit digest of the folded qname, qtype, qclass and the bits KEY_* of core.codes: queries that
-  differ in DO or CD never share an answer; those that differ in AD, EDNS or its payload do.
+- A key is a keyed 128-bit digest of the folded qname, qtype and qclass, in which the bits KEY_* of core.codes are
+  turned: queries that differ in DO or CD never share an answer; those that differ in AD, EDNS or its payload do. So the
+  keys of other forms cost no digest; they lie in other sets.
 - The form of a question is its DO and CD. An answer to one form may serve another (`other_form`): while fresh, one with
   DO serves without it, once its signatures are cut out (plain_form). If no upstream answers, one with CD=0 serves CD=1
   too, and one without DO serves with DO if its AD is clear: with AD the name is signed, and a validator would find it
@@ -21,6 +22,18 @@ Rules:
   same time.
 - A slot counts only while its record is in its ring and has both halves of the digest.
 
+Several threads may use a store:
+- Who writes (`keep`, `fail`, `renew`, `drop`, and the first uses of a record) holds the one lock. A record's place in
+  its ring is never written while the ring's tail is at or before it: the tail is moved on first, then a fence, then the
+  octets. A slot points to a record only after that is written.
+- Who reads holds no lock. What `find` says of a record, and its octets, may be overwritten meanwhile: a thread that is
+  not alone copies the record with `copy_out`, which reads the tail after the octets. If the tail has not passed the
+  record by then, nothing that was read of it had been overwritten; else there was no record.
+- A new verdict is written before its generation, and read after it: a record that has the generation in force has its
+  verdict too. What was judged by an older one is judged again.
+- Index and records may be damaged: whatever they hold, nothing raises while the lock is held, or all would wait for it.
+- A torn slot (the low half of one digest with the position of another record) finds a record with another digest.
+
 A position says where a record is: its bits from APART_BIT up are its ring, those below only grow; it lies at the rest
 of dividing them by the ring's size. Position 0 means an empty slot.
 
@@ -29,12 +42,16 @@ A record, in octets: 0 all its octets (4; zero: the ring is unused from here to 
 48 generation (8), 56 octets of extended errors (2), 58 failures in a row (1), 59 zero, 64 the errors, then the reply.
 """
 
+from array import array
+
 import cython
 
 from .codes import KEY_DO
+from .locks import Locks
 from .message import Body
 
 if not cython.compiled:
+    from .locks import fence_after_reads, fence_before_writes, hold, release, try_to_hold
     from .octets import copy, get, put
     from .siphash import siphash128
 
@@ -73,6 +90,8 @@ _SECOND_CHANCES = SECOND_CHANCES
 _APART_BIT = APART_BIT
 _APART = 1 << APART_BIT
 _END = END
+_FORM_LOW = 32
+_FORM_HIGH = 56
 _MAX_FAILURE_S = MAX_FAILURE_S
 _HOT_HITS = HOT_HITS
 _HOT_TTL_S = HOT_TTL_S
@@ -103,32 +122,27 @@ class Store:
             apart = 0
         size -= apart
         # Of both rings, the second the one apart: where it starts, its size, its largest record, where it is written.
-        self.starts = _pair(0, size)
-        self.sizes = _pair(size, apart)
-        self.largest = _pair(min(size // 8, SMALL_OCTETS if apart else LARGEST_RECORD), min(apart // 4, LARGEST_RECORD))
-        self.heads = _pair(size, apart)
-        self.tails = _pair(size, apart)
+        largest = min(size // 8, SMALL_OCTETS if apart else LARGEST_RECORD), min(apart // 4, LARGEST_RECORD)
+        self.starts = memoryview(array("Q", (0, size)))
+        self.sizes = memoryview(array("Q", (size, apart)))
+        self.largest = memoryview(array("Q", largest))
+        self.heads = memoryview(array("Q", (size, apart)))
+        self.tails = memoryview(array("Q", (size, apart)))
         self.stale_s = stale_s
         self.key = memoryview(bytes(key)).cast("Q")
-
-
-def _pair(first, second):
-    """Return two numbers that core can change."""
-    numbers = memoryview(bytearray(16)).cast("Q")
-    numbers[0] = first
-    numbers[1] = second
-    return numbers
+        self.locks = Locks(1)
 
 
 class Kept(Body):
     """A record that was found or is to be written. Times in seconds.
 
-    quiet: do not ask an upstream for it now. hot: used so often that it is worth a prefetch. record: the offset in
-    store.ring of the record found last. apart: write it to the ring apart, however small it is.
+    quiet: do not ask an upstream for it now. hot: used so often that it is worth a prefetch. record, position: the
+    offset in store.ring and the position of the record found last. apart: write it to the ring apart, however small.
     """
 
     def __init__(self):
         super().__init__()
+        self.position = 0
         self.ttl_s = 0
         self.generation = 0
         self.kind = 0
@@ -142,59 +156,69 @@ def set_key(store, question, bits, scratch):
     """Digest the key of a question into scratch.key, for the next `find` or `keep`. Returns 0."""
     length = question.name.length
     copy(scratch.text, 0, question.name.octets, 0, length)
-    scratch.text[length] = question.qtype >> 8
-    scratch.text[length + 1] = question.qtype & 255
-    scratch.text[length + 2] = question.qclass >> 8
-    scratch.text[length + 3] = question.qclass & 255
-    scratch.text[length + 4] = bits
-    siphash128(store.key, scratch.text, 0, length + 5, scratch.key, 0)
+    put(scratch.text, length, question.qtype, 2)
+    put(scratch.text, length + 2, question.qclass, 2)
+    siphash128(store.key, scratch.text, 0, length + 4, scratch.key, 0)
+    form = bits
+    scratch.key[0] = scratch.key[0] ^ form << _FORM_LOW
+    scratch.key[1] = scratch.key[1] ^ form << _FORM_HIGH
     return 0
 
 
 def find(store, low, high, now_s, kept):
     """Fill `kept` from the record of this digest; return FRESH, STALE, or NOTHING if no record may be given."""
-    slot = _slot_of(store, low, high)
-    if slot < 0:
-        return _NOTHING
-    at = _at(store, store.index[slot + 1])
-    _read(store, at, now_s, kept)
-    if kept.age_s < kept.ttl_s:
-        hits = store.ring[at + 39]
-        if hits < 255:
-            store.ring[at + 39] = hits + 1
-        last_tenth = 10 * (kept.ttl_s - kept.age_s) <= kept.ttl_s
-        kept.hot = last_tenth and hits >= _HOT_HITS and kept.ttl_s >= _HOT_TTL_S and not kept.quiet
-        return _FRESH
-    if kept.kind & _FAILURE or kept.age_s - kept.ttl_s >= store.stale_s:
-        return _NOTHING
-    return _STALE
+    found = peek(store, low, high, now_s, kept)
+    if found == _FRESH and store.ring[kept.record + 39] <= _HOT_HITS:
+        _use(store, kept)
+    return found
 
 
-def find_form(store, question, bits, now_s, kept, scratch):
-    """Do `set_key` for this form of a question, then `find`."""
-    set_key(store, question, bits, scratch)
-    return find(store, scratch.key[0], scratch.key[1], now_s, kept)
+def _use(store, kept):
+    """Count a use of a record, unless another thread is writing just now or has replaced it. Returns 0.
+
+    More uses than make a name hot are not counted: all would write to a name that all ask for.
+    """
+    if not try_to_hold(store.locks, 0):
+        return 0
+    if _is_in_ring(store, kept.position):
+        store.ring[kept.record + 39] = store.ring[kept.record + 39] + 1
+    release(store.locks, 0)
+    return 0
 
 
-def peek_form(store, question, bits, now_s, kept, scratch):
-    """Do `set_key` for this form of a question, then `peek`."""
-    set_key(store, question, bits, scratch)
-    return peek(store, scratch.key[0], scratch.key[1], now_s, kept)
+def copy_out(store, kept, out):
+    """Copy the record that `kept` describes to `out`, and let `kept` describe the copy.
+
+    Return 1, or 0 if it was overwritten meanwhile or is larger than `out`: `kept` is then not to be used.
+    """
+    size = kept.end - kept.errors_start
+    if size < 0 or size > out.shape[0] or kept.errors_start < 0 or kept.end > store.ring.shape[0]:
+        return 0
+    copy(out, 0, store.ring, kept.errors_start, size)
+    fence_after_reads()
+    if not _is_in_ring(store, kept.position):
+        return 0
+    kept.data = out
+    kept.errors = out
+    kept.start = kept.start - kept.errors_start
+    kept.errors_start = 0
+    kept.end = size
+    return 1
 
 
-def other_form(store, question, bits, now_s, kept, scratch):
-    """Fill `kept` from the first answer to another form that serves this one; scratch.key is then this form's.
+def other_form(store, low, high, bits, now_s, kept):
+    """Fill `kept` from the first answer to another form that serves this one, whose key is low and high.
 
     Return FRESH if it serves at once, STALE if it does when no upstream answers, both plus 4 if its signatures have to
     be cut out; or NOTHING.
     """
     serves = _NOTHING
     at = 3 * bits
-    last = at + 3
-    while at < last and serves == _NOTHING and _LENDERS[at] != _NO_FORM:
+    while at < 3 * bits + 3 and serves == _NOTHING and _LENDERS[at] != _NO_FORM:
         form = _LENDERS[at]
         at += 1
-        found = peek_form(store, question, form, now_s, kept, scratch)
+        turned = form ^ bits
+        found = peek(store, low ^ turned << _FORM_LOW, high ^ turned << _FORM_HIGH, now_s, kept)
         if found == _NOTHING or kept.kind & _FAILURE:
             continue
         if form == bits + _DO:
@@ -205,20 +229,26 @@ def other_form(store, question, bits, now_s, kept, scratch):
             serves = _STALE
         if serves & _STALE and store.stale_s == 0:
             serves = _NOTHING
-    set_key(store, question, bits, scratch)
     return serves
 
 
 def peek(store, low, high, now_s, kept):
     """Do the same as `find`, but leave no trace in the record."""
-    slot = _slot_of(store, low, high)
-    if slot < 0:
+    position = _position_of(store, low, high)
+    if position == 0:
         return _NOTHING
-    at = _at(store, store.index[slot + 1])
-    hits = store.ring[at + 39]
-    result = find(store, low, high, now_s, kept)
-    store.ring[at + 39] = hits
-    return result
+    _read(store, position, now_s, kept)
+    fence_after_reads()
+    if not _is_in_ring(store, position):
+        return _NOTHING
+    if kept.age_s < kept.ttl_s:
+        last_tenth = 10 * (kept.ttl_s - kept.age_s) <= kept.ttl_s
+        used = store.ring[kept.record + 39] >= _HOT_HITS
+        kept.hot = last_tenth and used and kept.ttl_s >= _HOT_TTL_S and not kept.quiet
+        return _FRESH
+    if kept.kind & _FAILURE or kept.age_s - kept.ttl_s >= store.stale_s:
+        return _NOTHING
+    return _STALE
 
 
 def set_answer(kept, message, ttl_s, generation, kind):
@@ -252,6 +282,24 @@ def set_failure(kept, data, rcode, errors, errors_size):
 
 def keep(store, low, high, now_s, kept):
     """Write the record that `kept` describes; return 1, or 0 if it is too large for its ring."""
+    _check(kept)
+    hold(store.locks, 0)
+    written = _write(store, low, high, now_s, kept)
+    release(store.locks, 0)
+    return written
+
+
+def _check(kept):
+    """Raise an IndexError unless all that `kept` describes is there: with the lock held nothing may raise."""
+    if kept.start < 0 or kept.end < kept.start or kept.end > len(kept.data):
+        raise IndexError("store: a reply outside its buffer")
+    if kept.errors_start < 0 or kept.errors_size < 0 or kept.errors_start + kept.errors_size > len(kept.errors):
+        raise IndexError("store: errors outside their buffer")
+    return 0
+
+
+def _write(store, low, high, now_s, kept):
+    """Do what `keep` does; the lock is held."""
     size = kept.end - kept.start
     total = (_RECORD_HEADER + kept.errors_size + size + 7) // 8 * 8
     which = 0
@@ -277,6 +325,7 @@ def keep(store, low, high, now_s, kept):
     copy(store.ring, at, kept.errors, kept.errors_start, kept.errors_size)
     at += kept.errors_size
     copy(store.ring, at, kept.data, kept.start, size)
+    fence_before_writes()
     _enter(store, low, high, position)
     return 1
 
@@ -286,10 +335,19 @@ def fail(store, low, high, now_s, kept):
 
     Sets kept.ttl_s.
     """
+    _check(kept)
+    hold(store.locks, 0)
+    _fail(store, low, high, now_s, kept)
+    release(store.locks, 0)
+    return 1
+
+
+def _fail(store, low, high, now_s, kept):
+    """Do what `fail` does; the lock is held."""
     failures = 0
-    slot = _slot_of(store, low, high)
-    if slot >= 0:
-        at = _at(store, store.index[slot + 1])
+    position = _position_of(store, low, high)
+    if position > 0:
+        at = _at(store, position)
         kept_at = get(store.ring, at + 24, 8)
         ttl_s = get(store.ring, at + 32, 4)
         failures = store.ring[at + 58]
@@ -300,24 +358,26 @@ def fail(store, low, high, now_s, kept):
         if now_s >= kept_at + ttl_s + _MAX_FAILURE_S:
             failures = 0
     kept.ttl_s = _failure_s(failures)
-    keep(store, low, high, now_s, kept)
-    slot = _slot_of(store, low, high)
-    if slot >= 0:
-        store.ring[_at(store, store.index[slot + 1]) + 58] = min(failures + 1, 8)
+    _write(store, low, high, now_s, kept)
+    position = _position_of(store, low, high)
+    if position > 0:
+        store.ring[_at(store, position) + 58] = min(failures + 1, 8)
     return 1
 
 
 def _failure_s(failures):
     """Return for how many seconds a failure is kept after so many failures in a row."""
-    if failures > 3:
-        return _MAX_FAILURE_S
-    return 2 << failures
+    return _MAX_FAILURE_S if failures > 3 else 2 << failures
 
 
 def renew(store, kept, generation, kind):
     """Note in a found record that it was judged again under `generation`, and its new kind. Returns 0."""
-    put(store.ring, kept.record + 48, generation, 8)
-    store.ring[kept.record + 38] = kind
+    hold(store.locks, 0)
+    if _is_in_ring(store, kept.position):
+        store.ring[kept.record + 38] = kind
+        fence_before_writes()
+        put(store.ring, kept.record + 48, generation, 8)
+    release(store.locks, 0)
     return 0
 
 
@@ -334,12 +394,16 @@ def look(store, position, kept):
         return position - place + store.tails[which]
     if place >= store.heads[which]:
         return _END if which else _APART
-    at = _at(store, position)
-    total = get(store.ring, at, 4)
+    at = store.starts[which] + place % store.sizes[which]
+    total = get(store.ring, at, 4) if at + _RECORD_HEADER <= store.ring.shape[0] else 0
     if total == 0:
         return position + store.sizes[which] - place % store.sizes[which]
     if _is_pointed_to(store, at, position):
-        _read(store, at, 0, kept)
+        _read(store, position, 0, kept)
+    fence_after_reads()
+    if not _is_in_ring(store, position):
+        kept.end = 0
+        return position - place + store.tails[which]
     return position + total
 
 
@@ -350,23 +414,29 @@ def rounds(store):
 
 def drop(store, kept):
     """Remove a record that was looked at. Returns 0."""
-    put(store.ring, kept.record + 8, 0, 8)
-    put(store.ring, kept.record + 16, 0, 8)
+    hold(store.locks, 0)
+    if _is_in_ring(store, kept.position):
+        put(store.ring, kept.record + 8, 0, 8)
+        put(store.ring, kept.record + 16, 0, 8)
+    release(store.locks, 0)
     return 0
 
 
-def _read(store, at, now_s, kept):
+def _read(store, position, now_s, kept):
+    """Fill `kept` from the record at `position`: its places are those in store.ring. Returns 0."""
+    # Not with the ring as its data: all threads would count their references to it in one word.
+    at = _at(store, position)
+    kept.position = position
     kept_at = get(store.ring, at + 24, 8)
-    kept.data = store.ring
-    kept.errors = store.ring
     kept.record = at
     kept.age_s = now_s - kept_at if now_s > kept_at else 0
     kept.ttl_s = get(store.ring, at + 32, 4)
     kept.rcode = get(store.ring, at + 36, 2)
-    kept.kind = store.ring[at + 38]
     kept.quiet = now_s < get(store.ring, at + 40, 8)
     kept.hot = 0
     kept.generation = get(store.ring, at + 48, 8)
+    fence_after_reads()
+    kept.kind = store.ring[at + 38]
     kept.errors_size = get(store.ring, at + 56, 2)
     kept.errors_start = at + _RECORD_HEADER
     kept.start = kept.errors_start + kept.errors_size
@@ -375,30 +445,32 @@ def _read(store, at, now_s, kept):
 
 
 def _at(store, position):
-    """Return the offset in store.ring of the record at `position`, which must be in its ring."""
+    """Return the offset in store.ring of the record at `position` in its ring; 0 where only damage can lead."""
     which = position >> _APART_BIT
-    return store.starts[which] + (position & (_APART - 1)) % store.sizes[which]
+    at = store.starts[which] + (position & (_APART - 1)) % store.sizes[which]
+    return at if at + _RECORD_HEADER <= store.ring.shape[0] else 0
 
 
 def _is_in_ring(store, position):
     """Return whether the record at `position` has not been overwritten."""
     which = position >> _APART_BIT
     place = position & (_APART - 1)
-    return store.tails[which] <= place and place < store.heads[which]
+    return which < 2 and store.tails[which] <= place and place < store.heads[which]
 
 
-def _slot_of(store, low, high):
-    """Return the index's word of the slot that points to the live record of this digest, -1 for none."""
+def _position_of(store, low, high):
+    """Return the position of the live record of this digest, 0 for none; each slot is read once."""
     slot = _set_of(store, high)
-    way = 0
-    while way < _WAYS:
-        position = store.index[slot + 2 * way + 1]
-        if store.index[slot + 2 * way] == low and _is_in_ring(store, position):
-            at = _at(store, position)
-            if get(store.ring, at + 8, 8) == low and get(store.ring, at + 16, 8) == high:
-                return slot + 2 * way
-        way += 1
-    return -1
+    end = slot + 2 * _WAYS
+    while slot < end:
+        if store.index[slot] == low:
+            position = store.index[slot + 1]
+            if _is_in_ring(store, position):
+                at = _at(store, position)
+                if get(store.ring, at + 8, 8) == low and get(store.ring, at + 16, 8) == high:
+                    return position
+        slot += 2
+    return 0
 
 
 if not cython.compiled:
@@ -418,8 +490,7 @@ if not cython.compiled:
 
 def _is_pointed_to(store, at, position):
     """Return whether the index points to the record at `position`."""
-    slot = _slot_of(store, get(store.ring, at + 8, 8), get(store.ring, at + 16, 8))
-    return slot >= 0 and store.index[slot + 1] == position
+    return _position_of(store, get(store.ring, at + 8, 8), get(store.ring, at + 16, 8)) == position
 
 
 def _enter(store, low, high, position):
@@ -454,9 +525,7 @@ def _worth(store, position):
     """Return the worth of a slot that points there: 0 if the record is gone, most if it was used, little if apart."""
     if not _is_in_ring(store, position):
         return 0
-    worth = position
-    if position >= _APART:
-        worth = 1
+    worth = 1 if position >= _APART else position
     if store.ring[_at(store, position) + 39]:
         return worth + _ASKED_FOR
     return worth
@@ -465,19 +534,24 @@ def _worth(store, position):
 def _make_room(store, which, total, now_s):
     """Remove a ring's oldest records until `total` octets fit, and two of its largest records more. Returns 0."""
     chances = _SECOND_CHANCES * total
-    while store.heads[which] + _taken(store, which, total) + 2 * store.largest[which] > (
-        store.tails[which] + store.sizes[which]
-    ):
+    room = store.sizes[which] - 2 * store.largest[which]
+    while store.heads[which] + _taken(store, which, total) > store.tails[which] + room:
         place = store.tails[which] % store.sizes[which]
         at = store.starts[which] + place
         size = get(store.ring, at, 4)
         if size == 0:
-            store.tails[which] = store.tails[which] + store.sizes[which] - place
+            store.tails[which] = min(store.tails[which] + store.sizes[which] - place, store.heads[which])
+            fence_before_writes()
             continue
+        if size < _RECORD_HEADER or size > store.largest[which] or size & 7 or place + size > store.sizes[which]:
+            # Damage: where the next record begins is not known, so all are forgotten.
+            size = store.heads[which] - store.tails[which]
+            chances = 0
         if chances > 0 and _deserves_another(store, which, at, now_s):
             chances -= min(chances, size)
             _move(store, which, at, size)
         store.tails[which] = store.tails[which] + size
+        fence_before_writes()
     return 0
 
 
@@ -489,13 +563,17 @@ def _deserves_another(store, which, at, now_s):
         return 0
     if not _is_pointed_to(store, at, (which << _APART_BIT) + store.tails[which]):
         return 0
-    taken = _taken(store, which, get(store.ring, at, 4))
-    return store.heads[which] + taken <= store.tails[which] + store.sizes[which]
+    return store.heads[which] + _taken(store, which, get(store.ring, at, 4)) <= store.tails[which] + store.sizes[which]
 
 
 def _move(store, which, at, size):
-    """Move a ring's oldest record to its front; it gets no further chance unless it is used again. Returns 0."""
-    slot = _slot_of(store, get(store.ring, at + 8, 8), get(store.ring, at + 16, 8))
+    """Move a ring's oldest record, to which the index points, to its front. Returns 0.
+
+    It gets no further chance unless it is used again.
+    """
+    slot = _set_of(store, get(store.ring, at + 16, 8))
+    while store.index[slot + 1] != (which << _APART_BIT) + store.tails[which]:
+        slot += 2
     to = _place(store, which, size)
     copy(store.ring, to, store.ring, at, size)
     store.ring[to + 39] = 0

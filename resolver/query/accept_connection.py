@@ -18,9 +18,10 @@ from typing import Any, Final, Protocol
 
 from resolver.core.proxy import SIGNATURE, Proxied, read
 from resolver.query.accept_limits import Places
-from resolver.query.transport import Answering, Reply, Transport
+from resolver.query.transport import Reply, Taken, Taking, framed
 
 MAX_IN_FLIGHT = 128
+COPIED_OCTETS = 4096
 UNSENT_OCTETS = 2**18
 UNSENT_MOST = 2**20
 
@@ -34,15 +35,18 @@ class Shared(Protocol):
     (16 octets) is a load balancer's; None if there are none. allowed: returns whether a client may hold a connection.
     """
 
-    answer: Answering
+    answer: Taking
     dropped: Callable[[str], None]
     trusted: Callable[[bytes], bool] | None
     allowed: Callable[[bytes], bool]
     proxied: Proxied
     places: Places
 
-    def admits(self, connection: Connection, taken: int) -> bool:
-        """Return whether one more query may be taken in this turn, after `taken`; if not, `called` follows soon."""
+    def granted(self, connection: Connection, taken: int) -> int:
+        """Return how many more queries may be taken in this turn, after `taken`; if none, `called` follows soon."""
+
+    def took(self, count: int) -> None:
+        """Note how many of the granted queries were taken."""
 
     def moved(self, octets: int) -> None:
         """Count octets that were received or sent."""
@@ -163,26 +167,28 @@ class Connection(asyncio.Protocol):
         """Answer the complete queries received so far, while there is room for more answers and the turn lasts."""
         if self._opening and not self._opened():
             return
-        at = taken = 0
-        unread = self._unread
-        while self._has_room() and len(unread) - at >= 2:
-            size = unread[at] << 8 | unread[at + 1]
-            if size < _HEADER:
+        taken, unread = 0, self._unread
+        while self._has_room() and len(unread) >= 2:
+            size = 2 + (unread[0] << 8 | unread[1])
+            if len(unread) < size and size >= 2 + _HEADER:
+                break
+            granted = self._shared.granted(self, taken)
+            if granted == 0:
+                self._queued = True
+                break
+            most = min(granted, MAX_IN_FLIGHT - len(self.waiting))
+            # A part of what came, for all of it would be copied as often as there are shares of a turn in it.
+            found = self._shared.answer(bytes(unread[: max(COPIED_OCTETS, size)]), self._client, most)
+            self._shared.took(found.queries)
+            del unread[: found.used]
+            taken += found.queries
+            self._answered(found)
+            if found.broken:
                 # Discard the input: it must not be parsed again while the client reads earlier answers.
                 unread.clear()
                 self.draining = True
                 self.close()
                 return
-            if len(unread) - at - 2 < size:
-                break
-            if not self._shared.admits(self, taken):
-                self._queued = True
-                break
-            packet = bytes(unread[at + 2 : at + 2 + size])
-            at += 2 + size
-            taken += 1
-            self._answer(packet)
-        del unread[:at]
         if taken:
             self._rest()
         self._pace()
@@ -213,19 +219,19 @@ class Connection(asyncio.Protocol):
                 return False
         return True
 
-    def _answer(self, packet: bytes) -> None:
-        reply = self._shared.answer(packet, self._client, Transport.TCP)
-        if isinstance(reply, bytes):
-            self._send(reply)
-        elif reply is not None:
-            task = asyncio.get_running_loop().create_task(self._later(reply))
+    def _answered(self, found: Taken) -> None:
+        """Send the answers that are there in one write, and the others when they come."""
+        if found.octets:
+            self._send(found.octets)
+        for awaited in found.waiting:
+            task = asyncio.get_running_loop().create_task(self._later(awaited))
             self.waiting.add(task)
             task.add_done_callback(self._done)
 
     async def _later(self, awaited: Awaitable[Reply]) -> None:
         reply = await awaited
         if reply is not None:
-            self._send(reply)
+            self._send(framed(reply))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.waiting.discard(task)
@@ -238,11 +244,11 @@ class Connection(asyncio.Protocol):
         else:
             self._pace()
 
-    def _send(self, reply: bytes) -> None:
+    def _send(self, octets: bytes) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(len(reply).to_bytes(2, "big") + reply)
-        self._shared.moved(len(reply))
+        self._transport.write(octets)
+        self._shared.moved(len(octets))
         if not self.writable and self._transport.get_write_buffer_size() > UNSENT_MOST:
             self.refuse("connection_limit")
 

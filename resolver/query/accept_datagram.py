@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from resolver.config.values import Endpoint, address_octets
+from resolver.core.exchange import Route
+from resolver.core.lane import Tables
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
-from resolver.query.transport import Answering, Reply, Transport
+from resolver.query.transport import Answering, Reply, Transport, balancers
 
 BATCH = 64
 LARGEST = 65535
@@ -25,9 +27,16 @@ LARGEST = 65535
 class Datagrams:
     """The UDP side of the listening addresses.
 
-    dropped: called with the reason (core.codes) of each datagram that is dropped here. trusted: returns whether an
-    address (16 octets) is a load balancer's; None if there are none. It may be replaced at any time.
+    It has the face of the compiled engine (engine.engine), on the event loop alone. dropped: called with the reason
+    (core.codes) of each datagram that is dropped here. trusted: returns whether an address (16 octets) is a load
+    balancer's; None if there are none. counters, relays, waiting, taking, late: of threads, of which there are none.
     """
+
+    counters: Sequence[Any] = ()
+    relays: Sequence[Any] = ()
+    waiting = 0
+    taking: Callable[[], None]
+    late: Callable[[bytes, int, int, bytes], None]
 
     def __init__(self, answer: Answering, dropped: Callable[[str], None]) -> None:
         self.trusted: Callable[[bytes], bool] | None = None
@@ -67,6 +76,28 @@ class Datagrams:
         self._sockets = accept_sockets.datagrams(listen, given, missed)
         for one in self._sockets:
             loop.add_reader(one.fileno(), self.drain, one)
+
+    def start(self) -> None:
+        """Do nothing: the event loop answers since `open`."""
+
+    def use(self, tables: Tables) -> None:
+        """Take the load balancers of the tables in force; for the rest `answer` has them."""
+        self.trusted = balancers(tables.access)
+
+    def use_route(self, route: Route) -> None:
+        """Do nothing: `answer` forwards."""
+
+    def errors(self) -> int:
+        """Return the number of steps that failed on threads: none."""
+        return 0
+
+    def runs(self) -> bool:
+        """Return whether every thread runs."""
+        return True
+
+    def busy(self) -> list[int]:
+        """Return how busy each thread was: there is none."""
+        return []
 
     def add(self, one: socket.socket) -> None:
         """Answer on one more bound socket."""

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Limits the number of connections: each takes a place, and some have to give theirs up.
 
 Rules:

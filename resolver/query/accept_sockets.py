@@ -18,6 +18,7 @@ Rules:
 import contextlib
 import errno
 import logging
+import os
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -272,6 +273,50 @@ def bound(kind: int, endpoint: Endpoint) -> socket.socket:
         one.close()
         raise
     return one
+
+
+def beside(one: Receiving, count: int) -> list[Receiving]:
+    """Return so many further UDP sockets for the address that `one` is bound to; the kernel spreads clients over all.
+
+    OSError if that cannot be done; no new socket is then left open.
+    """
+    made: list[socket.socket] = []
+    option = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        with socket.socket(fileno=os.dup(one.fileno())) as first:
+            # Only now: `one` was bound alone, so that no other process answers at its address.
+            if count:
+                first.setsockopt(*option)
+            for _ in range(count):
+                more = socket.socket(first.family, socket.SOCK_DGRAM)
+                made.append(more)
+                more.setsockopt(*option)
+                if first.family == socket.AF_INET6:
+                    more.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                more.setsockopt(*_FREEBIND[first.family], first.getsockopt(*_FREEBIND[first.family]))
+                more.bind(first.getsockname())
+                prepare(socket.SOCK_DGRAM, more)
+    except OSError:
+        for more in made:
+            more.close()
+        raise
+    return [receiving(more) for more in made]
+
+
+def may_have_others(one: Receiving) -> bool:
+    """Return whether sockets may be bound beside this one, since an earlier process of this service has bound it."""
+    with socket.socket(fileno=os.dup(one.fileno())) as same:
+        return bool(same.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+
+
+def leave(one: Receiving) -> None:
+    """Have the kernel send what comes from now on to the other sockets at an address; what has come can be read.
+
+    A socket that is connected gets the datagrams of its peer alone: here it is its own.
+    """
+    host, port, *more = one.getsockname()
+    with socket.socket(fileno=os.dup(one.fileno())) as same, contextlib.suppress(OSError):
+        same.connect(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, *more))  # noqa: S104 - compared
 
 
 def _bind(one: socket.socket, endpoint: Endpoint) -> None:

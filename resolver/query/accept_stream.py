@@ -24,11 +24,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from resolver.config.values import Endpoint, address_octets
+from resolver.core.lane import Tables
 from resolver.core.proxy import Proxied
 from resolver.query import accept_sockets
 from resolver.query.accept_connection import Connection
 from resolver.query.accept_limits import Bounds, Places
-from resolver.query.transport import IDLE_S, Answering
+from resolver.query.transport import IDLE_S, Taking, balancers
 
 QUERIES_A_TURN = 64
 QUERIES_A_SHARE = 8
@@ -57,7 +58,7 @@ class Streams:
 
     def __init__(
         self,
-        answer: Answering,
+        answer: Taking,
         dropped: Callable[[str], None],
         bounds: Bounds,
         *,
@@ -93,6 +94,10 @@ class Streams:
     def connections(self) -> Collection[Connection]:
         """The open connections."""
         return self.places.holders.keys()  # type: ignore[return-value]  # every holder is made here
+
+    def use(self, tables: Tables) -> None:
+        """Take the load balancers of the tables in force, for connections that come."""
+        self.trusted = balancers(tables.access)
 
     @property
     def addresses(self) -> list[Endpoint]:
@@ -179,15 +184,19 @@ class Streams:
         self.dropped("connection_limit")
         return None
 
-    def admits(self, connection: Connection, taken: int) -> bool:
-        """Return whether one more query may be taken in this turn, after `taken`; if not, queue the connection."""
-        if self._left == 0 or taken >= QUERIES_A_SHARE:
+    def granted(self, connection: Connection, taken: int) -> int:
+        """Return how many more queries may be taken in this turn, after `taken`; if none, queue the connection."""
+        left = min(self._left, QUERIES_A_SHARE - taken)
+        if left <= 0:
             self._queue.append(connection)
-            return False
-        if self._left == QUERIES_A_TURN:
+            return 0
+        return left
+
+    def took(self, count: int) -> None:
+        """Take the queries that were granted from the turn's; the first of a turn lets the next one begin."""
+        if count and self._left == QUERIES_A_TURN:
             asyncio.get_running_loop().call_soon(self._turn)
-        self._left -= 1
-        return True
+        self._left -= count
 
     def moved(self, octets: int) -> None:
         """Count octets received or sent; check the buffered total after each quarter of its bound."""

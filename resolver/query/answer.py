@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from resolver.core import codes, steps
-from resolver.core.lane import Lane, Seat, Tables
+from resolver.core.lane import MAX_OCTETS, Lane, Seat, Tables
 from resolver.core.respond import sent
 from resolver.core.store import STALE
-from resolver.query.forward import Forward, Overloaded, Unanswered, why
+from resolver.query.forward import Forward, Handed, Overloaded, Unanswered, why
 from resolver.query.recheck import Recheck
 from resolver.query.transport import Reply, Transport
 
@@ -25,8 +25,6 @@ PATIENCE_S = 1.8
 
 SPARE_SEATS = 1024
 """The number of seats kept for reuse, about 6 kB each: a burst of waiting queries must not pin memory for ever."""
-
-_OUT_OCTETS = 65536
 
 
 class Answer:
@@ -42,42 +40,50 @@ class Answer:
         self._clock = clock
         self._recheck = Recheck()
         # One for all seats: an answer is copied out of it before the next query is looked at.
-        self._out = memoryview(bytearray(_OUT_OCTETS))
+        self._out = memoryview(bytearray(MAX_OCTETS))
         self._spare: list[Seat] = []
 
     def errors(self) -> int:
         """Return the number of steps that failed since the start; above 0, enforcement is not certain."""
-        failed: int = self._lane.errors
-        return failed
+        return int(self._lane.errors)
 
     def answer(self, packet: bytes, client: bytes, transport: Transport) -> Reply | Awaitable[Reply]:
         """Return the answer to a query from `client` (16 octets), None for silence, or an awaitable of either."""
         return self._walk(self._seated(packet, client, transport), packet, client, None)
 
     def resume(
-        self, packet: bytes, client: bytes, transport: Transport, outcome: int, found: int
+        self,
+        packet: bytes,
+        client: bytes,
+        transport: Transport,
+        outcome: int,
+        found: int,
+        handed: Handed | None = None,
     ) -> Reply | Awaitable[Reply]:
         """Do the same for a query that another thread has admitted and counted, with this outcome (core.steps).
 
         found: what its seat said with OUTCOME_ASK. With OUTCOME_REPLY it has its answer, which is fetched again.
+        handed: what that thread has done for its exchange already.
         """
         seat = self._seated(packet, client, transport)
         seat.found = found
-        return self._walk(seat, packet, client, outcome)
+        return self._walk(seat, packet, client, outcome, handed)
 
     def _seated(self, packet: bytes, client: bytes, transport: Transport) -> Seat:
         seat = self._spare.pop() if self._spare else Seat(self._out)
         seat.sit(packet, client, transport.is_stream, transport.least, transport.most, transport.keepalive_ds)
         return seat
 
-    def _walk(self, seat: Seat, packet: bytes, client: bytes, outcome: int | None) -> Reply | Awaitable[Reply]:
+    def _walk(
+        self, seat: Seat, packet: bytes, client: bytes, outcome: int | None, handed: Handed | None = None
+    ) -> Reply | Awaitable[Reply]:
         """Take or resume a query, and do what its outcome wants."""
         try:
             if outcome is None:
-                steps.take(self.tables, self._lane, seat, self._now_ms())
+                steps.take(self.tables, self._lane, seat, self.now_ms())
             else:
-                steps.resume(self.tables, self._lane, seat, outcome, self._now_ms())
-            waiting = self._go_on(seat, packet, client)
+                steps.resume(self.tables, self._lane, seat, outcome, self.now_ms())
+            waiting = self._go_on(seat, packet, client, handed)
         except Exception:  # noqa: BLE001 - whatever a packet causes here, its sender gets exactly one answer
             steps.give_up(self._lane, seat, codes.EDE_OTHER, codes.FAILED_INTERNAL)
             waiting = None
@@ -87,11 +93,11 @@ class Answer:
         reply: Reply = seat.answer()
         return reply
 
-    def _go_on(self, seat: Seat, packet: bytes, client: bytes) -> Awaitable[Reply] | None:
+    def _go_on(self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None) -> Awaitable[Reply] | None:
         """Return an awaitable of the answer if an upstream has to be asked, else None: the seat has its answer."""
         outcome = seat.outcome
         if outcome == codes.OUTCOME_FORWARD and not self._has_no_upstream(seat):
-            return self._ask_upstream(seat, packet, client)
+            return self._ask_upstream(seat, packet, client, handed)
         if outcome == codes.OUTCOME_ASK:
             self._ask(seat, packet, client)
         elif seat.refresh:
@@ -113,21 +119,19 @@ class Answer:
         if self._forward.is_probe(seat.question):
             steps.give_up(self._lane, seat, codes.EDE_NETWORK_ERROR, codes.FAILED_UPSTREAM)
         elif seat.found == STALE and not self._forward.is_up_for(seat.question):
-            steps.stale(self.tables, self._lane, seat, self._now_ms())
+            steps.stale(self.tables, self._lane, seat, self.now_ms())
         return bool(seat.outcome != codes.OUTCOME_FORWARD)
 
-    async def _ask_upstream(self, seat: Seat, packet: bytes, client: bytes) -> Reply:
+    async def _ask_upstream(self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None) -> Reply:
         """Forward, recheck, keep and respond; the tables may be replaced while the upstream is asked."""
         self.in_flight += 1
         patience_s = PATIENCE_S if seat.found == STALE else None
         key, keeper = (seat.low, seat.high), self._keeper(seat, packet, client)
         try:
-            try:
-                reply = await self._forward.exchange(packet, seat.question, key, keeper, patience_s, client)
-            except (TimeoutError, Overloaded, Unanswered) as failure:
-                steps.without(self.tables, self._lane, seat, *why(failure), self._now_ms())
-            else:
-                steps.give(self.tables, self._lane, seat, self._recheck.of(reply), self._now_ms())
+            reply = await self._forward.exchange(packet, seat.question, key, keeper, patience_s, client, handed)
+            steps.give(self.tables, self._lane, seat, self._recheck.of(reply), self.now_ms())
+        except (TimeoutError, Overloaded, Unanswered) as failure:
+            steps.without(self.tables, self._lane, seat, *why(failure), self.now_ms())
         except Exception:  # noqa: BLE001 - as in `_walk`
             steps.give_up(self._lane, seat, codes.EDE_OTHER, codes.FAILED_INTERNAL)
         finally:
@@ -142,11 +146,12 @@ class Answer:
 
     def _keep(self, asked: bytes, low: int, high: int, client: bytes, outcome: bytes | Unanswered) -> None:
         """Keep the outcome of an exchange for the question `asked`: the answer, judged by all lists, or the failure."""
-        known = asked, low, high, client, self._now_ms()
+        known = asked, low, high, client, self.now_ms()
         if isinstance(outcome, Unanswered):
             steps.keep_failed(self.tables, self._lane, outcome.ede, *known)
         else:
             steps.keep(self.tables, self._lane, self._recheck.of(outcome), *known)
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """Return the time of the clock in milliseconds."""
         return int(self._clock() * 1000)

@@ -1,9 +1,7 @@
 """Forwards queries to the upstreams: chooses the group of servers, and shares and bounds the exchanges.
 
 Rules:
-- Each query is rebuilt before it is forwarded, in one shape for all clients that may share its answer: a random id, the
-  client's question, RD=1, AD=1 (we understand AD in a reply, RFC 6840 5.7), the client's CD, and an OPT with our
-  payload size and the client's DO. No EDNS option of a client is forwarded (such as a client subnet).
+- Each query is written again before it is forwarded (core.exchange), with a random id.
 - A name goes to the servers of the longest zone that covers it, else to those for all names (core.upstream_zones);
   forward_group decides which of them is asked. If all of them are out (silent, refusing or leading back to us),
   LAST_HOPES exchanges at a time try nevertheless; the others fail at once.
@@ -25,14 +23,15 @@ from typing import Any
 
 from resolver.config.values import Endpoint, sockaddr
 from resolver.core import codes
+from resolver.core.exchange import QUERY_OCTETS, write
 from resolver.core.question import Question
-from resolver.core.reply import MAX_UDP_OCTETS
 from resolver.core.upstream_zones import UpstreamZones, group_of
 from resolver.query.accept_sockets import is_ours
 from resolver.query.forward_datagram import draw
 from resolver.query.forward_exchange import Exchange, Outcome, Unanswered
 from resolver.query.forward_group import Group
 from resolver.query.forward_health import Health, Probes
+from resolver.query.forward_relay import Relayed, Threads
 from resolver.query.forward_server import FAILURE_REASONS, NOBODY, Server
 from resolver.query.forward_waiters import LEAST_LIFE_S, Overloaded, Waiters
 from resolver.query.forward_wheel import Wheel
@@ -41,6 +40,7 @@ __all__ = [
     "FAILURE_REASONS",
     "NOBODY",
     "Forward",
+    "Handed",
     "Outcome",
     "Overloaded",
     "Server",
@@ -52,11 +52,10 @@ __all__ = [
 
 MAX_IN_FLIGHT = 8192
 
-_RD_AD = b"\x01\x20"
-_RD_AD_CD = b"\x01\x30"
-_COUNTS = b"\0\1\0\0\0\0\0\1"
-_OPT = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + bytes(6)
-_OPT_DO = b"\0\0\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
+Handed = tuple[int, int, bytes]
+"""Which server a thread of the engine has asked (its number), how many milliseconds ago, and the answer or b""."""
+
+_written = memoryview(bytearray(QUERY_OCTETS))
 
 
 class Forward:
@@ -91,7 +90,7 @@ class Forward:
         )
         for server in self.servers:
             server.zones = tuple(group.zone for group in self.groups if server in group.servers)
-        self._zones = UpstreamZones(tuple(zones)) if zones else None
+        self.own_zones = UpstreamZones(tuple(zones)) if zones else None
         self.buckets = [0] * (len(bounds_s) + 1)
         self.sum_us = 0
         self.timeout_s = timeout_s
@@ -103,6 +102,7 @@ class Forward:
         self.health = tuple(Health(server, self._probes, self.choose) for server in self.servers)
         # Called when what is shown of a server may have changed.
         self.shown: Callable[[], None] = _nobody
+        self.relayed: Relayed | None = None
 
     @property
     def answering(self) -> bool:
@@ -132,20 +132,23 @@ class Forward:
         outcome: Outcome,
         patience_s: float | None = None,
         client: bytes = NOBODY,
+        handed: Handed | None = None,
     ) -> asyncio.Future[bytes]:
         """Return an awaitable of an upstream's answer to the client's query `packet`.
 
         digest: identifies identical questions. outcome: called for each exchange, even if many queries share it, before
         any waiting query gets the result; once more if an answer is late; not called if the exchange does not begin, or
         is ended by `close`. After `patience_s` this caller gets a TimeoutError, and the exchange goes on. client: 16
-        octets, for its prefix's share. Raise Overloaded or Unanswered, at once or when awaited.
+        octets, for its prefix's share. handed: what a thread has done for it already. Raise Overloaded or Unanswered,
+        at once or when awaited.
         """
         now = time.monotonic()
         exchange = self._shared.get(digest)
         group = None
         if exchange is None:
             group = self.group_of(question)
-            exchange = self._new(group, build_query(packet, question), digest, outcome, now, client)
+            started = now - handed[1] / 1000 if handed else now
+            exchange = self._new(group, build_query(packet, question), digest, outcome, started, client)
         try:
             waiter = self._waiters.wait(client, exchange, now)
         except Overloaded:
@@ -154,7 +157,11 @@ class Forward:
             raise
         if patience_s is not None:
             self._wheel.at(now + patience_s, waiter)
-        if group is not None:
+        if group is not None and handed and group.any_up() and self.servers[handed[0]] in group.servers:
+            one = exchange.go_on(self.servers[handed[0]], handed[2])
+            if self.relayed and not handed[2]:
+                self.relayed.may_come(one, digest)
+        elif group is not None:
             group.start(exchange)
         return waiter.result
 
@@ -172,12 +179,23 @@ class Forward:
 
     def group_of(self, question: Question) -> Group:
         """Return the group of servers that a question goes to."""
-        return self.groups[group_of(self._zones, question.name, question.qtype) if self._zones else 0]
+        return self.groups[group_of(self.own_zones, question.name, question.qtype) if self.own_zones else 0]
 
     def watch(self) -> None:
         """Look at every server now, before any query, and from then on whenever nothing comes from it."""
         for health in self.health:
             health.start()
+        if self.relayed:
+            self.relayed.start()
+
+    def serve(self, threads: Threads) -> None:
+        """Let threads forward by themselves what they can, from `watch` on."""
+        self.relayed = Relayed(self, threads)
+
+    def read(self) -> None:
+        """Count what the threads have forwarded until now."""
+        if self.relayed:
+            self.relayed.read()
 
     def is_up_for(self, question: Question) -> bool:
         """Return whether a server for this question is up; if none is, probes find the first that returns."""
@@ -191,6 +209,8 @@ class Forward:
         """Cancel all exchanges and the queries that wait for them, and close all sockets."""
         for health in self.health:
             await health.close()
+        if self.relayed:
+            self.relayed.close()
         for exchange in self._shared.values():
             exchange.cancel()
         self._shared = {}
@@ -243,18 +263,18 @@ class Forward:
         """Update the servers to choose from after one was found better or worse."""
         for group in self.groups:
             group.choose()
+        if self.relayed:
+            self.relayed.publish()
         self.shown()
 
 
 def _nobody() -> None:
-    """Do nothing; used while nobody shows which servers answer."""
+    """Do nothing; used while nobody wants to know."""
 
 
 def build_query(packet: bytes, question: Any) -> bytes:
     """Return the query to send upstream for the client's query `packet`, with an id of its own."""
-    flags = _RD_AD_CD if question.flags & 0x0010 else _RD_AD
-    opt = _OPT_DO if question.dnssec_ok else _OPT
-    return draw().to_bytes(2, "big") + flags + _COUNTS + bytes(packet[12 : question.end]) + opt
+    return bytes(_written[: write(packet, question, draw(), _written)])
 
 
 def local_loops(endpoints: Sequence[Endpoint], listen: Sequence[Endpoint]) -> Endpoint | None:

@@ -17,14 +17,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from resolver.core import codes
-from resolver.core.name import skip
-from resolver.query.forward_datagram import draw
+from resolver.core.exchange import CHANCE_OCTETS, draw_case, restore_case
 from resolver.query.forward_server import NOBODY, OPT_OCTETS, Server, Try, question_of
 
 if TYPE_CHECKING:
@@ -142,6 +142,22 @@ class Exchange:
         self._step_s = server.patience_s()
         server.wheel.at(self.started + self._step_s, self)
         self._ask(server, self._query, self.started)
+
+    def go_on(self, server: Server, reply: bytes) -> Try:
+        """Go on where a thread of the engine had to end, which has asked this server once; reply: b"" for none."""
+        now = time.monotonic()
+        self._step_s = server.patience_s()
+        self.sends += 1
+        exact = self._query is not self._asked
+        one = Try(self, server, self._query, exact=exact, now=self.started, client=self._client)
+        one.sends = 1
+        self._tries.append(one)
+        if reply:
+            server.wheel.at(min(now + self._step_s, self._deadline), self)
+            one.replied(reply, 2)  # The thread has compared the case, and the reply has the client's.
+        else:
+            self.wake(now)
+        return one
 
     def answered(self, one: Try, reply: bytes) -> None:
         """End with this answer, if it is the first; one that is late is only kept (Owner)."""
@@ -279,31 +295,12 @@ def without_opt(query: bytes) -> bytes:
 def with_drawn_case(query: bytes) -> bytes:
     """Return a query of ours with the case of each letter of its name drawn at random (0x20)."""
     drawn = bytearray(query)
-    bits, left = 0, 0
-    for at in range(_HEADER, _HEADER + len(question_of(query)) - 4):
-        if 65 <= drawn[at] & 0xDF <= 90:
-            if not left:
-                bits, left = draw(), 16
-            drawn[at] ^= (bits & 1) << 5
-            bits, left = bits >> 1, left - 1
+    draw_case(drawn, _HEADER + len(question_of(query)), os.urandom(CHANCE_OCTETS))
     return bytes(drawn)
 
 
 def with_case_of(reply: bytes, sent: bytes, asked: bytes) -> bytes:
     """Return an answer to `sent` with the case of `asked` in its question, and in owners that repeat it in full."""
-    drawn, own = question_of(sent), question_of(asked)
-    if not reply.startswith(drawn, _HEADER):
-        return reply
-    name, size = drawn[:-4], len(drawn) - 4
     out = bytearray(reply)
-    at = _HEADER + len(drawn)
-    out[_HEADER:at] = own
-    records = sum(int.from_bytes(reply[number : number + 2], "big") for number in (6, 8, 10))
-    for _ in range(records):
-        if reply.startswith(name, at):
-            out[at : at + size] = own[:-4]
-        at = skip(reply, at, len(reply))
-        if at == 0 or at + 10 > len(reply):
-            break
-        at += 10 + int.from_bytes(reply[at + 8 : at + 10], "big")
+    restore_case(out, len(out), sent, asked, _HEADER + len(question_of(sent)))
     return bytes(out)

@@ -32,12 +32,14 @@ class Owner(Protocol):
 class Group:
     """One group (forward_exchange.Upstreams). zone: its zone's name, "" for all names in no zone.
 
-    load: the key by which a server is chosen; the smallest goes first.
+    listed: whether the first server that is up is asked. load: the key by which a server is chosen; the smallest goes
+    first.
     """
 
     def __init__(self, owner: Owner, zone: str, servers: Sequence[Server], *, listed: bool) -> None:
         self.zone = zone
         self.servers = tuple(servers)
+        self.listed = listed
         self.load: Callable[[Server], tuple[int, float]] = _as_listed if listed else load
         self._owner = owner
         self._up = self.servers

@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from resolver.core.exchange import PROBE_LABEL, PROBE_OCTETS, PROBE_SUFFIX
 from resolver.query.forward_datagram import draw
 from resolver.query.forward_server import Server, Try
 
@@ -51,9 +52,6 @@ _HARMLESS = frozenset(("", "error"))
 _POORLY = {"servfail": "answers SERVFAIL", "malformed": "answers malformed replies"}
 _IN_PART = "answers some queries and no probe"
 
-_PROBE_SUFFIX = b"\x07example\0"
-_PROBE_OCTETS = 27 + len(_PROBE_SUFFIX)
-
 _log = logging.getLogger(__name__)
 
 
@@ -65,9 +63,9 @@ class Probes:
 
     def seen(self, question: Any) -> bool:
         """Return whether a query that we received is a probe; if so, report the loop to its server's health."""
-        if question.name.length != _PROBE_OCTETS:
+        if question.name.length != PROBE_OCTETS:
             return False
-        health = self._servers.get(bytes(question.name.octets[:_PROBE_OCTETS]))
+        health = self._servers.get(bytes(question.name.octets[:PROBE_OCTETS]))
         if health is None:
             return False
         health.looped()
@@ -75,7 +73,7 @@ class Probes:
 
     def add(self, health: "Health") -> bytes:
         """Return a new probe name, in wire format; until `remove`, a query for it from elsewhere shows a loop to it."""
-        name = b"\x1a" + base64.b32encode(os.urandom(17))[:26].lower() + _PROBE_SUFFIX
+        name = bytes([PROBE_LABEL]) + base64.b32encode(os.urandom(17))[:PROBE_LABEL].lower() + PROBE_SUFFIX
         self._servers[name] = health
         return name
 

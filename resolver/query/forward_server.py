@@ -24,10 +24,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from resolver.config.values import Endpoint
-from resolver.core import codes
-from resolver.core.message import Message, read
+from resolver.core.exchange import fault
+from resolver.core.message import Message
 from resolver.core.reply import MAX_UDP_OCTETS
-from resolver.query.forward_datagram import Datagrams, Line, draw
+from resolver.query.forward_datagram import Datagrams, draw
 from resolver.query.forward_stream import Stream, Streams
 from resolver.query.forward_wheel import Wheel
 
@@ -48,7 +48,8 @@ LIKELIER = 32
 """A number of exchanges is more likely than the next by at most one part in this many."""
 
 _TRUNCATED = 2
-_ERRORS = (codes.FORMERR, codes.NOTIMP, codes.REFUSED)
+# In the order of core.exchange's results.
+_FAULTS = ("", "malformed", "servfail", "error", "mismatch")
 _message = Message()
 
 
@@ -152,6 +153,13 @@ class Owner(Protocol):
         """Ask elsewhere, if possible: an ICMP error says that no answer will arrive."""
 
 
+class Sent(Protocol):
+    """What knows a query by a number while its answer may come: a socket, or the threads."""
+
+    def forget(self, identity: int, asking: "Try") -> None:
+        """Wait no longer for this query."""
+
+
 class Try:
     """One query to one server, by one datagram or several, then perhaps over TCP.
 
@@ -202,7 +210,7 @@ class Try:
         self._large: bytes | None = None
         self._hints = HINTS
         self._answers = 0
-        self._sent: list[tuple[Line, int]] = []
+        self._sent: list[tuple[Sent, int]] = []
         server.outstanding += 1
 
     @property
@@ -226,6 +234,10 @@ class Try:
         except OSError:
             if not self._sent:
                 asyncio.get_running_loop().call_soon(self.failed, "network")
+
+    def sent_by(self, line: Sent, identity: int) -> None:
+        """Note that `line` knows the query by this identity."""
+        self._sent.append((line, identity))
 
     def replied(self, reply: bytes, found: int) -> None:
         """Take the answer of a datagram, or retry over TCP (Asking)."""
@@ -342,13 +354,7 @@ class Try:
 
 def _fault_of(reply: bytes) -> str:
     """Return why an answer is a failure, one of FAILURE_REASONS, or "" if it is none."""
-    if not read(reply, len(reply), _message):
-        return "malformed"
-    if _message.rcode == codes.SERVFAIL:
-        return "servfail"
-    if _message.rcode in _ERRORS:
-        return "error"
-    return "" if reply[4] or reply[5] else "mismatch"
+    return _FAULTS[fault(reply, len(reply), _message)]
 
 
 class _Nobody:

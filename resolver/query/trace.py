@@ -20,7 +20,7 @@ from resolver.core.crash_shape import NUMBERS, Shape
 from resolver.core.lane import Lane, Seat, Tables
 from resolver.core.question import Question
 from resolver.query.answer import Answer
-from resolver.query.forward import NOBODY, Forward, Outcome, Overloaded, Unanswered
+from resolver.query.forward import NOBODY, Forward, Handed, Outcome, Overloaded, Unanswered
 from resolver.query.transport import Reply, Transport
 
 _TALLY_OCTETS = tally.TABLES * 2**12
@@ -114,12 +114,14 @@ class _Answer(Answer):
         self._note = steps
         self._named = named
 
-    def _go_on(self, seat: Seat, packet: bytes, client: bytes) -> Awaitable[Reply] | None:
+    def _go_on(
+        self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None = None
+    ) -> Awaitable[Reply] | None:
         asks = seat.outcome == codes.OUTCOME_ASK
         if not asks:
             self._tell(seat, client)
         given = seat.length
-        waiting = super()._go_on(seat, packet, client)
+        waiting = super()._go_on(seat, packet, client, handed)
         if asks:
             self._tell(seat, client)
         elif waiting is None and not given:
@@ -209,13 +211,14 @@ class _Forward:
         outcome: Outcome,
         patience_s: float | None = None,
         client: bytes = NOBODY,
+        handed: Handed | None = None,
     ) -> bytes:
         """Ask as Forward.exchange does, but keep nothing; the outcome of a shared exchange is that of the others."""
         del outcome
         zone = self._forward.group_of(question).zone
         zone = zone and f"servers of zone {zone}: "
         try:
-            reply = await self._forward.exchange(packet, question, digest, _not_kept, patience_s, client)
+            reply = await self._forward.exchange(packet, question, digest, _not_kept, patience_s, client, handed)
         except (Overloaded, Unanswered, TimeoutError, asyncio.CancelledError) as error:
             self._note("upstream", zone + _OF_FAILURE.get(type(error), "no answer"))
             raise

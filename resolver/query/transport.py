@@ -9,13 +9,15 @@ Rules:
 - Only encrypted transports pad (RFC 7830 6): an answer's size is then a multiple of 468 octets (RFC 8467 4.1).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
+from resolver.core.admit import Access, trusts
 from resolver.core.question import MIN_UDP_OCTETS
 from resolver.core.reply import MAX_UDP_OCTETS
 
+ADDRESS_OCTETS = 16
 MAX_STREAM_OCTETS = 65535
 PADDED_OCTETS = 468
 IDLE_S: Final = 10.0
@@ -53,3 +55,34 @@ Reply = bytes | None
 
 Answering = Callable[[bytes, bytes, Transport], Reply | Awaitable[Reply]]
 """Takes a query's octets, its client (16 octets) and its transport; returns the answer or an awaitable of it."""
+
+
+class Taken(NamedTuple):
+    """What came of the queries at the head of a stream's octets.
+
+    used: the octets of so many `queries` that were taken. octets: the answers that are there, each behind its length.
+    waiting: the answers that are not. broken: what follows cannot be framed.
+    """
+
+    used: int
+    queries: int
+    octets: bytes
+    waiting: Sequence[Awaitable[Reply]]
+    broken: bool
+
+
+Taking = Callable[[bytes, bytes, int], Taken]
+"""Takes the octets of a stream, its client (16 octets) and how many queries may be taken."""
+
+
+def balancers(access: Access) -> Callable[[bytes], bool] | None:
+    """Return a test whether an address (16 octets) is a load balancer's, whose PROXY header names the client; None if
+    there are none."""
+    if len(access.proxies) < ADDRESS_OCTETS:
+        return None
+    return lambda sender: bool(trusts(access, sender))
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as it goes over a stream, behind its length (RFC 1035 4.2.2)."""
+    return len(message).to_bytes(2, "big") + message

@@ -1,4 +1,4 @@
-"""Serves HTTP and keeps nothing of a request; under the stop page and the metrics.
+"""Serves HTTP by aiohttp and keeps nothing of a request; under the metrics.
 
 Rules:
 1. No client address and nothing of a request reaches a log: no access log, and not aiohttp's error log. For an error
@@ -10,13 +10,15 @@ Rules:
 import logging
 import socket
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from resolver.quiet_http.gate import BACKLOG, MAX_HEAD, SERVER, Bounds, Gate, listening, set_options
+from resolver.quiet_http.bounds import METRICS_BOUNDS, Bounds
+from resolver.quiet_http.connection import MAX_HEAD, SERVER, Response
+from resolver.quiet_http.gate import Gate
+from resolver.quiet_http.server import QuietServer, log_failed, nobody, opened
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -36,14 +38,6 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 _log = logging.getLogger(__name__)
-
-PAGE_BOUNDS: Final = Bounds(connections=512, client_first=True)
-METRICS_BOUNDS: Final = Bounds(connections=64, age_s=60, per_second=50)
-
-
-def nobody(client: bytes) -> bool:
-    """Exempt no client from the bounds of a prefix."""
-    return False
 
 
 class _Responder(web.RequestHandler):
@@ -74,10 +68,7 @@ class _Responder(web.RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        error = kw.get("exc_info")
-        frames = traceback.extract_tb(error.__traceback__) if isinstance(error, BaseException) else []
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
-        _log.error("an HTTP request failed: %s at %s", type(error).__name__, place)
+        log_failed(_log, kw.get("exc_info"))
 
 
 class _Server(web.Server):
@@ -86,7 +77,13 @@ class _Server(web.Server):
     def __init__(self, respond: Respond, bounds: Bounds, exempt: Callable[[bytes], bool]) -> None:
         super().__init__(self._respond_as_server)
         self._respond = respond
-        self.gate = Gate(self, bounds, exempt)
+        self.gate = Gate(self._hand_on, bounds, exempt)
+
+    def _hand_on(self, head: bytes, response: Response) -> None:
+        responder = _Responder(self, loop=self._loop, **_OPTIONS)
+        response.set_protocol(responder)
+        responder.connection_made(response)
+        responder.data_received(head)
 
     async def _respond_as_server(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.thread_time()
@@ -98,42 +95,11 @@ class _Server(web.Server):
         response.force_close()
         return response
 
-    def __call__(self) -> _Responder:
-        return _Responder(self, loop=self._loop, **_OPTIONS)
-
-
-class QuietServer:
-    """A running server: the addresses it is bound to, and the number of connections refused at a prefix's limit."""
-
-    def __init__(self, server: _Server) -> None:
-        self._server = server
-        self.addresses = server.gate.addresses
-
-    @property
-    def sockets(self) -> Sequence[socket.socket]:
-        """The sockets that it listens on."""
-        return self._server.gate.listening_on
-
-    def add(self, one: socket.socket) -> None:
-        """Listen on one more bound socket; OSError if another process listens there."""
-        one.listen(BACKLOG)
-        set_options(one)
-        self._server.gate.listen(one)
-
-    @property
-    def turned_away(self) -> int:
-        return self._server.gate.turned_away
-
-    async def stop(self, grace_s: float = 1.0) -> None:
-        """Stop listening, let pending responses reach their clients within `grace_s`, then reset all connections."""
-        await self._server.gate.close(grace_s)
-        await self._server.shutdown(grace_s)
-
 
 async def serve_http(
     respond: Respond,
     listen: Iterable[tuple[Any, ...]],
-    bounds: Bounds,
+    bounds: Bounds = METRICS_BOUNDS,
     exempt: Callable[[bytes], bool] = nobody,
     missed: dict[int, OSError] | None = None,
     given: Iterable[socket.socket] = (),
@@ -143,23 +109,8 @@ async def serve_http(
     missed: takes the numbers of the addresses that cannot be bound; without it OSError, and none stays open. exempt:
     returns whether a client (16 octets) is spared the bounds of its prefix.
     """
-    sockets: list[socket.socket] = []
-    there = {_place(one.getsockname()): one for one in given}
-    for number, where in enumerate(listen):
-        try:
-            sockets.append(listening(where, there.get(_place(where))))
-        except OSError as error:
-            if missed is None:
-                for one in sockets:
-                    one.close()
-                raise
-            missed[number] = error
+    sockets = opened(listen, missed, given)
     server = _Server(respond, bounds, exempt)
     for one in sockets:
         server.gate.listen(one)
-    return QuietServer(server)
-
-
-def _place(where: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return host, port and interface of an address as `bind` takes it or `getsockname` returns it."""
-    return where[0].partition("%")[0], where[1], where[3] if len(where) > 3 else 0
+    return QuietServer(server.gate, server.shutdown)

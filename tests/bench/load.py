@@ -74,6 +74,16 @@ def cpu_seconds(pid: int) -> float:
     return spent
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it has started, as far as they run."""
+    found = [pid]
+    for one in found:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def resident_bytes(pid: int) -> int:
     """Memory of a process that is in RAM (VmRSS)."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())

@@ -1,10 +1,8 @@
-"""`python -m tests.bench.packet`: instructions and system calls that one query costs the service.
+"""`python -m tests.bench.packet`: system calls that one query costs the service.
 
 Rules:
 - The whole service runs, with LISTED names. The same number of questions is asked twice: the first time makes
   everything ready, the second is measured.
-- Instructions are callgrind's: they depend neither on the machine nor on who else uses it. They are of the process,
-  not of the kernel; the service's own work in that time is among them. Under valgrind it is some fifty times slower.
 - System calls are strace's, of all threads. A service that is slowed down finds more packets waiting, so batches are at
   least as full as without strace: a lower bound.
 """
@@ -28,7 +26,7 @@ from tests.peers import servers
 LISTED = 10_000
 KINDS = ("blocked", "cached", "miss")
 _ASK_S = 120.0
-# A batch of the engine's; more would be lost while valgrind slows the service down.
+# A batch of the engine's.
 _OUTSTANDING = 64
 
 
@@ -39,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", default="", help="[listen] engine, where this build has it")
     parser.add_argument("--over", choices=("udp", "tcp"), default="udp")
     arguments = parser.parse_args(argv)
-    absent = [one for one in ("valgrind", "strace", "dnsperf", "nsd") if servers.find(one) is None]
+    absent = [one for one in ("strace", "dnsperf", "nsd") if servers.find(one) is None]
     if absent:
         sys.stderr.write(f"missing: {', '.join(absent)}\n")
         return 2
@@ -49,15 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             kind: [_questions(folder, kind, number, arguments.queries, listed) for number in (0, 1)] for kind in KINDS
         }
         upstream = stack.enter_context(subjects.nsd(folder, cores))
-        callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out.%p"]
-        for tool, before, measured in (("system calls", [], _calls), ("instructions", callgrind, _instructions)):
-            place = folder / tool.replace(" ", "-")
-            with subjects.service(place, upstream, listed, cores, arguments.engine, before=before) as service:
-                for kind, (first, second) in files.items():
-                    _ask(service, first, arguments.over)
-                    with measured(folder, service.process.pid) as told:
-                        _ask(service, second, arguments.over)
-                    print(f"{kind}, {tool} a query: {_shown(told, arguments.queries)}", flush=True)
+        with subjects.service(folder / "service", upstream, listed, cores, arguments.engine) as service:
+            for kind, (first, second) in files.items():
+                _ask(service, first, arguments.over)
+                with _calls(folder, service.process.pid) as told:
+                    _ask(service, second, arguments.over)
+                print(f"{kind}, system calls a query: {_shown(told, arguments.queries)}", flush=True)
     return 0
 
 
@@ -103,32 +98,6 @@ def read_strace(said: str) -> Told:
     """Calls by name, of the table that `strace -c` prints."""
     rows = re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)(?:\s+\d+)?\s+(\w+)$", said, re.MULTILINE)
     return {name: int(count) for count, name in rows if name != "total"}
-
-
-@contextmanager
-def _instructions(folder: Path, pid: int) -> Iterator[Told]:
-    """Counts the instructions of a process that runs under callgrind."""
-    told: Told = {}
-    _control("--zero", pid)
-    yield told
-    before = set(folder.glob("callgrind.out.*"))
-    _control("--dump", pid)
-    (made,) = set(folder.glob("callgrind.out.*")) - before
-    told |= read_callgrind(made.read_text())
-
-
-def _control(order: str, pid: int) -> None:
-    """Have callgrind do what it is told; it answers once that is done."""
-    done = subprocess.run(["callgrind_control", order, str(pid)], capture_output=True, text=True, check=True)
-    if "OK." not in done.stdout:
-        raise AssertionError(f"callgrind_control {order}: {done.stdout}{done.stderr}")
-
-
-def read_callgrind(said: str) -> Told:
-    """Instructions, of a dump of callgrind's."""
-    found = re.findall(r"^(?:summary|totals): (\d+)", said, re.MULTILINE)
-    assert found, said[:200]
-    return {"instructions": int(found[0])}
 
 
 def _shown(told: Told, queries: int) -> str:

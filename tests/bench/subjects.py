@@ -113,11 +113,10 @@ def service(
     engine: str,
     *,
     proxied: bool = False,
-    before: Sequence[str] = (),
 ) -> Iterator[running.Service]:
     """The service with everything on; by default its limits spare loopback. Too long a list is several.
 
-    proxied: it is behind a load balancer. before: a command to run it by.
+    proxied: it is behind a load balancer.
     """
     folder.mkdir()
     first, *others = parts(listed)
@@ -135,7 +134,7 @@ def service(
         entries=first,
         more=more,
         every="15m",
-        before=[*cores.serve, *before],
+        before=cores.serve,
         seconds=START_S,
         listen="\n".join(lines),
     ) as running_service:

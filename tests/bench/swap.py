@@ -115,7 +115,7 @@ def _started(words: Sequence[str], written: Path) -> subprocess.Popen[bytes]:
 
 
 async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
-    """Serve, be asked, swap; what came of it."""
+    """Serve, be asked, swap; return the result."""
     config = load(site.config)
     running = service.Service(site.config, config)
     serving = asyncio.create_task(running.run())
@@ -166,6 +166,9 @@ def judged(
         while at + 1 < len(moments) and moments[at + 1][0] < asked:
             at += 1
         states = {moments[at][1] if moments and moments[at][0] < asked else 0}
+        if at % 2 == 0 and moments and moments[at][0] < asked:
+            # It was asked while lists were being swapped: a thread may still have had those of before.
+            states.add(moments[at - 1][1] if at else 0)
         states |= {state for moment, state in moments[at : at + 4000] if asked <= moment <= got}
         right = {ALWAYS: {True}, NEVER: {False}, SOMETIMES: {bool(state) for state in states}}[name]
         found["wrong"] += said != "lost" and (said == blocked) not in right

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import dns.message
@@ -13,7 +14,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from tests.bench import check, load, names, packet, picture, report, subjects
+from tests.bench import check, instructions, lanes, load, names, packet, page, picture, report, subjects
 from tests.bench.ratios import Spread, in_turn, paired, shown, spread
 from tests.bench.subjects import FLOOR
 from tests.bench.workloads import WORKLOADS
@@ -123,9 +124,29 @@ STRACE = """% time     seconds  usecs/call     calls    errors syscall
 """
 
 
+ANNOTATED = """--------------------------------------------------------------------------------
+Ir
+--------------------------------------------------------------------------------
+20,480 (100.0%)  PROGRAM TOTALS
+
+--------------------------------------------------------------------------------
+Ir               file:function
+--------------------------------------------------------------------------------
+12,288 (60.00%)  resolver/core/siphash.c:__pyx_f_8resolver_4core_7siphash_siphash128 [resolver/core/siphash.so]
+ 4,097 (20.00%)  resolver/engine/relay.c:__pyx_f_8resolver_6engine_5relay_5Relay__matched [resolver/engine/relay.so]
+    95 ( 0.46%)  ???:__memcpy_avx_unaligned_erms [/usr/lib/libc.so.6]
+"""
+
+
 def test_what_strace_and_callgrind_have_told_is_read() -> None:
     assert packet.read_strace(STRACE) == {"recvfrom": 2000, "sendmmsg": 64}
-    assert packet.read_callgrind("events: Ir\nfn=(1)\n1 5\ntotals: 4874\n") == {"instructions": 4874}
+    counted = instructions.read_annotated(ANNOTATED)
+    assert counted.instructions == 20_480
+    assert {instructions.short(name): count for name, count in counted.by_function.items()} == {
+        "core siphash_siphash128": 12_288,
+        "engine relay_5Relay__matched": 4_097,
+        "__memcpy_avx_unaligned_erms": 95,
+    }
 
 
 def test_listed_names_are_never_below_what_is_allowed() -> None:
@@ -228,3 +249,67 @@ def test_every_workload_is_held_against_one_that_the_floor_does() -> None:
         assert by_name[one.floor].questions in ("blocked", "cached"), one.name
         order = [*by_name]
         assert not one.half_of or order.index(one.half_of) < order.index(one.name)
+
+
+WRK = """Running 2s test @ http://127.0.0.1:8080/
+  150 requests in 1.50s, 600.00KB read
+  Non-2xx or 3xx responses: 150
+{"visits": 150, "wrong": 2, "failed": 1, "seconds": 1.500000}
+"""
+
+
+def flooded_by(p99: float, *, late: float = 0.0) -> page.Found:
+    """Two rounds: a visit to the page costs ten times what it costs nginx, and p99 is 100 us without a flood."""
+    flood = {page.OURS: [200.0, 400.0], page.NGINX: [500.0, 500.0]}
+    found = page.Found(rate=1000, flood=flood, resident=[100_000_000, 100_500_000])
+    for way in page.WAYS:
+        for number, slower in ((1, 1.0), (2, 3.0)):
+            for name, us in ((page.OURS, 400.0), (page.NGINX, 40.0)):
+                found.us.setdefault((way, name), {})[number] = us * slower
+                found.per_second.setdefault((way, name), {})[number] = 300.0
+            for name in (page.QUIET, page.NGINX, page.IDLE):
+                found.dns[name][number] = run(1.0, p50=50.0, p99=100.0 * slower)
+            found.dns[page.OURS][number] = run(1.0, p50=50.0, p99=p99 * slower, late=late)
+    return found
+
+
+def test_what_wrk_has_told_is_read() -> None:
+    found = page.read_wrk(WRK)
+    assert found == page.Visits(150, 2, 1, 1.5)
+    assert found.per_second == 100
+
+
+def test_visits_that_were_not_right_or_did_not_come_are_named() -> None:
+    found = page.Found()
+    for count, wrong, failed in ((9, 0, 0), (9, 1, 0), (9, 0, 1), (0, 0, 0)):
+        found.check("flood", page.Visits(count, wrong, failed, 1.0))
+    assert found.amiss == [
+        "flood: 9 visits, 1 wrong, 0 failed",
+        "flood: 9 visits, 0 wrong, 1 failed",
+        "flood: 0 visits, 0 wrong, 0 failed",
+    ]
+
+
+def test_a_flood_is_held_against_the_quiet_run_of_its_round() -> None:
+    good = flooded_by(109.0)
+    said = "\n".join(page.rows(good))
+    assert "connections kept: the page / nginx: 10.0 (10.0-10.0)" in said
+    assert "beside the page / beside nothing: p50 1.00 (1.00-1.00), p99 1.09 (1.09-1.09)" in said
+    assert "beside nginx / beside nothing: p50 1.00 (1.00-1.00), p99 1.00 (1.00-1.00)" in said
+    assert page.missed(good) == []
+    (slow,) = page.missed(flooded_by(120.0))
+    assert slow.startswith("p99 of DNS is 1.20 of that without a flood (nginx: 1.00)")
+
+
+def test_what_a_flood_must_not_do_is_named() -> None:
+    found = flooded_by(100.0, late=0.02)
+    found.said, found.resident[-1] = 12, 102_000_000
+    found.amiss += ["DNS: 0.100% wrong, 0.000% lost"] * 2
+    assert [one.split()[0] for one in page.missed(found)] == ["DNS:", "the", "memory", "more"]
+
+
+def test_lanes_over_shared_tables_answer_every_query_alone_and_beside_another(probe: ModuleType) -> None:
+    found = lanes.measured(probe, 1, 0.01)
+    assert found.alone.median > 0
+    assert found.gained.median > 0
+    assert found.cpu.median > 0

@@ -37,6 +37,7 @@ from tests.fakes.threads import in_own_thread
 HOST = "127.0.0.1"
 HUGE_OCTETS = 65_000
 LARGE_OCTETS = 1_700
+PORT_TAKEN_S = 75
 _PORTS_TRIED = 50
 _PROBE = re.compile(r"[a-z2-7]{26}\.example\.", re.ASCII)
 
@@ -143,7 +144,7 @@ class Upstream:
 
     def back(self) -> None:
         """Open the same ports again; from any thread but the loop's."""
-        asyncio.run_coroutine_threadsafe(self.start(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.start(), self._loop).result(PORT_TAKEN_S + 10)
 
     def refuse_streams(self) -> None:
         """Listen no more for TCP; from any thread."""
@@ -153,7 +154,7 @@ class Upstream:
     async def start(self) -> None:
         """Take a port that is free for both transports, or the one that it had."""
         for _ in range(_PORTS_TRIED):
-            udp = await self._endpoint(self._on_datagram, self.port)
+            udp = await self._endpoint_again() if self.port else await self._endpoint(self._on_datagram)
             port = udp.get_extra_info("sockname")[1]
             try:
                 self._tcp = await asyncio.start_server(self._on_connection, HOST, port)
@@ -164,6 +165,17 @@ class Upstream:
             self._elsewhere = await self._endpoint(lambda data, peer: None)
             return
         raise OSError("no port is free for both transports")
+
+    async def _endpoint_again(self) -> asyncio.DatagramTransport:
+        """Open the port that it had. A socket of another service may have drawn it meanwhile, and keeps it a minute."""
+        until = self._loop.time() + PORT_TAKEN_S
+        while True:
+            try:
+                return await self._endpoint(self._on_datagram, self.port)
+            except OSError:
+                if self._loop.time() > until:
+                    raise
+            await asyncio.sleep(0.2)
 
     @property
     def connections(self) -> int:

@@ -33,7 +33,13 @@ def build(source: Path, dimensions: int = 0) -> Path:
     dimensions: of its memoryviews, if not those that all of core has.
     """
     command = [sys.executable, "-c", _BUILD, str(source), str(dimensions)]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "CFLAGS": "-O1"}, capture_output=True, check=True)
+    subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "CFLAGS": os.environ.get("CFLAGS", "-O1")},
+        capture_output=True,
+        check=True,
+    )
     (made,) = source.parent.glob(f"{source.stem}.*.so")
     return made
 

@@ -207,7 +207,7 @@ def access(core: cases.Core) -> Any:
 
 def count(core: cases.Core) -> int:
     counters = memoryview(bytearray(8 * codes.COUNTERS_SIZE)).cast("Q")
-    tallies = core("tally").Tally(bytearray(256), wires.KEY)
+    tallies = core("tally").Tally(bytearray(320), wires.KEY)
     verdict, scratch = wires.verdict(core, 0, 1, 1, 3), core("scratch").Scratch()
     said: int = core("tally").count(tallies, access(core), counters, verdict, 1, b"\0", 0, scratch)
     return said

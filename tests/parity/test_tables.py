@@ -114,6 +114,8 @@ def counted(
     for number, block in enumerate(blocks):
         if number == len(blocks) // 2 and block[1] % 2:
             tally.turn(table, wires.KEY[::-1])
+        if number == len(blocks) // 3 and block[1] % 3:
+            tally.turn_day(table, wires.KEY[::-1])
         entry, asked = block[:4], block[4:]
         said.append(tally.count(table, access, counters, wires.verdict(core, *entry), *asked, scratch))
     return said, bytes(counters), bytes(memory)

@@ -13,7 +13,6 @@ from typing import Any
 import dns.message
 
 from resolver.core import codes
-from resolver.query.forward import build_query
 from resolver.query.transport import Transport
 from tests.unit.query.parts import CLIENT, KEY, Reply
 
@@ -133,7 +132,7 @@ class Seats:
         """Ask the upstream, keep what it says, and give it."""
         assert self.reply
         steps, question = self.core("steps"), seat.question
-        sent = b"\0\0" + build_query(packet, question)[2:]
+        sent = self.written(packet, question)
         self.upstream.append(sent)
         said = self.reply(dns.message.from_wire(sent))
         octets = said if isinstance(said, bytes) else said.to_wire(max_size=65535)
@@ -141,6 +140,11 @@ class Seats:
         asked = packet[12 : question.end]
         steps.keep(self.tables, self.lane, one, asked, seat.low, seat.high, client, self.now_ms)
         steps.give(self.tables, self.lane, seat, one, self.now_ms)
+
+    def written(self, packet: bytes, question: Any) -> bytes:
+        """What is sent to the upstream, with the id 0."""
+        out = bytearray(self.core("exchange").QUERY_OCTETS)
+        return bytes(out[: self.core("exchange").write(packet, question, 0, out)])
 
     def batch(self, queries: Sequence[Asked]) -> list[tuple[int, bytes | None]]:
         """Outcome and answer of each, taken together; an error is passed over as the engine does."""

@@ -63,7 +63,8 @@ def look(house: House, asked: dns.message.Message) -> int:
     """Whether an answer is kept, FRESH, STALE or NOTHING; no hit is marked, and `house.seen` describes it."""
     question = question_of(asked)
     form, memory, scratch = key_bits(question), house.cache.memory, house.lane.scratch
-    found: int = store.peek_form(memory, question, form, int(house.now), house.seen, scratch)
+    store.set_key(memory, question, form, scratch)
+    found: int = store.peek(memory, *scratch.key, int(house.now), house.seen)
     return found
 
 

@@ -32,6 +32,10 @@ def test_the_numbers_of_a_lists_counters_are_their_names() -> None:
     assert codes.LIST_COUNTERS[codes.ATTEMPTS_CAPPED] == "attempts_capped"
     assert codes.LIST_COUNTERS[codes.ATTEMPTS_SATURATED] == "attempts_saturated"
     assert codes.LIST_COUNTERS[codes.NEW_PREFIXES] == "new_prefixes"
+    assert codes.LIST_COUNTERS[codes.ATTEMPTS_BOUNDED] == "attempts_bounded"
+    assert codes.LIST_COUNTERS[codes.BLOCKED_PREFIXES] == "blocked_prefixes"
+    assert codes.LIST_COUNTERS[codes.ATTEMPTS_NEW_ENTRIES] == "attempts_new_entries"
+    assert codes.LIST_COUNTERS[codes.ATTEMPTS_BOUNDED_SATURATED] == "attempts_bounded_saturated"
     assert len(codes.LIST_COUNTERS) <= codes.LIST_COUNTERS_STRIDE
 
 

@@ -62,6 +62,7 @@ def test_well_formed(core: Core, octets: bytes, expected: tuple[int, bytes, int]
         (b"\x80\0", 12),
         (b"\xbf\xff", 12),
         (b"\1a\xc0\x10\1b\xc0\x0c", 16),
+        (b"\4a\xc0\x0cb\0", 14),  # the label that it points to lies over the pointer
     ],
 )
 def test_malformed(core: Core, octets: bytes, start: int) -> None:

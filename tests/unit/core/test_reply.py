@@ -92,6 +92,77 @@ def test_how_a_list_answers(
     assert bool(read.answer) == (answer == codes.ANSWER_PAGE and kind in (1, 28))
 
 
+SIGNAL = 65100
+
+
+def asks_for_structure(text: str, kind: int = 1, *, code: int = SIGNAL, size: int = 0, payload: int = 1232) -> bytes:
+    """A query with this EDNS option of `size` octets."""
+    option = code.to_bytes(2, "big") + size.to_bytes(2, "big") + bytes(size)
+    opt = b"\0\0\x29" + payload.to_bytes(2, "big") + bytes(4) + len(option).to_bytes(2, "big") + option
+    return query(text, kind)[:11] + b"\1" + query(text, kind)[12:] + opt
+
+
+def error_of(octets: bytes) -> tuple[int, str | None]:
+    """The one extended error of an answer: its code and its text."""
+    (one,) = dns.message.from_wire(octets).options
+    return int(one.code), one.text  # type: ignore[attr-defined]  # an EDEOption
+
+
+STRUCTURED = {"signal": SIGNAL, "structured": (b'{"c":["tel:1"],"j":"law"}', b'{"c":["tel:1"]}')}
+
+
+@pytest.mark.parametrize("statute", [True, False])
+@pytest.mark.parametrize("kind", [1, 28, 16, 65])
+def test_a_client_that_signals_gets_no_page_but_a_structured_error(core: Core, statute: bool, kind: int) -> None:
+    made = replies(core, statute=statute, **STRUCTURED)
+    octets = blocked(core, asks_for_structure("a.test", kind), made)
+    read = dns.message.from_wire(octets)
+    assert (read.rcode(), read.answer, len(read.authority)) == (0, [], 1)
+    code = codes.EDE_CENSORED if statute else codes.EDE_BLOCKED
+    assert error_of(octets) == (code, '{"c":["tel:1"],"j":"law"}')
+
+
+def test_a_client_that_does_not_signal_gets_the_page(core: Core) -> None:
+    made = replies(core, **STRUCTURED)
+    for packet in (
+        query("a.test", edns=True),
+        asks_for_structure("a.test", code=SIGNAL + 1),
+        asks_for_structure("a.test", size=1),
+        asks_for_structure("a.test", code=10, size=8),
+    ):
+        octets = blocked(core, packet, made)
+        assert error_of(octets) == (codes.EDE_FORGED_ANSWER, None)
+        assert len(dns.message.from_wire(octets).answer) == 1
+    without = replies(core, structured=STRUCTURED["structured"])
+    assert len(dns.message.from_wire(blocked(core, asks_for_structure("a.test"), without)).answer) == 1
+
+
+def test_a_text_that_does_not_fit_gives_way_to_the_brief_one_and_then_to_the_number(core: Core) -> None:
+    made = replies(core, **STRUCTURED)
+    whole = len(blocked(core, asks_for_structure("a.test"), made))
+    texts = [error_of(blocked(core, asks_for_structure("a.test"), made, limit=whole - less))[1] for less in (0, 1, 10)]
+    assert texts == ['{"c":["tel:1"],"j":"law"}', '{"c":["tel:1"]}', '{"c":["tel:1"]}']
+    assert error_of(blocked(core, asks_for_structure("a.test"), made, limit=whole - 25)) == (codes.EDE_CENSORED, None)
+
+
+def test_the_operators_text_stands_beside_the_number_where_it_fits(core: Core) -> None:
+    made = replies(core, text=b"Geblokkeerd op last")
+    octets = blocked(core, query("a.test", edns=True), made)
+    assert error_of(octets) == (codes.EDE_FORGED_ANSWER, "Geblokkeerd op last")
+    assert error_of(blocked(core, query("a.test", edns=True), made, limit=len(octets) - 1))[1] is None
+    assert blocked(core, query("a.test"), made) == blocked(core, query("a.test"), replies(core))
+
+
+def test_no_octet_of_a_structured_error_depends_on_the_name(core: Core) -> None:
+    made, tails = replies(core, **STRUCTURED), set()
+    for number in range(10_000 if core("reply").__file__.endswith(".so") else 500):
+        packet = asks_for_structure(f"canary-{number:05}.{number % 97}.test", (1, 28, 65, 16)[number % 4])
+        octets = blocked(core, packet, made)
+        assert octets[12 : question(core, packet).end] == packet[12 : question(core, packet).end]
+        tails.add(octets[2:12] + octets[question(core, packet).end :])
+    assert len(tails) == 1
+
+
 def test_without_edns_in_the_query_there_is_none_in_the_answer(core: Core) -> None:
     read = dns.message.from_wire(blocked(core, query("a.test"), replies(core)))
     assert read.edns == -1

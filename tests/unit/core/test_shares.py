@@ -206,3 +206,19 @@ def test_heaviest_agrees_with_a_model(core: Core) -> None:
         most = max(amounts.values(), default=0)
         heaviest = shared.heaviest()
         assert amounts.get(heaviest, 0).bit_length() == most.bit_length()
+
+
+def test_whatever_the_memory_holds_nothing_raises_and_the_lock_is_free(core: Core) -> None:
+    """A step that raised while it holds the lock would stop every other thread for good."""
+    draw = random.Random(3)
+    for _ in range(100):
+        shared = Shared(core, sets=2)
+        for _ in range(5):
+            slots = [shared.take(numbered(number), draw.choice((1, 100, 10**6))) for number in range(10)]
+            for _ in range(4):
+                at = draw.randrange(len(shared.memory) // 8) * 8
+                shared.memory[at : at + 8] = draw.choice((draw.randbytes(8), bytes(8), b"\xff" * 8, b"\1" + bytes(7)))
+            for slot in slots:
+                shared.give(slot, draw.choice((1, 10**6)))
+            assert shared.core.NONE <= shared.heaviest() < 2 * shared.core.WAYS
+        assert not any(shared.table.locks.words)

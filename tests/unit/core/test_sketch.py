@@ -138,6 +138,7 @@ def test_a_large_network_is_sampled_and_its_shares_stay(asked: Asked) -> None:
 def test_only_so_much_is_noted_in_a_sixteenth_of_a_second(asked: Asked) -> None:
     asked.ask("fast.test", clients(3000), every=0.0)
     assert asked.popular(floor=asked.module.BUDGET * 1.5) == set()
+    assert 2700 <= asked.module.prefixes(asked.sketch, True) <= 3300
     assert asked.digest("fast.test") in asked.popular(floor=asked.module.BUDGET * 0.6)
     asked.ask("fast.test", clients(300), every=0.1)
     assert asked.digest("fast.test") in asked.popular(floor=200)

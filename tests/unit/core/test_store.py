@@ -1,5 +1,6 @@
 """The answers kept: found by their own question only, until their time ends or the ring comes round."""
 
+import random
 from typing import Any
 
 import pytest
@@ -7,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes
-from tests.parity import cases
+from tests.parity import cases, wires
 from tests.unit.core.answers import KEY, NOW, Answers, Core
-from tests.unit.core.generations import query, question
 
 
 @pytest.fixture
@@ -420,8 +420,7 @@ def test_which_form_of_a_question_lends_its_answer_to_which(core: Core, stale_s:
             answers = Answers(core, stale_s=stale_s)
             answers.keep("a.test", bytes([0, 0, 0x80, ad]) + b"%d" % form, bits=form)
             key = answers.digest("a.test", bits=asked)
-            one = question(core, query("a.test", 1))
-            said = core("store").other_form(answers.store, one, asked, NOW + age, answers.kept, answers.scratch)
+            said = core("store").other_form(answers.store, *key, asked, NOW + age, answers.kept)
             expected = NOTHING
             if form in LENDERS[asked] and age < 60 + stale_s and (age < 60 or stale_s):
                 cut = form & 1 > asked & 1
@@ -430,7 +429,6 @@ def test_which_form_of_a_question_lends_its_answer_to_which(core: Core, stale_s:
                 expected = NOTHING if bogus or not (at_once or stale_s) else (FRESH if at_once else STALE) + 4 * cut
             assert said == expected, (asked, form)
             assert not said or answers.body()[4:] == b"%d" % form
-            assert tuple(answers.scratch.key) == key
 
 
 def test_the_best_form_lends_and_a_failure_never_does(core: Core) -> None:
@@ -443,8 +441,8 @@ def test_the_best_form_lends_and_a_failure_never_does(core: Core) -> None:
                 core("store").fail(answers.store, *answers.digest("a.test", bits=failed), NOW, made)
             for kept in forms[best:]:
                 answers.keep("a.test", bytes(4) + b"%d" % kept, bits=kept)
-            one = question(core, query("a.test", 1))
-            assert core("store").other_form(answers.store, one, asked, NOW, answers.kept, answers.scratch)
+            key = answers.digest("a.test", bits=asked)
+            assert core("store").other_form(answers.store, *key, asked, NOW, answers.kept)
             assert answers.body()[4:] == b"%d" % form
 
 
@@ -584,3 +582,43 @@ def test_both_builds_write_the_same_rings_and_give_nobody_anothers_octets(
         return [*said, *answers.store.heads, *answers.store.tails, bytes(answers.memory)]
 
     cases.both(run)
+
+
+@pytest.mark.parametrize("octets", [2**14, 3 * 2**15])
+def test_whatever_index_and_records_hold_nothing_raises_and_the_lock_is_free(core: Core, octets: int) -> None:
+    """A step that raised while it holds the lock would stop every other thread for good."""
+    draw = random.Random(octets)
+    store, kept = core("store"), core("store").Kept()
+    for _ in range(20):
+        answers = Answers(core, octets, stale_s=60)
+        for _ in range(4):
+            for number in range(25):
+                answers.keep(f"name{number}.test", draw.randbytes(draw.choice((40, 400, 1500))), apart=number % 2)
+            for _ in range(8):
+                at = draw.randrange(octets // 8) * 8
+                answers.memory[at : at + 8] = draw.choice((draw.randbytes(8), bytes(8), b"\xff" * 8, b"\4" + bytes(7)))
+            for number in range(25):
+                low, high = answers.digest(f"name{number}.test")
+                if store.find(answers.store, low, high, NOW + 1, kept):
+                    store.renew(answers.store, kept, 9, 0)
+                if number % 5 == 0:
+                    store.fail(answers.store, low, high, NOW + 1, wires.to_keep(core, b"failure", kind=store.FAILURE))
+            position = 0
+            while position != store.END:
+                position = store.look(answers.store, position, kept)
+                if kept.end and draw.random() < 0.1:
+                    store.drop(answers.store, kept)
+        assert not any(answers.store.locks.words)
+
+
+def test_records_whose_sizes_are_lost_are_all_forgotten(core: Core) -> None:
+    answers = Answers(core, 2**13)
+    for number in range(100):
+        answers.keep(f"name{number}.test", b"first")
+    start = len(answers.memory) - len(answers.store.ring)
+    answers.memory[start:] = b"\1" * len(answers.store.ring)
+    for number in range(100):
+        answers.keep(f"name{number}.test", b"second")
+    found = [answers.find(f"name{number}.test") for number in range(100)]
+    assert set(found) == {None, b"second"}
+    assert found[-1] == b"second"

@@ -189,7 +189,8 @@ def test_the_next_hour_forgets(counted: Counted) -> None:
     assert counted.of("attempts_capped") == 1
     assert any(counted.memory)
     counted.tally.turn(counted.table, KEY[::-1])
-    assert not any(counted.memory)
+    assert not any(counted.memory[: -len(counted.memory) // counted.tally.TABLES]), "the day goes on"
+    assert any(counted.table.days)
     counted.block(T)
     assert counted.of("attempts") == 21
 
@@ -206,7 +207,7 @@ def test_no_address_is_in_the_memory(counted: Counted) -> None:
     client = V6 + b"\1\2\3\4\5\6\7\x08\x09"
     counted.access = Counted(counted.core, budget=9).access
     counted.block(T, client=client, bits=3 | codes.NEW)
-    assert all(map(any, (counted.table.prefixes, counted.table.budgets)))
+    assert all(map(any, (counted.table.prefixes, counted.table.budgets, counted.table.days)))
     assert client[:7] not in counted.memory
     assert client[8:] not in counted.memory
 
@@ -265,6 +266,76 @@ def test_an_error_counts_nothing_and_says_so(counted: Counted) -> None:
     assert counted.of("attempts") == 0
 
 
+def test_the_first_three_of_a_prefix_and_day_are_bounded_attempts(counted: Counted) -> None:
+    for number, expected in enumerate((1, 2, 3, 3, 3)):
+        counted.block(T, entry=number)
+        assert (counted.of("attempts_bounded"), counted.of("blocked_prefixes")) == (expected, 1)
+    counted.block(T, TXT, entry=9)
+    counted.block(T + 1, entry=0)
+    assert counted.of("attempts_bounded") == 3, "what opens no window counts nothing"
+    counted.tally.turn(counted.table, KEY[::-1])
+    counted.block(T + 3600, entry=1)
+    assert counted.of("attempts_bounded") == 3, "another hour is the same day"
+    counted.block(T, client=TWO)
+    counted.block(T, slot=3)
+    assert [counted.of("attempts_bounded", slot) for slot in (0, 3)] == [4, 1], "each prefix, and each list"
+    assert [counted.of("blocked_prefixes", slot) for slot in (0, 3)] == [2, 1]
+
+
+def test_a_prefix_of_ipv6_is_one_household(counted: Counted) -> None:
+    for network in range(5):
+        counted.block(T, client=V6 + bytes([network]) + bytes(8))
+    assert (counted.of("attempts"), counted.of("attempts_bounded"), counted.of("blocked_prefixes")) == (5, 3, 1)
+
+
+def test_the_next_day_begins_again_with_another_key(counted: Counted) -> None:
+    for number in range(5):
+        counted.block(T, entry=number)
+    before = bytes(counted.table.days)
+    counted.tally.turn_day(counted.table, KEY[::-1])
+    assert not any(counted.table.days)
+    for number in range(5):
+        counted.block(T + 60, entry=number)
+    assert (counted.of("attempts_bounded"), counted.of("blocked_prefixes")) == (6, 2)
+    assert bytes(counted.table.days) != before
+    assert counted.of("attempts") == 10, "the hour goes on"
+
+
+def test_no_other_client_decides_whether_an_attempt_is_bounded(core: Core) -> None:
+    counted, site = Counted(core, sets=1024), V6[:6]
+    for household in range(13):
+        for entry in range(20):
+            counted.block(T, client=site + bytes([household, 0]) + bytes(8), entry=entry)
+    assert counted.of("attempts") == 240, "the cap of the /48 is used up"
+    before = counted.of("attempts_bounded")
+    counted.block(T, client=site + b"\xff\0" + bytes(8))
+    assert (counted.of("attempts"), counted.of("attempts_bounded")) == (240, before + 1)
+
+
+def test_a_full_table_of_the_day_counts_nothing_and_says_so(core: Core) -> None:
+    counted = Counted(core, sets=1)
+    for number in range(10):
+        counted.block(T + 60 * number, client=V4 + bytes([number]))
+        if number == 7:
+            counted.tally.turn(counted.table, KEY)
+    assert (counted.of("attempts"), counted.of("attempts_saturated")) == (10, 0)
+    assert (counted.of("attempts_bounded"), counted.of("blocked_prefixes")) == (8, 8)
+    assert counted.of("attempts_bounded_saturated") == 2
+    counted.block(T + 600, client=V4 + b"\0")
+    assert counted.of("attempts_bounded") == 9, "who has a place keeps it"
+
+
+def test_attempts_for_new_entries(counted: Counted) -> None:
+    counted.block(T, entry=1, bits=3 | codes.NEW)
+    counted.block(T, AAAA, entry=1, bits=3 | codes.NEW)
+    assert (counted.of("blocked_prefixes"), counted.of("attempts_bounded")) == (0, 1)
+    counted.block(T, entry=2)
+    assert counted.of("blocked_prefixes") == 1, "the first for an entry that is not new"
+    for number in range(30):
+        counted.block(T, client=TWO, entry=number, bits=3 | codes.NEW)
+    assert counted.of("attempts_new_entries") == 21, "those that count as attempts"
+
+
 def test_memory_too_small_is_refused(core: Core) -> None:
     with pytest.raises(ValueError, match="memory"):
-        core("tally").Tally(bytearray(248), KEY)
+        core("tally").Tally(bytearray(312), KEY)

@@ -13,8 +13,9 @@ from typing import Any
 from resolver.config.values import Endpoint
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
+from resolver.query.transport import framed
 from tests.unit.query.parts import until
-from tests.unit.query.senders import Answers, framed, quiet
+from tests.unit.query.senders import Answers, quiet, together
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
 
@@ -87,7 +88,7 @@ async def listening(
 ) -> AsyncIterator[Side]:
     async with quiet():
         answers, dropped = Answers(), []
-        streams = Streams(answers, dropped.append, limits or bounds(), **times)
+        streams = Streams(together(answers), dropped.append, limits or bounds(), **times)
         if trusted:
             streams.trusted = lambda client: True
         await streams.open([endpoint])

@@ -29,7 +29,7 @@ from resolver.config.lists import List, Source
 from resolver.config.values import address_octets, prefixes
 from resolver.core import admit, codes, entries, image, policy, sketch, store, tally
 from resolver.core.crash_shape import Shape
-from resolver.core.lane import Lane, Tables
+from resolver.core.lane import MAX_OCTETS, Lane, Tables
 from resolver.core.local_zones import Zones
 from resolver.core.question import Question
 from resolver.query.answer import Answer
@@ -179,9 +179,10 @@ class Upstream:
         outcome: Outcome,
         patience_s: float | None = None,
         client: bytes = b"",
+        handed: object = None,
     ) -> bytes:
         """Return what the function says to the query, each caller by an exchange of its own."""
-        del digest, client
+        del digest, client, handed
         self.patience_s = patience_s
         if self.out_of_patience:
             raise TimeoutError
@@ -226,10 +227,17 @@ class Upstream:
 
 class House:
     """An Answer with all its parts; `now` is its clock in seconds. tally_octets: the size of each table that counts;
-    octets: the memory of the cache. seen: for a test that looks there."""
+    octets: the memory of the cache. seats: how many queries the lane takes together. seen: for a test's eyes."""
 
     def __init__(
-        self, reply: Reply, in_force: Tables, *, stale_s: int = 0, tally_octets: int = 2**14, octets: int = 2**18
+        self,
+        reply: Reply,
+        in_force: Tables,
+        *,
+        stale_s: int = 0,
+        tally_octets: int = 2**14,
+        octets: int = 2**18,
+        seats: int = 0,
     ) -> None:
         self.now = 1000.0
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
@@ -239,7 +247,8 @@ class House:
         self.cache = Cache(store.Store(bytearray(octets), KEY, stale_s))
         self.seen = store.Kept()
         self.asked = sketch.Sketch(bytearray(2**16), KEY)
-        self.lane = Lane(self.counters, Shape(self.numbers))
+        outs = [memoryview(bytearray(MAX_OCTETS)) for _ in range(seats)]
+        self.lane = Lane(self.counters, Shape(self.numbers), outs)
         self.answer = Answer(
             self.owned(in_force), lane=self.lane, forward=self.upstream, clock=lambda: self.now
         )

@@ -8,10 +8,10 @@ import pytest
 
 from resolver.config.values import address_octets
 from resolver.query import accept_connection
-from resolver.query.transport import Transport
+from resolver.query.transport import Transport, framed
 from tests.unit.query.clients import bounds, listening
 from tests.unit.query.parts import until
-from tests.unit.query.senders import LARGE, asks, framed
+from tests.unit.query.senders import LARGE, asks, together
 
 pytestmark = pytest.mark.loops
 
@@ -155,7 +155,6 @@ async def test_replies_without_an_end_to_one_who_does_not_read_end_the_connectio
     """Queries in flight were taken while there was room; what comes back for all of them is too much."""
     monkeypatch.setattr(accept_connection, "UNSENT_MOST", 2**19)
     async with listening() as side:
-        answer = side.streams.answer
 
         async def much(packet: bytes) -> bytes:
             side.answers.seen.append((packet, b"", Transport.TCP))
@@ -163,7 +162,9 @@ async def test_replies_without_an_end_to_one_who_does_not_read_end_the_connectio
             return packet[:2] + bytes(LARGE - 2)
 
         gate = asyncio.Event()
-        side.streams.answer = lambda packet, *rest: much(packet) if packet[12:] == b"much" else answer(packet, *rest)
+        side.streams.answer = together(
+            lambda packet, *rest: much(packet) if packet[12:] == b"much" else side.answers(packet, *rest)
+        )
         client = await side.connect(limit=1024)
         client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.send(*(asks(number, b"much") for number in range(128)))

@@ -4,17 +4,20 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.config.values import Endpoint, address_octets
+from resolver.core import admit
+from resolver.core.codes import MAX_LISTS
 from resolver.query import accept_datagram
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.transport import Transport
 from tests.parity.cases import of
-from tests.unit.query.parts import until
+from tests.unit.query.parts import KEY, until
 from tests.unit.query.senders import Answers, asks, quiet
 
 pytestmark = pytest.mark.loops
@@ -234,6 +237,25 @@ def test_trust_may_come_and_go_while_it_answers() -> None:
         datagrams.drain(Drawn((asks(1), peer)))
     assert dropped == ["proxy"]
     assert len(answers.seen) == 2
+
+
+def test_the_load_balancers_are_those_of_the_tables_in_force() -> None:
+    answers, dropped, peer = Answers(), [], (BALANCER, 5353)
+    datagrams = Datagrams(answers, dropped.append)
+    for balancers in (b"", 2 * address_octets(BALANCER), b""):
+        access = admit.Access(
+            b"", b"", [b""] * MAX_LISTS, [b""] * MAX_LISTS, rate=0, memory=bytearray(128), key=KEY, proxies=balancers
+        )
+        datagrams.use(SimpleNamespace(access=access))  # type: ignore[arg-type]
+        datagrams.drain(Drawn((asks(1), peer)))
+    assert dropped == ["proxy"]
+    assert len(answers.seen) == 2
+
+
+def test_without_threads_none_is_busy_or_has_failed() -> None:
+    datagrams = Datagrams(Answers(), [].append)
+    datagrams.start()
+    assert (datagrams.busy(), datagrams.errors(), datagrams.runs(), len(datagrams.counters)) == ([], 0, True, 0)
 
 
 @pytest.mark.asyncio

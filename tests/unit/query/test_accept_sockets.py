@@ -173,3 +173,96 @@ def test_of_kept_sockets_those_are_wanted_that_nothing_else_serves() -> None:
         kept = [first, first, gone, second]
         assert accept_sockets.wanted(listen, kept) == [first, second]
         assert accept_sockets.wanted(listen, kept, [second]) == [first]
+
+
+def receives(one: accept_sockets.Receiving) -> bool:
+    try:
+        one.recvfrom(512)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", "192.0.2.53"])
+def test_sockets_beside_one_have_its_address_its_options_and_their_share_of_the_clients(host: str) -> None:
+    (first,) = datagrams([Endpoint(host, 0)])
+    each = [first, *accept_sockets.beside(first, 3)]
+    assert len({one.getsockname() for one in each}) == 1
+    assert len({type(one) for one in each}) == 1
+    assert {accept_sockets.is_here(one) for one in each} == {host != "192.0.2.53"}
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    if accept_sockets.is_here(first):
+        for _ in range(100):
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"x", (loopback, first.getsockname()[1]))
+        counts = [sum(receives(one) for _ in range(101)) for one in each]
+        assert sum(counts) == 100
+        assert min(counts) > 0
+    for one in each:
+        one.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_what_comes_after_a_socket_has_left_goes_to_the_others(host: str) -> None:
+    (first,) = datagrams([Endpoint(host, 0)])
+    each = [first, *accept_sockets.beside(first, 2)]
+    where = ({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), first.getsockname()[1])
+
+    def send() -> None:
+        for _ in range(60):
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"x", where)
+
+    send()
+    for one in each[1:]:
+        accept_sockets.leave(one)
+    send()
+    counts = [sum(receives(one) for _ in range(121)) for one in each]
+    assert sum(counts) == 120
+    assert counts[0] > 60
+    assert min(counts[1:]) > 0, "what had come can be read"
+    for one in each:
+        one.close()
+
+
+def test_only_a_socket_that_was_bound_for_others_too_may_have_them() -> None:
+    alone, shared = datagrams([Endpoint("127.0.0.1", 0), Endpoint("127.0.0.1", 0)])
+    more = accept_sockets.beside(shared, 1)
+    assert [accept_sockets.may_have_others(one) for one in (alone, shared, *more)] == [False, True, True]
+    for one in (alone, shared, *more):
+        one.close()
+
+
+def test_nobody_else_may_bind_beside_a_service() -> None:
+    (first,) = datagrams([Endpoint("127.0.0.1", 0)])
+    more = accept_sockets.beside(first, 1)
+    with pytest.raises(OSError, match="in use"):
+        datagrams([accept_sockets.bound_to(first)])
+    for one in (first, *more):
+        one.close()
+
+
+def test_without_others_an_address_has_one_socket_alone() -> None:
+    (first,) = datagrams([Endpoint("127.0.0.1", 0)])
+    assert accept_sockets.beside(first, 0) == []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(first.getsockname())
+    first.close()
+
+
+def test_where_one_beside_cannot_be_bound_none_of_them_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = datagrams([Endpoint("127.0.0.1", 0)])
+    prepared: list[socket.socket] = []
+
+    def fails(kind: int, one: socket.socket) -> None:
+        prepared.append(one)
+        if len(prepared) == 2:
+            raise OSError("no memory")
+
+    monkeypatch.setattr(accept_sockets, "prepare", fails)
+    with pytest.raises(OSError, match="no memory"):
+        accept_sockets.beside(first, 3)
+    assert [one.fileno() for one in prepared] == [-1, -1]
+    first.close()

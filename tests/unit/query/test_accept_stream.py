@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from resolver.config.values import Endpoint, address_octets
 from resolver.query import accept_connection, accept_sockets, accept_stream
 from resolver.query.accept_stream import Streams
-from resolver.query.transport import Transport
+from resolver.query.transport import Transport, framed
 from tests.parity.cases import of
 from tests.unit.query.clients import LOOPBACK, bounds, listening
 from tests.unit.query.parts import House, query, reply_of, tables, until
-from tests.unit.query.senders import LARGE, Answers, asks, framed, quiet
+from tests.unit.query.senders import LARGE, Answers, asks, quiet, together
 
 pytestmark = pytest.mark.loops
 
@@ -116,7 +116,7 @@ def told(answer: Callable[..., Any], pieces: Sequence[bytes], release: Callable[
     """The replies to a stream that comes in these pieces."""
 
     async def story() -> list[bytes]:
-        streams = Streams(answer, lambda reason: None, bounds())
+        streams = Streams(together(answer), lambda reason: None, bounds())
         connection, wire = streams.accepted(address_octets("192.0.2.10")), Wire()
         assert connection
         connection.connection_made(wire)
@@ -413,7 +413,7 @@ async def test_at_the_end_who_has_just_connected_may_ask_once_and_nobody_is_wait
 async def test_an_address_that_is_taken_leaves_nothing_open() -> None:
     async with quiet():
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            streams = Streams(Answers(), lambda reason: None, bounds())
+            streams = Streams(together(Answers()), lambda reason: None, bounds())
             with pytest.raises(OSError, match="in use"):
                 await streams.open([LOOPBACK, Endpoint(*taken.getsockname())])
 
@@ -618,7 +618,7 @@ async def test_a_socket_that_was_handed_over_is_listened_on() -> None:
     async with quiet():
         given = socket.create_server(("127.0.0.1", 0))
         place = Endpoint(*given.getsockname())
-        streams = Streams(Answers(), lambda reason: None, bounds())
+        streams = Streams(together(Answers()), lambda reason: None, bounds())
         with pytest.raises(ValueError, match="was handed over"):
             await streams.open([LOOPBACK], [given])
         await streams.open([place], [given])

@@ -462,7 +462,7 @@ async def test_an_answer_that_comes_after_its_exchange_failed_replaces_the_failu
     outcomes: list[Callable] = []
     exchange = house.upstream.exchange
 
-    async def silent(packet, question, digest, outcome, patience_s=None, client=CLIENT):
+    async def silent(packet, question, digest, outcome, patience_s=None, client=CLIENT, handed=None):
         outcomes.append(outcome)
         house.upstream.failure = Unanswered(codes.EDE_NETWORK_ERROR)
         return await exchange(packet, question, digest, outcome, patience_s, client)

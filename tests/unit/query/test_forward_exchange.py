@@ -11,7 +11,7 @@ import dns.rcode
 import pytest
 
 from resolver.core import codes
-from resolver.query.forward import Unanswered
+from resolver.query.forward import NOBODY, Forward, Unanswered
 from resolver.query.forward_exchange import HANDED_IN_A_TURN, with_case_of, with_drawn_case, without_opt
 from resolver.query.forward_server import Server
 from tests.fakes.stopwatch import Stopwatch
@@ -66,6 +66,7 @@ async def test_no_more_is_sent_than_so_often() -> None:
         upstream.otherwise = (Way.SILENT,)
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))
+        await asyncio.sleep(0.1)  # what was sent last has arrived when it is counted
         assert upstream.exchanges["udp"] in (3, 4)
         one.servers[0].took(0.001, sure=True)
         upstream.exchanges.clear()
@@ -375,3 +376,79 @@ def test_a_reply_without_a_question_or_cut_short_comes_back_as_it_is() -> None:
 
 def test_an_unanswered_question_says_why() -> None:
     assert Unanswered(codes.EDE_NETWORK_ERROR).ede == codes.EDE_NETWORK_ERROR
+
+
+# Where a thread of the engine had to end.
+
+
+async def gone_on(one: Forward, asked: dns.message.Message, ago_ms: int, reply: bytes = b"") -> dns.message.Message:
+    packet = asked.to_wire()
+    handed = (0, ago_ms, reply)
+    told = await one.exchange(packet, parsed(packet), (id(asked), 1), nothing, None, NOBODY, handed)
+    return dns.message.from_wire(told)
+
+
+@pytest.mark.asyncio
+async def test_what_a_thread_has_sent_counts_as_the_first_datagram() -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), timeout_s=2) as one:
+        upstream.otherwise = (Way.SILENT,)
+        watch = Stopwatch()
+        with pytest.raises(Unanswered):
+            await gone_on(one, query("open.test"), 200)
+        assert watch.seconds < 1.95, "the time limit began with the thread's"
+        assert upstream.exchanges["udp"] in (2, 3)
+        await until(lambda: one.servers[0].failures["timeout"])
+        assert one.servers[0].failures["timeout"] == 1, "the thread's try and those after it are one"
+
+
+@pytest.mark.asyncio
+async def test_after_a_threads_silence_another_server_is_asked_at_once() -> None:
+    async with serve(TABLE) as silent, serve(TABLE) as good, asking(at(silent), at(good)) as one:
+        assert (await gone_on(one, query("open.test"), 100)).answer
+        assert (silent.exchanges["udp"], good.exchanges["udp"]) == (0, 1)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("rcode", "exchanges", "says"),
+    [
+        (dns.rcode.SERVFAIL, {}, dns.rcode.SERVFAIL),
+        (dns.rcode.REFUSED, {}, dns.rcode.REFUSED),
+        (dns.rcode.FORMERR, {"udp": 1}, dns.rcode.NOERROR),
+    ],
+)
+async def test_a_threads_answer_is_not_asked_for_again(
+    rcode: dns.rcode.Rcode, exchanges: dict[str, int], says: dns.rcode.Rcode
+) -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream)) as one:
+        asked = query("open.test")
+        reply = reply_of(asked)
+        reply.set_rcode(rcode)
+        assert (await gone_on(one, asked, 5, reply.to_wire())).rcode() == says
+        assert dict(upstream.exchanges) == exchanges
+        assert one.in_flight == 0
+        failed = "servfail" if rcode == dns.rcode.SERVFAIL else "error"
+        assert one.servers[0].failures[failed] == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("drawn", [False, True])
+async def test_what_a_thread_got_truncated_is_asked_over_tcp_alone(drawn: bool) -> None:
+    async with serve(TABLE) as upstream, asking(at(upstream), case_randomization=drawn) as one:
+        asked = query("Open.test")
+        reply = reply_of(asked)
+        reply.flags |= dns.flags.TC
+        assert (await gone_on(one, asked, 5, reply.to_wire())).answer
+        assert dict(upstream.exchanges) == {"tcp": 1}
+        assert one.servers[0].failures["mismatch"] == 0
+
+
+@pytest.mark.asyncio
+async def test_of_a_server_that_is_not_of_the_group_or_out_it_begins_anew() -> None:
+    async with serve(TABLE) as zone, serve(TABLE) as good, asking(at(good), zones={"corp.test": [at(zone)]}) as one:
+        assert not (await gone_on(one, query("in.corp.test"), 100)).answer
+        assert (zone.exchanges["udp"], good.exchanges["udp"]) == (1, 0)
+        one.servers[0].up = 0
+        one.choose()
+        assert (await gone_on(one, query("open.test"), 100)).answer
+        assert good.exchanges["udp"] == 1

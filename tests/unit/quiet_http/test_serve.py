@@ -10,8 +10,10 @@ import time
 import pytest
 from aiohttp import web
 
-from resolver.quiet_http.gate import MAX_HEAD, Bounds
-from resolver.quiet_http.serve import QuietServer, Respond, serve_http
+from resolver.quiet_http.bounds import Bounds
+from resolver.quiet_http.connection import MAX_HEAD
+from resolver.quiet_http.serve import Respond, serve_http
+from resolver.quiet_http.server import QuietServer
 from tests.unit.wire import AMBIGUOUS, SECOND, exchange
 
 pytestmark = pytest.mark.loops
@@ -133,13 +135,14 @@ async def test_who_asks_is_not_known_where_it_is_answered() -> None:
 
     async def reply(request: web.BaseRequest) -> web.StreamResponse:
         assert request.transport
-        seen.extend([request.remote, *map(request.transport.get_extra_info, ("peername", "socket"))])
+        seen.extend([request.remote, *map(request.transport.get_extra_info, ("peername", "socket", "sockname"))])
         return await answer(request)
 
     server = await serve(reply=reply)
-    assert (await exchange(server.addresses[0], b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")).endswith(b"quiet")
+    address = server.addresses[0]
+    assert (await exchange(address, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")).endswith(b"quiet")
     await server.stop()
-    assert seen == [None, None, None]
+    assert seen == [None, None, None, address], "only which of our addresses was reached"
 
 
 @pytest.mark.asyncio

@@ -1,0 +1,167 @@
+"""Two lanes at once over the same tables, without sockets: what a second thread adds to the core alone.
+
+    python -m tests.bench.lanes [--rounds 7] [--seconds 1]
+
+Each thread has a lane of its own, as a thread of the engine has, and takes batches of 64 queries without the GIL: half
+of them for listed names, half for kept ones, each batch of other clients. All tables are shared and all is on: ACL,
+token buckets, shares, attempts, counters. In each round one thread and two threads do the same number of batches each.
+Printed is what two did in a second as a multiple of what one did, at most 2 on a machine with two free cores, and the
+CPU of a query beside another thread as a multiple of its CPU alone, which other load moves less.
+"""
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from array import array
+from pathlib import Path
+from shutil import copy
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from resolver.core import codes
+from resolver.query.transport import Transport
+from tests.bench import ratios
+from tests.parity import probe, twin
+from tests.unit.core.seats import Seats
+from tests.unit.query.parts import access, generation, query, says, tables_of
+
+LISTED = 20_000
+KEPT = 1_000
+BATCH = 64
+BATCHES = 64
+"""Batches with other names and clients, in turn."""
+TURNS = 20
+"""How often a batch is taken before the next one."""
+
+CLIENTS = 4096
+
+
+def client(number: int) -> bytes:
+    """The address of a client, 16 octets, of 198.18.0.0/15."""
+    return bytes(10) + b"\xff\xff" + (0xC6120000 + number % CLIENTS).to_bytes(4, "big")
+
+
+def shared() -> Seats:
+    """The tables, with answers kept."""
+    listed = [f"listed{number}.example" for number in range(LISTED)]
+    in_force = tables_of(generation(1, [listed]), access(allow=("198.18.0.0/15",), rate=1_000_000), complete=True)
+    seats = Seats(twin.compiled, in_force, says(), octets=2**25, tally_octets=2**20)
+    for number in range(KEPT):
+        seats.reply = says([f"kept{number}.example. 3600 A 192.0.2.7"])
+        seats.ask(query(f"kept{number}.example"), client(number))
+    return seats
+
+
+class Thread:
+    """A lane with seats of its own over the shared tables."""
+
+    def __init__(self, seats: Seats, number: int) -> None:
+        lane, shape = twin.compiled("lane"), twin.compiled("crash_shape").Shape(memoryview(bytearray(64)).cast("q"))
+        self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
+        outs = [memoryview(bytearray(4096)) for _ in range(BATCH)]
+        self.seats = seats
+        self.lanes = []
+        for _ in range(BATCHES):
+            self.lanes.append(lane.Lane(memoryview(self.counters), shape, outs, looking=True))
+        for turn, one in enumerate(self.lanes):
+            for at in range(BATCH):
+                self.sit(one.seat(at), (number * BATCHES + turn) * BATCH + at)
+
+    def sit(self, seat: Any, number: int) -> None:
+        """Have a query sit in a seat."""
+        name = f"listed{number % LISTED}.example" if number % 2 else f"kept{number % KEPT}.example"
+        over = Transport.UDP
+        seat.sit(query(name).to_wire(), client(number), over.is_stream, over.least, over.most, over.keepalive_ds)
+
+    def run(self, module: ModuleType, rounds: int) -> None:
+        """Take every batch so many times over."""
+        for number in range(rounds):
+            one = self.lanes[number % BATCHES]
+            module.take_batches(self.seats.tables, one, BATCH, TURNS, self.seats.now_ms)
+
+    def answered(self) -> int:
+        """How many queries were answered."""
+        return sum(self.counters[codes.counter("answers_total", code)] for code in ("NOERROR", "NXDOMAIN"))
+
+
+class Timed(NamedTuple):
+    """Queries a second of all threads together, and nanoseconds of CPU a query."""
+
+    rate: float
+    cpu_ns: float
+
+
+def timed(module: ModuleType, threads: list[Thread], rounds: int) -> Timed:
+    """Have each thread take all its batches `rounds` times; each query must be answered."""
+    before, cpu_ns = [one.answered() for one in threads], [0] * len(threads)
+    begin = threading.Barrier(len(threads) + 1)
+
+    def work(number: int) -> None:
+        begin.wait()
+        start_ns = time.thread_time_ns()
+        threads[number].run(module, rounds)
+        cpu_ns[number] = time.thread_time_ns() - start_ns
+
+    running = [threading.Thread(target=work, args=(number,)) for number in range(len(threads))]
+    for one in running:
+        one.start()
+    begin.wait()
+    start = time.monotonic()
+    for one in running:
+        one.join()
+    took, asked = time.monotonic() - start, rounds * TURNS * BATCH
+    for thread, had in zip(threads, before, strict=True):
+        assert thread.answered() - had == asked, "a query was not answered"
+    return Timed(len(threads) * asked / took, sum(cpu_ns) / len(threads) / asked)
+
+
+def built() -> ModuleType:
+    """The module that takes batches without the GIL, compiled as the core is by default."""
+    os.environ.setdefault("CFLAGS", "-O3")
+    with tempfile.TemporaryDirectory(prefix="lanes-") as folder:
+        return probe.load(probe.build(Path(copy(probe.SOURCE, folder))))
+
+
+class Found(NamedTuple):
+    """Queries a second of one thread; what two do as a multiple of it; CPU a query of two as a multiple of one's."""
+
+    alone: ratios.Spread
+    gained: ratios.Spread
+    cpu: ratios.Spread
+
+
+def measured(module: ModuleType, rounds: int, seconds: float) -> Found:
+    """Measure one thread and two in each round, in turn the one or the two first."""
+    seats = shared()
+    threads = [Thread(seats, number) for number in range(2)]
+    turns = 1
+    while (once := turns * TURNS * BATCH / timed(module, threads[:1], turns).rate) < seconds / 2:
+        turns = int(turns * min(8, seconds / once)) + 1
+    one, two = {}, {}
+    for number in range(rounds):
+        for alone in (True, False) if number % 2 else (False, True):
+            if alone:
+                one[number] = timed(module, threads[:1], turns)
+            else:
+                two[number] = timed(module, threads, turns)
+    gained = ratios.spread([two[number].rate / one[number].rate for number in one])
+    cpu = ratios.spread([two[number].cpu_ns / one[number].cpu_ns for number in one])
+    return Found(ratios.spread([each.rate for each in one.values()]), gained, cpu)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    asked = parser.parse_args()
+    found = measured(built(), asked.rounds, asked.seconds)
+    print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    print(f"one thread: {found.alone} queries a second")
+    print(f"two threads: {found.gained} times as many, at {found.cpu} times the CPU a query")
+
+
+if __name__ == "__main__":
+    main()
