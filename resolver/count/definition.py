@@ -2,6 +2,8 @@
 
 Rules:
 - v2 caps attempts for each IPv6 /56 and /48 too; v1 did so for each client alone.
+- Bounded attempts are a count of their own with versions of their own (b1), for figures with noise: v2 is as it was,
+  and a day that was counted before there were bounded attempts has none.
 - A change of what is counted, of the window or of the cap is a new version; numbers of two versions are never
   compared.
 - Wherever a count is shown, the caveat is shown with it.
@@ -28,6 +30,16 @@ IN_PRINT: Final = (
     f"blocked look-ups, at most one a minute per client address and entry (definition {VERSION})"
 )
 """The words for an attempt in texts for people."""
+
+BOUNDED_VERSION: Final = "b1"
+BOUNDED_A_DAY: Final = 3
+
+BOUNDED: Final = (
+    f"A bounded attempt (definition {BOUNDED_VERSION}) is one of the first {BOUNDED_A_DAY} attempts of a client prefix "
+    "(IPv4 address or IPv6 /56) on a day (UTC) for each list and resolver, also if it is beyond the caps of an hour. "
+    "Each day's count is rounded to a whole batch, up or down at random, so that on average nothing is lost. A restart "
+    "within the day begins the count of each prefix again."
+)
 
 COMPLETE: Final = (
     "Numbers leave on a beat of the clock and in batches, the rest carried over: a total is never above what "

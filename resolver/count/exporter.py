@@ -24,6 +24,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from resolver.count.metrics import (
+    BUSY,
     EXCHANGE_BUCKETS,
     EXCHANGE_SUM,
     METRICS,
@@ -38,6 +39,7 @@ from resolver.count.publish import Published
 KEPT_S = 1.0
 
 _US_PER_S: Final = 1_000_000
+_PER_CENT: Final = 100
 _FOUND: Final = {"/metrics", "/healthz", "/readyz"}
 
 _log = logging.getLogger(__name__)
@@ -122,6 +124,8 @@ class Exporter(Collector):
         if metric.kind == "summary":
             return _quantiles(metric, read, self._labels)
         numbers = [(values, read(Series(metric.name, values))) for values in metric.combinations(self._labels)]
+        if metric.name == BUSY:
+            numbers = [(values, value and value / _PER_CENT) for values, value in numbers]
         if metric.kind == "counter":
             # A total on the beat outlives the process; a live counter starts at zero with each process.
             created = self.began if metric.leaves == "beat" else None

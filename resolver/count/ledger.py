@@ -8,6 +8,7 @@ One SQLite file (WAL, STRICT tables):
     beats    each beat, its definition, region and the subscribers covered
     changes  for each beat the published totals that had changed since the beat before
     lists    for each beat and list: serial, entries, and the seconds for which it was enforced
+    noise    each figure that was drawn with noise for publication, as it was given out (resolver.count.report.noise)
 
 Rules:
 - A beat is one transaction, on the disk before its numbers are shown: after a crash at any moment a start continues
@@ -17,21 +18,25 @@ Rules:
 - Only totals are kept: a level (`cache_bytes`) means nothing over a month. For a mark (`attempts_saturated`) the total
   of its events is kept: it changes on the beats that carried the mark.
 - Only series of the closed table are written; a series that no longer exists keeps its history.
-- Beats older than `keep` are removed whole; totals stay.
+- A count that an earlier release did not know has a change on its first beat, also if it is 0: the days before it are
+  not known.
+- Beats older than `keep` are removed whole; totals stay, and so do the figures with noise: they are a budget's record.
+- An older ledger gets the table `noise` when it is opened; an earlier release does not look at it.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
 from resolver.count.definition import VERSION
-from resolver.count.metrics import Series
+from resolver.count.metrics import BOUNDED, NEW_ENTRIES, PREFIXES, Series
 
 FORMAT: Final = 1
+_LATER: Final = frozenset({BOUNDED, PREFIXES, NEW_ENTRIES})
 BUSY_S: Final = 5.0
 
 _SCHEMA: Final = """
@@ -51,6 +56,14 @@ CREATE TABLE lists (
     at INTEGER NOT NULL, list TEXT NOT NULL, serial INTEGER NOT NULL, entries INTEGER NOT NULL,
     enforced_s INTEGER NOT NULL, PRIMARY KEY (at, list)
 ) STRICT, WITHOUT ROWID;
+"""
+
+_NOISE: Final = """
+CREATE TABLE IF NOT EXISTS noise (
+    definition TEXT NOT NULL, source TEXT NOT NULL, region TEXT NOT NULL, list TEXT NOT NULL, first TEXT NOT NULL,
+    last TEXT NOT NULL, epsilon INTEGER NOT NULL, sensitivity INTEGER NOT NULL, figure INTEGER NOT NULL,
+    drawn INTEGER NOT NULL, PRIMARY KEY (definition, source, region, list, first, last, epsilon)
+) STRICT, WITHOUT ROWID
 """
 
 
@@ -88,6 +101,30 @@ class Beat:
     lists: tuple[ListBeat, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One figure with noise: what it counts, and the figure as it was given out, which may be negative.
+
+    source: whose counts. first, last: its days (ISO). epsilon: in hundredths. drawn: when (unix seconds).
+    """
+
+    definition: str
+    source: str
+    region: str
+    list_id: str
+    first: str
+    last: str
+    epsilon: int
+    sensitivity: int
+    figure: int
+    drawn: int
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """Return what a figure is drawn for, once."""
+        return self.definition, self.source, self.region, self.list_id, self.first, self.last, self.epsilon
+
+
 class Ledger:
     """The ledger at `path`, made if it is missing; it then begins at `now` (unix seconds).
 
@@ -110,6 +147,7 @@ class Ledger:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     database.execute(statement)
                 database.executemany("INSERT INTO meta VALUES (?, ?)", (("format", FORMAT), ("began", int(now))))
+            database.execute(_NOISE)
             found = dict(database.execute("SELECT key, value FROM meta"))
         if found.get("format") != FORMAT:
             raise LedgerUnusable(f"{self._path}: written by another release, in a format unknown to this one")
@@ -149,7 +187,7 @@ class Ledger:
             changed = [
                 (beat.at, numbers[series], total.published)
                 for series, total in beat.totals.items()
-                if before.get(numbers[series], 0) != total.published
+                if before.get(numbers[series], None if series.metric in _LATER else 0) != total.published
             ]
             database.executemany("INSERT INTO changes VALUES (?, ?, ?)", changed)
             database.executemany(
@@ -164,6 +202,25 @@ class Ledger:
             self._prepare(self.began)
         with self._open() as database, _all_or_nothing(database):
             _set(database, _numbers(database, totals), totals)
+
+    def draws(self) -> list[Draw]:
+        """Return every figure with noise that was ever given out."""
+        with self._open() as database:
+            return _draws(database)
+
+    def draw(self, wanted: Sequence[Draw], check: Callable[[Sequence[Draw]], None]) -> dict[tuple[str | int, ...], int]:
+        """Keep the figures that were not drawn before; return all that are wanted, by key, as they were first drawn.
+
+        check: raises if these figures together are too many; then none is kept.
+        """
+        with self._open() as database, _all_or_nothing(database):
+            known = {one.key: one for one in _draws(database)}
+            new = [one for one in wanted if one.key not in known]
+            if new:
+                check([*known.values(), *new])
+                database.executemany("INSERT INTO noise VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(astuple, new))
+            known |= {one.key: one for one in new}
+            return {one.key: known[one.key].figure for one in wanted}
 
     def forget(self, before: float) -> None:
         """Remove the beats before this moment (unix seconds).
@@ -247,6 +304,11 @@ def _all_or_nothing(database: sqlite3.Connection) -> Iterator[None]:
 def _totals(database: sqlite3.Connection) -> dict[Series, Total]:
     rows = database.execute("SELECT metric, labels, published, rest FROM totals JOIN series ON series = id")
     return {_series(metric, labels): Total(published, rest) for metric, labels, published, rest in rows}
+
+
+def _draws(database: sqlite3.Connection) -> list[Draw]:
+    # The columns of a draw, in their order.
+    return [Draw(*row) for row in database.execute("SELECT * FROM noise ORDER BY first, last")]
 
 
 def _series(metric: str, labels: str) -> Series:

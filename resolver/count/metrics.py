@@ -32,6 +32,15 @@ LATENCY_QUANTILES: Final = ("0.5", "0.9", "0.99")
 
 CACHE_STEP_BYTES: Final = 1024
 SUM_STEP_US: Final = 100_000
+BUSY: Final = "engine_busy_ratio"
+"""Of each thread of the compiled engine; its exact number is in hundredths."""
+BOUNDED: Final = "blocked_attempts_bounded_total"
+PREFIXES: Final = "blocked_prefixes_total"
+NEW_ENTRIES: Final = "attempts_new_entries_total"
+CAPPED: Final = "attempts_capped_total"
+SATURATED: Final = "attempts_saturated"
+CPU: Final = "process_cpu_seconds_total"
+"""Its exact number is in whole seconds."""
 
 
 class Series(NamedTuple):
@@ -62,6 +71,7 @@ class Labels:
     entries_refused: tuple[str, ...]
     entries_set_aside: tuple[str, ...]
     upstream_failures: tuple[str, ...]
+    threads: tuple[str, ...] = ()
 
     def values(self, source: str) -> tuple[str, ...]:
         """Return the closed set of a label's values, by the source that the table names."""
@@ -125,16 +135,44 @@ METRICS: Final[tuple[Metric, ...]] = (
         (_LIST,),
     ),
     Metric(
-        "attempts_capped_total",
+        CAPPED,
         "counter",
         f"Attempts above {definition.CAPS}, not counted.",
         "beat",
         (_LIST,),
     ),
     Metric(
-        "attempts_saturated",
+        SATURATED,
         "gauge",
         "1 if the table that tells attempts apart was full within the last beat.",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        PREFIXES,
+        "counter",
+        "Client prefixes (/32, /56) with an attempt for an entry that is not new, each once a day (UTC).",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        NEW_ENTRIES,
+        "counter",
+        "Attempts for entries that are new in the serial in force.",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        BOUNDED,
+        "counter",
+        f"Attempts, at most {definition.BOUNDED_A_DAY} a day for a client prefix (/32, /56), for figures with noise.",
+        "beat",
+        (_LIST,),
+    ),
+    Metric(
+        "attempts_bounded_saturated_total",
+        "counter",
+        "Attempts that are in neither of these counts of a day, because its table was full.",
         "beat",
         (_LIST,),
     ),
@@ -302,6 +340,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         "live",
         (("reason", "drop_reasons"),),
     ),
+    Metric(
+        BUSY,
+        "gauge",
+        "Share of the time since the last beat in which a thread of the compiled engine worked, in hundredths.",
+        "beat",
+        (("thread", "threads"),),
+    ),
+    Metric(CPU, "counter", "Processor time of the service, its threads included, in whole seconds.", "beat"),
     Metric("queries_in_flight", "gauge", "Queries that wait for an upstream, at the beat, rounded down.", "beat"),
     Metric(
         "connections",

@@ -6,29 +6,47 @@ Rules:
    the exact count.
 3. Each series starts its batches at a random phase below one batch, so that nobody can find out by own queries how
    full a batch is: exact - published < batch + phase.
-4. A level (`cache_bytes`, `queries_in_flight`) is rounded down the same way. A mark (`attempts_saturated`) is 1 on a
-   beat within which at least one batch of its events was counted; the total of those events goes into the ledger, and
-   shows on which beats the mark was 1.
-5. From the start every series exists, with the total that the ledger has. A series outside the closed set is never
+4. A level (`cache_bytes`, `queries_in_flight`) is rounded down the same way; `engine_busy_ratio` to whole hundredths
+   and `process_cpu_seconds_total` to whole seconds, each the work of very many queries. A mark (`attempts_saturated`)
+   is 1 on a beat within which at least one batch of its events was counted; the total of those events goes into the
+   ledger, and shows on which beats the mark was 1.
+5. Bounded attempts are rounded for each day, so that no day's figure depends on what happened on another: on the last
+   beat of a day (UTC) its count becomes one of the two whole batches around it, at random, so that on average it is
+   exact; the next day begins there, with a phase of its own. On that beat the table of the day is cleared.
+6. From the start every series exists, with the total that the ledger has. A series outside the closed set is never
    published.
-6. The numbers of a beat are in the ledger before they are shown: a start after a crash never shows less than before.
+7. The numbers of a beat are in the ledger before they are shown: a start after a crash never shows less than before.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, NoReturn, Protocol
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 from resolver.count.ledger import Total
-from resolver.count.metrics import CACHE_STEP_BYTES, EXCHANGE_SUM, SUM_STEP_US, Labels, Series, of_beat
+from resolver.count.metrics import (
+    BOUNDED,
+    BUSY,
+    CACHE_STEP_BYTES,
+    CPU,
+    EXCHANGE_SUM,
+    SUM_STEP_US,
+    Labels,
+    Series,
+    of_beat,
+)
 
 MAX_NAP_S: Final = 60.0
 """The longest sleep between two looks at the clock: a step of the clock delays a beat by no more."""
 
 _STEPS: Final = {"cache_bytes": CACHE_STEP_BYTES, EXCHANGE_SUM: SUM_STEP_US}
-_LEVELS: Final = frozenset({"cache_bytes", "queries_in_flight"})
+_LEVELS: Final = frozenset({"cache_bytes", "queries_in_flight", BUSY})
+# A step of these is the work of very many queries.
+_COARSE: Final = frozenset({BUSY, CPU})
 _MARKS: Final = frozenset({"attempts_saturated"})
+_OF_A_DAY: Final = frozenset({BOUNDED})
+_DAY_S: Final = 86400
 
 _log = logging.getLogger(__name__)
 
@@ -60,11 +78,22 @@ class Drawn:
     totals: Mapping[Series, Total]
 
 
+class _Day(NamedTuple):
+    """What a series of a day began the day with: the exact total, and the one that was shown."""
+
+    exact: int
+    shown: int
+
+
+_NO_DAY: Final = _Day(0, 0)
+
+
 class Publisher:
     """Holds back exact numbers until their beat; `published` is replaced whole.
 
     read_exact: returns the counts since the process began. start: the totals before it, from the ledger. phases: draws
-    a random number below its argument (secrets.randbelow). now: unix time at the start.
+    a random number below its argument (secrets.randbelow). now: unix time at the start. turn_day: called when a day's
+    figures are closed.
     """
 
     def __init__(
@@ -78,23 +107,30 @@ class Publisher:
         now: float,
         start: Mapping[Series, Total] = MappingProxyType({}),
         books: Books | None = None,
+        turn_day: Callable[[], object] = lambda: None,
     ) -> None:
+        self._turn_day = turn_day
         self._books = books
         self._read_exact = read_exact
         self._every_s = every_s
-        self._sizes = {series: batch * _STEPS.get(series.metric, 1) for series in of_beat(labels)}
+        self._batch_size = batch
+        self._sizes = {series: self._size(series) for series in of_beat(labels)}
         self._phase = phases
         self._phases = {series: phases(size) for series, size in self._sizes.items()}
         self._beat = self._beat_of(now)
-        self._batch_size = batch
         # What is known of series that are not shown now: from the ledger, and of those that left.
         self._known = {series: total for series, total in start.items() if _is_total(series)}
         self._left: dict[Series, Total] = {}
         self._began_at = {series: self._began(series) for series in self._sizes}
         self._batched = {series: self._shown_before(series) for series in self._sizes}
+        self._days = {series: _Day(shown, shown) for series, shown in self._batched.items() if _is_of_a_day(series)}
+        self._day = _day_of(int(now) + 1)
         self.refused = 0
         shown = {series: self._shown(series, number) for series, number in self._batched.items()}
         self.published = Published(0, MappingProxyType(shown))
+
+    def _size(self, series: Series) -> int:
+        return 1 if series.metric in _COARSE else self._batch_size * _STEPS.get(series.metric, 1)
 
     def _began(self, series: Series) -> int:
         total = self._known.get(series)
@@ -110,7 +146,7 @@ class Publisher:
         exact: the counts at the moment before. A series that is new begins at its total of before, so that no total
         ever goes back; the counts of a series that goes are kept, and come into the ledger with the next beat.
         """
-        sizes = {series: self._batch_size * _STEPS.get(series.metric, 1) for series in of_beat(labels)}
+        sizes = {series: self._size(series) for series in of_beat(labels)}
         totals = self._totals({series: count + self._began_at.get(series, 0) for series, count in exact.items()})
         gone = {series: total for series, total in totals.items() if series not in sizes}
         self._known = {**self._known, **gone}
@@ -123,6 +159,11 @@ class Publisher:
         }
         self._batched = {
             series: self._shown_before(series) if series in new else self._batched[series] for series in sizes
+        }
+        self._days = {
+            series: self._days[series] if series in self._days else _Day(shown, shown)
+            for series, shown in self._batched.items()
+            if _is_of_a_day(series)
         }
         self._sizes = sizes
         self.show(Drawn(self.published.at, self.published.values, {}))
@@ -141,10 +182,23 @@ class Publisher:
             return None
         self._beat = beat
         exact = self._exact()
-        batched = {series: self._batch(series, exact) for series in self._sizes}
+        closes = self._closes_a_day(beat * self._every_s)
+        if closes:
+            self._turn_day()
+        batched = {series: self._batch(series, exact, closes) for series in self._sizes}
         values = {series: self._shown(series, batched[series]) for series in self._sizes}
         self._batched = batched
+        if closes:
+            self._days = {series: _Day(exact.get(series, 0), batched[series]) for series in self._days}
+            self._phases |= {series: self._phase(self._sizes[series]) for series in self._days}
         return Drawn(beat * self._every_s, MappingProxyType(values), self._totals(exact))
+
+    def _closes_a_day(self, at: int) -> bool:
+        """Return whether the beat at `at` is the last one of its day, or the first since a day that had none."""
+        begun, day = self._day, _day_of(at)
+        last = _day_of(at + self._every_s) != day
+        self._day = day + last
+        return last or day != begun
 
     def show(self, drawn: Drawn) -> None:
         """Publish a drawn beat. A series that came after it was drawn is shown as it began."""
@@ -172,17 +226,27 @@ class Publisher:
 
     def _totals(self, exact: Mapping[Series, int]) -> Mapping[Series, Total]:
         shown_now = {
-            series: Total(shown, max(0, exact[series] - shown))
+            series: Total(shown, self._rest(series, exact[series], shown))
             for series, shown in self._batched.items()
             if series in exact and _is_total(series)
         }
         return {**self._left, **shown_now}
 
-    def _batch(self, series: Series, exact: Mapping[Series, int]) -> int:
+    def _rest(self, series: Series, exact: int, shown: int) -> int:
+        """Return what was counted beyond what is shown; of a day's series, on this day."""
+        day = self._days.get(series, _NO_DAY)
+        return max(0, exact - day.exact - (shown - day.shown))
+
+    def _batch(self, series: Series, exact: Mapping[Series, int], closes: bool) -> int:
         before = self._batched[series]
         if series not in exact:
             return before
         size = self._sizes[series]
+        if series in self._days:
+            day = self._days[series]
+            up = size - 1 if closes else 0
+            grown = max(0, exact[series] - day.exact - self._phases[series] + up)
+            return max(before, day.shown + grown // size * size)
         whole = max(0, exact[series] - self._phases[series]) // size * size
         return whole if series.metric in _LEVELS else max(before, whole)
 
@@ -216,3 +280,13 @@ class Publisher:
 
 def _is_total(series: Series) -> bool:
     return series.metric not in _LEVELS
+
+
+def _is_of_a_day(series: Series) -> bool:
+    return series.metric in _OF_A_DAY
+
+
+def _day_of(at: int) -> int:
+    """Return the number of the day that a beat at `at` (unix seconds) belongs to: its counts are of the time before it.
+    """
+    return (at - 1) // _DAY_S

@@ -267,6 +267,19 @@ class Definition(_Part, frozen=True):
     caveat: str
 
 
+class NoiseBudget(_Part, frozen=True):
+    """What figures with noise had cost a list's budget of the month's year when the bundle was made, as the ledger had
+    it: in hundredths of epsilon, for one client that is there every day, and at most for one of its days.
+    """
+
+    list: str
+    year: _Count
+    spent: _Count
+    most: _Count
+    dearest_day: _Count
+    most_a_day: _Count
+
+
 class Audit(_Part, frozen=True):
     """The audit log: its lines of the month, octet for octet, and the marks before them and at their end.
 
@@ -303,13 +316,32 @@ class Chain(_Part, frozen=True):
     why: str = ""
 
 
+class Committed(_Part, frozen=True):
+    """The commitment to one list's figure: SHA-256 of salt, figure, noise, task and key (blocklists/NATIONAL.md)."""
+
+    list: str
+    commitment: _Sha256
+
+
+class Submitted(_Part, frozen=True):
+    """A submission to the national figure of a month; roster: the digest of its task. file: its SHA-256."""
+
+    month: _Month
+    round: Literal[1, 2]
+    roster: _Sha256
+    at: _Count
+    file: _Sha256
+    figures: tuple[Committed, ...]
+
+
 class Bundle(_Part, frozen=True, kw_only=True):
     """A bundle. through: the last day covered. chain: None if the month was not over.
 
     receipts_passed_over: number of files among the host's receipts, of any month, without a valid signature.
     host_since: when the host's records begin, if that is within the month, else 0; a statement holds it only then.
     deadlines: the rule by which they are judged; "each" also if both rules say the same, and a statement then holds
-    neither it nor what only the other rule knows.
+    neither it nor what only the other rule knows. noise: a statement holds it only if figures with noise were given
+    out. national: submissions made in the month; a statement holds them only if there are any.
     """
 
     kind: Literal["evidence"] = "evidence"
@@ -332,6 +364,8 @@ class Bundle(_Part, frozen=True, kw_only=True):
     caveats: tuple[str, ...]
     host_since: _Count = 0
     deadlines: DeadlineRule = "each"
+    noise: tuple[NoiseBudget, ...] = ()
+    national: tuple[Submitted, ...] = ()
 
 
 class NotEvidence(Exception):
@@ -351,6 +385,10 @@ def statement_of(bundle: Bundle) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.to_builtins(bundle)
     if not bundle.host_since:
         del said["host_since"]  # as in bundles of releases that did not know it
+    if not bundle.noise:
+        del said["noise"]
+    if not bundle.national:
+        del said["national"]
     if bundle.deadlines == "each":
         del said["deadlines"]
         for one in said["lists"]:

@@ -73,7 +73,10 @@ def verified(one: Opened, *, pinned: bool, previous: Opened | None = None) -> tu
     _check_log(bundle)
     _check_begin(bundle, whole)
     _check_counts(bundle, whole)
+    _check_noise(bundle, whole)
     _check_lists(bundle, whole)
+    if any(not whole.begin <= each.at < whole.end for each in bundle.national):
+        raise Refused("a submission to the national figure is of another month")
     proved, not_proved = list(_proved(one, whole)), list(_not_proved(one, pinned=pinned))
     if previous is not None:
         proved += _follows(one, previous)
@@ -189,6 +192,15 @@ def _check_counts(bundle: Bundle, whole: Month) -> None:
         _check_gaps(one, whole, coverage.told_s)
     if bundle.totals != counts.together(one.sums for one in bundle.lists):
         raise Refused("its totals are not the sums of its lists")
+
+
+def _check_noise(bundle: Bundle, whole: Month) -> None:
+    """Check that no budget of noise is overspent; Refused if one is."""
+    for one in bundle.noise:
+        if one.year != whole.first.year:
+            raise Refused(f"list {one.list}: its budget of noise is of another year")
+        if one.spent > one.most or one.dearest_day > one.most_a_day or one.dearest_day > one.spent:
+            raise Refused(f"list {one.list}: its budget of noise is overspent, or its parts do not add up")
 
 
 def _check_gaps(one: ListEvidence, whole: Month, covered_s: int) -> None:
@@ -315,6 +327,11 @@ def _proved(one: Opened, whole: Month) -> Iterator[str]:
         f"from entry {log.before.number} to entry "
         f"{log.end.number} ({log.end.hash}); times in force, deadlines, holds, decisions and releases follow from them."
     )
+    if bundle.national:
+        yield (
+            f"It commits to {many(sum(len(each.figures) for each in bundle.national), 'figure')} that the host "
+            "submitted to a national figure; `national verify` compares an opened one."
+        )
     if bundle.chain is not None:
         yield _place(bundle.chain)
 
@@ -353,6 +370,8 @@ def _not_proved(one: Opened, *, pinned: bool) -> Iterator[str]:
     if unknown:
         were = many(unknown, "list of its receipts was", "lists of its receipts were")
         yield f"that {were} in force: the audit log does not show it"
+    if one.bundle.noise:
+        yield "that no figure with noise was drawn elsewhere, or is in a ledger that is gone: a budget is one ledger's"
     if one.bundle.receipts_passed_over:
         files = many(one.bundle.receipts_passed_over, "file")
         has = noun(one.bundle.receipts_passed_over, "has", "have")

@@ -16,7 +16,7 @@ from resolver.config.config import Config
 from resolver.config.config import List as Configured
 from resolver.count import definition
 from resolver.count.ledger import Ledger
-from resolver.evidence import counts, receipts
+from resolver.evidence import commitments, counts, receipts
 from resolver.evidence.bundle import (
     Audit,
     Bundle,
@@ -144,7 +144,7 @@ def standing_of(
 def collect(
     config: Config, month: Month, chain: Chain | None, since: Mark | None, *, version: str, now: float
 ) -> Bundle:
-    """Return the bundle of a month; LedgerUnusable, LogDiffers, NotHere or OSError if it cannot be made."""
+    """Return the bundle of a month; LedgerUnusable, LogDiffers, NotHere, RecordsUnusable or OSError."""
     places = Places(config.state.directory)
     log = read_log(places.audit_log, month, since)
     signed, passed_over = receipts.read(places.receipts)
@@ -188,6 +188,8 @@ def collect(
         caveats=CAVEATS,
         host_since=host_since,
         deadlines=rule,
+        noise=counted.noise,
+        national=commitments.read(places.national, month),
     )
 
 

@@ -13,15 +13,13 @@ from typing import Final
 
 from resolver.count import definition
 from resolver.count.ledger import Ledger, ListBeat
-from resolver.count.report import report
+from resolver.count.metrics import CAPPED, SATURATED
+from resolver.count.report import budget, report
 from resolver.count.report.days import ENFORCED_LEAST, day_of
 from resolver.count.report.figures import Month as MonthFigures
 from resolver.count.report.figures import PlaceFigures, known_sum, rate_per_100k
-from resolver.evidence.bundle import Coverage, Day, Gap, Sums
+from resolver.evidence.bundle import Coverage, Day, Gap, NoiseBudget, Sums
 from resolver.evidence.month import Month
-
-CAPPED: Final = "attempts_capped_total"
-SATURATED: Final = "attempts_saturated"
 
 NO_HOST: Final = "this host did not exist yet"
 NO_BEAT: Final = "no figures: the service did not run, or could not write its ledger"
@@ -45,11 +43,13 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The figures of a month from the ledger; definitions: the versions in use."""
+    """The figures of a month from the ledger; definitions: the versions in use; noise: the year's budget of each list
+    of which figures with noise were given out."""
 
     lists: Mapping[str, Counted]
     coverage: Coverage
     definitions: tuple[str, ...]
+    noise: tuple[NoiseBudget, ...] = ()
 
 
 def read(path: Path, month: Month, lists: Iterable[str], now: float, since: int = 0) -> Counts:
@@ -94,7 +94,21 @@ def read(path: Path, month: Month, lists: Iterable[str], now: float, since: int 
             subscribers_most=max(subscribers, default=0),
         ),
         definitions=tuple(sorted({beat[2] for beat in beats})),
+        noise=tuple(_noise(ledger, month)),
     )
+
+
+def _noise(ledger: Ledger, month: Month) -> Iterator[NoiseBudget]:
+    for one in budget.spendings(ledger.draws()):
+        if one.year == month.first.year:
+            yield NoiseBudget(
+                list=one.list_id,
+                year=one.year,
+                spent=one.hundredths,
+                most=budget.YEAR,
+                dearest_day=one.dearest_day,
+                most_a_day=budget.DAY_MOST,
+            )
 
 
 def silent(month: Month, lists: Iterable[str], since: int = 0) -> Counts:

@@ -90,7 +90,7 @@ def _counted(bundle: Bundle) -> Iterator[str]:
     yield from _table(
         "Counts of the month, by list", summary_rows.COUNTED, summary_rows.counted(bundle), numbers=range(1, 6)
     )
-    yield from _paragraphs(summary_rows.incomparable(bundle))
+    yield from _paragraphs(summary_rows.incomparable(bundle), summary_rows.noise(bundle))
     drawn = strip(bundle)
     if drawn:
         yield f"<figure>{drawn}</figure>"

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from resolver.config.values import many, noun
+from resolver.count.report.budget import epsilon
 from resolver.count.report.text import UNKNOWN, number, share, times
 from resolver.evidence.bundle import Bundle, ListEvidence
 from resolver.evidence.counts import NO_HOST
@@ -180,6 +181,17 @@ def gaps(bundle: Bundle) -> str:
     reasons = f"Reasons for gaps: {'; '.join(why)}." if why else "There is no gap."
     what = f"the time {_since(bundle)}".rstrip() if bundle.host_since else "the month"
     return f"{begins(bundle)}Beats cover {share_of_month} of {what}; {covered}. {reasons}"
+
+
+def noise(bundle: Bundle) -> str:
+    """Return a sentence on the budget of figures with noise; "" if none was given out."""
+    parts = [
+        f"{one.list} {epsilon(one.spent)} of {epsilon(one.most)} (for one day {epsilon(one.dearest_day)} of "
+        f"{epsilon(one.most_a_day)})"
+        for one in bundle.noise[:MOST_LISTS]
+    ]
+    year = bundle.month[:4]
+    return short(f"Budget of published figures with noise in {year}, epsilon: {'; '.join(parts)}.") if parts else ""
 
 
 def begins(bundle: Bundle) -> str:

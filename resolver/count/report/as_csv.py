@@ -37,6 +37,9 @@ COLUMNS: Final = (
     "attempts_are",
     "caveat",
     "noise",
+    "prefixes",
+    "attempts_new_entries",
+    "attempts_capped",
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -63,6 +66,7 @@ def _row(place: PlaceFigures, one: Day, noise: str) -> Iterator[str]:
     yield facts.gap
     yield text.not_comparable(month)
     yield from (" ".join(sorted(facts.definitions)), definition.IN_PRINT, definition.CAVEAT, noise)
+    yield from map(_number, (facts.parts.prefixes, facts.parts.new_entries, facts.parts.capped))
 
 
 def _number(value: float | None) -> str:

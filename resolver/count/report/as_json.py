@@ -6,6 +6,7 @@ from typing import Any, Final
 from resolver.count import definition
 from resolver.count.report.baseline import Surge
 from resolver.count.report.figures import Day, Gap, Month, PlaceFigures, Report
+from resolver.count.report.rise import Mean, Rise
 
 FORMAT: Final = 1
 
@@ -38,7 +39,7 @@ def _place(place: PlaceFigures) -> dict[str, Any]:
         "region": place.place.region,
         "list": place.place.list_id,
         "months": [_month(month) for month in place.months],
-        "surges": [_surge(one) for one in place.surges],
+        "surges": [_surge(one, place.rises.get(one.first)) for one in place.surges],
         "days": [_day(one) for one in place.days],
     }
 
@@ -69,13 +70,36 @@ def _gap(gap: Gap) -> dict[str, str]:
     return {"first": gap.first.isoformat(), "last": gap.last.isoformat(), "why": gap.why}
 
 
-def _surge(one: Surge) -> dict[str, Any]:
+def _surge(one: Surge, made_of: Rise | None) -> dict[str, Any]:
     return {
         "first": one.first.isoformat(),
         "peak": one.peak.day.isoformat(),
         "ratio": one.peak.ratio,
         "back_to_normal": one.back.isoformat() if one.back else None,
         "definition_changed": one.cut.isoformat() if one.cut else None,
+        "made_of": None if made_of is None else _rise(made_of),
+    }
+
+
+def _rise(one: Rise) -> dict[str, Any]:
+    return {
+        "rise": one.attempts,
+        "new_entries": one.new_entries,
+        "more_prefixes": one.more_prefixes,
+        "more_of_each": one.more_of_each,
+        "before": _mean(one.before),
+        "within": _mean(one.within),
+        "days": one.days,
+        "days_full": one.full,
+    }
+
+
+def _mean(one: Mean) -> dict[str, float]:
+    return {
+        "attempts": one.attempts,
+        "attempts_new_entries": one.new_entries,
+        "prefixes": one.prefixes,
+        "attempts_capped": one.capped,
     }
 
 
@@ -97,4 +121,7 @@ def _day(one: Day) -> dict[str, Any]:
         "subscribers": facts.subscribers or None,
         "definitions": sorted(facts.definitions),
         "gap": facts.gap or None,
+        "prefixes": facts.parts.prefixes,
+        "attempts_new_entries": facts.parts.new_entries,
+        "attempts_capped": facts.parts.capped,
     }

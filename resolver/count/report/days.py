@@ -11,12 +11,13 @@ Rules:
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from resolver.count.ledger import Ledger, ListBeat
-from resolver.count.metrics import Series
+from resolver.count.metrics import BOUNDED, CAPPED, NEW_ENTRIES, PREFIXES, SATURATED, Series
 
 DAY: Final = timedelta(days=1)
 DAY_S: Final = 86400
@@ -40,12 +41,37 @@ class Place(NamedTuple):
     list_id: str
 
 
+class Parts(NamedTuple):
+    """What explains the attempts of a day; None if it is not known, as of a day before it was counted.
+
+    bounded: attempts, a few for each prefix. prefixes: those with attempts for entries that are not new. new_entries:
+    attempts for entries that are new in their serial. capped: attempts that were not counted. full: attempts, or of
+    Prometheus beats, for which a table had no room.
+    """
+
+    bounded: int | None = None
+    prefixes: int | None = None
+    new_entries: int | None = None
+    capped: int | None = None
+    full: int | None = None
+
+
+UNKNOWN: Final = Parts()
+PARTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"bounded": BOUNDED, "prefixes": PREFIXES, "new_entries": NEW_ENTRIES, "capped": CAPPED, "full": SATURATED}
+)
+"""The metric of each part."""
+FROM_THE_START: Final = frozenset({"capped", "full"})
+"""Parts that every release counts: without a change they are 0."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayFacts:
     """One day of a place.
 
     Counts, entries and serial (at the day's end) are None if unknown. enforced: the share of the day for which the list
     was enforced. subscribers: 0 if not stated. definitions: the versions in use. gap: why the day is a gap, "" if not.
+    resolvers: how many counted. parts: what explains the attempts.
     """
 
     attempts: int | None
@@ -57,6 +83,8 @@ class DayFacts:
     subscribers: int
     definitions: frozenset[str]
     gap: str = ""
+    resolvers: int = 1
+    parts: "Parts" = field(default_factory=lambda: UNKNOWN)
 
 
 Days = dict[date, DayFacts]
@@ -92,6 +120,7 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
         enforced[key] = enforced.get(key, 0) + one.enforced_s
         at_end[key] = one
     totals = {metric: ledger.changes(metric, begin, end) for metric in (ATTEMPTS, QUERIES, ANSWERS)}
+    parts = {name: ledger.changes(metric, begin, end) for name, metric in PARTS.items()}
     began = _first_days(enforced)
     found: dict[Place, Days] = {}
     for day, of_day in beats.items():
@@ -113,8 +142,21 @@ def from_ledger(ledger: Ledger, first: date, last: date) -> dict[Place, Days]:
                 subscribers=of_day[-1][4],
                 definitions=frozenset(beat[2] for beat in of_day),
                 gap=gap_of((attempts, queries, answers), share),
+                parts=Parts(
+                    **{
+                        name: _part(parts[name].get(Series(metric, (list_id,)), []), name, day, of_day[0][0])
+                        for name, metric in PARTS.items()
+                    }
+                ),
             )
     return found
+
+
+def _part(changes: Sequence[tuple[int, int]], name: str, day: date, first_beat: int) -> int | None:
+    """Return the growth of a part on a day; None if it was not counted from the day's first beat on."""
+    if name not in FROM_THE_START and (not changes or changes[0][0] > first_beat):
+        return None
+    return _grown([changes], day)
 
 
 def together(parts: Sequence[Mapping[date, DayFacts]]) -> Days:
@@ -137,6 +179,8 @@ def together(parts: Sequence[Mapping[date, DayFacts]]) -> Days:
             subscribers=sum(one.subscribers for one in there),
             definitions=frozenset().union(*(one.definitions for one in there)),
             gap=gaps[0] if gaps else "",
+            resolvers=sum(one.resolvers for one in there),
+            parts=Parts(*(_whole_sum(counts) for counts in zip(*(one.parts for one in there), strict=True))),
         )
     return found
 
@@ -179,3 +223,13 @@ def _total(changes: Sequence[tuple[int, int]], at: int) -> int:
 def _sum(facts: Iterable[DayFacts], read: Callable[[DayFacts], int | None]) -> int | None:
     known = [count for count in map(read, facts) if count is not None]
     return sum(known) if known else None
+
+
+def _whole_sum(counts: Iterable[int | None]) -> int | None:
+    """Return the sum; None if one of the counts is not known."""
+    found = 0
+    for one in counts:
+        if one is None:
+            return None
+        found += one
+    return found

@@ -12,15 +12,19 @@ Rules:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import groupby
 from statistics import median
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 from resolver.count.report import baseline
 from resolver.count.report.baseline import DayFigure, Surge
 from resolver.count.report.days import DAY, NO_FIGURES, DayFacts, Days, Place, together
+from resolver.count.report.rise import Rise, rise
+
+_N = TypeVar("_N", int, float)
 
 HISTORY: Final = timedelta(weeks=53)
 ENTRIES_MOVED: Final = 0.20
@@ -97,12 +101,13 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class PlaceFigures:
-    """All figures of one region and list."""
+    """All figures of one region and list. rises: what a surge is made of, by its first day, if that is known."""
 
     place: Place
     months: tuple[Month, ...]
     days: tuple[Day, ...]
     surges: tuple[Surge, ...]
+    rises: Mapping[date, Rise] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +126,47 @@ class Report:
     so_far: str = ""
 
 
-def figures(facts: Mapping[Place, Days], first: date, last: date) -> tuple[PlaceFigures, ...]:
-    """Return the figures of the days from `first` to `last`; `facts` holds the days before as well."""
-    return tuple(_of_place(place, facts[place], first, last) for place in sorted(facts))
+def figures(
+    facts: Mapping[Place, Days],
+    first: date,
+    last: date,
+    months: Mapping[tuple[Place, date], int] = MappingProxyType({}),
+) -> tuple[PlaceFigures, ...]:
+    """Return the figures of the days from `first` to `last`; `facts` holds the days before as well.
+
+    months: the attempts of a month, by place and first day, if not the sum of its days.
+    """
+    return tuple(_of_place(place, facts[place], first, last, months) for place in sorted(facts))
+
+
+def clipped(places: Iterable[PlaceFigures]) -> tuple[PlaceFigures, ...]:
+    """Return the figures as they are printed: with noise some counts are below zero, and are shown as zero."""
+    return tuple(
+        replace(
+            place,
+            months=tuple(_clipped_month(month) for month in place.months),
+            days=tuple(_clipped_day(day) for day in place.days),
+        )
+        for place in places
+    )
+
+
+def _clipped_month(month: Month) -> Month:
+    peak = None if month.peak is None else _clipped_day(month.peak)
+    return replace(month, attempts=_at_least_0(month.attempts), ratio=_at_least_0(month.ratio), peak=peak)
+
+
+def _clipped_day(day: Day) -> Day:
+    facts = replace(day.facts, attempts=_at_least_0(day.facts.attempts))
+    of_day = day.figure
+    figure = replace(
+        of_day, count=_at_least_0(of_day.count), base=_at_least_0(of_day.base), ratio=_at_least_0(of_day.ratio)
+    )
+    return Day(facts, figure)
+
+
+def _at_least_0(number: _N | None) -> _N | None:
+    return None if number is None else max(number, type(number)(0))
 
 
 def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
@@ -136,7 +179,9 @@ def summed(facts: Mapping[Place, Days]) -> dict[Place, Days]:
     }
 
 
-def _of_place(place: Place, facts: Days, first: date, last: date) -> PlaceFigures:
+def _of_place(
+    place: Place, facts: Days, first: date, last: date, drawn: Mapping[tuple[Place, date], int]
+) -> PlaceFigures:
     before = min(*facts, first)
     known = {day: facts.get(day, _NOTHING) for day in _days(before, last)}
     history = baseline.history(
@@ -146,12 +191,15 @@ def _of_place(place: Place, facts: Days, first: date, last: date) -> PlaceFigure
     days = [Day(known[figure.day], figure) for figure in history]
     surges = baseline.surges(history)
     shown = tuple(day for day in days if day.day >= first)
+    parts = groupby(shown, key=lambda one: (one.day.year, one.day.month))
     months = tuple(
-        _month(list(part), known, surges) for _, part in groupby(shown, key=lambda one: (one.day.year, one.day.month))
+        replace(one, attempts=drawn.get((place, one.first), one.attempts))
+        for one in (_month(list(part), known, surges) for _, part in parts)
     )
-    return PlaceFigures(
-        place, months, shown, tuple(one for one in surges if one.first <= last and (not one.end or one.end >= first))
-    )
+    seen = tuple(one for one in surges if one.first <= last and (not one.end or one.end >= first))
+    found = {one.first: rise(one, known, surges) for one in seen}
+    rises = {day: one for day, one in found.items() if one is not None}
+    return PlaceFigures(place, months, shown, seen, rises)
 
 
 def _month(days: Sequence[Day], known: Mapping[date, DayFacts], surges: Iterable[Surge]) -> Month:

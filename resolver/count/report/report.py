@@ -2,10 +2,10 @@
 
 Rules:
 - Only days that are over are reported on; the default is the last whole month.
-- Noise is added after regions are summed (one sample a day) and before anything else is computed from the counts.
+- Noise is added after regions are summed and before anything else is computed from the counts; what is printed is
+  clipped last.
 """
 
-import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,8 +19,8 @@ from resolver.count.report.as_json import as_json
 from resolver.count.report.as_svg import as_svg
 from resolver.count.report.as_table import as_table
 from resolver.count.report.days import DAY, Days, Place, from_ledger, not_over
-from resolver.count.report.figures import HISTORY, Report, figures, summed
-from resolver.count.report.noise import Below
+from resolver.count.report.figures import HISTORY, Report, clipped, figures, summed
+from resolver.count.report.noise import Noise
 from resolver.count.report.prometheus import Ask, from_prometheus
 
 FORMATS: Final[dict[str, Callable[[Report], str]]] = {
@@ -92,11 +92,10 @@ def made(
     source: str,
     now: float,
     by_region: bool = False,
-    noise: bool = False,
+    noise: Noise | None = None,
     so_far: bool = False,
-    below: Below = secrets.randbelow,
 ) -> Report:
-    """Return the report; NoFigures if no day has figures. so_far: the last day is not over."""
+    """Return the report; NoFigures if no day has figures, budget.Spent. so_far: the last day is not over."""
     if so_far:
         facts = {place: not_over(days, last) for place, days in facts.items()}
     if not any(first <= day <= last for days in facts.values() for day in days):
@@ -107,16 +106,17 @@ def made(
         )
     if not by_region:
         facts = summed(facts)
-    if noise:
-        facts = noises.noisy(facts, below)
+    months: dict[tuple[Place, date], int] = {}
+    if noise is not None:
+        facts, months = noises.noisy(facts, first, last, noise)
     return Report(
         first=first,
         last=last,
         source=source,
         made=datetime.fromtimestamp(now, UTC).date(),
-        noise=noises.SAID if noise else "",
+        noise=noises.said(noise) if noise is not None else "",
         so_far=_said_so_far(now) if so_far else "",
-        places=figures(facts, first, last),
+        places=clipped(figures(facts, first, last, months)),
     )
 
 

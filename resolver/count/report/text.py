@@ -8,15 +8,19 @@ Rules:
 from collections.abc import Iterable
 from typing import Final
 
+from resolver.config.values import many
 from resolver.count import definition
 from resolver.count.report.baseline import Surge
 from resolver.count.report.days import Place
 from resolver.count.report.figures import MINUTES_OF_A_DAY, Day, Gap, Month, PlaceFigures, Report
+from resolver.count.report.rise import Rise
 
 TITLE: Final = "Blocked look-ups"
 UNKNOWN: Final = "-"
 
 NO_SURGE: Final = "No surge: nowhere three days in a row at 1.5 times the baseline or more."
+
+RISE_UNKNOWN: Final = "What the rise is made of is not known: it was not counted then, or is left out beside noise."
 
 HOW_TO_READ: Final = (
     "Per 100,000: blocked queries in 100,000 answers. Times the baseline: the attempts divided by the median of the "
@@ -119,8 +123,28 @@ def surge(one: Surge) -> str:
 
 
 def surges(place: PlaceFigures) -> tuple[str, ...]:
-    """Return a sentence on each surge, or one that there was none."""
-    return tuple(map(surge, place.surges)) or (NO_SURGE,)
+    """Return the sentences on each surge and on what it is made of, or one that there was none."""
+    return tuple(f"{surge(one)} {made_of(place.rises.get(one.first))}" for one in place.surges) or (NO_SURGE,)
+
+
+def made_of(one: Rise | None) -> str:
+    """Return the sentences on what a surge is made of."""
+    if one is None:
+        return RISE_UNKNOWN
+    before, within = one.before, one.within
+    said = (
+        f"On a mean day attempts rose by {_rounded(one.attempts)} (from {_rounded(before.attempts)} to "
+        f"{_rounded(within.attempts)}): {_rounded(one.new_entries)} for new entries, {_rounded(one.more_prefixes)} by "
+        f"more prefixes ({_rounded(before.prefixes)} to {_rounded(within.prefixes)}), {_rounded(one.more_of_each)} by "
+        f"more look-ups of each ({before.of_a_prefix:.1f} to {within.of_a_prefix:.1f}). Not counted, because beyond "
+        f"the caps: {_rounded(within.capped)} a day, {_rounded(before.capped)} before."
+    )
+    full = f" A table was full on {one.full} of {many(one.days, 'day')}: too few are counted."
+    return f"{said}{full}" if one.full else said
+
+
+def _rounded(count: float) -> str:
+    return number(round(count))
 
 
 def in_force(place: PlaceFigures) -> str:

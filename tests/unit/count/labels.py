@@ -12,4 +12,5 @@ LABELS = Labels(
     entries_refused=("tld",),
     entries_set_aside=("protected",),
     upstream_failures=("timeout", "refused"),
+    threads=("0", "1"),
 )

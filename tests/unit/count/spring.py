@@ -2,17 +2,18 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from resolver.count.ledger import Beat, Ledger, ListBeat, Total
-from resolver.count.metrics import Series
+from resolver.count.ledger import Beat, Draw, Ledger, ListBeat, Total
+from resolver.count.metrics import BOUNDED, CAPPED, NEW_ENTRIES, PREFIXES, Series
 from resolver.count.report import report
-from resolver.count.report.days import DAY, DayFacts, Days, Place, from_ledger
+from resolver.count.report.days import DAY, DayFacts, Days, Parts, Place, from_ledger
 from resolver.count.report.figures import Report
+from resolver.count.report.noise import Noise
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 BEAT_S = 86400
@@ -30,17 +31,30 @@ def _replay() -> Any:
 
 replay = _replay()
 FIRST, LAST = replay.FIRST, replay.LAST
-RURITANIA, EREWHON = (Place(region.name, replay.LIST) for region in replay.REGIONS)
+REGIONS = (replay.RURITANIA, replay.EREWHON)
+"""Two regions are enough for the report: what it says of them is written out in many tests."""
+
+RURITANIA, EREWHON = (Place(region.name, replay.LIST) for region in REGIONS)
 NOW = float(replay.midnight(date(2020, 7, 2)))
 
 
-def write(ledger: Ledger, region: Any, changed: Mapping[date, Mapping[str, Any]] = MappingProxyType({})) -> None:
-    """The days of a region as one beat each; `changed` of a day: counts, `skip`, `enforced_s`, `entries`…"""
-    totals = dict.fromkeys(("blocked_attempts_total", "blocked_queries_total", "answers_total"), 0)
+def write(
+    ledger: Ledger,
+    region: Any,
+    changed: Mapping[date, Mapping[str, Any]] = MappingProxyType({}),
+    parts: Mapping[str, str] = MappingProxyType({BOUNDED: "attempts"}),
+) -> None:
+    """The days of a region as one beat each; `changed` of a day: counts, `skip`, `enforced_s`, `entries`…
+
+    parts: what an attempt is counted in too, metric to method of the region.
+    """
+    metrics = ("blocked_attempts_total", "blocked_queries_total", "answers_total", *parts)
+    totals = dict.fromkeys(metrics, 0)
     labels = {"answers_total": ("NOERROR",)}
     for day in replay.days():
         said = changed.get(day, {})
-        grown = (region.attempts(day), region.queries(day), region.answers)
+        of_parts = (getattr(region, name)(day) for name in parts.values())
+        grown = (region.attempts(day), region.queries(day), region.answers, *of_parts)
         if said.get("skip"):
             continue
         for metric, count in zip(totals, grown, strict=True):
@@ -68,16 +82,26 @@ def write(ledger: Ledger, region: Any, changed: Mapping[date, Mapping[str, Any]]
 
 
 def ledgers(folder: Path) -> dict[Place, Days]:
-    """The facts of both regions, each from a ledger of its own in `folder`."""
+    """The facts of the two regions, each from a ledger of its own in `folder`."""
+    return _ledgers(folder, REGIONS)
+
+
+def whole(folder: Path) -> dict[Place, Days]:
+    """The facts of all regions as replay.py gives them to Prometheus, each from a ledger of its own in `folder`."""
+    parts = {BOUNDED: "bounded", PREFIXES: "prefixes", NEW_ENTRIES: "new_entries", CAPPED: "capped"}
+    return _ledgers(folder, replay.REGIONS, parts=parts)
+
+
+def _ledgers(folder: Path, regions: Sequence[Any], **options: Any) -> dict[Place, Days]:
     found: dict[Place, Days] = {}
-    for number, region in enumerate(replay.REGIONS):
+    for number, region in enumerate(regions):
         ledger = Ledger(folder / f"{number}.sqlite", NOW)
-        write(ledger, region)
+        write(ledger, region, **options)
         found |= from_ledger(ledger, FIRST, LAST)
     return found
 
 
-def facts() -> dict[Place, Days]:
+def facts(regions: Sequence[Any] = REGIONS) -> dict[Place, Days]:
     """The same facts without a ledger, for tests of what comes after it."""
     return {
         Place(region.name, replay.LIST): {
@@ -90,14 +114,39 @@ def facts() -> dict[Place, Days]:
                 serial=replay.serial(replay.midnight(day + DAY)),
                 subscribers=region.subscribers,
                 definitions=frozenset({"v2"}),
+                parts=Parts(bounded=region.attempts(day), capped=0, full=0),
             )
             for day in replay.days()
         }
-        for region in replay.REGIONS
+        for region in regions
     }
 
 
+class Books:
+    """The figures with noise that a ledger would keep."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str | int, ...], Draw] = {}
+
+    def draw(self, wanted: Sequence[Draw], check: Callable[[Sequence[Draw]], None]) -> dict[tuple[str | int, ...], int]:
+        new = [one for one in wanted if one.key not in self.kept]
+        check([*self.kept.values(), *new])
+        self.kept |= {one.key: one for one in new}
+        return {one.key: self.kept[one.key].figure for one in wanted}
+
+    def draws(self) -> list[Draw]:
+        return list(self.kept.values())
+
+
+def noise(key: int = 1, **wanted: Any) -> Noise:
+    """Noise by a key of the test, in batches of 10, kept in books of its own."""
+    options: dict[str, Any] = {"host": "a host", "books": Books(), "now": NOW, "batch": 10} | wanted
+    return Noise(key=bytes([key]) * 32, **options)
+
+
 def told(found: dict[Place, Days] | None = None, **wanted: Any) -> Report:
-    """A report of all of it, by region."""
+    """A report of all of it, by region; noise=True: with noise of its own."""
+    if wanted.get("noise") is True:
+        wanted["noise"] = noise()
     options = {"source": "a made-up spring", "now": NOW, "by_region": True} | wanted
     return report.made(facts() if found is None else found, FIRST, LAST, **options)

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE_BUCKETS, METRICS, PREFIX, Sample, Series, of_beat
 from resolver.count.publish import Published
-from resolver.quiet_http.serve import METRICS_BOUNDS, serve_http
+from resolver.quiet_http.bounds import METRICS_BOUNDS
+from resolver.quiet_http.serve import serve_http
 from tests.unit.count.labels import LABELS
 from tests.unit.wire import exchange
 
@@ -126,6 +127,13 @@ def test_a_sample_outside_the_table_is_not_shown(stray: Sample, caplog: pytest.L
     assert "192.0.2.66" not in caplog.text
 
 
+def test_how_busy_a_thread_is_is_shown_as_a_ratio() -> None:
+    busy = {Series("engine_busy_ratio", ("1",)): 37}
+    samples = shown(exporter(published=Published(900, MappingProxyType(dict(NOTHING.values) | busy))))
+    assert samples["engine_busy_ratio", ("0",)] == 0
+    assert samples["engine_busy_ratio", ("1",)] == 0.37
+
+
 def test_the_registry_holds_nothing_of_the_process() -> None:
     names = {family.name for family in exporter().registry.collect()}
     assert all(name.startswith(PREFIX) for name in names)
@@ -155,7 +163,7 @@ async def test_metrics_are_readable_as_text() -> None:
     assert len(families) == len(METRICS)
     assert families[PREFIX + "blocked_attempts"].samples[0].value == 120
     assert "python_" not in text
-    assert "process_" not in text
+    assert re.findall(r"^process_", text, re.MULTILINE) == []
     assert "_created" not in text
 
 

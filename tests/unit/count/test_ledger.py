@@ -3,11 +3,13 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from resolver.count.ledger import Beat, Ledger, LedgerUnusable, ListBeat, Total
+from resolver.count.ledger import Beat, Draw, Ledger, LedgerUnusable, ListBeat, Total
 from resolver.count.metrics import Series
 
 QUERIES = Series("blocked_queries_total", ("demo",))
@@ -99,6 +101,7 @@ def test_a_ledger_of_another_format_is_told(ledger: Ledger, tmp_path: Path) -> N
 # Imports nothing of the tests: what they import takes longer than to be killed.
 _COUNTING = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from resolver.count.ledger import Beat, Ledger, Total
 from resolver.count.metrics import Series
@@ -150,3 +153,49 @@ def test_a_ledger_on_a_full_disk_is_read_and_written_once_it_can_be(tmp_path: Pa
     assert (new.began, new.totals()) == (300, {})
     new.write(Beat(at=900, every_s=900, region="", subscribers=0, totals={series: Total(20, 0)}))
     assert Ledger(tmp_path / "new.sqlite", 400.0).began == 300
+
+
+def figure(day: str, number: int) -> Draw:
+    return Draw("v2", "host", "UK", "demo", day, day, 50, 480, number, NOW)
+
+
+def test_a_figure_with_noise_is_drawn_once(ledger: Ledger) -> None:
+    first, second = figure("2026-01-01", -5), figure("2026-01-02", 7)
+    asked: list[list[Draw]] = []
+    assert ledger.draw([first], lambda draws: asked.append(list(draws))) == {first.key: -5}
+    again = ledger.draw([replace(first, figure=9), second], lambda draws: asked.append(list(draws)))
+    assert again == {first.key: -5, second.key: 7}
+    assert asked == [[first], [first, second]]
+    assert ledger.draws() == [first, second]
+    ledger.draw([first], lambda _: pytest.fail("nothing is new"))
+
+
+def test_what_the_budget_refuses_is_not_kept(ledger: Ledger) -> None:
+    def refuse(draws: Sequence[Draw]) -> None:
+        raise ArithmeticError(len(draws))
+
+    with pytest.raises(ArithmeticError, match="2"):
+        ledger.draw([figure("2026-01-01", 1), figure("2026-01-02", 1)], refuse)
+    assert ledger.draws() == []
+
+
+def test_figures_stay_when_old_beats_go(ledger: Ledger) -> None:
+    ledger.draw([figure("2026-01-01", 1)], lambda _: None)
+    ledger.forget(NOW * 2)
+    assert len(ledger.draws()) == 1
+
+
+def test_a_ledger_of_before_there_was_noise_is_read_and_gets_its_table(ledger: Ledger, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
+        database.execute("DROP TABLE noise")
+    database.close()
+    assert Ledger(tmp_path / "ledger.sqlite", NOW).draws() == []
+
+
+def test_what_an_earlier_release_did_not_count_is_known_from_its_first_beat_on(ledger: Ledger) -> None:
+    bounded = Series("blocked_attempts_bounded_total", ("demo",))
+    for number in range(3):
+        totals = {QUERIES: Total(0, 0), VIEWS: Total(0, 0)} | ({bounded: Total(0, 4)} if number else {})
+        ledger.write(Beat(at=NOW + 900 * number, every_s=900, region="UK", subscribers=5, totals=totals))
+    assert ledger.changes(bounded.metric, NOW, NOW + 9000) == {bounded: [(NOW + 900, 0)]}
+    assert ledger.changes(QUERIES.metric, NOW, NOW + 9000) == {}

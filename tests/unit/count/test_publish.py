@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,10 @@ QUERIES = Series("blocked_queries_total", ("demo",))
 ATTEMPTS = Series("blocked_attempts_total", ("demo",))
 BYTES = Series("cache_bytes")
 SATURATED = Series("attempts_saturated", ("demo",))
+BOUNDED = Series("blocked_attempts_bounded_total", ("demo",))
 SUM = Series("upstream_exchange_seconds_sum")
+BUSY = Series("engine_busy_ratio", ("0",))
+CPU = Series("process_cpu_seconds_total")
 VIEWS = Series("page_views_total")
 START = 1_800_000_000.0  # a beat of 15 minutes
 
@@ -42,8 +46,12 @@ def publisher(
     batch: int = 10,
     phases: Callable[[int], int] = lambda _: 0,
     now: float = START + 1,
+    start: Mapping[Series, Total] = MappingProxyType({}),
+    turn_day: Callable[[], object] = lambda: None,
 ) -> Publisher:
-    return Publisher(exact, LABELS, every_s=every_s, batch=batch, phases=phases, now=now)
+    return Publisher(
+        exact, LABELS, every_s=every_s, batch=batch, phases=phases, now=now, start=start, turn_day=turn_day
+    )
 
 
 def test_before_the_first_beat_all_series_are_there_and_zero() -> None:
@@ -116,6 +124,28 @@ def test_a_level_is_rounded_down_and_may_fall() -> None:
     exact.numbers[BYTES] = 10
     count.publish(START + 1800)
     assert count.published.values[BYTES] == 0
+
+
+def test_how_busy_a_thread_is_leaves_in_hundredths_whatever_the_batch() -> None:
+    exact = Exact()
+    count = publisher(exact, phases=lambda below: below - 1)
+    for number, busy in enumerate((37, 100, 0)):
+        exact.numbers[BUSY] = busy
+        assert count.publish(START + 900 * (number + 1))
+        assert count.published.values[BUSY] == busy
+    assert BUSY not in count.totals()
+
+
+def test_processor_time_leaves_in_seconds_and_goes_on_after_a_restart() -> None:
+    exact = Exact()
+    count = publisher(exact)
+    exact.numbers[CPU] = 3
+    assert count.publish(START + 900)
+    assert count.published.values[CPU] == 3
+    exact.numbers[CPU] = 2
+    after = publisher(exact, start=count.totals(), now=START + 900)
+    assert after.publish(START + 1800)
+    assert after.published.values[CPU] == 5
 
 
 def test_the_sum_of_times_leaves_in_batches_too() -> None:
@@ -261,7 +291,8 @@ def test_numbers_only_rise_never_exceed_and_lag_by_less_than_batch_and_phase(
 
     count = publisher(exact, batch=batch, phases=phase, now=now)
     phase_of = dict(zip(of_beat(LABELS), phases, strict=True))
-    size_of = {one: batch * {"cache_bytes": 1024, SUM.metric: 100_000}.get(one.metric, 1) for one in phase_of}
+    steps = {"cache_bytes": 1024, SUM.metric: 100_000, BUSY.metric: 1 / batch, CPU.metric: 1 / batch}
+    size_of = {one: round(batch * steps.get(one.metric, 1)) for one in phase_of}
     for step_s, events in course:
         now += step_s
         for series, number in events.items():
@@ -278,8 +309,81 @@ def test_numbers_only_rise_never_exceed_and_lag_by_less_than_batch_and_phase(
                 continue
             happened = exact.numbers.get(series, 0)
             assert value % size_of[series] == 0
+            if series.metric == BOUNDED.metric:
+                assert before.values[series] <= value
+                continue
             assert before.values[series] <= value <= happened
             assert happened - value < size_of[series] + phase_of[series]
+
+
+MIDNIGHT = START // 86400 * 86400 + 86400
+
+
+@pytest.mark.parametrize("counted", [0, 1, 9, 10, 13, 560])
+def test_a_day_of_bounded_attempts_is_rounded_at_random_and_on_average_exact(counted: int) -> None:
+    found = []
+    for phase in range(10):
+        exact, turned = Exact(), Exact()
+        count = publisher(exact, phases=lambda _, phase=phase: phase, turn_day=turned)  # type: ignore[misc]  # mypy: default
+        exact.numbers[BOUNDED] = counted
+        count.publish(MIDNIGHT - 900)
+        assert 0 <= counted - count.published.values[BOUNDED] < 10 + phase
+        assert turned.read == 0
+        before = count.published.values[BOUNDED]
+        count.publish(MIDNIGHT)
+        found.append(count.published.values[BOUNDED])
+        assert before <= found[-1]
+        assert turned.read == 1
+        assert count.totals()[BOUNDED] == Total(found[-1], 0), "nothing is carried over"
+        count.publish(MIDNIGHT + 900)
+        assert count.published.values[BOUNDED] == found[-1]
+    assert sum(found) / 10 == counted
+    assert max(found) - min(found) == (10 if counted % 10 else 0)
+
+
+def test_a_client_of_one_day_changes_no_other_days_figure() -> None:
+    """Whatever happened on the first day, the second one's figure is the same: the noise's sensitivity is one batch."""
+    figures = []
+    for first_day in (101, 102, 103, 104):
+        exact = Exact()
+        phases = iter([3] * len(tuple(of_beat(LABELS))) + [7] * 1000)
+        count = publisher(exact, phases=lambda _, phases=phases: next(phases))  # type: ignore[misc]  # mypy: default
+        exact.numbers[BOUNDED] = first_day
+        count.publish(MIDNIGHT)
+        first = count.published.values[BOUNDED]
+        exact.numbers[BOUNDED] += 57
+        count.publish(MIDNIGHT + 900)
+        count.publish(MIDNIGHT + 86400)
+        figures.append((first, count.published.values[BOUNDED] - first))
+    assert {day for _, day in figures} == {50}
+    assert {first for first, _ in figures} == {100, 110}
+
+
+def test_a_restart_goes_on_within_the_day_and_a_day_without_its_last_beat_is_closed_on_the_next() -> None:
+    exact = Exact()
+    exact.numbers[BOUNDED] = 27
+    count = publisher(exact)
+    count.publish(START + 900)
+    assert count.totals()[BOUNDED] == Total(20, 7)
+    again, turned = Exact(), Exact()
+    count = publisher(again, now=MIDNIGHT - 2000, start={BOUNDED: Total(20, 7)}, turn_day=turned)
+    again.numbers[BOUNDED] = 5
+    count.publish(MIDNIGHT - 1800)
+    assert (count.published.values[BOUNDED], count.totals()[BOUNDED]) == (30, Total(30, 2))
+    count.publish(MIDNIGHT + 1800)
+    assert count.published.values[BOUNDED] == 40
+    assert turned.read == 1
+
+
+def test_bounded_attempts_of_a_list_that_comes_later_begin_at_their_total() -> None:
+    exact = Exact()
+    other = Series(BOUNDED.metric, ("other",))
+    count = publisher(exact, start={other: Total(70, 4)})
+    assert other not in count.published.values
+    count.relabel(replace(LABELS, lists=(*LABELS.lists, "other")), exact())
+    exact.numbers[other] = 7
+    count.publish(START + 900)
+    assert count.totals()[other] == Total(80, 1)
 
 
 @pytest.mark.asyncio

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from resolver.evidence import bundle, check, counts
-from resolver.evidence.bundle import Bundle, Issue, Receipt, Sums
+from resolver.evidence.bundle import Bundle, Issue, NoiseBudget, Receipt, Sums
 from resolver.evidence.check import Refused
 from resolver.feed import audit
 from resolver.signed import statement
@@ -232,8 +232,13 @@ CHANGES: dict[str, tuple[str, Callable[[Bundle], Bundle]]] = {
         "last day is not",
         lambda one: replace(one, complete=False, chain=None, through="2025-05-02"),
     ),
+    "a budget overspent": ("overspent", lambda one: replace(one, noise=(replace(BUDGET, spent=40001),))),
+    "a day overspent": ("overspent", lambda one: replace(one, noise=(replace(BUDGET, dearest_day=201),))),
+    "a day dearer than its year": ("do not add up", lambda one: replace(one, noise=(replace(BUDGET, spent=50),))),
+    "a budget of another year": ("another year", lambda one: replace(one, noise=(replace(BUDGET, year=2024),))),
     "whole, but not to the end": ("does not reach the last day", lambda one: replace(one, through="2025-04-29")),
 }
+BUDGET = NoiseBudget(list="demo", year=2025, spent=3000, most=40000, dearest_day=100, most_a_day=200)
 NAMED = Issue(number=1, month="2025-03", sha256="a" * 64)
 
 
@@ -360,4 +365,10 @@ def test_a_bundle_of_a_whole_month_has_no_key_that_older_releases_do_not_know(of
     assert "host_since" not in bundle.statement_of(of_april)
     assert "deadlines" not in bundle.statement_of(of_april)
     assert "unmet" not in bundle.statement_of(of_april)["lists"][0]["at_begin"]
+    assert "noise" not in bundle.statement_of(of_april)
     assert bundle.statement_of(replace(of_april, host_since=5))["host_since"] == 5
+
+
+def test_a_budget_that_holds_is_no_proof_that_nothing_else_was_drawn(of_april: Bundle, signed_again: Again) -> None:
+    _, not_proved = holds(signed_again(replace(of_april, noise=(BUDGET,))))
+    assert any("no figure with noise was drawn elsewhere" in one for one in not_proved)

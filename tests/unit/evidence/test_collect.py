@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.config import config
-from resolver.count.ledger import LedgerUnusable
+from resolver.count.ledger import Draw, Ledger, LedgerUnusable
 from resolver.evidence import bundle, check, collect, counts, month, summary_rows
 from resolver.evidence.bundle import Bundle, Mark
 from resolver.evidence.collect import LogDiffers, read_log
@@ -197,3 +197,19 @@ def test_a_host_whose_first_entries_were_cut_is_older_than_what_is_left(host: Pa
     assert collect.begin_of(found, host / "no ledger", (), april.NOW) == 0
     ledger = host / "state/ledger.sqlite"
     assert collect.begin_of(found, ledger, (), april.NOW) == april.midnight(april.FIRST)
+
+
+def test_the_budget_of_noise_is_that_of_the_ledger_and_of_the_months_year(host: Path, of_april: Bundle) -> None:
+    assert of_april.noise == ()
+    ledger = Ledger(host / "state/ledger.sqlite", april.NOW)
+    days = ("2024-12-31", "2025-04-01", "2025-04-02")
+    draws = [Draw("v2", "host", "R", "demo", day, day, 50, 480, -7, 0) for day in days]
+    ledger.draw(draws, lambda _: None)
+    loaded = config.load(host / "resolver.toml")
+    made = collect.collect(loaded, APRIL, None, None, version="1", now=april.NOW)
+    budget = bundle.NoiseBudget(list="demo", year=2025, spent=100, most=40000, dearest_day=50, most_a_day=200)
+    assert made.noise == (budget,)
+    assert bundle.bundle_of(bundle.statement_of(made)) == made
+    said = "Budget of published figures with noise in 2025, epsilon: demo 1 of 400 (for one day 0.5 of 2)."
+    assert summary_rows.noise(made) == said
+    assert summary_rows.noise(of_april) == ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from resolver.count import definition
 from resolver.count.report.as_csv import COLUMNS, as_csv
-from resolver.count.report.days import FELL, Place
+from resolver.count.report.days import FELL, Parts, Place
 from tests.unit.count.spring import FIRST, RURITANIA, facts, replay, told
 
 
@@ -22,7 +22,7 @@ def test_one_row_for_each_region_list_and_day_with_definition_and_caveat() -> No
 
 
 def test_what_is_not_known_is_empty_and_no_cell_is_a_formula() -> None:
-    days = facts()[RURITANIA] | {FIRST: replace(facts()[RURITANIA][FIRST], attempts=None, gap=FELL)}
+    days = facts()[RURITANIA] | {FIRST: replace(facts()[RURITANIA][FIRST], attempts=None, gap=FELL, parts=Parts())}
     row = next(csv.DictReader(io.StringIO(as_csv(told({Place("-1+2", replay.LIST): days}, noise=True)))))
     assert (row["region"], row["attempts"], row["gap"], row["blocked_queries"]) == ("'-1+2", "", FELL, "")
     assert "epsilon" in row["noise"]

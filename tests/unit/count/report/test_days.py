@@ -14,6 +14,7 @@ from resolver.count.report.days import (
     NOT_ENFORCED,
     SILENT,
     DayFacts,
+    Parts,
     Place,
     difference,
     from_ledger,
@@ -36,6 +37,7 @@ FACTS = DayFacts(
     serial=1,
     subscribers=1000,
     definitions=frozenset({"v2"}),
+    parts=Parts(capped=0, full=0),
 )
 
 
@@ -137,6 +139,8 @@ def test_several_resolvers_are_summed_and_a_gap_of_one_is_one_of_all() -> None:
             subscribers=2000,
             definitions=frozenset({"v1", "v2"}),
             gap=NOT_ENFORCED,
+            resolvers=2,
+            parts=Parts(capped=0, full=0),
         )
     }
     unknown = replace(FACTS, attempts=None, gap=FELL)
@@ -149,3 +153,32 @@ def test_one_that_is_missing_between_two_of_its_days_is_told_and_one_that_comes_
     steady = dict.fromkeys(days, FACTS)
     found = together([steady, {days[1]: FACTS, days[3]: FACTS}])
     assert [found[day].gap for day in days] == ["", "", SILENT, ""]
+
+
+PARTS_THEN = {"blocked_attempts_bounded_total": 30, "blocked_prefixes_total": 12, "attempts_new_entries_total": 0}
+
+
+def test_what_explains_attempts_is_known_from_the_first_beat_that_counts_it(ledger: Ledger) -> None:
+    """Monday is of a release before; on Tuesday the new one comes at noon, and Wednesday is whole."""
+    wednesday = TUESDAY + DAY
+    for number in range(6):
+        totals = {ATTEMPTS: Total(100 * (number + 1), 0), QUERIES: Total(100 * (number + 1), 0)}
+        totals[Series("attempts_capped_total", ("demo",))] = Total(10 * number, 0)
+        if number >= 3:
+            totals |= {Series(name, ("demo",)): Total(one * (number - 3), 0) for name, one in PARTS_THEN.items()}
+        beat = Beat(
+            at=midnight(MONDAY) + 43200 * (number + 1), every_s=43200, region="UK", subscribers=0, totals=totals,
+            lists=(ListBeat(list_id="demo", serial=1, entries=5, enforced_s=43200),),
+        )  # fmt: skip
+        ledger.write(beat)
+    found = from_ledger(ledger, MONDAY, wednesday)[UK]
+    assert found[MONDAY].parts == Parts(capped=10, full=0)
+    assert found[TUESDAY].parts == Parts(capped=20, full=0)
+    assert found[wednesday].parts == Parts(bounded=60, prefixes=24, new_entries=0, capped=20, full=0)
+
+
+def test_several_resolvers_know_a_part_only_if_all_do() -> None:
+    one = replace(FACTS, parts=Parts(bounded=3, prefixes=1, new_entries=0, capped=5, full=0))
+    older = replace(FACTS, parts=Parts(capped=2, full=1))
+    assert together([{MONDAY: one}, {MONDAY: one}])[MONDAY].parts == Parts(6, 2, 0, 10, 0)
+    assert together([{MONDAY: one}, {MONDAY: older}])[MONDAY].parts == Parts(capped=7, full=1)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trustme
 
-from resolver.count.report.days import DAY, DAY_S, FELL, NOT_ENFORCED, SILENT, DayFacts, Place, midnight
+from resolver.count.report.days import DAY, DAY_S, FELL, NOT_ENFORCED, SILENT, DayFacts, Parts, Place, midnight
 from resolver.count.report.prometheus import AFTER_S, PrometheusUnusable, Server, from_prometheus
 
 MONDAY = date(2026, 3, 2)
@@ -98,7 +98,25 @@ def test_days_are_differences_of_each_instance_summed_by_region() -> None:
         serial=7,
         subscribers=2000,
         definitions=frozenset({"v1"}),
+        resolvers=2,
     )
+
+
+def test_what_explains_attempts_is_read_too() -> None:
+    fleet = Fleet()
+    fleet.instance("one", {0: 0, 1: 10, 2: 20, 3: 30, 4: 40, 5: 50})
+    own = {"instance": "one", "job": "resolver", "list": "demo"}
+    fleet.series += [
+        ("blocked_attempts_bounded_total", own, {1: 0, 2: 10, 3: 30}),
+        ("blocked_prefixes_total", own, {1: 0, 2: 7, 3: 14}),
+        ("attempts_new_entries_total", own, {1: 0, 2: 1, 3: 2}),
+        ("attempts_capped_total", own, {0: 0, 1: 5, 2: 5, 3: 5}),
+        ("attempts_saturated", own, {2: 4.0}),
+    ]
+    found = [one.parts for one in fleet.days()[UK].values()]
+    assert found[0] == Parts(capped=5), "a release before them"
+    assert found[1] == Parts(bounded=10, prefixes=7, new_entries=1, capped=0, full=4)
+    assert found[2] == Parts(bounded=20, prefixes=7, new_entries=1, capped=0)
 
 
 def test_a_midnight_without_a_value_makes_two_gaps_and_loses_nothing() -> None:
@@ -161,7 +179,7 @@ def test_long_ranges_are_asked_for_by_quarters_without_a_break() -> None:
 
     found = from_prometheus(fleet.ask, MONDAY, MONDAY + 364 * DAY, walk)
     assert [one.attempts for one in found[UK].values()] == [10] * 365
-    assert len(seen) == len(fleet.asked) == 4 * 9
+    assert len(seen) == len(fleet.asked) == 4 * 14
     assert max(last - first for first, last in fleet.asked) <= 92 * DAY_S
 
 
@@ -202,7 +220,9 @@ def test_a_server_is_asked_below_its_prefix(url: str) -> None:
     assert Server(url).ask("up", 600, 87_000) == [{"metric": {}, "values": []}]
     asked = urlsplit(Answers.asked)
     assert asked.path == "/prefix/api/v1/query_range"
-    assert parse_qs(asked.query) == {"query": ["up"], "start": ["600"], "end": ["87000"], "step": ["86400"]}
+    # Without `nocache` VictoriaMetrics answers for other moments.
+    expected = {"query": ["up"], "start": ["600"], "end": ["87000"], "step": ["86400"], "nocache": ["1"]}
+    assert parse_qs(asked.query) == expected
 
 
 @pytest.mark.parametrize(

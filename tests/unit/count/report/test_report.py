@@ -1,6 +1,5 @@
 """The report as a whole: which days, from a ledger to every format, noise before all that is worked out."""
 
-import random
 from datetime import date
 from pathlib import Path
 
@@ -64,28 +63,43 @@ def test_nothing_known_of_these_days_is_said() -> None:
 @pytest.mark.parametrize("name", report.FORMATS)
 def test_every_format_carries_definition_caveat_and_noise(name: str) -> None:
     text = " ".join(report.FORMATS[name](spring.told(noise=True)).split())
-    for said in (definition.IN_PRINT, definition.CAVEAT, "discrete Laplace noise with epsilon 1"):
+    noisy = ("discrete Laplace noise with epsilon 1 for", "at most 3 attempts (the cap)", "2020: ")
+    for said in (definition.IN_PRINT, definition.CAVEAT, *noisy):
         assert said in text.replace("</text> ", " ").replace("\\n", " ") or name == "svg"
 
 
 def test_noise_comes_before_ratios() -> None:
-    plain, noisy = spring.told(), spring.told(noise=True, below=random.Random(5).randrange)
+    plain, noisy = spring.told(), spring.told(noise=True)
     for before, after in zip(plain.places, noisy.places, strict=True):
         for was, one in zip(before.days, after.days, strict=True):
             assert one.figure.count == one.facts.attempts
-            if one.figure.base:
+            if one.figure.base and one.figure.count:
                 assert one.figure.ratio == pytest.approx((one.facts.attempts or 0) / one.figure.base)
             assert was.day == one.day
         assert before.months[0].attempts != after.months[0].attempts
         assert after.months[0].queries is None
 
 
-def test_what_is_summed_has_one_draw_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "laplace", lambda *_: 1)
-    (plain,), (noisy,) = (spring.told(noise=noise, by_region=False).places for noise in (False, True))
+def test_what_is_summed_has_one_draw_a_day_and_one_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "laplace_share", lambda *_: 1)
+    (plain,), (noisy,) = (spring.told(noise=some, by_region=False).places for some in (None, spring.noise()))
     assert noisy.place.region == "all"
     for was, one in zip(plain.days, noisy.days, strict=True):
         assert one.facts.attempts == (was.facts.attempts or 0) + 1
+    assert [(one.attempts or 0) - 1 for one in noisy.months] == [one.attempts for one in plain.months]
+
+
+def test_a_part_of_a_month_is_the_sum_of_its_days() -> None:
+    drawing = spring.noise()
+    options = {"source": "x", "now": NOW, "by_region": True, "noise": drawing}
+    whole = report.made(spring.facts(), date(2020, 6, 1), date(2020, 6, 30), **options)
+    drawn = len(drawing.books.draws())
+    part = report.made(spring.facts(), date(2020, 6, 1), date(2020, 6, 7), **options)
+    for month, week in zip(whole.places, part.places, strict=True):
+        assert week.days == month.days[:7]
+        assert week.months[0].attempts == sum(one.facts.attempts or 0 for one in week.days)
+        assert month.months[0].attempts != sum(one.facts.attempts or 0 for one in month.days)
+    assert len(drawing.books.draws()) == drawn, "no part of a month has a draw of its own"
 
 
 def test_the_sum_is_that_of_the_regions() -> None:

@@ -49,10 +49,14 @@ def test_what_was_in_force_of_the_list_and_for_how_long() -> None:
     assert text.in_force(place).endswith("serial -, entries: 9,000. Enforced for 196,560 of 262,080 minutes.")
 
 
+BASE = "the baseline,"
+WHY = text.RISE_UNKNOWN
+
+
 def test_every_surge_has_a_sentence() -> None:
     assert [text.surges(place) for place in told().places] == [
-        ("Surge from 2020-03-31: peak on 2020-04-14 at 2.00 times the baseline, back to normal on 2020-05-13.",),
-        ("Surge from 2020-03-11: peak on 2020-03-30 at 10.00 times the baseline, back to normal on 2020-05-11.",),
+        (f"Surge from 2020-03-31: peak on 2020-04-14 at 2.00 times {BASE} back to normal on 2020-05-13. {WHY}",),
+        (f"Surge from 2020-03-11: peak on 2020-03-30 at 10.00 times {BASE} back to normal on 2020-05-11. {WHY}",),
     ]
 
 
