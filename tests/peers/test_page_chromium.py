@@ -1,6 +1,11 @@
-"""The stop page in a real browser, which is told that every name of the world is at our address."""
+"""The stop page in a real browser, which is told that every name of the world is at our address.
+
+A picture of each purpose in each language is among the temporary files of the run: a phone's first screen, and the
+whole page in light and dark.
+"""
 
 import asyncio
+import base64
 import itertools
 import re
 import subprocess
@@ -11,12 +16,16 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from resolver.config import config
-from resolver.page.render import render
+from resolver.config.page import PURPOSES
 from resolver.page.show import Page
-from resolver.quiet_http.serve import PAGE_BOUNDS, serve_http
+from resolver.page.wording import languages
+from resolver.quiet_http.bounds import PAGE_BOUNDS
+from resolver.quiet_http.connection import Response
+from resolver.quiet_http.gate import listening
+from resolver.quiet_http.server import serve_octets
+from tests.unit.page.pages import ABUSE, FILLED, LISTS, UNFILLED, filled, made
 from tests.unit.wire import TIME_WAIT, in_kernel
 
 pytestmark = pytest.mark.timeout(240)  # A visit takes 3 seconds; a busy machine takes what it takes.
@@ -34,22 +43,20 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
+LONG = "https://isp.example/" + "a-long-address-without-a-place-to-break-it-" * 3
+OFFERS = (
+    config.Help(text="Example line", phone="+00 555 0100", kind="worried"),
+    config.Help(text="Example hotline", url="http://help.example/", kind="report"),
+)
 PAGES = {
-    "demonstration": render(config.Page(), demonstration=True),
-    "filled in": render(
-        config.Page(
-            operator="Example Internet",
-            contact="https://isp.example/" + "a-long-address-without-a-place-to-break-it-" * 3,
-            authority="Example Police",
-            law="Example Act, section 4",
-            help=(
-                config.Help(text="Example line", phone="+00 555 0100"),
-                config.Help(text="Example hotline", url="http://help.example/", kind="report"),
-            ),
-        ),
-        demonstration=False,
-    ),
+    "demonstration": made(UNFILLED, ABUSE, demonstration=True),
+    "filled in": made(filled(contact=LONG, help=OFFERS)),
 }
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+NARROW = 320
+BORDERS = """[...document.querySelectorAll(".calm, .quiet, .demo, mark")]
+  .map(one => getComputedStyle(one).borderTopWidth)"""
+HIDDEN = """["nav", ".leave"].map(one => getComputedStyle(document.querySelector(one)).display)"""
 MEASURE = """({
   title: document.title,
   language: document.documentElement.lang,
@@ -58,7 +65,11 @@ MEASURE = """({
   width: document.documentElement.clientWidth,
   paper: getComputedStyle(document.body).backgroundColor,
   cookie: document.cookie,
-  small: [...document.querySelectorAll("a")].filter(a => a.getBoundingClientRect().height < 18).length,
+  small: [...document.querySelectorAll("a")].filter(a => a.offsetParent && a.offsetHeight < 18).length,
+  help: Math.max(0, ...[...document.querySelectorAll(".offers li:first-child .ways a")]
+    .map(a => a.getBoundingClientRect().bottom)),
+  beside: new Set([...document.querySelectorAll(".offers li:first-child .ways a")]
+    .map(a => a.getBoundingClientRect().top)).size,
 })"""
 
 
@@ -106,6 +117,11 @@ class Browser:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [told["params"] for told in self.told if told.get("method") == name]
+
+    async def picture(self, path: Path, *, whole: bool = False) -> None:
+        """Write a PNG of what is seen, or of the whole page."""
+        taken = await self.do("Page.captureScreenshot", captureBeyondViewport=whole)
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(taken["data"]))
 
     async def measure(self) -> dict[str, Any]:
         found = await self.do("Runtime.evaluate", expression=MEASURE, returnByValue=True)
@@ -160,12 +176,12 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
     path, page = program("chromium"), Page(rendered)
     asked: list[str] = []
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.host == "blocked.example":
-            asked.append(request.path_qs)
-        return await page.respond(request)
+    def answer(octets: bytes, visitor: Response) -> bytes:
+        if b"\r\nHost: blocked.example\r\n" in octets:
+            asked.append(octets.split()[1].decode())
+        return page.respond(octets, visitor)
 
-    server = await serve_http(answer, [("127.0.0.1", 0)], PAGE_BOUNDS)
+    server = serve_octets(answer, [listening(("127.0.0.1", 0))], PAGE_BOUNDS)
     async with chromium(path, tmp_path, server.addresses[0][1]) as browser:
         for part in ("Network", "Runtime", "Log", "Page"):
             await browser.do(f"{part}.enable")
@@ -191,10 +207,80 @@ async def test_a_browser_shows_the_page_and_asks_for_nothing_else(
     await server.stop()
 
 
+@pytest.mark.asyncio
+async def test_it_is_left_at_once_and_shown_in_high_contrast_and_on_paper(
+    program: Callable[[str], str], tmp_path: Path
+) -> None:
+    server = serve_octets(Page(PAGES["demonstration"]).respond, [listening(("127.0.0.1", 0))], PAGE_BOUNDS)
+    async with chromium(program("chromium"), tmp_path / "profile", server.addresses[0][1]) as browser:
+        await browser.do("Page.enable")
+        await browser.do("Emulation.setDeviceMetricsOverride", **PHONE)
+        await browser.load("Page.navigate", url=URL)
+        await browser.do("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+        await browser.picture(tmp_path / "high contrast.png", whole=True)
+        seen = await browser.do("Runtime.evaluate", expression=BORDERS, returnByValue=True)
+        assert set(seen["result"]["value"]) == {"1px"}, "what only its colour set apart has a border"
+        await browser.do("Emulation.setEmulatedMedia", media="print", features=[])
+        await browser.picture(tmp_path / "print.png", whole=True)
+        seen = await browser.do("Runtime.evaluate", expression=HIDDEN, returnByValue=True)
+        assert seen["result"]["value"] == ["none", "none"], "nobody leaves a paper"
+        await browser.do("Emulation.setEmulatedMedia", media="", features=[])
+        browser.told.clear()
+        await browser.do("Runtime.evaluate", expression="document.querySelector('.leave').click()")
+        await browser.until("Page.frameNavigated")
+        (gone,) = browser.events("Page.frameNavigated")
+        assert gone["frame"]["url"] == "about:blank"
+    await server.stop()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("purpose", PURPOSES)
+async def test_a_phone_without_scripts_shows_it_in_every_language_with_help_on_its_first_screen(
+    purpose: str, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    pages = {
+        "": Page(made(FILLED, LISTS[purpose])),
+        "demonstration ": Page(made(FILLED, LISTS[purpose], demonstration=True)),
+    }
+    shown: list[Page] = []
+
+    def answer(octets: bytes, visitor: Response) -> bytes:
+        return shown[-1].respond(octets, visitor)
+
+    server = serve_octets(answer, [listening(("127.0.0.1", 0))], PAGE_BOUNDS, exempt=lambda client: True)
+    async with chromium(program("chromium"), tmp_path / "profile", server.addresses[0][1]) as browser:
+        for part in ("Network", "Page"):
+            await browser.do(f"{part}.enable")
+        await browser.do("Emulation.setScriptExecutionDisabled", value=True)
+        for kind, page in pages.items():
+            shown.append(page)
+            for tag, texts in languages().items():
+                await browser.do("Network.setExtraHTTPHeaders", headers={"Accept-Language": texts.tag})
+                await browser.do("Emulation.setDeviceMetricsOverride", **PHONE)
+                await browser.load("Page.navigate", url=URL)
+                found = await browser.measure()
+                name = f"{kind}{purpose} {tag}"
+                await browser.picture(tmp_path / f"{name}.png")
+                assert (found["title"], found["language"]) == (texts.purposes[purpose].title, texts.tag), name
+                assert (found["overflow"], found["small"], found["headings"]) == (0, 0, 1), name
+                if purpose == "child-abuse":
+                    assert 0 < found["help"] <= PHONE["height"], f"{name}: help is below the first screen"
+                    assert found["beside"] == 1, f"{name}: chat and telephone are not beside each other"
+                await browser.do("Emulation.setDeviceMetricsOverride", **{**PHONE, "width": NARROW})
+                assert (await browser.measure())["overflow"] == 0, name
+                if kind == "":
+                    for scheme in ("light", "dark"):
+                        media = [{"name": "prefers-color-scheme", "value": scheme}]
+                        await browser.do("Emulation.setEmulatedMedia", features=media)
+                        await browser.picture(tmp_path / f"{name} {scheme}.png", whole=True)
+                    await browser.do("Emulation.setEmulatedMedia", features=[])
+    await server.stop()
+
+
 async def goes_to_help(browser: Browser, page: Page) -> None:
     """A link to help leads there, is counted once, and tells nothing of where it was."""
     browser.told.clear()
-    await browser.do("Runtime.evaluate", expression="""document.querySelector('a[href^="/"]').click()""")
+    await browser.do("Runtime.evaluate", expression="""document.querySelector('.ways a[href^="/"]').click()""")
     await browser.until("Page.loadEventFired")
     asked = [one["request"] for one in browser.events("Network.requestWillBeSent")]
     assert [one["url"] for one in asked] == ["http://blocked.example/blocklist-resolver-help/1", "http://help.example/"]
