@@ -1,6 +1,29 @@
 #!/usr/bin/env bash
-# Functions of the scripts beside it: a tree of Debian, and how pip finds its index there. The caller has set `tree`,
-# `packages` and `suite`.
+# Functions of the scripts beside it: a tree of Debian, a layer over it, and how pip finds its index there.
+
+cache=${BLOCKLIST_CACHE:-/var/cache/blocklist-resolver}
+
+# The trees. Set `tree`, `packages` and `suite`: `choose bookworm build`, for Debian 12 with what packages are built with.
+choose() {
+    suite=$1
+    case $1 in
+        bookworm) release=12 ;;
+        trixie) release=13 ;;
+        *) echo "no such suite: $1 (bookworm or trixie)" >&2; return 2 ;;
+    esac
+    case $2 in
+        # .ci/debian13 runs the tests in one, too.
+        build)
+            tree=$cache/debian$release
+            packages=debhelper,gcc,iproute2,libc6-dev,lintian,make,nsd,procps,python3-dev,python3-venv,unbound
+            ;;
+        # What every Debian has, the commands `ip` and `ss`, and what changes the clock of one process.
+        bare)
+            tree=$cache/debian$release-bare
+            packages=apt,ca-certificates,faketime,iproute2,systemd
+            ;;
+    esac
+}
 
 # Make the tree, or leave it as it is if it is young and has these packages.
 make_tree() {
@@ -24,6 +47,8 @@ make_tree() {
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         "$suite" "$tree" "$mirror"
+    # What is installed there later comes whole.
+    rm -f "$tree/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
     echo "$packages" >"$tree.made"
 }
 
@@ -58,24 +83,68 @@ show_pip() {
     done
 }
 
-# Put a new layer over the tree, which stays as it is, and boot it with systemd as process 1 and loopback alone; must run
-# in a mount namespace of its own. `inside COMMAND` types a line there as root, in /src.
-boot() {
+# Leave in the environment what pip and the tests need in a tree.
+clean_environment() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+            PIP_* | *_proxy | *_PROXY | SSL_CERT_* | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE | CI | HYPOTHESIS_PROFILE) ;;
+            SOURCE_DATE_EPOCH | DEBFULLNAME | DEBEMAIL | DEB_BUILD_OPTIONS | REVISION) ;;
+            HOME) mkdir -p "$tree$HOME" ;;
+            *) unset "$name" ;;
+        esac
+    done
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
+}
+
+# Show the kernel's file systems and this machine's network there, for `chroot`; the mounts end with the namespace.
+show_kernel() {
+    mount -t proc proc "$tree/proc"
+    mount --rbind /sys "$tree/sys"
+    mount --rbind /dev "$tree/dev"
+    show /etc/resolv.conf
+    show /etc/hosts
+    show_pip
+}
+
+# Copy this folder to /src there, without what was built here.
+copy_source() {
+    rm -rf --one-file-system "$tree/src"
+    mkdir "$tree/src"
+    tar --exclude=./.git --exclude=./.venv --exclude='./.*_cache' --exclude=./.hypothesis --exclude=./build \
+        --exclude=__pycache__ --exclude='*.egg-info' --exclude='*.so' --exclude='./resolver/core/*.c' \
+        --exclude='./resolver/engine/*.c' --exclude='./resolver/quiet_http/*.c' -c . |
+        tar -x --no-same-owner -C "$tree/src"
+}
+
+# Put a new layer over the tree, which stays as it is; must run in a mount namespace of its own. It goes with this process.
+lay() {
     # A name of its own beside the tree, on its file system: an overlay needs upper and work together, and runs may overlap.
     layer=$(mktemp -d "$tree.XXXXXX")
+    trap clear_away EXIT
     mkdir "$layer/upper" "$layer/work" "$layer/root"
     mount -t overlay overlay -o "lowerdir=$tree,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
     tree=$layer/root
-    show_pip
-    mkdir "$tree/src"
-    tar --exclude=./.git --exclude=./.venv --exclude='./.*_cache' --exclude=./.hypothesis --exclude=./build \
-        --exclude=__pycache__ --exclude='*.egg-info' --exclude='*.so' --exclude='./resolver/core/*.c' -c . |
-        tar -x --no-same-owner -C "$tree/src"
+}
+
+# What cannot be cleared away any more must not turn a passed run into a failed one.
+clear_away() {
+    set +e
+    if [ -n "${leader:-}" ]; then
+        kill -KILL "$leader"
+        wait "$booting"
+    fi
+    # With all that is mounted below it, however deep and however often.
+    while mountpoint --quiet "$layer/root"; do umount --lazy "$layer/root"; done
+    rm -rf --one-file-system "$layer"
+}
+
+# Boot a layer with systemd as process 1 and loopback alone. `inside COMMAND` types a line there as root.
+boot() {
+    lay
     systemd-nspawn --quiet --directory="$tree" --machine="blocklist-$$" --boot --private-network --register=no \
         --keep-unit --console=pipe </dev/null >"$layer/console" 2>&1 &
     booting=$!
-    # What cannot be cleared away any more must not turn a passed run into a failed one.
-    trap 'set +e; kill -KILL "$leader" 2>/dev/null; wait "$booting" 2>/dev/null; umount --recursive "$tree"; rm -rf --one-file-system "$layer"' EXIT
     local tries=0
     until leader=$(pgrep --parent "$booting") && inside 'systemctl is-system-running --wait' | grep -qE 'running|degraded'; do
         [ $((tries += 1)) -lt 100 ] || { cat "$layer/console"; return 1; }
@@ -87,7 +156,7 @@ inside() {
     in_namespaces --net "$1"
 }
 
-# With the network of this machine: for what pip fetches.
+# With the network of this machine: for what apt fetches.
 inside_with_network() {
     in_namespaces --uts "$1"
 }
@@ -99,5 +168,5 @@ in_namespaces() {
             PIP_* | *_proxy | *_PROXY | SSL_CERT_* | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE) kept+=("$name=${!name}") ;;
         esac
     done
-    nsenter --target "$leader" --mount --ipc --pid "$1" -- env -i "${kept[@]}" bash -euc "cd /src; $2"
+    nsenter --target "$leader" --mount --ipc --pid "$1" -- env -i "${kept[@]}" bash -euc "$2"
 }

@@ -71,7 +71,7 @@ def test_reasons_that_are_named_are_there() -> None:
 
 
 def test_files_that_are_named_are_there() -> None:
-    named = re.findall(r"deploy/[\w./-]+[a-z]", README)
+    named = re.findall(r"deploy/[\w./@-]+[a-z]", README)
     assert named
     for name in named:
         assert (ROOT / name).exists(), name
@@ -98,3 +98,24 @@ def test_the_limits_on_memory_are_those_it_states_and_leave_room_for_a_swap() ->
         assert f"`{name}={size}`" in README
     # Above MemoryHigh the kernel slows down all of the unit, queries too: a fetch at its bound stays below it.
     assert processes.FETCH_MEMORY_BYTES + 2**30 <= octets["MemoryHigh"] < octets["MemoryMax"]
+
+
+def test_one_of_several_services_differs_from_the_only_one_in_what_is_its_own() -> None:
+    """The template is the plain unit with the instance's name wherever two services must not share something."""
+    plain, several = (
+        [line for line in (DEPLOY / "systemd" / name).read_text().splitlines() if not line.startswith("#")]
+        for name in ("blocklist-resolver.service", "blocklist-resolver@.service")
+    )
+    own = {
+        "resolver.toml": "%i.toml",
+        "StateDirectory=blocklist-resolver": "StateDirectory=blocklist-resolver-%i",
+        "RuntimeDirectory=blocklist-resolver": "RuntimeDirectory=blocklist-resolver-%i",
+        "key:blocklist-resolver.": "key:blocklist-resolver-%i.",
+        "authority's blocklist": "authority's blocklist (%i)",
+    }
+    assert len(plain) == len(several)
+    changed = [(one, other) for one, other in zip(plain, several, strict=True) if one != other]
+    for one, other in changed:
+        [(said, instead)] = [(key, value) for key, value in own.items() if key in one]
+        assert one.replace(said, instead) == other
+    assert len(changed) == len(own) + 2, "two commands name the configuration, and there are two keys"

@@ -13,9 +13,10 @@ choose January to June 2020 there. Numbers are a quarter of an hour apart and re
 lookback is needed.
 
 Every family's HELP says SYNTHETIC, and the regions are places of stories. In one of them attempts rise ten-fold at the
-end of March, in the other they double in the middle of April; both are back to normal in May. The last week also has
-numbers of lists and service: polls that failed, a list that was held, entries in wide use that waited for persons, an
-upstream that was down.
+end of March, in another they double in the middle of April, and in the smallest they are four times as many a week
+before that; all are back to normal in May. The last week also has numbers of lists and service: polls that failed, a
+list that was held, entries in wide use that waited for persons, an upstream that was down. Alerts stand there as
+Prometheus would have written them; dates of made-up lockdowns and national totals as node_exporter would.
 """
 
 import argparse
@@ -42,6 +43,9 @@ FINE_S = 120
 """Distance between the values of live counters, in seconds; the dashboards draw rates over five minutes."""
 
 HOUR_S = 3600
+LAG_S = 5 * 86400
+"""So long before a moment the days end that its baseline is made of, at the least."""
+
 DAY_S = 86400
 BATCH = 10
 LIST = "made-up"
@@ -58,6 +62,7 @@ WEEK = (1.0, 0.98, 1.01, 0.99, 1.06, 1.2, 1.15)
 """Monday to Sunday, as shares of a usual day."""
 
 RULES = Path(__file__).parent / "rules.yml"
+ALERTS = Path(__file__).parent / "alerts.yml"
 
 
 @dataclass(frozen=True)
@@ -97,12 +102,25 @@ class Region:
         """Return the attempts of a day above the cap of a client and hour: one in a hundred."""
         return self.attempts(day) // 100 // BATCH * BATCH
 
+    def prefixes(self, day: date) -> int:
+        """Return the client prefixes of a day: two for five attempts."""
+        return self.attempts(day) * 2 // 5 // BATCH * BATCH
+
+    def new_entries(self, day: date) -> int:
+        """Return the attempts of a day for entries that are new in their serial: one in fifty."""
+        return self.attempts(day) // 50 // BATCH * BATCH
+
+    def bounded(self, day: date) -> int:
+        """Return the attempts of a day with at most three for each prefix: four in five."""
+        return self.attempts(day) * 4 // 5 // BATCH * BATCH
+
 
 REGIONS = (
     Region("Ruritania-made-up", 3000, 40_000_000, 400_000, 10, date(2020, 3, 9), date(2020, 3, 30), date(2020, 5, 11)),
     Region("Erewhon-made-up", 8000, 90_000_000, 900_000, 2, date(2020, 3, 16), date(2020, 4, 14), date(2020, 5, 19)),
+    Region("Laputa-made-up", 2000, 15_000_000, 150_000, 4, date(2020, 3, 12), date(2020, 4, 6), date(2020, 5, 18)),
 )
-RURITANIA, EREWHON = REGIONS
+RURITANIA, EREWHON, LAPUTA = REGIONS
 
 Value = Callable[[Region, int], int | float]
 """Takes a region and a moment, returns the value of a series then."""
@@ -196,6 +214,9 @@ def whole() -> Iterator[Row]:
         ("blocked_attempts", of_list, Region.attempts),
         ("blocked_queries", of_list, Region.queries),
         ("attempts_capped", of_list, Region.capped),
+        ("blocked_prefixes", of_list, Region.prefixes),
+        ("attempts_new_entries", of_list, Region.new_entries),
+        ("blocked_attempts_bounded", of_list, Region.bounded),
         ("page_views", "", Region.views),
         ("page_help", 'kind="worried"', lambda region, day: region.views(day) // 50 // BATCH * BATCH),
         ("answers", 'rcode="NOERROR"', lambda region, _: region.answers * 4 // 5),
@@ -207,6 +228,7 @@ def whole() -> Iterator[Row]:
         yield name, "counter", label, lambda region, at, courses=courses: courses[region.name][at]  # type: ignore[misc]  # the loop's own
     yield "attempts_saturated", "gauge", of_list, always(0)
     yield "lookups_refused", "counter", of_list, always(0)
+    yield "attempts_bounded_saturated", "counter", of_list, always(0)
     yield "list_entries", "gauge", of_list, always(ENTRIES)
     yield "list_serial", "gauge", of_list, lambda region, at: serial(at)
     yield "list_enforced", "gauge", of_list, always(1)
@@ -300,6 +322,9 @@ def service() -> Iterator[Row]:
         for quantile, seconds in (("0.5", 0.004), ("0.9", 0.018), ("0.99", 0.09)):
             yield "upstream_latency_seconds", "summary", f'{upstream},quantile="{quantile}"', always(seconds)
     yield "queries_in_flight", "gauge", "", lambda region, at: 40 if down(at) else 0
+    for thread in ("0", "1"):
+        yield "engine_busy_ratio", "gauge", f'thread="{thread}"', lambda region, at: 0.1 + at // HOUR_S % 24 / 100
+    yield "process_cpu_seconds", "counter", "", steady(17280)
     yield "connections", "gauge", 'transport="tcp"', lambda region, at: 120 + at // HOUR_S % 24
     yield "config_reload_success", "gauge", "", always(1)
     yield "listen_missing", "gauge", "", always(0)
@@ -315,6 +340,30 @@ LIVE = (
     ("packets_dropped", 'reason="rate_limit"', steady(2e4)),
     ("packets_dropped", 'reason="short"', steady(200)),
 )
+
+
+LOCKDOWNS = (
+    (RURITANIA, "schools close", date(2020, 3, 16)),
+    (EREWHON, "schools close", date(2020, 3, 23)),
+    (RURITANIA, "schools open", date(2020, 5, 4)),
+)
+
+
+def beside(out: TextIO) -> None:
+    """Write what does not come from a resolver: dates of events, and the national total, one month after another."""
+    end = midnight(LAST + timedelta(days=1))
+    name = "blocklist_event_timestamp_seconds"
+    out.write(f"# HELP {name} SYNTHETIC: made up, nothing happened.\n# TYPE {name} gauge\n")
+    for region, event, day in LOCKDOWNS:
+        labels = f'event="{event}",region="{region.name}"'
+        out.writelines(f"{name}{{{labels}}} {midnight(day)} {at}\n" for at in range(midnight(FIRST), end + 1, HOUR_S))
+    name = "blocklist_national_attempts"
+    out.write(f"# HELP {name} SYNTHETIC: made up, nothing was counted.\n# TYPE {name} gauge\n")
+    for month in range(FIRST.month, LAST.month):
+        total = 3 * sum(region.attempts(day) for region in REGIONS for day in days() if day.month == month)
+        since, until = (midnight(date(FIRST.year, month + more, 3)) for more in (1, 2))
+        labels = f'list="{LIST}",month="{FIRST.year}-{month:02}"'
+        out.writelines(f"{name}{{{labels}}} {total} {at}\n" for at in range(since, min(until, end + 1), HOUR_S))
 
 
 def write(out: TextIO) -> None:
@@ -340,6 +389,7 @@ def write(out: TextIO) -> None:
         label = f'version="0",engine="replay",definition="v2",region="{region.name}",{instance}'
         for at in range(begin, end + 1, BEAT_S):
             out.write(f"blocklist_resolver_build_info{{{label}}} 1 {at}\n")
+    beside(out)
     out.write("# EOF\n")
 
 
@@ -370,7 +420,9 @@ def serving(data: Path, prometheus: str = "prometheus") -> Iterator[str]:
     """Yield the URL of a Prometheus on loopback that serves `data` and scrapes nothing; RuntimeError if it does not
     start."""
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
-        json.dump({"rule_files": [str(RULES)]}, config)
+        # An evaluation now would write what is absent now.
+        words = {"global": {"evaluation_interval": "1d"}, "rule_files": [str(RULES), str(ALERTS)]}
+        json.dump(words, config)
         config.flush()
         process = subprocess.Popen(
             [
@@ -403,8 +455,28 @@ def address(process: "subprocess.Popen[str]") -> str:
     raise RuntimeError("prometheus did not start")
 
 
-def fill(data: Path, prometheus: str = "prometheus", promtool: str = "promtool") -> None:
-    """Make the blocks of a Prometheus in `data`: the made-up days, and hour by hour the series that rules.yml records.
+@dataclass(frozen=True)
+class Made:
+    """What is made up: who writes it, and the moments between which rules and alerts are evaluated, so far apart.
+
+    baseline: whether there are the eight weeks that a baseline needs.
+    """
+
+    write: Callable[[TextIO], None] = write
+    begin: int = midnight(FIRST)
+    end: int = midnight(LAST + timedelta(days=1))
+    step: int = HOUR_S
+    baseline: bool = True
+
+
+SPRING = Made()
+
+Turn = tuple[dict[str, str], int, int]
+"""Rules, name to expression, and the first and last moment that they are recorded for."""
+
+
+def fill(data: Path, prometheus: str = "prometheus", promtool: str = "promtool", made: Made = SPRING) -> None:
+    """Make the blocks of a Prometheus in `data`: what is made up, the series that rules.yml records, and the alerts.
 
     A rule sees the series of another rule only after a start, so this takes a turn for each level of rules.
     """
@@ -413,40 +485,75 @@ def fill(data: Path, prometheus: str = "prometheus", promtool: str = "promtool")
         # The text is read once for each block, so there are as few blocks as possible.
         into = [promtool, "tsdb", "create-blocks-from", "--max-block-duration=4380h", "openmetrics", series, data]
         with series.open("w") as out:
-            write(out)
+            made.write(out)
         subprocess.run(into, check=True, stdout=subprocess.DEVNULL)
-        turns: list[dict[str, str]] | None = None
+        turns: list[Turn] | None = None
         while turns is None or turns:
             with serving(data, prometheus) as url, series.open("w") as out:
-                turns = _stacked(url) if turns is None else turns
-                _record(out, url, turns.pop(0))
+                turns = _stacked(url, made) if turns is None else turns
+                _record(out, url, turns.pop(0), made.step)
             subprocess.run(into, check=True, stdout=subprocess.DEVNULL)
+        with serving(data, prometheus) as url, series.open("w") as out:
+            _fire(out, url, made)
+        subprocess.run(into, check=True, stdout=subprocess.DEVNULL)
 
 
-def _stacked(url: str) -> list[dict[str, str]]:
-    """Return the rules of rules.yml as Prometheus has read them, name to expression, by level.
+def _stacked(url: str, made: Made) -> list[Turn]:
+    """Return the rules of rules.yml as Prometheus has read them, in turns.
 
-    First the rules that need no other, then those that need these, and so on.
+    First the rules that need no other, then those that need these, and so on. Those of the baseline need each other,
+    but only what was recorded five days before: they take turns of five days, after eight weeks without a baseline.
     """
     groups = _asked(url, "rules", {})["groups"]
-    left = {rule["name"]: rule["query"] for group in groups for rule in group["rules"]}
-    turns: list[dict[str, str]] = []
+    left = {rule["name"]: rule["query"] for group in groups for rule in group["rules"] if rule["type"] == "recording"}
+    turns: list[Turn] = []
     while left:
         ready = [name for name, query in left.items() if not any(other in query for other in left)]
-        turns.append({name: left.pop(name) for name in ready})
+        if ready:
+            turns.append(({name: left.pop(name) for name in ready}, made.begin, made.end))
+            continue
+        start, until = made.begin, made.begin + 56 * DAY_S
+        while made.baseline and start <= made.end:
+            turns += [({name: left[name]}, start, min(until, made.end)) for name in left]
+            start, until = until + made.step, until + LAG_S
+        left = {}
     return turns
 
 
-def _record(out: TextIO, url: str, rules: dict[str, str]) -> None:
-    """Write the results of rules as OpenMetrics."""
-    begin, end = midnight(FIRST), midnight(LAST + timedelta(days=1))
+def _record(out: TextIO, url: str, turn: Turn, step: int) -> None:
+    """Write the results of a turn's rules as OpenMetrics."""
+    rules, begin, end = turn
     for name, query in rules.items():
         out.write(f"# HELP {name} SYNTHETIC: recorded from made-up numbers.\n# TYPE {name} gauge\n")
-        words = {"query": query, "start": begin, "end": end, "step": HOUR_S}
+        words = {"query": query, "start": begin, "end": end, "step": step}
+        # Two results whose metric differs are one series once it is recorded.
+        courses: dict[str, list[tuple[int, str]]] = {}
         for one in _asked(url, "query_range", words)["result"]:
-            labels = ",".join(f'{label}="{value}"' for label, value in one["metric"].items() if label != "__name__")
-            out.writelines(f"{name}{{{labels}}} {value} {at}\n" for at, value in one["values"])
+            courses.setdefault(_labels(one["metric"]), []).extend(one["values"])
+        for labels, values in courses.items():
+            out.writelines(f"{name}{{{labels}}} {value} {at}\n" for at, value in sorted(values))
     out.write("# EOF\n")
+
+
+def _fire(out: TextIO, url: str, made: Made) -> None:
+    """Write the alerts that fire as Prometheus does: after their condition has held for the time that they wait."""
+    out.write("# HELP ALERTS SYNTHETIC: evaluated over made-up numbers.\n# TYPE ALERTS gauge\n")
+    groups = _asked(url, "rules", {"type": "alert"})["groups"]
+    for rule in (rule for group in groups for rule in group["rules"]):
+        words = {"query": rule["query"], "start": made.begin, "end": made.end, "step": made.step}
+        for one in _asked(url, "query_range", words)["result"]:
+            labels = _labels(one["metric"] | rule["labels"] | {"alertname": rule["name"], "alertstate": "firing"})
+            since = before = -made.step
+            for at, _ in one["values"]:
+                since = at if at - before > made.step else since
+                before = at
+                if at - since >= rule["duration"]:
+                    out.write(f"ALERTS{{{labels}}} 1 {at}\n")
+    out.write("# EOF\n")
+
+
+def _labels(metric: dict[str, str]) -> str:
+    return ",".join(f'{label}="{value}"' for label, value in sorted(metric.items()) if label != "__name__")
 
 
 def _asked(url: str, path: str, words: dict[str, object]) -> Any:

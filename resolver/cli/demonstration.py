@@ -15,13 +15,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from resolver import __version__, dns_client
 from resolver.authority import publish
+from resolver.cli import demonstration_lists
 from resolver.config.config import ConfigError, load
 from resolver.config.values import Endpoint
+from resolver.control import client
 
 LIST: Final = """\
 # A demonstration list: reserved names only.
@@ -30,6 +33,7 @@ blocked.test
 shop.example
 !open.shop.example
 """
+EXCEPTIONS: Final = 1
 PAGE: Final = "192.0.2.1"
 CONFIG: Final = """\
 [listen]
@@ -43,6 +47,19 @@ operator = "Demonstration operator"
 contact = "help@isp.example"
 authority = "Demonstration authority"
 law = "No law: this is a demonstration"
+flow_records = "none"
+[[page.help]]
+kind = "young"
+text = "Example line for young people"
+phone = "+00 555 0100"
+chat = "https://young.example/chat"
+hours = "every day, 14:00 to 22:00"
+languages = "English"
+[[page.help]]
+kind = "worried"
+text = "Example line for the worried"
+phone = "+00 555 0101"
+url = "https://worried.example/"
 [metrics]
 listen = "127.0.0.1:{metrics}"
 [count]
@@ -56,6 +73,7 @@ socket = "{folder}/control"
 group = ""
 [[list]]
 id = "demo"
+purpose = "child-abuse"
 demonstration = true
 [list.source]
 kind = "tuf"
@@ -137,7 +155,7 @@ def _prepare(folder: Path, ports: argparse.Namespace) -> Path:
     """Make keys, a signed list, its trust root and a configuration; return the path of the configuration."""
     authority = folder / "authority"
     publish.init(authority, threshold=1, keys=1, now=time.time())
-    issue = publish.Issue(list_id="demo", data=LIST.encode(), serial=1, expect_exceptions=1)
+    issue = publish.Issue(list_id="demo", data=LIST.encode(), serial=1, expect_exceptions=EXCEPTIONS)
     publish.publish(authority, issue, now=time.time())
     (folder / "root.json").write_bytes((authority / "root.json").read_bytes())
     config = folder / "resolver.toml"
@@ -157,16 +175,18 @@ def _show(service: subprocess.Popen[bytes], ports: argparse.Namespace, config: P
     server = Endpoint("127.0.0.1", ports.dns_port)
     print(f"blocklist-resolver {__version__}: demonstration on loopback, ready in {time.monotonic() - started:.1f} s\n")
     print(f"  {'question':<44}{'answer':<37}ok")
-    rows = list(outcomes(server, ports))
-    for question, came, good in rows:
-        print(f"  {question:<44}{came:<37}{'yes' if good else 'NO'}")
-    good = all(good for *_, good in rows)
+    good, control = True, client.settings(config)
+    lists = demonstration_lists.rows(config.parent, control, LIST.encode(), EXCEPTIONS, time.time())
+    for question, came, right in chain(outcomes(server, ports), lists):
+        print(f"  {question:<44}{came:<37}{'yes' if right else 'NO'}", flush=True)
+        good = good and right
     print(f"\n{'All answers are right.' if good else 'Some answers are WRONG: please report it.'}\n")
     print(
         f"Try:  dig @127.0.0.1 -p {ports.dns_port} blocked.test\n"
         f"      kdig @127.0.0.1 -p {ports.dns_port} +tcp www.blocked.test AAAA\n"
         f"      .venv/bin/blocklist-resolver ask blocked.test --server 127.0.0.1:{ports.dns_port}\n"
         f"      .venv/bin/blocklist-resolver status --config {config}\n"
+        f"      .venv/bin/blocklist-resolver list held demo --config {config}\n"
         f"      http://127.0.0.1:{ports.page_port}/   http://127.0.0.1:{ports.metrics_port}/metrics\n\n"
         "Serving; stop it with Ctrl-C.",
         flush=True,

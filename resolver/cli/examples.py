@@ -2,6 +2,7 @@
 
 Rules:
 - Each verb and step has both; the examples are command lines that parse (a test reads them).
+- Each option has a help; what many verbs have in common stands here, once.
 - Names in examples are reserved ones; a name that may be listed is never typed: `-` reads it from the terminal.
 """
 
@@ -17,6 +18,9 @@ class Said(NamedTuple):
     examples: tuple[str, ...]
 
 
+_DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+"""A roster's digest."""
+
 SAID: Final[Mapping[str, Said]] = {
     "run": Said(
         "Serve DNS until SIGTERM (pending answers are still given) or SIGINT. SIGHUP reads lists and "
@@ -28,10 +32,39 @@ SAID: Final[Mapping[str, Said]] = {
         "held or refused; 1: an error on this host.",
         ("compile",),
     ),
+    "receive": Said(
+        "Take receipts that other hosts send by HTTP: on a fleet's compile host those of its nodes, on an authority's "
+        "machine those of operators. It listens on a Unix socket behind a web server that does TLS, and writes what a "
+        "known key has signed. SIGTERM ends it. Exit 4: a folder or the socket cannot be used now.",
+        (
+            "receive --folder /srv/blocklist-receipts --keys /etc/blocklist-resolver/nodes --keep 20",
+            "receive --folder /srv/receipts --keys /srv/receipt-keys --socket /run/receipts/socket",
+        ),
+    ),
+    "page": Said(
+        "Show the page until SIGTERM or SIGINT, and do nothing else: for hosts of its own, where the resolvers' "
+        "page.listen is empty. The configuration is that of the page: the same [page] and [[list]] tables. No list is "
+        "read, and no view is counted.",
+        ("page", "page --config ./page.toml"),
+    ),
     "check-config": Said(
         "Read the configuration as a start would, and look at its addresses and files. Exit 2 names file, "
-        "key and reason.",
-        ("check-config", "check-config ./resolver.toml", "check-config --config ./resolver.toml"),
+        "key and reason. With --schema: print the JSON Schema of the configuration, for editors, and check nothing.",
+        ("check-config", "check-config ./resolver.toml", "check-config --schema"),
+    ),
+    "setup": Said(
+        "Ask what a configuration must have, write it with its folders and systemd's drop-in, check it as the "
+        "service's account, and print what the authority needs. Every answer can be a flag; without a terminal a "
+        "missing one is exit 2. Nothing is ever written over. Exit 3: the authority's key has another hash; 4: "
+        "written, but something on this host is in the way of a start.",
+        (
+            "setup",
+            "setup --dry-run --defaults",
+            "setup --list-id court --source https://authority.example/lists --root ./root.json --root-sha256 "
+            f"{_DIGEST} --purpose court-order --flow-records none --expire keep --page-address 192.0.2.1 --operator "
+            "'Example Net' --contact help@isp.example --authority 'Example Court' --law 'Example Act 1' --protected "
+            "isp.example --allow 192.0.2.0/24 --listen 192.0.2.53:53",
+        ),
     ),
     "ask": Said(
         "Send one query to the first address of listen.dns that answers, or to --server, and show the "
@@ -157,6 +190,66 @@ SAID: Final[Mapping[str, Said]] = {
             "evidence --verify october.json --host-key host.pem --previous september.json",
         ),
     ),
+    "national join": Said(
+        "Write this operator's signed request to be in the rosters of the national figure: its contact name, the "
+        "public key of its evidence, and an X25519 key that is made at the first call. Hand the file to the authority.",
+        (
+            "national join --name 'Example Net' --out example-net.join.json",
+            "national join --name 'Example Net' --renew --out example-net.join.json",
+        ),
+    ),
+    "national roster": Said(
+        "The authority's side: sign the roster of a month before the month begins, of the joins of at least five "
+        "operators; or, with --corrects, the second round of a month whose first one was not complete.",
+        (
+            "national roster --key authority.pem --name 'Example Police' --month 2027-01 --list court --out "
+            "roster.json joins/",
+            "national roster --key authority.pem --corrects roster.json --out roster-2.json joins/",
+        ),
+    ),
+    "national show": Said(
+        "Show a roster that its authority signed: month, lists, noise, digest, and each operator's key and name. "
+        "Compare the digest with other operators by another way, before the month begins.",
+        (
+            "national show --roster roster.json --authority authority.pub",
+            "national show --roster roster.json --authority authority.pub --outside",
+        ),
+    ),
+    "national submit": Said(
+        "Write this operator's one submission to a roster whose month is over: each list's attempts, with noise, "
+        "hidden by masks that cancel only in the sum of all operators. The same roster again gives the same file, "
+        "octet for octet; another roster of the same month is refused (exit 3). --digest is the one that you have "
+        "compared with the other operators: of two rosters of a month the authority would learn the sum of each part.",
+        (
+            f"national submit --roster roster.json --authority authority.pub --digest {_DIGEST} --out example-net.json",
+            f"national submit --roster roster.json --authority authority.pub --digest {_DIGEST} --prometheus "
+            "https://prometheus.example --out example-net.json",
+            "national submit --roster roster-2.json --corrects roster.json --authority authority.pub --digest "
+            f"{_DIGEST} --out second.json",
+        ),
+    ),
+    "national sum": Said(
+        "Add the submissions of all operators of a roster: files, or folders of .json files. If one is missing there "
+        "is no sum, and its operator is named (exit 3).",
+        (
+            "national sum --roster roster.json --authority authority.pub submissions/",
+            "national sum --roster roster.json --authority authority.pub --out sum.json --metrics "
+            "/var/lib/node_exporter/national.prom submissions/",
+        ),
+    ),
+    "national open": Said(
+        "Open the commitment to one figure, for an auditor who may read it: the file holds figure, noise and salt in "
+        "clear, signed by this host. Never hand it to the authority.",
+        ("national open --month 2027-01 --list court --out opening.json",),
+    ),
+    "national verify": Said(
+        "The auditor's side: is the opened figure the one that the operator committed to in its signed evidence, "
+        "and can its noise be that of the roster?",
+        (
+            "national verify opening.json --roster roster.json --authority authority.pub --evidence february.json "
+            "--host-key host.pem",
+        ),
+    ),
     "authority init": Said(
         "Make a repository of signed lists, and the keys of its roles.",
         ("authority init /srv/authority", "authority init /srv/authority --threshold 2"),
@@ -193,9 +286,30 @@ SAID: Final[Mapping[str, Said]] = {
 }
 
 
+OPTIONS: Final[Mapping[str, str]] = {
+    "--json": "print JSON",
+    "--signature": "a signature of one person (ssh-keygen -Y sign); may be given again for another's",
+    "--roster": "the roster, as its authority signed it",
+    "--month": "as in 2027-01",
+    "--id": "the list's id",
+    "--serial": "the list's new serial, greater than the last one",
+    "--role": "the role whose key is replaced",
+    "list": "the list's id",
+    "serial": "the serial of the list that is meant",
+    "dir": "the folder of the repository",
+    "file": "the list's file",
+    "files": "submissions, or folders of .json files",
+    "opening": "what `national open` wrote",
+}
+"""The help of an option, or of a positional argument, whose verb says nothing else of it."""
+
+
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add to each verb below `parser` what SAID says of it; a verb that is not in it stays as it is."""
+    """Add to each verb below `parser` what is said of it here; a verb that is not in SAID stays as it is."""
     for path, verb in verbs(parser):
+        for action in shown(verb):
+            if action.help is None:
+                action.help = OPTIONS.get(action.option_strings[0] if action.option_strings else action.dest)
         said = SAID.get(path)
         if said is None:
             continue
@@ -203,6 +317,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         verb.description = said.description
         verb.epilog = f"examples:\n{typed}"
         verb.formatter_class = _Examples
+
+
+def shown(verb: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the options and arguments that the help of a verb shows, but for --help itself."""
+    hidden = (argparse._HelpAction, argparse._SubParsersAction)
+    return [one for one in verb._actions if one.help != argparse.SUPPRESS and not isinstance(one, hidden)]
 
 
 class _Examples(argparse.HelpFormatter):

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from resolver import __version__
-from resolver.cli import examples, verbs_evidence, verbs_list, verbs_report, verbs_service
+from resolver.cli import (
+    examples,
+    verbs_evidence,
+    verbs_list,
+    verbs_national,
+    verbs_receive,
+    verbs_report,
+    verbs_service,
+)
 from resolver.cli.terminal import (
     DEFAULT_CONFIG,
     DONE,
@@ -51,8 +59,9 @@ def _without_typed(found: re.Match[str]) -> str:
     return f"expected one of {choices.replace(chr(39), '')}" if choices else "not understood"
 
 
-def parser_of(*, authority: bool) -> argparse.ArgumentParser:
-    """Return the parser of all verbs; those of `authority` only if wanted, for they import much."""
+def parser_of(*, authority: bool, setup: bool | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all verbs; the steps of `authority` and the options of `setup` only if wanted, for they
+    import much. setup: None is as `authority` says."""
     parser = _Parser(
         prog="blocklist-resolver",
         description="A DNS forwarder that enforces an authority's signed blocklist.",
@@ -63,10 +72,15 @@ def parser_of(*, authority: bool) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
+    asks = verbs.add_parser("setup", help="ask what is needed, write configuration and folders, and check them")
+    if authority if setup is None else setup:
+        _add_setup(asks)
     verbs_service.add_verbs(verbs)
     verbs_list.add_verbs(verbs)
     verbs_report.add_verbs(verbs)
     verbs_evidence.add_verbs(verbs)
+    verbs_national.add_verbs(verbs)
+    verbs_receive.add_verbs(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)
@@ -82,10 +96,20 @@ def _add_run(verbs: "argparse._SubParsersAction[_Parser]") -> None:
     compile_once = verbs.add_parser("compile", help="on a fleet's compile host: fetch, test and publish each list once")
     add_config(compile_once)
     compile_once.set_defaults(verb=_compile)
+    page = verbs.add_parser("page", help="show the page alone, where the resolvers' page.listen is empty")
+    add_config(page)
+    page.set_defaults(verb=_page)
     check = verbs.add_parser("check-config", help="exit 0, or 2 with file, key and reason")
     check.add_argument("file", type=Path, metavar="FILE", nargs="?", help=f"default: {DEFAULT_CONFIG}")
     check.add_argument("--config", type=Path, metavar="FILE", help="the same")
+    check.add_argument("--schema", action="store_true", help="print the JSON Schema of the configuration")
     check.set_defaults(verb=_check_config)
+
+
+def _add_setup(parser: argparse.ArgumentParser) -> None:
+    from resolver.cli import verbs_setup
+
+    verbs_setup.add(parser)
 
 
 def _add_authority(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +123,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from resolver.service import service
 
     return service.serve(arguments.config, arguments.take_over)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from resolver.service import page_alone
+
+    return page_alone.serve(arguments.config)
 
 
 def _compile(arguments: argparse.Namespace) -> int:
@@ -120,6 +150,8 @@ def _compile(arguments: argparse.Namespace) -> int:
 def _check_config(arguments: argparse.Namespace) -> int:
     from resolver.config import config
 
+    if arguments.schema:
+        return _print_schema()
     if arguments.file and arguments.config:
         raise UsageError("the file is named once: check-config FILE, or check-config --config FILE")
     file = arguments.file or arguments.config or DEFAULT_CONFIG
@@ -147,10 +179,19 @@ def _check_config(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _print_schema() -> int:
+    import json
+
+    from resolver.config import schema
+
+    print(json.dumps(schema.schema(), indent=2, ensure_ascii=False))
+    return DONE
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line (default: the process's own); return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
-    arguments = parser_of(authority="authority" in words[:1]).parse_args(words)
+    arguments = parser_of(authority="authority" in words[:1], setup="setup" in words[:1]).parse_args(words)
     arguments.words = words
     from resolver.config.config import ConfigError, HostFault
 

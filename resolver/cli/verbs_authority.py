@@ -12,13 +12,11 @@ from resolver.authority.repository import AuthorityError, Refused
 from resolver.cli import verbs_formats
 from resolver.cli.acting import owner_of
 from resolver.cli.progress import working
+from resolver.cli.terminal import DONE, FAILED, REFUSED
 from resolver.config.config import MAX_TARGET_BYTES
 from resolver.config.values import many, seconds
 from resolver.signed import statement
 
-DONE: Final = 0
-FAILED: Final = 1
-REFUSED: Final = 3
 _PEM_BYTES: Final = 2**16
 
 
@@ -33,7 +31,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     issue = _verb(verbs, "publish", "check, sign and publish a list")
     issue.add_argument("--id", required=True)
-    issue.add_argument("--list", required=True, type=Path, metavar="FILE")
+    issue.add_argument("--list", required=True, type=Path, metavar="FILE", help="the file with the names")
     issue.add_argument("--serial", required=True, type=int, metavar="N")
     issue.add_argument(
         "--expires", type=_duration, metavar="14d", help="the list's own hard limit; default: none"
@@ -80,10 +78,10 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--drop-lists", action="store_true", help="after a theft: no list until the next publish"
     )
     sign = _verb(verbs, "sign", "add one person's signature to what is pending")
-    sign.add_argument("--key", required=True, type=Path, metavar="FILE")
+    sign.add_argument("--key", required=True, type=Path, metavar="FILE", help="the person's private key (PEM)")
     sign.add_argument("--list", type=Path, metavar="FILE", help="sign only if the pending list is this one")
     proof = _verb(verbs, "verify", "prove what was in force: a list, the receipts of hosts, and what was signed here")
-    proof.add_argument("--list", required=True, type=Path, metavar="FILE")
+    proof.add_argument("--list", required=True, type=Path, metavar="FILE", help="the file that was published")
     proof.add_argument("--receipt", required=True, action="append", type=Path, metavar="FILE", help="repeatable")
     proof.add_argument(
         "--host-key", action="append", default=[], type=Path, metavar="PEM", help="a host's public key; repeatable"

@@ -67,6 +67,7 @@ def _make(arguments: argparse.Namespace) -> int:
     from resolver.evidence.chain import NotIssued
     from resolver.evidence.check import Refused
     from resolver.evidence.collect import LogDiffers, NotHere
+    from resolver.evidence.commitments import RecordsUnusable
     from resolver.evidence.month import NotAMonth
     from resolver.feed.seal import KeyUnusable
 
@@ -86,7 +87,7 @@ def _make(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     except (NotIssued, NotHere, LogDiffers, Refused) as error:
         return complain(str(error), REFUSED)
-    except (LedgerUnusable, KeyUnusable) as error:
+    except (LedgerUnusable, KeyUnusable, RecordsUnusable) as error:
         return complain(str(error), FAILED)
     except PermissionError:
         place = loaded.state.directory

@@ -79,6 +79,9 @@ def test_the_sdist_holds_both_halves_of_the_core(sdist: Path) -> None:
     assert core <= names
     assert {"pyproject.toml", "LICENSE", "README.md", "resolver/py.typed", "resolver/build_core.py"} <= names
     assert "resolver/service/host/_crash.c" in names
+    page = {f"resolver/page/texts/{path.name}" for path in (ROOT / "resolver/page/texts").iterdir()}
+    page |= {f"resolver/page/{name}" for name in ("page.html", "page.css", "sources.toml")}
+    assert page | {"resolver/config/resolver.toml"} <= names
 
 
 def test_the_sources_of_the_sdist_are_those_of_this_tree(sdist: Path) -> None:
@@ -86,7 +89,8 @@ def test_the_sources_of_the_sdist_are_those_of_this_tree(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         for member in archive.getmembers():
             name = member.name.partition("/")[2]
-            if name == "pyproject.toml" or name.endswith((".py", ".pxd", ".h", "_crash.c")):
+            # resolver.toml is a link in this tree, and a copy there.
+            if name == "pyproject.toml" or name.endswith((".py", ".pxd", ".h", "_crash.c", "/resolver.toml")):
                 source = archive.extractfile(member)
                 assert source is not None
                 assert source.read() == (ROOT / name).read_bytes(), name

@@ -16,6 +16,7 @@ import pytest
 
 from resolver import dns_client
 from resolver.cli import demonstration
+from resolver.cli.demonstration_lists import FORGED
 from resolver.config.config import ConfigError, parse
 from resolver.config.values import Endpoint
 from tests.fakes.upstream import in_thread
@@ -40,6 +41,8 @@ def demonstrate(upstream: str) -> None:
     def none_given(path: Path) -> None:
         raise ConfigError(str(path), "upstream.servers", "none given")
 
+    # A shell starts what it puts into the background with SIGINT ignored, and all children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     demonstration.load = none_given  # type: ignore[assignment]  # what this launcher is for
     demonstration.NO_UPSTREAM = f'servers = ["{upstream}"]'  # type: ignore[misc]
     sys.exit(demonstration.main())
@@ -83,8 +86,10 @@ def test_it_shows_the_whole_way_then_serves_until_it_is_stopped(by: int, tmp_pat
         text = printed(tmp_path)
         rows = {question: (came, good) for question, came, good in ROW.findall(text)}
         assert [row for row, (_, good) in rows.items() if good != "yes"] == []
-        assert len(rows) == 9
+        assert len(rows) == 13
         assert rows["blocked: blocked.test A over udp"][0] == PAGE_V4
+        assert rows[FORGED][0] == "refused: tampered"
+        assert rows["a list with 600 new names"][0] == "held: growth"
         assert rows["allowed: example.com A"][0] == "NOERROR from upstream"
         assert "All answers are right." in text
         assert asked(ports[0], "blocked.test") == f"{PAGE_V4} EDE 4"

@@ -23,6 +23,16 @@ def test_an_example_parses_and_names_nothing_that_is_not_reserved(path: str) -> 
         PARSER.parse_args(shlex.split(line))
 
 
+def test_every_option_and_argument_has_a_help() -> None:
+    bare = [(path, one.dest) for path, verb in VERBS.items() for one in examples.shown(verb) if not one.help]
+    assert bare == []
+
+
+def test_the_shared_helps_are_all_used() -> None:
+    shown = {one.help for verb in VERBS.values() for one in examples.shown(verb)}
+    assert set(examples.OPTIONS.values()) <= shown
+
+
 def test_help_shows_them_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main.main(["list", "held", "--help"])

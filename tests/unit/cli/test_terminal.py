@@ -1,13 +1,15 @@
 """What verbs share: names that are typed, and what the running service answers."""
 
 import argparse
+import ast
 import io
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from resolver.cli import terminal
+from resolver.cli import main, terminal
 from resolver.config.config import Control
 from resolver.control import client, requests
 
@@ -120,3 +122,23 @@ def test_what_was_not_carried_out_has_its_exit_status(
 def test_a_complaint_is_one_line_and_its_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert terminal.complain("no name given", terminal.USAGE) == 2
     assert capsys.readouterr() == ("", "blocklist-resolver: no name given\n")
+
+
+def test_exit_statuses_are_defined_here_and_no_verb_returns_a_number_of_its_own() -> None:
+    package = Path(terminal.__file__).parent
+    assert (terminal.DONE, terminal.FAILED, terminal.USAGE, terminal.REFUSED, terminal.NOT_NOW) == (0, 1, 2, 3, 4)
+    own = []
+    for path in (*package.glob("verbs_*.py"), package / "main.py", package / "acting.py", package / "by_service.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            returned = isinstance(node, ast.Return) and isinstance(node.value, ast.Constant)
+            if returned and isinstance(node.value.value, int) and not isinstance(node.value.value, bool):
+                own.append(f"{path.name}:{node.lineno}")
+            stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            if stored and node.id in ("DONE", "FAILED", "USAGE", "REFUSED", "NOT_NOW"):
+                own.append(f"{path.name}:{node.lineno}")
+    assert own == []
+
+
+def test_the_help_names_every_exit_status() -> None:
+    said = main.parser_of(authority=False).epilog or ""
+    assert re.findall(r"(\d) ", said) == ["0", "1", "2", "3", "4"]

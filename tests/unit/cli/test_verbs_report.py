@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from resolver.cli import main, verbs_report
 from resolver.count.ledger import Ledger
+from resolver.count.report.noise import EPSILONS
 from resolver.count.report.prometheus import Server
+from resolver.feed import seal
 from tests.unit.cli.test_main import FILE
 from tests.unit.count import spring
 
@@ -19,6 +22,8 @@ def config(tmp_path: Path) -> Path:
     """A configuration whose state folder holds the ledger of a few days of the spring."""
     state = tmp_path / "state"
     state.mkdir()
+    seal.load_keys(state)
+    seal.host_key(state, make=True)
     region = spring.replay.REGIONS[0]
     february = {day: {"skip": True} for day in spring.replay.days() if (day.month, day.day) > (1, 5)}
     spring.write(Ledger(state / "ledger.sqlite", spring.NOW), region, february)
@@ -50,6 +55,55 @@ def test_a_file_with_noise_by_region(config: Path, tmp_path: Path, capsys: pytes
     assert "discrete Laplace" in found["noise"]
     assert [one["gap"] for one in found["places"][0]["days"]] == [None] * 5 + ["no figures"]
     assert capsys.readouterr().out == ""
+    assert run(config, *words, "--out", str(out)) == 0
+    assert json.loads(out.read_text()) == found, "a second run is the first one again"
+
+
+def test_the_budget_refuses_the_query_that_is_too_much(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--from", "2020-01-01", "--to", "2020-01-05", "--noise", "--epsilon")
+    assert run(config, *words, "2") == 0
+    assert run(config, *words, "1") == 0
+    assert "at most 1.5 of 2 for one day" in " ".join(capsys.readouterr().out.split())
+    assert run(config, *words, "0.5") == 0
+    assert run(config, *words, "0.2") == 0
+    ledger = Ledger(config.parent / "state/ledger.sqlite", spring.NOW)
+    assert {one.epsilon for one in ledger.draws()} == {100, 50, 25, 10}
+    capsys.readouterr()
+    ledger.draw([replace(one, source="fleet") for one in ledger.draws() if one.epsilon == 25], lambda _: None)
+    assert run(config, *words, "0.1") == 3
+    error = capsys.readouterr().err
+    assert "the budget of noise refuses this report: with it, list made-up, 2020: " in error
+    assert len(error.splitlines()) == 1
+    assert run(config, *words, "2") == 0, "what was given out is given again"
+
+
+def test_a_fleets_noise_is_drawn_by_a_host_with_keys_and_a_ledger(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = spring.facts()
+    monkeypatch.setattr("resolver.count.report.report.of_fleet", lambda *_: facts)
+    words = ("--prometheus", "http://prometheus.example", "--from", "2020-03-01", "--to", "2020-03-31", "--noise")
+    assert run(tmp_path / "absent.toml", *words) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert run(config, *words, "--format", "json") == 0
+    before = json.loads(capsys.readouterr().out)
+    (tmp_path / "state" / "ledger.sqlite").unlink()
+    assert run(config, *words) == 1
+    assert "--noise keeps its figures" in capsys.readouterr().err
+    Ledger(tmp_path / "state" / "ledger.sqlite", spring.NOW)
+    assert run(config, *words, "--format", "json") == 0
+    after = json.loads(capsys.readouterr().out)
+    assert after["places"] == before["places"], "a new ledger has the same noise: it is the key's"
+    (tmp_path / "state" / "seal.key").unlink()
+    assert run(config, *words) == 1
+    assert "seal.key: No such file" in capsys.readouterr().err
+
+
+def test_epsilon_goes_with_noise(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(config, "--epsilon", "1") == 2
+    assert "goes with --noise" in capsys.readouterr().err
+    assert run(config, "--noise", "--epsilon", "3") == 2
+    assert tuple(verbs_report.EPSILONS) == tuple(EPSILONS)
 
 
 @pytest.mark.parametrize(
