@@ -28,15 +28,18 @@ LESS: dict[str, str] = {
     "query/transport.py": _IMPORT,
     "service/host/crash.py": _PROCESS,
     "service/host/privileges.py": _PROCESS,
+    "service/page_alone.py": _PROCESS,
+    "service/page_process.py": _PROCESS,
 }
 
 
 def module_of(test: Path) -> Path | None:
-    """The Python module that a test file mirrors; None for other tests, and for core, which runs compiled."""
+    """The Python module that a test file mirrors; None for other tests, and for what runs compiled."""
     if UNIT not in test.parents or not test.name.startswith("test_"):
         return None
     module = PACKAGE / test.relative_to(UNIT).parent / test.name.removeprefix("test_")
-    return module if module.is_file() and module.parent != PACKAGE / "core" else None
+    compiled = module.parent == PACKAGE / "core" or module.with_suffix(".pxd").exists()
+    return module if module.is_file() and not compiled else None
 
 
 def inside_functions(source: str) -> set[int]:

@@ -17,6 +17,8 @@ from resolver.config.config import Config, List
 _FIXED = frozenset(
     (
         "listen.dns",
+        "listen.engine",
+        "listen.threads",
         "listen.user",
         "upstream.servers",
         "upstream.zone",

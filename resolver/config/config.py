@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +30,13 @@ from resolver.config.lists import MAX_TARGET_BYTES as MAX_TARGET_BYTES
 from resolver.config.lists import Guard as Guard
 from resolver.config.lists import List as List
 from resolver.config.lists import Source as Source
+from resolver.config.page import HELP_KINDS as HELP_KINDS
+from resolver.config.page import MARKER as MARKER
+from resolver.config.page import TEXTS, faults_of_page, faults_of_page_in_production, warnings_of_page
+from resolver.config.page import Help as Help
+from resolver.config.page import HelpKind as HelpKind
+from resolver.config.page import Page as Page
+from resolver.config.structured_errors import faults_of_errors
 from resolver.config.values import (
     Address,
     Endpoint,
@@ -45,9 +52,6 @@ from resolver.config.values import (
     span,
 )
 from resolver.core.codes import MAX_LISTS
-
-MARKER: Final = "REPLACE-ME"
-"""The placeholder in every text of the page that only the operator can write."""
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -65,9 +69,7 @@ class ConfigError(Exception):
 
     def __init__(self, file: str, key: str, reason: str, ours: str | None = None) -> None:
         super().__init__(f"{file}: {key}: {reason}" if key else f"{file}: {reason}")
-        self.file = file
-        self.key = key
-        self.reason = reason
+        self.file, self.key, self.reason = file, key, reason
         ours = key if ours is None else ours
         self.where = f"{file}: {ours}" if ours else file
 
@@ -81,7 +83,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Listen(_Section, frozen=True):
-    """The listening addresses, and the clients that are answered (ACL)."""
+    """The listening addresses, the clients that are answered (ACL), and the UDP side (threads 0: one for each core)."""
 
     dns: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)] = (
         Endpoint("127.0.0.1", 5300),
@@ -89,6 +91,8 @@ class Listen(_Section, frozen=True):
     )
     allow: Annotated[tuple[Prefix, ...], Meta(min_length=1)] = prefixes("127.0.0.0/8", "::1/128")
     proxy_from: tuple[Prefix, ...] = ()
+    engine: Literal["compiled", "python"] = "compiled"
+    threads: Annotated[int, Meta(ge=0, le=64)] = 0
     user: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = ""
 
 
@@ -132,35 +136,6 @@ class Bypass(_Section, frozen=True):
     """The programs and devices that are asked not to go round this resolver: keys of core.local_zones.CANARIES."""
 
     announce: tuple[Literal["firefox", "private-relay"], ...] = ()
-
-
-HelpKind = Literal["worried", "young", "report", "other"]
-HELP_KINDS: Final[tuple[str, ...]] = get_args(HelpKind)
-
-
-class Help(_Section, frozen=True):
-    """One offer of help on the page: its text and either a web address or a telephone number.
-
-    kind: the label under which visits of the offer are counted. worried: help for people who worry about their own
-    thoughts or about somebody; young: for young people; report: a hotline that takes reports; or other.
-    """
-
-    text: str
-    url: str = ""
-    phone: str = ""
-    kind: HelpKind = "other"
-
-
-class Page(_Section, frozen=True):
-    """The warning page: the addresses in blocked answers, its listening addresses, and the operator's texts."""
-
-    addresses: tuple[Address, ...] = ()
-    listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 8080),)
-    operator: str = MARKER
-    contact: str = MARKER
-    authority: str = MARKER
-    law: str = MARKER
-    help: tuple[Help, ...] = ()
 
 
 class Metrics(_Section, frozen=True):
@@ -301,10 +276,7 @@ def _faults_in_production(config: Config) -> Iterator[Fault]:
         if one.source.poll < least_poll(one):
             reason = "below 1m (images: 10s) is accepted only while every list is a demonstration list"
             yield f"list[{number}].source.poll", reason
-    if config.page.listen:
-        for name in ("operator", "contact", "authority", "law"):
-            if MARKER in getattr(config.page, name):
-                yield f"page.{name}", f"still holds {MARKER}: the page must name you before visitors see it"
+    yield from faults_of_page_in_production(config.page, config.lists)
 
 
 def upstreams(config: Config) -> Iterator[tuple[str, Endpoint]]:
@@ -346,9 +318,8 @@ def _faults(config: Config) -> Iterator[Fault]:
             yield f"upstream.forward_zones[{number}]", reason
     if config.control.socket and not config.control.socket.startswith("/"):
         yield "control.socket", 'expected an absolute path, or "" for none'
-    for number, offer in enumerate(config.page.help):
-        if bool(offer.url) == bool(offer.phone):
-            yield f"page.help[{number}]", "give either url or phone"
+    yield from faults_of_page(config.page, config.lists)
+    yield from faults_of_errors(config.page, config.lists)
     seen: set[str] = set()
     for number, one in enumerate(config.lists):
         if one.id in seen:
@@ -415,6 +386,7 @@ def _warnings(config: Config) -> Iterator[str]:
             "their clients share one limit, one list scope and one count; make them send PROXY v2 and name them in "
             "listen.proxy_from"
         )
+    yield from warnings_of_page(config.page, config.lists)
     if any(network.version == 6 and not network.is_loopback for network in config.listen.allow):
         for key in _pages_of_ipv4_alone(config):
             yield (
@@ -458,9 +430,11 @@ def protected_names(config: Config, one: List) -> tuple[str, ...]:
     Addresses and their names below arpa are left out: lines with these are always refused.
     """
     urls = [url for each in config.lists for url in (each.source.url, each.source.receipt)]
-    urls += [offer.url for offer in config.page.help]
     page = config.page
-    urls += " ".join((page.operator, page.contact, page.authority, page.law)).split()
+    urls += [page.leave, *(url for offer in page.help for url in (offer.url, offer.chat))]
+    texts = [getattr(page, key) for key in (*TEXTS, "appeal")]
+    texts += [text for each in config.lists for text in (each.authority, each.complaint, each.appeal)]
+    urls += " ".join(texts).split()
     hosts = set(map(_host_in, urls))
     named = {host for host in hosts if "." in host and ":" not in host and not host.replace(".", "").isdigit()}
     return (*one.guard.protected, *sorted(named))

@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from resolver.config.config import Config
 from resolver.config.lists import List
+from resolver.config.structured_errors import texts_of
 from resolver.config.values import Prefix, address_octets
 from resolver.core import codes
 from resolver.core.admit import Access
 from resolver.core.local_zones import Zones
+from resolver.core.locks import Locks
 from resolver.core.policy import Generation, Member
 from resolver.core.reply import Replies
 
@@ -68,11 +70,13 @@ def slots_of(config: Config) -> dict[str, int]:
     return {list_id: slot for slot, list_id in enumerate(judging(config))}
 
 
-def access(config: Config, buckets: Any, key: bytes, slots: Mapping[str, int] | None = None) -> Access:
+def access(
+    config: Config, buckets: Any, key: bytes, slots: Mapping[str, int] | None = None, locks: Locks | None = None
+) -> Access:
     """Return the ACL, the limits and the scopes of the lists.
 
     buckets: memory for the limits, initially zero, its size a multiple of WAYS * BUCKET_OCTETS of core.admit. key: 16
-    octets. slots: of each list, by its id.
+    octets. slots: of each list, by its id. locks: of the buckets, where others use them too.
     """
     at = slots_of(config) if slots is None else slots
     by_slot = {at[list_id]: one for list_id, one in judging(config).items()}
@@ -87,6 +91,7 @@ def access(config: Config, buckets: Any, key: bytes, slots: Mapping[str, int] | 
         key=key,
         proxies=ranges(config.listen.proxy_from),
         budget=config.limits.distinct_blocked,
+        locks=locks,
     )
 
 
@@ -101,6 +106,9 @@ def replies(one: List, config: Config, *, deny: bool = True) -> Replies:
     return Replies(
         _ANSWERS["nodata" if one.answer == "nxdomain" and not deny else one.answer],
         statute=one.basis == "statute",
+        text=config.page.error_text.encode(),
+        signal=config.page.option_code if config.page.structured_errors else 0,
+        structured=texts_of(one, config.page),
         v4=[address.packed for address in addresses if address.version == 4],
         v6=[address.packed for address in addresses if address.version == 6],
     )
@@ -116,6 +124,13 @@ def member(one: List, config: Config, image: Image, *, slot: int, deny: bool = T
     )
 
 
+def page_member(config: Config, view: memoryview, *, slot: int) -> Member:
+    """Return a member that is no list's, and answers with the page's addresses."""
+    page = config.page.addresses
+    v4, v6 = ([one.packed for one in page if one.version == version] for version in (4, 6))
+    return Member(view, Replies(codes.ANSWER_PAGE, statute=True, v4=v4, v6=v6), slot=slot)
+
+
 def generation(
     number: int,
     key: bytes,
@@ -123,11 +138,14 @@ def generation(
     images: Mapping[str, Image],
     released: Iterable[memoryview] = (),
     slots: Mapping[str, int] | None = None,
+    *,
+    more: Iterable[Member] = (),
 ) -> Generation:
     """Return a generation of the lists in force, in configured order, and of the names released from all of them.
 
     number: greater than that of every earlier generation. key: of the digests, 16 octets. images: by list id; a list
     without an image is not in force. released: views of images of released names. slots: of each list, by its id.
+    more: members after the lists.
     """
     released = tuple(released)
     at = slots_of(config) if slots is None else slots
@@ -136,5 +154,5 @@ def generation(
         for list_id, one in judging(config).items()
         if list_id in images
     ]
-    members += [Member(view, None, slot=-1, release=True) for view in released]
+    members += [*more, *(Member(view, None, slot=-1, release=True) for view in released)]
     return Generation(number, key, members)

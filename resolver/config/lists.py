@@ -7,7 +7,7 @@ Rules:
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, Struct
@@ -22,6 +22,9 @@ MIN_IMAGE_POLL_S: Final = 10
 HARD_LIMIT_S: Final = 14 * 86400
 
 Kind = Literal["tuf", "openpgp", "file", "zone", "image"]
+Purpose = Literal["child-abuse", "court-order", "malware", "sanctions", "other"]
+PURPOSES: Final[tuple[str, ...]] = get_args(Purpose)
+Said = Annotated[str, Meta(max_length=500)]
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,11 +85,14 @@ class List(_Section, frozen=True):
 
     hard_limit: None only while the file is parsed. alarm_age: the time without a good update after which an alarm is
     raised. without_list: what names that no list blocks get while this list is not in force; "" is "refuse" (SERVFAIL),
-    or "forward" for a list that was added to a host which had enforced another (feed/state.py says which).
+    or "forward" for a list that was added to a host which had enforced another (feed/state.py says which). purpose: the
+    text of the page; "" is not stated. authority, legal_reference, complaint, appeal: what the page says of this list;
+    "" takes authority, law, contact and appeal of `[page]`.
     """
 
     id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
     source: Source
+    purpose: Literal["", Purpose] = ""
     basis: Literal["statute", "contract"] = "statute"
     answer: Literal["page", "nodata", "nxdomain"] = "page"
     demonstration: bool = False
@@ -97,7 +103,10 @@ class List(_Section, frozen=True):
     expire: Literal["keep", "lift"] | None = None
     deadline: Seconds = Seconds(24 * 3600)
     alarm_age: Seconds = Seconds(24 * 3600)
+    authority: Said = ""
     legal_reference: Annotated[str, Meta(max_length=200)] = ""
+    complaint: Said = ""
+    appeal: Said = ""
     without_list: Literal["", "refuse", "forward"] = ""
     guard: Guard = Guard()
 

@@ -379,7 +379,7 @@ READS: Final[Mapping[tuple[str, ...], frozenset[str]]] = {
     ("list", "releases"): frozenset({"--json"}),
     ("list", "release"): frozenset({"--statement"}),
     ("list", "receipt"): frozenset({"--key"}),
-    ("report",): frozenset({"--so-far", "--from", "--to", "--by", "--noise", "--format"}),
+    ("report",): frozenset({"--so-far", "--from", "--to", "--by", "--format"}),
     ("evidence",): frozenset({"--so-far", "--month"}),
 }
 """The verbs that a service carries out for a member of its group, and their options: they read, and write no file."""

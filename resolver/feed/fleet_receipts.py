@@ -27,7 +27,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, ValidationError, convert
 
-from resolver.feed import dropped, receipt
+from resolver.feed import dropped, inbox, receipt
 from resolver.feed.state import Record
 from resolver.signed import statement
 
@@ -118,14 +118,13 @@ class Collector:
     def _names(self, keys: Mapping[str, bytes]) -> list[str]:
         """Return the names of the newest files of each node, and of the newest others; OSError."""
         newest: dict[str, list[tuple[int, str]]] = {}
-        nodes = sorted(keys, key=len, reverse=True)
         with os.scandir(self._receipts) as entries:
             for entry in itertools.islice(entries, MAX_NAMES):
                 if not entry.name.endswith(".json") or not entry.is_file(follow_symlinks=False):
                     continue
                 with suppress(OSError):
                     at = entry.stat(follow_symlinks=False).st_mtime_ns
-                    node = next((name for name in nodes if entry.name.startswith(f"{name}-")), "")
+                    node = inbox.host_of(entry.name, keys)
                     kept = newest.setdefault(node, [])
                     push = heapq.heappush if len(kept) < FILES_OF_NODE else heapq.heappushpop
                     push(kept, (at, entry.name))

@@ -12,7 +12,8 @@ class Places:
     """The files and folders of one state folder (`state.directory`); nothing is looked up and nothing is made.
 
     lists: a folder for each list (`list`). releases: names released on this host. receipts: signed statements for the
-    authorities. evidence: bundles issued. audit_log: see `audit`. ledger: published counts.
+    authorities. evidence: bundles issued. national: keys and submissions of the national figure. audit_log: see
+    `audit`. ledger: published counts.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -21,6 +22,7 @@ class Places:
         self.releases = self.directory / "releases"
         self.receipts = self.directory / "receipts"
         self.evidence = self.directory / "evidence"
+        self.national = self.directory / "national"
         self.audit_log = self.directory / "audit.log"
         self.ledger = self.directory / "ledger.sqlite"
 

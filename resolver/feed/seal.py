@@ -7,6 +7,8 @@ Rules:
   A folder that holds only one of the two is an error: a host has both or none.
 - The key of a zone copy (feed.fetch.zone_copy) is derived from the seal key, one for each list, and never written. The
   copy holds names: `Keys.apart` says whether the keys lie outside the state folder, and so apart from it.
+- The key of the noise in published figures is derived from the seal key too: all hosts of a fleet have the same one, so
+  that two of them never give the same figure different noise.
 - The host key (Ed25519) signs this host's statements. It comes from the same folders, else it is made in the state
   folder at the first start; others trust it by pinning its public half.
 - A seal is BLAKE2b-256, keyed with the seal key, over the whole image; it is compared in constant time.
@@ -29,12 +31,14 @@ SEAL_KEY_BYTES: Final = 32
 SEAL_BYTES: Final = 32
 HOST_KEY_BYTES: Final = 32
 COPY_KEY_BYTES: Final = 32
+NOISE_KEY_BYTES: Final = 32
 HOST_KEY: Final = "host.key"
 _NAMES: Final = ("digest.key", "seal.key")
 _SIZES: Final = (DIGEST_KEY_BYTES, SEAL_KEY_BYTES)
 _PERSON: Final = b"list image"
 _KEY_ID_PERSON: Final = b"digest key id"
 _COPY_PERSON: Final = b"zone copy key"
+_NOISE_PERSON: Final = b"noise key"
 
 
 class KeyUnusable(Exception):
@@ -66,6 +70,10 @@ class Keys:
         """Return the key (32 octets) that seals a list's zone copy, made from the seal key and the list's id."""
         made = hashlib.blake2b(list_id.encode(), digest_size=COPY_KEY_BYTES, key=self.seal, person=_COPY_PERSON)
         return made.digest()
+
+    def noise_key(self) -> bytes:
+        """Return the key (32 octets) of the noise in published figures, made from the seal key."""
+        return hashlib.blake2b(digest_size=NOISE_KEY_BYTES, key=self.seal, person=_NOISE_PERSON).digest()
 
 
 def load_keys(state: Path, folder: str = "", credentials: str = "", *, make: bool = True) -> Keys:

@@ -12,7 +12,8 @@ from typing import Final
 from resolver.config.config import Config, ConfigError, slow_polls, upstreams
 from resolver.config.values import sockaddr
 from resolver.feed import fleet_receipts, operator_names
-from resolver.page.render import PageError, Rendered, render
+from resolver.page.render import PageError, render
+from resolver.page.rendered import Rendered
 from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
 from resolver.service import newcomers
@@ -39,7 +40,7 @@ def check(path: Path, config: Config) -> Rendered | None:
     if not config.page.listen:
         return None
     try:
-        return render(config.page, demonstration=all(one.demonstration for one in config.lists))
+        return render(config.page, config.lists, demonstration=all(one.demonstration for one in config.lists))
     except PageError as error:
         raise ConfigError(str(path), error.key, str(error).removeprefix(f"{error.key}: ")) from None
 

@@ -32,13 +32,17 @@ _log = logging.getLogger("resolver.count")
 
 
 class Counting:
-    """The way of a count from the readings to what leaves; OSError if the ledger cannot be used."""
+    """The way of a count from the readings to what leaves; OSError if the ledger cannot be used.
+
+    turn_day: clears what is counted once a day; called when a day's figures are closed.
+    """
 
     def __init__(
         self,
         config: Config,
         readings: Readings,
         feed: Feed,
+        turn_day: Callable[[], object] = lambda: None,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +71,7 @@ class Counting:
             now=now(),
             start=self._ledger.totals(),
             books=self._books,
+            turn_day=turn_day,
         )
 
     def published(self) -> Published:

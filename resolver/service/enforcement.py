@@ -25,13 +25,13 @@ from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys, SealBroken
 from resolver.feed.state import Record
 from resolver.feed.store import StateUnreadable
-from resolver.service import fleet_host, selftest, verbs_list, verbs_release
+from resolver.service import enforced_name, fleet_host, selftest, verbs_list, verbs_release
 from resolver.service.in_force import InForce
 
 TURN_S: Final = 1800.0
 """Length of a window of the sketch, in seconds; what was asked is forgotten after two."""
 LOOK_S: Final = 1.0
-"""Interval at which the breaker looks at the counters, in seconds."""
+"""Interval at which the breaker looks at the counters, and whether every list is proved, in seconds."""
 
 
 class Unready(Exception):
@@ -61,6 +61,7 @@ class Enforcement:
         self.fleet: fleet_host.FleetHost | None = None
         self._counters = counters
         self._seen = Seen()
+        self._proved = enforced_name.Proved()
         self._next_turn = time.monotonic() + TURN_S
         self._approvers = Path(config.control.approvers)
         self._now = now
@@ -103,6 +104,8 @@ class Enforcement:
             image.ImageMalformed,
         ) as error:
             raise Unready(type(error).__name__) from None
+        self._proved.trust(self.feed)
+        self._in_force.stand(self._proved.every(self.feed, self._now()))
         self._in_force.renew()
 
     def recover(self) -> None:
@@ -120,7 +123,7 @@ class Enforcement:
 
         OSError if the folder of a new list cannot be used: then nothing has changed.
         """
-        with self._in_force.unless_it_fails():
+        with self._in_force.as_one():
             for slot in self._in_force.configure(config):
                 first = codes.list_counter(slot, 0)
                 for at in range(first, first + codes.LIST_COUNTERS_STRIDE):
@@ -129,7 +132,6 @@ class Enforcement:
                 self.feed.configure(config)
             finally:
                 self.feed.forget_prepared()
-        self._in_force.renew()
         self._notices.configure(config.lists)
         if self.fleet is not None:
             self.fleet.configure(config)
@@ -207,7 +209,9 @@ class Enforcement:
             await asyncio.sleep(LOOK_S)
 
     def look(self, now_s: float) -> None:
-        """Show the breakers how many clients new entries block in the current minute of a monotonic clock."""
+        """Show the breakers how many clients new entries block in the current minute of a monotonic clock, and the
+        tables whether every list is proved."""
+        self._in_force.stand(self._proved.every(self.feed, self._now()))
         access, minute = self._in_force.tables.access, int(now_s) // 60
         seen = self._seen.count(access, minute, access.prefixes if access.minute == minute else 0)
         for one in self.feed:

@@ -2,11 +2,14 @@
 
 Rules:
 - Every change makes new Tables and replaces the old ones whole; a query sees the old or the new, never a mixture.
+- Changes within `as_one` replace the tables once, at its end: what is on the way from one configuration to another,
+  such as a list that is configured and not yet read, is in force for no query of any thread.
 - A list without a usable image leaves the tables incomplete: unlisted names get SERVFAIL, unless the operator chose
   `without_list = "forward"`, or the list is new beside others. A lifted list is complete: it blocks nothing.
 - A released name passes in every generation. While a name is released, no list answers NXDOMAIN, which would deny the
   names below too (RFC 8020).
 - Local zones come after the lists: a list may block below a local zone, as the self-test does.
+- The name of enforced_name is blocked only by tables to which no list is missing, while enforcement says so.
 - Slots follow the lists' order in the configuration at the start; a list keeps its slot, and so its counters, as long
   as it is configured. A list that is added gets a slot that was never used, else the one that was given up first.
 """
@@ -23,6 +26,7 @@ from resolver.config.lists import List
 from resolver.config.values import address_octets
 from resolver.core import admit, codes, image, policy, sketch, tally
 from resolver.core.lane import Tables
+from resolver.core.locks import Locks
 from resolver.core.name import Name, unfold
 from resolver.core.question import Question, parse
 from resolver.core.reply import limit_of
@@ -30,7 +34,7 @@ from resolver.core.store import Store
 from resolver.feed import in_use
 from resolver.query.cache import Cache
 from resolver.query.transport import Transport
-from resolver.service import rehearsal
+from resolver.service import enforced_name, rehearsal
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
@@ -62,22 +66,34 @@ class InForce:
         self._free = [slot for slot in range(codes.MAX_LISTS) if slot not in self._slots.values()]
         self._images: dict[str, for_core.Image] = rehearsal.images(config, digest_key)
         self._silent: set[str] = set()
+        self._stands = False
+        self._enforced_name = enforced_name.made(digest_key)
         self._released: tuple[memoryview, ...] = ()
         self._buckets = mmap.mmap(-1, BUCKETS * admit.BUCKET_OCTETS)
+        self._locks = Locks(admit.SHARDS)
         memory = mmap.mmap(-1, SKETCH_OCTETS)
         memory.madvise(mmap.MADV_DONTDUMP)
         self.asked = sketch.Sketch(memory, secrets.token_bytes(16))
-        self.attempts = tally.Tally(mmap.mmap(-1, TALLY_OCTETS), secrets.token_bytes(16))
+        counting = mmap.mmap(-1, TALLY_OCTETS)
+        counting.madvise(mmap.MADV_DONTDUMP)
+        self.attempts = tally.Tally(counting, secrets.token_bytes(16))
+        # The key of the day lives longer than that of the hour, and is another one.
+        self.turn_day()
         answers = mmap.mmap(-1, config.cache.size)
         self.cache = Cache(Store(answers, secrets.token_bytes(16), int(config.cache.stale)))
         self._number = 0
+        self._waits = False
         # Returns whether unlisted names are forwarded while the list with this id is not in force; set by enforcement.
         self.forwards_without: Callable[[str], bool] = self._chosen
         # `configure` does not replace it: only a restart changes the sockets.
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
-        self._access = for_core.access(config, self._buckets, bucket_key)
+        self._access = for_core.access(config, self._buckets, bucket_key, locks=self._locks)
         self._zones = for_core.zones(config)
         self.tables = self._build()
+
+    def turn_day(self) -> None:
+        """Forget which prefixes were counted on the day that ends; what they are digested with is replaced."""
+        tally.turn_day(self.attempts, secrets.token_bytes(16))
 
     def slot(self, list_id: str) -> int:
         """Return the list's slot in the table of counters."""
@@ -147,22 +163,32 @@ class InForce:
         self._images = {list_id: one for list_id, one in self._images.items() if list_id in kept}
         self._images |= rehearsal.images(config, self._digest_key)
         self._silent = self._silent & kept.keys()
-        self._access = for_core.access(config, self._buckets, self._bucket_key, self._slots)
+        self._access = for_core.access(config, self._buckets, self._bucket_key, self._slots, self._locks)
         self._zones = for_core.zones(config)
         self.config = config
         self._replace()
         return tuple(added.values())
 
     @contextmanager
-    def unless_it_fails(self) -> Iterator[None]:
-        """Put all back as it was, if the block fails."""
+    def as_one(self) -> Iterator[None]:
+        """Put all changes of the block in force at once at its end, or none of them if it fails."""
         before = self.config, self._slots, self._free, self._images, self._silent, self._access, self._zones
+        self._waits = True
         try:
             yield
+            tables = self._build()
         except BaseException:
             self.config, self._slots, self._free, self._images, self._silent, self._access, self._zones = before
-            self._replace()
             raise
+        finally:
+            self._waits = False
+        self._use(tables)
+
+    def stand(self, stands: bool) -> None:
+        """Block the name of enforced_name from now on, or no more; it is never blocked while a list is missing."""
+        if stands != self._stands:
+            self._stands = stands
+            self._replace()
 
     def widely_asked(self, share: float) -> set[in_use.Digest]:
         """Return the digests of names that more than this share of the clients have asked lately."""
@@ -225,6 +251,10 @@ class InForce:
         """Return whether a client (16 octets) is never limited: exempt, or this host itself."""
         return client in self._own or bool(admit.exempts(self.tables.access, client))
 
+    def spared(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return whom `spares` spares: the ranges of exempt clients (config.for_core), and this host's addresses."""
+        return for_core.ranges(self.config.limits.exempt), tuple(self._own)
+
     def judge_of(self, view: memoryview) -> Callable[[bytes, int], int]:
         """Return the function from (wire-format name, qtype) to the verdict of one image; safe in another thread."""
         member = policy.Member(view, None, slot=0)
@@ -242,14 +272,25 @@ class InForce:
         return judge
 
     def _replace(self) -> None:
-        self.tables = self._build()
-        self._swap(self.tables)
+        if not self._waits:
+            self._use(self._build())
+
+    def _use(self, tables: Tables) -> None:
+        self.tables = tables
+        self._swap(tables)
+
+    def _more(self) -> tuple[policy.Member, ...]:
+        if not self._stands or not self.enforced() or not self.config.lists:
+            return ()
+        # A slot of no list judges every client. If lists have them all, it is the first one's: its clients and answer.
+        slot = self._free[-1] if self._free else self._slots[self.config.lists[0].id]
+        return (for_core.page_member(self.config, self._enforced_name, slot=slot),)
 
     def _build(self) -> Tables:
         self._number += 1
         self.cache.memory.stale_s = int(self.config.cache.stale)
         generation = for_core.generation(
-            self._number, self._digest_key, self.config, self._images, self._released, self._slots
+            self._number, self._digest_key, self.config, self._images, self._released, self._slots, more=self._more()
         )
         complete = all(self._is_there(one) or self.forwards_without(one.id) for one in self.config.lists)
         return Tables(

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from resolver.config.values import Endpoint
 from resolver.query.accept_sockets import bound
+from resolver.service.host.privileges import make_binding_effective
 
 PAUSE_S: Final = 1.0
 ENDS_S: Final = 5.0
@@ -168,6 +169,7 @@ def main(words: Sequence[str]) -> int:
     """Carry out the command line of this process."""
     pause_s, uid, gid, *rest = words
     keep_one_capability(ctypes.CDLL(None, use_errno=True), int(uid), int(gid))
+    make_binding_effective()
     each = iter(rest)
     places = [(int(kind), Endpoint(host, int(port))) for kind, host, port in zip(each, each, each, strict=True)]
     with socket.socket(fileno=os.dup(0)) as channel:

@@ -1,45 +1,63 @@
 """Reads the numbers that leave the process from the parts that hold them: exact ones for the beat, or live ones."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resolver import __version__
 from resolver.config.config import HELP_KINDS, Config
 from resolver.core import codes
 from resolver.count.metrics import (
+    BOUNDED,
+    BUSY,
+    CAPPED,
+    CPU,
     EXCHANGE,
     EXCHANGE_BUCKETS,
     EXCHANGE_SUM,
     LATENCY_QUANTILES,
+    NEW_ENTRIES,
+    PREFIXES,
+    SATURATED,
     Labels,
     Sample,
     Series,
 )
+from resolver.engine.threads import threads_of
 from resolver.feed.certificates import first_end
 from resolver.feed.reasons import Reason, Refusal, SetAside
-from resolver.page.show import Page
+from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.cache import Cache
 from resolver.query.forward import FAILURE_REASONS, Forward, Server
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
+from resolver.service.page_host import PageHost
+
+if TYPE_CHECKING:
+    from resolver.engine.engine import Engine
 
 _ON_THE_BEAT = ("answers_total", "cache_answers_total", "failed_answers_total")
 _LIST_SERIES = {
     "blocked_queries_total": codes.BLOCKED_QUERIES,
     "blocked_attempts_total": codes.ATTEMPTS,
-    "attempts_capped_total": codes.ATTEMPTS_CAPPED,
-    "attempts_saturated": codes.ATTEMPTS_SATURATED,
+    CAPPED: codes.ATTEMPTS_CAPPED,
+    SATURATED: codes.ATTEMPTS_SATURATED,
     "lookups_refused_total": codes.REFUSED_BEYOND_BUDGET,
+    PREFIXES: codes.BLOCKED_PREFIXES,
+    NEW_ENTRIES: codes.ATTEMPTS_NEW_ENTRIES,
+    BOUNDED: codes.ATTEMPTS_BOUNDED,
+    "attempts_bounded_saturated_total": codes.ATTEMPTS_BOUNDED_SATURATED,
 }
 
 
 def labels_of(config: Config) -> Labels:
     """Return all values that labels can take with this configuration."""
+    threads = threads_of(config.listen.threads) if config.listen.engine == "compiled" else 0
     return Labels(
         version=__version__,
-        engine="python",
+        engine=config.listen.engine,
         region=config.count.region,
         lists=tuple(one.id for one in config.lists),
         upstreams=tuple(map(str, config.upstream.every_server)),
@@ -47,12 +65,13 @@ def labels_of(config: Config) -> Labels:
         entries_refused=tuple(Refusal),
         entries_set_aside=tuple(SetAside),
         upstream_failures=FAILURE_REASONS,
+        threads=tuple(map(str, range(threads))),
     )
 
 
 class Readings:
-    """Reads the counters' table and the parts. page: None if it is shown elsewhere. reloaded: whether the last reload
-    worked. missing: the sockets that nothing can reach."""
+    """Reads the counters' table and the parts. datagrams: the UDP side. page: None if it is shown elsewhere. reloaded:
+    whether the last reload worked. missing: the sockets that nothing can reach."""
 
     def __init__(
         self,
@@ -60,17 +79,19 @@ class Readings:
         *,
         in_force: InForce,
         answer: Answer,
+        datagrams: "Datagrams | Engine",
         cache: Cache,
         forward: Forward,
         streams: Streams,
         enforcement: Enforcement,
-        page: Page | None,
+        page: PageHost | None,
         reloaded: Callable[[], bool],
         missing: Callable[[], Sized],
     ) -> None:
         self._counters = counters
         self._in_force = in_force
         self._answer = answer
+        self._datagrams = datagrams
         self._cache = cache
         self._forward = forward
         self._streams = streams
@@ -81,7 +102,8 @@ class Readings:
 
     def enforcing(self) -> bool:
         """Return whether every list is enforced and no verdict has failed since the start."""
-        return self._in_force.enforced() and self._answer.errors() == 0
+        errors = self._answer.errors() + self._datagrams.errors()
+        return self._in_force.enforced() and errors == 0
 
     def upstreams(self) -> Mapping[str, Server]:
         """Return the upstreams by their labels."""
@@ -94,6 +116,7 @@ class Readings:
     def exact(self) -> Mapping[Series, int]:
         """Return every number that leaves on the beat, as it is now."""
         found: dict[Series, int] = {}
+        self._forward.read()
         for index, (metric, label) in enumerate(codes.COUNTERS):
             if metric in _ON_THE_BEAT:
                 found[Series(metric, (label,))] = self._counters[index]
@@ -111,7 +134,10 @@ class Readings:
         found[Series("page_views_total")] = self._page.views if self._page else 0
         for kind, count in (self._page.followed if self._page else dict.fromkeys(HELP_KINDS, 0)).items():
             found[Series("page_help_total", (kind,))] = count
-        found[Series("queries_in_flight")] = self._answer.in_flight
+        found[Series("queries_in_flight")] = self._answer.in_flight + self._datagrams.waiting
+        found[Series(CPU)] = int(time.process_time())
+        for thread, busy in enumerate(self._datagrams.busy()):
+            found[Series(BUSY, (str(thread),))] = busy
         for server in self._forward.servers:
             for reason, count in server.failures.items():
                 found[Series("upstream_failures_total", (str(server.endpoint), reason))] = count

@@ -29,33 +29,34 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from resolver.config.changes import changed, needing_restart
 from resolver.config.config import Config, ConfigError, HostFault, load
 from resolver.config.values import Endpoint, many, sockaddr
 from resolver.control import server as control
 from resolver.control.status import Reloaded
-from resolver.core import admit, codes, tally
+from resolver.core import codes, tally
 from resolver.core.crash_shape import Shape
-from resolver.core.lane import Lane, Tables
+from resolver.core.lane import MAX_OCTETS, Lane, Tables
 from resolver.core.respond import dropped
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.feed import poll, sandbox
 from resolver.feed.seal import KeyUnreadable, KeyUnusable
-from resolver.page.show import Page
 from resolver.query import accept_sockets
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_sockets import Missed
-from resolver.query.accept_stream import Streams
+from resolver.query.accept_stream import QUERIES_A_SHARE, Streams
 from resolver.query.answer import Answer
+from resolver.query.answer_frames import FramedAnswers
 from resolver.query.forward import Forward
 from resolver.query.trace import Trace
 from resolver.query.transport import Transport
-from resolver.quiet_http.serve import METRICS_BOUNDS, PAGE_BOUNDS, QuietServer, serve_http
+from resolver.quiet_http.serve import serve_http
 from resolver.service import sockets
 from resolver.service.checks import check
+from resolver.service.counters import Counters
 from resolver.service.counting import Counting
 from resolver.service.enforcement import Enforcement, Unready
 from resolver.service.hand_over import REPLY_S, NotTaken, Predecessor, Successor, command, predecessor
@@ -65,10 +66,14 @@ from resolver.service.in_force import InForce
 from resolver.service.late import Late
 from resolver.service.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.service.owner import IN_USE, Owner
+from resolver.service.page_host import PageHost
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
 from resolver.service.verbs_read import ReadVerbs
+
+if TYPE_CHECKING:
+    from resolver.engine.engine import Engine
 
 DRAIN_S: Final = 5.0
 HOUR_S: Final = 3600
@@ -96,7 +101,7 @@ class Service:
         self._predecessor = predecessor
         self._successor: Successor | None = None
         self._feeding: list[asyncio.Task[None]] = []
-        self._pages: dict[str, QuietServer] = {}
+        self._pages: dict[str, sockets.HttpServer] = {}
         self._counts = False
         self.started = time.time()
         self.notify = systemd.Notify(handed.address)
@@ -112,7 +117,8 @@ class Service:
             keys = poll.keys_of(config)
         # The way of a query.
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
-        self._lane = Lane(self._counters, Shape(crash.memory()))
+        answers = [memoryview(bytearray(MAX_OCTETS)) for _ in range(QUERIES_A_SHARE)]
+        self._lane = Lane(self._counters, Shape(crash.memory()), answers)
         self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
         self.cache = self.in_force.cache
         self.forward = Forward(
@@ -123,16 +129,13 @@ class Service:
             zones={str(one.name): one.servers for one in config.upstream.zone},
             listed=config.upstream.order == "listed",
         )
-        self.answer = Answer(
-            self.in_force.tables,
-            lane=self._lane,
-            forward=self.forward,
-            clock=time.monotonic,
-        )
+        self.answer = Answer(self.in_force.tables, lane=self._lane, forward=self.forward, clock=time.monotonic)
         drop = partial(dropped, self._lane)
-        self.datagrams = Datagrams(self.answer.answer, drop)
-        self.streams = Streams(self.answer.answer, drop, self._bounds_of(config))
-        self._trust_by(config)
+        self.datagrams = self._datagrams_of(config, drop)
+        self.forward.serve(self.datagrams)
+        counters = Counters([self._counters, *self.datagrams.counters])
+        self.streams = Streams(FramedAnswers(self.answer, self._lane, QUERIES_A_SHARE), drop, self._bounds_of(config))
+        self._swap(self.in_force.tables)
         # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
             self.enforcement = Enforcement(
@@ -140,18 +143,19 @@ class Service:
                 keys,
                 self.in_force,
                 places=self._places,
-                counters=self._counters,
+                counters=counters,
                 later=predecessor is not None,
             )
         self.answer.notified = self.enforcement.notified
         self.streams.allowed = lambda client: self.in_force.allows(client) or self.enforcement.expects(client)
         # The page, the way of a count, and the control socket.
         page = check(path, config)
-        self._page = Page(page) if page else None
+        self._page = PageHost(page, self.in_force.spared) if page else None
         self.readings = Readings(
-            self._counters,
+            counters,
             in_force=self.in_force,
             answer=self.answer,
+            datagrams=self.datagrams,
             cache=self.cache,
             forward=self.forward,
             streams=self.streams,
@@ -176,7 +180,7 @@ class Service:
     def _count(self) -> None:
         """Go on counting where the ledger ends."""
         with _named(self.path, "state.directory", "cannot be used"):
-            self.counting = Counting(self.config, self.readings, self.enforcement.feed)
+            self.counting = Counting(self.config, self.readings, self.enforcement.feed, self.in_force.turn_day)
         self._counts = True
 
     async def run(self) -> int:
@@ -195,10 +199,13 @@ class Service:
             await self._open()
             if self._privileges:
                 self._privileges.give_up()
+            self.datagrams.start()
         except ConfigError:
             await self._close()
             raise
         self._feed()
+        if self._page:
+            self._start(self._page.run(), "page")
         self._start(self.counting.run(), "publisher")
         self._start(self._turn_every_hour(), "tally")
         self._start(self._open_control_later(), "control")
@@ -253,6 +260,7 @@ class Service:
                 raise NotTaken("the own query was not answered")
             with _named(self.path, "listen.dns", "cannot listen there"):
                 await self._open_dns(all_of_it=True)
+            self.datagrams.start()
             collect_garbage_rarely()
             old.answering()
         except (NotTaken, Unready) as why:
@@ -306,7 +314,7 @@ class Service:
             for one in sorted(set(side.addresses) - set(side.reachable), key=str)
         ]
         control = ("control.socket: it cannot be made",) if self._without_control else ()
-        return (*map(str, self.late.wanted.values()), *here, *control)
+        return (*map(str, self.late.wanted.values()), *here, *control, *(self._page.missing() if self._page else ()))
 
     async def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
@@ -368,7 +376,6 @@ class Service:
         self.counting.configure(config, exact)
         _tell_of_lists(self.config, config)
         self.streams.bounds = self._bounds_of(config)
-        self._trust_by(config)
         self.forward.case_randomization = config.upstream.case_randomization
         self.forward.timeout_s = config.upstream.timeout
         for server in self.forward.servers:
@@ -387,16 +394,20 @@ class Service:
         datagrams = [Place(one, Transport.UDP) for one in self.datagrams.reachable]
         return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.reachable)]
 
-    def _trust_by(self, config: Config) -> None:
-        """Set from which senders a PROXY header names the client; without load balancers no query is looked at."""
+    def _datagrams_of(self, config: Config, drop: Callable[[str], None]) -> "Datagrams | Engine":
+        if config.listen.engine == "python":
+            return Datagrams(self.answer.answer, drop)
+        # Only here: it is bound to the compiled core, and the plain one has the event loop alone.
+        from resolver.engine.engine import Engine
 
-        def trusted(sender: bytes) -> bool:
-            return bool(admit.trusts(self.in_force.tables.access, sender))
-
-        self.datagrams.trusted = self.streams.trusted = trusted if config.listen.proxy_from else None
+        threads, shape = config.listen.threads, lambda: Shape(crash.memory())
+        forwards = [one.endpoint for one in self.forward.servers], EXCHANGE_BOUNDS_S
+        return Engine(self.answer.resume, drop, self.in_force.tables, threads, shape=shape, forwards=forwards)
 
     def _swap(self, tables: Tables) -> None:
         self.answer.tables = tables
+        self.datagrams.use(tables)
+        self.streams.use(tables)
         self._show_status()
 
     def _show_status(self) -> None:
@@ -413,7 +424,7 @@ class Service:
     def _is_alive(self) -> bool:
         """Return whether a query is answered. Show the status too: a verdict may have failed since the last change."""
         self._show_status()
-        return systemd.answers(self._asked)
+        return self.datagrams.runs() and systemd.answers(self._asked)
 
     async def _open(self) -> None:
         """Open every socket, DNS last; HostFault with its key if DNS cannot be served at all.
@@ -424,10 +435,8 @@ class Service:
         config = self.config
         with self._privileges.borrowed() if self._privileges else nullcontext():
             if self._page:
-                serve = partial(serve_http, self._page.respond, bounds=PAGE_BOUNDS, exempt=self.in_force.spares)
-                await self._serve_http("page", config.page.listen, serve)
-            serve = partial(serve_http, exporter.respond, bounds=METRICS_BOUNDS)
-            await self._serve_http("metrics", [config.metrics.listen], serve)
+                await self._serve_http("page", config.page.listen, self._page.open)
+            await self._serve_http("metrics", [config.metrics.listen], partial(serve_http, exporter.respond))
             await self._open_control()
             if self._predecessor is None:
                 with _named(self.path, "listen.dns", "cannot listen there"):
@@ -435,7 +444,7 @@ class Service:
             self.late.start(self._privileges.account if self._privileges else (0, 0))
 
     async def _serve_http(
-        self, use: str, listen: Sequence[Endpoint], serve: Callable[..., Awaitable[QuietServer]]
+        self, use: str, listen: Sequence[Endpoint], serve: Callable[..., Awaitable[sockets.HttpServer]]
     ) -> None:
         """Serve the page or the metrics; an address that is not usable now comes later, and delays no DNS."""
         missed: dict[int, OSError] = {}

@@ -10,10 +10,9 @@ Rules:
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from resolver.query.accept_sockets import Receiving
-from resolver.quiet_http.serve import QuietServer
 from resolver.service.host.systemd import Kept, Notify
 
 DNS: Final = "dns.0"
@@ -21,8 +20,22 @@ Named: TypeAlias = tuple[str, Receiving | socket.socket]
 """A socket and its name of systemd.KEPT."""
 
 
+class HttpServer(Protocol):
+    """The page or the metrics."""
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The sockets that it listens on."""
+
+    def add(self, one: socket.socket) -> None:
+        """Listen on one more bound socket; OSError if another process listens there."""
+
+    async def stop(self) -> None:
+        """Stop listening, and let pending responses reach their clients."""
+
+
 def named(
-    datagrams: Sequence[Receiving], streams: Sequence[socket.socket], pages: Mapping[str, QuietServer]
+    datagrams: Sequence[Receiving], streams: Sequence[socket.socket], pages: Mapping[str, HttpServer]
 ) -> list[Named]:
     """Return every socket that the next process may have."""
     dns: list[Named] = [*((DNS, one) for one in datagrams), *((DNS, one) for one in streams)]

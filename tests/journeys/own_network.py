@@ -1,10 +1,10 @@
 """A service in a network namespace of its own, with a link-local upstream; prints what came, as JSON.
 
 Rules:
-- Run as `unshare -nm python -m tests.journeys.own_network FOLDER WAY`. The interface leads nowhere: what is sent to one
-  of its addresses arrives over loopback, with the interface's number.
-- WAY is `named` (the configuration names the upstream), `resolv` (/etc/resolv.conf does) or `early` (an address to
-  listen on comes after the start).
+- Run as `unshare -nm python -m tests.journeys.own_network FOLDER WAY CORE`. The interface leads nowhere: what is sent
+  to one of its addresses arrives over loopback, with the interface's number. CORE is one of running.LAUNCHERS.
+- WAY is `named` (the configuration names the upstream), `resolv` (/etc/resolv.conf does), `early` (an address to
+  listen on comes after the start) or `homed` (the wildcard addresses of a host that has several of its own).
 """
 
 import json
@@ -20,9 +20,11 @@ import dns.flags
 import dns.message
 
 from tests.journeys.processes import Site, asked, came, honest, query_for, wait_for
+from tests.journeys.running import LAUNCHERS
 
 INTERFACE, ADDRESS = "d0", "fe80::53"
 EARLY = "192.0.2.53"
+HOMES = ("192.0.2.54", "192.0.2.55", "2001:db8::53", "2001:db8::54")
 DNS, OTHER = 53, 5355
 
 
@@ -86,9 +88,9 @@ def listening_on_both() -> tuple[socket.socket, socket.socket]:
     return datagram, stream
 
 
-def found(site: Site, way: str) -> dict[str, Any]:
+def found(site: Site, way: str, core: str) -> dict[str, Any]:
     """What came in this way."""
-    with site.started() as service:
+    with site.started(LAUNCHERS[core]) as service:
         said: dict[str, Any] = {
             "udp": asked(site.dns, "small.test"),
             "upstream tcp": asked(site.dns, "big.test"),
@@ -101,13 +103,18 @@ def found(site: Site, way: str) -> dict[str, Any]:
             where = (EARLY, site.dns)
         for over, kind in (("udp", socket.SOCK_DGRAM), ("tcp", socket.SOCK_STREAM)):
             said[f"there {over}"] = asked_at(where, "there.test", kind)
+        if way == "homed":
+            homes = [(home, site.dns) for home in HOMES] + [place(site.dns)]
+            said["homes"] = [
+                asked_at(home, name, socket.SOCK_DGRAM) for home in homes for name in ("x.listed.test", "there.test")
+            ]
         said["answering"] = service.metric("upstream_answering")
     said["late"] = "not in time" in service.said
     said["log"] = [line for line in service.said.splitlines() if "not an address" in line]
     return said
 
 
-def main(folder: Path, way: str) -> None:
+def main(folder: Path, way: str, core: str) -> None:
     """Set up the network, run the service, and print what came."""
     command("ip", "link", "set", "lo", "up")
     command("ip", "link", "add", INTERFACE, "type", "veth", "peer", "name", "d1")
@@ -118,13 +125,17 @@ def main(folder: Path, way: str) -> None:
     own = f"127.0.0.1:{site.dns}"
     there = f"{EARLY}:{site.dns}" if way == "early" else f"[{ADDRESS}%{INTERFACE}]:{OTHER}"
     site.sections["listen"]["dns"] = [own, there]
+    if way == "homed":
+        for home in HOMES:
+            command("ip", "addr", "add", f"{home}/{128 if ':' in home else 32}", "dev", "lo")
+        site.sections["listen"]["dns"] = [f"0.0.0.0:{site.dns}", f"[::]:{site.dns}", there]
     if way == "resolv":
         del site.sections["upstream"]["servers"]
         (folder / "resolv.conf").write_text(f"nameserver {ADDRESS}\nnameserver {ADDRESS}%{INTERFACE}\n")
         command("mount", "--bind", str(folder / "resolv.conf"), "/etc/resolv.conf")
-    site.sections["listen"]["allow"] = ["127.0.0.0/8", "fe80::/10", f"{EARLY}/32"]
+    site.sections["listen"]["allow"] = ["127.0.0.0/8", "fe80::/10", f"{EARLY}/32", "192.0.2.0/24", "2001:db8::/32"]
     site.publish(["listed.test"])
-    said = found(site, way)
+    said = found(site, way, core)
     done = subprocess.run(
         [sys.executable, "-m", "resolver", "check-config", str(site.config)],
         capture_output=True,
@@ -136,4 +147,4 @@ def main(folder: Path, way: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

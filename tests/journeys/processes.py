@@ -159,7 +159,7 @@ class Site:
 
 
 def toml(sections: dict[str, Values], lists: Iterable[Values]) -> str:
-    """TOML of tables of texts, numbers, truth values and lists, which it writes as JSON does."""
+    """TOML of tables of texts, numbers and truth values, which it writes as JSON does, of lists and of tables."""
     lines: list[str] = []
     for name, values in sections.items():
         lines += [f"[{name}]", *_pairs(values)]
@@ -171,7 +171,13 @@ def toml(sections: dict[str, Values], lists: Iterable[Values]) -> str:
 
 
 def _pairs(values: Values) -> list[str]:
-    return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return [f"{key} = {_written(value)}" for key, value in values.items()]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return f"{{{', '.join(_pairs(value))}}}" if isinstance(value, dict) else json.dumps(value)
 
 
 def header_of(client: str) -> bytes:

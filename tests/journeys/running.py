@@ -41,8 +41,17 @@ NO_UPSTREAM = b"not ready: no upstream answers\n"
 # aiohttp reads the system's certificates at its import, a tenth of a second of a core; no service here uses them.
 NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull}
 
-Core = Literal["compiled", "plain"]
-_LAUNCHERS = {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}
+Core = Literal["compiled", "loop", "plain", "engine"]
+LAUNCHERS = {
+    "compiled": ("-m", "resolver"),
+    "loop": ("-m", "tests.loop"),
+    "plain": ("-m", "tests.plain"),
+    "engine": ("-m", "tests.engine"),
+}
+"""How to start the service: as it is installed, with the compiled engine; with UDP on the event loop; that with the
+plain core; and with the compiled engine on two threads, whatever the machine has."""
+CORES: tuple[Core, ...] = ("compiled", "loop", "plain")
+"""The ways to answer: what one of them says, each says."""
 
 CONFIGURATION = """
 [listen]
@@ -233,7 +242,7 @@ def launch(folder: Path, config: Path, core: Core, before: Sequence[str] = ()) -
     }
     with open(folder / "stdout", "ab") as out, open(folder / "stderr", "ab") as err:
         return subprocess.Popen(
-            [*before, sys.executable, *_LAUNCHERS[core], "run", "--config", str(config)],
+            [*before, sys.executable, *LAUNCHERS[core], "run", "--config", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

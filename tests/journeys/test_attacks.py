@@ -28,6 +28,7 @@ from tests.journeys.processes import honest, query_for
 from tests.journeys.running import HOST
 from tests.parity import twin, wires
 from tests.unit.query.parts import EXEMPT, PAGE_V4, SOA, House, addresses, octets_of, query, says, tables, until
+from tests.unit.query.senders import together
 
 QUERY = bytes(12)
 FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
@@ -46,7 +47,7 @@ async def test_a_flood_over_one_connection_leaves_the_loop_to_others() -> None:
         answered += 1
         return packet
 
-    streams = Streams(answer, lambda reason: None, BOUNDS)
+    streams = Streams(together(answer), lambda reason: None, BOUNDS)
     await streams.open([Endpoint(HOST, 0)])
     reader, writer = await asyncio.open_connection(*streams.addresses[0])
     writer.write(MANY * FRAMED)
@@ -89,7 +90,7 @@ async def test_a_connection_closed_for_its_framing_asks_nothing_twice() -> None:
         waiting.append(asyncio.get_running_loop().create_future())
         return waiting[-1]
 
-    streams = Streams(answer, lambda reason: None, BOUNDS)
+    streams = Streams(together(answer), lambda reason: None, BOUNDS)
     connection: Any = streams.accepted(bytes(16))
     connection.connection_made(Unread())
     connection.data_received(FRAMED + b"\0\5")

@@ -22,10 +22,8 @@ from tests.journeys.cases.packets import EACH, LISTED, NEVER, ONCE, TCP, UDP, Ro
 from tests.journeys.cases.reading import said
 from tests.journeys.cases.upstream import answer
 from tests.journeys.processes import CLIENT, Site, asked, wait_for
-from tests.journeys.running import HOST, Core, Service, serve
+from tests.journeys.running import CORES, HOST, LAUNCHERS, Service, serve
 
-CORES: tuple[Core, ...] = ("compiled", "plain")
-LAUNCHERS = {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}
 SECONDS = 5.0
 TURNS = ((UDP, "cold"), (UDP, "warm"), (TCP, "cold"), (TCP, "warm"))
 MARK = query("mark", name=LISTED)

@@ -35,10 +35,13 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Service]:
+@pytest.fixture(scope="module", params=["compiled", "loop"])
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
+) -> Iterator[Service]:
     folder = Path(tmp_path_factory.mktemp("datagram"))
-    with serve(folder, upstreams=[upstream.address], entries=["listed.test", "=only.test", "!free.listed.test"]) as one:
+    entries = ["listed.test", "=only.test", "!free.listed.test"]
+    with serve(folder, upstreams=[upstream.address], entries=entries, core=request.param) as one:
         yield one
         assert "event loop" not in one.said
 

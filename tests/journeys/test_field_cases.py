@@ -16,9 +16,8 @@ from tests.fakes.octets import OctetsUpstream, in_thread
 from tests.journeys import test_field_scenes
 from tests.journeys.field import asking, reading, scenes, table
 from tests.journeys.field.rows import TCP, UDP, Row
-from tests.journeys.running import Core, Service, serve
+from tests.journeys.running import CORES, Core, Service, serve
 
-CORES: tuple[Core, ...] = ("compiled", "plain")
 TAGS = (UDP, TCP)
 SECRET = bytes([203, 0, 113])
 START_S = 90.0

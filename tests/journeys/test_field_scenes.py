@@ -25,7 +25,7 @@ from tests.journeys.burst import burst
 from tests.journeys.field.rows import AAAA, ADDRESS, A, Reply, rr
 from tests.journeys.field.scenes import now
 from tests.journeys.processes import CLIENT, Site, asked, came, exchange, query_for, wait_for
-from tests.journeys.running import HOST, ROOT, Service, stop
+from tests.journeys.running import CORES, HOST, LAUNCHERS, ROOT, Service, stop
 
 REAL = "198.51.100.7"
 RIGHT = Reply(answer=[rr(A, ADDRESS)])
@@ -33,9 +33,9 @@ WAIT_S = 15.0
 START_S = 90.0
 
 
-@pytest.fixture(params=["compiled", "plain"])
+@pytest.fixture(params=CORES)
 def launcher(request: pytest.FixtureRequest) -> Sequence[str]:
-    return {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}[request.param]
+    return LAUNCHERS[request.param]
 
 
 @contextmanager

@@ -31,9 +31,11 @@ HAND_OVERS = 3
 Told = dict[str, Any]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
+@pytest.fixture(params=["python", "compiled"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    """With either engine, the compiled one on two threads, so that it has two sockets at its address."""
     site = Site(tmp_path, upstreams=(f"127.0.0.1:{free_ports(1)[0]}",))
+    site.set("listen", engine=request.param, threads=2)
     site.set("limits", exempt=["127.0.0.0/8"])
     site.publish([LISTED, f"*.{LISTED}"])
     return site

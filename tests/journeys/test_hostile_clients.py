@@ -35,9 +35,9 @@ from tests.journeys.processes import (
     query_for,
     wait_for,
 )
-from tests.journeys.running import HOST, PAGE_V4, PAGE_V6, Service
+from tests.journeys.running import CORES, HOST, LAUNCHERS, PAGE_V4, PAGE_V6, Service
 
-CORES = pytest.mark.parametrize("core", [RESOLVER, ("-m", "tests.plain")], ids=["compiled", "plain"])
+EACH = pytest.mark.parametrize("core", [LAUNCHERS[one] for one in CORES], ids=CORES)
 LISTED = "canary-7f3a.test"
 VICTIM, STRANGER, PRIMARY = "127.0.0.2", "127.0.0.77", "127.0.0.99"
 FORGED_A_SECOND = 3000
@@ -97,7 +97,7 @@ def is_closed_at_accept(port: int, source: str) -> bool:
         return True
 
 
-@CORES
+@EACH
 def test_forged_datagrams_take_no_answer_over_tcp_from_whom_they_name(tmp_path: Path, core: Sequence[str]) -> None:
     with (
         serving(tmp_path, core, limits={"queries_per_second": 200}) as (site, service),
@@ -109,7 +109,7 @@ def test_forged_datagrams_take_no_answer_over_tcp_from_whom_they_name(tmp_path: 
         assert asked(site.dns, LISTED, over="tcp", source=VICTIM) == f"{PAGE_V4} EDE 4"
 
 
-@CORES
+@EACH
 def test_past_the_limit_a_datagram_slips_and_a_stream_is_refused_never_silent(
     tmp_path: Path, core: Sequence[str]
 ) -> None:
@@ -132,7 +132,7 @@ def test_past_the_limit_a_datagram_slips_and_a_stream_is_refused_never_silent(
         assert any(reply.flags & dns.flags.TC for reply in replies)
 
 
-@CORES
+@EACH
 def test_a_stranger_is_refused_at_accept_and_over_udp_in_words(tmp_path: Path, core: Sequence[str]) -> None:
     allow = ["127.0.0.1/32", f"{VICTIM}/32"]
     with serving(tmp_path, core, listen={"allow": allow}) as (site, service):
@@ -149,7 +149,7 @@ def test_a_list_is_proved_on_its_own_sockets_though_the_acl_leaves_them_out(tmp_
         assert service.metric("selftest_success") == 1
 
 
-@CORES
+@EACH
 def test_a_primary_outside_the_acl_may_notify_over_tcp(tmp_path: Path, core: Sequence[str]) -> None:
     site = Site(tmp_path, sections={"listen": {"allow": [f"{VICTIM}/32"]}})
     source = {"kind": "zone", "url": f"dns://{PRIMARY}:9/{ZONE}", "root": str(key_file(tmp_path)), "poll": "8h"}
@@ -167,7 +167,7 @@ EVERYBODY = ["0.0.0.0/0", "::/0"]
 BALANCER = "127.0.0.50"
 
 
-@CORES
+@EACH
 def test_clients_of_both_families_are_judged_by_a_list_for_everybody(tmp_path: Path, core: Sequence[str]) -> None:
     """Named by a load balancer: clients on loopback lie below the mapped addresses, where nothing ever went wrong."""
     site = Site(tmp_path, sections={"listen": {"allow": EVERYBODY, "proxy_from": [f"{BALANCER}/32"]}})
@@ -183,7 +183,7 @@ def test_clients_of_both_families_are_judged_by_a_list_for_everybody(tmp_path: P
                 assert asked(site.dns, f"open-{over}.test", **how) == REAL, client
 
 
-@CORES
+@EACH
 def test_no_class_and_no_flag_tells_what_is_listed_without_being_counted(tmp_path: Path, core: Sequence[str]) -> None:
     with serving(tmp_path, core) as (site, service):
         for over in ("udp", "tcp"):
@@ -197,7 +197,7 @@ def test_no_class_and_no_flag_tells_what_is_listed_without_being_counted(tmp_pat
         assert service.metric("blocked_queries_total") == 0
 
 
-@CORES
+@EACH
 def test_beyond_its_budget_a_client_learns_no_answer_of_a_list_and_unlisted_names_go_on(
     tmp_path: Path, core: Sequence[str]
 ) -> None:
@@ -221,10 +221,10 @@ def test_who_is_exempt_has_no_budget(tmp_path: Path) -> None:
         assert {asked(site.dns, name) for name in names} == {f"{PAGE_V4} EDE 4"}
 
 
-@CORES
+@EACH
 def test_256_networks_of_one_household_make_no_more_attempts_than_a_few(tmp_path: Path, core: Sequence[str]) -> None:
     names = [f"canary-{number}.test" for number in range(20)]
-    networks = 16 if core != RESOLVER else 256
+    networks = 16 if core == LAUNCHERS["plain"] else 256
     site = Site(tmp_path, sections={"listen": {"allow": EVERYBODY, "proxy_from": [f"{BALANCER}/32"]}})
     site.set("limits", queries_per_second=1_000_000, distinct_blocked=0, exempt=[])
     site.publish(names)
@@ -242,7 +242,7 @@ def test_256_networks_of_one_household_make_no_more_attempts_than_a_few(tmp_path
         assert found == {"blocked_attempts_total": 60, "attempts_capped_total": asked_for - 60}
 
 
-@CORES
+@EACH
 def test_a_browser_is_told_to_stay_where_the_operator_says_so(tmp_path: Path, core: Sequence[str]) -> None:
     names = [name for of in CANARIES.values() for name in of]
     with serving(tmp_path, core) as (site, _):

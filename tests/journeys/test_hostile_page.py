@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import load
 from tests.fakes.upstream import in_thread
-from tests.journeys.processes import asked, honest, wait_for
+from tests.journeys.processes import asked, child_of, honest, wait_for
 from tests.journeys.running import HOST, PAGE_V4, Service, serve
 from tests.unit.wire import TIME_WAIT, in_kernel
 
@@ -24,6 +25,7 @@ FIELDS = [b"X: " + b"x" * 16_300 + b"\r\n"] * 97
 HEAD = b"GET / HTTP/1.1\r\nHost: blocked.example\r\nAccept: text/html\r\n"
 GREW_KIB = 20_000
 HONEST = "127.0.0.9"
+PAGE = "resolver.service.page_process"
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def rss_kib(service: Service) -> int:
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{service.process.pid}/status").read_text())
-    assert found
-    return int(found[1])
+    """What the service and the process that shows its page have in RAM."""
+    pids = service.process.pid, child_of(service, PAGE)
+    return sum(load.resident_bytes(pid) for pid in pids) // 1024
 
 
 def cpu_ns(service: Service) -> int:

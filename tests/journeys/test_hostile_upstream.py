@@ -88,7 +88,8 @@ def test_70_clients_that_wait_for_few_silent_names_keep_no_cold_name_of_others_o
         wait_for(lambda: waiting(service) >= 16_000, "the places to be taken")
         took = seconds_for(service, [f"cold-{number}.test" for number in range(15)], over=over)
         print(f"18,000 equal waiters of 70 prefixes: 15 of 15 cold names, worst {max(took) * 1000:.0f} ms")
-        assert waiting(service) < 16_500, "the places, and those whose answer is on its way"
+        # Those of the threads have places of their own, until they are handed over to the loop.
+        wait_for(lambda: waiting(service) < 16_500, "no more to wait than there are places, and answers on their way")
         assert asked(service.dns, "x.listed.test", source=VICTIM, over=over) == BLOCKED
 
 
@@ -105,7 +106,8 @@ def test_names_that_hang_over_tcp_take_no_connection_from_others(
         middle_ms = statistics.median(took) * 1000
         print(f"{queries} hanging queries of {prefixes} prefixes: a large answer takes {middle_ms:.1f} ms")
         assert max(took) < 5, "nobody waits for what hangs"
-        assert hostile.seen["big", "tcp"] == 20
+        # One whose connection was slow to come, on a busy machine, is asked again.
+        assert 20 <= hostile.seen["big", "tcp"] <= 22
 
 
 def test_connections_are_kept_and_shared(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from tests.fakes.upstream import Upstream, Way, in_thread
 from tests.journeys.burst import burst
-from tests.journeys.processes import REAL, RESOLVER, Site, exchange, wait_for
-from tests.journeys.running import PAGE_V4, Service
+from tests.journeys.processes import REAL, Site, exchange, wait_for
+from tests.journeys.running import CORES, LAUNCHERS, PAGE_V4, Service
 
 SIGNATURE = "A 8 2 300 20300101000000 20200101000000 1 test. AAAA"
 FORMS = {
@@ -47,7 +47,7 @@ def signed(query: dns.message.Message) -> dns.message.Message:
     return reply
 
 
-@pytest.fixture(params=[RESOLVER, ("-m", "tests.plain")], ids=["compiled", "plain"])
+@pytest.fixture(params=[LAUNCHERS[one] for one in CORES], ids=CORES)
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Service, Upstream]]:
     with started(tmp_path, request.param) as one:
         yield one

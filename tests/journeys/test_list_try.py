@@ -44,8 +44,10 @@ def good(folder: Path) -> Values:
 
 def test_a_list_that_is_not_configured_is_tried_from_a_file_and_nothing_stays(site: Site, tmp_path: Path) -> None:
     file = written(site, good(tmp_path / "second-authority"))
-    wait_for(lambda: list((site.folder / "state").glob("receipts/*.json")), "the receipt of the list in force")
-    before, shm = files_of(site.folder / "state"), set(Path("/dev/shm").glob("blocklist-try-*"))
+    state = site.folder / "state"
+    settled = "receipts/*.json", "lists/*/last-success"
+    wait_for(lambda: all(map(list, map(state.glob, settled))), "all that a list in force leaves in the state folder")
+    before, shm = files_of(state), set(Path("/dev/shm").glob("blocklist-try-*"))
     done = operate(site, "list", "try", file)
     assert done.returncode == 0, done.stderr
     said = done.stdout
@@ -54,7 +56,7 @@ def test_a_list_that_is_not_configured_is_tried_from_a_file_and_nothing_stays(si
     assert f"shared with list {LIST_ID} in force: 0 names" in said
     assert "(line 31)" in said, "refused lines are told by their numbers"
     assert "would be IN FORCE" in said
-    assert files_of(site.folder / "state") == before
+    assert files_of(state) == before
     assert set(Path("/dev/shm").glob("blocklist-try-*")) <= shm
     assert (asked(site.dns, "site1.test"), asked(site.dns, "bad.test")) == (REAL, BLOCKED)
     assert "site" not in said.replace(file, "").replace(str(tmp_path), "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.own_network import EARLY
+from tests.journeys.own_network import EARLY, HOMES
 from tests.journeys.processes import REAL, Site
 from tests.journeys.running import PAGE_V4, ROOT
 
@@ -23,9 +23,9 @@ def may_have_its_own() -> bool:
         return False
 
 
-def found(folder: Path, way: str) -> dict[str, object]:
+def found(folder: Path, way: str, core: str) -> dict[str, object]:
     """What came there."""
-    words = ["unshare", "-nm", sys.executable, "-m", "tests.journeys.own_network", str(folder), way]
+    words = ["unshare", "-nm", sys.executable, "-m", "tests.journeys.own_network", str(folder), way, core]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
@@ -33,11 +33,11 @@ def found(folder: Path, way: str) -> dict[str, object]:
     return said
 
 
-@pytest.mark.parametrize("way", ["named", "resolv"])
-def test_a_link_local_upstream_and_listener(way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("way", "core"), [("named", "compiled"), ("resolv", "compiled"), ("named", "loop")])
+def test_a_link_local_upstream_and_listener(way: str, core: str, tmp_path: Path) -> None:
     if not may_have_its_own():
         pytest.skip("this account may not make network namespaces")
-    said = found(tmp_path, way)
+    said = found(tmp_path, way, core)
     assert (said["udp"], said["upstream tcp"], said["blocked"]) == (REAL, REAL, BLOCKED)
     assert (said["there udp"], said["there tcp"]) == (REAL, REAL)
     assert (said["answering"], said["late"], said["log"]) == (1, False, [])
@@ -46,10 +46,19 @@ def test_a_link_local_upstream_and_listener(way: str, tmp_path: Path) -> None:
     assert ("nameserver fe80::53 is left out" in errors) == (way == "resolv")
 
 
-def test_an_address_that_comes_after_the_start_is_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", ["compiled", "loop"])
+def test_every_address_of_a_host_answers_as_itself(core: str, tmp_path: Path) -> None:
+    """A client takes an answer only from the address that it asked, for a link-local one with its interface also."""
     if not may_have_its_own():
         pytest.skip("this account may not make network namespaces")
-    said = found(tmp_path, "early")
+    assert found(tmp_path, "homed", core)["homes"] == [BLOCKED, REAL] * (len(HOMES) + 1)
+
+
+@pytest.mark.parametrize("core", ["compiled", "loop"])
+def test_an_address_that_comes_after_the_start_is_answered(core: str, tmp_path: Path) -> None:
+    if not may_have_its_own():
+        pytest.skip("this account may not make network namespaces")
+    said = found(tmp_path, "early", core)
     assert (said["there udp"], said["there tcp"]) == (REAL, REAL)
     assert (said["udp"], said["late"]) == (REAL, False)
     (line,) = said["log"]  # type: ignore[misc]

@@ -21,5 +21,7 @@ def test_a_wrong_answer_is_found() -> None:
     assert wrong(swap.NEVER, 1.5, 1.6, blocked) == 1
     assert wrong(swap.SOMETIMES, 1.5, 1.6, passed) == 1
     assert wrong(swap.SOMETIMES, 1.5, 2.05, passed) == 0
+    assert wrong(swap.SOMETIMES, 2.05, 2.08, blocked) == 0
+    assert wrong(swap.SOMETIMES, 1.05, 1.08, passed) == 0
     assert wrong(swap.SOMETIMES, 2.5, 2.6, blocked) == 1
     assert wrong(swap.SOMETIMES, 0.5, 0.6, blocked) == 1

@@ -5,6 +5,7 @@
 Rules:
 - Read from the unit: SystemCallFilter with its error number, RestrictAddressFamilies, MemoryDenyWriteExecute,
   ProcSubset, the capabilities, LimitNOFILE, UMask. What else it asks for is systemd's own work.
+- A unit without capabilities keeps the account that it is run by here.
 - Debian's python3-seccomp makes the filter; the sets of calls are those that systemd-analyze names.
 """
 
@@ -81,7 +82,7 @@ def proc_subset() -> None:
 def main() -> None:
     """Put all in force and become the command."""
     unit, command = settings(Path(sys.argv[1])), sys.argv[2:]
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and "AmbientCapabilities" in unit:
         as_account(unit)
     # As systemd does it: the filter comes last, when the account is what it will be.
     calls = allowed(unit["SystemCallFilter"])

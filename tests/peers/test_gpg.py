@@ -122,6 +122,14 @@ def begun(folder: Path, source: str) -> Enforcer:
 
 
 def lingering(home: Path) -> list[str]:
+    """Arguments of the processes that name a home and do not end within a while: an agent needs a moment to end."""
+    until = time.monotonic() + 20
+    while (found := naming(home)) and time.monotonic() < until:
+        time.sleep(0.05)  # The process ends by itself; nothing here can be waited for.
+    return found
+
+
+def naming(home: Path) -> list[str]:
     """Arguments of the processes that name a home."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -19,8 +19,8 @@ import pytest
 
 from tests.fakes import upstream as fake
 from tests.journeys import running
-from tests.journeys.processes import RESOLVER, Site, hang_up, header_of, list_of
-from tests.journeys.running import Core, Service
+from tests.journeys.processes import Site, hang_up, header_of, list_of
+from tests.journeys.running import CORES, Core, Service
 from tests.peers import leak_rows, servers
 from tests.peers.leak_rows import LATE, LISTED, NO_LEAK, ROWS, SERIAL, SIGNED, UNSIGNED, Row
 from tests.peers.servers import Server
@@ -35,7 +35,6 @@ WAYS = (
     {"edns": True, "do": True, "cd": True},
     {"edns": False, "do": False, "cd": True},
 )
-CORES: tuple[Core, ...] = ("compiled", "plain")
 UPSTREAMS = ("nsd", "unbound")
 Table = dict[tuple[str, str], str]
 
@@ -124,7 +123,7 @@ def behind(request: pytest.FixtureRequest, lab: Lab, tmp_path_factory: pytest.Te
     site.set("limits", queries_per_second=1_000_000, distinct_blocked=0)
     site.lists = [list_of(site.authority.folder, clients=EVERYBODY)]
     site.publish(LISTED)
-    with site.started(RESOLVER if request.param == "compiled" else ("-m", "tests.plain")):
+    with site.started(running.LAUNCHERS[request.param]):
         yield site.dns
 
 

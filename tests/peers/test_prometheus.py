@@ -15,7 +15,8 @@ from aiohttp import web
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import PREFIX, Sample, Series, of_beat
 from resolver.count.publish import Published
-from resolver.quiet_http.serve import METRICS_BOUNDS, serve_http
+from resolver.quiet_http.bounds import METRICS_BOUNDS
+from resolver.quiet_http.serve import serve_http
 from tests.unit.count.labels import LABELS
 
 CONFIG = """

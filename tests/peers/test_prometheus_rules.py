@@ -71,6 +71,10 @@ SERIES = {
         'queries_total{@,transport="tcp"}': ("0+100x120", "0+100x120"),
     },
     "RateLimited": {'packets_dropped_total{@,reason="rate_limit"}': ("0+60x120", "0+60000x120")},
+    "EngineBusy": {
+        'engine_busy_ratio{@,thread="0"}': ("0.5x120", "0.1x120"),
+        'engine_busy_ratio{@,thread="1"}': ("0.4x120", "0.4x60 0.6x60"),
+    },
     "SocketsMissing": {"listen_missing{@}": ("0x120", "1x120")},
     "ReloadFailed": {"config_reload_success{@}": ("1x120", "0x120")},
     "AttemptsSaturated": {'attempts_saturated{@,list="one"}': ("0x90 1x20", "0x60 1x60")},
@@ -80,6 +84,25 @@ SERIES = {
     },
 }
 """What each alert looks at, a sample a minute: when it must be silent, and when it must go off at the end."""
+
+
+ENDS: dict[str, tuple[str, ...]] = {
+    "CountsStale": ("14460+60x120",),
+    "ListStale": ("7260+60x120", "900x120"),
+    "MetadataStale": ("90000x120",),
+    "FeedFailing": ("120x120",),
+    "FeedSuspect": ("1x120",),
+    "FeedTampered": ("2x120", "7320+60x120", "900x120"),
+    "DecisionUnconfirmed": ("0x120",),
+    "ReceiptsUndelivered": ("0x120",),
+    "FleetNodesMissing": ("0x120",),
+    "AnswersFailing": ("3600x120", "60500+500x120", "12100+100x120"),
+    "RateLimited": ("7200000x120",),
+    "AttemptsSaturated": ("0x120",),
+    "Enumerated": ("10x120",),
+    "AttemptsSurge": ("1.1x120",),
+}
+"""How it goes on for two hours when the trouble ends, where that is not the course of SERIES that is well."""
 
 
 def named(series: str, alert: str) -> str:
@@ -132,6 +155,27 @@ def test_each_alert_goes_off_when_it_should_and_only_then(
         # One of two upstreams is down there, which is told as such.
         others = 'ALERTS{alertstate="firing",instance!="UpstreamsDown"}'
         asked.append({"expr": others, "eval_time": "115m", "exp_samples": []})
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    run(program("promtool"), tmp_path, ["alerts.yml"], tests)
+
+
+def test_each_alert_ends_when_its_trouble_does(program: Callable[[str], str], tmp_path: Path) -> None:
+    """All at once, each on an instance of its own, which is there to the end: none is silent for want of numbers."""
+    series, asked = [], []
+    for name, courses in SERIES.items():
+        ends = ENDS.get(name, tuple(well for well, _ in courses.values()))
+        for (one, (_, wrong)), end in zip(courses.items(), ends, strict=True):
+            series.append({"series": named(one, name), "values": f"{wrong} {end}"})
+        long = any("x240" in wrong or "x180" in wrong for _, wrong in courses.values())
+        where = "" if name == "AttemptsSurge" else f',instance="{name}"'
+        count = f'count(ALERTS{{alertname="Blocklist{name}",alertstate="firing"{where}}})'
+        asked.append(
+            {"expr": count, "eval_time": f"{120 + 120 * long}m", "exp_samples": [{"labels": "{}", "value": 1}]}
+        )
+        asked.append({"expr": count, "eval_time": f"{235 + 120 * long}m", "exp_samples": []})
+        scraped = named(next(iter(courses)), name)
+        there = [{"labels": "{}", "value": 1}]
+        asked.append({"expr": f"count({scraped})", "eval_time": f"{235 + 120 * long}m", "exp_samples": there})
     tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
     run(program("promtool"), tmp_path, ["alerts.yml"], tests)
 

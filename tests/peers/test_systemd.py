@@ -14,15 +14,19 @@ import pytest
 
 from resolver.authority.publish import FRESH_SECONDS
 from tests.journeys import accounts
-from tests.journeys.processes import Site, asked, hang_up, wait_for
+from tests.journeys.processes import Site, asked, child_of, hang_up, wait_for
 from tests.journeys.running import HOST, PAGE_V4, ROOT, Service, free_ports, stop
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE = UNITS / "blocklist-resolver.service"
+TEMPLATE = UNITS / "blocklist-resolver@.service"
+ANNOUNCE, EXABGP = (UNITS.parent / "anycast" / f"blocklist-{name}.service" for name in ("announce", "exabgp"))
 REFRESH = UNITS / "blocklist-authority-refresh.service"
 OF_DEBIAN = "/usr/bin/python3"
 SANDBOX = Path(__file__).with_name("sandbox.py")
-MOST_EXPOSED = 2.0
+RECEIPTS = UNITS / "blocklist-receipts.service"
+OF_RECEIPTS = (RECEIPTS, RECEIPTS.with_suffix(".socket"))
+MOST_EXPOSED = 1.7
 
 Program = Callable[[str], str]
 
@@ -37,13 +41,17 @@ def said(*command: str | Path) -> str:
 def test_the_units_are_understood_to_the_last_line(program: Program, tmp_path: Path) -> None:
     """The command stands where an install would put it; here that is a file that is there."""
     copies = []
-    for unit in (SERVICE, UNITS / "blocklist-resolver.socket", REFRESH, REFRESH.with_suffix(".timer")):
+    others = (REFRESH, REFRESH.with_suffix(".timer"), *OF_RECEIPTS)
+    for unit in (SERVICE, TEMPLATE, ANNOUNCE, EXABGP, UNITS / "blocklist-resolver.socket", *others):
         copies.append(tmp_path / unit.name)
-        copies[-1].write_text(re.sub(r"/opt/blocklist-resolver/bin/blocklist-resolver", "/bin/true", unit.read_text()))
+        installed = r"/opt/blocklist-resolver/bin/blocklist-resolver|/usr/sbin/exabgp"
+        copies[-1].write_text(re.sub(installed, "/bin/true", unit.read_text()))
     assert said(program("systemd-analyze"), "verify", "--man=no", *copies) == ""
 
 
-@pytest.mark.parametrize("unit", [SERVICE, REFRESH], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize(
+    "unit", [SERVICE, TEMPLATE, ANNOUNCE, EXABGP, REFRESH, RECEIPTS], ids=lambda unit: unit.stem
+)
 def test_what_an_intruder_could_do_is_little(unit: Path, program: Program) -> None:
     report = said(program("systemd-analyze"), "security", "--offline=true", unit)
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
@@ -52,9 +60,10 @@ def test_what_an_intruder_could_do_is_little(unit: Path, program: Program) -> No
 
 
 def test_the_accounts_are_understood(program: Program) -> None:
-    report = said(program("systemd-sysusers"), "--dry-run", UNITS / "sysusers.conf", UNITS / "authority-sysusers.conf")
+    report = said(program("systemd-sysusers"), "--dry-run", *UNITS.glob("*sysusers.conf"))
     assert "blocklist-resolver" in report
     assert "blocklist-authority" in report
+    assert "blocklist-receipts" in report
 
 
 def test_freshness_is_signed_long_before_it_ends(program: Program) -> None:
@@ -119,6 +128,9 @@ def test_it_does_all_its_work_under_what_the_unit_asks_of_the_kernel(folder: Pat
         hang_up(service)
         service.until_serial(serial)
         assert asked(site.dns, "later.test") == f"{PAGE_V4} EDE 4"
+        code, page = service.get("/", service.page)
+        assert (code, b"</html>" in page) == (451, True)
+        assert os.sched_getscheduler(child_of(service, "resolver.service.page_process")) == os.SCHED_IDLE
         status = Path(f"/proc/{service.process.pid}/status").read_text()
         assert "\nSeccomp:\t2\n" in status
         assert "\nCapPrm:\t0000000000000000\n" in status

@@ -20,7 +20,7 @@ import dns.rdatatype
 import pytest
 
 from tests.journeys.processes import Site, operate
-from tests.journeys.running import PAGE_V4, PAGE_V6, Core
+from tests.journeys.running import CORES, LAUNCHERS, PAGE_V4, PAGE_V6
 from tests.peers import forwarders, servers, signed_zones
 from tests.peers.conftest import rendered
 from tests.peers.servers import Server
@@ -35,8 +35,6 @@ LIST: Final = (
 )
 VALIDATORS: Final = ("unbound", "named")
 TRANSPORTS: Final = {"udp": servers.ask_over_udp, "tcp": servers.ask_over_tcp}
-LAUNCHERS: Final = {"compiled": ("-m", "resolver"), "plain": ("-m", "tests.plain")}
-CORES: tuple[Core, ...] = ("compiled", "plain")
 
 REAL: Final = (b"\xcb\x00\x71", bytes.fromhex("20010db80bad"))
 """Octets of every real address of a listed name."""

@@ -8,7 +8,7 @@ import pytest
 from setuptools import Distribution, Extension
 from setuptools.errors import CompileError
 
-from resolver.build_core import COMPILER_OPTIONS, LINKER_OPTIONS, BuildCore, advice
+from resolver.build_core import COMPILER_OPTIONS, LINKER_OPTIONS, BuildCore, advice, taken
 from tests.parity import probe, twin
 
 
@@ -41,6 +41,18 @@ def test_a_failed_compile_stops_with_that_line(monkeypatch: pytest.MonkeyPatch) 
         step.build_extensions()
     assert step.extensions[0].extra_compile_args == COMPILER_OPTIONS
     assert step.extensions[0].extra_link_args == LINKER_OPTIONS
+
+
+def test_an_option_that_a_compiler_ends_at_is_left_out(tmp_path: Path) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\n[ "$1" != -fno-peephole2 ]\n')
+    compiler.chmod(0o755)
+    assert taken([str(compiler)], ["-fno-peephole2", "-g1"]) == ["-g1"]
+
+
+def test_the_option_that_keeps_listed_names_from_passing_is_left_out_for_no_gcc() -> None:
+    assert taken(["gcc"], COMPILER_OPTIONS) == COMPILER_OPTIONS
+    assert taken(["no-such-compiler"], COMPILER_OPTIONS) == COMPILER_OPTIONS
 
 
 SOURCE = """

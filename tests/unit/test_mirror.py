@@ -14,8 +14,18 @@ WITHOUT_TEST = {
     "__main__.py": "two lines; tests/unit/cli/test_main.py runs it",
 }
 
-MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+SOURCES = [path for kind in ("py", "pyx") for path in PACKAGE.rglob(f"*.{kind}")]
+MODULES = sorted(path.relative_to(PACKAGE) for path in SOURCES if path.name != "__init__.py")
 TESTS = sorted(path.relative_to(UNIT) for path in UNIT.rglob("test_*.py"))
+
+# Only compiled: it has no form in Python.
+ONLY_COMPILED = {
+    **{f"resolver.engine.{name}": f"resolver/engine/{name}.pyx" for name in ("relay", "shared", "udp")},
+    "resolver.quiet_http.calls": "resolver/quiet_http/calls.pyx",
+}
+
+# Rooms with modules that are typed by a .pxd beside them, and so compiled.
+TYPED = ("core", "query", "quiet_http")
 
 # What a signal handler runs can be no Python; resolver/service/host/crash.py is its face, and has the test.
 IN_C = {"resolver.service.host._crash": "resolver/service/host/_crash.c"}
@@ -26,13 +36,13 @@ OF_THE_HOUSE = {"test_imports.py", "test_mirror.py", "test_private_names.py", "t
 
 def test_every_module_has_its_test() -> None:
     wanted = [module for module in MODULES if str(module) not in WITHOUT_TEST]
-    assert [module for module in wanted if not (UNIT / module.parent / f"test_{module.name}").is_file()] == []
+    assert [module for module in wanted if not (UNIT / module.parent / f"test_{module.stem}.py").is_file()] == []
 
 
 def test_every_test_has_its_module() -> None:
     mirrors = [test for test in TESTS if str(test) not in OF_THE_HOUSE]
-    modules = {test: PACKAGE / test.parent / test.name.removeprefix("test_") for test in mirrors}
-    assert [test for test, module in modules.items() if not module.is_file()] == []
+    modules = {test: test.parent / test.stem.removeprefix("test_") for test in mirrors}
+    assert [test for test, module in modules.items() if module not in {one.with_suffix("") for one in MODULES}] == []
 
 
 def test_exceptions_are_of_modules_that_exist_and_have_no_test() -> None:
@@ -49,15 +59,16 @@ def test_no_file_is_too_long_to_read() -> None:
     assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
 
 
-def test_every_typed_module_of_core_is_compiled_and_none_is_optional() -> None:
+def test_every_typed_module_is_compiled_and_none_is_optional() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     listed = project["tool"]["setuptools"]["ext-modules"]
-    typed = sorted(path.stem for path in PACKAGE.glob("core/*.pxd") if path.with_suffix(".py").exists())
-    of_core = [one for one in listed if one["name"] not in IN_C]
-    assert sorted(one["name"] for one in of_core) == [f"resolver.core.{name}" for name in typed]
-    assert all(one["sources"] == [one["name"].replace(".", "/") + ".py"] for one in of_core)
-    assert {one["name"]: one["sources"] for one in listed if one not in of_core} == {
-        name: [source] for name, source in IN_C.items()
+    paths = [path for room in TYPED for path in PACKAGE.glob(f"{room}/*.pxd") if path.with_suffix(".py").exists()]
+    others = {**IN_C, **ONLY_COMPILED}
+    typed = [one for one in listed if one["name"] not in others]
+    assert {one["name"] for one in typed} == {f"resolver.{path.parent.name}.{path.stem}" for path in paths}
+    assert all(one["sources"] == [one["name"].replace(".", "/") + ".py"] for one in typed)
+    assert {one["name"]: one["sources"] for one in listed if one not in typed} == {
+        name: [source] for name, source in others.items()
     }
     assert not any("optional" in one for one in listed)
 

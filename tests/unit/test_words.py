@@ -149,7 +149,7 @@ def files() -> list[Path]:
     """Return all files whose texts are checked."""
     code = [*PACKAGE.rglob("*.py"), *ROOT.glob("deploy/**/*.py")]
     documents = {path for pattern in DOCUMENTS for path in ROOT.glob(pattern) if path.is_file()}
-    generated = {path for path in documents if path.suffix == ".c" and path.parent.name == "core"}
+    generated = {path for path in documents if path.suffix == ".c" and path.parent.name in ("core", "engine")}
     return sorted({*code, *documents} - generated)
 
 

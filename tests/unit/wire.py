@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import sys
 from pathlib import Path
@@ -41,6 +42,21 @@ def in_kernel(port: int, state: str = "", host: str = "127.0.0.1") -> list[str]:
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     found = [line for line in lines if line[1] == ours and not line[2].endswith(":0000")]
     return [line[2] for line in found if state in ("", line[3])]
+
+
+async def visit(address: tuple[str, int], request: bytes) -> bytes:
+    """Send a request, read the response by its length, and close first, as browsers do; b"" if there is none."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"\r\nContent-Length: (\d+)\r\n", head)
+        assert length, head
+        return head + await reader.readexactly(int(length[1]))
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return b""
+    finally:
+        writer.close()
 
 
 async def exchange(address: tuple[str, int], request: bytes, *, end: bool = False, source: str = "127.0.0.1") -> bytes:

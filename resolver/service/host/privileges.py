@@ -4,7 +4,9 @@ Rules:
 - Started as root with `[listen] user`: every file is read and written as that account from the start; root is
   borrowed while sockets are bound, and then given up for good: ids, groups, capabilities, and what an exec could give
   back (no_new_privs). The kernel's status of every thread must confirm that; else the start fails.
-- Started as another account (as by systemd): the account stays, and capabilities are given up as well.
+- Started as another account (as by systemd): the account stays, and capabilities are given up as well. Where the
+  capability for ports below 1024 is only permitted (a container: of the interpreter's file), it is made effective while
+  sockets are bound.
 - Started as root without `[listen] user`, as by hand: the owner of the state folder is that account. If that is root:
   one warning, and nothing changes.
 - A file that this account may not use ends the start with HostFault if saved lists need it; else a line is logged.
@@ -32,6 +34,7 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _CAPABILITY_VERSION_3: Final = 0x20080522
+_NET_BIND_SERVICE: Final = 1 << 10
 _MOST_CAPABILITIES: Final = 64
 _GONE: Final = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0, "NoNewPrivs": 1}
 
@@ -133,6 +136,7 @@ class Privileges:
     def borrowed(self) -> Iterator[None]:
         """Be root again, if the process was started so, to bind sockets."""
         if self._account is None:
+            make_binding_effective()
             yield
             return
         os.seteuid(0)
@@ -156,6 +160,16 @@ class Privileges:
         kept = still_held(os.geteuid(), os.getegid(), bounded=self._account is not None)
         if kept:
             raise self._fault(_KEY, f"the kernel still shows {kept}, which was given up: the service does not start")
+
+
+def make_binding_effective() -> None:
+    """Make the capability for ports below 1024 effective in this thread, if it is permitted and is not."""
+    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    _libc.capget(header, sets)
+    effective, permitted = sets[:2]
+    if permitted & _NET_BIND_SERVICE and not effective & _NET_BIND_SERVICE:
+        sets[0] = effective | _NET_BIND_SERVICE
+        _libc.capset(header, sets)
 
 
 def _own_name() -> str:

@@ -232,14 +232,6 @@ def test_a_page_answer_needs_an_address() -> None:
     assert read({**listed(answer="nodata"), "page": page})
 
 
-def test_help_is_either_a_link_or_a_telephone_number() -> None:
-    for offer in ({"text": "Help"}, {"text": "Help", "url": "https://help.example", "phone": "1"}):
-        page = {"addresses": ["192.0.2.1"], **TEXTS, "help": [offer]}
-        assert fault(document(page=page)) == "resolver.toml: page.help[0]: give either url or phone"
-    page = {"addresses": ["192.0.2.1"], **TEXTS, "help": [{"text": "Help", "phone": "1"}]}
-    assert read(document(page=page)).page.help[0].phone == "1"
-
-
 @pytest.mark.parametrize(
     ("listen", "server", "ours"),
     [

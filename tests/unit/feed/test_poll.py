@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from resolver.config.config import Config, List
+from resolver.config.config import Config, List, Source
 from resolver.config.values import Seconds
 from resolver.feed import activate, audit, poll
 from resolver.feed.activate import ImageUnusable
@@ -303,3 +303,10 @@ async def test_a_feed_that_was_ended_runs_again(resolver: Enforcer) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         resolver.authority.publish(names(serial + 14), serial + 1)
+
+
+@pytest.mark.parametrize(("kind", "sooner"), [("image", True), ("tuf", False), ("zone", False)])
+def test_nodes_that_start_together_spread_out_and_an_authority_is_never_asked_sooner(kind: str, sooner: bool) -> None:
+    source = Source(kind=kind, url="file:///srv/fleet", root="/srv/compile.pub", poll=Seconds(10))  # type: ignore[arg-type]  # one of its kinds
+    pauses = [poll.pause_of(source, lambda draw=draw: draw) for draw in (0.0, 0.5, 1.0)]  # type: ignore[misc]  # bound now
+    assert pauses == ([10.0, 9.5, 9.0] if sooner else [10.0] * 3)

@@ -133,3 +133,11 @@ def test_the_host_key_of_a_folder_comes_first_and_one_without_it_takes_the_state
     for folder, credentials in ((str(tmp_path), ""), ("", str(tmp_path)), (str(tmp_path / "none"), str(tmp_path))):
         assert seal.host_key(tmp_path / "state", folder, credentials, make=True).private_bytes_raw() == b"h" * 32
     assert seal.host_key(tmp_path / "state", str(tmp_path / "none"), make=True).private_bytes_raw() != b"h" * 32
+
+
+def test_the_key_of_the_noise_is_the_seal_keys_and_no_other(tmp_path: Path) -> None:
+    keys = seal.load_keys(tmp_path / "one")
+    assert len(keys.noise_key()) == seal.NOISE_KEY_BYTES
+    assert keys.noise_key() == seal.load_keys(tmp_path / "one").noise_key()
+    others = {keys.seal, keys.digest, keys.copy_key("demo"), seal.load_keys(tmp_path / "two").noise_key()}
+    assert keys.noise_key() not in others

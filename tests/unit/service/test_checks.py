@@ -38,7 +38,7 @@ PATH = Path("/etc/resolver.toml")
 def checked(old: str = "", new: str = "") -> bytes | None:
     assert old in FILE
     page = check(PATH, parse(FILE.replace(old, new), str(PATH)))
-    return page.body if page else None
+    return page.elsewhere["en"].body if page else None
 
 
 def test_what_is_well_gives_the_page_or_none() -> None:

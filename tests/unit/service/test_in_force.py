@@ -218,9 +218,8 @@ def test_a_change_that_fails_leaves_all_as_it_was() -> None:
     one.put_in_force("list-1", image_of(["b.test"]))
     before = one.config
 
-
     def fail() -> None:
-        with one.unless_it_fails():
+        with one.as_one():
             one.configure(msgspec.structs.replace(before, lists=before.lists[:1]))
             raise OSError("full")
 
@@ -228,6 +227,23 @@ def test_a_change_that_fails_leaves_all_as_it_was() -> None:
         fail()
     assert one.config is before
     assert verdict_of(one.tables, "b.test") == (codes.BLOCK, 1)
+
+
+def test_changes_that_are_one_replace_the_tables_once() -> None:
+    one, swapped = in_force("")
+    one.put_in_force("list-0", image_of(["a.test"]))
+    swapped.clear()
+    with one.as_one():
+        one.configure(config("", ""))
+        assert one.tables.complete, "the second list is not read yet, and no query meets that"
+        assert verdict_of(one.tables, "a.test") == (codes.BLOCK, 0)
+        one.put_in_force("list-1", image_of(["b.test"]))
+        assert not swapped
+    assert [tables.complete for tables in swapped] == [True]
+    assert one.tables is swapped[0]
+    assert verdict_of(one.tables, "b.test") == (codes.BLOCK, 1)
+    one.take_out("list-1")
+    assert not one.tables.complete
 
 
 REHEARSAL = '[rehearsal]\nname = "block-test.isp.example"\nlike = "list-1"'
@@ -258,3 +274,14 @@ def test_a_rehearsal_comes_and_goes_with_the_configuration() -> None:
     assert verdict_of(one.tables, "other.isp.example") == (codes.BLOCK, 1)
     one.configure(config(""))
     assert (verdict_of(one.tables, "other.isp.example")[0], one.rehearsal_slot()) == (codes.PASS, None)
+
+
+def test_the_day_and_the_hour_have_keys_of_their_own() -> None:
+    one, _ = in_force("")
+    table = one.attempts
+    hour = bytes(table.odd_key if table.turns & 1 else table.even_key)
+    day = bytes(table.odd_day_key if table.day_turns & 1 else table.even_day_key)
+    assert hour != day
+    one.turn_day()
+    assert bytes(table.odd_day_key if table.day_turns & 1 else table.even_day_key) not in (hour, day)
+    assert bytes(table.odd_key if table.turns & 1 else table.even_key) == hour

@@ -3,7 +3,9 @@
 from array import array
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 
 from resolver import __version__
@@ -12,6 +14,7 @@ from resolver.core import codes, store
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_BOUNDS_S, EXCHANGE_SUM, METRICS, PREFIX, Series, of_beat
 from resolver.count.publish import Publisher
+from resolver.engine.threads import threads_of
 from resolver.feed import poll
 from resolver.feed.facts import ListFacts, ReleaseFacts
 from resolver.feed.reasons import Reason, Refusal, SetAside
@@ -23,6 +26,7 @@ from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from resolver.service.readings import Readings, labels_of
 from tests.unit.query.parts import KEY, image_of
+from tests.unit.query.senders import together
 
 CONFIG = """
 [upstream]
@@ -130,20 +134,27 @@ class Parts:
         self.cache = Cache(store.Store(bytearray(2**16), KEY))
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
         self.enforcement = Lists(self.config)
+        self.datagrams: Any = SimpleNamespace(busy=lambda: [0] * threads_of(0), errors=int, waiting=0)
+        self.reads = 0
+        self.forward.read = self._read  # type: ignore[method-assign]  # what threads have counted
         self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))
         self.reloaded = True
         self.missing: tuple[str, ...] = ()
         self.readings = self.of(self.enforcement)
+
+    def _read(self) -> None:
+        self.reads += 1
 
     def of(self, enforcement) -> Readings:
         return Readings(
             self.counters,
             in_force=self.in_force,
             answer=self.answer,
+            datagrams=self.datagrams,
             cache=self.cache,
             forward=self.forward,
             streams=Streams(
-                lambda packet, client, stream: None, lambda reason: None, Bounds(9, 9, lambda client: False)
+                together(lambda packet, client, over: None), lambda reason: None, Bounds(9, 9, lambda client: False)
             ),
             enforcement=enforcement,
             page=self.page,
@@ -208,7 +219,7 @@ def test_numbers_of_a_feed_that_knows_nothing_yet_have_their_places_too(parts: P
 def test_labels_are_the_configurations_and_the_closed_lists() -> None:
     labels = labels_of(parse(CONFIG.format(folder="/srv"), "resolver.toml"))
     assert labels.version == __version__
-    assert labels.engine == "python"
+    assert labels.engine == "compiled"
     assert labels.region == "R1"
     assert labels.lists == ("first", "second")
     assert labels.upstreams == ("192.0.2.53:53", "[2001:db8::53]:53"), "an upstream named twice is one label"
@@ -317,3 +328,26 @@ def test_enforcing_is_told_only_while_every_list_is_and_no_verdict_failed(parts:
     assert parts.live()["listen_missing", ()] == 0
     parts.missing = ("listen.dns",)
     assert parts.live()["listen_missing", ()] == 1
+
+
+def test_threads_tell_how_busy_they_are_on_the_beat_and_their_errors_end_enforcing(parts: Parts) -> None:
+    parts.datagrams = SimpleNamespace(busy=lambda: [12, 99], errors=lambda: parts.datagrams.failed, failed=0, waiting=5)
+    readings = parts.of(parts.enforcement)
+    exact = readings.exact()
+    busy = {labels: exact[Series("engine_busy_ratio", labels)] for labels in (("0",), ("1",))}
+    assert busy == {("0",): 12, ("1",): 99}
+    assert exact[Series("queries_in_flight")] == 3 + 5
+    assert parts.reads == 1, "what the threads have counted is read first"
+    assert not any(one.metric == "engine_busy_ratio" for one in readings.live())
+    for one in parts.config.lists:
+        parts.in_force.lift(one.id)
+    assert readings.enforcing()
+    parts.datagrams.failed = 1
+    assert not readings.enforcing()
+
+
+def test_the_labels_of_threads_are_those_of_the_compiled_engine_alone(parts: Parts) -> None:
+    for engine, threads in (("compiled", ("0", "1", "2")), ("python", ())):
+        listen = msgspec.structs.replace(parts.config.listen, engine=engine, threads=3)
+        labels = labels_of(msgspec.structs.replace(parts.config, listen=listen))
+        assert (labels.engine, labels.threads) == (engine, threads)

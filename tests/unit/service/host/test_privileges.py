@@ -157,6 +157,28 @@ def test_an_account_with_a_capability_gives_it_up(folder: Path) -> None:
 
 
 @as_root
+def test_a_capability_that_is_only_permitted_is_made_effective_to_bind(folder: Path) -> None:
+    """As an interpreter's file gives it in a container. Here it is taken out of the effective set first."""
+    of_nobody(folder / "state")
+    code = '''
+import ctypes
+header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+assert privileges._libc.capset(header, (ctypes.c_uint32 * 6)(0, 1 << 10, 0, 0, 0, 0)) == 0
+print(status("CapPrm"), status("CapEff"))
+with held.borrowed(), socket.socket() as one:
+    one.bind(("127.0.0.1", 1))
+    print(status("CapEff"))
+held.give_up()
+print(status("CapPrm"), status("CapEff"))'''
+    capability = ("--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service")
+    started = ("unshare", "--net", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *capability)
+    status, said = process(written(folder, user=""), code, started)
+    none, one = ["0" * 16], ["0000000000000400"]
+    assert said == f"{one} {none}\n{one}\n{none} {none}\n"
+    assert status == 0
+
+
+@as_root
 def test_what_the_account_may_not_use_is_named_with_what_to_do(folder: Path) -> None:
     state = folder / "state"
     assert process(written(folder)) == (

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -97,6 +98,11 @@ else:
 """
 
 
+def raised(one: int) -> int:
+    """A free descriptor above those that a process is handed, for the same file; to be closed."""
+    return fcntl.fcntl(one, fcntl.F_DUPFD, 50)
+
+
 def handed_to_a_process(*descriptors: int) -> list[str]:
     """What a process says that finds these descriptors from 3 on."""
     code = "import os, sys\n" + "".join(
@@ -116,7 +122,7 @@ def test_sockets_are_taken_in_order_and_kept_from_children() -> None:
             one.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in (datagram, stream)]
         # High numbers, so that none of those that are put in place is overwritten before.
-        high = [os.dup2(one.fileno(), 50 + number) for number, one in enumerate((datagram, stream))]
+        high = [raised(one.fileno()) for one in (datagram, stream)]
         found = handed_to_a_process(*high)
         for one in high:
             os.close(one)
@@ -125,14 +131,14 @@ def test_sockets_are_taken_in_order_and_kept_from_children() -> None:
 
 def test_what_is_no_socket_is_refused_by_its_number() -> None:
     with open("/dev/null") as nothing:
-        high = os.dup2(nothing.fileno(), 50)
+        high = raised(nothing.fileno())
         assert handed_to_a_process(high) == ["descriptor 3 is no socket"]
         os.close(high)
 
 
 def test_a_socket_that_no_query_comes_by_is_refused() -> None:
     with socket.socket(socket.AF_UNIX) as one:
-        high = os.dup2(one.fileno(), 50)
+        high = raised(one.fileno())
         assert handed_to_a_process(high) == ["descriptor 3 is neither UDP nor TCP"]
         os.close(high)
 
@@ -146,7 +152,7 @@ def test_a_descriptor_that_is_not_there_is_refused() -> None:
 def test_a_socket_that_has_one_peer_alone_is_refused(kind: socket.SocketKind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as peer, socket.socket(type=kind) as one:
         one.connect(peer.getsockname())
-        high = os.dup2(one.fileno(), 50)
+        high = raised(one.fileno())
         assert handed_to_a_process(high) == ["descriptor 3 is connected to one peer: no Accept=yes in the socket unit"]
         os.close(high)
 
@@ -308,8 +314,8 @@ def test_sockets_of_an_earlier_process_come_back_under_their_names() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as unit, socket.socket(type=socket.SOCK_DGRAM) as kept:
         unit.bind(("127.0.0.1", 0))
         kept.bind(("127.0.0.1", 0))
-        high = [os.dup2(one.fileno(), 50 + number) for number, one in enumerate((unit, kept))]
-        code = "import os, sys\nos.dup2(50, 3)\nos.dup2(51, 4)\n"
+        high = [raised(one.fileno()) for one in (unit, kept)]
+        code = f"import os, sys\nos.dup2({high[0]}, 3)\nos.dup2({high[1]}, 4)\n"
         code += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='x.socket:dns.0')\n"
         code += "from resolver.service.host import systemd\nhanded = systemd.take(os.environ, os.getpid())\n"
         code += "print([one.getsockname()[1] for one in handed.sockets])\n"
