@@ -178,16 +178,35 @@ class Service:
 _scraped_at: dict[int, float] = {}
 
 
-def _walk() -> Iterator[int]:
-    first = random.randrange(PORTS.start, PORTS.stop)
-    while True:
-        yield from range(first, PORTS.stop)
-        first = PORTS.start
-
-
 # Below the ports that the system gives to sockets without one: between its look here and its bind a service would lose
-# its port to any of them. Tests that run side by side begin at different places.
+# its port to any of them.
 PORTS = range(10_000, 32_768)
+BLOCK = 512
+"""Ports that a process of tests has for itself: more than its services hold at any time."""
+
+_claims: list[socket.socket] = []
+
+
+def _walk() -> Iterator[int]:
+    """Go round the ports of a block that no other process of this network has: each claims one, as long as it lives.
+
+    Two processes in the same ports would each find free what the other has told a service that does not listen yet.
+    """
+    firsts = list(range(PORTS.start, PORTS.stop - BLOCK + 1, BLOCK))
+    random.shuffle(firsts)
+    for first in firsts:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0blocklist-resolver tests {first}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        while True:
+            yield from range(first, first + BLOCK)
+    raise AssertionError(f"{len(firsts)} processes of tests have all the ports of {PORTS}: end some")
+
+
 _next_port = _walk()
 
 
