@@ -4,9 +4,11 @@
 
 Each thread has a lane of its own, as a thread of the engine has, and takes batches of 64 queries without the GIL: half
 of them for listed names, half for kept ones, each batch of other clients. All tables are shared and all is on: ACL,
-token buckets, shares, attempts, counters. In each round one thread and two threads do the same number of batches each.
-Printed is what two did in a second as a multiple of what one did, at most 2 on a machine with two free cores, and the
-CPU of a query beside another thread as a multiple of its CPU alone, which other load moves less.
+token buckets, shares, attempts, counters. In each round one thread, two threads, and two threads each with tables of
+its own do the same number of batches each. Printed is what two did in a second as a multiple of what one did, at most 2
+on a machine with two free cores, and the CPU of a query beside another thread as a multiple of its CPU alone, which
+other load moves less. What two threads gain that share nothing is what the machine itself allows: caches, memory and a
+host that lends the cores. Sharing costs the difference.
 """
 
 import argparse
@@ -61,7 +63,7 @@ class Thread:
         lane, shape = twin.compiled("lane"), twin.compiled("crash_shape").Shape(memoryview(bytearray(64)).cast("q"))
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         outs = [memoryview(bytearray(4096)) for _ in range(BATCH)]
-        self.seats = seats
+        self.seats, self.first = seats, number * BATCHES // 2
         self.lanes = []
         for _ in range(BATCHES):
             self.lanes.append(lane.Lane(memoryview(self.counters), shape, outs, looking=True))
@@ -78,7 +80,7 @@ class Thread:
     def run(self, module: ModuleType, rounds: int) -> None:
         """Take every batch so many times over."""
         for number in range(rounds):
-            one = self.lanes[number % BATCHES]
+            one = self.lanes[(number + self.first) % BATCHES]
             module.take_batches(self.seats.tables, one, BATCH, TURNS, self.seats.now_ms)
 
     def answered(self) -> int:
@@ -124,31 +126,41 @@ def built() -> ModuleType:
         return probe.load(probe.build(Path(copy(probe.SOURCE, folder))))
 
 
-class Found(NamedTuple):
-    """Queries a second of one thread; what two do as a multiple of it; CPU a query of two as a multiple of one's."""
+class Gain(NamedTuple):
+    """What two threads do as a multiple of one; their CPU a query as a multiple of its."""
 
-    alone: ratios.Spread
-    gained: ratios.Spread
+    rate: ratios.Spread
     cpu: ratios.Spread
 
 
+class Found(NamedTuple):
+    """Queries a second of one thread; what two gain over the same tables, and over tables of their own."""
+
+    alone: ratios.Spread
+    sharing: Gain
+    apart: Gain
+
+
 def measured(module: ModuleType, rounds: int, seconds: float) -> Found:
-    """Measure one thread and two in each round, in turn the one or the two first."""
+    """Measure one thread, two, and two apart in each round, each round with another of them first."""
     seats = shared()
-    threads = [Thread(seats, number) for number in range(2)]
+    one, other = Thread(seats, 0), Thread(seats, 1)
+    subjects = [[one], [one, other], [one, Thread(shared(), 1)]]
     turns = 1
-    while (once := turns * TURNS * BATCH / timed(module, threads[:1], turns).rate) < seconds / 2:
+    while (once := turns * TURNS * BATCH / timed(module, [one], turns).rate) < seconds / 2:
         turns = int(turns * min(8, seconds / once)) + 1
-    one, two = {}, {}
+    seen: list[list[Timed]] = [[], [], []]
     for number in range(rounds):
-        for alone in (True, False) if number % 2 else (False, True):
-            if alone:
-                one[number] = timed(module, threads[:1], turns)
-            else:
-                two[number] = timed(module, threads, turns)
-    gained = ratios.spread([two[number].rate / one[number].rate for number in one])
-    cpu = ratios.spread([two[number].cpu_ns / one[number].cpu_ns for number in one])
-    return Found(ratios.spread([each.rate for each in one.values()]), gained, cpu)
+        for which in range(3):
+            turn = (number + which) % 3
+            seen[turn].append(timed(module, subjects[turn], turns))
+    alone, sharing, apart = seen
+    return Found(ratios.spread([each.rate for each in alone]), _gain(sharing, alone), _gain(apart, alone))
+
+
+def _gain(two: list[Timed], alone: list[Timed]) -> Gain:
+    rates = ratios.spread([each.rate / one.rate for each, one in zip(two, alone, strict=True)])
+    return Gain(rates, ratios.spread([each.cpu_ns / one.cpu_ns for each, one in zip(two, alone, strict=True)]))
 
 
 def main() -> None:
@@ -160,7 +172,8 @@ def main() -> None:
     found = measured(built(), asked.rounds, asked.seconds)
     print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     print(f"one thread: {found.alone} queries a second")
-    print(f"two threads: {found.gained} times as many, at {found.cpu} times the CPU a query")
+    for name, gain in (("two threads", found.sharing), ("two with tables of their own", found.apart)):
+        print(f"{name}: {gain.rate} times as many, at {gain.cpu} times the CPU a query")
 
 
 if __name__ == "__main__":
