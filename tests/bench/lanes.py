@@ -22,12 +22,14 @@ from shutil import copy
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from resolver.core import codes
+from resolver.config import for_core
+from resolver.core import admit, codes
 from resolver.query.transport import Transport
+from resolver.service.in_force import BUCKETS
 from tests.bench import ratios
 from tests.parity import probe, twin
 from tests.unit.core.seats import Seats
-from tests.unit.query.parts import access, generation, query, says, tables_of
+from tests.unit.query.parts import KEY, config, generation, query, says, tables_of
 
 LISTED = 20_000
 KEPT = 1_000
@@ -48,7 +50,10 @@ def client(number: int) -> bytes:
 def shared() -> Seats:
     """The tables, with answers kept."""
     listed = [f"listed{number}.example" for number in range(LISTED)]
-    in_force = tables_of(generation(1, [listed]), access(allow=("198.18.0.0/15",), rate=1_000_000), complete=True)
+    asked = config(codes.MAX_LISTS, allow=("198.18.0.0/15",), rate=1_000_000)
+    # As many as the service has: with a few, each query would find its bucket gone, and be the first of its client.
+    clients = for_core.access(asked, bytearray(BUCKETS * admit.BUCKET_OCTETS), KEY)
+    in_force = tables_of(generation(1, [listed]), clients, complete=True)
     seats = Seats(twin.compiled, in_force, says(), octets=2**25, tally_octets=2**20)
     for number in range(KEPT):
         seats.reply = says([f"kept{number}.example. 3600 A 192.0.2.7"])
