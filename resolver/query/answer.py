@@ -52,13 +52,7 @@ class Answer:
         return self._walk(self._seated(packet, client, transport), packet, client, None)
 
     def resume(
-        self,
-        packet: bytes,
-        client: bytes,
-        transport: Transport,
-        outcome: int,
-        found: int,
-        handed: Handed | None = None,
+        self, packet: bytes, client: bytes, transport: Transport, outcome: int, found: int, handed: Handed | None = None
     ) -> Reply | Awaitable[Reply]:
         """Do the same for a query that another thread has admitted and counted, with this outcome (core.steps).
 
@@ -101,8 +95,7 @@ class Answer:
         if outcome == codes.OUTCOME_ASK:
             self._ask(seat, packet, client)
         elif seat.refresh:
-            keeper = self._keeper(seat, packet, client)
-            self._forward.refresh(packet, seat.question, (seat.low, seat.high), keeper)
+            self._forward.refresh(packet, seat.question, (seat.low, seat.high), self._keeper(seat, packet, client))
         return None
 
     def _ask(self, seat: Seat, packet: bytes, client: bytes) -> None:
