@@ -3,24 +3,25 @@
 Rules:
 - What came out of the last poll only a running service knows: it is asked, and left out if none answers in time.
 - Other facts that only a service knows are left out (a breaker that only alarms): `status` shows them.
+- Of a fleet's receipts only those are read that the service has not read as they are now.
 - Keys of the JSON are added, never renamed; dates are UTC, null for none.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from resolver.cli import screen as screens
 from resolver.cli import screen_list
 from resolver.cli.list_lookup import ListUnreadable, every_state, releases
-from resolver.config.config import Config, List
+from resolver.config.config import Config
 from resolver.config.values import utc_text
 from resolver.control import client, requests, status
 from resolver.feed import facts, fleet_receipts
 from resolver.feed.facts import ListFacts
 from resolver.feed.places import Places
-from resolver.feed.state import State
+from resolver.feed.state import Record
 
 _LOOK_S: Final = 2.0
 """Timeout for a service to answer, in seconds."""
@@ -43,7 +44,9 @@ def _found(config: Config, now: float) -> Iterator[ListFacts]:
     released = releases(config)
     receipts = Places(config.state.directory).receipts
     polled = _polled(config)
-    for one, state in every_state(config):
+    states = list(every_state(config))
+    reports = _reports(config, {one.id: state.in_force for one, state in states if state.in_force is not None})
+    for one, state in states:
         found = facts.with_releases(facts.of_state(one, state, now), released)
         try:
             found = facts.with_files(found, one, state, receipts)
@@ -51,7 +54,7 @@ def _found(config: Config, now: float) -> Iterator[ListFacts]:
             raise ListUnreadable(
                 f"the receipts below {config.state.directory} cannot be read: {error.strerror}"
             ) from None
-        found = facts.with_reports(found, _reports(config, one, state))
+        found = facts.with_reports(found, reports.get(one.id))
         yield facts.with_feed(found, polled[one.id]) if one.id in polled else found
 
 
@@ -67,14 +70,16 @@ def _polled(config: Config) -> dict[str, ListFacts]:
     return {one.list_id: one for one in shown}
 
 
-def _reports(config: Config, one: List, state: State) -> fleet_receipts.Reports | None:
-    """Return which hosts of the fleet have reported the list in force; None if this host collects no receipts, or has
-    no list in force."""
+def _reports(config: Config, records: Mapping[str, Record]) -> Mapping[str, fleet_receipts.Reports]:
+    """Return by list which hosts of the fleet have reported its record in force; none if this host collects no
+    receipts."""
     fleet = config.fleet
-    if not fleet.nodes or state.in_force is None:
-        return None
+    if not fleet.nodes:
+        return {}
+    collector = fleet_receipts.Collector(Path(fleet.receipts), Path(fleet.nodes))
+    collector.load(Places(config.state.directory).collected)
     try:
-        return fleet_receipts.Collector(Path(fleet.receipts), Path(fleet.nodes)).reports(one.id, state.in_force)
+        return collector.reports(records)
     except OSError as error:
         raise ListUnreadable(f"the fleet's receipts cannot be read: {error.strerror}") from None
 

@@ -13,7 +13,7 @@ class Places:
 
     lists: a folder for each list (`list`). releases: names released on this host. receipts: signed statements for the
     authorities. evidence: bundles issued. national: keys and submissions of the national figure. audit_log: see
-    `audit`. ledger: published counts.
+    `audit`. ledger: published counts. collected: what a fleet's compile host has read of its nodes' receipts.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -25,6 +25,7 @@ class Places:
         self.national = self.directory / "national"
         self.audit_log = self.directory / "audit.log"
         self.ledger = self.directory / "ledger.sqlite"
+        self.collected = self.directory / "fleet-receipts.read"
 
     def list(self, list_id: str) -> Path:
         """Return the folder of one list."""

@@ -4,6 +4,7 @@ Rules:
 - Each change of what is enforced here wakes the publisher; without `[fleet] publish` there is no FleetHost.
 - Nodes write to the folder of receipts. Publishing never waits for collecting, and `status` shows what was collected
   last: a folder that gives no answer delays neither.
+- What was read is saved for `list status`; if that fails, only that screen takes longer.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final
 
 from resolver.config.config import Config
 from resolver.feed import fleet, fleet_receipts, poll
+from resolver.feed.places import Places
 from resolver.feed.release import Releases
 from resolver.feed.seal import Keys
 from resolver.feed.state import Record
@@ -39,6 +41,7 @@ class FleetHost:
         self._now = now
         self._beat = _beat_of(config)
         self._reports: dict[str, tuple[Record, fleet_receipts.Reports]] = {}
+        self._collected_at = Places(config.state.directory).collected
         folders = config.fleet
         self._publisher = fleet.Publisher(
             Path(folders.publish),
@@ -81,15 +84,15 @@ class FleetHost:
         """
         if self._collector is None:
             return False
-        reported = []
-        for one in self._feed:
-            record = one.state.in_force
-            if record is not None:
-                reports = self._collector.reports(one.list.id, record)
-                self._reports[one.list.id] = record, reports
-                reported.append((one.list.id, record, reports))
+        records = {one.list.id: record for one in self._feed if (record := one.state.in_force) is not None}
+        reports = self._collector.reports(records)
+        self._reports = {list_id: (record, reports[list_id]) for list_id, record in records.items()}
+        reported = [(list_id, *found) for list_id, found in self._reports.items()]
         outbox = self._feed.outbox
-        return fleet_receipts.look(reported, host=self._host, now=self._now(), has=outbox.has, put=outbox.put)
+        made = fleet_receipts.look(reported, host=self._host, now=self._now(), has=outbox.has, put=outbox.put)
+        with suppress(OSError):
+            self._collector.save(self._collected_at)
+        return made
 
     def reports(self, list_id: str, record: Record) -> fleet_receipts.Reports | None:
         """Return which nodes had reported a list's record in force when receipts were collected last.

@@ -15,6 +15,7 @@ def test_everything_lies_where_earlier_releases_have_put_it() -> None:
         "evidence": "/srv/state/evidence",
         "audit_log": "/srv/state/audit.log",
         "ledger": "/srv/state/ledger.sqlite",
+        "collected": "/srv/state/fleet-receipts.read",
         "national": "/srv/state/national",
     }
     assert places.list("demo") == Path("/srv/state/lists/demo")
