@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from tests.journeys.running import ROOT
@@ -122,7 +123,7 @@ def test_what_a_pod_may_do_is_little(name: str, helm: Any) -> None:
             assert security["allowPrivilegeEscalation"] is False, workload
             assert security["readOnlyRootFilesystem"] is True
             assert security["capabilities"]["drop"] == ["ALL"]
-            low = [one["containerPort"] for one in container["ports"] if one["containerPort"] < 1024]
+            low = [one["containerPort"] for one in container.get("ports", []) if one["containerPort"] < 1024]
             assert security["capabilities"].get("add", []) == (["NET_BIND_SERVICE"] if low else [])
             assert "memory" in container["resources"]["limits"]
 
@@ -143,6 +144,65 @@ def test_ports_are_those_of_the_configuration(name: str, helm: Any) -> None:
         for port, number in named.items():
             if port in listens:
                 assert {int(one.rpartition(":")[2]) for one in listens[port]} == {number}, (workload, port)
+
+
+def nginx_of(text: str, opening: str) -> list[str]:
+    """The directives of a block of nginx's configuration, without comments."""
+    lines = [line.strip() for line in text.partition(opening)[2].splitlines()]
+    return [line for line in lines[: lines.index("}")] if line and not line.startswith("#")]
+
+
+def test_receipts_are_taken_as_without_kubernetes(helm: Any, program: Callable[[str], str], tmp_path: Path) -> None:
+    """The receiver sees public keys, its socket and its folder alone; nginx bounds as deploy/receipts has it."""
+    values = values_of("fleet")
+    manifests = rendered(helm, values)
+    (pod,) = [pod for name, pod in pods(manifests) if name == "dns-compile"]
+    compile_host, _, receipts = pod["containers"]
+    assert [one["name"] for one in receipts["volumeMounts"]] == ["receipts", "nodes", "receipts-run"]
+    assert receipts["securityContext"]["runAsUser"] not in (0, 10053, 101)
+    assert "env" not in receipts
+    words = receipts["args"]
+    mounts = {one["mountPath"]: one["name"] for one in receipts["volumeMounts"]}
+    assert mounts[words[words.index("--folder") + 1]] == "receipts"
+    assert mounts[words[words.index("--keys") + 1]] == "nodes"
+    reads = {one["name"]: one for one in compile_host["volumeMounts"]}
+    assert reads["receipts"]["readOnly"] is True
+    assert reads["nodes"]["readOnly"] is True
+
+    (text,) = [one["data"]["default.conf"] for one in manifests if one["metadata"]["name"] == "dns-compile-web"]
+    shipped = (ROOT / "deploy" / "receipts" / "nginx.conf").read_text()
+    for opening in ("location = /receipts {", "location /fleet/ {"):
+        assert nginx_of(text, opening) == nginx_of(shipped, opening)
+    of_all = ("limit_", "    limit_conn ", "    client_", "    send_")
+    bounds = [line for line in shipped.splitlines() if line.startswith(of_all)]
+    assert len(bounds) == 6
+    assert {one.strip() for one in bounds} < {one.strip() for one in text.splitlines()}
+    assert f"server unix:{words[words.index('--socket') + 1]};" in text
+
+    policies = {one["metadata"]["name"]: one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"}
+    rules = policies["dns-compile"]["ingress"]
+    assert [one["port"] for rule in rules for one in rule["ports"]] == ["https", "metrics"]
+
+    trustme.CA().issue_cert("a.test").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "tls.pem"))
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        text = text.replace(f"/etc/nginx/tls/{name}", str(tmp_path / "tls.pem"))
+    path = tmp_path / "nginx.conf"
+    path.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{text}\n}}\n")
+    tested = (program("nginx"), "-t", "-e", tmp_path / "log", "-c", path)
+    ended = subprocess.run(tested, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_without_the_receiver_the_pod_has_nothing_of_it(helm: Any, judge: Callable[[Manifest], None]) -> None:
+    values = values_of("fleet")
+    values["compile"].pop("receipts")
+    manifests = rendered(helm, values)
+    (host,) = [one for one in manifests if one["kind"] == "StatefulSet"]
+    judge(host)
+    assert [one["name"] for one in host["spec"]["template"]["spec"]["containers"]] == ["compile", "web"]
+    assert [one["metadata"]["name"] for one in host["spec"]["volumeClaimTemplates"]] == ["state"]
+    (text,) = [one["data"]["default.conf"] for one in manifests if one["metadata"]["name"] == "dns-compile-web"]
+    assert "receive" not in text
 
 
 def test_readiness_is_dns_that_answers_and_nothing_but_a_silent_process_ends_a_pod(helm: Any) -> None:
@@ -181,6 +241,15 @@ def test_what_cannot_work_is_refused_and_says_why(helm: Any) -> None:
     for change, reason in cases:
         values = values_of("small")
         values["resolver"] |= change
+        with pytest.raises(helm.HelmError, match=reason):
+            rendered(helm, values)
+    for part, name, reason in (
+        ({"configuration": "[fleet]"}, "fleet-nodes", "has to name them"),
+        ({}, "", "without keys nothing is taken"),
+    ):
+        values = values_of("fleet")
+        values["compile"] |= part
+        values["compile"]["receipts"]["nodes"] = name
         with pytest.raises(helm.HelmError, match=reason):
             rendered(helm, values)
 
