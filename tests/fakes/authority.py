@@ -1,18 +1,22 @@
 """An authority that signs in memory and serves from a folder; also what a thief or a mirror makes of it.
 
-Written on python-tuf's metadata alone, so that it shares no line with resolver.authority.
+It is written on python-tuf's metadata alone, so that it shares no line with resolver.authority.
 """
 
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyrage
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from resolver.feed import processes
+from resolver.feed.messages import FetchRequest
 
 DAY = 86400
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -21,6 +25,28 @@ ROLES = ("root", "targets", "snapshot", "timestamp")
 def names(count: int, word: str = "name") -> bytes:
     """A list of `count` reserved names."""
     return b"".join(f"{word}{number}.test\n".encode() for number in range(count))
+
+
+@contextmanager
+def asked_for(authority: "Authority", metadata: Path) -> Iterator[FetchRequest]:
+    """What the process that fetches is asked for the list `demo`: `metadata` is the folder of what it knows."""
+    output = processes.memory_file("list")
+    yield FetchRequest(
+        list_id="demo",
+        parent=os.getpid(),
+        output=output,
+        url=authority.url,
+        root=str(authority.pinned),
+        target="demo",
+        metadata=str(metadata),
+        ca="",
+        certificate="",
+        key="",
+        max_bytes=10_000,
+        memory_bytes=2**31,
+        seconds=20.0,
+    )
+    os.close(output)
 
 
 class Authority:

@@ -12,7 +12,7 @@ import pytest
 from resolver.evidence import bundle, summary
 from resolver.evidence.bundle import Bundle
 from resolver.signed import statement
-from tests.peers.test_page_chromium import chromium
+from tests.peers.test_page_chromium import chromium, printed_alone
 from tests.unit.evidence import april
 from tests.unit.evidence.conftest import issued, of_april, written
 from tests.unit.evidence.crowded import crowded
@@ -66,19 +66,8 @@ async def test_a_browser_prints_two_pages(
     path, file = program("chromium"), tmp_path / "evidence.html"
     file.write_text(summary.as_html(told, "c" * 64, "ab12" * 4))
     async with chromium(path, tmp_path / "profile", 9) as browser:
-        for part in ("Network", "Runtime", "Log", "Page"):
-            await browser.do(f"{part}.enable")
-        await browser.do("Page.navigate", url=file.as_uri())
-        await browser.until("Page.loadEventFired")
-        assert [one["request"]["url"] for one in browser.events("Network.requestWillBeSent")] == [file.as_uri()]
-        assert browser.events("Log.entryAdded") == browser.events("Runtime.exceptionThrown") == []
-        for width in (320, 1280):
-            size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-            await browser.do("Emulation.setDeviceMetricsOverride", **size)
-            shown = await browser.measure()
-            assert (shown["headings"], shown["language"], shown["overflow"]) == (1, "en", 0)
-        printed = await browser.do("Page.printToPDF", preferCSSPageSize=True)
-    pdf = await asyncio.to_thread(base64.b64decode, printed["data"])
+        printed = await printed_alone(browser, file.as_uri())
+    pdf = await asyncio.to_thread(base64.b64decode, printed)
     assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) == 2
     boxes = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox\s*\[([^]]*)\]", pdf)}
     assert {(round(right), round(top)) for _, _, right, top in boxes} == {(595, 842)}

@@ -129,6 +129,23 @@ class Browser:
         return value
 
 
+async def printed_alone(browser: Browser, url: str) -> str:
+    """Open a page of a file that must fetch nothing and fit a phone and a desk; return its print, a PDF in base64."""
+    for part in ("Network", "Runtime", "Log", "Page"):
+        await browser.do(f"{part}.enable")
+    await browser.do("Page.navigate", url=url)
+    await browser.until("Page.loadEventFired")
+    assert [one["request"]["url"] for one in browser.events("Network.requestWillBeSent")] == [url]
+    assert browser.events("Log.entryAdded") == browser.events("Runtime.exceptionThrown") == []
+    for width in (320, 1280):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        await browser.do("Emulation.setDeviceMetricsOverride", **size)
+        shown = await browser.measure()
+        assert (shown["headings"], shown["language"], shown["overflow"]) == (1, "en", 0)
+    printed = await browser.do("Page.printToPDF", preferCSSPageSize=True)
+    return str(printed["data"])
+
+
 @asynccontextmanager
 async def chromium(path: str, folder: Path, port: int) -> AsyncIterator[Browser]:
     """A browser with a profile of its own, to which every name is at this port of loopback."""

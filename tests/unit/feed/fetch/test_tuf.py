@@ -13,13 +13,12 @@ import trustme
 from msgspec.structs import replace
 from tuf.api import exceptions as tuf
 
-from resolver.feed import processes
 from resolver.feed.fetch import tuf as source_tuf
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.reasons import Reason
 from resolver.feed.sandbox import Failed
 from resolver.feed.transport import Access, Transport
-from tests.fakes.authority import DAY, Authority, names
+from tests.fakes.authority import DAY, Authority, asked_for, names
 from tests.fakes.https import Server
 
 
@@ -32,23 +31,8 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def request_of(authority: Authority, tmp_path: Path) -> Iterator[FetchRequest]:
-    output = processes.memory_file("list")
-    yield FetchRequest(
-        list_id="demo",
-        parent=os.getpid(),
-        output=output,
-        url=authority.url,
-        root=str(authority.pinned),
-        target="demo",
-        metadata=str(tmp_path / "metadata"),
-        ca="",
-        certificate="",
-        key="",
-        max_bytes=10_000,
-        memory_bytes=2**31,
-        seconds=20.0,
-    )
-    os.close(output)
+    with asked_for(authority, tmp_path / "metadata") as one:
+        yield one
 
 
 def yes(facts: Facts) -> bool:

@@ -1,6 +1,5 @@
 """A known version comes with other content: an authority was restored from a backup, or signs on two machines."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +7,11 @@ import pytest
 from msgspec.structs import replace
 from tuf.api.metadata import MetaFile
 
-from resolver.feed import processes
 from resolver.feed.fetch import tuf as source_tuf
 from resolver.feed.fetch import tuf_known
 from resolver.feed.messages import Facts, FetchRequest
 from resolver.feed.sandbox import Failed
-from tests.fakes.authority import Authority, names
+from tests.fakes.authority import Authority, asked_for, names
 
 
 class Hashing(Authority):
@@ -46,23 +44,8 @@ def authority(request: pytest.FixtureRequest, tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def asked(authority: Authority, tmp_path: Path) -> Iterator[FetchRequest]:
-    output = processes.memory_file("list")
-    yield FetchRequest(
-        list_id="demo",
-        parent=os.getpid(),
-        output=output,
-        url=authority.url,
-        root=str(authority.pinned),
-        target="demo",
-        metadata=str(tmp_path / "metadata"),
-        ca="",
-        certificate="",
-        key="",
-        max_bytes=10_000,
-        memory_bytes=2**31,
-        seconds=20.0,
-    )
-    os.close(output)
+    with asked_for(authority, tmp_path / "metadata") as one:
+        yield one
 
 
 def serial(asked: FetchRequest) -> int | str:
