@@ -116,22 +116,42 @@ class Host:
             self.service.process.send_signal(signal.SIGCONT)
             stop(self.service.process)
 
-    def lose(self) -> None:
-        """Lose every packet of the cable from now on, while its ends stay up."""
-        with spaces.inside(self.space):
-            chain = "chain {0} {{ type filter hook {0} priority 0; {1} up0 drop; }}\n"
-            chains = chain.format("input", "iifname") + chain.format("output", "oifname")
-            spaces.run("nft -f -", f"table inet lost {{ {chains} }}")
+    def fail(self, fault: str) -> None:
+        """Make a fault: the service is killed ("kill") or hangs ("hang"); this end of the cable to the middle goes down
+        ("cut"), or stays up and loses every packet ("lose")."""
+        match fault:
+            case "kill":
+                self.signal(signal.SIGKILL)
+            case "hang":
+                self.signal(signal.SIGSTOP)
+            case "cut":
+                with spaces.inside(self.space):
+                    spaces.run("ip link set up0 down")
+            case "lose":
+                chain = "chain {0} {{ type filter hook {0} priority 0; {1} up0 drop; }}\n"
+                chains = chain.format("input", "iifname") + chain.format("output", "oifname")
+                with spaces.inside(self.space):
+                    spaces.run("nft -f -", f"table inet lost {{ {chains} }}")
+            case _:
+                raise ValueError(fault)
 
-    def find(self) -> None:
-        """End that."""
-        with spaces.inside(self.space):
-            spaces.run("nft delete table inet lost")
-
-    def link(self, state: str) -> None:
-        """Set this end of the cable to the middle up or down."""
-        with spaces.inside(self.space):
-            spaces.run(f"ip link set up0 {state}")
+    def mend(self, fault: str) -> None:
+        """End a fault; a service that was killed is started again, and ready."""
+        match fault:
+            case "kill":
+                assert self.service
+                self.service.process.wait()
+                self.start()
+            case "hang":
+                self.signal(signal.SIGCONT)
+            case "cut":
+                with spaces.inside(self.space):
+                    spaces.run(f"ip link set up0 up && ip route replace default via {middle_of(self.number)}")
+            case "lose":
+                with spaces.inside(self.space):
+                    spaces.run("nft delete table inet lost")
+            case _:
+                raise ValueError(fault)
 
 
 def start(hosts: Sequence[Host]) -> None:

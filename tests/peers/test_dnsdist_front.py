@@ -137,24 +137,10 @@ def test_kill_hang_and_cut_lose_little_and_nothing_is_wrong(front: Front, figure
     with lab.load(front.client, GATE, front.folder, front.hosts) as found:
         for fault, host in zip(("kill", "hang", "cut"), front.hosts, strict=True):
             at = time.monotonic()
-            if fault == "kill":
-                host.signal(signal.SIGKILL)
-            elif fault == "hang":
-                host.signal(signal.SIGSTOP)
-            else:
-                host.link("down")
+            host.fail(fault)
             down = front.until(host, up=False)
             settled = time.monotonic() + 1.0
-            if fault == "kill":
-                assert host.service
-                host.service.process.wait()
-                host.start()
-            elif fault == "hang":
-                host.signal(signal.SIGCONT)
-            else:
-                host.link("up")
-                with spaces.inside(host.space):
-                    spaces.run(f"ip route replace default via {lab.middle_of(host.number)}")
+            host.mend(fault)
             up = front.until(host, up=True)
             bounds.append((fault, down, up, at, settled))
     load = found[0]
