@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from resolver.doctor import command as doctor
+
 
 class Said(NamedTuple):
     """What the help of a verb says: what it does, and command lines without the program's name."""
@@ -190,6 +192,7 @@ SAID: Final[Mapping[str, Said]] = {
             "evidence --verify october.json --host-key host.pem --previous september.json",
         ),
     ),
+    "doctor": Said(doctor.DESCRIPTION, doctor.EXAMPLES),
     "national join": Said(
         "Write this operator's signed request to be in the rosters of the national figure: its contact name, the "
         "public key of its evidence, and an X25519 key that is made at the first call. Hand the file to the authority.",

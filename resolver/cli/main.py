@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 from resolver import __version__
 from resolver.cli import (
     examples,
+    verbs_doctor,
     verbs_evidence,
     verbs_list,
     verbs_national,
@@ -81,6 +82,7 @@ def parser_of(*, authority: bool, setup: bool | None = None) -> argparse.Argumen
     verbs_evidence.add_verbs(verbs)
     verbs_national.add_verbs(verbs)
     verbs_receive.add_verbs(verbs)
+    verbs_doctor.add_verbs(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)

@@ -1,0 +1,109 @@
+"""doctor/special.py: what is not said by one reply: TTLs, extended errors, the policy zone, strangers, versions."""
+
+import pytest
+
+from resolver.doctor import wire
+from resolver.doctor.probes import Examined
+from resolver.doctor.verdicts import Verdict
+from tests.unit.doctor.resolvers import EDE_FORGED, POLICY, Enforcing, examination, made, saying
+
+
+def run(*faults: str, say: object = None, **more: object) -> dict[str, tuple[Verdict, str]]:
+    with saying(say or Enforcing(*faults)) as place:  # type: ignore[arg-type]  # one of both
+        found: Examined = examination(place, **more).run()
+    return {one.id: (one.verdict, one.said) for one in found.results}
+
+
+def test_what_a_resolver_that_enforces_says() -> None:
+    found = run(policy_zones=(POLICY,), stranger="127.0.0.9")
+    assert found["ttl"] == (Verdict.ENFORCED, "60 s")
+    assert found["cache-in-front"] == (Verdict.ENFORCED, "it does not")
+    assert found["ede"] == (Verdict.ENFORCED, "4 (Forged Answer)")
+    assert found["structured-error"][0] is Verdict.UNKNOWN
+    assert found["policy-named"] == (Verdict.ENFORCED, "none names it")
+    assert found["policy-readable"] == (Verdict.ENFORCED, "it is not answered")
+    assert found["policy-transferable"] == (Verdict.ENFORCED, "it is refused")
+    assert found["strangers"] == (Verdict.LEAKS, "an answer as subscribers get it")
+    assert found["version"] == (Verdict.ENFORCED, "it is not answered")
+    assert found["validator"] == (Verdict.ENFORCED, "signatures, keys and proofs come")
+
+
+COUNTS_DOWN = "it counts down, from at least 59 s: a cache stands before the list"
+
+
+@pytest.mark.parametrize(
+    ("fault", "id_", "verdict", "said"),
+    [
+        ("long-ttl", "ttl", Verdict.WEAK, "86,400 s, more than 300 s"),
+        ("counts-down", "cache-in-front", Verdict.WEAK, COUNTS_DOWN),
+        ("no-ede", "ede", Verdict.WEAK, "none"),
+        ("soa", "policy-named", Verdict.LEAKS, "the SOA of a zone that is not above the name asked for"),
+        ("version", "version", Verdict.WEAK, "version.bind is answered"),
+        ("strips", "validator", Verdict.WEAK, "signatures of open names are left out"),
+        ("everything", "ttl", Verdict.UNKNOWN, "no blocked answer with a record"),
+        ("everything", "ede", Verdict.UNKNOWN, "no blocked answer"),
+        ("everything", "policy-named", Verdict.UNKNOWN, "no blocked answer"),
+        ("everything", "structured-error", Verdict.UNKNOWN, "no blocked answer"),
+    ],
+)
+def test_each_fault_is_found(fault: str, id_: str, verdict: Verdict, said: str) -> None:
+    assert run(fault)[id_] == (verdict, said)
+
+
+@pytest.mark.parametrize(
+    ("faults", "readable", "transferable"),
+    [(("soa",), False, False), (("soa", "readable"), True, False), (("soa", "transfer"), False, True)],
+)
+def test_a_zone_that_a_soa_named_is_asked_for(faults: tuple[str, ...], readable: bool, transferable: bool) -> None:
+    found = run(*faults)
+    assert (found["policy-readable"][0] is Verdict.LEAKS) == readable
+    assert (found["policy-transferable"][0] is Verdict.LEAKS) == transferable
+
+
+def test_a_stranger_that_is_refused_or_dropped() -> None:
+    class Closed(Enforcing):
+        rcode: int | None = wire.REFUSED
+
+        def __call__(self, octets: bytes, over_tcp: bool) -> bytes | None:
+            query = wire.read(octets)
+            # The only question for an A of the entry behind all others is the stranger's.
+            if self.asked_for_policy and query.question[0][1] == wire.A and query.question[0][0] == self.zone.entry:
+                from resolver.doctor.zone import Answer
+
+                return None if self.rcode is None else made(query, Answer(self.rcode))
+            self.asked_for_policy |= query.question[0][0] == POLICY
+            return super().__call__(octets, over_tcp)
+
+        asked_for_policy = False
+
+    for rcode, verdict, said in (
+        (wire.REFUSED, Verdict.ENFORCED, "REFUSED"),
+        (None, Verdict.ENFORCED, "no reply"),
+        (wire.SERVFAIL, Verdict.UNKNOWN, "neither an answer nor REFUSED"),
+    ):
+        closed = Closed()
+        closed.rcode = rcode
+        found = run(say=closed, policy_zones=(POLICY,), stranger="127.0.0.9")
+        assert found["strangers"] == (verdict, said)
+    assert run(stranger="192.0.2.200")["strangers"][0] is Verdict.UNKNOWN, "not an address of this host"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (b'{"c": ["mailto:help@isp.example"], "j": "why"}', Verdict.ENFORCED),
+        (b"a text", Verdict.UNKNOWN),
+        (b"[" * 5000, Verdict.UNKNOWN),
+        (b"[1]", Verdict.UNKNOWN),
+        (b"\xff", Verdict.UNKNOWN),
+    ],
+)
+def test_a_structured_error_is_an_object(text: bytes, verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.doctor.resolvers.EDE_FORGED", (wire.EDE, b"\0\4" + text))
+    assert run(structured_option=65_001)["structured-error"][0] is verdict
+    assert EDE_FORGED == (wire.EDE, b"\0\4")
+
+
+def test_an_extended_error_that_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.doctor.resolvers.EDE_FORGED", (wire.EDE, b"\0\3"))
+    assert run()["ede"] == (Verdict.WEAK, "none, but [3]")
