@@ -32,6 +32,7 @@ class Fleet:
     def __init__(self, folder: Path, upstream: Upstream, poll: str = "8h") -> None:
         self.folder = folder
         self.services: list[Service] = []
+        self.compiling: list[Service] = []
         self.published, self.receipts, self.pinned = (folder / name for name in ("fleet", "receipts", "nodes"))
         self.keys = folder / "keys"
         for one in (self.receipts, self.pinned, self.keys):
@@ -68,7 +69,7 @@ class Fleet:
 
     def start(self, stack: ExitStack) -> None:
         """Start the compile host, hand over the keys, start the nodes."""
-        stack.enter_context(self.host.started())
+        self.compiling.append(stack.enter_context(self.host.started()))
         self.root.write_bytes(public_of(self.host))
         for name, node in zip(NODES, self.nodes, strict=True):
             node.write()
