@@ -21,7 +21,7 @@ SEED ?= 1
 PEERS = age bind9 bind9-dnsutils bird2 chromium conntrack dnsdist dnsmasq-base dnsperf exabgp firefox-esr \
 	fonts-dejavu-core fprobe gnupg iproute2 knot knot-dnsutils man-db mandoc minisign nftables nginx-light nsd openssh-client \
 	openssl \
-	pmacct procps prometheus prometheus-node-exporter python3-seccomp softflowd systemd tcpdump tinycdb unbound \
+	pmacct procps prometheus prometheus-node-exporter python3-seccomp python3-unbound softflowd systemd tcpdump tinycdb unbound \
 	victoria-metrics zsh
 
 # 265 MB that only tests/peers/test_opendp.py needs.

@@ -39,6 +39,8 @@ _FIXED = frozenset(
         "fleet.publish",
         "fleet.receipts",
         "fleet.nodes",
+        "plugin.folder",
+        "plugin.resolvers",
     )
 )
 _FIXED_OF_LIST = frozenset(("demonstration",))

@@ -194,6 +194,13 @@ class Fleet(_Section, frozen=True):
     nodes: str = ""
 
 
+class Plugin(_Section, frozen=True):
+    """The folder for plugins in other resolvers, and the addresses at which these resolvers prove a list."""
+
+    folder: str = ""
+    resolvers: Annotated[tuple[Endpoint, ...], Meta(max_length=64)] = ()
+
+
 class Rehearsal(_Section, frozen=True):
     """A name of the operator's own that is blocked as those of a list are, so that the whole way can be tried.
 
@@ -220,6 +227,7 @@ class Config(_Section, frozen=True):
     limits: Limits = Limits()
     control: Control = Control()
     fleet: Fleet = Fleet()
+    plugin: Plugin = Plugin()
     rehearsal: Rehearsal = Rehearsal()
 
     @property
@@ -329,6 +337,10 @@ def _faults(config: Config) -> Iterator[Fault]:
         yield from faults_of_list(one, f"list[{number}]", has_address=bool(config.page.addresses))
         if one.id == "releases" and (config.fleet.publish or one.source.kind == "image"):
             yield f"list[{number}].id", "is reserved in a fleet for released names; choose a different one"
+    if config.plugin.folder and not config.plugin.folder.startswith("/"):
+        yield "plugin.folder", 'expected an absolute path, or "" for none'
+    if config.plugin.resolvers and not config.plugin.folder:
+        yield "plugin.folder", "must be set where plugin.resolvers names who reads it"
     if bool(config.fleet.receipts) != bool(config.fleet.nodes):
         yield "fleet.nodes", "set both fleet.receipts and fleet.nodes, or neither"
     if config.fleet.nodes and not config.fleet.publish:

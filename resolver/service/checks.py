@@ -122,7 +122,7 @@ def unusable_folders(config: Config) -> tuple[str, ...]:
     found = []
     state = Path(config.state.directory)
     mine = [(f"state.directory: {one}", one) for one in (state, *_below(state))] if state.exists() else []
-    written = [*mine, *_receipts(config), *((f"fleet.{key}: {path}", Path(path)) for key, path in _fleet(config))]
+    written = [*mine, *_receipts(config), *_folders(config)]
     for said, path in written:
         if not path.exists():
             found.append(f"{said} is not there: make it, and give it to the service's account")
@@ -137,7 +137,7 @@ def closed_by_the_unit(config: Config, unit: Unit | None) -> tuple[str, ...]:
     """Return a line for each folder that systemd keeps read-only for the unit; none if there is no such unit."""
     if unit is None or not unit.strict:
         return ()
-    wanted = [*_receipts(config), *((f"fleet.{key}: {path}", Path(path)) for key, path in _fleet(config))]
+    wanted = [*_receipts(config), *_folders(config)]
     advice = "is read-only for the unit: a drop-in with ReadWritePaths= opens it (deploy/systemd, fleet and receipts)"
     return tuple(f"{said} {advice}" for said, path in wanted if not any(path.is_relative_to(one) for one in unit.open))
 
@@ -154,6 +154,7 @@ def _receipts(config: Config) -> list[tuple[str, Path]]:
     return [(f"list.{list_id}.source.receipt: {path}", Path(path)) for list_id, path in named]
 
 
-def _fleet(config: Config) -> list[tuple[str, str]]:
-    named = (("publish", config.fleet.publish), ("receipts", config.fleet.receipts))
-    return [(key, path) for key, path in named if path]
+def _folders(config: Config) -> list[tuple[str, Path]]:
+    fleet = ("fleet.publish", config.fleet.publish), ("fleet.receipts", config.fleet.receipts)
+    named = (*fleet, ("plugin.folder", config.plugin.folder))
+    return [(f"{key}: {path}", Path(path)) for key, path in named if path]

@@ -5,6 +5,9 @@ Rules:
 - An answer is right if it is the list's, octet for octet. Before another answer counts as wrong, the question is asked
   once more: the configuration may have changed meanwhile.
 - No answer in time is neither right nor wrong: under load packets are lost, whatever the list.
+- A resolver with our plugin is asked over UDP. It writes its answer itself: right is the list's response code, records
+  and extended error. Any other answer is none in time, since it takes a list over within a second, and nothing that it
+  says takes one out.
 - A socket that trusts this host's address as a load balancer's is asked behind a PROXY header of type LOCAL.
 """
 
@@ -17,8 +20,10 @@ from typing import Final
 
 from resolver.config.values import Endpoint, sockaddr
 from resolver.core.image import SELFTEST_NAME
+from resolver.core.message import Message, read
 from resolver.core.proxy import SIGNATURE
 from resolver.dns_client import build_query
+from resolver.plugin.judge import Blocked, read_blocked
 from resolver.query.forward_connect import connected
 from resolver.query.transport import Transport
 
@@ -36,10 +41,12 @@ Expected = Callable[[bytes, Transport], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A socket that receives queries: the address it is bound to, and its transport."""
+    """A socket that receives queries: the address it is bound to, and its transport. foreign: a resolver's with our
+    plugin."""
 
     bound: Endpoint
     transport: Transport
+    foreign: bool = False
 
     @property
     def asked(self) -> Endpoint:
@@ -92,18 +99,21 @@ class _Question:
         self._place = place
         self._packet = packet
         self._expected = expected
-        self._header = LOCAL_HEADER if trusted(place.asked.host) else b""
+        self._header = LOCAL_HEADER if not place.foreign and trusted(place.asked.host) else b""
 
     async def is_right(self) -> bool | None:
         """Return whether the list's answer came back; None if the socket cannot be reached."""
         try:
+            if self._place.foreign:
+                return await self._once() or None
             return await self._once() or await self._once()
         except (OSError, EOFError):
             return None
 
     async def _once(self) -> bool:
         reply = await (self._by_stream() if self._place.transport.is_stream else self._by_datagram())
-        return reply == self._expected(self._packet, self._place.transport)
+        expected = self._expected(self._packet, self._place.transport)
+        return _parts_of(reply) == _parts_of(expected) if self._place.foreign else reply == expected
 
     async def _by_datagram(self) -> bytes:
         loop, asked = asyncio.get_running_loop(), self._place.asked
@@ -126,3 +136,13 @@ class _Question:
             return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
         finally:
             writer.close()
+
+
+def _parts_of(reply: bytes) -> Blocked | None:
+    """Return what an answer holds, however it is written; None if it cannot be read."""
+    if not read(reply, len(reply), Message()):
+        return None
+    said = read_blocked(reply)
+    # Of a SOA the names may be compressed.
+    authorities = tuple(one._replace(rdata=b"") for one in said.authorities)
+    return said._replace(authorities=authorities, errors=said.errors[:1])

@@ -67,6 +67,7 @@ from resolver.service.late import Late
 from resolver.service.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.service.owner import IN_USE, Owner
 from resolver.service.page_host import PageHost
+from resolver.service.plugin_host import PluginHost
 from resolver.service.readings import Readings
 from resolver.service.selftest import Place
 from resolver.service.verbs import Refused, ServiceVerbs
@@ -119,6 +120,7 @@ class Service:
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         answers = [memoryview(bytearray(MAX_OCTETS)) for _ in range(QUERIES_A_SHARE)]
         self._lane = Lane(self._counters, Shape(crash.memory()), answers)
+        self.plugins = PluginHost(config.plugin, keys.digest)
         self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
         self.cache = self.in_force.cache
         self.forward = Forward(
@@ -133,18 +135,14 @@ class Service:
         drop = partial(dropped, self._lane)
         self.datagrams = self._datagrams_of(config, drop)
         self.forward.serve(self.datagrams)
-        counters = Counters([self._counters, *self.datagrams.counters])
+        counters = Counters([self._counters, self.plugins.counters, *self.datagrams.counters])
         self.streams = Streams(FramedAnswers(self.answer, self._lane, QUERIES_A_SHARE), drop, self._bounds_of(config))
         self._swap(self.in_force.tables)
         # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
+            later = predecessor is not None
             self.enforcement = Enforcement(
-                config,
-                keys,
-                self.in_force,
-                places=self._places,
-                counters=counters,
-                later=predecessor is not None,
+                config, keys, self.in_force, places=self._places, counters=counters, later=later
             )
         self.answer.notified = self.enforcement.notified
         self.streams.allowed = lambda client: self.in_force.allows(client) or self.enforcement.expects(client)
@@ -277,7 +275,8 @@ class Service:
 
     def _feed(self) -> None:
         """Start what changes lists: polls, releases, receipts."""
-        self._feeding = [self._start(work, name) for name, work in self.enforcement.tasks().items()]
+        tasks = {**self.enforcement.tasks(), "plugins": self.plugins.run()}
+        self._feeding = [self._start(work, name) for name, work in tasks.items()]
 
     async def _stop_feeding(self) -> None:
         """Change no list any more."""
@@ -390,9 +389,10 @@ class Service:
         return Bounds(limits.connections, limits.connections_per_client, self.in_force.spares)
 
     def _places(self) -> list[Place]:
-        """Return the sockets that take queries now."""
+        """Return the sockets that take queries now, and resolvers with our plugin."""
         datagrams = [Place(one, Transport.UDP) for one in self.datagrams.reachable]
-        return [*datagrams, *(Place(one, Transport.TCP) for one in self.streams.reachable)]
+        streams = (Place(one, Transport.TCP) for one in self.streams.reachable)
+        return [*datagrams, *streams, *self.plugins.places]
 
     def _datagrams_of(self, config: Config, drop: Callable[[str], None]) -> "Datagrams | Engine":
         if config.listen.engine == "python":
@@ -408,6 +408,7 @@ class Service:
         self.answer.tables = tables
         self.datagrams.use(tables)
         self.streams.use(tables)
+        self.plugins.use(tables)
         self._show_status()
 
     def _show_status(self) -> None:

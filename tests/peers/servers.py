@@ -142,10 +142,14 @@ def unbound(
     anchors: Sequence[str] = (),
     more: Sequence[str] = (),
     path: str = "unbound",
+    port: int = 0,
 ) -> Iterator[Server]:
-    """Unbound that resolves these zones at `upstream` alone, validating below the trust anchors; `more` are options."""
+    """Unbound that resolves these zones at `upstream` alone, validating below the trust anchors; `more` are options.
+
+    port: where it listens; 0 is a free one.
+    """
     folder.mkdir()
-    (port,) = free_ports(1)
+    port = port or free_ports(1)[0]
     stubs = "".join(_UNBOUND_STUB.format(name=name, host=HOST, upstream=upstream.port) for name in zones)
     trusted = "".join(f"  trust-anchor: '{anchor}'\n" for anchor in anchors)
     config = _UNBOUND.format(

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import dns.edns
+import dns.message
+import dns.rrset
 import pytest
 
 from resolver.config.values import Endpoint
@@ -164,3 +167,29 @@ async def test_without_a_socket_nothing_is_asked() -> None:
 async def test_a_wildcard_is_asked_on_loopback(bound: str, asked: str) -> None:
     await asyncio.sleep(0)
     assert selftest.Place(Endpoint(bound, 53), Transport.UDP).asked == Endpoint(asked, 53)
+
+
+def answered(rcode: int = 0, address: str = "192.0.2.1", *, compressed: bool = True) -> bytes:
+    """An answer as a resolver writes it, with the list's extended error."""
+    query = dns.message.make_query("a.selftest.invalid", "A", use_edns=0)
+    reply = dns.message.make_response(query)
+    reply.set_rcode(rcode)
+    reply.answer = [dns.rrset.from_text("a.selftest.invalid.", 60, "IN", "A", address)]
+    reply.use_edns(0, 0, 1232 if compressed else 4096, options=[dns.edns.EDEOption(4)])
+    return reply.to_wire()
+
+
+async def test_a_resolver_with_our_plugin_is_right_by_what_it_says_and_never_wrong() -> None:
+    """Its octets are its own; what it does not say yet, it may say at the next look."""
+    for said, right in (
+        (answered(compressed=False), True),
+        (answered(address="192.0.2.2"), False),
+        (answered(rcode=2), False),
+        (answered()[:-1], False),
+        (None, False),
+    ):
+        with served(lambda packet, over, said=said: said) as (place, _):
+            foreign = selftest.Place(place.bound, Transport.UDP, foreign=True)
+            found = await selftest.prove([foreign], LABEL, lambda packet, over: answered(), lambda host: True)
+        assert (found.sockets, found.questions, found.wrong) == (1, 3, 0)
+        assert found.silent == (0 if right else 3)

@@ -1,0 +1,100 @@
+"""What the tests of plugins share: NSD with the leak table's zones, and a service that publishes its policy.
+
+Rules:
+- A row is asked over UDP and TCP, in both zones, without EDNS, with DO, and with CD; each twice: cold and warm.
+"""
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.message
+
+from resolver.plugin import folder as plugin_folder
+from tests.journeys import running
+from tests.journeys.running import HOST, Service
+from tests.peers import leak_rows, servers
+from tests.peers.leak_rows import LISTED, SERIAL, SIGNED, UNSIGNED, Row
+from tests.peers.servers import Server
+
+TRANSPORTS = {"udp": servers.ask_over_udp, "tcp": servers.ask_over_tcp}
+WAYS = (
+    {"edns": False, "do": False, "cd": False},
+    {"edns": True, "do": True, "cd": False},
+    {"edns": True, "do": True, "cd": True},
+)
+
+tags = (f"p{number}" for number in itertools.count())
+
+
+@dataclass(frozen=True)
+class Site:
+    """NSD, the service beside the resolver, and what a plugin reads."""
+
+    nsd: Server
+    service: Service
+    policy: Path
+
+    @property
+    def key(self) -> Path:
+        """The digest key."""
+        return self.service.folder / "state" / "digest.key"
+
+    def damaged(self, folder: Path, what: str) -> Path:
+        """A copy of the policy with one wrong bit in its "image" or "policy", or with "nothing there"."""
+        folder.mkdir()
+        for path in self.policy.iterdir() if what != "nothing there" else ():
+            if path.is_file():
+                shutil.copy(path, folder)
+        for path in folder.iterdir():
+            if what == ("policy" if path.name == plugin_folder.POLICY else "image"):
+                data = bytearray(path.read_bytes())
+                data[len(data) // 2] ^= 1
+                path.write_bytes(data)
+        return folder
+
+    def holds(self, *words: bytes) -> bool:
+        """Whether one of these words is in a file that plugins read."""
+        data = b"".join(path.read_bytes() for path in self.policy.iterdir() if path.is_file())
+        return any(word in data for word in words)
+
+
+@contextmanager
+def site(program: Callable[[str], str], folder: Path, more: str = "") -> Iterator[Site]:
+    """NSD and the service; `more` are keys of its [plugin]."""
+    zones, _ = leak_rows.zones(time.time())
+    policy, home = folder / "policy", folder / "service"
+    policy.mkdir()
+    home.mkdir()
+    plugin = f'[plugin]\nfolder = "{policy}"\n{more}\n'
+    with (
+        servers.nsd(folder / "nsd", zones, path=program("nsd")) as nsd,
+        running.serve(home, upstreams=[nsd.address], entries=LISTED, first_serial=SERIAL, more=plugin) as service,
+    ):
+        yield Site(nsd, service, policy)
+
+
+def ask(port: int, query: dns.message.Message, over: str = "udp", source: str = HOST) -> str:
+    """What comes back, in a word of the leak table."""
+    try:
+        return leak_rows.outcome(TRANSPORTS[over](port, query.to_wire(), source), query)
+    except OSError as error:
+        return f"no answer: {type(error).__name__}"
+
+
+def outcome(port: int, name: str, kind: str = "A") -> str:
+    """The same for a question in the usual way."""
+    return ask(port, dns.message.make_query(name, kind, use_edns=0))
+
+
+def found_by(port: int, row: Row) -> set[str]:
+    """All that a row's ways give."""
+    found = set()
+    for over, zone, way in itertools.product(TRANSPORTS, (SIGNED, UNSIGNED), WAYS):
+        query = leak_rows.query_of(row, zone, next(tags), **way)
+        found |= {ask(port, query, over), ask(port, query, over)}
+    return found

@@ -1,0 +1,166 @@
+"""plugin/lua/blocklist.lua in a LuaJIT within this process (lupa), beside core on the same policy.
+
+Rules:
+- A question is two octets of its type and a wire-format name; many are judged in one call, as fast as a resolver would.
+- What Lua says of one is four octets: verdict, list (255 for none), and the bits of the entry.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lupa import luajit21
+
+from resolver.core import codes
+from resolver.core.name import Name, unfold
+from resolver.core.policy import Verdict, decide
+from resolver.plugin.folder import Policy
+from resolver.plugin.lua_tables import PATH
+from tests.unit.plugin.parts import KEY
+
+_GLUE = b"""
+local blocklist, folder, key = ...
+local ffi, bit = require("ffi"), require("bit")
+local lists = blocklist.open(folder, key)
+local room, glue = ffi.new("uint8_t[65536]"), {}
+
+-- The verdicts on questions, one after another in `blob`.
+function glue.questions(blob, count, client)
+  local from, out = ffi.cast("const uint8_t *", blob), ffi.new("uint8_t[?]", 4 * count)
+  local address = client and ffi.new("uint8_t[17]", client) or nil
+  local at = 0
+  for number = 0, count - 1 do
+    local qtype, start = from[at] * 256 + from[at + 1], at + 2
+    at = start
+    while from[at] ~= 0 do at = at + from[at] + 1 end
+    at = at + 1
+    ffi.copy(room + 12, from + start, at - start)
+    assert(lists:unfold(room, 12, 12 + at - start) == 12 + at - start)
+    local said, member, bits = lists:decide(address, glue.chain(qtype))
+    out[4 * number] = said
+    out[4 * number + 1] = member and member.slot or 255
+    out[4 * number + 2], out[4 * number + 3] = bit.band(bits or 0, 255), bit.rshift(bits or 0, 8)
+  end
+  return ffi.string(out, 4 * count)
+end
+
+function glue.chain(qtype)
+  if qtype ~= 43 and qtype ~= 48 then return 0 end
+  return lists.policy and lists.policy.releases and 2 or 1
+end
+
+local function octets(step, packet, tcp, client)
+  if client then lists:from(ffi.cast("const uint8_t *", client), #client) end
+  ffi.copy(room, packet, #packet)
+  local length = step(lists, room, #packet, tcp)
+  return length and ffi.string(lists.out, length) or nil
+end
+
+function glue.query(packet, tcp, client) return octets(lists.on_query, packet, tcp, client) end
+function glue.reply(packet, tcp, client) return octets(lists.on_reply, packet, tcp, client) end
+function glue.judge(packet)
+  ffi.copy(room, packet, #packet)
+  local said, _, _, _, additional = lists:judge(room, #packet, nil)
+  return said, additional ~= nil
+end
+function glue.look(at_once) lists:look(at_once) end
+function glue.number() return lists.policy and tonumber(lists.policy.number) or -1 end
+function glue.said() return lists.said end
+function glue.close() lists:close() end
+return glue
+"""
+
+
+_open: list["Lua"] = []
+
+
+def close_all() -> None:
+    """Close the sockets of every policy that was opened here."""
+    while _open:
+        _open.pop().close()
+
+
+class Lua:
+    """The Lua policy on a published folder."""
+
+    def __init__(self, folder: Path) -> None:
+        key = folder / "digest.key"
+        key.write_bytes(KEY)
+        runtime = luajit21.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+        module = runtime.execute(PATH.read_bytes())
+        self.glue = runtime.compile(_GLUE)(module, bytes(folder), bytes(key))
+        _open.append(self)
+
+    def questions(self, asked: Sequence[bytes], client: bytes | None = None) -> bytes:
+        """What it says of these questions, four octets each."""
+        said: bytes = self.glue[b"questions"](b"".join(asked), len(asked), client)
+        return said
+
+    def __getattr__(self, name: str) -> Any:
+        return self.glue[name.encode()]
+
+
+def by_core(policy: Policy, asked: Sequence[bytes], scope: int = codes.ALL_LISTS) -> bytes:
+    """The same by core."""
+    name, verdict, out = Name(), Verdict(), bytearray()
+    generation, blocked = policy.generation, codes.BLOCK
+    for one in asked:
+        unfold(one, 2, len(one), name)
+        said = decide(generation, name, scope, verdict, one[0] << 8 | one[1])
+        if said == blocked:
+            out += bytes((said, verdict.slot, verdict.bits & 255, verdict.bits >> 8))
+        else:
+            out += bytes((said, 255, 0, 0))
+    return bytes(out)
+
+
+TYPES = (1, 28, 65, 16, 43, 48)
+
+
+def wire(*labels: bytes) -> bytes:
+    return b"".join(bytes((len(one),)) + one for one in labels if one) + b"\0"
+
+
+def lines(count: int, draw: random.Random) -> list[str]:
+    """Entries of all scopes, with exceptions below some."""
+    found = []
+    for number in range(count):
+        name = f"n{number:x}.{draw.choice('abcdefgh')}.test"
+        found.append(f"={name}" if number % 3 == 0 else name)
+        if number % 10 == 1:
+            found.append(f"!ok.{name}")
+        if number % 20 == 2:
+            found.append(f"!{name.partition('.')[2]}")
+    return found
+
+
+def many_questions(entries: Sequence[str], count: int, draw: random.Random) -> list[bytes]:
+    """So many different questions: each of `questions` with some labels before its name."""
+    base = questions(entries, count // 8, draw)
+    fronts = (b"", *(wire(*labels)[:-1] for labels in ((b"a",), (b"www",), (b"x", b"y"), (b"OK",), (b"_1", b"_https"))))
+    more = (*fronts, b"\x01\x00", b"\x02\xff.")
+    return [one[:2] + front + one[2:] for front in more for one in base if len(one) + len(front) < 250]
+
+
+def questions(entries: Sequence[str], count: int, draw: random.Random) -> list[bytes]:
+    """Names that are listed, below and above listed ones, near them, and far from all, with odd octets and cases."""
+    marks = ((b"_8080", b"_https"), (b"_8080", b"_HTTPS"), (b"_x", b"_https"))
+    fronts = ((), (b"www",), (b"ok",), *marks, (b"\x00.\xff", b"A"))
+    found = []
+    for _ in range(count):
+        kind = draw.choice(TYPES).to_bytes(2, "big")
+        labels = [one.encode() for one in draw.choice(entries).lstrip("=!").split(".")]
+        way = draw.randrange(8)
+        if way == 0:
+            labels = labels[draw.randrange(len(labels)) :]
+        elif way == 1:
+            labels[0] = labels[0][:-1] + b"z"
+        elif way == 2:
+            labels = [draw.randbytes(draw.randrange(1, 20)) for _ in range(draw.randrange(1, 9))]
+        elif way == 3:
+            labels[-1] = b"example"
+        if draw.random() < 0.2:
+            labels = [one.upper() for one in labels]
+        found.append(kind + wire(*draw.choice(fronts), *labels))
+    return found
