@@ -150,9 +150,9 @@ class Collector:
             self._known = msgspec.msgpack.decode(dropped.read(path, _MAX_SAVED_BYTES), type=_Known)
 
     def _of_nodes(self) -> tuple[_Keys, _Lists]:
-        """Return what the files of the folder of nodes have in them."""
+        """Return what the files of the folder of nodes have in them; nothing if there is no such folder yet."""
         keys, lists = _Keys(), _Lists()
-        with os.scandir(self._nodes) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._nodes) as entries:
             for entry in entries:
                 node, _, kind = entry.name.rpartition(".")
                 if not node or kind not in ("pub", "lists"):

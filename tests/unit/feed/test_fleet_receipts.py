@@ -158,6 +158,8 @@ def test_without_nodes_nothing_is_complete(world: World) -> None:
     for path in world.nodes.iterdir():
         path.unlink()
     assert not world.reports().complete
+    world.nodes.rmdir()
+    assert not world.reports().complete
     assert world.look() == {}
 
 
