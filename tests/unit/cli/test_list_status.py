@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from resolver.cli import list_lookup, list_status
@@ -13,12 +14,13 @@ from resolver.config import config
 from resolver.config.config import Fleet
 from resolver.control import client, requests
 from resolver.control.status import to_json
-from resolver.feed import facts, standing, state
+from resolver.feed import facts, fleet_receipts, receipt, standing, state
 from resolver.feed.approve import Signer
 from resolver.feed.places import Places
 from resolver.feed.release import Covered, Release, Written
 from resolver.feed.state import Approval, Held, State
 from resolver.feed.store import Store
+from resolver.signed import statement
 from tests.unit.cli.test_list_lookup import FILE, record, save
 from tests.unit.control.test_status import GOOD
 
@@ -226,6 +228,34 @@ def test_a_fleet_is_counted_host_by_host(loaded: config.Config, tmp_path: Path) 
     assert said in screen(with_fleet)
     first, _ = json.loads(list_status.as_json(with_fleet, NOW))
     assert first["fleet"] == {"nodes": 2, "reported": 0, "since": {}, "missing": ["one", "two"]}
+
+
+def test_what_the_service_has_read_of_a_fleet_is_not_read_again(
+    loaded: config.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = record(loaded)
+    save(loaded, "first", kept)
+    for name in ("nodes", "receipts"):
+        (tmp_path / name).mkdir()
+    for number, name in enumerate(("one", "two")):
+        key = Ed25519PrivateKey.generate()
+        about = receipt.about("receipt", kept, list_id="first", host=name) | {"in_force_since": 1_700_000_500 + number}
+        (tmp_path / f"nodes/{name}.pub").write_bytes(statement.pem_of(statement.public_of(key)))
+        (tmp_path / f"receipts/{name}.json").write_bytes(statement.sign(about, key))
+    fleet = Fleet(publish="/srv/fleet", receipts=str(tmp_path / "receipts"), nodes=str(tmp_path / "nodes"))
+    of_service = fleet_receipts.Collector(tmp_path / "receipts", tmp_path / "nodes")
+    of_service.reports({"first": kept})
+    of_service.save(Places(loaded.state.directory).collected)
+    verified: list[bytes] = []
+    claimed = statement.claimed
+    monkeypatch.setattr(statement, "claimed", lambda data: (verified.append(data), claimed(data))[1])
+    said = "  fleet    serial 7 is reported in force by 2 of 2 hosts"
+    with_fleet = replace(loaded, fleet=fleet)
+    assert said in screen(with_fleet)
+    assert verified == []
+    Places(loaded.state.directory).collected.unlink()
+    assert said in screen(with_fleet), "without a service all is read here"
+    assert len(verified) == 2
 
 
 def test_releases_that_cannot_be_read_are_told(loaded: config.Config) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from resolver.config.config import Fleet
 from resolver.feed import fleet, poll
+from resolver.feed.places import Places
 from resolver.service import fleet_host
 from resolver.service.fleet_host import FleetHost
 from resolver.signed import statement
@@ -72,6 +73,25 @@ def test_who_has_reported_is_told_where_receipts_are_collected(tmp_path: Path) -
     assert found.missing == ("two",)
     alone = FleetHost(replace(host.config, fleet=Fleet(publish="/x")), host.keys, host.feed, host.releases, host.now)
     assert alone.reports("demo", record) is None
+
+
+def test_what_was_read_is_saved_and_a_disk_that_is_full_stops_nothing(tmp_path: Path) -> None:
+    host, made = reported(tmp_path)
+    record = host.list.state.in_force
+    assert record is not None
+    made.collect()
+    saved = Places(host.config.state.directory).collected
+    assert saved.is_file()
+    saved.unlink()
+    saved.mkdir()  # no file can be renamed to this
+    (tmp_path / "nodes/two.pub").write_text("no key")
+    made.collect()
+    found = made.reports("demo", record)
+    assert found is not None
+    assert found.missing == ("two",)
+    saved.rmdir()
+    made.collect()
+    assert saved.is_file(), "it is tried again"
 
 
 async def _run(running: FleetHost, collected: asyncio.Event) -> None:
