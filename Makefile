@@ -41,7 +41,7 @@ BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/engine/*.
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 
-.PHONY: run demo lock package test test-peers test-image test-debian13 test-install coverage check bench sanitize sanitize-threads fuzz soak peers
+.PHONY: run demo lock package test test-peers test-image test-debian13 test-install coverage check doctor bench sanitize sanitize-threads fuzz soak peers
 
 run: $(RUN_SET_UP)
 	@$(BIN)/python -m resolver.cli.demonstration --dns-port $(PORT_DNS) --page-port $(PORT_PAGE) --metrics-port $(PORT_METRICS)
@@ -63,6 +63,10 @@ lock: .venv/bin/python
 # Packages of Debian 12 and 13, wheels, sdist and their SBOM, in build/package; root only.
 package:
 	.ci/package
+
+# The doctor as one file, for any host with Python 3.11: build/doctor.pyz.
+doctor:
+	@$(PYTHON) deploy/doctor/make.py build/doctor.pyz
 
 # Without its caches Python would compile the same sources at each start of a process, hundreds of times.
 test test-peers coverage: export PYTHONDONTWRITEBYTECODE =
@@ -100,7 +104,7 @@ check: .venv/.developer
 	$(BIN)/codespell
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_private_names.py tests/unit/test_words.py
 
-bench: PEERS += knot-resolver pdns-recursor
+bench test-peers: PEERS += knot-resolver pdns-recursor
 bench: .venv/.developer peers
 	$(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) --names $(NAMES) --threads $(THREADS) --out build/bench
 

@@ -19,6 +19,7 @@ LINE: Final = 18
 ADVANCE: Final = 7.8
 """Width of a character: with it every font that the reader has fills the same columns."""
 EDGE: Final = 16
+FINDINGS: Final = 5
 COLOURS: Final = {
     "leaks": "#c62828",
     "over-blocks": "#c62828",
@@ -44,9 +45,16 @@ def examined(said: dict[str, Any]) -> probes.Examined:
     )
 
 
+def shown(found: probes.Examined, product: str) -> list[str]:
+    """Return the lines of the table, with the first findings alone."""
+    lines = report.table(found, product=product).splitlines()
+    heads = [number for number, line in enumerate(lines) if line.startswith(("LEAKS:", "OVER-BLOCKS:", "WEAK:"))]
+    return [*lines[: heads[FINDINGS]], "…"] if len(heads) > FINDINGS else lines
+
+
 def svg(found: probes.Examined, product: str) -> str:
     """Return the table as SVG."""
-    lines = report.table(found, product=product).splitlines()
+    lines = shown(found, product)
     width, height = round(report.WIDTH * ADVANCE) + 2 * EDGE, len(lines) * LINE + 2 * EDGE
     return "\n".join(
         [

@@ -86,7 +86,7 @@ _BELOW: Final = {
     product: "the policy zone has A and AAAA for *.NAME too" for product in ("bind", "unbound", "recursor", "knot")
 } | {"dnsdist": "match with SuffixMatchNodeRule, not QNameRule"}
 _ALIASES: Final = {
-    "bind": "qname-wait-recurse no does not change it: see that NAME and *.NAME have A and AAAA in the policy zone",
+    "bind": "NAME and *.NAME have A and AAAA in the policy zone",
     "unbound": 'module-config: "respip validator iterator"; 1.19.0 or newer: older ones give it from their cache',
     "recursor": "forward-zones-recurse in place of forward-zones",
     "knot": "no line of 5.x: policy.rpz sees the name that was asked; put a resolver that looks into answers before it",
@@ -350,7 +350,7 @@ PROBES: Final = (
         puts=(Put(name=_ENTRY),),
         closes={
             "dnsdist": "no newPacketCache before the list, or {maxTTL=60}",
-            "recursor": "packetcache-ttl=60",
+            "recursor": "disable-packetcache=yes",
         },
     ),
     Probe(

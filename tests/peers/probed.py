@@ -13,9 +13,9 @@ from pathlib import Path
 from tests.journeys.running import HOST, PAGE_V4, PAGE_V6, free_ports
 from tests.peers.servers import Server, running
 
-ZONE = "doctor.isp.example"
+ZONE = "doctor.example.com"
 ENTRY = f"listed.{ZONE}"
-POLICY = "rpz.isp.example"
+POLICY = "rpz.example.com"
 
 _RPZ = f"""$TTL 60
 @ SOA localhost. nobody.invalid. 7 3600 600 86400 60
@@ -38,7 +38,7 @@ controls {{ }};
 """
 BIND_DEFAULT = {"options": "", "zone_options": "", "policy_options": "", "zone": ""}
 BIND_HARDENED = {
-    "options": "minimal-responses yes; version none; hostname none; server-id none;",
+    "options": "minimal-responses yes; version none; hostname none; server-id none; allow-query { 127.0.0.1; };",
     "zone_options": "add-soa no",
     "policy_options": "break-dnssec yes recursive-only no",
     "zone": "allow-query { none; }; allow-transfer { none; };",
@@ -46,8 +46,7 @@ BIND_HARDENED = {
 _UNBOUND = """
 server:
   interface: {host}@{port}
-  access-control: 127.0.0.0/8 allow
-  username: ""
+{server}  username: ""
   chroot: ""
   directory: "{folder}"
   pidfile: "{folder}/unbound.pid"
@@ -74,6 +73,7 @@ forward-zones-recurse=.={host}:{upstream}
 dont-query=
 socket-dir={folder}
 lua-config-file={folder}/rpz.lua
+{more}
 security-poll-suffix=
 dnssec=process-no-validate
 setuid=
@@ -85,7 +85,7 @@ write-pid=no
 """
 _KNOT = """
 net.listen('{host}', {port}, {{ kind = 'dns' }})
-trust_anchors.remove('.')
+{view}trust_anchors.remove('.')
 modules.unload('ta_update')
 modules.unload('ta_signal_query')
 modules.unload('priming')
@@ -95,7 +95,7 @@ policy.add(policy.all(policy.STUB({{'{host}@{upstream}'}})))
 """
 _DNSDIST = """
 setLocal('{host}:{port}')
-setACL({{'127.0.0.0/8'}})
+setACL({{{clients}}})
 setSecurityPollSuffix('')
 newServer({{address='{host}:{upstream}', healthCheckMode='up'}})
 names = newSuffixMatchNode()
@@ -110,12 +110,34 @@ addAction(SuffixMatchNodeRule(names), NegativeAndSOAAction(false, '{entry}.', 60
   1, 3600, 600, 86400, 60))
 addAction(QClassRule(DNSClass.CHAOS), RCodeAction(DNSRCode.REFUSED))
 """
+UNBOUND_DEFAULT = "  access-control: 127.0.0.0/8 allow\n"
+UNBOUND_HARDENED = """
+  access-control: 127.0.0.0/8 refuse
+  access-control: 127.0.0.1/32 allow
+  hide-version: yes
+  hide-identity: yes
+"""
+RECURSOR_HARDENED = """
+allow-from=127.0.0.1/32
+disable-packetcache=yes
+extended-resolution-errors=yes
+version-string=
+server-id=disabled
+"""
+KNOT_HARDENED = """
+modules.load('view')
+view:addr('127.0.0.1/32', policy.all(policy.PASS))
+view:addr('0.0.0.0/0', policy.all(policy.REFUSE))
+"""
 PROGRAMS = {
     "bind": "named",
     "bind-hardened": "named",
     "unbound": "unbound",
+    "unbound-hardened": "unbound",
     "recursor": "pdns_recursor",
+    "recursor-hardened": "pdns_recursor",
     "knot": "kresd",
+    "knot-hardened": "kresd",
     "dnsdist": "dnsdist",
     "dnsdist-hardened": "dnsdist",
     "dnsmasq": "dnsmasq",
@@ -127,26 +149,31 @@ def resolver(kind: str, folder: Path, upstream: int, path: str, more: dict[str, 
     """A resolver of PROGRAMS that asks `upstream`; `more`: other options of BIND, as BIND_DEFAULT has them."""
     folder.mkdir(parents=True)
     (port,) = free_ports(1)
-    (folder / "rpz").write_text(_RPZ if kind not in ("recursor", "knot") else f"$ORIGIN {POLICY}.\n{_RPZ}")
+    product, _, hardened = kind.partition("-")
+    (folder / "rpz").write_text(_RPZ if product not in ("recursor", "knot") else f"$ORIGIN {POLICY}.\n{_RPZ}")
     said = {"host": HOST, "port": port, "folder": folder, "upstream": upstream, "policy": POLICY, "entry": ENTRY}
     config = folder / "config"
-    if kind.startswith("bind"):
-        options = more or (BIND_HARDENED if kind == "bind-hardened" else BIND_DEFAULT)
+    if product == "bind":
+        options = more or (BIND_HARDENED if hardened else BIND_DEFAULT)
         config.write_text(_BIND.format(**said, **options))
         command = [path, "-g", "-c", str(config)]
-    elif kind == "unbound":
-        config.write_text(_UNBOUND.format(**said))
+    elif product == "unbound":
+        server = UNBOUND_HARDENED if hardened else UNBOUND_DEFAULT
+        config.write_text(_UNBOUND.format(**said, server=server))
         command = [path, "-d", "-c", str(config)]
-    elif kind == "recursor":
-        (folder / "recursor.conf").write_text(_RECURSOR.format(**said))
-        (folder / "rpz.lua").write_text(f"rpzFile('{folder}/rpz', {{policyName='list'}})\n")
+    elif product == "recursor":
+        (folder / "recursor.conf").write_text(_RECURSOR.format(**said, more=RECURSOR_HARDENED if hardened else ""))
+        error = ", extendedErrorCode=16" if hardened else ""
+        (folder / "rpz.lua").write_text(f"rpzFile('{folder}/rpz', {{policyName='list'{error}}})\n")
         command = [path, f"--config-dir={folder}"]
-    elif kind == "knot":
-        config.write_text(_KNOT.format(**said))
+    elif product == "knot":
+        config.write_text(_KNOT.format(**said, view=KNOT_HARDENED if hardened else ""))
         command = [path, "-n", "-q", "-c", str(config), str(folder)]
-    elif kind.startswith("dnsdist"):
-        rules = DNSDIST_HARDENED if kind == "dnsdist-hardened" else DNSDIST_V4
-        config.write_text(_DNSDIST.format(**said, rules=rules.format(v4=PAGE_V4, v6=PAGE_V6, entry=ENTRY)))
+    elif product == "dnsdist":
+        rules = DNSDIST_HARDENED if hardened else DNSDIST_V4
+        clients = "'127.0.0.1/32'" if hardened else "'127.0.0.0/8'"
+        rules = rules.format(v4=PAGE_V4, v6=PAGE_V6, entry=ENTRY)
+        config.write_text(_DNSDIST.format(**said, clients=clients, rules=rules))
         command = [path, "--supervised", "--disable-syslog", "-C", str(config)]
     else:
         command = [path, "--keep-in-foreground", "--log-facility=-", "--no-resolv", "--no-hosts", "--no-poll",
