@@ -22,7 +22,8 @@ from msgspec import Meta, Struct
 from resolver.feed.actions import MAX_SIGNATURE_BYTES, Action
 
 MAX_REQUEST_OCTETS: Final = 8192
-MAX_REPLY_OCTETS: Final = 2**20
+MAX_REPLY_OCTETS: Final = 2**24
+"""A status names every node of a fleet that is missing, for each list: at each change all of them, say 10,000."""
 REQUEST_S: Final = 5.0
 """Timeout for a request to arrive, in seconds."""
 REPLY_S: Final = 45.0

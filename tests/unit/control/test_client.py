@@ -10,7 +10,7 @@ import pytest
 
 from resolver.config.config import ConfigError, Control
 from resolver.control import client
-from resolver.control.requests import Status
+from resolver.control.requests import Status, StatusReply, line_of
 
 CANARY = "canary-7f3a.test"
 
@@ -103,6 +103,17 @@ async def test_what_is_no_reply_is_not_taken(line: bytes, tmp_path: Path) -> Non
     async with replying(tmp_path, line) as settings:
         with pytest.raises(client.Unreachable, match="the reply is not understood"):
             await asyncio.to_thread(client.call, settings, Status())
+
+
+@pytest.mark.asyncio
+async def test_a_status_of_a_fleet_of_which_every_node_is_missing_is_taken(tmp_path: Path) -> None:
+    """As after each change: 10,000 nodes, and four lists."""
+    missing = [f"resolver-{number:05}.pop-12.region.isp.example" for number in range(10_000)]
+    said = StatusReply(health={"lists": [{"fleet_missing": missing} for _ in range(4)]})
+    async with replying(tmp_path, line_of(said)) as settings:
+        reply = await asyncio.to_thread(client.call, settings, Status())
+    assert isinstance(reply, StatusReply)
+    assert reply.health == said.health
 
 
 @pytest.mark.asyncio
