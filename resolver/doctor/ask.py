@@ -230,7 +230,7 @@ class Asker:
                 one.bind((source, 0))
             one.connect((server.host, server.port))
             with closing(one.dup()) as same:
-                timer = threading.Timer(left, _shut, (same,))
+                timer = threading.Timer(left, shut, (same,))
                 timer.start()
                 try:
                     yield one
@@ -253,7 +253,8 @@ class Asker:
         return self._context
 
 
-def _shut(one: socket.socket) -> None:
+def shut(one: socket.socket) -> None:
+    """End both ways of a connection."""
     with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
 

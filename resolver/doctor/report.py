@@ -44,9 +44,13 @@ def _lines(found: Examined, product: str, *, colour: bool) -> Iterator[str]:
     yield ""
     counts = ", ".join(f"{one} {found.count(one)}" for one in ORDER)
     yield f"{counts}; {found.queries} queries in {found.seconds:.1f} s"
-    for one in _findings(found):
+    findings = _findings(found)
+    for one in findings:
         yield ""
         yield from _explained(one, product)
+    if findings:
+        yield ""
+        yield "Lines that begin alike are one statement: write their options one behind the other."
 
 
 def _opening(found: Examined) -> str:

@@ -131,8 +131,11 @@ async def serve(zone: Zone, host: str, port: int, started: Callable[[], None]) -
         loop.add_signal_handler(one, ended.set)
     datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(zone), local_addr=(host, port))
     try:
-        async with await asyncio.start_server(_Streams(zone).take, host, port, backlog=CONNECTIONS):
+        streams = await asyncio.start_server(_Streams(zone).take, host, port, backlog=CONNECTIONS)
+        try:
             started()
             await ended.wait()
+        finally:
+            streams.close()  # It does not wait for connections: the end of the loop ends them.
     finally:
         datagrams.close()

@@ -10,15 +10,16 @@ import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, Final
 
-from resolver.doctor.ask import Endpoint
+from resolver.doctor.ask import Endpoint, shut
 from resolver.doctor.probes import Examined, NotProbed
 from resolver.doctor.verdicts import ORDER
 
 LEAST_S: Final = 30.0
 PREFIX: Final = "blocklist_doctor"
-_READ_S: Final = 5.0
+LONGEST_S: Final = 5.0
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -91,19 +92,30 @@ class Watch:
 
 
 class _Server(http.server.HTTPServer):
-    """One connection at a time, for a few seconds at most: a scrape needs no more."""
+    """One connection at a time, for a few seconds at most, however slowly it sends: a scrape needs no more."""
 
     def __init__(self, place: Endpoint, shown: Callable[[], str]) -> None:
         self.address_family = place.family
         self.shown = shown
         super().__init__((place.host, place.port), _Request)
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, or end it."""
+        with closing(request.dup()) as same:
+            timer = threading.Timer(LONGEST_S, shut, (same,))
+            timer.start()
+            try:
+                super().finish_request(request, client_address)
+            finally:
+                timer.cancel()
+                timer.join()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a client that leaves early is no fault, and its address is nobody's."""
 
 
 class _Request(http.server.BaseHTTPRequestHandler):
-    timeout = _READ_S
+    timeout = LONGEST_S
     server: _Server
 
     def do_GET(self) -> None:

@@ -3,6 +3,7 @@
 `Enforcing` has the probe zone behind it and does what a resolver has to do; each fault is one that a product has.
 """
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -65,7 +66,8 @@ def _streams(sock: socket.socket, say: Say) -> None:
             one, _ = sock.accept()
         except OSError:
             return
-        with one, one.makefile("rb") as stream:
+        # The other side may leave early, as a client with a deadline does.
+        with contextlib.suppress(OSError), one, one.makefile("rb") as stream:
             octets = stream.read(int.from_bytes(stream.read(2), "big"))
             reply = say(octets, True)
             if reply is not None:

@@ -34,6 +34,7 @@ def test_the_table_has_every_probe_and_each_finding_with_its_lines() -> None:
         "OVER-BLOCKS: open names beside it: what came",
         "WEAK: an extended error (RFC 8914): what came",
     ]
+    assert lines[-1] == "Lines that begin alike are one statement: write their options one behind the other."
     assert "  BIND      response-policy { zone \"POLICY\"; } break-dnssec yes;" in lines
     assert "  systemd-resolved and every validator ask so." in lines
 

@@ -2,8 +2,10 @@
 
 import http.client
 import re
+import socket
 import threading
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from resolver.doctor import catalogue, watch
@@ -80,6 +82,29 @@ def test_it_serves_what_it_found_last() -> None:
         watched.ended.set()
         thread.join()
     assert not reasons
+
+
+def test_who_sends_slowly_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LONGEST_S", 0.3)
+    ports: list[int] = []
+    up = threading.Event()
+    watched = watch.Watch(found, 3600.0)
+
+    def started(port: int) -> None:
+        ports.append(port)
+        up.set()
+
+    thread = threading.Thread(target=watched.serve, args=(Endpoint(HOST, 0), started, str))
+    thread.start()
+    try:
+        assert up.wait(20)
+        with socket.create_connection((HOST, ports[0]), timeout=20) as slow:
+            slow.sendall(b"GET /metrics HTT")
+            assert slow.recv(10) == b"", "it was ended, though nothing whole came"
+        assert get(ports[0], "/")[0] == 404
+    finally:
+        watched.ended.set()
+        thread.join()
 
 
 def test_a_reason_is_said_once() -> None:
