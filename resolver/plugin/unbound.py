@@ -18,6 +18,7 @@ Rules:
 """
 
 import os
+import re
 import socket
 import threading
 import time
@@ -39,7 +40,8 @@ PROOF_SLICE_S: Final = 0.05
 """Time that a query spends on cached answers after a policy came, in seconds; that of a synthetic name."""
 KEY_OCTETS: Final = 16
 
-_HOST: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
+_ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
 _INDETERMINATE: Final = 2
 """The security status (sec_status) of an answer of ours: neither validated nor bogus, so AD is clear."""
 _TARGETS: Final = frozenset((codes.TYPE_CNAME, codes.TYPE_DNAME, codes.TYPE_SVCB, codes.TYPE_HTTPS))
@@ -279,8 +281,8 @@ def _text(name: bytes) -> str:
     """Return a wire-format name as text in which only letters, digits, - and _ stand for themselves (RFC 1035 5.1)."""
     labels, at = [], 0
     while name[at]:
-        label = name[at + 1 : at + 1 + name[at]]
-        labels.append("".join(chr(octet) if octet in _HOST else f"\\{octet:03d}" for octet in label))
+        label = name[at + 1 : at + 1 + name[at]].decode("latin-1")
+        labels.append(label if _PLAIN(label) else _ODD.sub(lambda found: f"\\{ord(found[0]):03d}", label))
         at += 1 + name[at]
     return ".".join(labels) + "."
 

@@ -15,11 +15,14 @@ from pathlib import Path
 import dns.message
 
 from resolver.plugin import folder as plugin_folder
+from resolver.plugin.folder import Writer
 from tests.journeys import running
 from tests.journeys.running import HOST, Service
 from tests.peers import leak_rows, servers
 from tests.peers.leak_rows import LISTED, SERIAL, SIGNED, UNSIGNED, Row
 from tests.peers.servers import Server
+from tests.unit.plugin.parts import tables
+from tests.unit.query import parts
 
 TRANSPORTS = {"udp": servers.ask_over_udp, "tcp": servers.ask_over_tcp}
 WAYS = (
@@ -98,3 +101,20 @@ def found_by(port: int, row: Row) -> set[str]:
         query = leak_rows.query_of(row, zone, next(tags), **way)
         found |= {ask(port, query, over), ask(port, query, over)}
     return found
+
+
+def swaps(port: int, folder: Path, count: int) -> None:
+    """Publish so many policies in turn, each listing another of two names, and ask after each: nothing is lost or late.
+
+    A synthetic name makes the resolver look at once; what it kept of the name before has to go.
+    """
+    writer = Writer(folder, parts.KEY)
+    lists = (["odd.test", "bad.test"], ["even.test", "bad.test"])
+    synthetic = f"{'s' * 26}.selftest.invalid"
+    for number in range(1, count + 1):
+        writer.write(tables((lists[number % 2],), number))
+        assert outcome(port, synthetic) == leak_rows.PAGE
+        listed, other = ("odd.test", "even.test")[:: -1 if number % 2 else 1]
+        # The other name has no data: it is NXDOMAIN, which Unbound keeps until its name is listed again.
+        assert (outcome(port, listed), outcome(port, other)) == (leak_rows.PAGE, leak_rows.NXDOMAIN), number
+        assert outcome(port, "bad.test") == leak_rows.PAGE

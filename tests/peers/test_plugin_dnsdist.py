@@ -16,6 +16,7 @@ from tests.peers import leak_rows, plugins, servers
 from tests.peers.leak_rows import LISTED, NO_LEAK, ROWS, UNSIGNED, Row
 from tests.peers.plugins import ask, outcome
 from tests.peers.servers import Server
+from tests.unit.plugin.parts import KEY, published
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -32,16 +33,17 @@ blocklist.dnsdist(blocklist.open("{policy}", "{key}"))
 """
 # NSD answers ANY of an alias with the alias, and our policy judges where it leads.
 BY_DNSDIST = {"CNAME to blocked, ANY": {leak_rows.NODATA}}
+SWAPS = 200
 CACHE = 'getPool(""):setCache(newPacketCache(10000))'
 
 
 @contextmanager
-def dnsdist(folder: Path, site: plugins.Site, path: str, policy: Path, cache: str = CACHE) -> Iterator[Server]:
+def dnsdist(folder: Path, site: plugins.Site, path: str, policy: Path, *, key: Path | None = None) -> Iterator[Server]:
     """dnsdist before NSD, with our policy first, and a packet cache behind it."""
     folder.mkdir()
     (port,) = free_ports(1)
     text = _CONFIG.format(
-        host=HOST, port=port, upstream=site.nsd.address, lua=PATH, policy=policy, key=site.key, cache=cache
+        host=HOST, port=port, upstream=site.nsd.address, lua=PATH, policy=policy, key=key or site.key, cache=CACHE
     )
     (folder / "dnsdist.conf").write_text(text)
     command = [path, "-C", str(folder / "dnsdist.conf"), "--supervised", "--disable-syslog"]
@@ -112,3 +114,14 @@ def test_damage_is_servfail_for_every_name(
 def test_a_leak_is_seen(lab: Lab) -> None:
     query = leak_rows.query_of(ROWS[0], UNSIGNED, next(plugins.tags), **plugins.WAYS[1])
     assert ask(lab.site.nsd.port, query) == "LEAK"
+
+
+def test_swaps_need_no_reload_and_lose_no_query(lab: Lab, program: Callable[[str], str], tmp_path: Path) -> None:
+    """200 of them; 10,000 were run once."""
+    policy, key = tmp_path / "policy", tmp_path / "key"
+    policy.mkdir()
+    key.write_bytes(KEY)
+    published(policy, ["bad.test"])
+    with dnsdist(tmp_path / "dnsdist", lab.site, program("dnsdist"), policy, key=key) as one:
+        plugins.swaps(one.port, policy, SWAPS)
+        assert one.process.poll() is None

@@ -21,10 +21,12 @@ from tests.peers import leak_rows, plugins, servers
 from tests.peers.leak_rows import LISTED, NO_LEAK, ROWS, SIGNED, UNSIGNED, Row
 from tests.peers.plugins import ask, outcome, tags
 from tests.peers.servers import Server
+from tests.unit.plugin.parts import KEY, published
 
 pytestmark = pytest.mark.timeout(120)
 
 STARTER = ROOT / "deploy" / "unbound" / "blocklist.py"
+SWAPS = 200
 UNBOUNDMODULE = "/usr/lib/python3/dist-packages"
 # Unbound resolves ANY of an alias, and our module judges what it finds.
 BY_UNBOUND = {"CNAME to blocked, ANY": {leak_rows.NODATA}}
@@ -186,3 +188,17 @@ def test_damage_is_servfail_for_every_name(
         for name, kind in itertools.product(("bad.test", "good.test", "x.alias.test"), ("A", "AAAA", "TXT")):
             assert outcome(one.server.port, name, kind) == leak_rows.SERVFAIL
         assert "SERVFAIL" in one.said
+
+
+def test_swaps_need_no_reload_and_lose_no_query(lab: Lab, program: Callable[[str], str], tmp_path: Path) -> None:
+    """200 of them; 10,000 were run once. A damaged policy between them changes nothing."""
+    policy, key = tmp_path / "policy", tmp_path / "key"
+    policy.mkdir()
+    key.write_bytes(KEY)
+    published(policy, ["bad.test"])
+    with unbound(tmp_path / "unbound", lab.site.nsd, program("unbound"), policy, key) as one:
+        plugins.swaps(one.server.port, policy, SWAPS)
+        path = policy / "policy"
+        path.write_bytes(path.read_bytes()[:-1])
+        assert outcome(one.server.port, "bad.test") == leak_rows.PAGE
+        assert one.server.process.poll() is None

@@ -288,6 +288,7 @@ local function open(folder, key_path)
     octets = ffi.new("uint8_t[256]"),
     starts = ffi.new("int32_t[256]"),
     digests = ffi.new("uint64_t[258]"),
+    last = ffi.new("uint8_t[256]"),
     out = ffi.new("uint8_t[65536]"),
     query = {},
     client = ffi.new("uint8_t[16]"),
@@ -433,25 +434,27 @@ local function is_published_again(self)
   return mark ~= self.mark, mark
 end
 
+local function take_steps(self, now, at_once)
+  if now >= self.next_look or at_once then
+    self.next_look = now + T.format.look_s
+    local again, mark = is_published_again(self)
+    if again then
+      self.mark = nil
+      self.coming = read_policy(self)
+      self.coming.at, self.mark = 1, mark
+    end
+  end
+  if self.coming ~= nil then
+    local done
+    repeat done = verify(self, T.format.words_a_query) until done or not at_once
+  end
+end
+
 -- Take the policy that was published since. at_once: look now, and verify all of it now.
 function Lists:look(at_once)
   local now = now_s()
   if self.coming == nil and now < self.next_look and not at_once then return end
-  local fine, said = pcall(function()
-    if now >= self.next_look or at_once then
-      self.next_look = now + T.format.look_s
-      local again, mark = is_published_again(self)
-      if again then
-        self.mark = nil
-        self.coming = read_policy(self)
-        self.coming.at, self.mark = 1, mark
-      end
-    end
-    if self.coming ~= nil then
-      local done
-      repeat done = verify(self, T.format.words_a_query) until done or not at_once
-    end
-  end)
+  local fine, said = pcall(take_steps, self, now, at_once)
   if not fine then
     self.coming, self.mark = nil, nil
     if said ~= self.said then
@@ -663,36 +666,48 @@ end
 
 local function u16_at(packet, at) return packet[at] * 256 + packet[at + 1] end
 
+-- Judge the name at `start` of a reply, whose own octets end before `stop`; return as `decide` does. The work on one reply
+-- is bounded; a name that equals the last one is not judged again. LuaJIT compiles no closures, so the state is in self.
+function Lists:name_in_reply(packet, start, stop, client, chain)
+  local codes = T.codes
+  local after = self:unfold(packet, start, stop)
+  if after == 0 or after > stop then return codes.ASK end
+  self.judged = self.judged + self.length
+  if not self:is_last(chain) then
+    local depths, labels, length = self.policy.depths, self.labels, self.length
+    for depth = 1, labels do
+      if depths[depth] then self.judged = self.judged + length - self.starts[labels - depth] + T.judge.digest_octets end
+    end
+    if self.judged > T.judge.max_octets then return codes.ASK end
+    local said, member, bits, depth = self:decide(client, chain)
+    if said ~= codes.PASS then return said, member, bits, depth end
+    ffi.copy(self.last, self.octets, length)
+    self.last_length, self.last_chain = length, chain
+  end
+  return self.judged > T.judge.max_octets and codes.ASK or codes.PASS
+end
+
+function Lists:is_last(chain)
+  if self.last_length ~= self.length or self.last_chain ~= chain then return false end
+  local one, other = self.last, self.octets
+  for i = 0, self.length - 1 do
+    if one[i] ~= other[i] then return false end
+  end
+  return true
+end
+
 -- Judge the reply packet[0..size). Return as `decide` does, and with PASS what ADDITIONAL has to lose: nil, or its start.
 function Lists:judge(packet, size, client)
   local policy, codes = self.policy, T.codes
   if policy == nil or size < 12 or u16_at(packet, 4) > 1 then return codes.ASK end
-  local judged, last, additional = 0, nil, nil
-  local function name_at(start, stop, chain)
-    local after = self:unfold(packet, start, stop)
-    if after == 0 or after > stop then return codes.ASK end
-    judged = judged + self.length
-    local text = ffi.string(self.octets, self.length) .. (chain == 0 and "" or "c")
-    if text ~= last then
-      for depth = 1, self.labels do
-        if policy.depths[depth] then
-          judged = judged + self.length - self.starts[self.labels - depth] + T.judge.digest_octets
-        end
-      end
-      if judged > T.judge.max_octets then return codes.ASK end
-      local said, member, bits, depth = self:decide(client, chain)
-      if said ~= codes.PASS then return said, member, bits, depth end
-      last = text
-    end
-    return judged > T.judge.max_octets and codes.ASK or codes.PASS
-  end
-  local at, question_chain = 12, 0
+  self.judged, self.last_length = 0, 0
+  local at, question_chain, additional = 12, 0, nil
   if u16_at(packet, 4) == 1 then
     at = skip(packet, 12, size)
     if at == 0 or at + 4 > size then return codes.ASK end
     question_chain = chain_of(policy, u16_at(packet, at))
     at = at + 4
-    local said, member, bits, depth = name_at(12, size, question_chain)
+    local said, member, bits, depth = self:name_in_reply(packet, 12, size, client, question_chain)
     if said ~= codes.PASS then return said, member, bits, depth end
   end
   for section = 0, 2 do
@@ -708,7 +723,8 @@ function Lists:judge(packet, size, client)
         local of = kind
         if kind == codes.TYPE_RRSIG and octets >= 2 then of = u16_at(packet, at) end
         local proves = section == 0 and (of == codes.TYPE_DS or of == codes.TYPE_DNSKEY)
-        local said, member, bits, depth = name_at(owner, size, proves and question_chain or 0)
+        local chain = proves and question_chain or 0
+        local said, member, bits, depth = self:name_in_reply(packet, owner, size, client, chain)
         if said ~= codes.PASS then
           if section < 2 then return said, member, bits, depth end
           additional = start_of_section
@@ -717,7 +733,7 @@ function Lists:judge(packet, size, client)
       if section < 2 and has_target(kind) then
         local from = (kind == codes.TYPE_SVCB or kind == codes.TYPE_HTTPS) and at + 2 or at
         if from >= at + octets then return codes.ASK end
-        local said, member, bits, depth = name_at(from, at + octets, 0)
+        local said, member, bits, depth = self:name_in_reply(packet, from, at + octets, client, 0)
         if said ~= codes.PASS then return said, member, bits, depth end
       end
       at = at + octets
@@ -986,13 +1002,14 @@ declare[[void dnsdist_ffi_dnsquestion_set_skip_cache(dnsdist_ffi_dnsquestion_t *
 local function dnsdist(lists)
   local address, address_size = ffi.new("const void *[1]"), ffi.new("size_t[1]")
   lists.complain = errlog or lists.complain
+  local function taken(step, dq)
+    C.dnsdist_ffi_dnsquestion_get_remoteaddr(dq, address, address_size)
+    lists:from(ffi.cast(u8, address[0]), tonumber(address_size[0]))
+    local packet = ffi.cast(u8, C.dnsdist_ffi_dnsquestion_get_header(dq))
+    return step(lists, packet, C.dnsdist_ffi_dnsquestion_get_len(dq), C.dnsdist_ffi_dnsquestion_get_tcp(dq))
+  end
   local function with(step, dq, rewritten, otherwise, failed)
-    local fine, length = pcall(function()
-      C.dnsdist_ffi_dnsquestion_get_remoteaddr(dq, address, address_size)
-      lists:from(address[0], tonumber(address_size[0]))
-      local packet = ffi.cast(u8, C.dnsdist_ffi_dnsquestion_get_header(dq))
-      return step(lists, packet, C.dnsdist_ffi_dnsquestion_get_len(dq), C.dnsdist_ffi_dnsquestion_get_tcp(dq))
-    end)
+    local fine, length = pcall(taken, step, dq)
     if not fine then return failed end
     if length == nil then return otherwise end
     if not C.dnsdist_ffi_dnsquestion_set_size(dq, length) then return failed end
