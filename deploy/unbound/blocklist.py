@@ -15,11 +15,17 @@ KEY = Path("/etc/unbound/blocklist.key")
 # More answers than Unbound's message cache holds (msg-cache-size divided by about 500 octets); 200 octets each.
 REMEMBERED = 131_072
 
+# A folder of Unbound's account. At a reload Unbound starts Python again, and compiled modules need new files.
+COPIES = Path("/var/lib/unbound")
+
 sys.path.insert(0, PACKAGES)
 
 import unboundmodule  # noqa: E402 - Unbound's own
 
-from resolver.plugin.unbound import Module  # noqa: E402 - after the path is set
+from resolver.plugin.core_again import loadable  # noqa: E402 - after the path is set
+
+with loadable(COPIES):
+    from resolver.plugin.unbound import Module
 
 _module = Module(unboundmodule, FOLDER, KEY, remembered=REMEMBERED)
 init_standard = _module.init_standard

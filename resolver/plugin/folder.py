@@ -25,15 +25,18 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from resolver import atomic_file
 from resolver.core import codes, image
 from resolver.core.admit import BUCKET_OCTETS, WAYS, Access
-from resolver.core.lane import Tables
 from resolver.core.policy import Generation, Member
 from resolver.core.reply import Replies
 from resolver.core.siphash import siphash128
+
+if TYPE_CHECKING:
+    # A plugin needs no lane.
+    from resolver.core.lane import Tables
 
 POLICY: Final = "policy"
 BLOCKS: Final = "blocks"
@@ -107,7 +110,7 @@ class Writer:
         self._sealed: dict[int, tuple[Any, bytes]] = {}
         self._before: frozenset[str] = frozenset()
 
-    def write(self, tables: Tables) -> None:
+    def write(self, tables: "Tables") -> None:
         """Write the policy of these tables, and what it needs; OSError if the folder cannot be written."""
         views = [_view_of(one) for one in tables.generation.members]
         self._sealed = {id(view): self._sealed_of(view) for view in views}
@@ -133,7 +136,7 @@ def _view_of(member: Member) -> Any:
     return getattr(member.words, "base", member.words)
 
 
-def encoded(tables: Tables, seals: Iterable[bytes], key: memoryview) -> bytes:
+def encoded(tables: "Tables", seals: Iterable[bytes], key: memoryview) -> bytes:
     """Return the file `policy` of some tables; seals: of the members' images, in their order."""
     members = tables.generation.members
     at = 4 * (HEADER + RECORD * len(members))
