@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from resolver.doctor import wire
+from resolver.doctor import h2, wire
 from resolver.doctor.wire import Malformed, Message, Name
 
 UDP, TCP, DOT, DOH = "udp", "tcp", "dot", "doh"
@@ -201,18 +201,20 @@ class Asker:
         server = self.dot or Endpoint(self.server.host, _DOT_PORT)
         self._spend()
         deadline = min(self.clock() + 2 * self.wait_s, self._until)
-        with _reasons(), self._encrypted(server, source, deadline) as stream:
+        with _reasons(), self._encrypted(server, source, deadline, "dot") as stream:
             return _exchanged(stream, octets)
 
     def _by_https(self, octets: bytes, source: str) -> bytes:
         server = self.doh or Endpoint(self.server.host, _DOH_PORT)
         self._spend()
         deadline = min(self.clock() + 2 * self.wait_s, self._until)
-        with _reasons(), self._encrypted(server, source, deadline) as stream:
+        with _reasons(), self._encrypted(server, source, deadline, "h2", "http/1.1") as stream:
+            name, kind = self.tls_name or server.host, "application/dns-message"
+            if stream.selected_alpn_protocol() == "h2":
+                return h2.post(stream, name, self.doh_path, kind, octets)
             # The connection is made here, so that the certificate is of the name and the address is the operator's.
-            spoken = http.client.HTTPConnection(self.tls_name or server.host)
+            spoken = http.client.HTTPConnection(name)
             spoken.sock = stream
-            kind = "application/dns-message"
             headers = {"Accept": kind, "Content-Type": kind, "User-Agent": "blocklist-doctor"}
             spoken.request("POST", self.doh_path, octets, headers)
             response = spoken.getresponse()
@@ -239,11 +241,14 @@ class Asker:
                     timer.join()
 
     @contextmanager
-    def _encrypted(self, server: Endpoint, source: str, deadline: float) -> Iterator[ssl.SSLSocket]:
-        name = self.tls_name or server.host
+    def _encrypted(
+        self, server: Endpoint, source: str, deadline: float, *protocols: str
+    ) -> Iterator[ssl.SSLSocket]:
+        name, context = self.tls_name or server.host, self._verifying()
+        context.set_alpn_protocols(protocols)
         with (
             self._connected(server, source, deadline) as plain,
-            self._verifying().wrap_socket(plain, server_hostname=name) as stream,
+            context.wrap_socket(plain, server_hostname=name) as stream,
         ):
             yield stream
 
@@ -297,7 +302,9 @@ def _reasons() -> Iterator[None]:
     except ssl.SSLCertVerificationError:
         raise Silence("the certificate does not verify: --tls-name, --ca") from None
     except http.client.HTTPException:
-        raise Silence("it does not speak HTTP/1.1") from None
+        raise Silence("it speaks neither HTTP/2 nor HTTP/1.1") from None
+    except h2.NotSpoken as error:
+        raise Silence(f"DoH: {error}") from None
     except OSError as error:
         raise Silence(error.strerror or type(error).__name__) from None
 

@@ -187,7 +187,7 @@ def judge_led_to(reply: Message, kind: int, expected: Expected | None) -> Found:
     """Judge a record that leads to the listed name: naming it gives no data, but shows a client the way."""
     found = judge_blocked(reply, kind, expected)
     if found.verdict is Verdict.UNKNOWN and any(one.kind == kind for one in reply.answer):
-        return Found(Verdict.WEAK, "the target is named, none of its data: its addresses are blocked if asked")
+        return Found(Verdict.WEAK, "the target is named, none of its data")
     return found
 
 

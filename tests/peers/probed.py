@@ -35,13 +35,15 @@ options {{
 }};
 zone "{policy}" {{ type primary; file "{folder}/rpz"; {zone} }};
 controls {{ }};
+{doors}
 """
-BIND_DEFAULT = {"options": "", "zone_options": "", "policy_options": "", "zone": ""}
+BIND_DEFAULT = {"options": "", "zone_options": "", "policy_options": "", "zone": "", "doors": ""}
 BIND_HARDENED = {
     "options": "minimal-responses yes; version none; hostname none; server-id none; allow-query { 127.0.0.1; };",
     "zone_options": "add-soa no",
     "policy_options": "break-dnssec yes recursive-only no",
     "zone": "allow-query { none; }; allow-transfer { none; };",
+    "doors": "",
 }
 _UNBOUND = """
 server:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
-from resolver.doctor import wire
+from resolver.doctor import catalogue, verdicts, wire
 from resolver.doctor.ask import Asker, Endpoint
 from resolver.doctor.probes import Examination, Examined
 from resolver.doctor.verdicts import Verdict
 from resolver.doctor.zone import Zone
 from tests.journeys import running
-from tests.journeys.running import HOST, PAGE_V4, PAGE_V6
+from tests.journeys.running import HOST, PAGE_V4, PAGE_V6, free_ports
 from tests.peers import probed
 from tests.unit.doctor.resolvers import responder, saying
 
@@ -99,6 +100,34 @@ def test_our_own_service_enforces_all_of_it(place: Endpoint, tmp_path: Path, fig
     assert set(unknown) == {"dot", "doh", "structured-error", "strangers"}, found.results
     assert len(enforced) == len(found.results) - len(unknown)
     assert str(found.expected) == f"{PAGE_V4} {PAGE_V6}"
+
+
+def test_dot_and_doh_are_asked_where_they_answer(
+    place: Endpoint, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    """BIND's DoH is HTTP/2 alone; a certificate of another name is not taken."""
+    authority = trustme.CA()
+    ends = authority.issue_cert("resolver.test")
+    ends.cert_chain_pems[0].write_to_path(tmp_path / "certificate")
+    ends.private_key_pem.write_to_path(tmp_path / "key")
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    dot, doh = free_ports(2)
+    doors = f'tls own {{ cert-file "{tmp_path}/certificate"; key-file "{tmp_path}/key"; }};'
+    listen = f"listen-on port {dot} tls own {{ {HOST}; }}; listen-on port {doh} tls own http default {{ {HOST}; }};"
+    options = probed.BIND_HARDENED | {"doors": doors, "options": f"{probed.BIND_HARDENED['options']} {listen}"}
+    with probed.resolver("bind", tmp_path / "bind", place.port, program("named"), options) as server:
+        found = {}
+        for name in ("resolver.test", "another.test"):
+            asker = Asker(
+                Endpoint(HOST, server.port), tls_name=name, ca=tmp_path / "ca", dot=Endpoint(HOST, dot),
+                doh=Endpoint(HOST, doh), wait_s=20.0,
+            )  # fmt: skip
+            run = Examination(asker=asker, entry=ENTRY)
+            run.expected = run.look()
+            puts = [catalogue.BY_ID[one] for one in ("dot", "doh")]
+            found[name] = [verdicts.worst(run.judged(probe)) for probe in puts]
+    assert [one.verdict for one in found["resolver.test"]] == [Verdict.ENFORCED] * 2, found
+    assert {one.said for one in found["another.test"]} == {"the certificate does not verify: --tls-name, --ca"}
 
 
 def test_two_lines_that_the_table_prints_close_two_leaks(

@@ -181,7 +181,7 @@ def test_dot_and_doh(over: str, talk: Callable[[ssl.SSLSocket], None], tmp_path:
     ("said", "reason"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP 404"),
-        (b"hello\r\n\r\n", "does not speak HTTP"),
+        (b"hello\r\n\r\n", "speaks neither"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "another question"),
     ],
 )
