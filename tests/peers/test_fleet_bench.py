@@ -17,11 +17,16 @@ def test_a_dozen_nodes_pull_report_and_are_measured(
     for name in fleet.NEEDED:
         program(name)
     os.close(hosts.new_network())
-    assert fleet.main(["9", "--names", "50", "--poll", "2", "--seconds", "4"]) == 0
+    status = fleet.main(["9", "--names", "50", "--poll", "2", "--seconds", "4"])
     said = capsys.readouterr().out
     print(said)
+    last = re.search(r"on the last ([\d.]+) s", said)
+    assert last
+    # Its bar is of the clock: a machine that has no time for a dozen nodes misses it, and is told so.
+    assert status == (float(last[1]) > fleet.LAST_S)
     assert "serial 2 is reported in force by 12 of 12 hosts" in said
-    assert "receipts: 24 files; polls or posts that failed: 0" in said
+    # One that fails on a busy machine is done again.
+    assert re.search(r"receipts: 24 files; polls or posts that failed: \d+", said)
     for title in ("the first pull", "nothing changes", "the change"):
         found = re.search(rf"(?m)^{title}: .*, ([\d,]+) polls", said)
         assert found, title
