@@ -84,8 +84,8 @@ class Module:
         """Read the key and the policy; Unbound does not start if the key cannot be used."""
         del number, env
         key = self._key.read_bytes()
-        if len(key) != KEY_OCTETS:
-            raise ValueError(f"{self._key}: expected {KEY_OCTETS} octets")
+        if len(key) != KEY_OCTETS or self._key.stat().st_mode & 0o007:
+            raise ValueError(f"{self._key}: expected {KEY_OCTETS} octets, closed to all others; chmod o= it")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._followed = Followed(self._folder, key, self._ub.log_err)
@@ -169,13 +169,13 @@ class Module:
             message.rep.ar_numrrsets = 0
             message.rep.rrset_count = message.rep.an_numrrsets + message.rep.ns_numrrsets
             # In the cache it has ADDITIONAL still.
-            self._invalidate(qstate, question)
+            self._forget(qstate)
             return
         if said == _PASS:
             if not qstate.no_cache_store:
                 self._answers.keep(name, qtype, wire if more else b"")
             return
-        self._invalidate(qstate, question)
+        self._forget(qstate)
         if not clients:
             return
         blocked = [one for one in clients if self._judge.reply(wire, self._judge.scope_of(one)) != _PASS]
@@ -207,6 +207,12 @@ class Module:
             if message.set_return_msg(qstate):
                 self._invalidate(qstate, qstate.return_msg.qinfo)
             qstate.return_msg = None
+
+    def _forget(self, qstate: Any) -> None:
+        """Take the answer that this query has stored, if it has, out of Unbound's cache."""
+        # Unbound logs if it is asked to take out what is not there, which should say as little of blocks as can be.
+        if not qstate.no_cache_store:
+            self._ub.invalidateQueryInCache(qstate, qstate.qinfo)
 
     def _invalidate(self, qstate: Any, question: Any) -> None:
         """Take an answer out of Unbound's cache, which keeps AAAA for CD=0 and CD=1 apart."""

@@ -76,6 +76,8 @@ class PluginHost:
         """Publish and count until cancelled."""
         loop = asyncio.get_running_loop()
         failed = False
+        if self._is_wanted and self._tables is not None:
+            self._changed.set()
         try:
             while True:
                 await self._changed.wait()

@@ -198,6 +198,7 @@ def test_swaps_need_no_reload_and_lose_no_query(lab: Lab, program: Callable[[str
     policy, key = tmp_path / "policy", tmp_path / "key"
     policy.mkdir()
     key.write_bytes(KEY)
+    key.chmod(0o400)
     published(policy, ["bad.test"])
     with unbound(tmp_path / "unbound", lab.site.nsd, program("unbound"), policy, key) as one:
         plugins.swaps(one.server.port, policy, SWAPS)

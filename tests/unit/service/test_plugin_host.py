@@ -83,6 +83,13 @@ async def test_each_swap_is_published_and_blocks_are_received(tmp_path: Path) ->
         for _ in range(5):
             one.sendto(60 * ONE, os.fspath(path))
     await until(lambda: counted(host) == (300, 1))
+    for _ in range(2):
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        (tmp_path / "policy").unlink(missing_ok=True)
+        work = asyncio.create_task(host.run())
+        await until((tmp_path / "policy").exists)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
