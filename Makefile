@@ -19,8 +19,8 @@ SEED ?= 1
 
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
 PEERS = age bind9 bind9-dnsutils bird2 chromium conntrack dnsdist dnsmasq-base dnsperf exabgp firefox-esr \
-	fonts-dejavu-core fprobe gnupg iproute2 knot knot-dnsutils man-db mandoc minisign nftables nginx-light nsd openssh-client \
-	openssl \
+	fonts-dejavu-core fprobe gnupg iproute2 knot knot-dnsutils man-db mandoc minisign nftables \
+	nginx-light nsd openssh-client openssl \
 	pmacct procps prometheus prometheus-node-exporter python3-seccomp python3-unbound softflowd systemd tcpdump tinycdb unbound \
 	victoria-metrics zsh
 
@@ -104,7 +104,7 @@ check: .venv/.developer
 	$(BIN)/codespell
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py tests/unit/test_mirror.py tests/unit/test_private_names.py tests/unit/test_words.py
 
-bench test-peers: PEERS += knot-resolver pdns-recursor
+bench test-peers: PEERS += knot-resolver lua-cqueues pdns-recursor
 bench: .venv/.developer peers
 	$(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) --names $(NAMES) --threads $(THREADS) --out build/bench
 

@@ -423,6 +423,13 @@ LIST: Final = (
           ((f"max by (list, action) ({P}decisions_unconfirmed{LISTS}) > 0", "{{action}} {{list}}"),
            (f"sum by (list) ({P}receipts_undelivered{LISTS}) > 0", "receipts {{list}}"),
            (f"max by (list) ({P}fleet_nodes_missing{LISTS}) > 0", "nodes {{list}}")), alert="DecisionUnconfirmed"),
+    Panel("Names outside sealed storage", "short",
+          "Hosts that give the names of a list to secondaries; those where they are given another list than the one in "
+          "force; secondaries that have not transferred the newest serial.", "No list is exported",
+          ((f"sum by (list) ({P}list_exported{LISTS}) > 0", "exported {{list}}"),
+           (f"count by (list) ({P}export_in_step{LISTS} == 0)", "not in step {{list}}"),
+           (f"sum({P}export_secondaries_behind{ONE}) > 0", "secondaries behind")),
+          section="names-outside-sealed-storage"),
     Panel("Until a decision must be confirmed", "s", "One person's rollback or release; then it is an alarm.",
           "Nothing waits",
           ((f"min by (list, action) (({P}decision_confirmation_due_timestamp_seconds{LISTS} > 0) - time())",

@@ -43,6 +43,13 @@ SAID: Final[Mapping[str, Said]] = {
             "receive --folder /srv/receipts --keys /srv/receipt-keys --socket /run/receipts/socket",
         ),
     ),
+    "export": Said(
+        "Hold the names of lists in plaintext, and give them to secondaries as [export] says: response policy zones by "
+        "AXFR and IXFR with TSIG, and files for dnsdist. For blocklist-export.service, under an account of its own. It "
+        "reads the configuration at its start. Exit 2: not configured, a key or folder of it is unusable, or its "
+        "account can read the service's state; 4: an address or the socket cannot be used now.",
+        ("export", "export --config ./resolver.toml"),
+    ),
     "page": Said(
         "Show the page until SIGTERM or SIGINT, and do nothing else: for hosts of its own, where the resolvers' "
         "page.listen is empty. The configuration is that of the page: the same [page] and [[list]] tables. No list is "

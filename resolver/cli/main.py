@@ -22,6 +22,7 @@ from resolver.cli import (
     examples,
     verbs_doctor,
     verbs_evidence,
+    verbs_export,
     verbs_list,
     verbs_national,
     verbs_receive,
@@ -83,6 +84,7 @@ def parser_of(*, authority: bool, setup: bool | None = None) -> argparse.Argumen
     verbs_national.add_verbs(verbs)
     verbs_receive.add_verbs(verbs)
     verbs_doctor.add_verbs(verbs)
+    verbs_export.add_verbs(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from resolver.config.config import Config, List
+from resolver.config.config import Config, Export, List
 
 _FIXED = frozenset(
     (
@@ -41,6 +41,7 @@ _FIXED = frozenset(
         "fleet.nodes",
         "plugin.folder",
         "plugin.resolvers",
+        *(f"export.{key}" for key in Export.__struct_fields__),
     )
 )
 _FIXED_OF_LIST = frozenset(("demonstration",))

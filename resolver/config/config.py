@@ -24,6 +24,8 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from resolver.config import choices
+from resolver.config.export import Export as Export
+from resolver.config.export import faults_of_export, warnings_of_export
 from resolver.config.lists import HARD_LIMIT_S, LIST_BOUNDS, Fault, faults_of_list, least_poll
 from resolver.config.lists import MAX_ENTRIES as MAX_ENTRIES
 from resolver.config.lists import MAX_TARGET_BYTES as MAX_TARGET_BYTES
@@ -228,6 +230,7 @@ class Config(_Section, frozen=True):
     control: Control = Control()
     fleet: Fleet = Fleet()
     plugin: Plugin = Plugin()
+    export: Export = Export()
     rehearsal: Rehearsal = Rehearsal()
 
     @property
@@ -346,6 +349,7 @@ def _faults(config: Config) -> Iterator[Fault]:
     if config.fleet.nodes and not config.fleet.publish:
         yield "fleet.publish", "must be set on the host that collects receipts (fleet.nodes)"
     yield from _faults_of_rehearsal(config)
+    yield from faults_of_export(config.export, config.lists, config.state.directory)
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
 
@@ -398,6 +402,7 @@ def _warnings(config: Config) -> Iterator[str]:
             "their clients share one limit, one list scope and one count; make them send PROXY v2 and name them in "
             "listen.proxy_from"
         )
+    yield from warnings_of_export(config.export, config.lists)
     yield from warnings_of_page(config.page, config.lists)
     if any(network.version == 6 and not network.is_loopback for network in config.listen.allow):
         for key in _pages_of_ipv4_alone(config):

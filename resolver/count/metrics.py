@@ -320,6 +320,26 @@ METRICS: Final[tuple[Metric, ...]] = (
         (_LIST,),
     ),
     Metric(
+        "list_exported",
+        "gauge",
+        "1 while the names of the list leave sealed storage for secondaries ([export]).",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "export_in_step",
+        "gauge",
+        "1 while secondaries are given the list as it is in force; only of lists that are exported.",
+        "live",
+        (_LIST,),
+    ),
+    Metric(
+        "export_secondaries_behind",
+        "gauge",
+        "Secondaries of export.zone.notify that have not transferred the newest serial; only if lists are exported.",
+        "live",
+    ),
+    Metric(
         "queries_total",
         "counter",
         "Queries received, before any verdict, by transport.",

@@ -33,6 +33,7 @@ from resolver.feed import audit_details, enforced, in_use, state, synthetic
 from resolver.feed.audit import Audit, Event
 from resolver.feed.candidate import FEED, Candidate
 from resolver.feed.enforced import Enforced, InForce, Nothing
+from resolver.feed.export_link import Link
 from resolver.feed.journal import Journal
 from resolver.feed.outbox import Outbox
 from resolver.feed.processes import UpdateFailed
@@ -87,7 +88,7 @@ class Host:
     """The parts that all lists of a host share.
 
     now: returns unix seconds. resolvers: the upstreams (ADDRESS:PORT), which resolve the names of sources; this service
-    itself is never asked.
+    itself is never asked. export: to the export process, if the operator has switched it on.
     """
 
     keys: Keys
@@ -96,6 +97,7 @@ class Host:
     hooks: Hooks
     now: Callable[[], float]
     resolvers: tuple[str, ...] = ()
+    export: Link | None = None
     random: Callable[[int], bytes] = secrets.token_bytes
 
 

@@ -57,6 +57,8 @@ class Event(StrEnum):
     RELEASED_NAME = "released_name"
     RELEASE_CONFIRMED = "release_confirmed"
     RELEASE_ENDED = "release_ended"
+    EXPORTED = "exported"
+    EXPORT_ENDED = "export_ended"
 
 
 WORDS: Final = {
@@ -79,6 +81,8 @@ WORDS: Final = {
     Event.RELEASED_NAME: "a name released",
     Event.RELEASE_CONFIRMED: "release confirmed",
     Event.RELEASE_ENDED: "release ended",
+    Event.EXPORTED: "its names leave sealed storage from now on",
+    Event.EXPORT_ENDED: "its names leave sealed storage no more",
 }
 """What the journal says of each event."""
 

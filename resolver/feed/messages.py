@@ -107,7 +107,8 @@ class CompileRequest(_Message, frozen=True):
 
     previous: the image in force. lines: receives the line number of each entry (core.image). protected: names that no
     line may block. popular: a file of names that nobody should block. keep_new: entries that are new in the previous
-    image stay new. approved: lines that the previous image set aside are enforced.
+    image stay new. approved: lines that the previous image set aside are enforced. export: a connection to
+    the export process, which gets the names (names.export). digest: of the list, for that alone.
     """
 
     parent: int
@@ -129,18 +130,20 @@ class CompileRequest(_Message, frozen=True):
     popular: str = ""
     keep_new: bool = False
     approved: bool = False
+    export: int = -1
+    digest: str = ""
 
     @property
     def handles(self) -> tuple[int, ...]:
         """Return all inherited descriptors."""
-        return tuple(
-            one for one in (self.list_fd, self.output, self.keys, self.previous, self.lines) if one >= 0
-        )
+        every = (self.list_fd, self.output, self.keys, self.previous, self.lines, self.export)
+        return tuple(one for one in every if one >= 0)
 
 
 class Compiled(_Message, frozen=True):
     """Counts of an image: entries (of them exceptions), and lines refused and set aside by reason, with the numbers of
-    the first ones. rare_depths: numbers of labels that few names have."""
+    the first ones. rare_depths: numbers of labels that few names have. exported: whether the export process has taken
+    the names; None if it was not to get them."""
 
     entries: int
     refused: dict[str, int]
@@ -149,3 +152,4 @@ class Compiled(_Message, frozen=True):
     set_aside_lines: dict[str, tuple[int, ...]] = {}
     exceptions: int = 0
     rare_depths: tuple[int, ...] = ()
+    exported: bool | None = None

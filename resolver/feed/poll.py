@@ -22,9 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from resolver.config.config import Config, List, Source, protected_names
+from resolver.config.export import exported
 from resolver.feed import activate, copies, facts, seed, state
 from resolver.feed.audit import Audit
 from resolver.feed.candidate import Shown, Step
+from resolver.feed.export_link import Link
 from resolver.feed.facts import ListFacts
 from resolver.feed.outbox import Outbox
 from resolver.feed.places import Places
@@ -129,8 +131,16 @@ class Feed:
             send=partial(_post, resolvers),
             now=now,
         )
+        names = exported(config.export, config.lists)
+        self.export = Link(config.export.socket, names, now) if names else None
         self._host = activate.Host(
-            keys=keys, audit=audit, outbox=self.outbox, hooks=hooks, now=now, resolvers=resolvers
+            keys=keys,
+            audit=audit,
+            outbox=self.outbox,
+            hooks=hooks,
+            now=now,
+            resolvers=resolvers,
+            export=self.export,
         )
         self._folders = places.lists
         # Replaced whole: other threads walk through it.

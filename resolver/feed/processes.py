@@ -40,12 +40,14 @@ MAX_STEPS: Final = 2048
 
 
 class Handles(NamedTuple):
-    """Descriptors of a compilation: the list, its image, the image in force, the line numbers; -1 if there is none."""
+    """Descriptors of a compilation: the list, its image, the image in force, the line numbers, the connection to the
+    export process; -1 if there is none."""
 
     list_fd: int
     output: int
     previous: int = -1
     lines: int = -1
+    export: int = -1
 
 
 class UpdateFailed(Exception):
@@ -156,6 +158,8 @@ async def compile_image(
         popular=one.guard.popular and _absolute(one.guard.popular),
         keep_new=keep_new,
         approved=approved,
+        export=handles.export,
+        digest=facts.digest,
     )
     try:
         return await compile_list(request)

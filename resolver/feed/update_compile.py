@@ -1,7 +1,8 @@
 """Fetches, compares and compiles a list on this host, and has the guard check it: the step of most sources.
 
 Rules:
-- A list that is in force or held already is not fetched, unless its image cannot be used here.
+- A list that is in force or held already is not fetched, unless its image cannot be used here, or the export process
+  lacks its names.
 - A list is compiled before the guard holds it: what is held is a sealed image, not names.
 """
 
@@ -22,6 +23,7 @@ from resolver.feed.activate import Activation
 from resolver.feed.candidate import Candidate, Shown, Take
 from resolver.feed.details import Code, Detail
 from resolver.feed.enforced import Nothing
+from resolver.feed.exported import key_of
 from resolver.feed.messages import Facts
 from resolver.feed.processes import Handles, Known, UpdateFailed, memory_file
 from resolver.feed.reasons import Reason, SetAside
@@ -166,7 +168,16 @@ class CompileStep:
         found = self._journal.state
         if found.held is not None and self._made_here(found.held.record) and not state.due(facts, found.held.record):
             return False
+        if self._is_lacking(facts):
+            return True
         return state.due(facts, None if isinstance(self._activation.enforced, Nothing) else found.in_force)
+
+    def _is_lacking(self, facts: Facts) -> bool:
+        """Return whether the export process lacks the names of the list in force, which the source still has."""
+        export, record = self._host.export, self._journal.state.in_force
+        if export is None or record is None or record.withdrawn or record.digest != facts.digest:
+            return False
+        return export.lacks(self._list.id, key_of(record.generation, record.digest))
 
     def _confirm(self, facts: Facts) -> None:
         """Write that a source without dates has confirmed its list: its hard limit counts from now."""
@@ -184,11 +195,12 @@ class CompileStep:
         output, part = store.open_part()
         lines, lines_part = store.open_part()
         previous = self._open_image()
+        export = -1 if self._host.export is None else self._host.export.stage(self._list.id)
         try:
             self._shown.step(Detail(code=Code.STEP_COMPILE))
             compiled = await processes.compile_image(
                 facts,
-                Handles(handle, output, previous, lines),
+                Handles(handle, output, previous, lines, export),
                 self._host.keys,
                 self._list,
                 generation=record.generation,
@@ -198,12 +210,13 @@ class CompileStep:
             numbers = compiled.entries, sum(compiled.refused.values()), sum(compiled.set_aside.values())
             self._shown.step(Detail(code=Code.FOUND_ENTRIES, numbers=numbers))
             self._warn_of_depths(record, compiled.rare_depths)
+            self._warn_of_export(record, compiled.exported)
             record = replace(record, image=f"{record.generation}.image")
             used = await asyncio.to_thread(self._set_aside_used, record, output, lines)
             stays = await asyncio.to_thread(self._stays_approved, record, output)
             await asyncio.to_thread(store.keep_files, (part, lines_part), (record.image, record.lines))
         finally:
-            for path, opened in ((part, output), (lines_part, lines), (None, previous)):
+            for path, opened in ((part, output), (lines_part, lines), (None, previous), (None, export)):
                 if path is not None:
                     path.unlink(missing_ok=True)
                 if opened >= 0:
@@ -249,6 +262,12 @@ class CompileStep:
                 record.serial,
                 ", ".join(map(str, depths)),
             )
+
+    def _warn_of_export(self, record: Record, taken: bool | None) -> None:
+        wanted = self._host.export is not None and self._list.id in self._host.export.lists
+        if wanted and not taken:
+            said = "list %s: serial %d: the export process has not taken its names; secondaries keep what they have"
+            _log.error(said, self._list.id, record.serial)
 
     def _set_aside_used(self, record: Record, output: int, lines: int) -> tuple[int, tuple[int, ...]]:
         """Set aside what was in wide use before this list came; return how many entries, and their first lines."""

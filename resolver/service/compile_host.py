@@ -90,6 +90,8 @@ def _published(config: Config) -> Enforcement:
 
 async def _poll_all(enforcement: Enforcement) -> None:
     await asyncio.gather(*map(_poll, enforcement.feed))
+    if enforcement.export is not None:
+        await enforcement.export.say()
 
 
 async def _poll(one: ListUpdate) -> None:

@@ -7,6 +7,7 @@ Rules:
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from resolver.config.config import Config
+from resolver.config.export import warnings_of_export
 from resolver.control import server
 from resolver.core import codes, image, sketch
 from resolver.feed import activate, notify, poll, release
@@ -25,11 +27,12 @@ from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys, SealBroken
 from resolver.feed.state import Record
 from resolver.feed.store import StateUnreadable
-from resolver.service import enforced_name, fleet_host, selftest, verbs_list, verbs_release
+from resolver.service import enforced_name, export_host, fleet_host, selftest, verbs_list, verbs_release
 from resolver.service.in_force import InForce
 
 TURN_S: Final = 1800.0
 """Length of a window of the sketch, in seconds; what was asked is forgotten after two."""
+_log: Final = logging.getLogger("resolver")
 LOOK_S: Final = 1.0
 """Interval at which the breaker looks at the counters, and whether every list is proved, in seconds."""
 
@@ -59,6 +62,8 @@ class Enforcement:
         self._in_force = in_force
         self._places = places
         self.fleet: fleet_host.FleetHost | None = None
+        self.export: export_host.ExportHost | None = None
+        self._config = config
         self._counters = counters
         self._seen = Seen()
         self._proved = enforced_name.Proved()
@@ -88,6 +93,8 @@ class Enforcement:
         )
         if config.fleet.publish:
             self.fleet = fleet_host.FleetHost(config, keys, self.feed, self.releases, now)
+        if self.feed.export is not None:
+            self.export = export_host.ExportHost(config, self.feed.export, self.feed, self.releases, now)
 
     def preview(self) -> None:
         """Enforce every saved list and release as `recover` will, and write nothing; Unready if that cannot be done."""
@@ -113,6 +120,7 @@ class Enforcement:
         self.feed.recover()
         self.releases.recover()
         self._in_force.renew()
+        self.tell_of_export()
 
     async def prepare(self, config: Config) -> None:
         """Before `configure`: read and test the saved images that it will put in force, while queries are answered."""
@@ -135,6 +143,8 @@ class Enforcement:
         self._notices.configure(config.lists)
         if self.fleet is not None:
             self.fleet.configure(config)
+        if self.export is not None:
+            self.export.configure(config)
 
     def facts(self) -> tuple[ListFacts, ...]:
         """Return the facts of every list now, in configured order, without those that only the disk has."""
@@ -153,7 +163,14 @@ class Enforcement:
     def verbs(self) -> server.Verbs:
         """Return the requests of the control socket that concern lists, and what carries each out."""
         lists = verbs_list.ListVerbs(self.feed, self._approvers, self._now)
-        releases = verbs_release.ReleaseVerbs(self.releases, self.feed, self._in_force, self._approvers, self._now)
+        releases = verbs_release.ReleaseVerbs(
+            self.releases,
+            self.feed,
+            self._in_force,
+            self._approvers,
+            self._now,
+            released=self.export.released if self.export is not None else None,
+        )
         return {**lists.verbs(), **releases.verbs()}
 
     def notified(self, packet: bytes, client: bytes) -> bytes | None:
@@ -172,6 +189,8 @@ class Enforcement:
             "notices": self._notices.run(),
             "breaker": self._watch(),
         }
+        if self.export is not None:
+            work["export"] = self.export.run()
         return work if self.fleet is None else {**work, "fleet": self.fleet.run()}
 
     # Called by the feed and the releases.
@@ -198,6 +217,19 @@ class Enforcement:
     def _changed(self) -> None:
         if self.fleet is not None:
             self.fleet.wake()
+        if self.export is not None:
+            self.export.wake()
+
+    def tell_of_export(self) -> None:
+        """Warn if names leave sealed storage, and write into the audit log that this has begun or ended."""
+        now, lists = self._now(), [(one.list.id, one.state.in_force) for one in self.feed]
+        for line in warnings_of_export(self._config.export, self._config.lists):
+            _log.warning("%s", line)
+        try:
+            said = [(list_id, record.serial, record.digest) for list_id, record in lists if record is not None]
+            export_host.log_changes(self._config, self.feed.audit, said, now)
+        except OSError:
+            _log.error("export: what has changed could not be written into the audit log; the next start tries again")
 
     def _report(self, name: str, list_id: str, said: Mapping[str, Any]) -> None:
         self.feed.outbox.put(name, list_id, said)

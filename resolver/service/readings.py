@@ -164,11 +164,18 @@ class Readings:
         end = first_end(one.list.source for one in self._enforcement.feed)
         if end is not None:
             yield Sample("certificate_expiry_timestamp_seconds", ("feed",), end)
+        if self._enforcement.export is not None:
+            yield Sample("export_secondaries_behind", (), self._enforcement.export.behind())
         yield from self._lists()
 
     def _lists(self) -> Iterator[Sample]:
+        export = self._enforcement.export
         for facts in self._enforcement.facts():
             label = (facts.list_id,)
+            is_exported = export is not None and facts.list_id in export.lists
+            yield Sample("list_exported", label, int(is_exported))
+            if export is not None and is_exported:
+                yield Sample("export_in_step", label, int(export.in_step(facts.list_id)))
             yield Sample("list_serial", label, facts.serial)
             yield Sample("list_entries", label, facts.entries)
             yield Sample("list_in_force_timestamp_seconds", label, facts.in_force_since)

@@ -1,7 +1,8 @@
 """The verbs of the control socket that release a wrongly blocked name.
 
 Rules:
-- A name comes in wire format and leaves only as the digest of its image: nothing repeats it.
+- A name comes in wire format and leaves only as the digest of its image: nothing repeats it. If names are exported, it
+  goes to the export process at that moment, too.
 - Only a name that a list in force blocks can be released; a line that is set aside blocks nothing.
 - The kernel names the caller, who is kept with the release; a signature confirms it.
 """
@@ -18,11 +19,22 @@ from resolver.service.in_force import InForce, Listed
 
 
 class ReleaseVerbs:
-    """Carries out requests that concern releases."""
+    """Carries out requests that concern releases.
+
+    released: gets the number, the name and the end of each new release, if secondaries have to know it.
+    """
 
     def __init__(
-        self, releases: Releases, feed: Feed, in_force: InForce, approvers: Path, now: Callable[[], float]
+        self,
+        releases: Releases,
+        feed: Feed,
+        in_force: InForce,
+        approvers: Path,
+        now: Callable[[], float],
+        *,
+        released: Callable[[int, bytes, int], None] | None = None,
     ) -> None:
+        self._released = released
         self._approvers = approvers
         self._now = now
         self._releases = releases
@@ -47,6 +59,8 @@ class ReleaseVerbs:
             one = self._releases.add(wire, covered, uid=uid, reason=request.reason, for_s=request.for_s)
         except NotReleased as error:
             return requests.Refused(said=str(error))
+        if self._released is not None:
+            self._released(one.number, wire, one.until)
         return requests.ReleaseReply(release=one.to_json())
 
     def _end(self, request: requests.EndRelease, uid: int) -> requests.Reply:

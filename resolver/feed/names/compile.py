@@ -7,6 +7,7 @@ Rules:
 - Before it reads the first byte of the list, the process can open nothing, is not dumpable and is limited in memory.
 - Each image gets a new random synthetic name, so that a self-test cannot pass with an older image.
 - The image is complete, sealed and on the disk, or the process has failed.
+- Names leave it only if the operator has switched the export on: over an inherited connection to that process.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from resolver.core import entries, image
-from resolver.feed import seal, synthetic
+from resolver.feed import exported, seal, synthetic
 from resolver.feed.details import Code, Detail, Place, Unusable
 from resolver.feed.messages import Compiled, CompileRequest
 from resolver.feed.names import read, read_csv, read_master, read_zone, shape, suffixes
@@ -131,7 +132,7 @@ def _previous(handle: int, keys: seal.Keys) -> memoryview | None:
         return None
 
 
-def _write(handle: int, data: bytes | bytearray) -> None:
+def _write(handle: int, data: bytes | bytearray | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
@@ -161,7 +162,30 @@ def make(request: CompileRequest, psl: suffixes.Suffixes, protected: Protected) 
     if request.lines >= 0:
         _write(request.lines, line_of)
     os.fsync(request.output)
-    return counts
+    if request.export < 0:
+        return counts
+    return msgspec.structs.replace(counts, exported=_stage(request, found, made))
+
+
+def _stage(request: CompileRequest, found: read.Entries, made: bytearray) -> bool:
+    """Give the names to the export process; return whether it has taken them. The image is complete in any case."""
+    about = exported.Stage(
+        list=request.list_id,
+        serial=request.serial,
+        generation=request.generation,
+        digest=request.digest,
+        selftest=image.header(image.view(made)).selftest.decode("ascii"),
+        names=len(found.names),
+        entries=found.lines,
+    )
+    try:
+        # Not by a timeout of Python's: that polls, which a process that may open nothing cannot.
+        _write(request.export, msgspec.json.encode(about) + b"\n")
+        for part in (found.names, found.flags, found.numbers):
+            _write(request.export, memoryview(part).cast("B"))
+        return os.read(request.export, 1) == b"{"
+    except OSError:
+        return False
 
 
 def work() -> None:

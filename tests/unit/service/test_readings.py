@@ -68,6 +68,8 @@ OF_A_LIST = {
     "feed_fresh_until_timestamp_seconds": 1_800_000_600,
     "receipts_undelivered": 3,
     "fleet_nodes_missing": 2,
+    "list_exported": 1,
+    "export_in_step": 1,
 }
 NOT_READ = ("publish_timestamp_seconds", "build_info", "certificate_expiry_timestamp_seconds")
 """What the exporter adds, and what is absent where no source needs a certificate."""
@@ -118,6 +120,8 @@ class Lists:
 
     def __init__(self, config: Config) -> None:
         self.feed = tuple(SimpleNamespace(list=one) for one in config.lists)
+        names = tuple(one.id for one in config.lists)
+        self.export = SimpleNamespace(lists=names, in_step=lambda list_id: True, behind=lambda: 1)
 
     def facts(self) -> tuple[ListFacts, ...]:
         return tuple(facts(one.list.id) for one in self.feed)
