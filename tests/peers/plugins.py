@@ -31,6 +31,8 @@ WAYS = (
     {"edns": True, "do": True, "cd": True},
 )
 
+PATIENCE = 100
+
 tags = (f"p{number}" for number in itertools.count())
 
 
@@ -113,7 +115,9 @@ def swaps(port: int, folder: Path, count: int) -> None:
     synthetic = f"{'s' * 26}.selftest.invalid"
     for number in range(1, count + 1):
         writer.write(tables((lists[number % 2],), number))
-        assert outcome(port, synthetic) == leak_rows.PAGE
+        # SERVFAIL says that its time has ended before all that was kept was judged: on a busy machine once or twice.
+        said = (outcome(port, synthetic) for _ in range(PATIENCE))
+        assert next(one for one in said if one != leak_rows.SERVFAIL) == leak_rows.PAGE
         listed, other = ("odd.test", "even.test")[:: -1 if number % 2 else 1]
         # The other name has no data: it is NXDOMAIN, which Unbound keeps until its name is listed again.
         assert (outcome(port, listed), outcome(port, other)) == (leak_rows.PAGE, leak_rows.NXDOMAIN), number
