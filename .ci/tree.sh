@@ -25,17 +25,34 @@ choose() {
     esac
 }
 
+# apt's lists of packages; a mirror that is being refreshed fails for a moment.
+refresh_apt() {
+    local tries
+    for tries in 1 2 3; do
+        apt-get update -qq && return
+        # A mirror needs some seconds to be whole again.
+        sleep $((tries * 5))
+    done
+    return 1
+}
+
+# Where apt fetches Debian from; "" while it has no lists.
+mirror_of() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p
+}
+
 # Make the tree, or leave it as it is if it is young and has these packages.
 make_tree() {
+    local mirror
     if [ "$(cat "$tree.made" 2>/dev/null)" = "$packages" ] && [ -n "$(find "$tree.made" -mtime -7)" ]; then
         return
     fi
-    apt-get update -qq
-    if ! command -v mmdebstrap >/dev/null; then
+    mirror=$(mirror_of)
+    if [ -z "$mirror" ] || ! command -v mmdebstrap >/dev/null; then
+        refresh_apt
         DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends mmdebstrap
+        mirror=$(mirror_of)
     fi
-    local mirror
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p)
     if [ -z "$mirror" ]; then
         echo "apt has no mirror of Debian in its sources" >&2
         exit 1
@@ -43,7 +60,7 @@ make_tree() {
     rm -rf --one-file-system "$tree" "$tree.made"
     apt-config dump Acquire::http Acquire::https Acquire::Check-Valid-Until Acquire::Check-Date >"$tree.apt"
     mmdebstrap --quiet --mode=root --format=directory --variant=essential --include="$packages" \
-        --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --aptopt="$tree.apt" --dpkgopt=force-unsafe-io \
+        --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --aptopt="$tree.apt" --aptopt='Acquire::Retries "3"' --dpkgopt=force-unsafe-io \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
         "$suite" "$tree" "$mirror"
@@ -139,9 +156,11 @@ clear_away() {
     rm -rf --one-file-system "$layer"
 }
 
-# Boot a layer with systemd as process 1 and loopback alone. `inside COMMAND` types a line there as root.
+# Boot a layer with systemd as process 1 and loopback alone, after the command in `prepared`. `inside COMMAND` types a line
+# there as root.
 boot() {
     lay
+    "${prepared:-:}"
     systemd-nspawn --quiet --directory="$tree" --machine="blocklist-$$" --boot --private-network --register=no \
         --keep-unit --console=pipe </dev/null >"$layer/console" 2>&1 &
     booting=$!

@@ -1,28 +1,32 @@
-"""Write the bill of materials of an environment of Python, as CycloneDX 1.6: `python deploy/sbom.py PREFIX --out FILE`.
+"""Write a bill of materials (CycloneDX 1.6, JSON) of what is shipped: of an environment of Python, or of an image.
+
+    python deploy/sbom.py PREFIX --out FILE              # the environment in PREFIX, as the package has it
+    python deploy/sbom.py FOLDER --image --out FILE      # the root folder of an image, with Debian's packages
 
 Rules:
-- Each distribution is a component, with its release, its licence as it states it, and its package URL; each shared
-  object below PREFIX is a component within its distribution, with its path and its SHA-256.
-- A shared object that no distribution lists ends this program: what is not known is not shipped.
+- It is read from what lies in the folder, not from what was asked for. Each distribution of Python and each package of
+  Debian is a component, with its release and its package URL; a distribution with its licence as it states it.
+- Each program and shared object (a file that begins as ELF) is a component within its package, with its path and its
+  SHA-256. One that no package lists ends this program: what is not known is not shipped.
 - Bills that a distribution brings itself (PEP 770, of what is compiled into it) are named as external references.
-- The same environment gives the same octets: SOURCE_DATE_EPOCH is the time, and the serial number follows from the
-  rest.
+- The same folder gives the same octets: SOURCE_DATE_EPOCH is the time, and the serial number follows from the rest.
 """
 
 import argparse
+import email.parser
 import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from cyclonedx.contrib.license.factories import LicenseFactory
-from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
+from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
@@ -30,38 +34,48 @@ from packageurl import PackageURL
 
 OURS: Final = "blocklist-resolver"
 SPACE: Final = UUID("8c5a8ff5-0a0c-5a55-9e8f-5d8f0d1c7a9e")
-SHARED_OBJECT: Final = re.compile(r"\.so(\.\d+)*$")
+ELF: Final = b"\x7fELF"
+DEBIAN: Final = "debian-13"
+"""Of which the image is made (container/Containerfile)."""
+RECORDS: Final = "var/lib/dpkg/status.d"
+"""Where the image has Debian's records: a file for each package, and one of its files' names."""
 
 
-def shared_objects(prefix: Path) -> list[Path]:
-    """Return each shared object below `prefix` that is a file, sorted."""
-    named = (one for one in prefix.rglob("*") if SHARED_OBJECT.search(one.name))
-    return sorted(one for one in named if one.is_file() and not one.is_symlink())
+class Package(NamedTuple):
+    """A component, and the paths of its files, relative to the folder; a file that is a link stands there too."""
+
+    component: Component
+    files: set[str]
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def objects(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path, relative to the folder, and the SHA-256 of each program and shared object, sorted."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        with path.open("rb") as file:
+            if file.read(len(ELF)) == ELF:
+                file.seek(0)
+                yield path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def listed(found: Distribution) -> Iterator[Path]:
-    """Yield the files that a distribution lists, as absolute paths."""
-    for one in found.files or ():
-        yield Path(str(found.locate_file(one))).resolve()
+def of_python(folder: Path, where: str) -> Iterator[Package]:
+    """Yield each distribution of Python in the packages' folders that the pattern `where` finds."""
+    places = [str(one) for one in sorted(folder.glob(where))]
+    for found in sorted(distributions(path=places), key=lambda one: one.metadata["Name"].lower()):
+        files = {
+            os.path.relpath(Path(str(found.locate_file(one))).resolve(), folder) for one in found.files or ()
+        }
+        yield Package(distribution(found, files, folder), files)
 
 
-def component(found: Distribution, objects: Sequence[Path], prefix: Path) -> Component:
-    """Return the component of a distribution, with those of its shared objects."""
+def distribution(found: Distribution, files: set[str], folder: Path) -> Component:
+    """Return the component of a distribution of Python."""
     name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
     stated = found.metadata["License-Expression"] or found.metadata["License"] or ""
     url = PackageURL("pypi", None, name, found.version)
     # A whole licence text in the field says no name; the file of it is in the distribution.
     licences = [LicenseFactory().make_from_string(stated)] if stated and "\n" not in stated else []
-    bills = [
-        ExternalReference(type=ExternalReferenceType.BOM, url=XsUri(path.relative_to(prefix).as_posix()))
-        for path in sorted(listed(found))
-        if path.parent.name == "sboms" and path.is_file()
-    ]
     return Component(
         type=ComponentType.APPLICATION if name == OURS else ComponentType.LIBRARY,
         name=name,
@@ -69,53 +83,84 @@ def component(found: Distribution, objects: Sequence[Path], prefix: Path) -> Com
         bom_ref=url.to_string(),
         purl=url,
         licenses=licences,
-        external_references=bills,
-        components=[
-            Component(
-                type=ComponentType.FILE,
-                name=path.relative_to(prefix).as_posix(),
-                bom_ref=f"{url.to_string()}#{path.relative_to(prefix).as_posix()}",
-                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest(path))],
-            )
-            for path in objects
+        external_references=[
+            ExternalReference(type=ExternalReferenceType.BOM, url=XsUri(one))
+            for one in sorted(files)
+            if Path(one).parent.name == "sboms" and (folder / one).is_file()
         ],
     )
 
 
-def bill(prefix: Path, version: str, at: datetime) -> str:
-    """Return the bill of the environment in `prefix`, as JSON; SystemExit if it has an object of no distribution."""
-    prefix = prefix.resolve()
-    packages = [str(one) for one in sorted(prefix.glob("lib/python3.*/site-packages"))]
-    found = sorted(distributions(path=packages), key=lambda one: one.metadata["Name"].lower())
-    objects = shared_objects(prefix)
-    parts, known = [], set()
-    for one in found:
-        files = set(listed(one))
-        own = [path for path in objects if path in files]
-        known.update(own)
-        parts.append(component(one, own, prefix))
-    if strangers := [str(path) for path in objects if path not in known]:
-        raise SystemExit(f"no distribution lists {', '.join(strangers)}")
+def of_debian(folder: Path) -> Iterator[Package]:
+    """Yield each package of Debian of which the image has files."""
+    for path in sorted((folder / RECORDS).iterdir()):
+        if path.suffix == ".md5sums":
+            continue
+        fields = email.parser.Parser().parsestr(path.read_text())
+        name, version = fields["Package"], fields["Version"]
+        url = PackageURL("deb", "debian", name, version, {"arch": fields["Architecture"], "distro": DEBIAN})
+        component = Component(
+            type=ComponentType.LIBRARY,
+            name=name,
+            version=version,
+            purl=url,
+            bom_ref=url.to_string(),
+            properties=[Property(name=f"{OURS}:debian-source", value=fields.get("Source", name))],
+        )
+        sums = path.with_name(f"{path.name}.md5sums")
+        listed = [line.split(None, 1)[1] for line in sums.read_text().splitlines()] if sums.exists() else []
+        # A package may list a file below lib/ that a Debian of today has below usr/lib/.
+        yield Package(component, {*listed, *(f"usr/{one}" for one in listed)})
+
+
+def bill(folder: Path, packages: list[Package], kind: ComponentType, at: datetime) -> tuple[str, int]:
+    """Return the bill as JSON, and how many objects it has; SystemExit if one of them is of no package."""
+    owners = {file: one.component for one in packages for file in one.files}
+    count, strangers = 0, []
+    for place, digest in objects(folder):
+        owner = owners.get(place)
+        if owner is None:
+            strangers.append(place)
+            continue
+        count += 1
+        owner.components.add(
+            Component(
+                type=ComponentType.FILE,
+                name=place,
+                bom_ref=f"{owner.bom_ref.value}#{place}",
+                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
+            )
+        )
+    if strangers:
+        raise SystemExit(f"no package lists {', '.join(strangers)}")
+    parts = [one.component for one in packages]
+    version = next(one.version for one in parts if one.name == OURS)
     made = Bom(components=parts, serial_number=SPACE)
     made.metadata.timestamp = at
-    made.metadata.component = Component(
-        type=ComponentType.APPLICATION, name=OURS, version=version, bom_ref=f"{OURS}@{version}"
-    )
+    made.metadata.component = Component(type=kind, name=OURS, version=version, bom_ref=f"{OURS}@{version}")
     made.register_dependency(made.metadata.component, parts)
     made.serial_number = uuid5(SPACE, JsonV1Dot6(made).output_as_string())
-    return JsonV1Dot6(made).output_as_string(indent=1) + "\n"
+    return JsonV1Dot6(made).output_as_string(indent=1) + "\n", count
 
 
 def main() -> int:
     """Write the bill, and say in one line what it holds."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("prefix", type=Path, metavar="PREFIX", help="the environment of Python")
-    parser.add_argument("--version", required=True, help="the release of blocklist-resolver in it")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="an environment of Python, or an image's root")
+    parser.add_argument("--image", action="store_true", help="FOLDER is the root folder of an image")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     at = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC)
-    asked.out.write_text(bill(asked.prefix, asked.version, at))
-    print(f"{asked.out}: {len(shared_objects(asked.prefix))} shared objects")  # noqa: T201 - it speaks to a terminal
+    folder = asked.folder.resolve()
+    within = "lib/python3.*/site-packages"
+    if asked.image:
+        packages, kind = [*of_debian(folder), *of_python(folder, f"opt/*/{within}")], ComponentType.CONTAINER
+    else:
+        packages, kind = [*of_python(folder, within)], ComponentType.APPLICATION
+    text, count = bill(folder, packages, kind, at)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(text)
+    print(f"{asked.out}: {count} programs and shared objects of {len(packages)} packages")  # noqa: T201 - for a terminal
     return 0
 
 

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-CORE = Path(__file__).parents[2] / "resolver" / "core"
+import resolver
+
+# Of the package that is tested: this tree's, or an installed one's.
+CORE = Path(str(resolver.__file__)).parent / "core"
 PLAIN = "plain_core"
 
 
