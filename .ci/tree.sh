@@ -20,7 +20,7 @@ choose() {
         # What every Debian has, the commands `ip` and `ss`, and what changes the clock of one process.
         bare)
             tree=$cache/debian$release-bare
-            packages=apt,ca-certificates,faketime,iproute2,systemd
+            packages=apt,ca-certificates,faketime,iproute2,passwd,systemd
             ;;
     esac
 }
@@ -161,8 +161,9 @@ clear_away() {
 boot() {
     lay
     "${prepared:-:}"
+    # With this machine's time zone it would mount a file at /etc/localtime, which tzdata could not replace.
     systemd-nspawn --quiet --directory="$tree" --machine="blocklist-$$" --boot --private-network --register=no \
-        --keep-unit --console=pipe </dev/null >"$layer/console" 2>&1 &
+        --keep-unit --timezone=off --console=pipe </dev/null >"$layer/console" 2>&1 &
     booting=$!
     local tries=0
     until leader=$(pgrep --parent "$booting") && inside 'systemctl is-system-running --wait' | grep -qE 'running|degraded'; do
