@@ -72,7 +72,7 @@ def of_python(folder: Path, where: str) -> Iterator[Package]:
 def distribution(found: Distribution, files: set[str], folder: Path) -> Component:
     """Return the component of a distribution of Python."""
     name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
-    stated = found.metadata["License-Expression"] or found.metadata["License"] or ""
+    stated = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
     url = PackageURL("pypi", None, name, found.version)
     # A whole licence text in the field says no name; the file of it is in the distribution.
     licences = [LicenseFactory().make_from_string(stated)] if stated and "\n" not in stated else []
