@@ -143,7 +143,7 @@ def test_killed_again_and_again_and_left_what_is_listed_stays_blocked(
         export = enter(exports.exporting(tmp_path / "export", notify=[relay]))
         export.publish(LINES)
         knot = enter(exports.knot_relay(tmp_path / "knot", export, (relay, spare), second, paths["knotd"]))
-        wait_for(lambda: (knot.folder / "zone" / "rpz.zone").exists(), lambda: knot.said)
+        wait_for((knot.folder / "zone" / "rpz.zone").exists, lambda: knot.said)
         filtered = enter(exports.unbound(tmp_path / "unbound", relay, upstream.port, second, paths["unbound"]))
         wait_for(lambda: filtered.blocks("bad.example"), lambda: filtered.said)
         site = Site(tmp_path, upstreams=[f"{HOST}:{upstream.port}"])
