@@ -8,6 +8,7 @@ up the longest suffix (KeyValueLookupKeySuffix) and takes the second.
 
 Rules:
 - The file is replaced whole: a reader sees the old one or the new one.
+- dnsdist reads a file again if its date is later, in whole seconds: each file is dated later than the one before.
 - It is readable for the group of its folder: dnsdist runs under another account.
 """
 
@@ -69,6 +70,7 @@ def write(path: Path, pairs: Iterable[tuple[bytes, bytes]]) -> int:
             file.seek(0)
             file.write(heads)
             file.flush()
+            _date_later(handle, path)
             os.fsync(handle)
         Path(part).replace(path)
     except BaseException:
@@ -76,6 +78,14 @@ def write(path: Path, pairs: Iterable[tuple[bytes, bytes]]) -> int:
             os.unlink(part)
         raise
     return sum(map(len, slots))
+
+
+def _date_later(handle: int, path: Path) -> None:
+    """Date an open file at least a whole second later than the file that it replaces, if there is one."""
+    with suppress(FileNotFoundError):
+        before = int(path.stat().st_mtime)
+        if int(os.fstat(handle).st_mtime) <= before:
+            os.utime(handle, (before + 1, before + 1))
 
 
 def _table(slots: "array[int]", size: int) -> bytes:

@@ -37,6 +37,14 @@ def test_every_key_is_found_and_no_other(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == export_cdb.MODE
 
 
+def test_each_file_is_dated_a_second_later_at_least(tmp_path: Path) -> None:
+    dates = []
+    for _ in range(3):
+        export_cdb.write(tmp_path / "list.cdb", [])
+        dates.append(int((tmp_path / "list.cdb").stat().st_mtime))
+    assert dates[0] < dates[1] < dates[2]
+
+
 def test_an_empty_one_is_whole(tmp_path: Path) -> None:
     assert export_cdb.write(tmp_path / "list.cdb", []) == 0
     assert value_of((tmp_path / "list.cdb").read_bytes(), b"\x01a\x00") is None
