@@ -42,6 +42,8 @@ def test_a_reply_is_one_that_dnspython_takes() -> None:
         (wire.query(GOOD, wire.A)[:20], wire.FORMERR),
         (wire.query(wire.name_of("nowhere.doctor.test"), wire.A), wire.NXDOMAIN),
     ],
+    # An id of each: the octets begin with one of chance, and every process of a run must name a test alike.
+    ids=["another zone", "class CHAOS", "AXFR", "NOTIFY", "no question", "cut short", "no such name"],
 )
 def test_what_is_not_answered_has_its_code(query: bytes, rcode: int) -> None:
     octets = respond(ZONE, query, over_udp=True)
