@@ -17,7 +17,6 @@ from tests.own_coverage import OwnCoverage
 PEERS_DIRECTORY = "tests/peers/"
 
 hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
-hypothesis.settings.register_profile("brief", max_examples=20, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=100_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 

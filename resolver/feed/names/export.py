@@ -65,6 +65,9 @@ FORM: Final = "1"
 CHECKED: Final = "enforced.selftest.invalid"
 """A name that every zone and table blocks while it has a list in force: a balancer's check of a resolver behind it."""
 
+_DOOR: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""Of the event loop: the path of the socket stays, for systemd may hold it. Python before 3.13 never removes it."""
+
 _log: Final = logging.getLogger("resolver.export")
 
 
@@ -400,7 +403,7 @@ async def serve(request: ExportRequest) -> None:
         context = export_primary.context_of(request.certificate, request.key, request.ca)
     primary.listen(request.listen, request.listen_tls, context)
     door = await asyncio.start_unix_server(
-        Door(exporter).arrived, sock=_listening(request.socket), limit=MAX_LINE_BYTES
+        Door(exporter).arrived, sock=_listening(request.socket), limit=MAX_LINE_BYTES, **_DOOR
     )
     for one in request.zones:
         if exporter.zones[one.name].loaded:
