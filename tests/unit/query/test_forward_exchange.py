@@ -111,11 +111,11 @@ async def test_one_server_gets_at_most_two_datagrams_soon_and_later_ones_after_p
         with pytest.raises(Unanswered):
             await exchange(one, query("open.test"))
         pauses = [after - before for before, after in itertools.pairwise(seen)]
-        assert len(seen) == 4, pauses
-        # Datagrams are sent late on a busy machine, but never early.
+        # Datagrams are sent late on a busy machine, perhaps too late for the last one, but never early.
+        assert 3 <= len(seen) <= 4, pauses
         assert pauses[0] >= 0.09
         assert seen[2] - seen[0] >= 0.5
-        assert pauses[2] >= 0.7
+        assert all(pause >= 0.7 for pause in pauses[2:])
 
 
 @pytest.mark.asyncio
