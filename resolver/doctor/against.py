@@ -92,7 +92,9 @@ class Comparison:
     @property
     def differs(self) -> bool:
         """Whether one blocks what the other does not."""
-        return any((old == BLOCKED) != (new == BLOCKED) for old, new in self.lines)
+        return any(
+            (old == BLOCKED) != (new == BLOCKED) and not {old, new} & {FAILED, REFUSED} for old, new in self.lines
+        )
 
     @property
     def failed(self) -> bool:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -135,7 +135,9 @@ class Asker:
         octets = query.octets
         reply = self._understood(ways[query.over](octets, source), octets)
         if query.over == UDP and reply.flags & wire.TC:
-            reply = self._understood(self._by_stream(octets, source), octets)
+            whole = self._understood(self._by_stream(octets, source), octets)
+            # Some clients use what came truncated: its records are judged with those that came by TCP.
+            reply = replace(whole, additional=(*whole.additional, *reply.records))
         return reply
 
     def transfer(self, zone: Name, kind: int) -> Message | None:

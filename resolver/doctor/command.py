@@ -7,6 +7,8 @@ Rules:
 """
 
 import argparse
+import contextlib
+import io
 import os
 import re
 import signal
@@ -115,6 +117,11 @@ def run(arguments: argparse.Namespace, *, colour: bool = False) -> int:
         raise Unusable("--name: the test entry needs a zone above it")
     if not 0.01 <= arguments.wait <= 10:
         raise Unusable("--wait: from 0.01 to 10 seconds")
+    for text, option in ((arguments.tls_name, "--tls-name"), (arguments.doh_path, "--doh-path")):
+        if not text.isascii() or len(text) > 255 or text.startswith("."):
+            raise Unusable(f"{option}: at most 255 characters of ASCII")
+    if arguments.tls_name and not all(arguments.tls_name.removesuffix(".").split(".")):
+        raise Unusable("--tls-name: not a domain name or an address")
     if arguments.ca and not os.access(arguments.ca, os.R_OK):
         raise Unusable("--ca: the file cannot be read")
     if bool(arguments.against) != bool(arguments.names):
@@ -228,7 +235,8 @@ def _probe(arguments: argparse.Namespace, entry: "Name", *, colour: bool) -> int
     print(report.as_json(found) if arguments.json else report.table(found, product=arguments.product, colour=colour))
     if found.count(Verdict.LEAKS) or found.count(Verdict.OVER_BLOCKS):
         return FOUND
-    return DONE if found.expected is not None else FAILED
+    first = next((one.verdict for one in found.results if one.id == "a"), Verdict.UNKNOWN)
+    return FAILED if first is Verdict.UNKNOWN else DONE
 
 
 def _serve(entry: "Name", place: "Endpoint") -> int:
@@ -251,18 +259,29 @@ def _serve(entry: "Name", place: "Endpoint") -> int:
 def _watch(arguments: argparse.Namespace, entry: "Name", place: "Endpoint") -> int:
     from resolver.doctor import watch
 
-    if arguments.every < watch.LEAST_S:
-        raise Unusable(f"--every: at least {watch.LEAST_S:.0f} seconds")
+    if not watch.LEAST_S <= arguments.every <= watch.MOST_S:
+        raise Unusable(f"--every: from {watch.LEAST_S:.0f} to {watch.MOST_S:,.0f} seconds")
     made = _examination(arguments, entry)
     watched = watch.Watch(lambda: made().run(), arguments.every)
     for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_: watched.ended.set())
-    watched.serve(
-        place,
-        started=lambda port: print(f"serving /metrics at port {port}", flush=True),
-        failed=lambda reason: print(f"doctor: {reason}", file=sys.stderr, flush=True),
-    )
+        signal.signal(one, _end)
+    with contextlib.suppress(_Ended):  # An examination that waits for a slow resolver does not hold it up.
+        watched.serve(
+            place,
+            started=lambda port: print(f"serving /metrics at port {port}", flush=True),
+            failed=lambda reason: print(f"doctor: {reason}", file=sys.stderr, flush=True),
+        )
     return DONE
+
+
+class _Ended(BaseException):
+    """Raised by a signal."""
+
+
+def _end(*_: object) -> NoReturn:
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, signal.SIG_IGN)
+    raise _Ended
 
 
 def _compare(arguments: argparse.Namespace, entry: "Name") -> int:
@@ -306,6 +325,8 @@ def _look(asker: "Asker", entry: "Name", said: "Expected | None", option: str) -
 
 
 def _typed_lines() -> "Any":
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # What is no text is no name, and is refused by its line.
     while line := sys.stdin.readline(1025):
         if len(line) > 1024:
             raise Unusable("stdin: a line is longer than a name can be")

@@ -15,6 +15,8 @@ from resolver.doctor.verdicts import Expected, Found, Verdict
 from resolver.doctor.wire import Message, Name
 
 MOST_TTL: Final = 300
+MOST_ZONES: Final = 8
+"""Zones that are taken for the policy's; a resolver may name any number."""
 APART_S: Final = 2.2
 """Between the two looks at a TTL: one that counts down has lost two seconds, whatever is rounded."""
 BLOCKS: Final = {4: "Forged Answer", 15: "Blocked", 16: "Censored", 17: "Filtered"}
@@ -150,16 +152,15 @@ class Special:
 
     def _named(self) -> list[Name]:
         """Return the owners of SOA records that are not above the name that was asked."""
-        found = []
+        found: dict[Name, None] = {}
         for asked, reply in self._run.replies:
-            for one in reply.records:
-                owner = wire.lower(one.name)
-                if one.kind != wire.SOA or owner in found:
-                    continue
-                # What an alias leads to may be denied with the SOA of its own zone, which is the probe zone.
-                if not wire.below(wire.lower(asked), owner) and not wire.below(owner, self._run.entry[1:]):
-                    found.append(owner)
-        return found
+            # What an alias leads to is denied with the SOA of its own zone: the probe zone, or that of a page by name.
+            known = [wire.lower(asked), *(wire.target_of(one) for one in reply.answer if one.kind == wire.CNAME)]
+            for owner in {wire.lower(one.name) for one in reply.records if one.kind == wire.SOA}:
+                above = any(wire.below(one, owner) for one in known)
+                if not above and not wire.below(owner, self._run.entry[1:]) and len(found) < MOST_ZONES:
+                    found[owner] = None
+        return list(found)
 
     def _zones(self) -> list[Name]:
         return list(dict.fromkeys([*map(wire.lower, self._run.policy_zones), *self._named()]))

@@ -7,6 +7,7 @@ Rules:
 """
 
 import http.server
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from resolver.doctor.probes import Examined, NotProbed
 from resolver.doctor.verdicts import ORDER
 
 LEAST_S: Final = 30.0
+MOST_S: Final = 86_400.0
 PREFIX: Final = "blocklist_doctor"
-LONGEST_S: Final = 5.0
+LONGEST_S: Final = 1.0
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -98,6 +100,11 @@ class _Server(http.server.HTTPServer):
         self.address_family = place.family
         self.shown = shown
         super().__init__((place.host, place.port), _Request)
+
+    def server_bind(self) -> None:
+        """Bind it. HTTPServer would also ask a resolver for the name of the address."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection, or end it."""

@@ -158,6 +158,11 @@ def octets_of(record: Record) -> bytes:
     return head + record.ttl.to_bytes(4, "big") + len(record.data).to_bytes(2, "big") + record.data
 
 
+def target_of(record: Record) -> Name:
+    """Return the name that is all the data of a CNAME, as names are compared."""
+    return lower(_Reader(record.data).name())
+
+
 def txt(text: bytes) -> bytes:
     """Return the data of a TXT record of one string."""
     return bytes([len(text)]) + text

@@ -31,10 +31,10 @@ import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert
 
 from resolver import atomic_file
 from resolver.feed import dropped, inbox, receipt
@@ -65,15 +65,20 @@ _NUMBERED: Final = re.compile(r"[a-z0-9-]{1,32}-\d+-\d+(-\d+)?\.json")
 """What follows the node in the name of a receipt, as `outbox` and `inbox` write it."""
 
 
+_Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Date: TypeAlias = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+"""Anyone may sign a receipt: one with a number that cannot be saved, or a date behind the year 9999, counts as none."""
+
+
 class _Receipt(Struct, frozen=True):
     """The fields of a node's receipt that are read here."""
 
     kind: str
     host: str
     list: str
-    serial: int
+    serial: _Number
     digest: str
-    in_force_since: int
+    in_force_since: _Date
 
 
 class _Said(Struct, frozen=True, array_like=True):
@@ -141,7 +146,9 @@ class Collector:
     def save(self, path: Path) -> None:
         """Write what is known, if it has changed, for a `load` in another process; OSError if that fails."""
         if self._saved is not self._known:
-            atomic_file.write(path, msgspec.msgpack.encode(self._known))
+            keys, lists = _of_text(self._known.keys), _of_text(self._known.lists)
+            known = _Known(keys, lists, _of_text(self._known.said))
+            atomic_file.write(path, msgspec.msgpack.encode(known))
             self._saved = self._known
 
     def load(self, path: Path) -> None:
@@ -242,6 +249,19 @@ def _may_count(name: str, pinned: Container[str], missing: Container[str], about
             if node in missing and (rest.startswith(about) or not _NUMBERED.fullmatch(rest)):
                 return True
     return of_nobody
+
+
+def _of_text(found: dict[str, _T]) -> dict[str, _T]:
+    """Return those whose file names are text: a name may have octets that are not, and they cannot be saved."""
+    return {name: one for name, one in found.items() if name.isascii() or _is_text(name)}
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _mark(path: str, *, follow: bool = False) -> _Mark:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
@@ -101,7 +101,7 @@ def pinned_of(pem: bytes) -> bytes:
     """Return the raw public key in a PEM file; StatementBroken if it holds no Ed25519 public key."""
     try:
         key = serialization.load_pem_public_key(pem)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise StatementBroken("not a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
         raise StatementBroken("not an Ed25519 key")

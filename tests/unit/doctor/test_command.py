@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import threading
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_json_and_its_schema(capsys: pytest.CaptureFixture[str]) -> None:
         (["--wait", "99"], "--wait: from"),
         (["--against", "192.0.2.1"], "--against and --names - belong together"),
         (["--names", "-"], "--against and --names - belong together"),
-        (["--watch", "192.0.2.1:1", "--every", "1"], "--every: at least 30"),
+        (["--watch", "192.0.2.1:1", "--every", "1"], "--every: from 30"),
         (["--against", "192.0.2.1", "--names", "-", "--rate", "0"], "--rate: more than 0"),
         (["--serve-zone", "0.0.0.0:53"], "--serve-zone: the address that the delegation"),
     ],
@@ -107,7 +108,7 @@ def test_it_watches_until_it_is_ended(capsys: pytest.CaptureFixture[str], monkey
 
     def look_and_end(self: watch.Watch) -> str:
         reason = look(self)
-        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return reason
 
     monkeypatch.setattr(watch.Watch, "look", look_and_end)

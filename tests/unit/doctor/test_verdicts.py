@@ -111,7 +111,18 @@ def test_what_leads_there_and_what_is_open() -> None:
     assert verdicts.judge_hidden(reply(), wire.MX).verdict is Verdict.UNKNOWN
     assert verdicts.judge_open(reply([(wire.A, zone.OPEN_V4)]), wire.A, PAGES).verdict is Verdict.ENFORCED
     assert verdicts.judge_open(reply([(wire.A, PAGE4)]), wire.A, PAGES).verdict is Verdict.OVER_BLOCKS
-    assert verdicts.judge_open(reply(), wire.HTTPS, PAGES).verdict is Verdict.OVER_BLOCKS
+    assert verdicts.judge_open(reply(), wire.HTTPS, PAGES).verdict is Verdict.UNKNOWN
+    assert verdicts.judge_open(reply(), wire.AAAA, ONE_PAGE).verdict is Verdict.UNKNOWN
+    assert verdicts.judge_open(reply(), wire.A, Expected()).verdict is Verdict.OVER_BLOCKS
+
+
+def test_an_address_that_dns64_makes_of_the_listed_one_is_a_leak() -> None:
+    for made in ("64:ff9b::cb00:7142", "2001:db8:cb00:7142::", "2001:db8:1cb:71:42::", "2001:db8:122:cb:0:7142::"):
+        came = reply([(wire.AAAA, wire.address(made))])
+        assert verdicts.judge_blocked(came, wire.AAAA, PAGES).verdict is Verdict.LEAKS, made
+
+
+def test_an_open_name_that_fails_is_unknown() -> None:
     assert verdicts.judge_open(reply(rcode=2), wire.A, PAGES).verdict is Verdict.UNKNOWN
 
 

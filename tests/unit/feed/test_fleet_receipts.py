@@ -369,3 +369,27 @@ def test_what_was_saved_counts_for_no_other_file_and_no_other_key(world: World, 
     saved.unlink()
     world.collector.load(saved)
     assert set(world.reported()) == {"n002"}
+
+
+STRANGER = Ed25519PrivateKey.generate()
+
+
+@pytest.mark.parametrize("other", [{"serial": 2**64}, {"in_force_since": 2**60}, {"in_force_since": -1}])
+def test_a_receipt_of_numbers_that_cannot_be_kept_stops_nothing(world: World, tmp_path: Path, other: Any) -> None:
+    said = {"kind": "receipt", "host": "one", "list": "demo", "serial": 1, "digest": "", "in_force_since": 1, **other}
+    (world.receipts / "x.json").write_bytes(statement.sign(said, STRANGER))
+    world.report("one")
+    world.report("two")
+    assert world.reported() == {"one": 100, "two": 100}
+    world.collector.save(tmp_path / "saved")
+
+
+def test_a_file_name_that_is_no_text_stops_nothing(world: World, tmp_path: Path) -> None:
+    with open(os.fsencode(world.receipts) + b"/\xff.json", "wb") as file:
+        file.write(b"none")
+    world.report("one")
+    assert world.reported() == {"one": 100}
+    world.collector.save(tmp_path / "saved")
+    other = Collector(world.receipts, world.nodes)
+    other.load(tmp_path / "saved")
+    assert other.reports({"demo": RECORD})["demo"].since == {"one": 100}
