@@ -9,6 +9,7 @@ Rules:
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -32,12 +33,17 @@ class Link:
         self.status: Status | None = None
         self._path = path
         self._now = now
+        self._is_silent = False
+        self._saying: socket.socket | None = None
         self._lacking: set[str] = set()
         self._tried: dict[str, float] = {}
 
     def stage(self, list_id: str) -> int:
-        """Return a descriptor to write a compiled list to; -1 if it is not exported or the process does not run."""
-        if list_id not in self.lists:
+        """Return a descriptor to write a compiled list to; -1 if it is not exported or the process does not reply.
+
+        systemd accepts connections for a process that has failed: what was said last tells whether one is there.
+        """
+        if list_id not in self.lists or self._is_silent:
             return -1
         try:
             one = self._connected()
@@ -67,6 +73,7 @@ class Link:
         """Send a message, and keep and return the status in return; Unanswered."""
         try:
             with self._connected() as one:
+                self._saying = one
                 one.settimeout(TIMEOUT_S)
                 one.sendall(msgspec.json.encode(message) + b"\n")
                 one.shutdown(socket.SHUT_WR)
@@ -74,9 +81,19 @@ class Link:
                     line = replies.readline(MAX_LINE_BYTES)
             self.status = msgspec.json.decode(line, type=Status)
         except (OSError, msgspec.DecodeError) as error:
-            self.status = None
+            self.status, self._is_silent = None, True
             raise Unanswered(type(error).__name__) from None
+        finally:
+            self._saying = None
+        self._is_silent = False
         return self.status
+
+    def hang_up(self) -> None:
+        """End a `say` of another thread: a service that stops waits for its threads."""
+        one = self._saying
+        if one is not None:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def _connected(self) -> socket.socket:
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

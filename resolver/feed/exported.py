@@ -23,6 +23,8 @@ DIGEST_LETTERS: Final = 16
 
 _Id = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Key = Annotated[str, Meta(pattern=r"^([0-9]{1,19}-[0-9a-f]{16})?\Z")]
+"""Of `key_of`, or "": it is a part of a file's name."""
 _Generation = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
@@ -68,9 +70,9 @@ class Followed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     list: _Id
-    key: str = ""
+    key: _Key = ""
     serial: int = 0
-    keep: tuple[str, ...] = ()
+    keep: tuple[_Key, ...] = ()
     aside: tuple[int, ...] = ()
     until: int = 0
     answer: Literal["page", "nodata", "nxdomain"] = "page"

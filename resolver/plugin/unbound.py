@@ -8,6 +8,8 @@ Rules:
 - Unbound answers from its cache without asking a module, at its own speed. So nothing may be in the cache that is not
   PASS for all clients: an answer that blocks is never stored, and a question or a reply that is not PASS for all lists
   is resolved without storing (`no_cache_store`) or taken out before it is given.
+- Unbound keeps each step of a chain of aliases as an answer of its own, under the name that the alias leads to, and
+  keeps no answer with a TTL of 0. So with an answer these names are remembered, and taken out, too.
 - When a policy comes, cached answers that it blocks are taken out, in slices, by the queries that come after it
   (plugin.remembered). A synthetic name is not answered before all of them are out: so the proof of a list, and its
   receipt, mean that nothing cached is left.
@@ -22,7 +24,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -44,8 +46,11 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 _ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
 _INDETERMINATE: Final = 2
 """The security status (sec_status) of an answer of ours: neither validated nor bogus, so AD is clear."""
+MOST_REPLY: Final = 4096
+"""Octets of a reply that is remembered; a larger one is given and not cached, since its client has chosen its size."""
 _TARGETS: Final = frozenset((codes.TYPE_CNAME, codes.TYPE_DNAME, codes.TYPE_SVCB, codes.TYPE_HTTPS))
 _CD: Final = 0x0010
+_LENGTH_OCTETS: Final = 2
 _ASK, _PASS, _BLOCK = codes.ASK, codes.PASS, codes.BLOCK
 
 
@@ -118,6 +123,10 @@ class Module:
                     qstate.ext_state[number] = ub.MODULE_ERROR
         except Exception as error:  # noqa: BLE001 - an error is SERVFAIL, and its text may hold a name
             ub.log_err(f"blocklist: a step failed ({type(error).__name__}): the query is answered SERVFAIL")
+            if event == ub.MODULE_EVENT_MODDONE:
+                # The next module has stored the answer, which was not judged to the end.
+                with suppress(Exception):
+                    self._forget(qstate, _steps(qstate.return_msg.rep))
             self._fail(number, qstate, codes.EDE_OTHER)
         return True
 
@@ -164,18 +173,24 @@ class Module:
         question = qstate.qinfo
         name, qtype = question.qname, question.qtype
         wire, more = _wire_of(name, qtype, message.rep)
+        steps = _steps(message.rep)
         said = self._judge.reply(wire, codes.ALL_LISTS)
         if said == _PASS and self._judge.drops_additional:
             message.rep.ar_numrrsets = 0
             message.rep.rrset_count = message.rep.an_numrrsets + message.rep.ns_numrrsets
             # In the cache it has ADDITIONAL still.
-            self._forget(qstate)
+            self._forget(qstate, steps)
+            return
+        if said == _PASS and more and len(wire) > MOST_REPLY:
+            self._forget(qstate, steps)
             return
         if said == _PASS:
             if not qstate.no_cache_store:
                 self._answers.keep(name, qtype, wire if more else b"")
+                for one in steps:
+                    self._answers.keep(one, qtype, b"")
             return
-        self._forget(qstate)
+        self._forget(qstate, steps)
         if not clients:
             return
         blocked = [one for one in clients if self._judge.reply(wire, self._judge.scope_of(one)) != _PASS]
@@ -202,17 +217,22 @@ class Module:
     def _take_out(self, qstate: Any, seconds: float) -> None:
         """Take answers that the newest policy blocks out of Unbound's cache, for so many seconds."""
         for one in self._answers.take(self._clock() + seconds, self._clock):
-            # Unbound makes no query_info for a module; that of a reply is one.
-            message = self._ub.DNSMessage(_text(one.name), one.qtype, codes.CLASS_IN, self._ub.PKT_QR)
-            if message.set_return_msg(qstate):
-                self._invalidate(qstate, qstate.return_msg.qinfo)
-            qstate.return_msg = None
+            self._take_one_out(qstate, one.name, one.qtype)
 
-    def _forget(self, qstate: Any) -> None:
-        """Take the answer that this query has stored, if it has, out of Unbound's cache."""
+    def _take_one_out(self, qstate: Any, name: bytes, qtype: int) -> None:
+        message, given = self._ub.DNSMessage(_text(name), qtype, codes.CLASS_IN, self._ub.PKT_QR), qstate.return_msg
+        # Unbound makes no query_info for a module; that of a reply is one.
+        if message.set_return_msg(qstate):
+            self._invalidate(qstate, qstate.return_msg.qinfo)
+        qstate.return_msg = given
+
+    def _forget(self, qstate: Any, steps: Sequence[bytes] = ()) -> None:
+        """Take the answers that this query has stored, if it has, out of Unbound's cache. steps: of `_steps`."""
         # Unbound logs if it is asked to take out what is not there, which should say as little of blocks as can be.
         if not qstate.no_cache_store:
             self._ub.invalidateQueryInCache(qstate, qstate.qinfo)
+            for one in steps:
+                self._take_one_out(qstate, one, qstate.qinfo.qtype)
 
     def _invalidate(self, qstate: Any, question: Any) -> None:
         """Take an answer out of Unbound's cache, which keeps AAAA for CD=0 and CD=1 apart."""
@@ -296,6 +316,19 @@ def _text(name: bytes) -> str:
 def _line(owner: str, one: Record) -> str:
     """Return a record in the form of RFC 3597 5."""
     return f"{owner} {one.ttl_s} IN TYPE{one.kind} \\# {len(one.rdata)} {one.rdata.hex()}"
+
+
+def _steps(reply: Any) -> list[bytes]:
+    """Return the names to which the aliases in ANSWER lead: Unbound has asked, and cached, each by itself."""
+    found: dict[bytes, None] = {}
+    for number in range(reply.an_numrrsets):
+        rrset = reply.rrsets[number]
+        if socket.ntohs(rrset.rk.type) == codes.TYPE_CNAME:
+            data = rrset.entry.data
+            values, plain = data.rr_data, data.count
+            for one in range(plain):
+                found[bytes(values[one][_LENGTH_OCTETS:]).lower()] = None
+    return [*found]
 
 
 def _wire_of(name: bytes, qtype: int, reply: Any) -> tuple[bytes, bool]:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from resolver.config.config import Config
 from resolver.config.export import exported
 from resolver.core import codes, image
@@ -27,6 +29,8 @@ from resolver.feed.release import Releases
 from resolver.feed.update import ListUpdate
 
 SAY_EVERY_S: Final = 10.0
+UNKNOWN: Final = key_of(0, "0" * 64)
+"""A key that is never staged (generations begin at 1): what is given out of the list stays, and is not in step."""
 WAIT_S: Final = 0.05
 """Several lists may change at once: what is said waits so long for them."""
 
@@ -77,13 +81,16 @@ class ExportHost:
 
     async def run(self) -> None:
         """Say what is in force after each change, and every few seconds, until cancelled."""
-        while True:
-            self._wake.clear()
-            await self.say()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SAY_EVERY_S):
-                    await self._wake.wait()
-            await asyncio.sleep(WAIT_S)
+        try:
+            while True:
+                self._wake.clear()
+                await self.say()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SAY_EVERY_S):
+                        await self._wake.wait()
+                await asyncio.sleep(WAIT_S)
+        finally:
+            self._link.hang_up()
 
     async def say(self) -> None:
         """Say it once, and look at what is lacking."""
@@ -129,6 +136,9 @@ class ExportHost:
         if record is None or state.is_lifted(record, settings.limit, settings.expire, self._now()):
             return said
         key = key_of(record.generation, record.digest)
+        aside = () if record.approved or not record.set_aside else self._lines_aside(one, key)
+        if aside is None:
+            return replace(said, key=UNKNOWN, keep=tuple(sorted({*said.keep, key})), serial=record.serial)
         return Followed(
             list=said.list,
             answer=said.answer,
@@ -136,22 +146,25 @@ class ExportHost:
             keep=said.keep,
             key=key,
             serial=record.serial,
-            aside=() if record.approved or not record.set_aside else self._lines_aside(one, key),
+            aside=aside,
             until=int(one.hard_limit_at(record)) if settings.expire == "lift" else 0,
         )
 
-    def _lines_aside(self, one: ListUpdate, key: str) -> tuple[int, ...]:
-        """Return the numbers of the lines whose entries wait; those of an image are looked up once."""
+    def _lines_aside(self, one: ListUpdate, key: str) -> tuple[int, ...] | None:
+        """Return the numbers of the lines whose entries wait; those of an image are looked up once. None if they cannot
+        be read: to say that none waits would block what waits."""
         known = self._aside.get(one.list.id)
         if known is not None and known[0] == key:
             return known[1]
         view, record = one.activation.image_in_force(), one.state.in_force
-        lines: tuple[int, ...] = ()
-        if view is not None and record is not None:
-            with suppress(OSError):
-                numbers = array("I", (one.store.folder / record.lines).read_bytes())
-                slots = (image.slot_of(view, *digest) for digest in image.with_bit(view, codes.SET_ASIDE))
-                lines = tuple(sorted(numbers[slot] for slot in slots))
+        if view is None or record is None:
+            return None
+        try:
+            numbers = array("I", (one.store.folder / record.lines).read_bytes())
+            slots = (image.slot_of(view, *digest) for digest in image.with_bit(view, codes.SET_ASIDE))
+            lines = tuple(sorted(numbers[slot] for slot in slots))
+        except (OSError, ValueError, IndexError):
+            return None
         self._aside[one.list.id] = key, lines
         return lines
 

@@ -12,6 +12,7 @@ Rules:
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,9 @@ from resolver.feed.names.guard_lines import INFRASTRUCTURE, Protected
 from resolver.feed.operator_names import popular_names
 from resolver.feed.sandbox import Failed, confine, open_nothing, run, say
 
+EXPORT_S = 60.0
+"""So long the export process may take to take the names: a list never waits for it longer."""
+EXPORT_OCTETS = 65_536
 FEW_NAMES = 10
 USUAL_LABELS = 5
 
@@ -178,11 +182,17 @@ def _stage(request: CompileRequest, found: read.Entries, made: bytearray) -> boo
         names=len(found.names),
         entries=found.lines,
     )
+    until = time.monotonic() + EXPORT_S
     try:
-        # Not by a timeout of Python's: that polls, which a process that may open nothing cannot.
+        # Not by a timeout of Python's: that polls, which a process that may open nothing cannot. The socket has one for
+        # a write; a reader that takes an octet now and then is left by the clock.
         _write(request.export, msgspec.json.encode(about) + b"\n")
         for part in (found.names, found.flags, found.numbers):
-            _write(request.export, memoryview(part).cast("B"))
+            octets = memoryview(part).cast("B")
+            for at in range(0, len(octets), EXPORT_OCTETS):
+                if time.monotonic() > until:
+                    return False
+                _write(request.export, octets[at : at + EXPORT_OCTETS])
         return os.read(request.export, 1) == b"{"
     except OSError:
         return False

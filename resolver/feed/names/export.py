@@ -60,6 +60,9 @@ from resolver.feed.names.export_zone import Answer, Zone, wire_of
 MEMORY_BYTES: Final = 4 * 2**30
 LOOK_S: Final = 5.0
 MESSAGE_S: Final = 120.0
+STAGED_S: Final = 900.0
+"""So long what was staged last waits to be followed: the service says what is in force at any time, also between the
+end of a compile process and the moment in which its list is held or in force."""
 FORM: Final = "1"
 """Changes with the form of the records: then a start gives each zone a new serial."""
 CHECKED: Final = "enforced.selftest.invalid"
@@ -141,6 +144,7 @@ class Exporter:
         self._left_out: dict[str, int] = {}
         self._tables: dict[str, tuple[str, int]] = {}
         self._steps: dict[str, bool] = {}
+        self._fresh: dict[str, tuple[str, float]] = {}
 
     # Files.
 
@@ -177,6 +181,7 @@ class Exporter:
         match message:
             case Stage():
                 self.names.write(message, body)
+                self._fresh[message.list] = message.key, self._clock() + STAGED_S
                 _log.info("list %s: serial %d staged, %d entries", message.list, message.serial, message.entries)
             case Follow():
                 if message != self.follow:
@@ -193,7 +198,13 @@ class Exporter:
         """Remove what can never be given out again."""
         kept = {one.list: {one.key, *one.keep} for one in self.follow.lists}
         for list_id in self.names.lists():
-            self.names.keep(list_id, kept.get(list_id, set()))
+            keys = kept.get(list_id, set())
+            fresh, until = self._fresh.get(list_id, ("", 0.0))
+            if fresh in keys or self._clock() >= until:
+                self._fresh.pop(list_id, None)
+            else:
+                keys = {*keys, fresh}
+            self.names.keep(list_id, keys)
         ended = set(self._releases) - set(self.follow.released)
         if ended:
             for number in ended:
@@ -281,10 +292,13 @@ class Exporter:
         if not zone.loaded and zone.serial and self._serials.get(request.name) == (zone.serial, made_of):
             zone.resume(records)
             return
-        moved = zone.publish(records, int(self._clock()))
-        self._serials[request.name] = zone.serial, made_of
+        now = int(self._clock())
+        serial = zone.serial if zone.loaded and records == zone.records else zone.next_serial(now)
+        known = {**self._serials, request.name: (serial, made_of)}
         # On the disk before a secondary has it: no serial is ever given to two zones.
-        self._write("serials.json", self._serials)
+        self._write("serials.json", known)
+        self._serials = known
+        moved = zone.publish(records, now)
         if moved:
             _log.info("zone: serial %d, %d owners", zone.serial, len(records))
             if self.primary:
@@ -420,7 +434,10 @@ async def _look(exporter: Exporter) -> None:
     """Lift lists and end releases at their time, and try again what could not be written."""
     while True:
         await asyncio.sleep(LOOK_S)
-        exporter.give_out()
+        try:
+            exporter.give_out()
+        except Exception as error:  # noqa: BLE001 - a list has to end at its time all the same; the text may hold a name
+            _log.error("export: internal error (%s): it is tried again", type(error).__name__)
 
 
 def _log_what_failed(_loop: object, about: dict[str, Any]) -> None:

@@ -45,6 +45,8 @@ MOST_WHOLE: Final = 6
 WHOLE_S: Final = 60.0
 IDLE_S: Final = 30.0
 SEND_S: Final = 60.0
+TRANSFER_S: Final = 900.0
+"""A transfer that takes longer ends: while it lasts, the version that it began with stays in memory."""
 HANDSHAKE_S: Final = 10.0
 MAX_QUERY_OCTETS: Final = 4096
 NOTIFY_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -251,10 +253,11 @@ class Primary:
                     if size > MAX_QUERY_OCTETS:
                         break
                     query = await reader.readexactly(size)
-                for one in self.answers(query, host, stream=True):
-                    writer.write(len(one).to_bytes(2, "big") + one)
-                    async with asyncio.timeout(SEND_S):
-                        await writer.drain()
+                async with asyncio.timeout(TRANSFER_S):
+                    for one in self.answers(query, host, stream=True):
+                        writer.write(len(one).to_bytes(2, "big") + one)
+                        async with asyncio.timeout(SEND_S):
+                            await writer.drain()
         except (OSError, ssl.SSLError, asyncio.IncompleteReadError, TimeoutError):
             pass  # The secondary has left, or is too slow: it comes again.
         finally:

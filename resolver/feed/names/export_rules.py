@@ -36,12 +36,14 @@ class Rule(NamedTuple):
 
 
 def entries_of(names: bytes, flags: memoryview, numbers: memoryview, aside: Collection[int]) -> dict[bytes, int]:
-    """Return the names of a list with their bits (core.codes). aside: numbers of lines that do not block.
+    """Return the names of a list with their bits (core.codes). aside: numbers of lines whose names do not block.
 
+    An image has one slot for a name, and the first of its lines: what sets that aside is for every line of the name.
     ValueError if the names do not fit the flags.
     """
     found: dict[bytes, int] = {}
     at, spared = 0, set(aside)
+    waiting: set[bytes] = set()
     blocks = BLOCK_SELF | BLOCK_BELOW
     for bits, number in zip(flags, numbers, strict=True):
         start = at
@@ -49,11 +51,17 @@ def entries_of(names: bytes, flags: memoryview, numbers: memoryview, aside: Coll
             at += names[at] + 1
         name = names[start:at]
         at += 1
-        kept = bits & (EXCEPT_SELF | EXCEPT_BELOW | (0 if number in spared else blocks))
+        kept = bits & (EXCEPT_SELF | EXCEPT_BELOW | blocks)
         if name and kept:
             found[name] = found.get(name, 0) | kept
+        if number in spared:
+            waiting.add(name)
     if at != len(names):
         raise ValueError("names and flags differ")
+    for name in waiting & found.keys():
+        found[name] &= ~blocks
+        if not found[name]:
+            del found[name]
     return found
 
 

@@ -151,7 +151,7 @@ class Zone:
         come = [(owner, data) for owner, data in records.items() if before.get(owner) != data]
         if self.loaded and not gone and not come:
             return False
-        after = self._next(now)
+        after = self.next_serial(now)
         if self.loaded:
             self._remember(Change(self.serial, after, gone, come), len(records))
         self.records, self.serial, self.loaded = records, after, True
@@ -161,7 +161,8 @@ class Zone:
         """Go on with the records that had this serial before a restart; without a history."""
         self.records, self.loaded = records, True
 
-    def _next(self, now: int) -> int:
+    def next_serial(self, now: int) -> int:
+        """Return the serial of the next records. now: unix seconds."""
         if not self.serial:
             return now % 2**32 or 1
         now %= 2**32

@@ -1002,6 +1002,11 @@ declare[[void dnsdist_ffi_dnsquestion_set_skip_cache(dnsdist_ffi_dnsquestion_t *
 local function dnsdist(lists)
   local address, address_size = ffi.new("const void *[1]"), ffi.new("size_t[1]")
   lists.complain = errlog or lists.complain
+  -- What was wrong when it was opened had nobody to be said to.
+  if lists.said ~= "" then
+    lists.said = ""
+    lists:look(true)
+  end
   local function taken(step, dq)
     C.dnsdist_ffi_dnsquestion_get_remoteaddr(dq, address, address_size)
     lists:from(ffi.cast(u8, address[0]), tonumber(address_size[0]))
@@ -1019,7 +1024,14 @@ local function dnsdist(lists)
   end
   local function on_reply(dq)
     local action = DNSResponseAction
-    return with(Lists.on_reply, dq, action.HeaderModify, action.None, action.ServFail)
+    local said = with(Lists.on_reply, dq, action.HeaderModify, action.None, action.ServFail)
+    if said == action.ServFail then
+      -- dnsdist changes the response code alone: the records that could not be judged would go with it.
+      C.dnsdist_ffi_dnsquestion_set_skip_cache(dq, true)
+      ffi.fill(ffi.cast("uint8_t *", C.dnsdist_ffi_dnsquestion_get_header(dq)) + 4, 8)
+      if not C.dnsdist_ffi_dnsquestion_set_size(dq, T.name.header) then return action.Drop end
+    end
+    return said
   end
   addAction(AllRule(), LuaFFIAction(function(dq)
     return with(Lists.on_query, dq, DNSAction.HeaderModify, DNSAction.None, DNSAction.ServFail)

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,6 +63,32 @@ def test_without_a_process_nothing_is_staged_and_nothing_fails(tmp_path: Path) -
     assert (one.stage("demo"), one.lacks("demo", "3-ab")) == (-1, False)
     with pytest.raises(export_link.Unanswered):
         one.say(Follow(lists=()))
+
+
+def test_a_process_that_does_not_reply_is_not_waited_for_by_a_list(tmp_path: Path) -> None:
+    """As behind a socket of systemd's, which takes connections for a process that has failed."""
+    path = tmp_path / "socket"
+    one = link(path)
+    with answering(path, b""), pytest.raises(export_link.Unanswered):
+        one.say(Follow(lists=()))
+    with socket.socket(socket.AF_UNIX) as accepting:
+        path.unlink(missing_ok=True)
+        accepting.bind(str(path))
+        accepting.listen(1)
+        assert one.stage("demo") == -1
+
+
+def test_what_waits_for_a_reply_ends_with_the_service(tmp_path: Path) -> None:
+    one = link(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as accepting, ThreadPoolExecutor() as threads:
+        accepting.bind(str(tmp_path / "socket"))
+        accepting.listen(1)
+        said = threads.submit(one.say, Follow(lists=()))
+        taken, _ = accepting.accept()
+        with taken, taken.makefile("rb") as lines:
+            lines.read()
+            one.hang_up()
+            assert isinstance(said.exception(timeout=20), export_link.Unanswered)
 
 
 def test_only_a_list_that_is_exported_gets_a_connection(tmp_path: Path) -> None:

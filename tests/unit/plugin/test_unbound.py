@@ -176,8 +176,42 @@ def test_a_reply_that_leads_to_a_listed_name_is_taken_out_and_blocked(house: Hou
     assert house.new(qstate) == house.ub.MODULE_WAIT_MODULE
     assert house.done(qstate, reply_of(rrset("alias.test", CNAME, octets_of("bad.test")))) == house.ub.MODULE_FINISHED
     assert [line.split()[3] for line in qstate.return_msg.rep.text] == ["TYPE28"]
-    assert house.ub.taken_out == [(octets_of("alias.test"), AAAA, 0)], "what it has stored, and nothing else"
+    both = {("bad.test.", AAAA, 0), ("bad.test.", AAAA, 0x10)}
+    assert set(house.ub.taken_out) == {(octets_of("alias.test"), AAAA, 0), *both}, "what it has stored, step by step"
     assert len(house.blocks()) == 1, "the exempt client is not blocked, though it gets the answer of the others"
+
+
+def test_a_step_of_a_chain_leaves_the_cache_when_it_is_listed(house: House) -> None:
+    """Unbound keeps the answer of each step; that of an alias with a TTL of 0 it does not keep."""
+    chain = [rrset("x.test", CNAME, octets_of("Y.test")), rrset("y.test", CNAME, octets_of("late.test"))]
+    qstate = query("x.test", A, CLIENT)
+    house.new(qstate)
+    house.done(qstate, reply_of(*chain, rrset("late.test", A, bytes(4))))
+    published(house.folder, ["bad.test", "late.test"], number=2)
+    house.now += 1
+    house.new(query("another.test", A, CLIENT))
+    assert {("late.test.", A, 0), ("x.test.", A, 0)} <= set(house.ub.taken_out)
+
+
+def test_a_large_reply_is_given_and_neither_remembered_nor_cached(house: House) -> None:
+    qstate, addresses = query("x.test", A, CLIENT), [bytes([10, 0, 0, one]) for one in range(200)]
+    house.new(qstate)
+    owner = ".".join(("a" * 50, "b" * 50, "test"))
+    message = reply_of(rrset("x.test", CNAME, octets_of(owner)), rrset(owner, A, *addresses))
+    house.done(qstate, message)
+    assert qstate.return_msg is message
+    assert (octets_of("x.test"), A, 0) in house.ub.taken_out
+    assert len(house.module._answers) == 0
+
+
+def test_an_answer_that_could_not_be_judged_leaves_the_cache(house: House) -> None:
+    qstate = query("x.test", A, CLIENT)
+    house.new(qstate)
+    message = reply_of(rrset("x.test", CNAME, octets_of("bad.test")))
+    message.rep.ns_numrrsets = 1  # One that is not there.
+    house.done(qstate, message)
+    assert qstate.return_rcode == codes.SERVFAIL
+    assert {name for name, _, _ in house.ub.taken_out} == {octets_of("x.test"), "bad.test."}
 
 
 def test_what_one_client_may_have_is_resolved_without_being_cached(house: House) -> None:
@@ -231,7 +265,8 @@ def test_what_was_cached_leaves_when_a_policy_comes_that_blocks_it(house: House)
     qstate = query("another.test", A, CLIENT)
     assert house.new(qstate) == house.ub.MODULE_WAIT_MODULE
     both = {("to.test.", AAAA, 0), ("to.test.", AAAA, 0x10)}
-    assert set(house.ub.taken_out) == {("late.test.", A, 0), *both}, "AAAA for CD=0 and for CD=1"
+    step = {("late.test.", AAAA, 0), ("late.test.", AAAA, 0x10)}
+    assert set(house.ub.taken_out) == {("late.test.", A, 0), *step, *both}, "AAAA for CD=0 and for CD=1"
     assert (qstate.return_msg, qstate.query_flags) == (None, 0x100)
 
 

@@ -200,3 +200,21 @@ def test_it_says_so_again_when_it_is_woken(tmp_path: Path) -> None:
         return said
 
     assert asyncio.run(run()) == 2
+
+
+def test_lines_aside_that_cannot_be_read_leave_the_zone_as_it_is(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    one = world.enforcement.feed["demo"]
+
+    async def run() -> tuple[int, bool]:
+        async with world.running():
+            await one.poll()
+            await world.host.say()
+            record = one.state.in_force
+            assert record is not None
+            one.journal.state = replace(one.state, in_force=replace(record, set_aside={"protected": 1}))
+            (one.store.folder / record.lines).unlink()
+            await world.host.say()
+            return world.listed, world.host.in_step("demo")
+
+    assert asyncio.run(run()) == (3, False)

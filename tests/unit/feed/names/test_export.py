@@ -143,6 +143,19 @@ def test_a_list_that_ends_leaves_the_zone_empty_and_not_as_it_was(how: str, worl
     assert world.exporter.zones[NAME].records == {}
 
 
+def test_what_is_staged_outlasts_what_is_said_before_it_is_in_force(world: World) -> None:
+    """Of the list before, or of another list that changes meanwhile. Nothing waits for ever."""
+    world.stage(["bad.test"])
+    world.follow(followed(1))
+    world.stage(["worse.test"], 2)
+    world.follow(followed(1))
+    assert world.follow(followed(2), followed(None, "other")).in_step == ("demo",)
+    assert world.names == {"worse.test"}
+    world.stage(["refused.test"], 3)
+    world.now += export.STAGED_S
+    assert world.follow(followed(2)).staged == {"demo": (followed(2).key,)}
+
+
 def test_without_the_names_of_a_list_in_force_the_zone_stays_whole(tmp_path: Path) -> None:
     world = World(tmp_path, lists=("demo", "two"))
     world.stage(["a.test"])
@@ -220,6 +233,24 @@ def test_a_table_that_cannot_be_written_is_said_and_tried_again(
     (tmp_path / "folder").mkdir()
     world.exporter.give_out()
     assert world.exporter.status().in_step == ("demo",)
+
+
+def test_a_serial_that_cannot_be_written_is_not_given_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.stage(["bad.test"])
+    world.follow(followed(1))
+    before = world.serial
+    world.stage(["worse.test"], 2)
+
+    def full(_name: str, _value: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    world.exporter.follow = Follow(lists=(followed(2),))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.exporter, "_write", full)
+        world.exporter.give_out()
+    assert (world.serial, world.names, world.exporter.status().in_step) == (before, {"bad.test"}, ())
+    world.exporter.give_out()
+    assert (world.names, world.exporter.status().in_step) == ({"worse.test"}, ("demo",))
 
 
 def test_half_a_list_is_not_staged(world: World) -> None:

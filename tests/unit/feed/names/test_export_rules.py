@@ -102,5 +102,8 @@ def test_lines_set_aside_block_nothing_and_their_exceptions_stay() -> None:
     flags = memoryview(array("H", [WHOLE | SET_ASIDE, WHOLE, EXCEPT_BELOW]))
     numbers = memoryview(array("I", [3, 4, 5]))
     assert export_rules.entries_of(names, flags, numbers, (3, 5)) == wired({"a.test": EXCEPT_BELOW, "b.test": WHOLE})
+    # A second line of a name: its slot, and so the service, knows the first alone.
+    again, both = wire_of("a.test") * 2, memoryview(array("H", [BLOCK_SELF | SET_ASIDE, BLOCK_BELOW | SET_ASIDE]))
+    assert export_rules.entries_of(again, both, memoryview(array("I", [3, 4])), (3,)) == {}
     with pytest.raises(ValueError, match="differ"):
         export_rules.entries_of(names + b"\x01x\x00", flags, numbers, ())
