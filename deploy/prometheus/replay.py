@@ -292,6 +292,9 @@ def lists() -> Iterator[Row]:
     )
     yield "receipts_undelivered", "gauge", of_list, lambda region, at: int(failed(at))
     yield "fleet_nodes_missing", "gauge", of_list, lambda region, at: int(in_wide_use(at))
+    yield "list_exported", "gauge", of_list, lambda region, at: int(failed(at))
+    yield "export_in_step", "gauge", of_list, lambda region, at: 1 - int(failed(at))
+    yield "export_secondaries_behind", "gauge", "", lambda region, at: int(failed(at))
     yield "list_suspended_entries", "gauge", of_list, lambda region, at: WAITING * int(in_wide_use(at))
     yield "selftest_success", "gauge", of_list, always(1)
     yield (

@@ -41,7 +41,7 @@ class Link:
     def stage(self, list_id: str) -> int:
         """Return a descriptor to write a compiled list to; -1 if it is not exported or the process does not reply.
 
-        systemd accepts connections for a process that has failed: what was said last tells whether one is there.
+        systemd accepts connections for a process that has failed: what was said last shows whether one is there.
         """
         if list_id not in self.lists or self._is_silent:
             return -1

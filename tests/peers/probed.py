@@ -73,7 +73,7 @@ local-port={port}
 threads=1
 forward-zones-recurse=.={host}:{upstream}
 dont-query=
-socket-dir={folder}
+socket-dir=.
 lua-config-file={folder}/rpz.lua
 {more}
 security-poll-suffix=

@@ -17,7 +17,7 @@ def stage(**changes: object) -> exported.Stage:
     "message",
     [
         stage(),
-        exported.Follow(lists=(exported.Followed(list="demo", key="3-abab", aside=(4,)),), released=(1,)),
+        exported.Follow(lists=(exported.Followed(list="demo", key="3-" + "ab" * 8, aside=(4,)),), released=(1,)),
         exported.Release(number=1, name="016100", until=9),
     ],
 )
