@@ -29,6 +29,8 @@ from typing import Any
 from resolver.config.config import load
 from resolver.core import codes, entries, image
 from resolver.feed import poll
+from resolver.feed.enforced import InForce, Stage
+from resolver.feed.update import ListUpdate
 from resolver.service import service
 from tests.fakes.upstream import in_thread
 from tests.journeys.processes import Site, came, exchange, honest, query_for, wait_for
@@ -114,13 +116,23 @@ def _started(words: Sequence[str], written: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, cwd=ROOT)
 
 
+def proved(one: ListUpdate) -> int:
+    """Return the serial that the service's own sockets have proved, 0 for none.
+
+    The state names a serial before it is in force, and a proof that met silence is asked again later.
+    """
+    now, record = one.activation.enforced, one.state.in_force
+    done = record and isinstance(now, InForce) and now.proof is Stage.PROVED and now.number == record.generation
+    return record.serial if record and done else 0
+
+
 async def swapped(site: Site, swaps: int, seconds: float) -> dict[str, Any]:
     """Serve, be asked, swap; return the result."""
     config = load(site.config)
     running = service.Service(site.config, config)
     serving = asyncio.create_task(running.run())
     one = running.enforcement.feed["demo"]
-    await asyncio.to_thread(wait_for, lambda: one.state.in_force and not one.prover.is_due(), "the list to be proved")
+    await asyncio.to_thread(wait_for, lambda: proved(one), "the list to be proved")
     views = images(poll.keys_of(config).digest)
     running.in_force.put_in_force("demo", views[0])
     await asyncio.to_thread(exchange, site.dns, query_for(ALWAYS))

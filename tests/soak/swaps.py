@@ -36,7 +36,6 @@ from typing import Any
 from resolver.config.config import load
 from resolver.core import codes, entries, image
 from resolver.feed import poll
-from resolver.feed.enforced import InForce, Stage
 from resolver.service import service
 from tests.bench import swap
 from tests.journeys.processes import Site, asked, list_of, wait_for
@@ -141,11 +140,8 @@ class Run:
         return sum(one.packets for one in self.service.datagrams.carriers)
 
     def proved(self, list_id: str) -> int:
-        """The serial of a list that its sockets have proved, 0 for none: before that the state says what it will be."""
-        one = self.service.enforcement.feed[list_id]
-        now, record = one.activation.enforced, one.state.in_force
-        done = record and isinstance(now, InForce) and now.proof is Stage.PROVED and now.number == record.generation
-        return record.serial if record and done else 0
+        """The serial of a list that is proved."""
+        return swap.proved(self.service.enforcement.feed[list_id])
 
     async def swap(self) -> None:
         """Put the next image in force whenever its share of the queries has been asked."""

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from resolver import atomic_file
 from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF
 from resolver.feed.exported import (
     ExportRequest,
@@ -241,12 +242,12 @@ def test_a_serial_that_cannot_be_written_is_not_given_out(world: World, monkeypa
     before = world.serial
     world.stage(["worse.test"], 2)
 
-    def full(_name: str, _value: Any) -> None:
+    def full(_path: Path, _data: bytes) -> None:
         raise OSError(28, os.strerror(28))
 
     world.exporter.follow = Follow(lists=(followed(2),))
     with monkeypatch.context() as patch:
-        patch.setattr(world.exporter, "_write", full)
+        patch.setattr(atomic_file, "write", full)
         world.exporter.give_out()
     assert (world.serial, world.names, world.exporter.status().in_step) == (before, {"bad.test"}, ())
     world.exporter.give_out()
