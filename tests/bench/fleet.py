@@ -115,6 +115,7 @@ class Simulated:
 
     def until(self, serial: int) -> None:
         """Wait until every node has a serial in force; looked at rarely, for it costs what the nodes need."""
+        # `wait_for` alone would look two hundred times a second.
         wait_for(lambda: time.sleep(0.2) or all(self.at[serial - 1]), f"serial {serial} on every node", PATIENCE_S)
 
 

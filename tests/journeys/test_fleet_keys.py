@@ -125,6 +125,7 @@ def test_the_keys_are_changed_host_by_host_and_every_node_that_is_asked_enforces
                 clients.said[name].clear()
             running[name] = stack.enter_context(node.started())
             (fleet.pinned / f"{name}.pub").write_bytes(public_of(node))
+            # mypy: a lambda whose argument has a default.
             wait_for(lambda one=node: asked(one.dns, "worse.test") == BLOCKED, "serial 2")  # type: ignore[misc]
             clients.serving.add(name)
         wait_for(lambda: missing(host) == 0, REPORTED)

@@ -217,7 +217,7 @@ def wait_for(browser: Any, url: str, title: str) -> dict[str, Any]:
         where, said, loading = browser.state()
         if where not in ("", "about:blank") and not loading and (not title or said == title):
             last.shown(where, said, "")
-        time.sleep(0.05)
+        time.sleep(0.05)  # The browser says nothing by itself while a page is loading.
     return last.found
 
 

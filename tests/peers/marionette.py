@@ -164,4 +164,4 @@ def _connected(process: subprocess.Popen[bytes]) -> socket.socket:
         except ConnectionRefusedError:
             assert process.poll() is None, "firefox has ended"
             assert time.monotonic() < end, "firefox did not start"
-            time.sleep(0.1)
+            time.sleep(0.1)  # Only its port shows that it has started.

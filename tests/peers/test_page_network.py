@@ -59,7 +59,7 @@ def host() -> Iterator[None]:
         reason = "no network of its own can be made (root is needed)"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(reason)  # Only a developer without root; CI fails above.
     with spaces.inside(space):
         yield
     os.close(space)
@@ -316,7 +316,7 @@ def scraped(port: int) -> str:
                 return b"".join(iter(lambda: one.recv(65_536), b"")).decode()
         except ConnectionRefusedError:
             assert time.monotonic() < end
-            time.sleep(0.05)
+            time.sleep(0.05)  # Only its port shows that it has started.
 
 
 def test_the_unit_of_the_network_is_understood(program: Program, tmp_path: Path) -> None:

@@ -305,6 +305,7 @@ class Comparison:
         """Whether the answers differ once both services have just been asked."""
         said = self.clients.alone(question)
         for _ in range(2):
+            # What differs for a moment is gone after it: a failure that one alone has kept, or the second of a TTL.
             time.sleep(MAX_FAILURE_S + 1 if difference(*said) and any(map(_is_failed, said)) else AGAIN_S)
             said = self.clients.alone(question)
         return difference(*said) == "octets"

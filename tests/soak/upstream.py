@@ -199,6 +199,7 @@ class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, says: Says) -> None:
         self.says = says
 
+    # asyncio gives a datagram protocol this transport; its types say any.
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self.transport = transport
 
@@ -252,7 +253,7 @@ class Process:
         """Answer nothing for a while, then all that came meanwhile."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
+        time.sleep(seconds)  # the silence itself
         self.process.send_signal(signal.SIGCONT)
 
 

@@ -16,8 +16,8 @@ ONE_PAGE = Expected(v4=frozenset({PAGE4}))
 def reply(
     answer: list[tuple[int, bytes]] = [],  # noqa: B006 - never changed
     rcode: int = 0,
-    authority: list[tuple[int, bytes]] = [],  # noqa: B006
-    additional: list[tuple[int, bytes]] = [],  # noqa: B006
+    authority: list[tuple[int, bytes]] = [],  # noqa: B006 - never changed
+    additional: list[tuple[int, bytes]] = [],  # noqa: B006 - never changed
 ) -> Message:
     parts = (answer, authority, additional)
     sections = [tuple(Record(ENTRY, kind, wire.IN, 60, data) for kind, data in part) for part in parts]

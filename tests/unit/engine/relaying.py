@@ -118,7 +118,7 @@ class Relaying:
         end = time.monotonic() + 10
         while not condition():
             assert time.monotonic() < end, "not in 10 s"
-            time.sleep(0.002)
+            time.sleep(0.002)  # A thread without the GIL has no way to say it.
 
 
 def bound(host: str = "127.0.0.1") -> socket.socket:

@@ -1,5 +1,6 @@
 """Commitments in evidence: in the bundle of the month of the submission, and an opened figure must fit."""
 
+from collections.abc import Callable
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -86,11 +87,13 @@ def test_without_submissions_a_bundle_is_as_before(of_april: Bundle) -> None:
     assert "national" not in bundle.statement_of(of_april)
 
 
-def test_a_bundle_with_a_submission_of_another_month_is_refused(of_april: Bundle, signed_again: Change) -> None:
+def test_a_bundle_with_a_submission_of_another_month_is_refused(
+    of_april: Bundle, signed_again: Callable[[Bundle], bytes]
+) -> None:
     other = bundle.Submitted(month="2025-03", round=1, roster="0" * 64, at=APRIL.end, file="0" * 64, figures=())
     forged = signed_again(msgspec.structs.replace(of_april, national=(other,)))
     with pytest.raises(check.Refused, match="a submission to the national figure is of another month"):
-        check.verified(check.opened(forged), pinned=False)  # type: ignore[arg-type]
+        check.verified(check.opened(forged), pinned=False)
 
 
 def test_a_damaged_record_is_named(host: Path) -> None:

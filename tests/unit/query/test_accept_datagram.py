@@ -246,6 +246,7 @@ def test_the_load_balancers_are_those_of_the_tables_in_force() -> None:
         access = admit.Access(
             b"", b"", [b""] * MAX_LISTS, [b""] * MAX_LISTS, rate=0, memory=bytearray(128), key=KEY, proxies=balancers
         )
+        # Of the tables only this is looked at here.
         datagrams.use(SimpleNamespace(access=access))  # type: ignore[arg-type]
         datagrams.drain(Drawn((asks(1), peer)))
     assert dropped == ["proxy"]
