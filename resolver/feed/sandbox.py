@@ -7,7 +7,6 @@ Rules:
 - Of any error the parent learns only a reason of a closed set and a detail (`details`), never a text or a traceback.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -20,16 +19,12 @@ from typing import Any, Final
 import msgspec
 
 from resolver.feed.details import Detail
+from resolver.process import limits
+from resolver.process.limits import NotConfined as NotConfined
+from resolver.process.limits import leave_no_dump as leave_no_dump
 
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
 MAX_REPLY_BYTES: Final = 2**20
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-class NotConfined(Exception):
-    """The kernel refused a limit of the sandbox; the process must not read any list."""
 
 
 class Failed(Exception):
@@ -41,31 +36,18 @@ class Failed(Exception):
         self.detail = detail
 
 
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        raise NotConfined("prctl")
-
-
-def leave_no_dump() -> None:
-    """Switch off core dumps and make the process not dumpable: no ptrace by others, no reading of its memory."""
-    _prctl(_PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def confine(parent: int, memory_bytes: int, *descriptors: int) -> None:
     """Enter the sandbox: die with the process `parent`, use at most `memory_bytes`, and close all other descriptors.
 
     Only the standard streams and `descriptors` stay open. NotConfined if the kernel refuses.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    limits.control(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise NotConfined("parent")
     with open("/proc/self/oom_score_adj", "w") as first:  # Only a dumpable process may write it.
         first.write("1000")
     leave_no_dump()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    limits.bound_memory(memory_bytes)
     logging.disable(logging.CRITICAL)
     start = 3
     for kept in sorted(descriptor for descriptor in descriptors if descriptor > 2):

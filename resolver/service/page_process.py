@@ -28,9 +28,9 @@ from resolver.core import admit, codes
 from resolver.feed import sandbox
 from resolver.page.rendered import unpacked
 from resolver.page.show import COUNTS, Page
+from resolver.process.loop import collect_garbage_rarely
 from resolver.quiet_http.bounds import PAGE_BOUNDS
 from resolver.quiet_http.server import QuietServer, serve_octets
-from resolver.service.loop import collect_garbage_rarely
 
 MEMORY_BYTES: Final = 2**29
 GRACE_S: Final = 1.0

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from resolver.feed.inbox import MOST_OCTETS, Inbox, Outcome
+from resolver.process.loop import log_what_failed, loop_factory
 from resolver.quiet_http import posts
-from resolver.service.loop import log_what_failed, loop_factory
 
 LOG_EVERY_S: Final = 60.0
 FIRST_FD: Final = 3

@@ -43,6 +43,7 @@ from resolver.core.respond import dropped
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
 from resolver.feed import poll, sandbox
 from resolver.feed.seal import KeyUnreadable, KeyUnusable
+from resolver.process.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.query import accept_sockets
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
@@ -64,7 +65,6 @@ from resolver.service.host import crash, systemd
 from resolver.service.host.privileges import Privileges
 from resolver.service.in_force import InForce
 from resolver.service.late import Late
-from resolver.service.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.service.owner import IN_USE, Owner
 from resolver.service.page_host import PageHost
 from resolver.service.plugin_host import PluginHost

@@ -24,7 +24,6 @@ import asyncio
 import hashlib
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -39,7 +38,7 @@ import msgspec
 
 from resolver import atomic_file
 from resolver.core import codes
-from resolver.feed import sandbox, tsig
+from resolver.feed import tsig
 from resolver.feed.exported import (
     MAX_LINE_BYTES,
     MESSAGE,
@@ -56,6 +55,7 @@ from resolver.feed.exported import (
 from resolver.feed.names import export_cdb, export_primary, export_rules, export_zone
 from resolver.feed.names.export_rules import Rule
 from resolver.feed.names.export_zone import Answer, Zone, wire_of
+from resolver.process import limits
 
 MEMORY_BYTES: Final = 4 * 2**30
 LOOK_S: Final = 5.0
@@ -452,10 +452,8 @@ def main() -> int:
     try:
         request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ExportRequest)
         check_account(request)
-        sandbox.leave_no_dump()
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        bound = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+        limits.leave_no_dump()
+        limits.bound_memory(MEMORY_BYTES)
         asyncio.run(serve(request))
     except Unusable as error:
         _log.error("export: %s", error)

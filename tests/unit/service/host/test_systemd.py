@@ -172,32 +172,6 @@ def test_each_message_is_what_sd_notify_says(listener: socket.socket) -> None:
     assert before <= int(moment) <= time.monotonic_ns() // 1000
 
 
-def test_a_status_is_told_once(listener: socket.socket) -> None:
-    notify = notify_to(listener)
-    for text in ("one", "one", "two"):
-        notify.status(text)
-    assert [said(listener), said(listener)] == ["STATUS=one", "STATUS=two"]
-
-
-def test_an_abstract_address_is_one() -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        name = f"blocklist-resolver-test-{os.getpid()}"
-        one.bind(f"\0{name}")
-        systemd.Notify(f"@{name}").ready()
-        assert said(one) == "READY=1"
-
-
-def test_nobody_who_listens_is_no_error(tmp_path: Path) -> None:
-    systemd.Notify().ready()
-    notify = systemd.Notify(str(tmp_path / "late"))
-    notify.ready()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.bind(str(tmp_path / "late"))
-        one.settimeout(5)
-        notify.ready()
-        assert waiting(one) == ["READY=1"]
-
-
 def test_a_full_socket_does_not_keep_us_waiting(listener: socket.socket) -> None:
     notify = notify_to(listener)
     for _ in range(2000):
@@ -327,24 +301,3 @@ def test_sockets_of_an_earlier_process_come_back_under_their_names() -> None:
             os.close(one)
         ports = [one.getsockname()[1] for one in (unit, kept)]
     assert ended.stdout.splitlines() == [str(ports[:1]), str([("dns.0", ports[1])])]
-
-
-def test_systemd_keeps_the_sockets_of_a_name_in_place_of_earlier_ones(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(systemd, "MOST_FDS", 1)
-    notify = notify_to(listener)
-    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        notify.keep("dns.0", [one.fileno(), two.fileno()])
-        assert said(listener) == "FDSTOREREMOVE=1\nFDNAME=dns.0"
-        for kept in (one, two):
-            message, (descriptor,), _, _ = socket.recv_fds(listener, 4096, 2)
-            assert message == b"FDSTORE=1\nFDNAME=dns.0\nFDPOLL=0"
-            with socket.socket(fileno=descriptor) as same:
-                assert same.getsockname() == kept.getsockname()
-    notify.keep("page.0", [])
-    notify.main_process(42)
-    assert waiting(listener) == ["FDSTOREREMOVE=1\nFDNAME=page.0", "MAINPID=42"]
-    systemd.Notify().keep("dns.0", [])

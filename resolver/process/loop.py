@@ -1,4 +1,4 @@
-"""The event loop of the service: which one, what it says of an error, and when it looks for garbage."""
+"""The event loop of a process: which one, what it says of an error, and when it looks for garbage."""
 
 import asyncio
 import gc

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from resolver.service import loop
+from resolver.process import loop
 
 CANARY = "canary-7f3a.test"
 
