@@ -14,7 +14,7 @@ from typing import Any, Final
 from resolver.config import explained
 
 _HEADER: Final = re.compile(r"\[{1,2}([a-z_.]+)\]{1,2}\Z")
-_OPTION: Final = re.compile(r"#?([a-z_]+) = (.+)\Z")
+_OPTION: Final = re.compile(r"#?([a-z][a-z0-9_]*) = (.+)\Z")
 
 
 def text(answers: Mapping[str, Any]) -> str:

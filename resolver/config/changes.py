@@ -41,6 +41,7 @@ _FIXED = frozenset(
         "fleet.nodes",
         "plugin.folder",
         "plugin.resolvers",
+        "edge.socket",
         *(f"export.{key}" for key in Export.__struct_fields__),
     )
 )

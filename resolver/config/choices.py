@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec.inspect as inspect
 
-_STEP: Final = re.compile(r"([A-Za-z_]+)|\[(?:\.\.\.|\d+)\]")
+_STEP: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(?:\.\.\.|\d+)\]")
 
 
 def of_key(root: type, path: str) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from resolver.config import choices
+from resolver.config.edge import Edge as Edge
+from resolver.config.edge import faults_of_edge, warnings_of_edge
 from resolver.config.export import Export as Export
 from resolver.config.export import faults_of_export, warnings_of_export
 from resolver.config.lists import HARD_LIMIT_S, LIST_BOUNDS, Fault, faults_of_list, least_poll
@@ -231,6 +233,7 @@ class Config(_Section, frozen=True):
     fleet: Fleet = Fleet()
     plugin: Plugin = Plugin()
     export: Export = Export()
+    edge: Edge = Edge()
     rehearsal: Rehearsal = Rehearsal()
 
     @property
@@ -350,6 +353,7 @@ def _faults(config: Config) -> Iterator[Fault]:
         yield "fleet.publish", "must be set on the host that collects receipts (fleet.nodes)"
     yield from _faults_of_rehearsal(config)
     yield from faults_of_export(config.export, config.lists, config.state.directory)
+    yield from faults_of_edge(config.edge, config.listen.dns, config.page.listen, config.metrics.listen)
     if not all(one.demonstration for one in config.lists):
         yield from _faults_in_production(config)
 
@@ -403,6 +407,7 @@ def _warnings(config: Config) -> Iterator[str]:
             "listen.proxy_from"
         )
     yield from warnings_of_export(config.export, config.lists)
+    yield from warnings_of_edge(config.edge)
     yield from warnings_of_page(config.page, config.lists)
     if any(network.version == 6 and not network.is_loopback for network in config.listen.allow):
         for key in _pages_of_ipv4_alone(config):

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Final, NamedTuple
 
 _HEADER: Final = re.compile(r"\[{1,2}(?P<name>[a-z_.]+)\]{1,2}\Z")
-_OPTION: Final = re.compile(r"(?P<mark>#?)(?P<key>[a-z_]+) = (?P<value>.+)\Z")
+_OPTION: Final = re.compile(r"(?P<mark>#?)(?P<key>[a-z][a-z0-9_]*) = (?P<value>.+)\Z")
 
 
 class Option(NamedTuple):

@@ -1,7 +1,8 @@
 """Defines the numbers and labels that all rooms share.
 
 Rules:
-- A number here is part of the counters' table, of a saved image or of a metric's label: add, never renumber.
+- A number here is part of a frame between processes, of a saved image or of a metric's label: add, never renumber. Only
+  the place of a fixed counter may move: no counter outlives its process, and `counter` finds it.
 - `ASK` is zero, so an undecided query asks; only an explicit `PASS` lets a query through.
 - No label of a counter comes from a packet: every label is written in this file.
 """
@@ -141,6 +142,19 @@ END_FAILED = 13
 KEY_DO = 1
 KEY_CD = 2
 
+# Transports, in the order of their numbers, and those that an edge receives. Its frames (query.edge_frames): their
+# kinds, the octets of a frame's length and of what stands before a message in its body, and the longest frame.
+TRANSPORTS = ("udp", "tcp", "dot", "doh", "doq")
+UDP, TCP, DOT, DOH, DOQ = range(len(TRANSPORTS))
+ENCRYPTED = range(DOT, DOQ + 1)
+EDGE_QUERY = 81
+EDGE_ANSWER = 65
+EDGE_LENGTH_OCTETS = 4
+EDGE_QUERY_OCTETS = 4 + 1 + 16
+EDGE_ANSWER_OCTETS = 4 + 4
+EDGE_MOST_OCTETS = 66_000
+EDGE_MAX_AGE_NONE = 0xFFFFFFFF
+
 # The table of counters, one u64 each: first the fixed counters, then a block for each list.
 FAILED_REASONS = ("not_ready", "upstream", "overload", "malformed_reply", "internal")
 FAILED_NOT_READY, FAILED_UPSTREAM, FAILED_OVERLOAD, FAILED_MALFORMED_REPLY, FAILED_INTERNAL = range(5)
@@ -156,7 +170,6 @@ DROP_REASONS = (
     "unsent",
 )
 CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")
-TRANSPORTS = ("udp", "tcp")
 RCODES = (
     "NOERROR",
     "FORMERR",

@@ -30,6 +30,9 @@ EXCHANGE_BUCKETS: Final = (*map(str, EXCHANGE_BOUNDS_S), "+Inf")
 
 LATENCY_QUANTILES: Final = ("0.5", "0.9", "0.99")
 
+PLAIN: Final = ("udp", "tcp")
+"""The transports of every service; the encrypted ones have series where they are offered."""
+
 CACHE_STEP_BYTES: Final = 1024
 SUM_STEP_US: Final = 100_000
 BUSY: Final = "engine_busy_ratio"
@@ -72,6 +75,12 @@ class Labels:
     entries_set_aside: tuple[str, ...]
     upstream_failures: tuple[str, ...]
     threads: tuple[str, ...] = ()
+    transports: tuple[str, ...] = PLAIN
+
+    @property
+    def connected(self) -> tuple[str, ...]:
+        """Return the transports that have connections."""
+        return tuple(one for one in self.transports if one != "udp")
 
     def values(self, source: str) -> tuple[str, ...]:
         """Return the closed set of a label's values, by the source that the table names."""
@@ -86,10 +95,8 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "rcodes": codes.RCODES,
     "cache_kinds": codes.CACHE_KINDS,
     "help_kinds": HELP_KINDS,
-    "transports": codes.TRANSPORTS,
     "failed_reasons": codes.FAILED_REASONS,
     "drop_reasons": codes.DROP_REASONS,
-    "connections": ("tcp",),
     "certificates": ("feed",),
     "confirmed": ("rollback", "release"),
     "quantiles": LATENCY_QUANTILES,
@@ -374,7 +381,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "gauge",
         "Open connections of clients, by transport.",
         "live",
-        (("transport", "connections"),),
+        (("transport", "connected"),),
     ),
     Metric("upstream_up", "gauge", "1 while the upstream answers.", "live", (_UPSTREAM,)),
     Metric("upstream_answering", "gauge", "1 while at least one upstream answers.", "live"),

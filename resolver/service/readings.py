@@ -17,6 +17,7 @@ from resolver.count.metrics import (
     EXCHANGE_SUM,
     LATENCY_QUANTILES,
     NEW_ENTRIES,
+    PLAIN,
     PREFIXES,
     SATURATED,
     Labels,
@@ -66,6 +67,7 @@ def labels_of(config: Config) -> Labels:
         entries_set_aside=tuple(SetAside),
         upstream_failures=FAILURE_REASONS,
         threads=tuple(map(str, range(threads))),
+        transports=(*PLAIN, *config.edge.offered),
     )
 
 
@@ -145,8 +147,9 @@ class Readings:
 
     def live(self) -> Iterator[Sample]:
         """Yield every number that no visit to a listed name moves by itself."""
+        offered = (*PLAIN, *self._in_force.config.edge.offered)
         for index, (metric, label) in enumerate(codes.COUNTERS):
-            if metric not in _ON_THE_BEAT:
+            if metric not in _ON_THE_BEAT and (metric != "queries_total" or label in offered):
                 yield Sample(metric, (label,), self._counters[index])
         yield Sample("connections", ("tcp",), len(self._streams.connections))
         yield Sample("enforcing", (), int(self.enforcing()))

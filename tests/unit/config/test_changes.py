@@ -3,7 +3,7 @@
 import pytest
 
 from resolver.config.changes import changed, needing_restart
-from resolver.config.config import Config, parse
+from resolver.config.config import Config, Edge, parse
 
 FILE = """
 [listen]
@@ -86,6 +86,7 @@ def test_what_can_change_while_serving(old: str, new: str, keys: tuple[str, ...]
         ("[listen]", '[state]\nkeys = "/srv/keys"\n[listen]', "state.keys"),
         ("[listen]", '[control]\nsocket = "/run/other"\n[listen]', "control.socket"),
         ("[listen]", '[control]\ngroup = "other"\n[listen]', "control.group"),
+        ("[listen]", '[edge]\nsocket = "/run/edge/queries"\n[listen]', "edge.socket"),
     ],
 )
 def test_what_only_a_restart_can_change(old: str, new: str, key: str) -> None:
@@ -144,5 +145,6 @@ def test_every_key_of_the_configuration_can_be_told() -> None:
         "control.approvers",
         *(f"limits.{key}" for key in ("queries_per_second", "connections", "connections_per_client", "exempt")),
         "limits.distinct_blocked",
+        *(f"edge.{key}" for key in Edge.__struct_fields__ if key != "socket"),
     }
     assert told == fixed | replaced
