@@ -1,7 +1,8 @@
 """The export process as a primary of real resolvers of Debian's, each by the configuration that deploy/ ships.
 
 Rules:
-- A shipped file is used as it is but for addresses, ports, paths, accounts, and an upstream on loopback: each of these
+- A shipped file is used as it is but for addresses, ports, paths, accounts, and an upstream on loopback; clients are
+  HOST alone, so that every other address is a stranger's. Each of these
   replacements must be found there, so that a line that a test needs cannot go unnoticed.
 - Lists are staged and followed as the compile process and the service do it, over the process' socket.
 """
@@ -227,6 +228,7 @@ def bind(folder: Path, export: Export, upstream: int, port: int, path: str) -> I
             "listen-on port 53 { any; };": f"listen-on port {port} {{ {HOST}; }};",
             "listen-on-v6 port 53 { any; };": "listen-on-v6 { none; };",
             "dnssec-validation auto;": "dnssec-validation no;",
+            "127.0.0.0/8; ::1;": f"{HOST}/32;",
         },
     )
     (folder / "named.conf").write_text(text)
@@ -272,6 +274,9 @@ def unbound(folder: Path, relay: int, upstream: int, port: int, path: str) -> It
             f'    chroot: ""\n    directory: "{folder}"\n    pidfile: "{folder}/pid"\n    use-syslog: no\n'
             '    num-threads: 1\n    do-daemonize: no\n    local-zone: "test." nodefault\n',
             '    auto-trust-anchor-file: "/var/lib/unbound/root.key"\n': "",
+            # It allows 127.0.0.0/8 by itself unless it is told otherwise.
+            "    access-control: 127.0.0.0/8 allow\n": "    access-control: 127.0.0.0/8 refuse\n"
+            f"    access-control: {HOST}/32 allow\n",
             "127.0.0.1@5311": f"{HOST}@{relay}",
             "/var/lib/unbound/blocklist/rpz.zone": f"{folder}/zone/rpz.zone",
             "remote-control:": f"forward-zone:\n    name: \".\"\n    forward-addr: {HOST}@{upstream}\nremote-control:",
@@ -283,8 +288,10 @@ def unbound(folder: Path, relay: int, upstream: int, port: int, path: str) -> It
 
 
 @contextmanager
-def recursor(folder: Path, export: Export, upstream: int, port: int, path: str) -> Iterator[Resolver]:
-    """PowerDNS Recursor, by TSIG; it takes no NOTIFY."""
+def recursor(
+    folder: Path, export: Export, upstream: int, port: int, path: str, *, unsigned: str = ""
+) -> Iterator[Resolver]:
+    """PowerDNS Recursor, by TSIG; it takes no NOTIFY. unsigned: a zone that it shall not validate."""
     folder.mkdir(parents=True)
     lua = shipped(
         "recursor/recursor.lua",
@@ -295,12 +302,13 @@ def recursor(folder: Path, export: Export, upstream: int, port: int, path: str) 
             "refresh = 10": "refresh = 1",
         },
     )
-    (folder / "recursor.lua").write_text(lua)
+    (folder / "recursor.lua").write_text(lua + (f'addNTA("{unsigned}")\n' if unsigned else ""))
     text = shipped(
         "recursor/recursor.conf",
         {
             "local-address=192.0.2.53, 127.0.0.1": f"local-address={HOST}\nlocal-port={port}\nsocket-dir={folder}\n"
             f"forward-zones-recurse=.={HOST}:{upstream}\nthreads=1\nmax-mthreads=512\ndaemon=no\nwrite-pid=no",
+            "allow-from=127.0.0.0/8, ::1/128": f"allow-from={HOST}/32",
             "/etc/powerdns/recursor.lua": str(folder / "recursor.lua"),
         },
     )
@@ -310,8 +318,11 @@ def recursor(folder: Path, export: Export, upstream: int, port: int, path: str) 
 
 
 @contextmanager
-def kresd(folder: Path, zone: Path, upstream: int, port: int, path: str) -> Iterator[Resolver]:
-    """Knot Resolver 5, by the file that the relay writes."""
+def kresd(
+    folder: Path, zone: Path, upstream: int, port: int, path: str, *, signed: bool = False
+) -> Iterator[Resolver]:
+    """Knot Resolver 5, by the file that the relay writes. signed: it asks for signatures, and validates none."""
+    first, ask = ('trust_anchors.remove(".")\n', "FORWARD") if signed else ("", "STUB")
     folder.mkdir(parents=True)
     text = shipped(
         "knot/kresd.conf",
@@ -319,7 +330,9 @@ def kresd(folder: Path, zone: Path, upstream: int, port: int, path: str) -> Iter
             'local doors = { "192.0.2.53" }': "local doors = { }",
             'net.listen("127.0.0.1", 53,': f'net.listen("{HOST}", {port},',
             "/var/lib/knot/blocklist/rpz.zone": str(zone),
-            "-- And nobody else": f'policy.add(policy.all(policy.STUB("{HOST}@{upstream}")))\n-- And nobody else',
+            '"127.0.0.0/8", "::1/128"': f'"{HOST}/32"',
+            "-- And nobody else": f'{first}policy.add(policy.all(policy.{ask}("{HOST}@{upstream}")))\n'
+            "-- And nobody else",
             "200 * MB": "20 * MB",
         },
     )
