@@ -34,6 +34,8 @@ QUERY: Final = EDGE_QUERY
 ANSWER: Final = EDGE_ANSWER
 REPORT: Final = ord("R")
 MAX_AGE_NONE: Final = EDGE_MAX_AGE_NONE
+QUERY_HEAD: Final = EDGE_LENGTH_OCTETS + 1 + EDGE_QUERY_OCTETS
+"""Octets of a query's frame before the message."""
 MOST_OCTETS: Final = EDGE_MOST_OCTETS
 MOST_REPORT_OCTETS: Final = 4096
 MOST_UNANSWERED: Final = 4096
@@ -62,8 +64,12 @@ _LENGTH: Final = Struct(">I")
 _KIND: Final = Struct(">IB")
 _QUERY: Final = Struct(">IB16s")
 _ANSWER: Final = Struct(">II")
+_ANSWERED: Final = Struct(">IBII")
+_ANSWER_BEGINS: Final = 1 + EDGE_ANSWER_OCTETS
 _LEAST_OCTETS: Final = 12
 _LARGEST_OCTETS: Final = 65535
+_LEAST_ANSWER: Final = _ANSWER_BEGINS + _LEAST_OCTETS
+_LARGEST_ANSWER: Final = _ANSWER_BEGINS + _LARGEST_OCTETS
 _MOST_OF_A_COUNT: Final = 2**53 - 1
 _MOST_EDGES: Final = 1024
 _LABELS: Final = tuple(TRANSPORTS[one] for one in ENCRYPTED)
@@ -163,6 +169,33 @@ def take(unread: bytearray) -> list[tuple[int, bytes]]:
         at += size
     del unread[:at]
     return found
+
+
+def answers(unread: bytearray) -> list[tuple[int, int, bytes]]:
+    """Take the whole answers off the head of what has come; return number, max_age and message of each, as
+    `as_answer` does. Malformed if anything else is there, even behind answers.
+
+    At most MOST_OCTETS stay in `unread`.
+    """
+    found, at, octets = [], 0, bytes(unread)
+    end = len(octets)
+    while end - at >= _ANSWERED.size:
+        size, kind, number, max_age = _ANSWERED.unpack_from(octets, at)
+        if kind != ANSWER or not _is_of_an_answer(size):
+            raise Malformed("a frame that is no answer")
+        start = at + EDGE_LENGTH_OCTETS
+        if end - start < size:
+            break
+        found.append((number, max_age, octets[at + _ANSWERED.size : start + size]))
+        at = start + size
+    if end - at >= EDGE_LENGTH_OCTETS and not _is_of_an_answer(_LENGTH.unpack_from(octets, at)[0]):
+        raise Malformed("a frame of a length that no answer has")
+    del unread[:at]
+    return found
+
+
+def _is_of_an_answer(size: int) -> bool:
+    return size == _ANSWER_BEGINS or _LEAST_ANSWER <= size <= _LARGEST_ANSWER
 
 
 def as_query(body: bytes) -> Query:

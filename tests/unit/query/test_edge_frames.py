@@ -182,3 +182,30 @@ def test_whatever_comes_is_frames_or_malformed(octets: bytes) -> None:
                 read(body)
             except Malformed as error:
                 assert str(error).startswith("a")  # noqa: PT017 - that it is raised is no fault here
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, MESSAGES | st.just(b"")), max_size=5), st.integers(0, 400))
+def test_answers_together_are_those_one_by_one(said: list[tuple[int, int, bytes]], cut: int) -> None:
+    octets = b"".join(edge_frames.answer(*one) for one in said)
+    unread, found = bytearray(octets[:cut]), []
+    found += edge_frames.answers(unread)
+    assert len(unread) < edge_frames.MOST_OCTETS
+    unread += octets[cut:]
+    found += edge_frames.answers(unread)
+    assert (found, bytes(unread)) == (said, b"")
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        edge_frames.query(1, codes.DOT, CLIENT, bytes(12)),
+        edge_frames.answer(1, 0, bytes(12)) + edge_frames.report(REPORT),
+        (8).to_bytes(4, "big") + b"A" + bytes(8),
+        bytes(4),
+        (20).to_bytes(4, "big") + b"A" + bytes(20),
+        (65545).to_bytes(4, "big") + b"A" + bytes(8),
+    ],
+)
+def test_among_answers_is_nothing_else(octets: bytes) -> None:
+    with pytest.raises(Malformed):
+        edge_frames.answers(bytearray(octets))
