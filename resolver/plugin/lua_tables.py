@@ -64,7 +64,15 @@ def values() -> dict[str, Mapping[str, Value]]:
         },
         "name": {"max_octets": name.MAX_OCTETS, "max_pointers": name.MAX_POINTERS, "header": 12},
         "judge": {"max_octets": policy.MAX_JUDGED_OCTETS, "digest_octets": 24},
-        "reply": {"least": 512, "most_udp": reply.MAX_UDP_OCTETS, "opt_octets": 11, "ede_option": 15},
+        "reply": {
+            "least": 512,
+            "most_udp": reply.MAX_UDP_OCTETS,
+            "opt_octets": 11,
+            "ede_option": 15,
+            # RFC 7830 3 and RFC 8467 4.1.
+            "padding_option": 12,
+            "padded_octets": 468,
+        },
         "format": {
             "policy": folder.POLICY,
             "blocks": folder.BLOCKS,
@@ -77,6 +85,7 @@ def values() -> dict[str, Mapping[str, Value]]:
             "most_members": folder.MOST_MEMBERS,
             "most_octets": folder.MOST_OCTETS,
             "key_octets": unbound.KEY_OCTETS,
+            "key_closed": unbound.KEY_CLOSED,
             "look_s": followed.LOOK_S,
             "words_a_query": WORDS_A_QUERY,
         },

@@ -41,6 +41,8 @@ SLICE_S: Final = 0.002
 PROOF_SLICE_S: Final = 0.05
 """Time that a query spends on cached answers after a policy came, in seconds; that of a synthetic name."""
 KEY_OCTETS: Final = 16
+KEY_CLOSED: Final = 0o007
+"""Bits of its mode that the file of the key must not have."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 _ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -89,7 +91,7 @@ class Module:
         """Read the key and the policy; Unbound does not start if the key cannot be used."""
         del number, env
         key = self._key.read_bytes()
-        if len(key) != KEY_OCTETS or self._key.stat().st_mode & 0o007:
+        if len(key) != KEY_OCTETS or self._key.stat().st_mode & KEY_CLOSED:
             raise ValueError(f"{self._key}: expected {KEY_OCTETS} octets, closed to all others; chmod o= it")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)

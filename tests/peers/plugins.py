@@ -1,4 +1,5 @@
-"""What the tests of plugins share: NSD with the leak table's zones, and a service that publishes its policy.
+"""What the tests of plugins share: NSD with the leak table's zones, a service that publishes its policy, and
+configurations of deploy/ with a test's addresses.
 
 Rules:
 - A row is asked over UDP and TCP, in both zones, without EDNS, with DO, and with CD; each twice: cold and warm.
@@ -16,9 +17,11 @@ import dns.message
 
 from resolver.plugin import folder as plugin_folder
 from resolver.plugin.folder import Writer
+from resolver.plugin.lua_tables import PATH as LUA
 from tests.journeys import running
 from tests.journeys.running import HOST, Service
 from tests.peers import leak_rows, servers
+from tests.peers.exports import shipped
 from tests.peers.leak_rows import LISTED, SERIAL, SIGNED, UNSIGNED, Row
 from tests.peers.servers import Server
 from tests.unit.plugin.parts import tables
@@ -81,6 +84,57 @@ def site(program: Callable[[str], str], folder: Path, more: str = "") -> Iterato
         running.serve(home, upstreams=[nsd.address], entries=LISTED, first_serial=SERIAL, more=plugin) as service,
     ):
         yield Site(nsd, service, policy)
+
+
+INSTALLED = {
+    "/usr/lib/blocklist-resolver/lib/python3.11/site-packages/resolver/plugin/lua/blocklist.lua": str(LUA),
+}
+
+
+def recursor(
+    folder: Path, upstream: str, port: int, policy: Path, key: Path, clients: str = "127.0.0.0/8"
+) -> list[str]:
+    """Write deploy/recursor/policy.conf and its script for a Recursor before `upstream`; return its arguments."""
+    paths = {"/run/blocklist-resolver-plugin": str(policy), "/etc/powerdns/blocklist.key": str(key), **INSTALLED}
+    (folder / "policy.lua").write_text(shipped("recursor/policy.lua", paths))
+    text = shipped(
+        "recursor/policy.conf",
+        {
+            "local-address=192.0.2.53, 127.0.0.1": f"local-address={HOST}\nlocal-port={port}\nsocket-dir={folder}\n"
+            f"forward-zones-recurse=.={upstream}\ndont-query=\nsetuid=\nsetgid=\ndaemon=no\nwrite-pid=no\n"
+            "security-poll-suffix=\nmax-mthreads=512",
+            "127.0.0.0/8, ::1/128": clients,
+            "/etc/powerdns/policy.lua": str(folder / "policy.lua"),
+            "dnssec=validate": "dnssec=process-no-validate",
+        },
+    )
+    (folder / "recursor.conf").write_text(text)
+    return [f"--config-dir={folder}"]
+
+
+def knot(
+    folder: Path, upstream: str, port: int, policy: Path, key: Path, clients: str = "127.0.0.0/8", way: str = "STUB"
+) -> list[str]:
+    """Write deploy/knot/policy.conf for a Knot Resolver before `upstream`; return its arguments.
+
+    way: in which it asks. FORWARD asks for signatures too; nothing is validated.
+    """
+    asked = f'trust_anchors.remove(".")\npolicy.add(policy.all(policy.{way}("{upstream.replace(":", "@")}")))\n'
+    text = shipped(
+        "knot/policy.conf",
+        {
+            'local doors = { "192.0.2.53" }': "local doors = { }",
+            'net.listen("127.0.0.1", 53,': f'net.listen("{HOST}", {port},',
+            '"127.0.0.0/8", "::1/128"': f'"{clients}"',
+            "200 * MB": "20 * MB",
+            "/run/blocklist-resolver-plugin": str(policy),
+            "/etc/knot-resolver/blocklist.key": str(key),
+            **INSTALLED,
+            "-- Nobody but": f"{asked}-- Nobody but",
+        },
+    )
+    (folder / "kresd.conf").write_text(text)
+    return ["-n", "-q", "-c", str(folder / "kresd.conf"), str(folder)]
 
 
 def ask(port: int, query: dns.message.Message, over: str = "udp", source: str = HOST) -> str:

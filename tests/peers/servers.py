@@ -95,22 +95,26 @@ def find(name: str) -> str | None:
 
 
 @contextmanager
-def running(command: Sequence[str], folder: Path, port: int, name: str, seconds: float = START_S) -> Iterator[Server]:
-    """Run a server until the end of the block; it is ready when it answers for `name`."""
+def running(
+    command: Sequence[str], folder: Path, port: int, name: str, seconds: float = START_S, rcode: int = 0
+) -> Iterator[Server]:
+    """Run a server until the end of the block; it is ready when it answers for `name` with this response code."""
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
     try:
-        _until_it_answers(process, folder, port, name, seconds)
+        _until_it_answers(process, folder, port, name, seconds, rcode)
         yield Server(port, process)
     finally:
         stop(process)
 
 
-def _until_it_answers(process: subprocess.Popen[bytes], folder: Path, port: int, name: str, seconds: float) -> None:
+def _until_it_answers(
+    process: subprocess.Popen[bytes], folder: Path, port: int, name: str, seconds: float, rcode: int
+) -> None:
     query, deadline, pause = dns.message.make_query(name, "SOA"), time.monotonic() + seconds, threading.Event()
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            if dns.query.udp(query, HOST, port=port, timeout=0.5).rcode() == 0:
+            if dns.query.udp(query, HOST, port=port, timeout=0.5).rcode() == rcode:
                 return
         except (OSError, dns.query.BadResponse, dns.exception.Timeout):
             pass  # It is not there yet.

@@ -19,10 +19,9 @@ from resolver.doctor.ask import Asker, Endpoint
 from resolver.doctor.probes import Examination, Examined
 from resolver.doctor.verdicts import Verdict
 from resolver.doctor.zone import Zone
-from resolver.plugin.lua_tables import PATH as LUA
 from tests.journeys import running
 from tests.journeys.running import HOST, PAGE_V4, PAGE_V6, ROOT, free_ports
-from tests.peers import exports, servers
+from tests.peers import exports, plugins, servers
 from tests.peers.exports import DEPLOY, Export, shipped, wait_for
 from tests.peers.probed import ENTRY, ZONE
 from tests.unit.doctor.resolvers import responder, saying
@@ -40,7 +39,9 @@ DOCUMENTS = {
     "unbound/unbound.conf": "unbound/README.md",
     "unbound/rpz.conf": "unbound/rpz.md",
     "recursor/recursor.conf": "recursor/README.md",
+    "recursor/policy.conf": "recursor/README.md",
     "knot/kresd.conf": "knot/README.md",
+    "knot/policy.conf": "knot/README.md",
     "dnsdist/dnsdist.conf": "dnsdist/README.md",
     "dnsdist/policy.conf": "dnsdist/README.md",
     "dnsdist/table.conf": "dnsdist/README.md",
@@ -96,14 +97,21 @@ def relayed(folder: Path, export: Export, program: Program) -> Iterator[tuple[in
         yield relay, zone
 
 
+def policy_of(folder: Path) -> tuple[Path, Path]:
+    """A published policy of the test entry, and the file of its key."""
+    policy, key = folder / "policy", folder / "key"
+    policy.mkdir()
+    published(policy, [ENTRY])
+    key.write_bytes(KEY)
+    key.chmod(0o400)
+    return policy, key
+
+
 @contextmanager
 def plugin_in_unbound(folder: Path, upstream: int, port: int, path: str) -> Iterator[None]:
     """Unbound as Debian sets it up, with the shipped part and its starter."""
     folder.mkdir()
-    (folder / "policy").mkdir()
-    published(folder / "policy", [ENTRY])
-    (folder / "key").write_bytes(KEY)
-    (folder / "key").chmod(0o400)
+    policy_of(folder)
     starter = shipped(
         "unbound/blocklist.py",
         {
@@ -177,14 +185,21 @@ def started(file: str, folder: Path, place: Endpoint, export: Export, program: P
                 '{ "192.0.2.11:53", "192.0.2.12:53", "192.0.2.13:53" }': f'{{ "{HOST}:{ours.dns}" }}',
             }
             enter(dnsdist(folder / "dnsdist", shipped(file, changes), port, program("dnsdist")))
+        elif file in ("recursor/policy.conf", "knot/policy.conf"):
+            policy, key = policy_of(folder)
+            given = (folder, str(place), port, policy, key, f"{HOST}/32")
+            if file == "knot/policy.conf":
+                # As above: STUB would leave out signatures.
+                command = [program("kresd"), *plugins.knot(*given, "FORWARD")]
+            else:
+                command = [program("pdns_recursor"), *plugins.recursor(*given)]
+            enter(servers.running(command, folder, port, ZONE))
         elif file == "dnsdist/policy.conf":
-            (folder / "policy").mkdir()
-            published(folder / "policy", [ENTRY])
-            (folder / "key").write_bytes(KEY)
+            policy, key = policy_of(folder)
             changes = {
-                "/run/blocklist-resolver-plugin": str(folder / "policy"),
-                "/etc/dnsdist/blocklist.key": str(folder / "key"),
-                "/usr/lib/blocklist-resolver/lib/python3.11/site-packages/resolver/plugin/lua/blocklist.lua": str(LUA),
+                "/run/blocklist-resolver-plugin": str(policy),
+                "/etc/dnsdist/blocklist.key": str(key),
+                **plugins.INSTALLED,
             }
             text = before(upstream, port, shipped(file, changes))
             enter(dnsdist(folder / "dnsdist", text, port, program("dnsdist")))

@@ -121,6 +121,7 @@ def test_swaps_need_no_reload_and_lose_no_query(lab: Lab, program: Callable[[str
     policy, key = tmp_path / "policy", tmp_path / "key"
     policy.mkdir()
     key.write_bytes(KEY)
+    key.chmod(0o400)
     published(policy, ["bad.test"])
     with dnsdist(tmp_path / "dnsdist", lab.site, program("dnsdist"), policy, key=key) as one:
         plugins.swaps(one.port, policy, SWAPS)

@@ -2,7 +2,7 @@
 --
 --   local blocklist = dofile("/usr/share/blocklist-resolver/lua/blocklist.lua")
 --   local lists = blocklist.open("/run/blocklist-resolver-plugin", "/etc/dnsdist/blocklist.key")
---   blocklist.dnsdist(lists)
+--   blocklist.dnsdist(lists)      -- or blocklist.recursor(lists), or blocklist.knot(lists)
 --
 -- Rules:
 -- - It reads what the service publishes (resolver/plugin/folder.py): keyed digests, addresses and texts of answers, no name.
@@ -10,6 +10,7 @@
 --   the steps are those of core.policy and core.reply, and a test compares both on a million names.
 -- - The default verdict is ASK, which is SERVFAIL; only a complete walk of a whole policy passes. An error asks.
 -- - A policy is used whole or not at all. While a new one is verified, the one before judges.
+-- - What a resolver keeps of whole answers is given only under the policy that judged it; what blocks is not kept.
 -- - What is blocked is sent to the service as a datagram (resolver/plugin/blocks.py), which counts; nothing is kept here.
 
 local ffi = require("ffi")
@@ -85,6 +86,8 @@ local T = {
     most_udp = 1232,
     opt_octets = 11,
     ede_option = 15,
+    padding_option = 12,
+    padded_octets = 468,
   },
   format = {
     policy = "policy",
@@ -98,6 +101,7 @@ local T = {
     most_members = 4096,
     most_octets = 16777216,
     key_octets = 16,
+    key_closed = 7,
     look_s = 1.0,
     words_a_query = 8192,
   },
@@ -157,6 +161,7 @@ declare[[int open(const char *path, int flags, ...);]]
 declare[[int close(int fd);]]
 declare[[ssize_t read(int fd, void *to, size_t octets);]]
 declare[[int64_t lseek(int fd, int64_t offset, int whence);]]
+declare[[int statx(int folder, const char *path, int flags, unsigned int wanted, void *out);]]
 declare[[void *malloc(size_t octets);]]
 declare[[void free(void *memory);]]
 declare[[int socket(int domain, int type, int protocol);]]
@@ -255,6 +260,13 @@ local function read_file(path, most)
   return data, size
 end
 
+-- The mode of a file, as statx(2) gives it: its structure is the same on every architecture.
+local function mode_of(path)
+  local out = ffi.new("uint16_t[128]")
+  if C.statx(-100, path, 0, 2, out) ~= 0 then error("cannot be opened", 0) end
+  return out[14]
+end
+
 local function hex(octets, size)
   local out = {}
   for at = 0, size - 1 do out[#out + 1] = string.format("%02x", octets[at]) end
@@ -275,7 +287,9 @@ Lists.__index = Lists
 
 local function open(folder, key_path)
   local data, size = read_file(key_path, T.format.key_octets)
-  if size ~= T.format.key_octets then error("blocklist: the digest key has another size", 0) end
+  if size ~= T.format.key_octets or band(mode_of(key_path), T.format.key_closed) ~= 0 then
+    error("blocklist: " .. key_path .. ": expected " .. T.format.key_octets .. " octets, closed to all others; chmod o= it", 0)
+  end
   local self = setmetatable({
     folder = folder,
     key = ffi.new("uint64_t[2]"),
@@ -442,6 +456,7 @@ local function take_steps(self, now, at_once)
       self.mark = nil
       self.coming = read_policy(self)
       self.coming.at, self.mark = 1, mark
+      self.coming.tag = tonumber(string.sub(mark, 1, 8), 16)
     end
   end
   if self.coming ~= nil then
@@ -905,6 +920,15 @@ end
 
 function Lists:close() C.close(self.socket) end
 
+-- Say what is wrong by `complain`, if there is one; what was wrong at the opening is said again.
+function Lists:say_to(complain)
+  self.complain = complain or self.complain
+  if self.said ~= "" then
+    self.said = ""
+    self:look(true)
+  end
+end
+
 -- Remember the client, an address of 4 or 16 octets.
 function Lists:from(address, size)
   if size == 4 then
@@ -917,13 +941,18 @@ function Lists:from(address, size)
 end
 
 -- The order of steps (core.steps), for a resolver that gives queries and replies as octets. Each returns the length of
--- an answer in self.out, or nil where the query, or the reply, goes on.
+-- an answer in self.out, or nil where the query, or the reply, goes on. most: octets of an answer over UDP, if fewer.
 
-function Lists:on_query(packet, size, tcp)
+function Lists:limit(tcp, most)
+  if tcp then return 65535 end
+  return math.max(T.reply.least, math.min(self.query.payload, most or T.reply.most_udp, T.reply.most_udp))
+end
+
+function Lists:on_query(packet, size, tcp, most)
   local codes, limit = T.codes, tcp and 65535 or T.reply.least
   if not self:parse(packet, size) then return self:empty(packet, codes.FORMERR, codes.EDE_NONE, limit) end
   local q = self.query
-  if not tcp then limit = math.max(T.reply.least, math.min(q.payload, T.reply.most_udp)) end
+  limit = self:limit(tcp, most)
   if band(packet[2], 0x78) ~= 0 then return self:empty(packet, codes.NOTIMP, codes.EDE_NONE, limit) end
   if q.qtype >= codes.TYPE_IXFR and q.qtype <= codes.TYPE_MAILA then
     return self:empty(packet, codes.REFUSED, codes.EDE_NONE, limit)
@@ -949,22 +978,26 @@ function Lists:on_query(packet, size, tcp)
   return self:empty(packet, codes.SERVFAIL, policy and codes.EDE_OTHER or codes.EDE_NOT_READY, limit)
 end
 
-function Lists:on_reply(packet, size, tcp)
+-- query[0..query_size): what the client asked, where it is known. With true as well: the reply without ADDITIONAL.
+function Lists:on_reply(packet, size, tcp, most, query, query_size)
   local codes, policy, limit = T.codes, self.policy, tcp and 65535 or T.reply.least
   local client = policy and policy.scoped and self.client or nil
   local said, member, bits, depth, additional = self:judge(packet, size, client)
   if said == codes.PASS and additional == nil then return nil end
-  if not self:parse(packet, size) then return self:empty(packet, codes.SERVFAIL, codes.EDE_INVALID_DATA, limit) end
-  local q = self.query
-  if said == codes.PASS then return self:without_additional(packet, size, additional) end
+  if said == codes.PASS then return self:without_additional(packet, size, additional), true end
+  local asked, q = query or packet, self.query
+  if not self:parse(asked, query and query_size or size) then
+    return self:empty(asked, codes.SERVFAIL, codes.EDE_INVALID_DATA, limit)
+  end
+  if query then limit = self:limit(tcp, most) end
   if said == codes.BLOCK then
-    local length = self:blocked(packet, member, bits, limit)
+    local length = self:blocked(asked, member, bits, limit)
     if length > 0 then
       self:tell(member, bits, depth, q.qtype)
       return length
     end
   end
-  return self:empty(packet, codes.SERVFAIL, codes.EDE_OTHER, limit)
+  return self:empty(asked, codes.SERVFAIL, codes.EDE_OTHER, limit)
 end
 
 -- Copy a reply without ADDITIONAL, except OPT, which has no name that could point elsewhere.
@@ -989,9 +1022,7 @@ end
 
 -- dnsdist.
 
-declare[[
-typedef struct dnsdist_ffi_dnsquestion_t dnsdist_ffi_dnsquestion_t;
-]]
+declare[[typedef struct dnsdist_ffi_dnsquestion_t dnsdist_ffi_dnsquestion_t;]]
 declare[[void dnsdist_ffi_dnsquestion_get_remoteaddr(const dnsdist_ffi_dnsquestion_t *dq, const void **addr, size_t *addrSize);]]
 declare[[void *dnsdist_ffi_dnsquestion_get_header(const dnsdist_ffi_dnsquestion_t *dq);]]
 declare[[uint16_t dnsdist_ffi_dnsquestion_get_len(const dnsdist_ffi_dnsquestion_t *dq);]]
@@ -1001,12 +1032,7 @@ declare[[void dnsdist_ffi_dnsquestion_set_skip_cache(dnsdist_ffi_dnsquestion_t *
 
 local function dnsdist(lists)
   local address, address_size = ffi.new("const void *[1]"), ffi.new("size_t[1]")
-  lists.complain = errlog or lists.complain
-  -- What was wrong when it was opened had nobody to be said to.
-  if lists.said ~= "" then
-    lists.said = ""
-    lists:look(true)
-  end
+  lists:say_to(errlog)
   local function taken(step, dq)
     C.dnsdist_ffi_dnsquestion_get_remoteaddr(dq, address, address_size)
     lists:from(ffi.cast(u8, address[0]), tonumber(address_size[0]))
@@ -1040,4 +1066,288 @@ local function dnsdist(lists)
   addCacheHitResponseAction(AllRule(), LuaFFIResponseAction(on_reply))
 end
 
-return { open = open, dnsdist = dnsdist }
+-- What the resolvers below share: those that give no octets, or take none.
+
+local function put_u16(to, at, value)
+  to[at], to[at + 1] = rshift(value, 8), band(value, 255)
+  return at + 2
+end
+
+-- Write a name of these labels, octet strings, uncompressed at to[at]; return the offset after it.
+local function put_name(to, at, labels)
+  local start = at
+  for _, label in ipairs(labels) do
+    if #label == 0 or #label > 63 or at - start + #label + 2 > T.name.max_octets then error("a malformed name", 0) end
+    to[at] = #label
+    ffi.copy(to + at + 1, label, #label)
+    at = at + #label + 1
+  end
+  to[at] = 0
+  return at + 1
+end
+
+local function name_text(octets)
+  local labels, at = {}, 0
+  while octets[at] ~= 0 do
+    local label = ffi.string(octets + at + 1, octets[at])
+    labels[#labels + 1] = string.gsub(label, "[^%w_-]", function(one) return string.format("\\%03d", string.byte(one)) end)
+    at = at + octets[at] + 1
+  end
+  return table.concat(labels, ".") .. "."
+end
+
+local function u32_at(packet, at) return u16_at(packet, at) * 65536 + u16_at(packet, at + 2) end
+
+-- Return the text of what is at out[at..at + size): addresses and SOA, which is all that our answers have.
+function Lists:rdata_text(kind, at, size, length)
+  local out, parts = self.out, {}
+  if kind == T.codes.TYPE_A then
+    for i = 0, 3 do parts[#parts + 1] = out[at + i] end
+    return table.concat(parts, ".")
+  elseif kind == T.codes.TYPE_AAAA then
+    for i = 0, 14, 2 do parts[#parts + 1] = string.format("%x", u16_at(out, at + i)) end
+    return table.concat(parts, ":")
+  end
+  local stop = at + size
+  for _ = 1, 2 do
+    at = self:unfold(out, at, length)
+    parts[#parts + 1] = name_text(self.octets)
+  end
+  while at < stop do
+    parts[#parts + 1] = string.format("%.0f", u32_at(out, at))
+    at = at + 4
+  end
+  return table.concat(parts, " ")
+end
+
+-- Read the answer in self.out. Return its response code, its records ({section from 1, type, TTL, text}), the number of
+-- its extended error (nil for none) and the text of that.
+function Lists:read_answer(length)
+  local out, records, code, said = self.out, {}, nil, ""
+  local at = u16_at(out, 4) == 1 and skip(out, 12, length) + 4 or 12
+  for section = 1, 3 do
+    for _ = 1, u16_at(out, 4 + 2 * section) do
+      at = skip(out, at, length)
+      local kind, size = u16_at(out, at), u16_at(out, at + 8)
+      if kind ~= T.codes.TYPE_OPT then
+        records[#records + 1] = { section, kind, u32_at(out, at + 4), self:rdata_text(kind, at + 10, size, length) }
+      elseif size >= 6 and u16_at(out, at + 10) == T.reply.ede_option then
+        code, said = u16_at(out, at + 14), ffi.string(out + at + 16, u16_at(out, at + 12) - 2)
+      end
+      at = at + 10 + size
+    end
+  end
+  return band(out[3], 15), records, code, said
+end
+
+-- PowerDNS Recursor. Rules:
+-- - Its packet cache stands before everything but gettag_ffi, which gives each query the mark of the policy in force: an
+--   answer is found there only under the policy that judged it, and what blocks is not kept there.
+-- - It gives names and records, not octets: `on_query` and `on_reply` get messages made of them.
+
+declare[[typedef struct pdns_ffi_param pdns_ffi_param_t;]]
+declare[[void pdns_ffi_param_set_tag(pdns_ffi_param_t *param, unsigned int tag);]]
+
+local function recursor(lists)
+  local room, tag_of_none = ffi.new("uint8_t[65536]"), 0
+  lists:say_to(function(text) pdnslog(text, pdns.loglevels.Error) end)
+
+  local function tag()
+    local policy = lists.policy
+    return policy and not policy.scoped and policy.tag or tag_of_none
+  end
+
+  -- The Recursor tells no class. Return the offset after the question.
+  local function put_question(dq)
+    local header = dq:getDH()
+    ffi.fill(room, T.name.header)
+    if header:getRD() then room[2] = 1 end
+    if header:getCD() then room[3] = 16 end
+    room[5] = 1
+    local at = put_name(room, T.name.header, dq.qname:getRawLabels())
+    return put_u16(room, put_u16(room, at, dq.qtype), T.codes.CLASS_IN)
+  end
+
+  local function put_opt(dq, at)
+    ffi.fill(room + at, T.reply.opt_octets)
+    room[at + 2] = T.codes.TYPE_OPT
+    put_u16(room, at + 3, T.reply.most_udp)
+    local size, to = at + 9, at + T.reply.opt_octets
+    for code, content in pairs(dq:getEDNSOptions()) do
+      to = put_u16(room, put_u16(room, to, code), #content)
+      ffi.copy(room + to, content, #content)
+      to = to + #content
+    end
+    put_u16(room, size, to - size - 2)
+    put_u16(room, 10, u16_at(room, 10) + 1)
+    return to
+  end
+
+  local function put_record(record, at)
+    local kind = record.type
+    at = put_name(room, at, record.name:getRawLabels())
+    at = put_u16(room, put_u16(room, at, kind), T.codes.CLASS_IN)
+    ffi.fill(room + at, 6)
+    local size, to = at + 4, at + 6
+    if has_target(kind) then
+      local text = record:getContent()
+      if kind == T.codes.TYPE_SVCB or kind == T.codes.TYPE_HTTPS then
+        to, text = put_u16(room, to, 0), string.match(text, "^%d+%s+(%S+)")
+      end
+      to = put_name(room, to, newDN(text):getRawLabels())
+    elseif kind == T.codes.TYPE_RRSIG then
+      local of = string.match(record:getContent(), "^%S+")
+      to = put_u16(room, to, T.codes["TYPE_" .. of] or 0)
+    end
+    put_u16(room, size, to - size - 2)
+    return to
+  end
+
+  local function reply(dq)
+    local at, places = put_question(dq), { {}, {}, {} }
+    for _, record in ipairs(dq:getRecords()) do
+      local place = places[record.place]
+      place[#place + 1] = record
+    end
+    for section, records in ipairs(places) do
+      put_u16(room, 4 + 2 * section, #records)
+      for _, record in ipairs(records) do
+        if at > 60000 then error("a reply that is too long", 0) end
+        at = put_record(record, at)
+      end
+    end
+    return put_opt(dq, at)
+  end
+
+  local function set(dq, rcode, records, code, said)
+    dq:setRecords({})
+    for _, one in ipairs(records) do dq:addRecord(one[2], one[4], one[1], one[3]) end
+    if code then dq.extendedErrorCode, dq.extendedErrorExtra = code, said end
+    dq.rcode, dq.variable = rcode, true
+    return true
+  end
+
+  local function without_additional(dq)
+    local kept = {}
+    for _, record in ipairs(dq:getRecords()) do
+      if record.place < 3 then kept[#kept + 1] = record end
+    end
+    dq:setRecords(kept)
+    return true
+  end
+
+  local function with(step, write, dq)
+    local raw = dq.remoteaddr:getRaw()
+    lists:from(ffi.cast(u8, raw), #raw)
+    local length, kept = step(lists, room, write(dq), dq.isTcp)
+    if dq.tag ~= tag() or dq.tag == tag_of_none then dq.variable = true end
+    if length == nil then return false end
+    if kept then return without_additional(dq) end
+    return set(dq, lists:read_answer(length))
+  end
+
+  local function guarded(step, write)
+    return function(dq)
+      local fine, said = pcall(with, step, write, dq)
+      return fine and said or not fine and set(dq, T.codes.SERVFAIL, {}, T.codes.EDE_OTHER, "")
+    end
+  end
+
+  local function give_tag(param)
+    lists:look(false)
+    C.pdns_ffi_param_set_tag(param, tag())
+  end
+
+  function gettag_ffi(param) pcall(give_tag, param) end
+  preresolve = guarded(Lists.on_query, function(dq) return put_opt(dq, put_question(dq)) end)
+  postresolve = guarded(Lists.on_reply, reply)
+end
+
+-- Knot Resolver 5. Rules:
+-- - It keeps records and no whole answers, and each query passes `begin` before its cache.
+-- - `finish` judges the octets that go to the client, whatever made them, and replaces them whole.
+-- - What has no client (it asks for keys and its root) is not judged: it goes to nobody.
+
+-- Pad the answer in self.out, whose last record is its OPT (RFC 8467 4.1); return its length.
+function Lists:padded(length)
+  local out, at = self.out, u16_at(self.out, 4) == 1 and skip(self.out, 12, length) + 4 or 12
+  local records = u16_at(out, 6) + u16_at(out, 8) + u16_at(out, 10)
+  for number = 1, records do
+    at = skip(out, at, length)
+    local size = u16_at(out, at + 8)
+    if number == records and u16_at(out, at) == T.codes.TYPE_OPT then
+      local zeros = (-(length + 4)) % T.reply.padded_octets
+      put_u16(out, at + 8, size + 4 + zeros)
+      put_u16(out, put_u16(out, length, T.reply.padding_option), zeros)
+      ffi.fill(out + length + 4, zeros)
+      return length + 4 + zeros
+    end
+    at = at + 10 + size
+  end
+  return length
+end
+
+local function knot(lists)
+  lists:say_to(function(text) log_error(C.LOG_GRP_MODULE, "%s", text) end)
+
+  -- Take one step; return the octets of the answer, or nil.
+  local function taken(step, req, packet)
+    local source = req.qsource
+    local address, query = source.addr, source.packet
+    lists:from(ffi.cast(u8, address:ip()), address:len())
+    local stream = source.flags.tcp or source.flags.tls or source.flags.http
+    local most = tonumber(req.ctx.downstream_opt_rr.rclass)
+    local length = step(lists, packet.wire, tonumber(packet.size), stream, most, query.wire, tonumber(query.size))
+    if length == nil then return nil end
+    if source.comm_flags.tls then length = lists:padded(length) end
+    return ffi.string(lists.out, length)
+  end
+
+  local function write(answer, octets)
+    answer:recycle()
+    ffi.copy(answer.wire, octets, #octets)
+    answer.size, answer.parsed = #octets, 0
+    -- What reads records of the answer (its TTL in HTTP, statistics) shall find these.
+    answer:parse()
+  end
+
+  local function begin_request(state, req)
+    if req.qsource.addr == nil or band(state, kres.DONE + kres.FAIL) ~= 0 then return state end
+    local fine, octets = pcall(taken, Lists.on_query, req, req.qsource.packet)
+    if fine and octets == nil then return state end
+    req:vars().blocklist = fine and octets or ""
+    return kres.DONE
+  end
+
+  -- An answer without records that says an error is left as it is: a client who is refused, an upstream that is silent.
+  local function is_bare(answer)
+    local rcode = band(answer.wire[3], 15)
+    return rcode ~= 0 and rcode ~= T.codes.NXDOMAIN and u16_at(answer.wire, 6) + u16_at(answer.wire, 8) == 0
+  end
+
+  local function finish_request(state, req)
+    local answer = req.answer
+    if req.qsource.addr == nil or answer == nil then return state end
+    local vars, fine, octets = worker.vars[req.vars_ref], true, nil
+    if vars and vars.blocklist then
+      octets = vars.blocklist
+    elseif not is_bare(answer) then
+      fine, octets = pcall(taken, Lists.on_reply, req, answer)
+    end
+    if fine and octets == nil then return state end
+    if not fine or #octets < T.name.header or #octets > answer.max_size then
+      local wire = answer.wire
+      local flags = string.char(bor(128, band(wire[2], 121)), bor(128, band(wire[3], 16), T.codes.SERVFAIL))
+      octets = ffi.string(wire, 2) .. flags .. string.rep("\0", 8)
+    end
+    write(answer, octets)
+    return state
+  end
+
+  package.preload["kres_modules.blocklist"] = function()
+    return { layer = { begin = begin_request, finish = finish_request } }
+  end
+  modules.load("blocklist")
+end
+
+return { open = open, dnsdist = dnsdist, recursor = recursor, knot = knot }

@@ -23,7 +23,7 @@ _GLUE = b"""
 local blocklist, folder, key = ...
 local ffi, bit = require("ffi"), require("bit")
 local lists = blocklist.open(folder, key)
-local room, glue = ffi.new("uint8_t[65536]"), {}
+local room, asked, glue = ffi.new("uint8_t[65536]"), ffi.new("uint8_t[65536]"), {}
 
 -- The verdicts on questions, one after another in `blob`.
 function glue.questions(blob, count, client)
@@ -59,6 +59,24 @@ end
 
 function glue.query(packet, tcp, client) return octets(lists.on_query, packet, tcp, client) end
 function glue.reply(packet, tcp, client) return octets(lists.on_reply, packet, tcp, client) end
+-- Where the query is known, and what a client over UDP gets at most.
+function glue.reply_to(query, packet, most)
+  ffi.copy(asked, query, #query)
+  local function step(_, reply, size) return lists:on_reply(reply, size, false, most, asked, #query) end
+  return octets(step, packet, false, nil)
+end
+function glue.padded(packet)
+  local length = lists:padded(lists:on_query(asked, glue.take(packet), true))
+  return ffi.string(lists.out, length)
+end
+function glue.take(packet) ffi.copy(asked, packet, #packet) return #packet end
+-- What a resolver that writes answers itself is told of one.
+function glue.written(packet)
+  local rcode, records, code, said = lists:read_answer(lists:on_query(asked, glue.take(packet), true))
+  local lines = {}
+  for _, one in ipairs(records) do lines[#lines + 1] = table.concat(one, " ") end
+  return rcode, table.concat(lines, "; "), code, said
+end
 function glue.judge(packet)
   ffi.copy(room, packet, #packet)
   local said, _, _, _, additional = lists:judge(room, #packet, nil)
@@ -82,11 +100,12 @@ def close_all() -> None:
 
 
 class Lua:
-    """The Lua policy on a published folder."""
+    """The Lua policy on a published folder; key_mode: of the digest key's file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key_mode: int = 0o600) -> None:
         key = folder / "digest.key"
         key.write_bytes(KEY)
+        key.chmod(key_mode)
         runtime = luajit21.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         module = runtime.execute(PATH.read_bytes())
         self.glue = runtime.compile(_GLUE)(module, bytes(folder), bytes(key))

@@ -1,5 +1,6 @@
 """The Lua policy: its tables are those of core, and it judges and answers as core does, octet for octet."""
 
+import ipaddress
 import random
 import socket
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ import dns.edns
 import dns.message
 import dns.rrset
 import pytest
+from lupa.luajit21 import LuaError
 
 from resolver.core import codes
 from resolver.core.message import Message, read
@@ -19,6 +21,7 @@ from resolver.core.reply import MAX_UDP_OCTETS, limit_of
 from resolver.plugin import blocks, lua_tables
 from resolver.plugin import folder as plugin_folder
 from resolver.plugin.folder import Writer
+from resolver.query.transport import PADDED_OCTETS
 from tests.unit.plugin import lua
 from tests.unit.plugin.parts import KEY, published, tables
 from tests.unit.query.parts import CLIENT, EXEMPT, octets_of
@@ -159,6 +162,71 @@ def test_a_reply_that_leads_to_a_listed_name_is_the_page(tmp_path: Path) -> None
     assert [int(each.code) for each in page.options] == [4]
     without = dns.message.from_wire(found[5])
     assert (without.additional, without.edns, len(without.answer)) == ([], 0, 1)
+
+
+def test_a_client_whose_query_is_known_gets_cores_answer(tmp_path: Path) -> None:
+    """A reply that leads to a listed name is answered as a query for one, with the client's own EDNS and size."""
+    one = lua.Lua(published(tmp_path, ["bad.test"]))
+    query = dns.message.make_query("www.good.test", "A", use_edns=0, payload=4096)
+    plain = dns.message.make_query("www.good.test", "A", use_edns=False)
+    leads = replies()[1]
+    said = dns.message.from_wire(one.reply_to(query.to_wire(), leads, 1232))
+    assert (said.id, said.edns, [int(each.code) for each in said.options]) == (query.id, 0, [4])
+    assert dns.message.from_wire(one.reply_to(plain.to_wire(), leads, 1232)).edns == -1
+    assert one.reply_to(query.to_wire(), replies()[0], 1232) is None
+
+
+@pytest.mark.parametrize("kind", ["page", "nodata", "nxdomain"])
+def test_an_answer_as_a_resolver_writes_it_is_the_same(kind: str, tmp_path: Path) -> None:
+    """Response code, records as text and extended error, as the octets have them."""
+    # mypy: a parameter is a str, not one of three.
+    Writer(tmp_path, KEY).write(tables((["bad.test"],), answer=kind))  # type: ignore[arg-type]
+    one = lua.Lua(tmp_path)
+    for wanted in ("A", "AAAA", "TXT"):
+        packet = dns.message.make_query("bad.test", wanted, use_edns=0).to_wire()
+        octets = dns.message.from_wire(one.query(packet, True, CLIENT))
+        rcode, lines, code, said = one.written(packet)
+        expected = [
+            f"{section} {record.rdtype} {record.ttl} {data}"
+            for section, records in ((1, octets.answer), (2, octets.authority))
+            for record in records
+            for data in record
+        ]
+        (error,) = octets.options
+        found = [_plain(line) for line in lines.decode().split("; ")]
+        assert (rcode, found) == (octets.rcode(), [_plain(line) for line in expected])
+        assert (code, said.decode()) == (int(error.code), error.text or "")
+
+
+def _plain(line: str) -> str:
+    """A record's line with an address in one form."""
+    section, kind, ttl, text = line.split(" ", 3)
+    return f"{section} {kind} {ttl} {ipaddress.ip_address(text) if kind == '28' else text}"
+
+
+@pytest.mark.parametrize("payload", [None, 512, 4096])
+def test_what_goes_over_an_encrypted_transport_is_padded(payload: int | None, tmp_path: Path) -> None:
+    one = lua.Lua(published(tmp_path, ["bad.test"]))
+    for name in ("bad.test", f"{'x' * 60}.bad.test"):
+        query = dns.message.make_query(name, "A", use_edns=False if payload is None else 0, payload=payload or 0)
+        padded = one.padded(query.to_wire())
+        reply = dns.message.from_wire(padded)
+        plain = dns.message.from_wire(one.query(query.to_wire(), True, CLIENT))
+        assert [str(each) for each in reply.answer] == [str(each) for each in plain.answer]
+        if payload is None:
+            assert reply.edns == -1
+        else:
+            assert len(padded) % PADDED_OCTETS == 0
+            assert [int(each.otype) for each in reply.options] == [15, 12]
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o640])
+def test_a_key_that_others_can_read_is_refused(mode: int, tmp_path: Path) -> None:
+    if mode & 0o007:
+        with pytest.raises(LuaError, match="closed to all others; chmod o= it"):
+            lua.Lua(tmp_path, mode)
+    else:
+        assert lua.Lua(tmp_path, mode).number() == -1
 
 
 def test_it_takes_a_whole_policy_only(tmp_path: Path) -> None:
