@@ -99,6 +99,7 @@ LOCAL_EMPTY = 2
 LOCAL_MISSING = 3
 LOCALHOST = 4
 LOOPBACK = 5
+LOCAL_DESIGNATED = 6
 
 # Answers of a list (core.reply).
 ANSWER_PAGE = 0

@@ -4,7 +4,8 @@
 Rules:
 - localhost and all below it are the loopback addresses (RFC 6761 6.3); 127.0.0.1 and ::1 point back to localhost.
 - invalid, onion, local and alt do not exist (RFC 6761 6.4, RFC 7686, RFC 6762 22.1, RFC 9476). resolver.arpa and all
-  below it exist and hold nothing: no resolver is designated (RFC 9462 4, 6.4).
+  below it exist and hold nothing (RFC 9462 6.4), but for the SVCB records of _dns.resolver.arpa: they designate the
+  encrypted transports of this resolver (RFC 9462 4), if it has any.
 - home.arpa (RFC 8375), service.arpa (RFC 9665) and the reverse zones of private and special addresses (RFC 6303 4,
   RFC 7793) are empty: the apex has SOA and NS, nothing else exists. DS at their apex belongs to their parent and is
   forwarded (RFC 8375 4).
@@ -14,7 +15,19 @@ Rules:
 """
 
 
-from .codes import LOCAL_APEX, LOCAL_EMPTY, LOCAL_MISSING, LOCALHOST, LOOPBACK, NOT_LOCAL, TYPE_DS
+from .codes import (
+    LOCAL_APEX,
+    LOCAL_DESIGNATED,
+    LOCAL_EMPTY,
+    LOCAL_MISSING,
+    LOCALHOST,
+    LOOPBACK,
+    NOT_LOCAL,
+    TYPE_A,
+    TYPE_AAAA,
+    TYPE_DS,
+    TYPE_SVCB,
+)
 from .name import spells, wire_of
 
 _NOT_LOCAL = NOT_LOCAL
@@ -23,7 +36,9 @@ _MISSING = LOCAL_MISSING
 _LOCALHOST = LOCALHOST
 _LOOPBACK = LOOPBACK
 _EMPTY = LOCAL_EMPTY
+_DESIGNATED = LOCAL_DESIGNATED
 _DS = TYPE_DS
+_SVCB = TYPE_SVCB
 # Kinds of a row of the table: how the names that it covers are answered.
 _FORWARDED = 0
 _OURS = 1
@@ -80,15 +95,43 @@ _EXISTING = (
 )
 
 
+DESIGNATED_TTL_S = 300
+"""How long clients may keep what is designated: no longer than a transport that is switched off should be tried."""
+
+_DDR = memoryview(wire_of("_dns.resolver.arpa"))
+_DDR_OCTETS = len(_DDR)
+
+
+class Designation:
+    """The records by which this resolver designates its encrypted transports (RFC 9462 4), in octets.
+
+    rdatas: the data of the SVCB records, none if nothing is designated. name: of the resolver, in wire format; v4, v6:
+    its addresses as 4 and 16 octets, for ADDITIONAL. `records` are owned by the question's name, `addresses` by `name`.
+    """
+
+    def __init__(self, rdatas=(), name=b"", v4=(), v6=()):
+        self.count = len(rdatas)
+        self.records = memoryview(b"".join(_record(b"\xc0\x0c", TYPE_SVCB, one) for one in rdatas) or bytes(1))
+        self.address_count = len(v4) + len(v6)
+        pairs = [(TYPE_A, one) for one in v4] + [(TYPE_AAAA, one) for one in v6]
+        self.addresses = memoryview(b"".join(_record(name, *one) for one in pairs) or bytes(1))
+
+
+def _record(owner, kind, rdata):
+    head = owner + kind.to_bytes(2, "big") + b"\0\1" + DESIGNATED_TTL_S.to_bytes(4, "big")
+    return head + len(rdata).to_bytes(2, "big") + rdata
+
+
 class Zones:
     """The zones answered here, except those in `forwarded` (names as text) and the names below them.
 
     A row of `table`, in octets: 0 labels, 1 length, 2 kind, 3 the zone's name in wire format. `existing` has the same
     rows for the names that exist below an apex, with a kind of core.codes, and `canaries` for the names of the keys of
-    CANARIES in `announced`.
+    CANARIES in `announced`. designation: what _dns.resolver.arpa holds, None for nothing.
     """
 
-    def __init__(self, forwarded=(), announced=()):
+    def __init__(self, forwarded=(), announced=(), designation=None):
+        self.designation = designation or Designation()
         rows = [("localhost", _HOST), ("invalid", _OURS), ("onion", _OURS), ("resolver.arpa", _BARREN)]
         rows += [(zone, _DELEGATED) for zone in DELEGATED if not _is_below_one_of(zone, forwarded)]
         rows += [(zone, _OURS) for zone in UNDELEGATED if zone not in forwarded]
@@ -113,7 +156,7 @@ def _row(text, kind):
 def find(zones, name, qtype):
     """Return how a name (lower-cased, uncompressed) is answered: NOT_LOCAL, or a code + 256 x the offset of its apex.
 
-    The codes are LOCAL_* and LOOPBACK of core.codes. DS at the apex of a delegated zone is NOT_LOCAL (RFC 8375 4).
+    The codes are LOCAL_*, LOCALHOST and LOOPBACK of core.codes. DS at the apex of a delegated zone is NOT_LOCAL (RFC 8375 4).
     """
     if name.labels == 0:
         return _NOT_LOCAL
@@ -133,6 +176,8 @@ def find(zones, name, qtype):
     if kind == _HOST:
         return _LOCALHOST + 256 * apex
     if kind == _BARREN and apex > 0:
+        if qtype == _SVCB and zones.designation.count > 0 and _is_ddr(name):
+            return _DESIGNATED + 256 * apex
         return _EMPTY + 256 * apex
     known = _covering(zones.existing, name, 1)
     if known >= 0:
@@ -140,6 +185,10 @@ def find(zones, name, qtype):
     if apex == 0:
         return _APEX
     return _MISSING + 256 * apex
+
+
+def _is_ddr(name):
+    return name.length == _DDR_OCTETS and spells(name, 0, _DDR, 0, _DDR_OCTETS)
 
 
 def _may_be_local(name):

@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport int64_t
 
+from .local_zones cimport Designation
 from .message cimport Body, age
 from .name cimport skip
 from .octets cimport Layout, copy, put
@@ -86,6 +87,17 @@ cpdef Py_ssize_t local(
 @cython.locals(at=Py_ssize_t, start=Py_ssize_t, kind=int, apex=int, qtype=int)
 cdef Py_ssize_t _local(
     unsigned char[::1] out, const unsigned char[::1] packet, Question question, int found, Py_ssize_t limit
+) except -1 nogil
+
+cpdef Py_ssize_t designated(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Designation designation,
+    Py_ssize_t limit,
+) noexcept
+
+@cython.locals(at=Py_ssize_t, room=Py_ssize_t)
+cdef Py_ssize_t _designated(
+    unsigned char[::1] out, const unsigned char[::1] packet, Question question, Designation designation,
+    Py_ssize_t limit,
 ) except -1 nogil
 
 cdef int _point(unsigned char[::1] out, Py_ssize_t at, int target) except -1 nogil

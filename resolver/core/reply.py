@@ -7,7 +7,8 @@ Rules:
   of what an upstream says we are no authority. The other bits are zero. No TTL is above a day; one with the top bit set
   is 0 (RFC 2181 8).
 - ANY is answered with one synthesised HINFO record, whatever the name holds (RFC 8482 4.2).
-- A local zone has the SOA and NS of RFC 6303 3, owned by its apex.
+- A local zone has the SOA and NS of RFC 6303 3, owned by its apex. What this resolver designates is all or nothing;
+  the addresses in ADDITIONAL give way to it.
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
 - NXDOMAIN is given only if no name below may exist: for an entry with its subtree and no exception below (RFC 8020).
@@ -257,6 +258,31 @@ def _local(out, packet, question, found, limit):
             out[7] = 0
             out[9] = 1
     return _finish(out, at, question, out[3] & 15, _EDE_NONE, None, limit)
+
+
+def designated(out, packet, question, designation, limit):
+    """Write the answer to a query for the designated resolvers; designation: a core.local_zones.Designation."""
+    try:
+        return _designated(out, packet, question, designation, limit)
+    except Exception:  # noqa: BLE001 - an error writes nothing
+        return 0
+
+
+def _designated(out, packet, question, designation, limit):
+    at = _begin(out, packet, question, 0)
+    out[2] = out[2] | 4
+    room = limit - (_OPT_OCTETS if question.has_opt else 0)
+    if at + designation.records.shape[0] > room:
+        out[2] = out[2] | 2
+        return _finish(out, at, question, _NOERROR, _EDE_NONE, None, limit)
+    at = _append(out, at, designation.records)
+    out[6] = designation.count >> 8
+    out[7] = designation.count & 255
+    if designation.address_count and at + designation.addresses.shape[0] <= room:
+        at = _append(out, at, designation.addresses)
+        out[10] = designation.address_count >> 8
+        out[11] = designation.address_count & 255
+    return _finish(out, at, question, _NOERROR, _EDE_NONE, None, limit)
 
 
 def _point(out, at, target):

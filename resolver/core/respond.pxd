@@ -2,9 +2,10 @@ import cython
 from libc.stdint cimport int64_t
 
 from .lane cimport Lane, Seat
+from .local_zones cimport Zones
 from .message cimport Body, Message
 from .octets cimport Layout
-from .reply cimport _empty, _hinfo, _local, _relay
+from .reply cimport _designated, _empty, _hinfo, _local, _relay
 
 cdef int _SILENT
 cdef int _REPLY
@@ -23,6 +24,7 @@ cdef int _NOT_SERVED
 cdef int _SILENT_SHORT
 cdef int _NOT_A_CLIENT
 cdef int _SLIP
+cdef int _DESIGNATED
 cdef int64_t _KEEP_TTL
 cdef int64_t _STALE_TTL_S
 cdef int _EDE_NONE
@@ -61,7 +63,7 @@ cdef int refused(Lane lane, Seat seat) except -1 nogil
 
 cdef int beyond_budget(Lane lane, Seat seat) except -1 nogil
 
-cdef int local(Lane lane, Seat seat, int found) except -1 nogil
+cdef int local(Zones zones, Lane lane, Seat seat, int found) except -1 nogil
 
 cdef int any_type(Lane lane, Seat seat) except -1 nogil
 

@@ -15,7 +15,7 @@ from . import codes
 from .reply import KEEP_TTL
 
 if not cython.compiled:
-    from .reply import _empty, _hinfo, _local, _relay
+    from .reply import _designated, _empty, _hinfo, _local, _relay
 
 STALE_TTL_S = 30
 """The TTL of the records of a stale answer, in seconds (RFC 8767 4)."""
@@ -37,6 +37,7 @@ _NOT_SERVED = codes.NOT_SERVED
 _SILENT_SHORT = codes.SILENT_SHORT
 _NOT_A_CLIENT = codes.NOT_A_CLIENT
 _SLIP = codes.SLIP
+_DESIGNATED = codes.LOCAL_DESIGNATED
 _KEEP_TTL = KEEP_TTL
 _STALE_TTL_S = STALE_TTL_S
 _EDE_NONE = codes.EDE_NONE
@@ -118,9 +119,11 @@ def beyond_budget(lane, seat):
     return _say(lane, seat, _REFUSED, _EDE_PROHIBITED, 0, seat.limit)
 
 
-def local(lane, seat, found):
+def local(zones, lane, seat, found):
     """Answer from a local zone; found: the result of core.local_zones.find. Returns 0."""
     seat.reason = _END_LOCAL
+    if (found & 255) == _DESIGNATED:
+        return sent(lane, seat, _designated(seat.out, seat.packet, seat.question, zones.designation, seat.limit))
     return sent(lane, seat, _local(seat.out, seat.packet, seat.question, found, seat.limit))
 
 

@@ -337,7 +337,7 @@ def _is_to_judge(tables, lane, seat, now_ms):
     found = find_local(tables.zones, seat.question.name, seat.question.qtype)
     if found == _NOT_LOCAL:
         return respond.refused(lane, seat)
-    return respond.local(lane, seat, found)
+    return respond.local(tables.zones, lane, seat, found)
 
 
 def _judge(tables, lane, seat):
@@ -352,7 +352,7 @@ def _judge(tables, lane, seat):
         seat.stage = _LOOK
         return 0
     if found != _NOT_LOCAL:
-        respond.local(lane, seat, found)
+        respond.local(tables.zones, lane, seat, found)
     else:
         respond.any_type(lane, seat)
     seat.stage = _DONE

@@ -302,6 +302,10 @@ def keep_failed(core: cases.Core) -> int:
     return said
 
 
+def designation(core: cases.Core) -> Any:
+    return core("local_zones").Designation([b"\0\1\0"])
+
+
 WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "policy.decide": (decide, codes.ASK),
     "policy.judge": (judge, codes.ASK),
@@ -309,6 +313,10 @@ WRONG: dict[str, tuple[Callable[[cases.Core], int], int]] = {
     "reply.relay": (relay, 0),
     "reply.empty": (lambda core: core("reply").empty(no_room(), QUESTION, asked(core), 2, -1, 0, 512), 0),
     "reply.hinfo": (lambda core: core("reply").hinfo(no_room(), QUESTION, asked(core), 512), 0),
+    "reply.designated": (
+        lambda core: core("reply").designated(no_room(), QUESTION, asked(core), designation(core), 512),
+        0,
+    ),
     "reply.local": (lambda core: core("reply").local(no_room(), QUESTION, asked(core), codes.LOCALHOST, 512), 0),
     "admit.admit": (
         lambda core: core("admit").admit(access(core), b"\0", 0, 0, core("scratch").Scratch()),

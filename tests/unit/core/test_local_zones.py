@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import dns.flags
 import dns.message
 import dns.rcode
+import dnslib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,8 @@ from tests.parity import cases
 from tests.unit.core.generations import name, query, question, wire
 
 Core = Callable[[str], ModuleType]
-A, NS, SOA, PTR, AAAA, DS, ANY = 1, 2, 6, 12, 28, 43, 255
+A, NS, SOA, PTR, AAAA, DS, SVCB, ANY = 1, 2, 6, 12, 28, 43, 64, 255
+DDR = "_dns.resolver.arpa"
 ONE_6 = ".".join("1" + "0" * 31) + ".ip6.arpa"
 
 # Name, type, what it is, labels of its zone.
@@ -131,6 +134,69 @@ def test_a_missing_name_has_its_soa_in_authority_whatever_is_asked(core: Core) -
         assert (reply.rcode(), reply.answer) == (dns.rcode.NXDOMAIN, [])
         [rrset] = reply.authority
         assert (rrset.name.to_text(), rrset.rdtype) == ("use-application-dns.net.", SOA)
+
+
+def designating(core: Core, addresses: int = 1) -> Any:
+    """Zones that designate two transports of dns.example, with so many addresses of each family."""
+    rdatas = [b"\0\1" + wire("dns.example") + b"\0\1\0\4\3dot", b"\0\2" + wire("dns.example") + b"\0\1\0\3\2h2"]
+    v4 = [bytes([192, 0, 2, number]) for number in range(addresses)]
+    v6 = [b"\x20\1\r\xb8" + bytes(11) + bytes([number]) for number in range(addresses)]
+    zones = core("local_zones")
+    return zones.Zones((), (), zones.Designation(rdatas, wire("dns.example"), v4, v6))
+
+
+def test_only_svcb_of_the_one_name_is_designated_and_only_where_something_is(core: Core) -> None:
+    find, made = core("local_zones").find, designating(core)
+    apex = 256 * len(wire("_dns")[:-1])
+    assert find(made, name(core, wire(DDR.upper())), SVCB) == codes.LOCAL_DESIGNATED + apex
+    assert find(core("local_zones").Zones(), name(core, wire(DDR)), SVCB) == codes.LOCAL_EMPTY + apex
+    for kind in (A, AAAA, NS, SOA, DS, 65, ANY):
+        assert find(made, name(core, wire(DDR)), kind) == codes.LOCAL_EMPTY + apex
+    for text in ("x." + DDR, "_dnt.resolver.arpa", "dns.resolver.arpa", "_dns._dns.resolver.arpa"):
+        assert find(made, name(core, wire(text)), SVCB) % 256 == codes.LOCAL_EMPTY
+    assert find(made, name(core, wire("resolver.arpa")), SVCB) == codes.LOCAL_APEX
+
+
+def designated(core: Core, limit: int, *, edns: bool = True, addresses: int = 1) -> bytes:
+    """The octets of the answer to a query for what is designated."""
+    packet, out = query(DDR, SVCB, edns=edns), bytearray(1500)
+    length = core("reply").designated(
+        out, packet, question(core, packet), designating(core, addresses).designation, limit
+    )
+    return bytes(out[:length])
+
+
+def test_what_is_designated_is_the_records_and_the_addresses_of_their_target(core: Core) -> None:
+    octets = designated(core, 1232)
+    reply = dns.message.from_wire(octets)
+    assert (reply.rcode(), reply.edns, reply.authority) == (dns.rcode.NOERROR, 0, [])
+    assert dns.flags.to_text(reply.flags) == "QR AA RD RA"
+    [records] = reply.answer
+    assert (records.name.to_text(), records.ttl) == (DDR + ".", 300)
+    assert [str(one) for one in records] == ['1 dns.example. alpn="dot"', '2 dns.example. alpn="h2"']
+    assert sorted((one.name.to_text(), one.ttl, str(one[0])) for one in reply.additional) == [
+        ("dns.example.", 300, "192.0.2.0"), ("dns.example.", 300, "2001:db8::"),
+    ]  # fmt: skip
+    other = dnslib.DNSRecord.parse(octets)
+    assert [(one.rtype, bytes(one.rdata.data)) for one in other.rr] == [
+        (SVCB, b"\0\1" + wire("dns.example") + b"\0\1\0\4\3dot"), (SVCB, b"\0\2" + wire("dns.example") + b"\0\1\0\3\2h2"),
+    ]  # fmt: skip
+    assert [str(one.rdata) for one in other.ar if one.rtype in (A, AAAA)] == ["192.0.2.0", "2001:db8::"]
+
+
+def test_addresses_give_way_to_what_is_designated_and_that_is_all_or_nothing(core: Core) -> None:
+    whole = designated(core, 1232)
+    assert designated(core, len(whole)) == whole
+    without = designated(core, len(whole) - 1)
+    reply = dns.message.from_wire(without)
+    assert (len(reply.answer[0]), reply.additional, reply.edns) == (2, [], 0)
+    assert designated(core, len(without)) == without
+    cut = dns.message.from_wire(designated(core, len(without) - 1))
+    assert (cut.answer, cut.additional, cut.edns, bool(cut.flags & dns.flags.TC)) == ([], [], 0, True)
+    plain = dns.message.from_wire(designated(core, 512, edns=False))
+    assert (len(plain.answer[0]), len(plain.additional), plain.edns) == (2, 2, -1)
+    many = dns.message.from_wire(designated(core, 1232, addresses=200))
+    assert (len(many.answer[0]), many.additional) == (2, [])
 
 
 @cases.of(0.02)
