@@ -4,13 +4,14 @@ Rules:
 - An answer counts only if core.question matches it with the query and core.message reads it to its end. Only then
   dnslib parses it, because dnslib has no bounds of its own.
 - Nothing is logged or kept; the caller gets the result.
+- Over TLS, HTTPS and QUIC the server is verified (`dns_client_encrypted`), or nothing is asked.
 """
 
 import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dnslib
@@ -20,6 +21,7 @@ from dnslib.label import DNSLabelError
 from resolver.config.values import Endpoint, sockaddr
 from resolver.core.message import Message, read
 from resolver.core.question import Question, matches, parse
+from resolver.dns_client_encrypted import NotSecured, Secured, Verified, exchange
 
 PAYLOAD = 1232
 _EDE = 15
@@ -59,22 +61,34 @@ class Reply:
     additionals: tuple[str, ...]
     errors: tuple[tuple[int, str], ...]
     seconds: float
+    secured: Secured | None = None
+    """How the connection was secured; None over UDP and TCP."""
 
 
-def ask(name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, **flags: bool) -> Reply:
-    """Ask `server` for `name` and `qtype` over "udp" or "tcp", and return its answer; AskError if there is none.
+def ask(
+    name: str, qtype: str, server: Endpoint, over: str, timeout_s: float, how: Verified | None = None, **flags: bool
+) -> Reply:
+    """Ask `server` for `name` and `qtype`, and return its answer; AskError if there is none.
 
-    flags: those of `build_query`.
+    over: "udp", "tcp", "tls", "https" or "quic". how: the last three verify the server so. flags: those of
+    `build_query`.
     """
     query = build_query(name, qtype, **flags)
     started = time.monotonic()
+    secured = None
     try:
-        octets = _WAYS[over](query, server, timeout_s)
+        if over in _WAYS:
+            octets = _WAYS[over](query, server, timeout_s)
+        else:
+            secured = exchange(query, server, over, timeout_s, how or Verified())
+            octets = secured.octets
+    except NotSecured as error:
+        raise AskError(f"{server}: {error}") from None
     except TimeoutError:
         raise AskError(f"no answer from {server} within {timeout_s:g} s") from None
     except OSError as error:
         raise AskError(f"{server}: {error.strerror or type(error).__name__}") from None
-    return understand(octets, query, time.monotonic() - started)
+    return replace(understand(octets, query, time.monotonic() - started), secured=secured)
 
 
 def build_query(

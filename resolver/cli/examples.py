@@ -77,11 +77,16 @@ SAID: Final[Mapping[str, Said]] = {
     ),
     "ask": Said(
         "Send one query to the first address of listen.dns that answers, or to --server, and show the "
-        "answer. With --as: "
+        "answer. With --over tls, https or quic the certificate is verified, and shown with its end. With --as: "
         "walk the running service's own path as that client would, and show each step. A pasted URL is read "
         "as its host. "
         "Exit 1: no answer, SERVFAIL, REFUSED and the like.",
-        ("ask www.example.com", "ask www.example.com AAAA --server 192.0.2.53:53", "ask - --as 192.0.2.7"),
+        (
+            "ask www.example.com",
+            "ask www.example.com AAAA --server 192.0.2.53:53",
+            "ask www.example.com --over tls --server 192.0.2.53:853 --tls-name dns.isp.example",
+            "ask - --as 192.0.2.7",
+        ),
     ),
     "status": Said(
         "One screen of the running service: lists, upstreams, answers, and what to do next. For root and the "

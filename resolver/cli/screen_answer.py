@@ -2,16 +2,25 @@
 
 import json
 from collections.abc import Sequence
+from typing import Final
 
+from resolver.config.values import utc_text
 from resolver.dns_client import Reply
 
 Step = tuple[str, str, float]
 """One step, what was found there, and the seconds that it took."""
 
 
+_OVER: Final = {"tls": "DNS over TLS", "https": "DNS over HTTPS (HTTP/2)", "quic": "DNS over QUIC"}
+
+
 def screen(answer: Reply) -> str:
     """Return an answer as text: one line of facts, then one a record."""
     lines = [f"{answer.rcode}  flags {' '.join(answer.flags) or 'none'}  {answer.seconds * 1000:.1f} ms"]
+    if answer.secured:
+        one = answer.secured
+        until = utc_text(one.until)
+        lines.append(f"{_OVER[one.over]}, {one.version}, certificate verified for {one.name}, until {until}")
     lines += [f"extended error {code} ({words})" for code, words in answer.errors]
     for title, section in (
         ("answer", answer.answers),
@@ -40,7 +49,19 @@ def walk_as_json(steps: Sequence[Step], answer: Reply | None) -> str:
 
 
 def _facts(answer: Reply) -> dict[str, object]:
+    one = answer.secured
+    secured = (
+        {
+            "over": one.over,
+            "tls": one.version,
+            "verified_for": one.name,
+            "certificate_until": utc_text(one.until),
+        }
+        if one
+        else {}
+    )
     return {
+        **secured,
         "rcode": answer.rcode,
         "flags": answer.flags,
         "extended_errors": [{"code": code, "name": words} for code, words in answer.errors],

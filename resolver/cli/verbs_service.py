@@ -1,7 +1,8 @@
 """The verbs that ask a server or the running service: ask, status, reload, hand-over, cache flush.
 
 Rules:
-- `ask` asks the first address of `listen.dns` that is on this host and answers, unless --server names another.
+- `ask` asks the first address of `listen.dns` that is on this host and answers, unless --server names another. Over
+  TLS, HTTPS and QUIC it asks the addresses of `[edge]`, and verifies the name that stands there, or --tls-name.
 - `ask` exits with 1 if it gets no answer, or one that answers nothing: any response code but NOERROR and NXDOMAIN.
 """
 
@@ -9,6 +10,7 @@ import argparse
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.cli.terminal import (
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from resolver.cli.typed import Typed
     from resolver.config.values import Endpoint
     from resolver.dns_client import Reply
+    from resolver.dns_client_encrypted import Verified
 
 DEFAULT_SERVER: Final = "127.0.0.1:5300"
 ASK_TIMEOUT_S: Final = 5.0
@@ -40,6 +43,9 @@ ENDS_S: Final = 40.0
 """How long an old process may take to end after a hand-over, and a new one to take the control socket."""
 LOOK_S: Final = 0.1
 
+_EDGE: Final = {"tls": "tls", "https": "https", "quic": "quic"}
+"""How a query is secured, and the key of [edge] with the addresses."""
+
 _NAME: Final = "-: from the terminal without echo, or from stdin"
 
 
@@ -48,8 +54,11 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
     ask = verbs.add_parser("ask", help="one query, and its answer as text")
     ask.add_argument("name", metavar="NAME|-", help=_NAME)
     ask.add_argument("type", metavar="TYPE", nargs="?", default="A", help="default: A")
-    ask.add_argument("--server", metavar="ADDR:PORT", help="default: the first of listen.dns that answers")
-    ask.add_argument("--over", choices=("udp", "tcp"), help="default: udp")
+    ask.add_argument("--server", metavar="ADDR:PORT", help="default: the first of listen.dns, or [edge], that answers")
+    ask.add_argument("--over", choices=("udp", "tcp", *_EDGE), help="default: udp; the last three are verified")
+    ask.add_argument("--tls-name", metavar="NAME", help="the name in the certificate; default: edge.name, or ADDR")
+    ask.add_argument("--ca", type=Path, metavar="FILE", help="its authority; default: those of this host")
+    ask.add_argument("--path", metavar="PATH", help="of HTTPS; default: edge.path")
     ask.add_argument("--as", dest="client", metavar="ADDR", help=requests.Ask.help)
     ask.add_argument("--json", action="store_true")
     ask.set_defaults(verb=_ask)
@@ -75,10 +84,12 @@ def _ask(arguments: argparse.Namespace) -> int:
     from resolver import dns_client
     from resolver.cli import screen_answer
 
-    servers, name, over = _servers(arguments), _typed(arguments), arguments.over or "udp"
+    over = arguments.over or "udp"
+    how = _verified(arguments, over)
+    servers, name = _servers(arguments, over), _typed(arguments)
     _show_reading(arguments, name)
     try:
-        answer = _first_answer(servers, name.name or ".", arguments.type, over)
+        answer = _first_answer(servers, name.name or ".", arguments.type, over, how)
     except dns_client.NotAQuestion as error:
         raise UsageError(str(error)) from None
     except dns_client.AskError as error:
@@ -87,8 +98,26 @@ def _ask(arguments: argparse.Namespace) -> int:
     return _status_of(answer)
 
 
-def _servers(arguments: argparse.Namespace) -> "list[Endpoint]":
-    """Return the servers to ask, in order: --server, or the addresses of listen.dns that are on this host."""
+def _verified(arguments: argparse.Namespace, over: str) -> "Verified | None":
+    """Return how the server is verified; None over UDP and TCP."""
+    from resolver.control import client
+    from resolver.dns_client_encrypted import Verified
+
+    options = ("tls_name", "ca", "path")
+    if over not in _EDGE:
+        if any(getattr(arguments, one) is not None for one in options):
+            raise UsageError("--tls-name, --ca and --path belong to --over tls, https or quic")
+        return None
+    if arguments.ca is not None and not arguments.ca.is_file():
+        raise UsageError("--ca: no such file")
+    here = not arguments.server and arguments.config.exists()
+    edge = client.section(arguments.config, "edge") if here else {}
+    name = arguments.tls_name or str(edge.get("name", ""))
+    return Verified(name=name, ca=arguments.ca, path=arguments.path or str(edge.get("path", "/dns-query")))
+
+
+def _servers(arguments: argparse.Namespace, over: str) -> "list[Endpoint]":
+    """Return the servers to ask, in order: --server, or the addresses of this configuration that are on this host."""
     from resolver.config import values
     from resolver.control import client
 
@@ -97,16 +126,21 @@ def _servers(arguments: argparse.Namespace) -> "list[Endpoint]":
             return [values.endpoint(arguments.server)]
         except ValueError as error:
             raise UsageError(f"--server: {error}") from None
-    if arguments.config == DEFAULT_CONFIG and not arguments.config.exists():
+    if over in _EDGE:
+        if arguments.config == DEFAULT_CONFIG and not arguments.config.exists():
+            raise UsageError(f"--server ADDR:PORT names a server that is asked over {over}")
+        key, said = f"edge.{_EDGE[over]}", client.section(arguments.config, "edge").get(_EDGE[over], [])
+    elif arguments.config == DEFAULT_CONFIG and not arguments.config.exists():
         return [values.endpoint(DEFAULT_SERVER)]
-    said = client.section(arguments.config, "listen").get("dns", [DEFAULT_SERVER])
+    else:
+        key, said = "listen.dns", client.section(arguments.config, "listen").get("dns", [DEFAULT_SERVER])
     found = []
     for one in said if isinstance(said, list) else []:
         with suppress(ValueError, TypeError):
             found.append(values.endpoint(one))
     here = [one for one in map(_reached, found) if _is_here(one)]
     if not here:
-        raise UsageError(f"{arguments.config}: no address of listen.dns is on this host; --server ADDR:PORT names one")
+        raise UsageError(f"{arguments.config}: no address of {key} is on this host; --server ADDR:PORT names one")
     return here
 
 
@@ -130,18 +164,20 @@ def _is_here(one: "Endpoint") -> bool:
     return True
 
 
-def _first_answer(servers: "list[Endpoint]", name: str, kind: str, over: str) -> "Reply":
+def _first_answer(
+    servers: "list[Endpoint]", name: str, kind: str, over: str, how: "Verified | None" = None
+) -> "Reply":
     """Return the answer of the first server that gives one; AskError of the last one if none does."""
     from resolver import dns_client
 
     for one in servers[:-1]:
         try:
-            return dns_client.ask(name, kind, one, over, ASK_TIMEOUT_S)
+            return dns_client.ask(name, kind, one, over, ASK_TIMEOUT_S, how)
         except dns_client.NotAQuestion:
             raise
         except dns_client.AskError:
             continue
-    return dns_client.ask(name, kind, servers[-1], over, ASK_TIMEOUT_S)
+    return dns_client.ask(name, kind, servers[-1], over, ASK_TIMEOUT_S, how)
 
 
 def _status_of(answer: "Reply | None") -> int:
@@ -155,7 +191,7 @@ def _show_reading(arguments: argparse.Namespace, name: "Typed") -> None:
 
 
 def _ask_as(arguments: argparse.Namespace) -> int:
-    if arguments.over or arguments.server:
+    if any((arguments.over, arguments.server, arguments.tls_name, arguments.ca, arguments.path)):
         raise UsageError("--as walks the path inside the running service: it goes without --over and --server")
     import ipaddress
 

@@ -4,9 +4,9 @@ Rules:
 - What is offered is what [edge] listens on: a designation for each transport and port, DoT before DoH before DoQ before
   DoH over HTTP/3. Clients take the first that they speak (RFC 9460 2.4.1).
 - Every designation has its ALPN (RFC 9461 4); a port only if it is not the transport's own; the path of DoH as a
-  template (RFC 9461 5). HTTP/1.1 is answered, and not designated: HTTP/2 is the least that DoH asks for (RFC 8484 5.2).
-- Addresses are those that [edge] names. An unspecified, a loopback and a link-local address are none that a client could
-  use: without a hint it asks for the addresses of the name.
+  template (RFC 9461 5). HTTP/1.1 is answered, not designated: HTTP/2 is the least that DoH asks for (RFC 8484 5.2).
+- Addresses are those that [edge] names. An unspecified, a loopback and a link-local address are none that another host
+  could use: without a hint it asks for the addresses of the name.
 - Options of DHCP and of router advertisements have no hints: they have their own field (RFC 9463 3.1.8). Without an
   address of the option's family they name the resolver alone.
 """
@@ -169,7 +169,7 @@ def _over_ipv6(edge: Edge) -> list[tuple[bytes, Designated | None]]:
 
 def _named(edge: Edge, one: Designated | None, *, sized: bool = False) -> bytes:
     """Return name, addresses and SvcParams; sized: the length of the SvcParams stands before them."""
-    name = wire_of(edge.name)
+    name: bytes = wire_of(edge.name)
     said = len(name).to_bytes(2, "big") + name
     if one is None:
         return said

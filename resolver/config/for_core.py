@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resolver.config.config import Config
+from resolver.config.designated import designation
 from resolver.config.lists import List
 from resolver.config.structured_errors import texts_of
 from resolver.config.values import Prefix, address_octets
@@ -96,8 +97,8 @@ def access(
 
 
 def zones(config: Config) -> Zones:
-    """Return the local zones, without those that are forwarded, and with the canary names that are announced."""
-    return Zones(config.upstream.forwarded, config.bypass.announce)
+    """Return the local zones, without those that are forwarded, and with what is announced and designated."""
+    return Zones(config.upstream.forwarded, config.bypass.announce, designation(config.edge))
 
 
 def replies(one: List, config: Config, *, deny: bool = True) -> Replies:

@@ -156,7 +156,7 @@ def _row(text, kind):
 def find(zones, name, qtype):
     """Return how a name (lower-cased, uncompressed) is answered: NOT_LOCAL, or a code + 256 x the offset of its apex.
 
-    The codes are LOCAL_*, LOCALHOST and LOOPBACK of core.codes. DS at the apex of a delegated zone is NOT_LOCAL (RFC 8375 4).
+    The codes are LOCAL_* and LOOPBACK of core.codes. DS at the apex of a delegated zone is NOT_LOCAL (RFC 8375 4).
     """
     if name.labels == 0:
         return _NOT_LOCAL

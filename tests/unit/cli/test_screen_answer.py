@@ -1,8 +1,10 @@
 """An answer and a walk as they are shown."""
 
 import json
+from dataclasses import replace
 
 from resolver.cli import screen_answer
+from resolver.dns_client_encrypted import Secured
 from tests.unit.query.parts import SOA
 from tests.unit.test_dns_client import full, understood
 
@@ -28,6 +30,26 @@ FACTS = {
 
 def test_an_answer_as_a_person_reads_it() -> None:
     assert screen_answer.screen(understood(full)).splitlines() == LINES
+
+
+SECURED = Secured(octets=b"", over="https", version="TLSv1.3", name="dns.isp.example", until=1_800_000_000.0)
+
+
+def test_a_secured_answer_says_how_it_came_and_until_when_the_certificate_is_valid() -> None:
+    answer = replace(understood(full), secured=SECURED)
+    first, second, *rest = screen_answer.screen(answer).splitlines()
+    assert [first, *rest] == LINES
+    assert second == (
+        "DNS over HTTPS (HTTP/2), TLSv1.3, certificate verified for dns.isp.example, until 2027-01-15T08:00:00Z"
+    )
+    said = json.loads(screen_answer.as_json(answer))
+    assert said == {
+        **FACTS,
+        "over": "https",
+        "tls": "TLSv1.3",
+        "verified_for": "dns.isp.example",
+        "certificate_until": "2027-01-15T08:00:00Z",
+    }
 
 
 def test_an_answer_as_a_program_reads_it() -> None:

@@ -13,6 +13,7 @@ from resolver import dns_client
 from resolver.cli import terminal, verbs_service
 from resolver.control import client, requests, status
 from resolver.control.requests import Failed, FlushReply, HandOverReply, Refused, ReloadReply, StatusReply
+from resolver.dns_client_encrypted import Verified
 from tests.unit.cli.running import Running, running
 from tests.unit.cli.test_screen_service import GOOD
 from tests.unit.cli.test_verbs_list import status_of
@@ -56,8 +57,8 @@ def test_ask_asks_once_and_shows_the_answer(
     assert status_of("ask", "a.test", "AAAA", "--server", "[::1]:53", "--over", "tcp", "--json") == 0
     assert json.loads(capsys.readouterr().out)["rcode"] == "NXDOMAIN"
     assert asked == [
-        ("a.test", "A", ("127.0.0.1", 5300), "udp", 5.0),
-        ("a.test", "AAAA", ("::1", 53), "tcp", 5.0),
+        ("a.test", "A", ("127.0.0.1", 5300), "udp", 5.0, None),
+        ("a.test", "AAAA", ("::1", 53), "tcp", 5.0, None),
     ]
 
 
@@ -86,7 +87,8 @@ def test_ask_follows_listen_dns_to_the_first_address_that_answers(
 ) -> None:
     asked: list[Any] = []
 
-    def ask(name: str, kind: str, server: Any, over: str, timeout_s: float) -> dns_client.Reply:
+    def ask(name: str, kind: str, server: Any, over: str, timeout_s: float, how: object) -> dns_client.Reply:
+        assert how is None
         asked.append(server)
         if len(asked) < 2:
             raise dns_client.AskError("refused")
@@ -107,6 +109,49 @@ def test_ask_says_so_if_no_address_of_listen_dns_is_on_this_host(
     assert "no address of listen.dns is on this host; --server" in capsys.readouterr().err
     assert status_of("ask", "a.test", "--config", str(tmp_path / "absent")) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+EDGE = """
+[edge]
+socket = "/run/edge"
+name = "dns.isp.example"
+tls = ["192.0.2.53:853", "0.0.0.0:8853"]
+https = ["127.0.0.1:8443"]
+path = "/q"
+"""
+
+
+def test_ask_over_tls_follows_the_table_of_the_edge_and_verifies_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked, path = asking(monkeypatch), tmp_path / "edge.toml"
+    path.write_text(EDGE)
+    assert status_of("ask", "a.test", "--over", "tls", "--config", str(path)) == 0
+    assert asked[-1][2:] == (("127.0.0.1", 8853), "tls", 5.0, Verified(name="dns.isp.example", path="/q"))
+    words = ("--over", "https", "--tls-name", "dns.example", "--ca", str(path), "--path", "/other")
+    assert status_of("ask", "a.test", *words, "--config", str(path)) == 0
+    assert asked[-1][2:] == (("127.0.0.1", 8443), "https", 5.0, Verified(name="dns.example", ca=path, path="/other"))
+    assert status_of("ask", "a.test", "--over", "quic", "--server", "[::1]:853") == 0
+    assert asked[-1][2:] == (("::1", 853), "quic", 5.0, Verified())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--over", "quic"), "no address of edge.quic is on this host"),
+        (("--over", "tcp", "--tls-name", "dns.example"), "belong to --over tls, https or quic"),
+        (("--ca", "/etc/hosts"), "belong to --over tls, https or quic"),
+        (("--over", "tls", "--ca", "/no/such"), "--ca: no such file"),
+        (("--as", "192.0.2.7", "--path", "/q"), "goes without --over and --server"),
+    ],
+)
+def test_ask_over_tls_says_what_is_missing(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(EDGE)
+    assert status_of("ask", "a.test", *words, "--config", str(path)) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

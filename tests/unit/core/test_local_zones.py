@@ -179,7 +179,8 @@ def test_what_is_designated_is_the_records_and_the_addresses_of_their_target(cor
     ]  # fmt: skip
     other = dnslib.DNSRecord.parse(octets)
     assert [(one.rtype, bytes(one.rdata.data)) for one in other.rr] == [
-        (SVCB, b"\0\1" + wire("dns.example") + b"\0\1\0\4\3dot"), (SVCB, b"\0\2" + wire("dns.example") + b"\0\1\0\3\2h2"),
+        (SVCB, b"\0\1" + wire("dns.example") + b"\0\1\0\4\3dot"),
+        (SVCB, b"\0\2" + wire("dns.example") + b"\0\1\0\3\2h2"),
     ]  # fmt: skip
     assert [str(one.rdata) for one in other.ar if one.rtype in (A, AAAA)] == ["192.0.2.0", "2001:db8::"]
 
