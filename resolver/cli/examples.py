@@ -43,6 +43,12 @@ SAID: Final[Mapping[str, Said]] = {
             "receive --folder /srv/receipts --keys /srv/receipt-keys --socket /run/receipts/socket",
         ),
     ),
+    "discovery": Said(
+        "Print how clients find the encrypted transports of [edge]: what this service answers for _dns.resolver.arpa, "
+        "the records for the public zone, and the octets that DHCP servers and routers send, as Kea, dnsmasq and BIRD "
+        "take them. Exit 1: the certificate has a fault that every client would see.",
+        ("discovery", "discovery --config ./resolver.toml"),
+    ),
     "export": Said(
         "Hold the names of lists in plaintext, and give them to secondaries as [export] says: response policy zones by "
         "AXFR and IXFR with TSIG, and files for dnsdist. For blocklist-export.service, under an account of its own. It "

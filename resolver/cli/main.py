@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 from resolver import __version__
 from resolver.cli import (
     examples,
+    verbs_discovery,
     verbs_doctor,
     verbs_evidence,
     verbs_export,
@@ -84,6 +85,7 @@ def parser_of(*, authority: bool, setup: bool | None = None) -> argparse.Argumen
     verbs_national.add_verbs(verbs)
     verbs_receive.add_verbs(verbs)
     verbs_doctor.add_verbs(verbs)
+    verbs_discovery.add_verbs(verbs)
     verbs_export.add_verbs(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:

@@ -8,7 +8,7 @@ Rules:
   is 0 (RFC 2181 8).
 - ANY is answered with one synthesised HINFO record, whatever the name holds (RFC 8482 4.2).
 - A local zone has the SOA and NS of RFC 6303 3, owned by its apex. What this resolver designates is all or nothing;
-  the addresses in ADDITIONAL give way to it.
+  the addresses in ADDITIONAL are left out first.
 - A blocked answer has AA and AD clear, lives for 60 s at most, and is the same for every name of a list: the page's
   addresses for A and AAAA in class IN, else NODATA with a SOA whose owner is the qname (RFC 2308 2.2, TTL = MINIMUM).
 - NXDOMAIN is given only if no name below may exist: for an entry with its subtree and no exception below (RFC 8020).

@@ -44,6 +44,7 @@ OUTSIDE = {
     "aioquic": {"dns_client_encrypted"},
     "cryptography": {
         "authority",
+        "cli",
         "count.national",
         "dns_client_encrypted",
         "edge",
