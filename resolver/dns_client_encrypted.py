@@ -161,7 +161,7 @@ def _by_https(query: bytes, server: Endpoint, timeout_s: float, how: Verified) -
     try:
         if stream.alpn != "h2":
             raise NotSecured("the server does not speak HTTP/2")
-        spoken = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        spoken = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         spoken.initiate_connection()
         named = f"[{stream.name}]" if ":" in stream.name else stream.name
         authority = named if server.port == PORTS["https"] else f"{named}:{server.port}"
@@ -178,7 +178,7 @@ def _by_https(query: bytes, server: Endpoint, timeout_s: float, how: Verified) -
             came += len(octets)
             for event in spoken.receive_data(octets):
                 if isinstance(event, h2.events.ResponseReceived):
-                    status = str(dict(event.headers).get(":status", ""))
+                    status = dict(event.headers).get(b":status", b"").decode("latin-1")
                 elif isinstance(event, h2.events.DataReceived):
                     body += event.data
                     if len(body) > MOST_OCTETS:
@@ -210,7 +210,7 @@ def _by_quic(query: bytes, server: Endpoint, timeout_s: float, how: Verified) ->
 
 
 async def _exchanged_by_quic(query: bytes, server: Endpoint, timeout_s: float, how: Verified) -> Secured:
-    from aioquic.asyncio import connect
+    from aioquic.asyncio.client import connect
     from aioquic.quic.configuration import QuicConfiguration
 
     name = how.name or server.host.partition("%")[0]

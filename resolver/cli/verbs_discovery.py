@@ -67,9 +67,9 @@ def text(edge: "Edge") -> Iterator[str]:
     yield from _dhcpv6(edge)
     yield ""
     yield f"for router advertisements (DNR, RFC 9463 6), for hosts to keep {designated.LIFETIME_S} s"
-    for one in designated.options_ra(edge):
-        yield f"  octets   {one.hex()}"
-        yield f"  BIRD     custom option type {designated.OPTION_RA} value hex:{one[2:].hex()};"
+    for option in designated.options_ra(edge):
+        yield f"  octets   {option.hex()}"
+        yield f"  BIRD     custom option type {designated.OPTION_RA} value hex:{option[2:].hex()};"
 
 
 def _dhcpv4(edge: "Edge") -> Iterator[str]:
