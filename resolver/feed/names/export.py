@@ -18,6 +18,8 @@ Rules:
 - If the names of a list in force are not here, the zones with that list stay as they are, and the status says so: half
   of a zone would unblock. The service then has the list fetched again.
 - Without the service the last zones are given out, and a list is lifted at the end of its right to block.
+- One thread makes zones and tables, one after the other; the event loop answers meanwhile, and puts what is made in the
+  place of what was. Serials, records and NOTIFY are of the event loop alone.
 """
 
 import asyncio
@@ -30,6 +32,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +66,8 @@ MESSAGE_S: Final = 120.0
 STAGED_S: Final = 900.0
 """So long what was staged last waits to be followed: the service says what is in force at any time, also between the
 end of a compile process and the moment in which its list is held or in force."""
+SWITCH_S: Final = 0.0005
+"""So long the thread that makes zones may keep the event loop waiting, each time that it has something to send."""
 FORM: Final = "1"
 """Changes with the form of the records: then a start gives each zone a new serial."""
 CHECKED: Final = "enforced.selftest.invalid"
@@ -128,13 +133,28 @@ def _parts(about: Stage, body: memoryview, aside: tuple[int, ...]) -> dict[bytes
         raise ValueError("names are cut short") from None
 
 
-class Exporter:
-    """What is staged, followed and given out. clock: unix seconds."""
+def _here(work: Callable[[], bool]) -> bool:
+    return work()
 
-    def __init__(self, request: ExportRequest, primary: Any = None, clock: Callable[[], float] = time.time) -> None:
+
+class Exporter:
+    """What is staged, followed and given out. clock: unix seconds.
+
+    on_loop: does what it gets in the thread of the event loop, and returns what that returns; all else is done in the
+    thread of the caller.
+    """
+
+    def __init__(
+        self,
+        request: ExportRequest,
+        primary: Any = None,
+        clock: Callable[[], float] = time.time,
+        on_loop: Callable[[Callable[[], bool]], bool] = _here,
+    ) -> None:
         self.request = request
         self.primary = primary
         self._clock = clock
+        self._on_loop = on_loop
         self._folder = Path(request.directory)
         self.names = Names(self._folder / "staged")
         self.follow = Follow(lists=())
@@ -292,17 +312,21 @@ class Exporter:
         if not zone.loaded and zone.serial and self._serials.get(request.name) == (zone.serial, made_of):
             zone.resume(records)
             return
-        now = int(self._clock())
-        serial = zone.serial if zone.loaded and records == zone.records else zone.next_serial(now)
+        now, changed = int(self._clock()), zone.compared(records)
+        serial = zone.serial if zone.loaded and not any(changed) else zone.next_serial(now)
         known = {**self._serials, request.name: (serial, made_of)}
         # On the disk before a secondary has it: no serial is ever given to two zones.
         self._write("serials.json", known)
         self._serials = known
-        moved = zone.publish(records, now)
-        if moved:
-            _log.info("zone: serial %d, %d owners", zone.serial, len(records))
-            if self.primary:
+
+        def publish() -> bool:
+            moved = zone.publish(records, now, changed)
+            if moved and self.primary:
                 self.primary.notify(request.name)
+            return moved
+
+        if self._on_loop(publish):
+            _log.info("zone: serial %d, %d owners", serial, len(records))
 
     def _made_of(self, request: ZoneRequest | TableRequest, followed: list[Followed]) -> str:
         """Return a digest of all that decides the content."""
@@ -337,12 +361,36 @@ def _answer(one: Followed) -> Answer:
     return Answer(one.answer, one.addresses)
 
 
+class Maker:
+    """The one thread that carries out messages and makes what is given out."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._loop = asyncio.get_running_loop()
+
+    async def do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Have it done, behind what was asked before; return what it returns. It is done, even if nobody waits."""
+        return await self._loop.run_in_executor(self._thread, work, *arguments)
+
+    def on_loop(self, work: Callable[[], bool]) -> bool:
+        """Have it done in the thread of the event loop; return what it returns."""
+
+        async def done() -> bool:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+
+    async def end(self) -> None:
+        """Wait for what is done, and drop what waits."""
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+
 class Door:
     """The socket at which the compile process and the service arrive."""
 
-    def __init__(self, exporter: Exporter) -> None:
+    def __init__(self, exporter: Exporter, maker: Maker) -> None:
         self._exporter = exporter
-        self._one_at_a_time = asyncio.Lock()
+        self._maker = maker
 
     async def arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one message."""
@@ -350,8 +398,7 @@ class Door:
             async with asyncio.timeout(MESSAGE_S):
                 message = MESSAGE.decode(await reader.readline())
                 body = await reader.readexactly(message.octets) if isinstance(message, Stage) else b""
-                async with self._one_at_a_time:
-                    status = self._exporter.take(message, body)
+                status = await self._maker.do(self._exporter.take, message, body)
                 writer.write(msgspec.json.encode(status) + b"\n")
                 await writer.drain()
         except (OSError, ValueError, msgspec.DecodeError, asyncio.IncompleteReadError, TimeoutError) as error:
@@ -403,8 +450,9 @@ async def serve(request: ExportRequest) -> None:
     loop.set_exception_handler(_log_what_failed)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    exporter = Exporter(request)
-    exporter.open()
+    maker = Maker()
+    exporter = Exporter(request, on_loop=maker.on_loop)
+    await maker.do(exporter.open)
     primary = export_primary.Primary(
         {
             one.name: export_primary.Served(exporter.zones[one.name], _keys(one.keys), one.secondaries, one.notify)
@@ -417,25 +465,26 @@ async def serve(request: ExportRequest) -> None:
         context = export_primary.context_of(request.certificate, request.key, request.ca)
     primary.listen(request.listen, request.listen_tls, context)
     door = await asyncio.start_unix_server(
-        Door(exporter).arrived, sock=_listening(request.socket), limit=MAX_LINE_BYTES, **_DOOR
+        Door(exporter, maker).arrived, sock=_listening(request.socket), limit=MAX_LINE_BYTES, **_DOOR
     )
     for one in request.zones:
         if exporter.zones[one.name].loaded:
             primary.notify(one.name)
     _log.warning("export: NAMES ARE GIVEN OUT IN PLAINTEXT, to the secondaries of %d zones", len(request.zones))
-    looking = loop.create_task(_look(exporter))
+    looking = loop.create_task(_look(exporter, maker))
     await stop.wait()
     looking.cancel()
     door.close()
+    await maker.end()
     await primary.close()
 
 
-async def _look(exporter: Exporter) -> None:
+async def _look(exporter: Exporter, maker: Maker) -> None:
     """Lift lists and end releases at their time, and try again what could not be written."""
     while True:
         await asyncio.sleep(LOOK_S)
         try:
-            exporter.give_out()
+            await maker.do(exporter.give_out)
         except Exception as error:  # noqa: BLE001 - a list has to end at its time all the same; the text may hold a name
             _log.error("export: internal error (%s): it is tried again", type(error).__name__)
 
@@ -453,6 +502,7 @@ def main() -> int:
         request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ExportRequest)
         check_account(request)
         limits.leave_no_dump()
+        sys.setswitchinterval(SWITCH_S)
         limits.bound_memory(MEMORY_BYTES)
         asyncio.run(serve(request))
     except Unusable as error:

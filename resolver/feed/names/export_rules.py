@@ -10,7 +10,8 @@ Rules:
 Names here are in wire format without the root's octet, lower-cased.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import repeat
 from typing import Final, NamedTuple
 
@@ -23,11 +24,14 @@ _IMPLIED: Final = 1 << 20
 """An entry that another one implies, for the same name: it counts as no longer than that."""
 _OWN: Final = repeat(BLOCK_SELF), repeat(EXCEPT_SELF)
 _BELOW: Final = repeat(BLOCK_BELOW), repeat(EXCEPT_BELOW)
+_Said = tuple[int, ...]
+"""Of each list, what `_said` returns."""
 
 
 class Rule(NamedTuple):
     """What happens to a name, and to the names below it that have no rule: the index of the list that blocks, or PASS.
 
+    covered: whether a list blocks the name from above.
     """
 
     own: int
@@ -82,36 +86,71 @@ def rules(lists: Sequence[Mapping[bytes, int]], released: Collection[bytes] = ()
             above = parent(above)
         if above:
             nodes.update(between)
-    below: dict[bytes, tuple[int, ...]] = {b"": (0,) * len(listed)}
+    nothing: _Said = (0,) * len(listed)
+    below: dict[bytes, _Said] = {}
     found: dict[bytes, Rule] = {}
-    # A name is longer than all names above it.
-    for name in sorted(nodes, key=len):
-        above = parent(name)
-        while above not in below:
-            above = parent(above)
-        said = below[above]
-        if said is _RELEASED or name in free:
-            own = under = _RELEASED
+    # Few differ in what decides: among a million names some hundred.
+    known: dict[tuple[object, ...], tuple[_Said, Rule]] = {}
+    for name in _shortest_first(nodes):
+        # If any name above it has a rule, the one next above it has.
+        said = below.get(parent(name), nothing)
+        if name in free:
+            key: tuple[object, ...] = (said,)
+            bits = []
         else:
             bits = [one.get(name, 0) for one in listed]
-            size = 2 * len(name)
-            own = tuple(map(_said, bits, _OWN[0], _OWN[1], repeat(size), said))
-            sizes = [size - 2 * len(_HTTPS) if one & _IMPLIED else size for one in bits]
-            under = tuple(map(_said, bits, _BELOW[0], _BELOW[1], sizes, said))
-        below[name] = under
-        found[name] = Rule(_blocking(own), _blocking(under), _blocking(said) != PASS)
+            key = (said, len(name), *bits)
+        made = known.get(key)
+        if made is None:
+            made = known[key] = _ruled(said, len(name), bits)
+        below[name], found[name] = made
     return found
+
+
+def _shortest_first(names: Collection[bytes]) -> Iterator[bytes]:
+    """Yield each name behind all names above it, which are shorter. Step by step: other threads go on meanwhile."""
+    by_size: dict[int, list[bytes]] = {}
+    for name in names:
+        by_size.setdefault(len(name), []).append(name)
+    for size in sorted(by_size):
+        yield from by_size[size]
+
+
+def _ruled(said: _Said, length: int, bits: Sequence[int]) -> tuple[_Said, Rule]:
+    """Return what is said for the names below a name, and its rule.
+
+    said: from above. length: of the name. bits: of each list, for this name; none for a released name.
+    """
+    if said is _RELEASED or not bits:
+        own = under = _RELEASED
+    else:
+        size = 2 * length
+        own = tuple(map(_said, bits, _OWN[0], _OWN[1], repeat(size), said))
+        sizes = [size - 2 * len(_HTTPS) if one & _IMPLIED else size for one in bits]
+        under = tuple(map(_said, bits, _BELOW[0], _BELOW[1], sizes, said))
+    return under, Rule(_blocking(own), _blocking(under), _blocking(said) != PASS)
 
 
 def _with_https(one: Mapping[bytes, int]) -> dict[bytes, int]:
     """Return a list with `_https` before each name whose own entry says something else than what is for names below."""
     more = dict(one)
     for name, bits in one.items():
-        own, under = _said(bits, BLOCK_SELF, EXCEPT_SELF, 2, 0), _said(bits, BLOCK_BELOW, EXCEPT_BELOW, 2, 0)
-        before = _HTTPS + name
-        if own and own != under and not one.get(before, 0) & (BLOCK_BELOW | EXCEPT_BELOW):
-            more[before] = one.get(before, 0) | (BLOCK_BELOW if own & 1 else EXCEPT_BELOW) | _IMPLIED
+        implied = _implied(bits)
+        if implied:
+            before = _HTTPS + name
+            there = one.get(before, 0)
+            if not there & (BLOCK_BELOW | EXCEPT_BELOW):
+                more[before] = there | implied
     return more
+
+
+@cache
+def _implied(bits: int) -> int:
+    """Return the bits that an entry implies for `_https` before its name; 0 for none."""
+    own, under = _said(bits, BLOCK_SELF, EXCEPT_SELF, 2, 0), _said(bits, BLOCK_BELOW, EXCEPT_BELOW, 2, 0)
+    if not own or own == under:
+        return 0
+    return (BLOCK_BELOW if own & 1 else EXCEPT_BELOW) | _IMPLIED
 
 
 def _said(bits: int, block: int, spare: int, size: int, above: int) -> int:

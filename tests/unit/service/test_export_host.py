@@ -71,7 +71,7 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         door = await asyncio.start_unix_server(
-            export.Door(self.exporter).arrived, path=str(self.folder / "socket"), limit=2**20
+            export.Door(self.exporter, export.Maker()).arrived, path=str(self.folder / "socket"), limit=2**20
         )
         try:
             yield

@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -25,7 +27,7 @@ from resolver.feed.exported import (
     TableRequest,
     ZoneRequest,
 )
-from resolver.feed.names import export
+from resolver.feed.names import export, export_zone
 from resolver.feed.names.export_zone import wire_of
 from tests.fakes.primary import key_file
 from tests.journeys.running import HOST, ROOT, free_ports
@@ -252,6 +254,39 @@ def test_a_serial_that_cannot_be_written_is_not_given_out(world: World, monkeypa
     assert (world.serial, world.names, world.exporter.status().in_step) == (before, {"bad.test"}, ())
     world.exporter.give_out()
     assert (world.names, world.exporter.status().in_step) == ({"worse.test"}, ("demo",))
+
+
+def test_while_a_zone_is_made_the_one_before_is_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop runs on, and is the thread in which a zone takes the place of another one."""
+    begun, go_on = threading.Event(), threading.Event()
+    made, threads = export_zone.records_of, list[int]()
+
+    def slowly(*arguments: Any, **more: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return made(*arguments, **more)
+
+    async def run() -> tuple[int, int, int]:
+        maker = export.Maker()
+        exporter = export.Exporter(request_of(tmp_path), clock=lambda: 1000.0, on_loop=maker.on_loop)
+        await maker.do(exporter.open)
+        for generation in (1, 2):
+            await maker.do(exporter.take, *staged([f"n{generation}.test"], generation))
+        await maker.do(exporter.take, Follow(lists=(followed(1),)))
+        zone = exporter.zones[NAME]
+        exporter.primary = SimpleNamespace(notify=lambda name: threads.append(threading.get_ident()), served={},
+                                           refused=0, whole=0, differences=0)  # fmt: skip
+        monkeypatch.setattr(export_zone, "records_of", slowly)
+        making = asyncio.ensure_future(maker.do(exporter.take, Follow(lists=(followed(2),))))
+        await asyncio.to_thread(begun.wait, 60)
+        meanwhile = zone.serial, len(list(zone.whole()))
+        go_on.set()
+        await making
+        await maker.end()
+        return *meanwhile, zone.serial
+
+    assert asyncio.run(run()) == (1000, 9, 1001)
+    assert threads == [threading.get_ident()]
 
 
 def test_half_a_list_is_not_staged(world: World) -> None:
