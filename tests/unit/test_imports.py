@@ -41,7 +41,7 @@ CORE_MAY_USE = {
 OUTSIDE = {
     "Cython": {"build_core"},
     "aiohttp": {"count", "quiet_http"},
-    "aioquic": {"dns_client_encrypted"},
+    "aioquic": {"dns_client_encrypted", "edge"},
     "cryptography": {
         "authority",
         "cli",
@@ -79,6 +79,7 @@ OUTSIDE = {
     },
     "prometheus_client": {"count"},
     "publicsuffixlist": {"feed.names"},
+    "pylsqpack": {"edge"},
     "pyrage": {"authority", "feed.fetch"},
     "rich": {"cli", "count.report"},
     "securesystemslib": {"authority", "feed.fetch"},

@@ -18,6 +18,7 @@ LEFT: dict[str, tuple[int, str]] = {
     "unit/control/test_server.py": (6, "asks how long the server rests after a walk"),
     "unit/feed/test_approve.py": (2, "says what ssh-keygen would; peers/test_approve.py asks a real one"),
     "unit/feed/test_audit.py": (3, "writes to the log while old entries are read"),
+    "unit/edge/quic_lab.py": (1, "has aioquic send frames that it would not send"),
     "unit/query/test_accept_limits.py": (6, "holds the counts of a thousand random steps against a model"),
     "unit/query/test_accept_stream.py": (2, "lets connections be older than they are"),
     "unit/service/test_service.py": (6, "has parts of a service fail that do not fail by themselves"),
