@@ -7,6 +7,7 @@ from .steps cimport pass_over, take_batch
 
 cdef Py_ssize_t _LENGTH
 cdef Py_ssize_t _HEADER
+cdef int _TCP
 cdef int _REPLY
 cdef int _SILENT
 

@@ -20,6 +20,7 @@ LENGTH_OCTETS = 2
 
 _LENGTH = LENGTH_OCTETS
 _HEADER = 12
+_TCP = codes.TCP
 _REPLY = codes.OUTCOME_REPLY
 _SILENT = codes.OUTCOME_SILENT
 
@@ -69,7 +70,7 @@ def read(frames, lane, octets, client, least, most, keepalive_ds, count):
         if len(octets) - at < size:
             break
         cython.cast(Seat, lane.seats[frames.count]).sit(
-            octets[at : at + size], client, 1, least, most, keepalive_ds
+            octets[at : at + size], client, _TCP, least, most, keepalive_ds
         )
         frames.count = frames.count + 1
         frames.end = at + size

@@ -13,6 +13,8 @@ from .sketch cimport Sketch
 from .store cimport Kept, Store
 from .tally cimport Tally
 
+cdef int _UDP
+
 cdef class Tables:
     cdef readonly Generation generation
     cdef readonly Access access
@@ -31,6 +33,7 @@ cdef class Seat:
     cdef readonly const unsigned char[::1] packet
     cdef Py_ssize_t size
     cdef readonly const unsigned char[::1] client
+    cdef readonly int transport
     cdef bint stream
     cdef int least
     cdef int most
@@ -55,7 +58,7 @@ cdef class Seat:
     cdef public bint resumed
 
     cpdef int sit(
-        self, const unsigned char[::1] packet, const unsigned char[::1] client, bint stream, int least, int most,
+        self, const unsigned char[::1] packet, const unsigned char[::1] client, int transport, int least, int most,
         int keepalive_ds,
     ) except -1
 

@@ -10,7 +10,7 @@ Rules:
 
 import cython
 
-from .codes import OUTCOME_SILENT
+from .codes import OUTCOME_SILENT, UDP
 from .judgement import Judgement, Room
 from .policy import Verdict
 from .question import Question
@@ -23,6 +23,7 @@ CLIENT_OCTETS = 16
 FAILED_OCTETS = 12 + 255 + 4
 OPTION_OCTETS = 6
 
+_UDP = UDP
 _NOBODY = memoryview(bytes(CLIENT_OCTETS))
 _NO_PACKET = memoryview(bytes(1))
 
@@ -72,8 +73,9 @@ class Tables:
 class Seat:
     """One query: what came, what is known of it so far, and its answer. out: the room for the answer.
 
-    packet[:size]: the query. client: 16 octets. stream: whether a handshake has proven it. least, most: the bounds of
-    an answer's size. keepalive_ds: the idle timeout to state, in tenths of a second; -1 for none.
+    packet[:size]: the query. client: 16 octets. transport: index in TRANSPORTS of core.codes; stream: whether it has a
+    handshake, which has proven the client. least, most: the bounds of an answer's size. keepalive_ds: the idle timeout
+    to state, in tenths of a second; -1 for none.
     problem, admitted: the results of core.question and core.admit. scope: the lists that judge the client, a bit each.
     limit: the largest answer that the client takes. who_low, who_high: the digest of its prefix. low, high: the key of
     its answer. tag: of the attempt that it may be (core.tally). found: of FORWARD, whether a stale answer is kept
@@ -89,6 +91,7 @@ class Seat:
         self.packet = _NO_PACKET
         self.size = 0
         self.client = _NOBODY
+        self.transport = 0
         self.stream = 0
         self.least = 0
         self.most = 0
@@ -112,12 +115,13 @@ class Seat:
         self.refresh = 0
         self.resumed = 0
 
-    def sit(self, packet, client, stream, least, most, keepalive_ds):
+    def sit(self, packet, client, transport, least, most, keepalive_ds):
         """Take a query. Returns 0."""
         self.packet = packet
         self.size = len(packet)
         self.client = client
-        self.stream = stream
+        self.transport = transport
+        self.stream = transport != _UDP
         self.least = least
         self.most = most
         self.keepalive_ds = keepalive_ds

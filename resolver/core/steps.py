@@ -285,7 +285,7 @@ def _read(tables, lane, seat, now_ms):
     """Read the question, admit the client, and refuse what is neither looked up nor forwarded. Returns 0."""
     seat.stage = _READ
     seat.resumed = 0
-    lane.counters[_QUERIES + seat.stream] = lane.counters[_QUERIES + seat.stream] + 1
+    lane.counters[_QUERIES + seat.transport] = lane.counters[_QUERIES + seat.transport] + 1
     _parse(lane, seat)
     if seat.problem == _SILENT_SHORT or seat.problem == _SILENT_RESPONSE:
         respond.silence(lane, seat)

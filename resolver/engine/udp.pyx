@@ -162,7 +162,7 @@ cdef class Carrier:
         for i in range(BATCH):
             self.lane.seat(i).sit(
                 <unsigned char[:PACKET_OCTETS]>(self._packets + i * PACKET_OCTETS),
-                <unsigned char[:16]>(self._clients + i * 16), False, least, most, -1,
+                <unsigned char[:16]>(self._clients + i * 16), codes.UDP, least, most, -1,
             )
             self._packet_parts[i].iov_base = self._packets + i * PACKET_OCTETS
             self._packet_parts[i].iov_len = PACKET_OCTETS

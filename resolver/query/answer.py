@@ -49,27 +49,41 @@ class Answer:
 
     def answer(self, packet: bytes, client: bytes, transport: Transport) -> Reply | Awaitable[Reply]:
         """Return the answer to a query from `client` (16 octets), None for silence, or an awaitable of either."""
-        return self._walk(self._seated(packet, client, transport), packet, client, None)
+        return self._walk(self._seated(packet, client, transport), packet, client, None, None, Seat.answer)
 
     def resume(
-        self, packet: bytes, client: bytes, transport: Transport, outcome: int, found: int, handed: Handed | None = None
+        self,
+        packet: bytes,
+        client: bytes,
+        transport: Transport,
+        outcome: int,
+        found: int,
+        handed: Handed | None = None,
+        written: Callable[[Seat], Reply] = Seat.answer,
     ) -> Reply | Awaitable[Reply]:
         """Do the same for a query that another thread has admitted and counted, with this outcome (core.steps).
 
         found: what its seat said with OUTCOME_ASK. With OUTCOME_REPLY it has its answer, which is fetched again.
-        handed: what that thread has done for its exchange already.
+        handed: what that thread has done for its exchange already. written: makes the octets to send of a seat that is
+        done.
         """
         seat = self._seated(packet, client, transport)
         seat.found = found
-        return self._walk(seat, packet, client, outcome, handed)
+        return self._walk(seat, packet, client, outcome, handed, written)
 
     def _seated(self, packet: bytes, client: bytes, transport: Transport) -> Seat:
         seat = self._spare.pop() if self._spare else Seat(self._out)
-        seat.sit(packet, client, transport.is_stream, transport.least, transport.most, transport.keepalive_ds)
+        seat.sit(packet, client, transport.number, transport.least, transport.most, transport.keepalive_ds)
         return seat
 
     def _walk(
-        self, seat: Seat, packet: bytes, client: bytes, outcome: int | None, handed: Handed | None = None
+        self,
+        seat: Seat,
+        packet: bytes,
+        client: bytes,
+        outcome: int | None,
+        handed: Handed | None,
+        written: Callable[[Seat], Reply],
     ) -> Reply | Awaitable[Reply]:
         """Take or resume a query, and do what its outcome wants."""
         try:
@@ -77,21 +91,22 @@ class Answer:
                 steps.take(self.tables, self._lane, seat, self.now_ms())
             else:
                 steps.resume(self.tables, self._lane, seat, outcome, self.now_ms())
-            waiting = self._go_on(seat, packet, client, handed)
+            waiting = self._go_on(seat, packet, client, handed, written)
         except Exception:  # noqa: BLE001 - whatever a packet causes here, its sender gets exactly one answer
             steps.give_up(self._lane, seat, codes.EDE_OTHER, codes.FAILED_INTERNAL)
             waiting = None
         if waiting is not None:
             return waiting
         self._spare.append(seat)
-        reply: Reply = seat.answer()
-        return reply
+        return written(seat)
 
-    def _go_on(self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None) -> Awaitable[Reply] | None:
+    def _go_on(
+        self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None, written: Callable[[Seat], Reply]
+    ) -> Awaitable[Reply] | None:
         """Return an awaitable of the answer if an upstream has to be asked, else None: the seat has its answer."""
         outcome = seat.outcome
         if outcome == codes.OUTCOME_FORWARD and not self._has_no_upstream(seat):
-            return self._ask_upstream(seat, packet, client, handed)
+            return self._ask_upstream(seat, packet, client, handed, written)
         if outcome == codes.OUTCOME_ASK:
             self._ask(seat, packet, client)
         elif seat.refresh:
@@ -115,7 +130,9 @@ class Answer:
             steps.stale(self.tables, self._lane, seat, self.now_ms())
         return bool(seat.outcome != codes.OUTCOME_FORWARD)
 
-    async def _ask_upstream(self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None) -> Reply:
+    async def _ask_upstream(
+        self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None, written: Callable[[Seat], Reply]
+    ) -> Reply:
         """Forward, recheck, keep and respond; the tables may be replaced while the upstream is asked."""
         self.in_flight += 1
         patience_s = PATIENCE_S if seat.found == STALE else None
@@ -131,8 +148,7 @@ class Answer:
             self.in_flight -= 1
             if len(self._spare) < SPARE_SEATS:
                 self._spare.append(seat)
-        answer: Reply = seat.answer()
-        return answer
+        return written(seat)
 
     def _keeper(self, seat: Seat, packet: bytes, client: bytes) -> Callable[[bytes | Unanswered], None]:
         return partial(self._keep, packet[12 : seat.question.end], seat.low, seat.high, client)

@@ -5,7 +5,7 @@ Rules:
 - "Q", a query, edge to service: u32 number, u8 transport (index in core.codes.TRANSPORTS, encrypted ones alone), 16
   octets client (IPv4 mapped), the DNS message (12 to 65535 octets).
 - "A", its answer, service to edge: u32 number, u32 max_age, the DNS message; empty if no answer is given. max_age: for
-  how many seconds an HTTP cache may keep it (RFC 8484 5.1), MAX_AGE_NONE if none may.
+  how many seconds an HTTP cache of this client alone may keep it (RFC 8484 5.1), MAX_AGE_NONE if none may.
 - "R", a report, edge to service, every REPORT_S and at a change: JSON, its counts since the edge began. It has no text
   but the words of this module, and nothing of a client.
 - Answers come in any order. An edge has at most MOST_UNANSWERED queries without an answer; beyond it nothing is read.

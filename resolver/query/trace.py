@@ -115,13 +115,13 @@ class _Answer(Answer):
         self._named = named
 
     def _go_on(
-        self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None = None
+        self, seat: Seat, packet: bytes, client: bytes, handed: Handed | None, written: Callable[[Seat], Reply]
     ) -> Awaitable[Reply] | None:
         asks = seat.outcome == codes.OUTCOME_ASK
         if not asks:
             self._tell(seat, client)
         given = seat.length
-        waiting = super()._go_on(seat, packet, client, handed)
+        waiting = super()._go_on(seat, packet, client, handed, written)
         if asks:
             self._tell(seat, client)
         elif waiting is None and not given:

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from resolver.core.admit import Access, trusts
+from resolver.core.codes import TRANSPORTS
 from resolver.core.question import MIN_UDP_OCTETS
 from resolver.core.reply import MAX_UDP_OCTETS
 
@@ -25,9 +26,9 @@ IDLE_S: Final = 10.0
 
 
 class Transport(Enum):
-    """The transport of a query.
+    """The transport of a query, in the order of core.codes.TRANSPORTS.
 
-    label: its name in metrics and on the command line.
+    number: its index there. label: its name in metrics and on the command line.
     is_stream: a handshake has shown that the client's address is not forged, and a large answer need not be truncated.
     least, most: the bounds of an answer's size, in octets; between them the client's EDNS payload size decides.
     keepalive_ds: the idle timeout that an answer states if the query asks for it, in tenths of a second; -1 for none.
@@ -42,6 +43,7 @@ class Transport(Enum):
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self.number = TRANSPORTS.index(label)
         self.is_stream = label != "udp"
         self.is_encrypted = label in ("dot", "doh", "doq")
         self.keepalive_ds = int(10 * IDLE_S) if label in ("tcp", "dot") else -1

@@ -80,7 +80,7 @@ class Thread:
         """Have a query sit in a seat."""
         name = f"listed{number % LISTED}.example" if number % 2 else f"kept{number % KEPT}.example"
         over = Transport.UDP
-        seat.sit(query(name).to_wire(), client(number), over.is_stream, over.least, over.most, over.keepalive_ds)
+        seat.sit(query(name).to_wire(), client(number), over.number, over.least, over.most, over.keepalive_ds)
 
     def run(self, module: ModuleType, rounds: int) -> None:
         """Take every batch so many times over."""

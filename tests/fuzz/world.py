@@ -231,7 +231,7 @@ class World:
         lane, queue = self.rooms.lane, self.queue
         self.queue = []
         for number, (packet, client, over) in enumerate(queue):
-            lane.seat(number).sit(packet, client, over.is_stream, over.least, over.most, over.keepalive_ds)
+            lane.seat(number).sit(packet, client, over.number, over.least, over.most, over.keepalive_ds)
         with self.sound():
             while not self.taken(len(queue)):
                 self.steps.pass_over(lane)
@@ -365,7 +365,7 @@ class World:
     def seated(self, asked: Asked) -> Any:
         """The seat of the other thread, in which a query that waited sits again."""
         seat, over = self.rooms.later.seat(0), asked.over
-        seat.sit(asked.packet, asked.client, over.is_stream, over.least, over.most, over.keepalive_ds)
+        seat.sit(asked.packet, asked.client, over.number, over.least, over.most, over.keepalive_ds)
         return seat
 
     def fail(self) -> None:

@@ -108,7 +108,7 @@ class Seats:
     def seated(self, number: int, packet: bytes, client: bytes = CLIENT, over: Transport = Transport.UDP) -> Any:
         """A seat with a query in it."""
         seat = self.lane.seat(number)
-        seat.sit(packet, client, over.is_stream, over.least, over.most, over.keepalive_ds)
+        seat.sit(packet, client, over.number, over.least, over.most, over.keepalive_ds)
         return seat
 
     def send(self, packet: bytes, client: bytes = CLIENT, over: Transport = Transport.UDP) -> bytes | None:
