@@ -56,6 +56,14 @@ SAID: Final[Mapping[str, Said]] = {
         "account can read the service's state; 4: an address or the socket cannot be used now.",
         ("export", "export --config ./resolver.toml"),
     ),
+    "edge": Said(
+        "Receive queries over TLS, HTTPS and QUIC as [edge] says, and hand them to the service. For "
+        "blocklist-edge@1.service, under an account of its own; several share the addresses, each on its own core. "
+        "It reads the configuration at its start, and certificate and key again by SIGHUP or when they change. Exit 2: "
+        "not configured, certificate or key is unusable, or its account can read the service's state; 4: an address "
+        "cannot be used now.",
+        ("edge", "edge --config ./resolver.toml --number 2"),
+    ),
     "page": Said(
         "Show the page until SIGTERM or SIGINT, and do nothing else: for hosts of its own, where the resolvers' "
         "page.listen is empty. The configuration is that of the page: the same [page] and [[list]] tables. No list is "

@@ -22,6 +22,7 @@ from resolver.cli import (
     examples,
     verbs_discovery,
     verbs_doctor,
+    verbs_edge,
     verbs_evidence,
     verbs_export,
     verbs_list,
@@ -87,6 +88,7 @@ def parser_of(*, authority: bool, setup: bool | None = None) -> argparse.Argumen
     verbs_doctor.add_verbs(verbs)
     verbs_discovery.add_verbs(verbs)
     verbs_export.add_verbs(verbs)
+    verbs_edge.add_verbs(verbs)
     steps = verbs.add_parser("authority", help="the authority's side: a signed repository of lists")
     if authority:
         _add_authority(steps)

@@ -101,9 +101,9 @@ class Link:
         return self._connected
 
     @property
-    def has_room(self) -> bool:
-        """True while more queries may wait without taking the last room; what asks in bulk waits for it."""
-        return 2 * len(self._waiting) < MOST_WAITING and 2 * self._octets < MOST_OCTETS
+    def room(self) -> int:
+        """The number of queries that may come so that half of the room is left; what asks in bulk waits for some."""
+        return max(0, MOST_WAITING // 2 - len(self._waiting)) if 2 * self._octets < MOST_OCTETS else 0
 
     @property
     def waiting(self) -> int:

@@ -259,8 +259,11 @@ def _place_of(one: socket.socket) -> _Place:
     return ip_address(host.partition("%")[0]).packed, more[1] if more else 0, port
 
 
-def bound(kind: int, endpoint: Endpoint) -> socket.socket:
-    """Return a new socket bound to an address, which need not be there yet; OSError if that cannot be done."""
+def bound(kind: int, endpoint: Endpoint, *, shared: bool = False) -> socket.socket:
+    """Return a new socket bound to an address, which need not be there yet; OSError if that cannot be done.
+
+    shared: other processes of this account may bind the same address; the kernel spreads clients over all of them.
+    """
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     one = socket.socket(family, kind)
     try:
@@ -268,6 +271,8 @@ def bound(kind: int, endpoint: Endpoint) -> socket.socket:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _bind(one, endpoint)
     except OSError:
         one.close()

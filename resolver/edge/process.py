@@ -1,0 +1,211 @@
+"""The edge: a process of its own that ends TLS, HTTP and QUIC, and hands each DNS message to the service.
+
+Runs as its own process under its own account (`python -I -m resolver.edge.process`): one line of JSON comes in on stdin
+(edge.request). It has no list, no cache and no key but that of TLS; what it knows of a client is gone with the
+connection.
+
+Rules:
+- Its addresses are bound before anything else, with SO_REUSEPORT: several edges share them, each on a core of its own.
+- It does not run as root, and not if it can read the service's state: the folder and the network's octets never meet.
+- It is not dumpable, has no core dump, bounded memory, and can gain no privileges; systemd's unit adds seccomp.
+- No request is logged, and no library logs anything. What is counted has no name and no client (edge.tallies).
+- The service may come and go (edge.link). A crash of this process ends its own connections and no other query.
+- SIGHUP, and a change of their files, read certificate and key again; whatever else is configured needs a restart of
+  the edges, one by one. SIGTERM ends it once the answers are with their clients.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from resolver.config.values import Endpoint, many
+from resolver.core import codes
+from resolver.edge import bounds
+from resolver.edge.accept import Clients, Doors
+from resolver.edge.certificate import LOOK_S, Certificate, Unusable
+from resolver.edge.link import Link
+from resolver.edge.request import EdgeRequest
+from resolver.edge.tallies import Tallies
+from resolver.edge.tls import ALPN, Dot
+from resolver.process import limits
+from resolver.process.loop import collect_garbage_rarely, log_what_failed, loop_factory
+from resolver.process.notify import Notify
+from resolver.query import accept_sockets
+from resolver.query.edge_frames import REPORT_S
+
+EXIT_UNUSABLE: Final = 2
+EXIT_NOT_NOW: Final = 4
+PINGS_A_PERIOD: Final = 3
+
+_log: Final = logging.getLogger("resolver.edge")
+
+
+def check_account(request: EdgeRequest) -> None:
+    """Unusable if this process runs under an account that it may not have."""
+    if request.demonstration:
+        return
+    if os.geteuid() == 0:
+        raise Unusable("does not run as root: start blocklist-edge@1.service, or as an account of its own")
+    if os.access(request.state, os.R_OK | os.X_OK):
+        raise Unusable(f"{request.state} can be read: this process needs an account apart from the service's")
+
+
+def bound(kind: int, addresses: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """Return a socket for each address, which other edges may bind too; OSError."""
+    found: list[socket.socket] = []
+    try:
+        for host, port in addresses:
+            one = accept_sockets.bound(kind, Endpoint(host, port), shared=True)
+            found.append(one)
+            accept_sockets.prepare(kind, one)
+    except OSError:
+        for one in found:
+            one.close()
+        raise
+    return found
+
+
+class Edge:
+    """What runs in this process."""
+
+    def __init__(self, request: EdgeRequest, certificate: Certificate, notify: Notify) -> None:
+        self.tallies = Tallies(request.number)
+        self.link = Link(request.socket, self.tallies.failed)
+        self.certificate = certificate
+        self._request = request
+        self._notify = notify
+        self._clients = Clients(
+            request.allow, request.exempt, request.proxies, request.connections, request.per_client
+        )
+        self._doors: list[Doors] = []
+        self._seen: bytes = b""
+
+    def open(self, tls: Sequence[socket.socket]) -> None:
+        """Accept connections."""
+        if tls:
+            doors = Doors(
+                codes.DOT,
+                clients=self._clients,
+                link=self.link,
+                tallies=self.tallies,
+                secure=lambda: self.certificate.contexts["tls"],
+                above=Dot,
+                idle_s=bounds.DOT_IDLE_S,
+            )
+            doors.listen(tls)
+            self._doors.append(doors)
+
+    async def close(self) -> None:
+        """Take no more connections, and end those that there are once they have their answers."""
+        await asyncio.gather(*(one.stop() for one in self._doors))
+        self.link.close()
+
+    def reload(self) -> None:
+        """Read certificate and key again."""
+        self._notify.reloading()
+        self.certificate.reload()
+        self._notify.ready()
+
+    async def look(self) -> None:
+        """Look at the certificate's files, and send reports."""
+        reported = float("-inf")
+        loop = asyncio.get_running_loop()
+        while True:
+            self.certificate.look()
+            self.tallies.expires = self.certificate.pair.expires
+            if loop.time() - reported >= REPORT_S:
+                reported = loop.time()
+                self.link.report(self.tallies.frame())
+            there = "" if self.link.connected else "the service is away; "
+            fault = self.certificate.fault
+            self._notify.status(
+                f"{there}{f'certificate {fault}; ' if fault else ''}{many(self.tallies.connections, 'connection')}"
+            )
+            await asyncio.sleep(LOOK_S)
+
+
+async def _ping(notify: Notify, period_s: float) -> None:
+    while True:
+        notify.alive()
+        await asyncio.sleep(period_s / PINGS_A_PERIOD)
+
+
+async def serve(request: EdgeRequest, tls: Sequence[socket.socket], certificate: Certificate) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(log_what_failed)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    notify = Notify(os.environ.pop("NOTIFY_SOCKET", ""))
+    edge = Edge(request, certificate, notify)
+    loop.add_signal_handler(signal.SIGHUP, edge.reload)
+    edge.open(tls)
+    tasks = [loop.create_task(edge.look())]
+    period = os.environ.pop("WATCHDOG_USEC", "")
+    if period.isdecimal():
+        tasks.append(loop.create_task(_ping(notify, int(period) / 1e6)))
+    collect_garbage_rarely()
+    notify.ready()
+    _log.info("edge %d: takes queries", request.number)
+    await stop.wait()
+    notify.stopping()
+    await edge.close()
+    for task in tasks:
+        task.cancel()
+
+
+def run(request: EdgeRequest) -> None:
+    """Serve a request to its end; Unusable, OSError."""
+    check_account(request)
+    tls = bound(socket.SOCK_STREAM, request.tls)
+    limits.leave_no_dump()
+    limits.gain_no_privileges()
+    limits.bound_memory(bounds.MEMORY_OCTETS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    certificate = Certificate(request.certificate, request.key, request.name, {"tls": (ALPN,)}, time.time)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve(request, tls, certificate))
+
+
+def silence_libraries() -> None:
+    """Let nothing be logged but by ourselves: a library's line may hold what a client sent."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    root = logging.getLogger()
+    for one in root.handlers:
+        one.addFilter(lambda record: record.name.partition(".")[0] == "resolver")
+
+
+def main() -> int:
+    """Serve the one request of this process; return its exit status."""
+    sys.excepthook = lambda *_: None
+    silence_libraries()
+    try:
+        run(msgspec.json.decode(sys.stdin.buffer.readline(), type=EdgeRequest))
+    except Unusable as error:
+        _log.error("edge: %s", error)
+        return EXIT_UNUSABLE
+    except OSError as error:
+        at = f" ({error.filename})" if isinstance(error.filename, str) else ""
+        _log.error("edge: cannot start: %s%s", error.strerror or type(error).__name__, at)
+        return EXIT_NOT_NOW
+    except Exception as error:  # noqa: BLE001 - the text of an unforeseen error may hold what a client sent
+        _log.error("edge: internal error (%s)", type(error).__name__)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        sys.exit(main())

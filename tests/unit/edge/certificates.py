@@ -1,0 +1,38 @@
+"""Certificates of an edge, in files: good ones and bad ones."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trustme
+
+NAME = "dns.example.test"
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+class Files:
+    """certificate, key: paths. issue: writes a pair of this authority's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.certificate = folder / "certificate.pem"
+        self.key = folder / "key.pem"
+        self._written = 0
+
+    def issue(self, *names: str, days: float = 90, begins: float = -1) -> None:
+        """Replace both files, as a client of ACME does. days, begins: from NOW."""
+        made = self.authority.issue_cert(
+            *(names or (NAME,)), not_after=NOW + timedelta(days=days), not_before=NOW + timedelta(days=begins)
+        )
+        self._replace(self.certificate, b"".join(one.bytes() for one in made.cert_chain_pems))
+        self._replace(self.key, made.private_key_pem.bytes())
+
+    def spoil(self, path: Path, octets: bytes) -> None:
+        """Replace one file."""
+        self._replace(path, octets)
+
+    def _replace(self, path: Path, octets: bytes) -> None:
+        self._written += 1
+        new = path.with_suffix(f".{self._written}")
+        new.write_bytes(octets)
+        new.chmod(0o600)
+        new.replace(path)
