@@ -1,8 +1,10 @@
-"""Asks a resolver over UDP, TCP, DoT and DoH, within a budget of queries, time and octets.
+"""Asks a resolver over UDP, TCP, DoT, DoH and DoQ, within a budget of queries, time and octets.
 
 Rules:
 - A reply counts only if it has the query's id and question (`wire.is_reply`) and is read to its end.
-- DoT and DoH count only with a certificate that verifies for the name that the operator gave.
+- DoT, DoH and DoQ count only with a certificate that verifies for the name that the operator gave.
+- DoQ is asked where Python has the library aioquic, and only at an address that was named: a port without QUIC is
+  silent, and would cost the whole wait.
 - What goes wrong is a Silence with a reason in our own words; nothing of a name is in it.
 """
 
@@ -21,7 +23,7 @@ from typing import Final
 from resolver.doctor import h2, wire
 from resolver.doctor.wire import Malformed, Message, Name
 
-UDP, TCP, DOT, DOH = "udp", "tcp", "dot", "doh"
+UDP, TCP, DOT, DOH, DOQ = "udp", "tcp", "dot", "doh", "doq"
 WAIT_S: Final = 2.0
 TRIES: Final = 2
 MOST_QUERIES: Final = 500
@@ -112,6 +114,7 @@ class Asker:
     ca: Path | None = None
     dot: Endpoint | None = None
     doh: Endpoint | None = None
+    doq: Endpoint | None = None
     doh_path: str = _DOH_PATH
     wait_s: float = WAIT_S
     queries: int = MOST_QUERIES
@@ -131,7 +134,13 @@ class Asker:
 
     def ask(self, query: Query, source: str = "") -> Message:
         """Return the reply; by TCP if it came truncated. `source`: the address to ask from. Silence if none came."""
-        ways = {UDP: self._by_datagram, TCP: self._by_stream, DOT: self._by_tls, DOH: self._by_https}
+        ways = {
+            UDP: self._by_datagram,
+            TCP: self._by_stream,
+            DOT: self._by_tls,
+            DOH: self._by_https,
+            DOQ: self._by_quic,
+        }
         octets = query.octets
         reply = self._understood(ways[query.over](octets, source), octets)
         if query.over == UDP and reply.flags & wire.TC:
@@ -223,6 +232,29 @@ class Asker:
             if response.status != 200:
                 raise Silence(f"DoH answers HTTP {response.status}")
             return response.read(_MOST_OCTETS)
+
+    def _by_quic(self, octets: bytes, _source: str) -> bytes:
+        if self.doq is None:
+            raise Silence("--doq ADDR:PORT says where it answers")
+        try:
+            from resolver.doctor import doq
+        except ImportError:
+            raise Silence("this Python has no aioquic") from None
+        self._spend()
+        seconds = min(2 * self.wait_s, max(self._until - self.clock(), 0.001))
+        with _reasons():
+            try:
+                return doq.exchange(octets, self.doq.host, self.doq.port, self.tls_name, self.ca, seconds)
+            except doq.NotSpoken as error:
+                raise Silence(str(error)) from None
+
+    def beside(self, server: Endpoint, tls_name: str, doh_path: str) -> "Asker":
+        """Return what asks another resolver once, over TLS, HTTPS and QUIC at this place, by this one's bounds."""
+        left = max(self._until - self.clock(), 0.0)
+        return Asker(
+            server, tls_name, self.ca, server, server, server, doh_path, self.wait_s, queries=1, seconds=left,
+            clock=self.clock,
+        )  # fmt: skip
 
     @contextmanager
     def _connected(self, server: Endpoint, source: str, deadline: float) -> Iterator[socket.socket]:

@@ -329,6 +329,31 @@ PROBES: Final = (
         closes=_ALIASES,
     ),
     Probe(
+        id="doq",
+        what="over DoQ",
+        why=_OTHER_WAY,
+        puts=(
+            Put(name=_ENTRY, over=ask.DOQ),
+            Put(name=_ENTRY, kind=wire.HTTPS, over=ask.DOQ),
+            Put(name=_ALIAS, over=ask.DOQ, warm=True),
+        ),
+        closes=_ALIASES,
+    ),
+    Probe(
+        id="designated",
+        what="resolvers that it designates (RFC 9462)",
+        why="Clients leave for them without a word, and are lost to the list if these do not have it.",
+        judge=Judge.SPECIAL,
+        closes={
+            "bind": 'zone "resolver.arpa" { type primary; file "db.empty"; };',
+            "unbound": 'local-zone: "resolver.arpa." static',
+            "recursor": "auth-zones=resolver.arpa=/etc/powerdns/empty.zone",
+            "knot": "policy.add(policy.suffix(policy.DENY, {todname('resolver.arpa')}))",
+            "dnsdist": 'addAction(QNameRule("_dns.resolver.arpa."), NegativeAndSOAAction(false, "resolver.arpa.", 60, '
+            '"localhost.", "nobody.invalid.", 1, 3600, 600, 86400, 60))',
+        },
+    ),
+    Probe(
         id="ttl",
         what="TTL of a blocked answer, a name of long TTL",
         why="So long a name stays blocked for its visitors after it was released, and nobody can shorten it.",

@@ -82,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dot", metavar="ADDR:PORT", help="where DoT answers; default: port 853 of the resolver")
     parser.add_argument("--doh", metavar="ADDR:PORT", help="where DoH answers; default: port 443 of the resolver")
+    parser.add_argument("--doq", metavar="ADDR:PORT", help="where DoQ answers; needs aioquic; default: it is not asked")
     parser.add_argument("--doh-path", default="/dns-query", metavar="PATH", help="default: %(default)s")
     parser.add_argument(
         "--tls-name", default="", metavar="NAME", help="the name in its certificate; default: the resolver's address"
@@ -188,6 +189,7 @@ def _asker(arguments: argparse.Namespace, server: "Endpoint", **bounds: Any) -> 
         ca=arguments.ca,
         dot=_endpoint(arguments.dot, "--dot") if arguments.dot else None,
         doh=_endpoint(arguments.doh, "--doh") if arguments.doh else None,
+        doq=_endpoint(arguments.doq, "--doq") if arguments.doq else None,
         doh_path=arguments.doh_path,
         wait_s=arguments.wait,
         **bounds,

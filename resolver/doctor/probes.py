@@ -114,7 +114,7 @@ class Examination:
                 reply = self.put(put)
             except Silence as silence:
                 yield Found(Verdict.UNKNOWN, str(silence))
-                if put.over in (ask.DOT, ask.DOH):
+                if put.over in (ask.DOT, ask.DOH, ask.DOQ):
                     return
                 continue
             yield self._of(probe.judge, reply, put.kind)

@@ -1,26 +1,33 @@
-"""Judges the probes whose rule is not that of one reply: TTLs, extended errors, the policy zone, strangers, versions.
+"""Judges the probes whose rule is not that of one reply: TTLs, errors, the policy zone, strangers, what is designated.
 
 Rules:
 - A TTL, an extended error or a SOA is judged only of a reply that is what blocked answers look like.
 - Of a policy zone nothing is kept: one message of a transfer is enough to know that it is given.
 """
 
+import ipaddress
 import json
+from collections.abc import Iterator
 from typing import Final, Protocol
 
-from resolver.doctor import verdicts, wire
-from resolver.doctor.ask import Asker, NoReply, Query, Silence
+from resolver.doctor import ask, verdicts, wire
+from resolver.doctor.ask import Asker, Endpoint, NoReply, Query, Silence
 from resolver.doctor.catalogue import BY_ID, Probe, Put
 from resolver.doctor.verdicts import Expected, Found, Verdict
-from resolver.doctor.wire import Message, Name
+from resolver.doctor.wire import Message, Name, Record
 
 MOST_TTL: Final = 300
 MOST_ZONES: Final = 8
 """Zones that are taken for the policy's; a resolver may name any number."""
+MOST_DESIGNATED: Final = 8
+"""Designated resolvers that are asked; a reply may have any number."""
 APART_S: Final = 2.2
 """Between the two looks at a TTL: one that counts down has lost two seconds, whatever is rounded."""
 BLOCKS: Final = {4: "Forged Answer", 15: "Blocked", 16: "Censored", 17: "Filtered"}
 """The codes of RFC 8914 that say that a name is blocked."""
+_ALPN, _PORT, _HINT_4, _HINT_6, _PATH = 1, 3, 4, 6, 7
+"""Keys of an SVCB record (RFC 9460 14.3.2, RFC 9461 5)."""
+_OVER: Final = {b"dot": (ask.DOT, 853), b"h2": (ask.DOH, 443), b"doq": (ask.DOQ, 853)}
 _TOLD: Final = ("version.bind", "hostname.bind", "id.server", "version.server")
 
 
@@ -66,6 +73,7 @@ class Special:
             "policy-readable": self._policy_readable,
             "policy-transferable": self._policy_transferable,
             "strangers": self._strangers,
+            "designated": self._designated,
             "version": self._version,
             "validator": self._validator,
         }
@@ -203,6 +211,53 @@ class Special:
             return Found(Verdict.LEAKS, "an answer as subscribers get it")
         return Found(Verdict.UNKNOWN, "neither an answer nor REFUSED")
 
+    def _designated(self) -> Found:
+        reply = self._run.asker.ask(Query(name=wire.name_of("_dns.resolver.arpa"), kind=wire.SVCB))
+        if reply.rcode not in (wire.NOERROR, wire.NXDOMAIN):
+            return Found(Verdict.UNKNOWN, f"{wire.RCODES.get(reply.rcode, reply.rcode)} for _dns.resolver.arpa")
+        records = [one for one in reply.answer if one.kind == wire.SVCB]
+        if not records:
+            return Found(Verdict.ENFORCED, "none is designated")
+        if len(records) > MOST_DESIGNATED:
+            return Found(Verdict.UNKNOWN, f"more than {MOST_DESIGNATED} are designated")
+        found = verdicts.worst(self._of_designated(one, reply) for one in records)
+        if found.verdict is Verdict.ENFORCED:
+            return Found(Verdict.ENFORCED, f"{len(records)} designated, and each blocks it")
+        return found
+
+    def _of_designated(self, record: Record, reply: Message) -> Found:
+        """Put the entry to a resolver that is designated, over the first of its transports that is known here."""
+        try:
+            priority, target, params = wire.svcb_of(record.data)
+            protocols = [] if priority == 0 else list(_alpn(params.get(_ALPN, b"")))
+            name = wire.text_of(target).removesuffix(".")
+        except wire.Malformed as error:
+            return Found(Verdict.UNKNOWN, f"a designation cannot be read: {error}")
+        over, port = next((_OVER[one] for one in protocols if one in _OVER), ("", 0))
+        if not over:
+            return Found(Verdict.UNKNOWN, "a resolver is designated over a transport that is not asked here")
+        port = int.from_bytes(params[_PORT], "big") if _PORT in params else port
+        path = params.get(_PATH, b"/dns-query").partition(b"{")[0].decode("ascii", "replace")
+        place = Endpoint(self._address_of(target, params, reply), port)
+        asker = self._run.asker.beside(place, name, path)
+        try:
+            said = asker.ask(Query(name=self._run.entry, kind=wire.A, over=over))
+        except Silence as silence:
+            return Found(Verdict.UNKNOWN, f"a designated resolver, {over}: {silence}")
+        found = verdicts.judge_blocked(said, wire.A, self._run.expected)
+        if found.verdict is Verdict.UNKNOWN and self._run.expected is not None:
+            return Found(Verdict.WEAK, f"a designated resolver, {over}: {found.said}")
+        return Found(found.verdict, f"a designated resolver, {over}: {found.said}")
+
+    def _address_of(self, target: Name, params: dict[int, bytes], reply: Message) -> str:
+        """Return a hint, else an address that came with the reply, else that of the resolver itself."""
+        server = self._run.asker.server.host
+        of_target = [one for one in reply.additional if wire.lower(one.name) == wire.lower(target)]
+        v4 = [params.get(_HINT_4, b"")[:4], *(one.data for one in of_target if one.kind == wire.A)]
+        v6 = [params.get(_HINT_6, b"")[:16], *(one.data for one in of_target if one.kind == wire.AAAA)]
+        wanted = [*v6, *v4] if ":" in server else [*v4, *v6]
+        return next((str(ipaddress.ip_address(one)) for one in wanted if len(one) in (4, 16)), server)
+
     def _version(self) -> Found:
         for text in _TOLD:
             reply = self._run.asker.ask(Query(name=wire.name_of(text), kind=wire.TXT, rdclass=wire.CHAOS))
@@ -221,6 +276,15 @@ class Special:
         if not any(one.kind == wire.NSEC for one in ds.authority):
             return Found(Verdict.WEAK, "the proof that an open name has no DS is left out")
         return Found(Verdict.ENFORCED, "signatures, keys and proofs come")
+
+
+def _alpn(data: bytes) -> Iterator[bytes]:
+    """Yield the protocols of an `alpn` parameter (RFC 9460 7.1.1)."""
+    at = 0
+    while at < len(data):
+        size = data[at]
+        yield data[at + 1 : at + 1 + size]
+        at += 1 + size
 
 
 def _ttl_of(reply: Message) -> int | None:

@@ -174,6 +174,17 @@ def svcb(priority: int, target: Name, params: Iterable[tuple[int, bytes]] = ()) 
     return priority.to_bytes(2, "big") + wire_of(target) + said
 
 
+def svcb_of(data: bytes) -> tuple[int, Name, dict[int, bytes]]:
+    """Return priority, target and parameters of an SVCB record's data; Malformed if it is none (RFC 9460 2.2)."""
+    reader = _Reader(data)
+    priority, target = reader.number(2), reader.name()
+    params = {}
+    while reader.at < len(data):
+        key = reader.number(2)
+        params[key] = reader.take(reader.number(2))
+    return priority, target, params
+
+
 def address(text: str) -> bytes:
     """Return the octets of an address."""
     return ipaddress.ip_address(text).packed

@@ -97,7 +97,7 @@ def test_our_own_service_enforces_all_of_it(place: Endpoint, tmp_path: Path, fig
     enforced = of(found, Verdict.ENFORCED)
     unknown = {one.id: one.said for one in found.results if one.verdict is Verdict.UNKNOWN}
     figures["doctor: our own service"] = f"{len(enforced)} enforced; unknown: {', '.join(unknown)}"
-    assert set(unknown) == {"dot", "doh", "structured-error", "strangers"}, found.results
+    assert set(unknown) == {"dot", "doh", "doq", "structured-error", "strangers"}, found.results
     assert len(enforced) == len(found.results) - len(unknown)
     assert str(found.expected) == f"{PAGE_V4} {PAGE_V6}"
 

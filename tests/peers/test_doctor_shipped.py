@@ -30,7 +30,7 @@ from tests.unit.plugin.parts import KEY, published
 pytestmark = pytest.mark.timeout(180)
 
 STRANGER = "127.9.9.9"
-UNASKED = {"dot", "doh", "structured-error"}
+UNASKED = {"dot", "doh", "doq", "designated", "structured-error"}
 NAME = wire.name_of(ENTRY)
 HEADING = "## What the doctor finds\n"
 ROW = re.compile(r"^\| (?:\*\*(Debian \d+)\*\* )?\[(\S+)\]\(\2\) \| (.*?) \| ([a-z-]+) \| .+ \|$", re.MULTILINE)

@@ -41,7 +41,7 @@ CORE_MAY_USE = {
 OUTSIDE = {
     "Cython": {"build_core"},
     "aiohttp": {"count", "quiet_http"},
-    "aioquic": {"dns_client_encrypted", "edge"},
+    "aioquic": {"dns_client_encrypted", "doctor", "edge"},
     "cryptography": {
         "authority",
         "cli",

@@ -20,6 +20,7 @@ HOST = "127.0.0.1"
 ENTRY = wire.name_of("listed.doctor.test")
 PAGE4, PAGE6 = wire.address("192.0.2.1"), wire.address("2001:db8::1")
 POLICY = wire.name_of("rpz.policy.test")
+DESIGNATION = wire.name_of("_dns.resolver.arpa")
 EDE_FORGED = (wire.EDE, b"\0\4")
 
 Say = Callable[[bytes, bool], bytes | None]
@@ -82,6 +83,8 @@ class Enforcing:
         self.zone = Zone(entry)
         self.seen: set[tuple[Name, int]] = set()
         self.ttl = 60
+        self.designated: list[Record] = []
+        self.beside: list[Record] = []
 
     def __call__(self, octets: bytes, over_tcp: bool) -> bytes | None:
         query = wire.read(octets)
@@ -94,6 +97,8 @@ class Enforcing:
             return made(query, self._of_policy(name, kind))
         if not query.flags & wire.RD and "rd0" not in self.faults:
             return made(query, Answer(wire.REFUSED))
+        if plain == DESIGNATION:
+            return made(query, Answer(answer=self.designated, additional=self.beside))
         if not self.zone.has(name):
             return made(query, Answer(wire.SERVFAIL))
         real = self.zone.answer(name, kind, do=query.do)
@@ -137,7 +142,8 @@ class Enforcing:
     def _blocked(self, name: Name, kind: int) -> Answer:
         if "counts-down" in self.faults:
             self.ttl = max(self.ttl - 1, 1)
-        data = {wire.A: PAGE4, wire.AAAA: PAGE6}.get(kind)
+        page4 = wire.address("192.0.2.77") if "other-page" in self.faults else PAGE4
+        data = {wire.A: page4, wire.AAAA: PAGE6}.get(kind)
         ttl = 86_400 if "long-ttl" in self.faults else self.ttl
         found = Answer(answer=[Record(name, kind, wire.IN, ttl, data)] if data else [])
         soa = Record(name, wire.SOA, wire.IN, ttl, b"\0\0" + bytes(16) + ttl.to_bytes(4, "big"))

@@ -31,7 +31,7 @@ def test_every_probe_has_questions_or_a_rule_of_its_own() -> None:
 def test_what_the_owner_asked_for_is_asked() -> None:
     kinds = {put.kind for one in PROBES for put in one.puts}
     assert kinds >= {wire.A, wire.AAAA, wire.HTTPS, wire.SVCB, wire.MX, wire.TXT, wire.ANY, 65_280, wire.DNSKEY}
-    for field, values in (("over", {"udp", "tcp", "dot", "doh"}), ("do", {True, False}), ("cd", {True, False})):
+    for field, values in (("over", {"udp", "tcp", "dot", "doh", "doq"}), ("do", {True, False}), ("cd", {True, False})):
         assert {getattr(put, field) for one in PROBES for put in one.puts} == values
     for field in ("rd", "edns", "warm", "mixed"):
         assert {getattr(put, field) for one in PROBES for put in one.puts} == {True, False}

@@ -13,7 +13,7 @@ from resolver.doctor.verdicts import Expected, Verdict
 from resolver.doctor.zone import Answer, Zone
 from tests.unit.doctor.resolvers import ENTRY, HOST, PAGE4, PAGE6, Enforcing, examination, made, responder, saying
 
-NOT_SEEN = {"dot", "doh", "structured-error", "policy-readable", "policy-transferable", "strangers"}
+NOT_SEEN = {"dot", "doh", "doq", "structured-error", "policy-readable", "policy-transferable", "strangers"}
 """What this resolver does not offer, and what is asked only if the operator says more."""
 BY_TARGET = {"alias", "alias-warm", "alias-chain", "dname", "alias-mode", "service-mode"}
 
@@ -73,7 +73,7 @@ def test_a_resolver_that_enforces_nothing_leaks_and_nothing_is_called_enforced_b
     found = examined("everything")
     assert found.expected is None
     assert {"a", "aaaa", "https", "alias", "do", "tcp"} <= of(found, Verdict.LEAKS)
-    assert of(found, Verdict.ENFORCED) == {"rd0", "version", "siblings", "validator"}
+    assert of(found, Verdict.ENFORCED) == {"rd0", "version", "siblings", "validator", "designated"}
 
 
 def test_over_blocking_is_found() -> None:

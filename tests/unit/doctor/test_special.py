@@ -1,11 +1,29 @@
 """doctor/special.py: what is not said by one reply: TTLs, extended errors, the policy zone, strangers, versions."""
 
+import ssl
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import pytest
 
-from resolver.doctor import wire
+from resolver.doctor import catalogue, special, wire
+from resolver.doctor.ask import Asker, Endpoint
 from resolver.doctor.probes import Examined
-from resolver.doctor.verdicts import Verdict
-from tests.unit.doctor.resolvers import EDE_FORGED, POLICY, Enforcing, examination, made, saying
+from resolver.doctor.verdicts import Found, Verdict
+from resolver.doctor.wire import Record
+from tests.unit.doctor.resolvers import (
+    DESIGNATION,
+    EDE_FORGED,
+    HOST,
+    POLICY,
+    Enforcing,
+    Say,
+    examination,
+    made,
+    saying,
+)
+from tests.unit.doctor.test_ask import behind_tls
 
 
 def run(*faults: str, say: object = None, **more: object) -> dict[str, tuple[Verdict, str]]:
@@ -107,3 +125,65 @@ def test_a_structured_error_is_an_object(text: bytes, verdict: Verdict, monkeypa
 def test_an_extended_error_that_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.unit.doctor.resolvers.EDE_FORGED", (wire.EDE, b"\0\3"))
     assert run()["ede"] == (Verdict.WEAK, "none, but [3]")
+
+
+TARGET = wire.name_of("resolver.test")
+
+
+def designated(asker: Asker, alpn: bytes = b"dot", *, hint: bool = True, port: int | None = None) -> Record:
+    """A designation of the resolver behind this asker."""
+    assert asker.dot is not None
+    params = [(1, bytes([len(alpn)]) + alpn), (3, (port or asker.dot.port).to_bytes(2, "big"))]
+    params += [(4, wire.address(asker.dot.host))] if hint else []
+    return Record(DESIGNATION, wire.SVCB, wire.IN, 60, wire.svcb(1, TARGET, params))
+
+
+def over_tls_as(say: Say) -> Callable[[ssl.SSLSocket], None]:
+    def talk(stream: ssl.SSLSocket) -> None:
+        query = stream.recv(4096)
+        reply = say(query[2:], True)
+        assert reply
+        stream.sendall(len(reply).to_bytes(2, "big") + reply)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("faults", "hint", "verdict", "said"),
+    [
+        ((), True, Verdict.ENFORCED, "1 designated, and each blocks it"),
+        ((), False, Verdict.ENFORCED, "1 designated, and each blocks it"),
+        (("everything",), True, Verdict.LEAKS, "a designated resolver, dot: A of the listed name in ANSWER"),
+        (("other-page",), True, Verdict.WEAK, "a designated resolver, dot: A that is not the page's"),
+    ],
+)
+def test_what_is_designated_has_to_block_as_this_one_does(
+    faults: tuple[str, ...], hint: bool, verdict: Verdict, said: str, tmp_path: Path
+) -> None:
+    here, there = Enforcing(), Enforcing(*faults)
+    with saying(here) as place, behind_tls(over_tls_as(there), tmp_path) as other:
+        here.designated = [designated(other, hint=hint)]
+        here.beside = [Record(TARGET, wire.A, wire.IN, 60, wire.address(HOST))]
+        run = examination(place)
+        run.expected = run.look()
+        run.asker.ca = other.ca
+        found = special.Special(run).judge(catalogue.BY_ID["designated"])
+    assert (found.verdict, found.said) == (verdict, said)
+
+
+def test_what_is_designated_and_not_asked_is_unknown(tmp_path: Path) -> None:
+    here = Enforcing()
+    with saying(here) as place:
+        run = examination(place)
+        run.expected = run.look()
+        judge = partial(special.Special(run).judge, catalogue.BY_ID["designated"])
+        assert judge() == Found(Verdict.ENFORCED, "none is designated")
+        nobody = Asker(place, dot=Endpoint(HOST, 1))
+        for alpn, reason in ((b"h3", "over a transport that is not asked here"), (b"dot", "nothing answers")):
+            here.designated = [designated(nobody, alpn)]
+            assert judge().verdict is Verdict.UNKNOWN
+            assert reason in judge().said
+        here.designated = [Record(DESIGNATION, wire.SVCB, wire.IN, 60, b"\0")]
+        assert "cannot be read" in judge().said
+        here.designated = [designated(nobody, port=at) for at in range(1, 10)]
+        assert judge() == Found(Verdict.UNKNOWN, "more than 8 are designated")
