@@ -7,6 +7,8 @@ import yaml
 
 from resolver.core import codes
 from resolver.count.metrics import METRICS, PREFIX
+from resolver.doctor import watch
+from resolver.doctor.probes import Examined
 from resolver.feed import processes
 from resolver.feed.reasons import Reason
 
@@ -58,10 +60,12 @@ def test_a_rule_names_metrics_that_are_there() -> None:
         one.name.removesuffix("_total") + "_created" for one in METRICS if (one.kind, one.leaves) == ("counter", "beat")
     }
     exported = {PREFIX + name for name in {one.name for one in METRICS} | began}
+    shown = watch.metrics(Examined(server="", expected=None, results=(), queries=0, seconds=0.0), 0.0)
+    watched = set(re.findall(r"^# TYPE (\w+) ", shown, re.MULTILINE))
     for rule in RULES + ALERTS:
-        found = set(re.findall(r"[\w:]*blocklist_resolver_[\w:]+", rule["expr"]))
+        found = set(re.findall(r"[\w:]*blocklist_(?:resolver|doctor)_[\w:]+", rule["expr"]))
         assert found, rule
-        assert found <= recorded | exported, rule
+        assert found <= recorded | exported | watched, rule
 
 
 def test_reasons_that_are_named_are_there() -> None:

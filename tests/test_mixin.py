@@ -12,7 +12,7 @@ from resolver.count.metrics import PREFIX
 from tests.grafana.mixin import evaluated
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
-PLAIN = {"selector": "", "clusterLabel": ""}
+PLAIN = {"selector": "", "doctorSelector": "", "clusterLabel": ""}
 SELECTOR = 'job="dns"'
 OURS = re.compile(rf"(?<![:\w]){PREFIX}\w+(?P<after>.?)(?P<more>[^}}]*)")
 
@@ -50,8 +50,12 @@ def test_the_default_is_the_job_of_prometheus_yml_and_its_runbook() -> None:
     config = evaluated()["config"]
     prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     (job,) = prometheus["scrape_configs"]
+    # It is there as a comment: not everybody watches.
+    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    (doctor,) = re.findall(r"^  # - job_name: (\S+)", text, re.MULTILINE)
     assert config == {
         "selector": f'job="{job["job_name"]}"',
+        "doctorSelector": f'job="{doctor}"',
         "clusterLabel": "",
         "runbookBase": prometheus["global"]["external_labels"]["blocklist_runbooks"],
     }
@@ -70,6 +74,9 @@ def test_every_series_of_a_resolver_has_the_selector_and_no_recorded_one() -> No
             assert "}{" not in one
             assert not re.search(r"\b(by|on) \(instance", one), one
         assert count > (0 if part == "marks" else 30), part
+    watched = [one for one in expressions(mixin)["rules"] if "blocklist_doctor_" in one]
+    assert len(watched) == 2
+    assert all(re.search(r'blocklist_doctor_\w+{job="blocklist-doctor"', one) for one in watched)
     (missing,) = (one for one in expressions(mixin)["rules"] if one.startswith("up"))
     assert missing.startswith(f"up{{{SELECTOR}}} == 0")
 

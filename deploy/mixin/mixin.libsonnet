@@ -7,6 +7,7 @@
 (import 'config.libsonnet') {
   local config = self._config,
   local prefix = 'blocklist_resolver_',
+  local doctor = 'blocklist_doctor_',
   local scraped = 'up{job="blocklist-resolver"}',
 
   // The evaluator is slow at slices and at std.member: this reads characters, and cuts with std.substr.
@@ -17,10 +18,10 @@
       then length(text, from + 1) tailstrict
       else from,
 
-  // Adds matchers to each series of a resolver in an expression.
-  local matched(expression, matchers) =
+  // Adds matchers to each series of a resolver in an expression, or of those that begin otherwise.
+  local matched(expression, matchers, begins=prefix) =
     if matchers == '' then expression else
-      local parts = std.split(expression, prefix);
+      local parts = std.split(expression, begins);
       local added(number) =
         local part = parts[number];
         local end = length(part);
@@ -30,7 +31,7 @@
           else if std.startsWith(rest, '{') then '{' + matchers + ',' + std.substr(rest, 1, std.length(rest))
           else '{' + matchers + '}' + rest
         );
-      std.join(prefix, [if number == 0 then parts[0] else added(number) for number in std.range(0, std.length(parts) - 1)]),
+      std.join(begins, [if number == 0 then parts[0] else added(number) for number in std.range(0, std.length(parts) - 1)]),
 
   local grouped(expression) =
     if config.clusterLabel == '' then expression
@@ -41,11 +42,11 @@
       expression
     ),
 
-  local of_rule(expression) = grouped(matched(
+  local of_rule(expression) = grouped(matched(matched(
     if config.selector == '' then expression
     else std.strReplace(expression, scraped, 'up{' + config.selector + '}'),
     config.selector
-  )),
+  ), config.doctorSelector, doctor)),
 
   local chosen = if config.clusterLabel == '' then '' else '%s=~"$%s"' % [config.clusterLabel, config.clusterLabel],
   local of_panel(expression) = grouped(matched(

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.grafana.mixin import evaluated
 from tests.peers.test_prometheus_rules import ALERTS, SERIES, named, run
 
-SETTINGS = {"selector": 'job="dns"', "clusterLabel": "cluster", "runbookBase": "https://wiki.example.net/dns"}
+SETTINGS = {"selector": 'job="dns"', "doctorSelector": 'job="dns"', "clusterLabel": "cluster", "runbookBase": "https://wiki.example.net/dns"}
 
 
 def test_each_alert_goes_off_in_its_cluster(program: Callable[[str], str], tmp_path: Path) -> None:

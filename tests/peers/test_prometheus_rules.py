@@ -59,6 +59,8 @@ SERIES = {
     "ReleaseEnding": {'list_release_expiry_timestamp_seconds{@,list="one"}': ("0x120", "80000x120")},
     "ReceiptsUndelivered": {'receipts_undelivered{@,list="one"}': ("0x100 1x20", "0x20 1x100")},
     "FleetNodesMissing": {'fleet_nodes_missing{@,list="one"}': ("1x100 2 1 0x20", "1x90 _x2 1x30")},
+    "ExportNotInStep": {'export_in_step{@,list="one"}': ("0x10 1x110", "1x60 0x60")},
+    "SecondariesBehind": {"export_secondaries_behind{@}": ("1x100 0x2 2x20", "0x60 1x60")},
     "CertificateExpiring": {'certificate_expiry_timestamp_seconds{@,use="page"}': ("2000000x120", "1000000x120")},
     "UpstreamDown": {
         'upstream_up{@,upstream="192.0.2.1:53"}': ("1x120", "0x120"),
@@ -82,6 +84,14 @@ SERIES = {
     "AttemptsSurge": {
         'region_list:blocklist_resolver_blocked_attempts:ratio8w{region="UK",list="one"}': ("1.9x240", "1x60 2x180")
     },
+    "DoctorFinds": {
+        'blocklist_doctor_probes{@,verdict="leaks"}': ("0x120", "0x60 1x60"),
+        'blocklist_doctor_probes{@,verdict="weak"}': ("3x120", "3x120"),
+    },
+    "DoctorBlind": {
+        "blocklist_doctor_up{@}": ("1x120", "1x60 0x60"),
+        "blocklist_doctor_examined_timestamp_seconds{@}": ("0+60x120", "0+60x120"),
+    },
 }
 """What each alert looks at, a sample a minute: when it must be silent, and when it must go off at the end."""
 
@@ -96,11 +106,14 @@ ENDS: dict[str, tuple[str, ...]] = {
     "DecisionUnconfirmed": ("0x120",),
     "ReceiptsUndelivered": ("0x120",),
     "FleetNodesMissing": ("0x120",),
+    "ExportNotInStep": ("1x120",),
+    "SecondariesBehind": ("0x120",),
     "AnswersFailing": ("3600x120", "60500+500x120", "12100+100x120"),
     "RateLimited": ("7200000x120",),
     "AttemptsSaturated": ("0x120",),
     "Enumerated": ("10x120",),
     "AttemptsSurge": ("1.1x120",),
+    "DoctorBlind": ("1x120", "7260+60x120"),
 }
 """How it goes on for two hours when the trouble ends, where that is not the course of SERIES that is well."""
 
@@ -108,7 +121,7 @@ ENDS: dict[str, tuple[str, ...]] = {
 def named(series: str, alert: str) -> str:
     """With the prefix of a metric of ours, and an instance of the alert's name."""
     series = series.replace("@", f'instance="{alert}"')
-    return series if series.startswith(("up{", "region_list:")) else PREFIX + series
+    return series if series.startswith(("up{", "region_list:", "blocklist_doctor_")) else PREFIX + series
 
 
 def run(promtool: str, folder: Path, rules: Iterable[str], tests: list[dict[str, Any]], step: str = "1m") -> None:
