@@ -339,7 +339,7 @@ local function read_policy(self)
   end
   local policy = {
     data = data, number = u64_of(words, 2), complete = words[4] == 1, members = {}, depths = {}, releases = false,
-    scoped = false,
+    scoped = false, signals = false,
   }
   for number = 0, words[5] - 1 do
     local at = T.format.header + T.format.record * number
@@ -358,6 +358,7 @@ local function read_policy(self)
     member.in_slot = member.slot < T.codes.MAX_LISTS
     if member.in_slot and member.clients_size + member.exempt_size > 0 then policy.scoped = true end
     if member.release then policy.releases = true end
+    if member.signal > 0 then policy.signals = true end
     policy.members[#policy.members + 1] = member
   end
   return policy
@@ -1157,12 +1158,11 @@ local function recursor(lists)
     return policy and not policy.scoped and policy.tag or tag_of_none
   end
 
-  -- The Recursor tells no class. Return the offset after the question.
+  -- Each call of the Recursor's costs microseconds: what no step needs is not asked for. The Recursor shows no class.
+  -- Return the offset after the question.
   local function put_question(dq)
-    local header = dq:getDH()
     ffi.fill(room, T.name.header)
-    if header:getRD() then room[2] = 1 end
-    if header:getCD() then room[3] = 16 end
+    if dq:getDH():getRD() then room[2] = 1 end
     room[5] = 1
     local at = put_name(room, T.name.header, dq.qname:getRawLabels())
     return put_u16(room, put_u16(room, at, dq.qtype), T.codes.CLASS_IN)
@@ -1173,7 +1173,8 @@ local function recursor(lists)
     room[at + 2] = T.codes.TYPE_OPT
     put_u16(room, at + 3, T.reply.most_udp)
     local size, to = at + 9, at + T.reply.opt_octets
-    for code, content in pairs(dq:getEDNSOptions()) do
+    local policy = lists.policy
+    for code, content in pairs(policy and policy.signals and dq:getEDNSOptions() or {}) do
       to = put_u16(room, put_u16(room, to, code), #content)
       ffi.copy(room + to, content, #content)
       to = to + #content
@@ -1206,8 +1207,12 @@ local function recursor(lists)
   local function reply(dq)
     local at, places = put_question(dq), { {}, {}, {} }
     for _, record in ipairs(dq:getRecords()) do
-      local place = places[record.place]
-      place[#place + 1] = record
+      local section = record.place
+      -- Of AUTHORITY only what leads somewhere is judged.
+      if section ~= 2 or leads(record.type) then
+        local place = places[section]
+        place[#place + 1] = record
+      end
     end
     for section, records in ipairs(places) do
       put_u16(room, 4 + 2 * section, #records)
@@ -1220,9 +1225,9 @@ local function recursor(lists)
   end
 
   local function set(dq, rcode, records, code, said)
-    dq:setRecords({})
     for _, one in ipairs(records) do dq:addRecord(one[2], one[4], one[1], one[3]) end
-    if code then dq.extendedErrorCode, dq.extendedErrorExtra = code, said end
+    if code then dq.extendedErrorCode = code end
+    if code and said ~= "" then dq.extendedErrorExtra = said end
     dq.rcode, dq.variable = rcode, true
     return true
   end
@@ -1239,17 +1244,23 @@ local function recursor(lists)
   local function with(step, write, dq)
     local raw = dq.remoteaddr:getRaw()
     lists:from(ffi.cast(u8, raw), #raw)
-    local length, kept = step(lists, room, write(dq), dq.isTcp)
-    if dq.tag ~= tag() or dq.tag == tag_of_none then dq.variable = true end
-    if length == nil then return false end
-    if kept then return without_additional(dq) end
+    local size, tcp = write(dq), dq.isTcp
+    local length, kept = step(lists, room, size, tcp, nil, room, size)
+    local of = tag()
+    if length == nil or kept then
+      if of == tag_of_none or dq.tag ~= of then dq.variable = true end
+      return kept and without_additional(dq) or false
+    end
+    if write == reply then dq:setRecords({}) end
     return set(dq, lists:read_answer(length))
   end
 
   local function guarded(step, write)
     return function(dq)
       local fine, said = pcall(with, step, write, dq)
-      return fine and said or not fine and set(dq, T.codes.SERVFAIL, {}, T.codes.EDE_OTHER, "")
+      if fine then return said end
+      dq:setRecords({})
+      return set(dq, T.codes.SERVFAIL, {}, T.codes.EDE_OTHER, "")
     end
   end
 
