@@ -6,7 +6,9 @@ Rules:
 """
 
 import itertools
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,28 +94,47 @@ INSTALLED = {
 
 
 def recursor(
-    folder: Path, upstream: str, port: int, policy: Path, key: Path, clients: str = "127.0.0.0/8"
+    folder: Path, upstream: str, port: int, policy: Path, key: Path, path: str, clients: str = "127.0.0.0/8"
 ) -> list[str]:
-    """Write deploy/recursor/policy.conf and its script for a Recursor before `upstream`; return its arguments."""
+    """Write deploy/recursor/policy.conf, from 5.0 policy.yml, and its script for a Recursor before `upstream`.
+
+    path: the program. Return its arguments.
+    """
     paths = {"/run/blocklist-resolver-plugin": str(policy), "/etc/powerdns/blocklist.key": str(key), **INSTALLED}
     (folder / "policy.lua").write_text(shipped("recursor/policy.lua", paths))
-    text = shipped(
-        "recursor/policy.conf",
-        {
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    if re.search(r"Recursor [1-4]\.", said.stdout + said.stderr):
+        changes = {
             "local-address=192.0.2.53, 127.0.0.1": f"local-address={HOST}\nlocal-port={port}\nsocket-dir={folder}\n"
             f"forward-zones-recurse=.={upstream}\ndont-query=\nsetuid=\nsetgid=\ndaemon=no\nwrite-pid=no\n"
             "security-poll-suffix=\nmax-mthreads=512",
             "127.0.0.0/8, ::1/128": clients,
-            "/etc/powerdns/policy.lua": str(folder / "policy.lua"),
             "dnssec=validate": "dnssec=process-no-validate",
-        },
-    )
-    (folder / "recursor.conf").write_text(text)
+        }
+        name, shipped_name = "recursor.conf", "recursor/policy.conf"
+    else:
+        changes = {
+            "    - 192.0.2.53\n    - 127.0.0.1\n": f"    - {HOST}:{port}\n",
+            "    - 127.0.0.0/8\n    - ::1/128\n": f"    - {clients}\n",
+            "recursor:\n": f"recursor:\n  socket_dir: {folder}\n  security_poll_suffix: ''\n  max_mthreads: 512\n"
+            f"  forward_zones_recurse:\n    - zone: .\n      forwarders: [\"{upstream}\"]\n",
+            "validation: validate": "validation: process-no-validate",
+            "outgoing:\n": "outgoing:\n  dont_query: []\n",
+        }
+        name, shipped_name = "recursor.yml", "recursor/policy.yml"
+    changes["/etc/powerdns/policy.lua"] = str(folder / "policy.lua")
+    (folder / name).write_text(shipped(shipped_name, changes))
     return [f"--config-dir={folder}"]
 
 
 def knot(
-    folder: Path, upstream: str, port: int, policy: Path, key: Path, clients: str = "127.0.0.0/8", way: str = "STUB"
+    folder: Path,
+    upstream: str,
+    port: int,
+    policy: Path,
+    key: Path,
+    clients: str = "127.0.0.0/8",
+    way: str = "STUB",
 ) -> list[str]:
     """Write deploy/knot/policy.conf for a Knot Resolver before `upstream`; return its arguments.
 

@@ -187,13 +187,15 @@ def started(file: str, folder: Path, place: Endpoint, export: Export, program: P
             enter(dnsdist(folder / "dnsdist", shipped(file, changes), port, program("dnsdist")))
         elif file in ("recursor/policy.conf", "knot/policy.conf"):
             policy, key = policy_of(folder)
-            given = (folder, str(place), port, policy, key, f"{HOST}/32")
+            given = (folder, str(place), port, policy, key)
             if file == "knot/policy.conf":
+                path = program("kresd")
                 # As above: STUB would leave out signatures.
-                command = [program("kresd"), *plugins.knot(*given, "FORWARD")]
+                arguments = plugins.knot(*given, f"{HOST}/32", "FORWARD")
             else:
-                command = [program("pdns_recursor"), *plugins.recursor(*given)]
-            enter(servers.running(command, folder, port, ZONE))
+                path = program("pdns_recursor")
+                arguments = plugins.recursor(*given, path, f"{HOST}/32")
+            enter(servers.running([path, *arguments], folder, port, ZONE))
         elif file == "dnsdist/policy.conf":
             policy, key = policy_of(folder)
             changes = {

@@ -4,6 +4,7 @@ The configurations are those of deploy/, with this test's addresses; NSD has the
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,11 +61,10 @@ def resolver(
     """
     folder.mkdir()
     (port,) = free_ports(1)
-    configure = {"recursor": plugins.recursor, "knot": plugins.knot}[kind]
-    command = configure(folder, upstream, port, policy, key)
-    if kind == "recursor":
-        config = folder / "recursor.conf"
-        config.write_text(config.read_text().replace("threads=2", f"threads={threads}"))
+    given = (folder, upstream, port, policy, key)
+    command = plugins.recursor(*given, path) if kind == "recursor" else plugins.knot(*given)
+    for config in folder.glob("recursor.*"):
+        config.write_text(re.sub(r"(threads[=:] ?)2", rf"\g<1>{threads}", config.read_text()))
     rcode = dns.rcode.SERVFAIL if damaged else dns.rcode.NOERROR
     with servers.running([path, *command], folder, port, UNSIGNED, rcode=rcode) as server:
         yield server
