@@ -134,18 +134,17 @@ class Conversation(ABC):
     def transmit(self) -> None:
         """Send what is to be sent, and wait for what is to come."""
         try:
-            datagrams = self.engine.datagrams_to_send(self._loop.time())
+            for octets, _ in self.engine.datagrams_to_send(self._loop.time()):
+                self.server.send(self._one, octets, self.peer)
+            if not self.engine.has_ended:
+                self._arm()
+                return
         except Exception:  # noqa: BLE001 - whatever it is that aioquic did not expect ends this connection alone
             self._break()
             return
-        for octets, _ in datagrams:
-            self.server.send(self._one, octets, self.peer)
-        if self.engine.has_ended:
-            if self.engine.was_faulted and not self._is_closed:
-                self.server.refused("protocol" if self.engine.is_established else "handshake")
-            self.server.ended(self)
-        else:
-            self._arm()
+        if self.engine.was_faulted and not self._is_closed:
+            self.server.refused("protocol" if self.engine.is_established else "handshake")
+        self.server.ended(self)
 
     def ask(self, stream_id: int, query: bytes) -> None:
         """Hand a query to the service."""

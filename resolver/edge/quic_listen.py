@@ -20,8 +20,9 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from os import urandom
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -88,8 +89,11 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, certificates: bytes, key: bytes) -> "Identity":
-        """Return what PEM octets say; ValueError if they are none."""
-        return cls(load_pem_x509_certificates(certificates), load_pem_private_key(key, None))
+        """Return what PEM octets say; ValueError if they are none, or the key is not the certificate's."""
+        chain, private = load_pem_x509_certificates(certificates), load_pem_private_key(key, None)
+        if chain[0].public_key() != private.public_key():
+            raise ValueError("the key is not the certificate's")
+        return cls(chain, private)
 
     @property
     def tokens(self) -> Tokens:
@@ -147,7 +151,7 @@ class QuicServer:
         self._by_id: dict[bytes, Conversation] = {}
         self._of_prefix: Counter[bytes] = Counter()
         self._opening: set[Conversation] = set()
-        self._touched: deque[Conversation] = deque()
+        self._touched: dict[Conversation, None] = {}
         self._is_due = False
         self._moved = 0
         self._is_closing = False
@@ -203,7 +207,7 @@ class QuicServer:
 
     def touch(self, conversation: Conversation) -> None:
         """Have a conversation send at the end of this turn."""
-        self._touched.append(conversation)
+        self._touched[conversation] = None
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._transmit)
@@ -267,7 +271,7 @@ class QuicServer:
             if conversation.peer[:2] == peer[:2]:
                 conversation.take(datagram)
         elif not datagram[0] & _LONG:
-            self._reset(one, header.destination_cid, len(datagram), peer)
+            self._reset(one, _place(client, peer), header.destination_cid, len(datagram), peer)
         elif len(datagram) >= SMALLEST_MAX_DATAGRAM_SIZE and not self._is_closing:
             self._first(one, protocol, header, datagram, peer, client)
 
@@ -287,7 +291,7 @@ class QuicServer:
         if self._of_prefix[_prefix(client)] >= bounds.per_client and not bounds.exempt(client):
             self.refused("connection_limit")
             return
-        place, now = client + peer[1].to_bytes(2, "big"), self._loop.time()
+        place, now = _place(client, peer), self._loop.time()
         if not header.token:
             ours = urandom(_ID_OCTETS)
             token = self.tokens.retry(place, header.destination_cid, ours, now)
@@ -307,7 +311,7 @@ class QuicServer:
             header.destination_cid,
             streams=STREAMS,
             uni=protocol.uni,
-            resets=self.tokens.reset,
+            resets=partial(self.tokens.reset, place),
             fetch=lambda ticket: self._tickets.pop(ticket, None),
             store=self._keep,
         )
@@ -323,13 +327,13 @@ class QuicServer:
         self.issued(conversation, engine.host_cid)
         conversation.take(datagram)
 
-    def _reset(self, one: Receiving, connection_id: bytes, octets: int, peer: Any) -> None:
+    def _reset(self, one: Receiving, place: bytes, connection_id: bytes, octets: int, peer: Any) -> None:
         """Send a stateless reset, shorter than what it answers, so that no two of them keep each other going."""
         size = min(octets - 1, _RESET_MOST)
         if size >= _RESET_LEAST:
             start = bytearray(urandom(size - _TOKEN_OCTETS))
             start[0] = start[0] & 0x3F | 0x40
-            self.send(one, bytes(start) + self.tokens.reset(connection_id), peer)
+            self.send(one, bytes(start) + self.tokens.reset(place, connection_id), peer)
 
     def _configuration(self, alpn: str) -> QuicConfiguration:
         made = self._configurations.get(alpn)
@@ -357,10 +361,10 @@ class QuicServer:
 
     def _transmit(self) -> None:
         self._is_due = False
-        for conversation in dict.fromkeys(self._touched):
+        touched, self._touched = self._touched, {}
+        for conversation in touched:
             if conversation in self.conversations:
                 conversation.transmit()
-        self._touched.clear()
 
     def _count(self, octets: int) -> None:
         """Count octets received or sent; look at what all connections hold after each quarter of its bound."""
@@ -395,6 +399,11 @@ class QuicServer:
                 self.refused("handshake")
                 self.ended(one)
         self._looking = self._loop.call_later(min(LOOK_S, self._quiet_s / 4, self._life_s / 4), self._look)
+
+
+def _place(client: bytes, peer: Any) -> bytes:
+    """Return address and port of a client in octets."""
+    return client + int(peer[1]).to_bytes(2, "big")
 
 
 def _prefix(client: bytes) -> bytes:

@@ -5,6 +5,9 @@ Rules:
   may get its Retry from one process and come back to another, and a process that knows nothing of a connection can
   reset it.
 - A token of Retry is for one address and port, one pair of connection ids, and RETRY_S.
+- A token of a reset is for one connection id at one address and port. So nobody learns the token of a connection from
+  an edge that does not have it (RFC 9000 21.11): from another address the answer is another token, and what comes with
+  a client's own address reaches the edge that has its connection.
 """
 
 import hmac
@@ -39,9 +42,10 @@ class Tokens:
         age = (int(now) - _TIME.unpack_from(said)[0]) & 0xFFFFFFFF
         return said[_TIME.size :] if age <= RETRY_S else None
 
-    def reset(self, connection_id: bytes) -> bytes:
-        """Return the token that resets a connection."""
-        return blake2b(connection_id, digest_size=_RESET_OCTETS, key=self._reset).digest()
+    def reset(self, place: bytes, connection_id: bytes) -> bytes:
+        """Return the token that resets a connection. place: its client's address and port."""
+        said = bytes((len(place),)) + place + connection_id
+        return blake2b(said, digest_size=_RESET_OCTETS, key=self._reset).digest()
 
     def _mac(self, place: bytes, retried: bytes, said: bytes) -> bytes:
         parts = bytes((len(place), len(retried))) + place + retried + said

@@ -13,7 +13,7 @@ from aioquic.quic.packet import QuicErrorCode
 from resolver.config.values import address_octets
 from resolver.edge import quic, quic_listen
 from resolver.edge.quic import DOQ
-from tests.unit.edge.quic_lab import NAME, QUERY, Peer, client, identity, serving, settings, until
+from tests.unit.edge.quic_lab import AUTHORITY, LOOPBACK, NAME, QUERY, Peer, client, identity, serving, settings, until
 
 FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
 NOBODY = b""
@@ -151,14 +151,17 @@ async def test_a_datagram_of_no_connection_gets_a_shorter_reset_or_nothing() -> 
             one.send(b"\x40unknown!" + bytes(40))
             again = await received(one, patience_s=5)
             assert again[0] & 0xC0 == 0x40
-            assert again[-16:] == lab.server.tokens.reset(b"unknown!")
+            place = LOOPBACK + one.getsockname()[1].to_bytes(2, "big")
+            assert again[-16:] == lab.server.tokens.reset(place, b"unknown!")
 
 
 @pytest.mark.asyncio
 async def test_the_token_that_a_client_knows_is_the_one_that_resets_it() -> None:
     async with serving(DOQ) as lab, client(lab, "doq") as one:
-        conversation = next(iter(lab.server.conversations))
-        assert lab.server.tokens.reset(conversation.engine.host_cid) in one.peer.parameters
+        place, host_id = LOOPBACK + one.port.to_bytes(2, "big"), next(iter(lab.server.conversations)).engine.host_cid
+        assert lab.server.tokens.reset(place, host_id) in one.peer.parameters
+        elsewhere = LOOPBACK + (one.port ^ 1).to_bytes(2, "big")
+        assert lab.server.tokens.reset(elsewhere, host_id) not in one.peer.parameters
 
 
 @pytest.mark.asyncio
@@ -279,4 +282,7 @@ async def test_nothing_of_a_client_is_logged(caplog: pytest.LogCaptureFixture) -
 def test_an_identity_is_of_pem_octets() -> None:
     with pytest.raises(ValueError, match="PEM"):
         quic_listen.Identity.of(b"no certificate", b"no key")
-    assert identity(NAME).tokens.reset(b"x") != identity(NAME).tokens.reset(b"x"), "another key"
+    one, other = AUTHORITY.issue_cert("a.example"), AUTHORITY.issue_cert("b.example")
+    with pytest.raises(ValueError, match="not the certificate's"):
+        quic_listen.Identity.of(one.cert_chain_pems[0].bytes(), other.private_key_pem.bytes())
+    assert identity(NAME).tokens.reset(b"", b"x") != identity(NAME).tokens.reset(b"", b"x"), "another key"

@@ -45,6 +45,13 @@ def test_where_a_place_ends_cannot_be_moved() -> None:
 
 
 def test_resets_are_the_same_for_the_same_key_alone() -> None:
-    assert Tokens(b"key").reset(FIRST) == Tokens(b"key").reset(FIRST)
-    assert len({Tokens(b"key").reset(FIRST), Tokens(b"key").reset(RETRIED), Tokens(b"other").reset(FIRST)}) == 3
-    assert len(Tokens(b"key").reset(FIRST)) == 16
+    tokens, other = Tokens(b"key"), Tokens(b"other")
+    assert tokens.reset(PLACE, FIRST) == Tokens(b"key").reset(PLACE, FIRST)
+    assert len({tokens.reset(PLACE, FIRST), tokens.reset(PLACE, RETRIED), other.reset(PLACE, FIRST)}) == 3
+    assert len(tokens.reset(PLACE, FIRST)) == 16
+
+
+def test_the_token_of_a_reset_is_for_one_place() -> None:
+    tokens = Tokens(b"key")
+    assert tokens.reset(PLACE, FIRST) != tokens.reset(PLACE[:-1] + b"\0", FIRST)
+    assert tokens.reset(PLACE, FIRST) != tokens.reset(PLACE + FIRST[:1], FIRST[1:])
