@@ -134,7 +134,9 @@ class Conversation(ABC):
     def transmit(self) -> None:
         """Send what is to be sent, and wait for what is to come."""
         try:
-            for octets, _ in self.engine.datagrams_to_send(self._loop.time()):
+            datagrams = self.engine.datagrams_to_send(self._loop.time())
+            self._read_events()  # a connection id that is sent may come back at once
+            for octets, _ in datagrams:
                 self.server.send(self._one, octets, self.peer)
             if not self.engine.has_ended:
                 self._arm()
@@ -211,15 +213,7 @@ class Conversation(ABC):
             return
         try:
             step()
-            while (event := self.engine.next_event()) is not None:
-                if isinstance(event, ConnectionIdIssued):
-                    self.server.issued(self, event.connection_id)
-                elif isinstance(event, ConnectionIdRetired):
-                    self.server.retired(self, event.connection_id)
-                elif isinstance(event, HandshakeCompleted):
-                    self.server.established(self)
-                elif not self._is_closed:
-                    self.event(event)
+            self._read_events()
         except Exception:  # noqa: BLE001 - as above
             self._break()
             return
@@ -227,6 +221,17 @@ class Conversation(ABC):
             self.refuse("slow", self.codes.load)
         self._close_if_done()
         self.server.touch(self)
+
+    def _read_events(self) -> None:
+        while (event := self.engine.next_event()) is not None:
+            if isinstance(event, ConnectionIdIssued):
+                self.server.issued(self, event.connection_id)
+            elif isinstance(event, ConnectionIdRetired):
+                self.server.retired(self, event.connection_id)
+            elif isinstance(event, HandshakeCompleted):
+                self.server.established(self)
+            elif not self._is_closed:
+                self.event(event)
 
     def _break(self) -> None:
         if not self._is_closed:

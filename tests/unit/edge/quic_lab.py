@@ -165,6 +165,11 @@ class Peer(QuicConnection):
         return self._remote_max_data
 
     @property
+    def spare_ids(self) -> int:
+        """The number of connection ids of the server that are not used yet."""
+        return len(self._peer_cid_available)
+
+    @property
     def parameters(self) -> bytes:
         """The transport parameters that the server sent."""
         wanted = ExtensionType.QUIC_TRANSPORT_PARAMETERS

@@ -13,7 +13,19 @@ from aioquic.quic.packet import QuicErrorCode
 from resolver.config.values import address_octets
 from resolver.edge import quic, quic_listen
 from resolver.edge.quic import DOQ
-from tests.unit.edge.quic_lab import AUTHORITY, LOOPBACK, NAME, QUERY, Peer, client, identity, serving, settings, until
+from tests.unit.edge.quic_lab import (
+    AUTHORITY,
+    LOOPBACK,
+    NAME,
+    QUERY,
+    Client,
+    Peer,
+    client,
+    identity,
+    serving,
+    settings,
+    until,
+)
 
 FRAMED = len(QUERY).to_bytes(2, "big") + QUERY
 NOBODY = b""
@@ -180,6 +192,30 @@ async def test_a_datagram_of_a_connection_from_another_address_is_dropped(monkey
         monkeypatch.undo()
         one.send(8, FRAMED)
         assert len(await one.whole(8)) == len(FRAMED), "the connection goes on where it began"
+
+
+class Restless(Client):
+    """Uses each connection id of the server as soon as it has it, as curl does."""
+
+    def datagram_received(self, data: bytes | str, addr: object) -> None:
+        """Take a datagram, and send with another connection id."""
+        self.datagrams.append(bytes(data))
+        self.peer.receive_datagram(bytes(data), addr, now=asyncio.get_running_loop().time())
+        if self.peer.spare_ids:
+            self.peer.change_connection_id()
+        self._process_events()
+        self.transmit()
+
+
+@pytest.mark.asyncio
+async def test_a_connection_id_is_known_as_soon_as_a_client_has_it() -> None:
+    async with serving(DOQ) as lab, client(lab, "doq", make=Restless) as one:
+        for number in (0, 4, 8):
+            one.send(number, FRAMED)
+            assert len(await one.whole(number)) == len(FRAMED)
+        place, ids = LOOPBACK + one.port.to_bytes(2, "big"), next(iter(lab.server.conversations)).ids
+        resets = {lab.server.tokens.reset(place, each) for each in ids}
+        assert resets.isdisjoint(octets[-16:] for octets in one.datagrams)
 
 
 @pytest.mark.asyncio
