@@ -76,7 +76,8 @@ def _of_upstream(server: UpstreamHealth) -> str:
         took = "too few exchanges for a latency"
     else:
         took = f"p50 {server.p50_s * 1000:.1f} ms, p99 {server.p99_s * 1000:.1f} ms"
-    state = (server.fault or "up") if server.up else "DOWN" if server.asked else "not asked yet"
+    down = f"DOWN: {server.fault}" if server.fault else "DOWN"
+    state = (server.fault or "up") if server.up else down if server.asked else "not asked yet"
     return f"{state}, {took}, failures: {counts(server.failures)}"
 
 
@@ -114,7 +115,16 @@ def _about_upstreams(status: Status) -> Iterator[Advice]:
             continue
         do = f"blocklist-resolver ask example.com --server {one.upstream}"
         said = one.fault or "is down"
+        if "://" in one.upstream:
+            do = _look_at(one.upstream)
+            said = one.fault if one.up else f"is down: {one.fault}" if one.fault else "is down"
         yield Advice(Urgency.FAILS, f"upstream {one.upstream} {said} ({counts(one.failures)})", do)
+
+
+def _look_at(upstream: str) -> str:
+    """Return a command that shows what an encrypted upstream offers."""
+    name, _, at = upstream.partition("://")[2].partition("@")
+    return f"openssl s_client -connect {at.partition('/')[0]} -servername {name} -verify_hostname {name}"
 
 
 def _about_sockets(status: Status) -> Iterator[Advice]:

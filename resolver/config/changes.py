@@ -23,6 +23,8 @@ _FIXED = frozenset(
         "upstream.servers",
         "upstream.zone",
         "upstream.order",
+        "upstream.ca",
+        "upstream.pins",
         "cache.size",
         "page.listen",
         "metrics.listen",

@@ -41,13 +41,15 @@ from resolver.config.page import Help as Help
 from resolver.config.page import HelpKind as HelpKind
 from resolver.config.page import Page as Page
 from resolver.config.structured_errors import faults_of_errors
+from resolver.config.upstream import NEEDS_INTERFACE as NEEDS_INTERFACE
+from resolver.config.upstream import Upstream as Upstream
+from resolver.config.upstream import faults_of_upstream, servers_of, warnings_of_upstream
 from resolver.config.values import (
     Address,
     Endpoint,
     Prefix,
     Seconds,
     Size,
-    ZoneName,
     decode,
     is_zone_name,
     lacks_interface,
@@ -98,34 +100,6 @@ class Listen(_Section, frozen=True):
     engine: Literal["compiled", "python"] = "compiled"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
     user: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,32}\Z")] = ""
-
-
-class UpstreamZone(_Section, frozen=True):
-    """A zone whose names are forwarded to servers of its own."""
-
-    name: ZoneName
-    servers: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)]
-
-
-class Upstream(_Section, frozen=True):
-    """The resolvers that queries are forwarded to."""
-
-    servers: tuple[Endpoint, ...] = ()
-    order: Literal["balanced", "listed"] = "balanced"
-    timeout: Seconds = Seconds(2)
-    case_randomization: bool = False
-    forward_zones: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
-    zone: Annotated[tuple[UpstreamZone, ...], Meta(max_length=256)] = ()
-
-    @property
-    def forwarded(self) -> tuple[str, ...]:
-        """Return the zones that are forwarded although names there are answered here otherwise."""
-        return (*self.forward_zones, *(one.name for one in self.zone if _FORWARDED.match(one.name)))
-
-    @property
-    def every_server(self) -> tuple[Endpoint, ...]:
-        """Return all servers, those for all names first, each once."""
-        return tuple(dict.fromkeys((*self.servers, *(server for one in self.zone for server in one.servers))))
 
 
 class Cache(_Section, frozen=True):
@@ -253,14 +227,8 @@ _BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "count.keep": (86400, 100 * 365 * 86400, "1d to 100y"),
     "state.audit_keep": (86400, 100 * 365 * 86400, "1d to 100y"),
 }
-_FORWARDED: Final = re.compile(
-    r"(?:[0-9a-z_-]{1,63}\.)*(?:local|alt|(?:home|service)\.arpa)\Z|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6)\.arpa\Z",
-    re.ASCII,
-)
 FEW_ADDRESSES: Final = 16
 LEAST_DOTS_OF_REHEARSAL: Final = 2
-ANSWERED_HERE: Final = ("localhost", "invalid", "onion", "resolver.arpa")
-NEEDS_INTERFACE: Final = "is a link-local address and needs its interface, as in fe80::1%eth0"
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -295,41 +263,20 @@ def _faults_in_production(config: Config) -> Iterator[Fault]:
 
 def upstreams(config: Config) -> Iterator[tuple[str, Endpoint]]:
     """Yield every configured upstream after its key."""
-    for number, server in enumerate(config.upstream.servers):
-        yield f"upstream.servers[{number}]", server
-    for at, zone in enumerate(config.upstream.zone):
-        for number, server in enumerate(zone.servers):
-            yield f"upstream.zone[{at}].servers[{number}]", server
-
-
-def _faults_of_zones(zones: tuple[UpstreamZone, ...]) -> Iterator[Fault]:
-    seen: set[str] = set()
-    for number, zone in enumerate(zones):
-        key = f"upstream.zone[{number}].name"
-        if zone.name in seen:
-            yield key, "another zone has this name: give one zone all its servers"
-        seen.add(zone.name)
-        if any(zone.name == ours or zone.name.endswith(f".{ours}") for ours in ANSWERED_HERE):
-            yield key, "is always answered here and never forwarded"
+    yield from servers_of(config.upstream)
 
 
 def _faults(config: Config) -> Iterator[Fault]:
     yield from _out_of_bounds(config, "", _BOUNDS)
     for key, server in upstreams(config):
-        if server.port == 0:
-            yield key, "expected a port from 1 to 65535"
-        if lacks_interface(server):
-            yield key, NEEDS_INTERFACE
         if _loops(server, config.listen.dns):
             yield key, "is one of listen.dns: queries would loop; name another resolver"
+        if _loops(server, (*config.edge.tls, *config.edge.https)):
+            yield key, "is an address of the edge: queries would loop; name another resolver"
     for number, ours in enumerate(config.listen.dns):
         if lacks_interface(ours):
             yield f"listen.dns[{number}]", NEEDS_INTERFACE
-    yield from _faults_of_zones(config.upstream.zone)
-    for number, zone in enumerate(config.upstream.forward_zones):
-        if not _FORWARDED.match(zone):
-            reason = "expected local, alt, home.arpa, service.arpa or a zone below them, in-addr.arpa or ip6.arpa"
-            yield f"upstream.forward_zones[{number}]", reason
+    yield from faults_of_upstream(config.upstream)
     if config.control.socket and not config.control.socket.startswith("/"):
         yield "control.socket", 'expected an absolute path, or "" for none'
     yield from faults_of_page(config.page, config.lists)
@@ -406,6 +353,7 @@ def _warnings(config: Config) -> Iterator[str]:
             "their clients share one limit, one list scope and one count; make them send PROXY v2 and name them in "
             "listen.proxy_from"
         )
+    yield from warnings_of_upstream(config.upstream)
     yield from warnings_of_export(config.export, config.lists)
     yield from warnings_of_edge(config.edge)
     yield from warnings_of_page(config.page, config.lists)

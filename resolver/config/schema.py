@@ -13,7 +13,7 @@ import msgspec.inspect as inspect
 
 from resolver.config import explained
 from resolver.config.config import Config
-from resolver.config.values import Address, Endpoint, Prefix, Seconds, Size, ZoneName
+from resolver.config.values import Address, Endpoint, Pin, Prefix, Seconds, Size, Upstream, ZoneName
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -24,6 +24,11 @@ TEXTS: Final[dict[object, dict[str, Any]]] = {
         "pattern": r"^(\[[0-9A-Fa-f:.]+(%[^\[\]]+)?\]|[0-9.]+):[0-9]{1,5}$",
         "examples": ["127.0.0.1:5300", "[::1]:5300"],
     },
+    Upstream: {
+        "pattern": r"^((tls|https)://[A-Za-z0-9.-]+@)?(\[[0-9A-Fa-f:.]+(%[^\[\]]+)?\]|[0-9.]+)(:[0-9]{1,5})?(/.*)?$",
+        "examples": ["192.0.2.53:53", "tls://dns.example@192.0.2.53", "https://dns.example@[2001:db8::53]/dns-query"],
+    },
+    Pin: {"pattern": "^[A-Za-z0-9+/]{43}=$"},
     ZoneName: {"pattern": r"^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$", "examples": ["corp.example"]},
     Address: {"pattern": "^([0-9.]+|[0-9A-Fa-f:.]+)$", "examples": ["192.0.2.1", "2001:db8::1"]},
     Prefix: {"pattern": "^([0-9.]+|[0-9A-Fa-f:.]+)(/[0-9]{1,3})?$", "examples": ["192.0.2.0/24", "2001:db8::/32"]},

@@ -16,6 +16,12 @@ _DATE: Final = "%Y-%m-%dT%H:%M:%SZ"
 _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 _ENDPOINT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
 _ZONE: Final = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\Z", re.ASCII)
+_ENCRYPTED: Final = re.compile(
+    r"(tls|https)://([^@/\[\]:]+)@(\[[^\[\]]+\]|[^:/\[\]]+)(?::(\d{1,5}))?(/[A-Za-z0-9._~/%-]{0,255})?\Z", re.ASCII
+)
+_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\Z", re.ASCII)
+_PORTS: Final = {"tls": 853, "https": 443}
+_PIN: Final = re.compile(r"[A-Za-z0-9+/]{43}=\Z", re.ASCII)
 _LONGEST_NAME: Final = 253
 _LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/10")
 
@@ -57,7 +63,47 @@ class Endpoint(tuple[str, int]):
         return f"[{self[0]}]:{self[1]}" if ":" in self[0] else f"{self[0]}:{self[1]}"
 
 
+class Encrypted(Endpoint):
+    """An upstream over TLS (RFC 7858) or HTTPS (RFC 8484): its address, and the name that its certificate must have.
+
+    Written `tls://dns.example@192.0.2.53`, `https://dns.example@[2001:db8::53]:443/dns-query`; `str` adds the port.
+    scheme: "tls" or "https". path: of HTTPS, else "".
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, host: str, port: int, scheme: str = "tls", name: str = "", path: str = "") -> Self:
+        return tuple.__new__(cls, (host, port, scheme, name, path))
+
+    @property
+    def scheme(self) -> str:
+        return _word(self, 2)
+
+    @property
+    def name(self) -> str:
+        return _word(self, 3)
+
+    @property
+    def path(self) -> str:
+        return _word(self, 4)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.name}@{Endpoint(self.host, self.port)}{self.path}"
+
+
+def _word(one: tuple[str | int, ...], at: int) -> str:
+    """Return a word of an Encrypted, which is longer than the Endpoint that it is."""
+    return str(one[at])
+
+
+class Pin(str):
+    """The SHA-256 of a public key (SubjectPublicKeyInfo) in base64 (RFC 7858 4.2)."""
+
+    __slots__ = ()
+
+
 if TYPE_CHECKING:
+    Upstream = Endpoint
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
     Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 else:
@@ -68,6 +114,10 @@ else:
     class Prefix(ABC):  # noqa: B024 - as above
         """An IPv4 or IPv6 network."""
 
+    class Upstream(ABC):  # noqa: B024 - as above
+        """An upstream: an Endpoint, or an Encrypted one."""
+
+    Upstream.register(Endpoint)
     for _family in (ipaddress.IPv4Address, ipaddress.IPv6Address):
         Address.register(_family)
     for _family in (ipaddress.IPv4Network, ipaddress.IPv6Network):
@@ -102,6 +152,32 @@ def endpoint(text: str) -> Endpoint:
         except ValueError:
             pass
     raise ValueError("expected ADDRESS:PORT such as 127.0.0.1:5300 or [::1]:5300")
+
+
+def upstream(text: str) -> Endpoint:
+    """Return an upstream, an Encrypted one if it has a scheme; ValueError if it is none."""
+    if "://" not in text:
+        return endpoint(text)
+    found = _ENCRYPTED.match(text)
+    if not found:
+        raise ValueError(
+            "expected tls://NAME@ADDRESS or https://NAME@ADDRESS/PATH, such as tls://dns.example@192.0.2.53 or "
+            "https://dns.example@[2001:db8::53]/dns-query"
+        )
+    scheme, name, host, port, path = found.groups()
+    if scheme == "tls" and path:
+        raise ValueError("expected no path: a server of tls:// has none")
+    if not _HOST.match(name.lower()) or len(name) > _LONGEST_NAME:
+        raise ValueError("expected the server's name before the @, as in its certificate, such as dns.example")
+    at = endpoint(f"{host}:{port or _PORTS[scheme]}")
+    return Encrypted(*at, scheme, name.lower(), path or ("/dns-query" if scheme == "https" else ""))
+
+
+def pin(text: str) -> Pin:
+    """Return the pin of a key; ValueError if it is none."""
+    if not _PIN.match(text):
+        raise ValueError("expected the SHA-256 of a public key in base64: 43 characters and =")
+    return Pin(text)
 
 
 def lacks_interface(one: Endpoint) -> bool:
@@ -152,6 +228,8 @@ _DECODE: Final[dict[object, Callable[[str], object]]] = {
     Seconds: seconds,
     Size: size,
     Endpoint: endpoint,
+    Upstream: upstream,
+    Pin: pin,
     ZoneName: zone_name,
     Address: _address,
     Prefix: _prefix,

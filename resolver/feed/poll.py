@@ -117,7 +117,7 @@ class Feed:
         self._now = now
         self._audit_keep = float(config.state.audit_keep)
         self._next_trim = now() + TRIM_EVERY_S
-        resolvers = tuple(map(str, config.upstream.servers))
+        resolvers = config.upstream.plain
         places = Places(config.state.directory)
         self.audit = audit = Audit(places.audit_log, later=later)
         if not later:

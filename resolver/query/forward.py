@@ -21,12 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from resolver.config.values import Endpoint, sockaddr
+from resolver.config.values import Encrypted, Endpoint, sockaddr
 from resolver.core import codes
 from resolver.core.exchange import QUERY_OCTETS, write
 from resolver.core.question import Question
 from resolver.core.upstream_zones import UpstreamZones, group_of
 from resolver.query.accept_sockets import is_ours
+from resolver.query.courier_frames import Settings
+from resolver.query.forward_courier import Courier, Letters
 from resolver.query.forward_datagram import draw
 from resolver.query.forward_exchange import Exchange, Outcome, Unanswered
 from resolver.query.forward_group import Group
@@ -64,6 +66,8 @@ class Forward:
     zones: the servers of each zone that has its own. listed: the first server that is up is asked, not the least
     loaded. groups: the first one is that of names in no zone.
 
+    ca, pins: by which encrypted servers are verified (config.upstream). courier: what asks these; None without any.
+
     bounds_s: upper bounds of the buckets that count exchanges by duration; `buckets` has one more for longer ones.
     sum_us: the sum of all durations, in microseconds. case_randomization: draw the case of each letter of a forwarded
     name (0x20).
@@ -78,15 +82,21 @@ class Forward:
         case_randomization: bool = False,
         zones: Mapping[str, Sequence[Endpoint]] = MappingProxyType({}),
         listed: bool = False,
+        ca: str = "",
+        pins: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self._wheel = Wheel()
         # An endpoint that is configured twice is one server, with one health and one set of failures.
         named = (*endpoints, *(one for servers in zones.values() for one in servers))
-        known = {one: Server(one, self._wheel, timeout_s) for one in dict.fromkeys(named)}
-        self.servers = tuple(known.values())
+        known = dict.fromkeys(named)
+        sealed = [Settings(one, tuple(pins.get(one.name, ())), ca) for one in known if isinstance(one, Encrypted)]
+        self.courier = Courier(sealed) if sealed else None
+        letters: dict[Endpoint, Letters] = {one.server: one for one in self.courier.letters} if self.courier else {}
+        servers = {one: Server(one, self._wheel, timeout_s, letters.get(one)) for one in known}
+        self.servers = tuple(servers.values())
         self.groups = tuple(
-            Group(self, zone, [known[one] for one in dict.fromkeys(servers)], listed=listed)
-            for zone, servers in {"": endpoints, **zones}.items()
+            Group(self, zone, [servers[one] for one in dict.fromkeys(of)], listed=listed)
+            for zone, of in {"": endpoints, **zones}.items()
         )
         for server in self.servers:
             server.zones = tuple(group.zone for group in self.groups if server in group.servers)
@@ -216,6 +226,8 @@ class Forward:
         self._shared = {}
         self._waiters = Waiters()
         self._wheel.close()
+        if self.courier is not None:
+            self.courier.close()
         for server in self.servers:
             await server.streams.close()
             server.noted = lambda reason: None

@@ -178,7 +178,7 @@ class Health:
         server, before = self._server, self._found
         server.up, server.poor = int(found != OUT), found == POOR
         server.asked, server.answers = True, found != OUT
-        server.fault = self._poorly if found == POOR else ""
+        server.fault = self._poorly if found == POOR else server.trouble if found == OUT else ""
         self._found = found
         self._until_look = 0
         if found == GOOD:
@@ -196,7 +196,8 @@ class Health:
     def _say(self, before: int) -> None:
         where = self._server.endpoint
         if self._found == OUT:
-            _log.warning("upstream %s does not answer and is taken out", where)
+            why = f" ({self._server.fault})" if self._server.fault else ""
+            _log.warning("upstream %s does not answer and is taken out%s", where, why)
         elif self._found == POOR:
             _log.warning("upstream %s %s: it is asked only while no better one is up", where, self._poorly)
         elif before == OUT:

@@ -3,6 +3,8 @@
 Rules:
 - Only names in no zone with servers of its own, and only servers that were looked at and found good. All else is asked
   here, and so is all that a thread could not finish: it leaves the query, once, as if nobody had asked for it yet.
+- An encrypted server is asked here alone. Where servers are balanced and one that is good is encrypted, threads ask
+  nobody: else they would send in plaintext what is its share.
 - Listed, the threads ask the first of the good servers alone; balanced, each asks the one with the fewest queries of
   its own in flight. Time limit, patience and the drawing of case are those of the exchanges here.
 - A server of whose queries the threads hand over REST_SHARE (of at least REST_LEAST between two beats) is asked only
@@ -151,8 +153,11 @@ class Relayed:
         asked = [number for number in good if self._rests[number] <= now]
         if group.listed:
             asked = asked[:1] if good[:1] == asked[:1] else []
+        elif any(_is_good(server) for server in group.servers if server.letters is not None):
+            asked = []
         else:
             asked.sort(key=lambda number: self._servers[number].smoothed_s)
+        asked = [number for number in asked if self._servers[number].letters is None]
         patience_ms = [max(1, int(self._servers[number].patience_s() * 1000)) for number in asked]
         timeout_ms, exact = int(self._forward.timeout_s * 1000), self._forward.case_randomization
         wanted = (asked, patience_ms, timeout_ms, exact)

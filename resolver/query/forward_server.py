@@ -8,6 +8,8 @@ Rules:
   time limit.
 - An answer that cannot be read (core.message), SERVFAIL, REFUSED, NOTIMP and FORMERR are failures that hand the answer
   over. Only these error rcodes may lack the question.
+- An encrypted server is asked by the courier alone (forward_courier), and its answer is whole: nothing leads to a retry
+  over plain TCP.
 - An ICMP error ends nothing: the query is sent again, at most HINTS times for such a reason, and the owner may ask
   elsewhere. Only if the server is closed by forward_datagram's rule, the query has failed.
 - After its time limit a query stays known for as long again: a late answer does not count as forged, and an owner that
@@ -27,13 +29,18 @@ from resolver.config.values import Endpoint
 from resolver.core.exchange import fault
 from resolver.core.message import Message
 from resolver.core.reply import MAX_UDP_OCTETS
+from resolver.query.forward_courier import Letters
 from resolver.query.forward_datagram import Datagrams, draw
 from resolver.query.forward_stream import Stream, Streams
 from resolver.query.forward_wheel import Wheel
 
-FAILURE_REASONS = ("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop", "trailing")
+FAILURE_REASONS = (
+    *("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop", "trailing"),
+    *("certificate", "tls", "http"),
+)
 """refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us;
-trailing: octets after the end of an answer, which is used nevertheless."""
+trailing: octets after the end of an answer, which is used nevertheless. Of encrypted servers: certificate: it was not
+verified; tls: no connection of TLS, or none with HTTP/2; http: a response that is no answer."""
 
 OPT_OCTETS = 11
 HINTS = 2
@@ -53,6 +60,15 @@ _FAULTS = ("", "malformed", "servfail", "error", "mismatch")
 _message = Message()
 
 
+class Way(Protocol):
+    """How a query goes to a server: by a datagram, or by the courier. answers: the number of answers so far."""
+
+    answers: int
+
+    def send(self, asking: "Try", now: float) -> "tuple[Sent, int]":
+        """Send the query; return what knows it, and by which identity. OSError if it cannot be sent."""
+
+
 class Server:
     """One upstream: its sockets, its load, its latency, its failures.
 
@@ -61,15 +77,18 @@ class Server:
     zones: those whose names it is asked for, "" for all names in no zone.
     noted: called for each query that ended, with the reason of its failure, "" for a good answer.
     smoothed_s, spread_s: of its round trips, as in RFC 6298; smoothed_s is below 0 before the first.
+    letters: the way to an encrypted server, None to another.
     """
 
-    def __init__(self, endpoint: Endpoint, wheel: Wheel, timeout_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, wheel: Wheel, timeout_s: float, letters: Letters | None = None) -> None:
         self.endpoint = endpoint
         self.wheel = wheel
         self.timeout_s = timeout_s
         self.failures = dict.fromkeys(FAILURE_REASONS, 0)
         self.datagrams = Datagrams(endpoint, self._mismatched)
         self.streams = Streams(endpoint)
+        self.letters = letters
+        self.way: Way = self.datagrams if letters is None else letters
         self.up = 1
         self.poor = False
         self.asked = self.answers = False
@@ -82,6 +101,11 @@ class Server:
         self._window: deque[float] = deque(maxlen=WINDOW)
         self._sorted: list[float] = []
         self._until_quantiles = exchanges_between_quantiles()
+
+    @property
+    def trouble(self) -> str:
+        """Return in words why an encrypted server cannot be asked, "" if nothing is known."""
+        return "" if self.letters is None else self.letters.trouble
 
     def latency(self, quantile: float) -> float | None:
         """Return this quantile, in seconds, as of its last change; None before LEAST_FOR_QUANTILES exchanges."""
@@ -228,9 +252,9 @@ class Try:
         If that fails, the owner's `failed` is called from the loop, because the owner is still in the middle of a call.
         """
         self.sends += 1
-        self._answers = self.server.datagrams.answers
+        self._answers = self.server.way.answers
         try:
-            self._sent.append(self.server.datagrams.send(self, now))
+            self._sent.append(self.server.way.send(self, now))
         except OSError:
             if not self._sent:
                 asyncio.get_running_loop().call_soon(self.failed, "network")
@@ -247,6 +271,11 @@ class Try:
                 self._owner.answered(self, reply)
         elif self._by_stream:
             return
+        elif self.server.letters is not None:
+            if as_sent:
+                self._take(reply)
+            else:
+                self._fail("mismatch", None)
         elif not as_sent:
             self.server.failures["mismatch"] += 1
             self._ask_by_stream()

@@ -81,7 +81,7 @@ class Enforcement:
         )
         self.feed = poll.Feed(config, keys, hooks, now, later=later)
         in_force.forwards_without = self.feed.forwards_without
-        self._notices = notify.Notices(config.lists, tuple(map(str, config.upstream.servers)), self.feed.trigger)
+        self._notices = notify.Notices(config.lists, config.upstream.plain, self.feed.trigger)
         self.releases = release.Releases(
             Places(config.state.directory).releases,
             keys,

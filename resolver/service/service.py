@@ -55,10 +55,11 @@ from resolver.query.forward import Forward
 from resolver.query.trace import Trace
 from resolver.query.transport import Transport
 from resolver.quiet_http.serve import serve_http
-from resolver.service import sockets
+from resolver.service import newcomers, sockets
 from resolver.service.checks import check
 from resolver.service.counters import Counters
 from resolver.service.counting import Counting
+from resolver.service.courier_host import CourierHost
 from resolver.service.enforcement import Enforcement, Unready
 from resolver.service.hand_over import REPLY_S, NotTaken, Predecessor, Successor, command, predecessor
 from resolver.service.host import crash, systemd
@@ -130,7 +131,10 @@ class Service:
             case_randomization=config.upstream.case_randomization,
             zones={str(one.name): one.servers for one in config.upstream.zone},
             listed=config.upstream.order == "listed",
+            ca=config.upstream.ca,
+            pins=config.upstream.pins,
         )
+        self._courier = CourierHost(self.forward.courier)
         self.answer = Answer(self.in_force.tables, lane=self._lane, forward=self.forward, clock=time.monotonic)
         drop = partial(dropped, self._lane)
         self.datagrams = self._datagrams_of(config, drop)
@@ -197,6 +201,7 @@ class Service:
             await self._open()
             if self._privileges:
                 self._privileges.give_up()
+            self._courier.start(self._ended)
             self.datagrams.start()
         except ConfigError:
             await self._close()
@@ -258,6 +263,7 @@ class Service:
                 raise NotTaken("the own query was not answered")
             with _named(self.path, "listen.dns", "cannot listen there"):
                 await self._open_dns(all_of_it=True)
+            self._courier.start(self._ended)
             self.datagrams.start()
             collect_garbage_rarely()
             old.answering()
@@ -373,7 +379,7 @@ class Service:
             why = f"state.directory: the folder of a new list cannot be used: {error.strerror or type(error).__name__}"
             raise Refused(f"{self.path}: {why}; nothing has changed", why) from None
         self.counting.configure(config, exact)
-        _tell_of_lists(self.config, config)
+        newcomers.tell(self.config, config)
         self.streams.bounds = self._bounds_of(config)
         self.forward.case_randomization = config.upstream.case_randomization
         self.forward.timeout_s = config.upstream.timeout
@@ -510,6 +516,7 @@ class Service:
         if self._counts:
             self.counting.leave()
         await self.forward.close()
+        await self._courier.stop()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -529,16 +536,6 @@ class Service:
         while True:
             await asyncio.sleep(HOUR_S)
             tally.turn(self.in_force.attempts, secrets.token_bytes(16))
-
-
-def _tell_of_lists(old: Config, new: Config) -> None:
-    before, after = {one.id for one in old.lists}, {one.id for one in new.lists}
-    for list_id in sorted(after - before):
-        _log.info("list %s: added, it is fetched now", list_id)
-    for list_id in sorted(before - after):
-        said = "list %s: removed, it blocks nothing any more. Its folder of state stays, so that nothing older is "
-        said += "accepted if it comes back; its totals stay in the ledger; released names stay released"
-        _log.warning(said, list_id)
 
 
 @contextmanager

@@ -1,0 +1,150 @@
+"""What the service and the courier process say to each other: frames over a pair of sockets.
+
+Rules:
+- A frame is its length (4 octets, big endian) without these four, its kind (one octet), and its body. A frame that has
+  another form ends the connection, and with it the process.
+- The service sends SERVERS once, then ASK (number, server, query), FORGET (number) and ALIVE; the courier sends ANSWER
+  (number, message), FAILED (number, reason, detail) and ALIVE. A number that is asked twice is one query: the second
+  time it is sent over another connection.
+- A query is our own, as core.exchange writes it: no frame carries a client, a verdict, or what else a client sent.
+- Of a failure the courier says a reason of a closed set and one number. What a server sent never becomes a text here.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from resolver.config.values import Encrypted
+
+SERVERS: Final = 0x53
+ASK: Final = 0x51
+FORGET: Final = 0x46
+ALIVE: Final = 0x50
+ANSWER: Final = 0x41
+FAILED: Final = 0x45
+
+LARGEST_MESSAGE: Final = 65_535
+LARGEST_FRAME: Final = 2**20
+_LEAST_MESSAGE: Final = 12
+
+
+class Reason(IntEnum):
+    """Why a server did not answer. What `detail` is stands beside a reason that has one."""
+
+    REFUSED = 1
+    NETWORK = 2
+    SLOW = 3  # no connection in time
+    CLOSED = 4
+    BUSY = 5  # all connections are full
+    EXPIRED = 6
+    NOT_YET = 7
+    OTHER_NAME = 8
+    UNTRUSTED = 9
+    INVALID = 10  # of a certificate; OpenSSL's code
+    OTHER_KEY = 11
+    NO_CA = 12  # the file of CAs cannot be used
+    TLS = 13
+    NO_HTTP2 = 14
+    REDIRECTED = 15  # HTTP's status
+    STATUS = 16  # HTTP's status
+    CONTENT = 17
+    LARGE = 18
+    GARBLED = 19  # no DNS, or no HTTP/2
+
+
+class Settings(NamedTuple):
+    """One server as the courier knows it. pins: base64, () for none. ca: a path, "" for the system's CAs."""
+
+    server: Encrypted
+    pins: tuple[str, ...] = ()
+    ca: str = ""
+
+
+class Malformed(Exception):
+    """What came is no frame."""
+
+
+class Frames:
+    """Cuts what arrives into frames."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def taken(self, data: bytes) -> Iterator[tuple[int, memoryview]]:
+        """Yield kind and body of each frame that is now complete; Malformed for what is none."""
+        data = self._rest + data if self._rest else data
+        view, at, end = memoryview(data), 0, len(data)
+        while end - at >= 4:
+            after = at + 4 + int.from_bytes(view[at : at + 4])
+            if not at + 4 < after <= at + LARGEST_FRAME:
+                raise Malformed
+            if after > end:
+                break
+            yield view[at + 4], view[at + 5 : after]
+            at = after
+        self._rest = bytes(view[at:])
+
+
+def frame(kind: int, *parts: bytes | memoryview) -> bytes:
+    """Return a frame with this body."""
+    return b"".join(((1 + sum(map(len, parts))).to_bytes(4), kind.to_bytes(1), *parts))
+
+
+def servers(settings: Sequence[Settings]) -> bytes:
+    """Return the frame that says which servers there are; a query names one by its place."""
+    return frame(SERVERS, json.dumps([(tuple(one.server), one.pins, one.ca) for one in settings]).encode())
+
+
+def settings_in(body: memoryview) -> tuple[Settings, ...]:
+    """Return what `servers` wrote."""
+    return tuple(Settings(Encrypted(*server), tuple(pins), ca) for server, pins, ca in json.loads(bytes(body)))
+
+
+def ask(number: int, server: int, query: bytes) -> bytes:
+    """Return the frame that asks a server."""
+    return frame(ASK, number.to_bytes(4), server.to_bytes(2), query)
+
+
+def asked_in(body: memoryview) -> tuple[int, int, bytes]:
+    """Return number, server and query; Malformed."""
+    if len(body) < 6 + _LEAST_MESSAGE:
+        raise Malformed
+    return number_in(body), int.from_bytes(body[4:6]), bytes(body[6:])
+
+
+def number_in(body: memoryview) -> int:
+    """Return the number of a query; Malformed."""
+    if len(body) < 4:
+        raise Malformed
+    return int.from_bytes(body[:4])
+
+
+def forget(number: int) -> bytes:
+    """Return the frame that says that nobody waits for an answer any more."""
+    return frame(FORGET, number.to_bytes(4))
+
+
+def answer(number: int, message: bytes) -> bytes:
+    """Return the frame with a server's answer, which has the id of the query."""
+    return frame(ANSWER, number.to_bytes(4), message)
+
+
+def answer_in(body: memoryview) -> tuple[int, bytes]:
+    """Return number and message; Malformed."""
+    if not 4 + _LEAST_MESSAGE <= len(body) <= 4 + LARGEST_MESSAGE:
+        raise Malformed
+    return number_in(body), bytes(body[4:])
+
+
+def failed(number: int, reason: Reason, detail: int = 0) -> bytes:
+    """Return the frame that says why there is no answer. detail: 0 to 65,535."""
+    return frame(FAILED, number.to_bytes(4), reason.to_bytes(1), min(max(detail, 0), 0xFFFF).to_bytes(2))
+
+
+def failed_in(body: memoryview) -> tuple[int, Reason, int]:
+    """Return number, reason and detail; Malformed."""
+    try:
+        return number_in(body), Reason(body[4]), int.from_bytes(body[5:7])
+    except (ValueError, IndexError):
+        raise Malformed from None

@@ -1,0 +1,198 @@
+"""Encrypted upstreams under a whole service: who is verified is asked, nobody else; the courier may end at any time.
+
+Rules:
+- In time is the configured limit and SLACK_S for a loaded machine. Listed names are blocked throughout, at once.
+- An upstream's queries are what it has decrypted: a name that is not among them did not leave.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import dns.message
+import dns.rrset
+import pytest
+import trustme
+
+from tests.fakes.sealed import NAME, Sealed, Way, in_thread
+from tests.fakes.upstream import Upstream
+from tests.fakes.upstream import in_thread as in_the_clear
+from tests.journeys.burst import NOTHING, burst
+from tests.journeys.processes import REAL, Site, asked, child_of, honest, operate, series, wait_for
+from tests.journeys.running import HOST, PAGE_V4, Service
+
+BLOCKED = f"{PAGE_V4} EDE 4"
+LIMIT_S, SLACK_S = 2.0, 3.0
+COURIER = "resolver.courier.process"
+KILLS = 20
+
+
+class Sealing:
+    """The CA of these upstreams, in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca = trustme.CA()
+        self.file = folder / "ca.pem"
+        self.ca.cert_pem.write_to_path(self.file)
+
+
+@pytest.fixture(scope="module")
+def sealing(tmp_path_factory: pytest.TempPathFactory) -> Sealing:
+    return Sealing(tmp_path_factory.mktemp("sealing"))
+
+
+def text(server: Sealed, *, https: bool = False) -> str:
+    """The server as a configuration names it."""
+    return f"https://{NAME}@{HOST}:{server.port}/dns-query" if https else f"tls://{NAME}@{HOST}:{server.port}"
+
+
+def site(folder: Path, sealing: Sealing, *servers: str, **more: object) -> Site:
+    upstream = {"ca": str(sealing.file), **more}
+    one = Site(folder, servers, {"upstream": upstream, "cache": {"size": "1MiB", "stale": "0"}})
+    one.publish(["listed.test"])
+    return one
+
+
+def names_at(server: Sealed) -> set[str]:
+    return {dns.message.from_wire(query).question[0].name.to_text() for query in server.seen}
+
+
+def up(service: Service, server: str) -> bool:
+    return series(service, "upstream_up", upstream=server) == 1
+
+
+def pointing(query: dns.message.Message) -> dns.message.Message:
+    """An alias of each name below alias.test to a listed one, and its address."""
+    reply = honest(query)
+    name = query.question[0].name
+    if name.to_text().endswith(".alias.test."):
+        reply.answer = [
+            dns.rrset.from_text(name, 60, "IN", "CNAME", "www.listed.test."),
+            dns.rrset.from_text("www.listed.test.", 60, "IN", "A", REAL),
+        ]
+    return reply
+
+
+def test_names_go_over_tls_and_https_and_listed_ones_do_not_go(tmp_path: Path, sealing: Sealing) -> None:
+    with (
+        in_thread(pointing, sealing.ca.issue_cert(NAME)) as dot,
+        in_thread(pointing, sealing.ca.issue_cert(NAME), https=True) as doh,
+    ):
+        zone = {"name": "https.test", "servers": [text(doh, https=True)]}
+        one = site(tmp_path, sealing, text(dot), zone=[zone])
+        with one.started() as service:
+            wait_for(lambda: up(service, text(dot)) and up(service, text(doh, https=True)), "both to be up")
+            for number in range(20):
+                for name in (f"n{number}.open.test", f"n{number}.https.test"):
+                    assert asked(service.dns, name) == REAL
+                for name in (f"n{number}.listed.test", f"n{number}.alias.test"):
+                    assert asked(service.dns, name) == BLOCKED, "the alias leads to a listed name"
+            status = operate(one, "status").stdout
+        assert {f"n{number}.{word}.test." for word in ("open", "alias") for number in range(20)} <= names_at(dot)
+        assert {f"n{number}.https.test." for number in range(20)} <= names_at(doh)
+        assert not any("listed" in name for name in names_at(dot) | names_at(doh))
+        fields = {":method", ":scheme", ":authority", ":path", "accept", "content-type", "content-length"}
+        assert doh.headers[0].keys() == fields, "nothing that says who asks"
+    assert f"upstream   {text(dot)} up" in status
+    assert "Traceback" not in service.said
+
+
+def test_only_who_is_verified_is_asked_and_the_status_says_why(tmp_path: Path, sealing: Sealing) -> None:
+    with ExitStack() as stack:
+        good = stack.enter_context(in_thread(honest, sealing.ca.issue_cert(NAME)))
+        named = stack.enter_context(in_thread(honest, sealing.ca.issue_cert("other.example")))
+        strange = stack.enter_context(in_thread(honest, trustme.CA().issue_cert(NAME), https=True))
+        one = site(tmp_path, sealing, text(named), text(strange, https=True), text(good), order="listed")
+        service = stack.enter_context(one.started())
+        wait_for(lambda: up(service, text(good)), "the good one to be up")
+        for number in range(20):
+            assert asked(service.dns, f"n{number}.open.test") == REAL, "the next one is asked"
+        assert not up(service, text(named))
+        assert not up(service, text(strange, https=True))
+        said = " ".join(operate(one, "status").stdout.split())
+        assert f"certificate of {NAME} not valid: it is for other names; correct the name in upstream.servers" in said
+        assert f"certificate of {NAME} not valid: no known CA signed it; set upstream.ca or upstream.pins" in said
+        wait_for(
+            lambda: series(service, "upstream_failures_total", upstream=text(named), reason="certificate") > 0,
+            "the failure to be counted",
+        )
+        assert named.seen == strange.seen == []
+        assert f"upstream {text(named)} does not answer and is taken out (certificate of {NAME}" in service.said
+
+
+def test_one_that_hangs_resets_or_lies_is_replaced_by_the_next(tmp_path: Path, sealing: Sealing) -> None:
+    with (
+        in_thread(honest, sealing.ca.issue_cert(NAME)) as bad,
+        in_thread(honest, sealing.ca.issue_cert(NAME), https=True) as good,
+    ):
+        one = site(tmp_path, sealing, text(bad), text(good, https=True), order="listed")
+        with one.started() as service:
+            wait_for(lambda: up(service, text(bad)) and up(service, text(good, https=True)), "both to be up")
+            for way in (Way.SILENT, Way.RESETS, Way.GARBAGE, Way.OTHER_ID, Way.OTHER_QUESTION):
+                bad.way = way
+                started = time.monotonic()
+                said = [asked(service.dns, f"n{number}.{way.name.lower()}.open.test") for number in range(10)]
+                assert said == [REAL] * 10, way
+                assert time.monotonic() - started < 10 * (LIMIT_S + SLACK_S)
+            bad.way = Way.HONEST
+            wait_for(lambda: up(service, text(bad)), "it to be up again", 60)
+        assert "event loop" not in service.said
+        assert "Traceback" not in service.said
+
+
+def test_the_courier_is_killed_under_load_and_no_query_stays_without_an_answer(
+    tmp_path: Path, sealing: Sealing
+) -> None:
+    with in_thread(honest, sealing.ca.issue_cert(NAME)) as server, site(tmp_path, sealing, text(server)).started() as s:
+        wait_for(lambda: up(s, text(server)), "it to be up")
+        killed, came = [], []
+        for turn in range(KILLS):
+            killed.append(child_of(s, COURIER))
+            os.kill(killed[-1], signal.SIGKILL)
+            names = [f"k{turn}-{number}.{'listed' if number % 5 == 4 else 'open'}.test" for number in range(50)]
+            came += burst(s.dns, names, per_second=100, wait_s=LIMIT_S + SLACK_S, pid=s.process.pid).each
+        listed = [one for one in came if ".listed." in one.name]
+        others = [one for one in came if ".open." in one.name]
+        answered = sum(one.said == REAL for one in others) / len(others)
+        print(f"{KILLS} kills: {answered:.1%} answered, worst {max(one.seconds for one in came):.2f} s")
+        assert {one.said for one in listed} == {BLOCKED}
+        assert NOTHING not in {one.said for one in others}
+        assert answered > 0.8, "the others got SERVFAIL"
+        assert len(set(killed)) == KILLS
+        wait_for(lambda: asked(s.dns, f"after-{time.monotonic_ns()}.open.test") == REAL, "answers again")
+        assert s.process.poll() is None
+    assert "event loop" not in s.said
+
+
+def test_a_courier_that_hangs_is_replaced(tmp_path: Path, sealing: Sealing) -> None:
+    with in_thread(honest, sealing.ca.issue_cert(NAME)) as server, site(tmp_path, sealing, text(server)).started() as s:
+        wait_for(lambda: up(s, text(server)), "it to be up")
+        hangs = child_of(s, COURIER)
+        os.kill(hangs, signal.SIGSTOP)
+        assert asked(s.dns, "www.listed.test") == BLOCKED
+        wait_for(lambda: child_of(s, COURIER) != hangs, "another courier")
+        wait_for(lambda: asked(s.dns, f"n{time.monotonic_ns()}.open.test") == REAL, "answers again")
+    assert "courier: the process that asks encrypted upstreams ended (signal 9)" in s.said
+
+
+@pytest.fixture
+def plain() -> Iterator[Upstream]:
+    with in_the_clear(honest) as one:
+        yield one
+
+
+def test_a_zone_in_plaintext_beside_encrypted_servers_gets_its_names_alone(
+    tmp_path: Path, sealing: Sealing, plain: Upstream
+) -> None:
+    with in_thread(honest, sealing.ca.issue_cert(NAME)) as server:
+        zone = {"name": "corp.test", "servers": [plain.address]}
+        with site(tmp_path, sealing, text(server), zone=[zone]).started() as service:
+            wait_for(lambda: up(service, text(server)) and up(service, plain.address), "both to be up")
+            for number in range(100):
+                assert asked(service.dns, f"n{number}.open.test") == REAL
+            assert asked(service.dns, "www.corp.test") == REAL
+        names = {query.question[0].name.to_text() for query in plain.queries}
+        assert names == {"www.corp.test."}, "the engine's threads send no name in plaintext that has encrypted servers"

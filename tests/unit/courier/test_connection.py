@@ -1,0 +1,97 @@
+"""A connection's bounds: how long it may take to open, how long it idles, how much may come and go unread."""
+
+import asyncio
+
+import pytest
+
+from resolver.config.values import Encrypted
+from resolver.courier import connection
+from resolver.query.courier_frames import Reason, Settings
+from tests.fakes.sealed import NAME, Way
+from tests.fakes.upstream import HOST
+from tests.unit.courier.sealing import Authority, answered, asking, both, failed, flight_of, query
+from tests.unit.query.parts import until
+
+
+@pytest.mark.asyncio
+async def test_one_that_does_not_open_in_time_is_given_up(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HANDSHAKE_S", 0.05)
+    async with await asyncio.get_running_loop().create_server(asyncio.Protocol, HOST, 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        async with asking(Settings(Encrypted(HOST, port, "tls", NAME, ""))) as (one, service):
+            one.ask(1, query())
+            assert await failed(service, 1) == (Reason.SLOW, 0)
+            assert one.connections == []
+
+
+@pytest.mark.asyncio
+async def test_one_that_speaks_no_tls_is_given_up(authority: Authority) -> None:
+    class Mail(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transport.write(b"220 mail.example ESMTP\r\n" * 10)  # type: ignore[attr-defined]  # it is a Transport
+
+    async with await asyncio.get_running_loop().create_server(Mail, HOST, 0) as plain:
+        port = plain.sockets[0].getsockname()[1]
+        async with asking(Settings(Encrypted(HOST, port, "tls", NAME, ""))) as (one, service):
+            one.ask(1, query())
+            assert await failed(service, 1) == (Reason.TLS, 0)
+
+
+@pytest.mark.asyncio
+async def test_one_that_idles_is_closed(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "IDLE_S", 0.05)
+    async with both(authority) as (server, one, service):
+        one.ask(1, query())
+        await answered(service, 1)
+        await until(lambda: not one.connections)
+        await until(lambda: not server.open)
+        assert service.failures == {}
+
+
+@pytest.mark.asyncio
+async def test_one_is_replaced_after_many_queries(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "QUERIES", 3)
+    async with both(authority) as (server, one, service):
+        for number in range(7):
+            one.ask(number, query())
+            await answered(service, number)
+        assert server.connections == 3
+        await until(lambda: len(server.open) == 1)
+
+
+@pytest.mark.asyncio
+async def test_one_that_sends_much_and_answers_nothing_is_ended(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "EMPTY_OCTETS", 10_000)
+    async with both(authority) as (server, one, service):
+        one.ask(0, query())
+        await answered(service, 0)
+        server.way = Way.SILENT
+        one.ask(1, query())
+        await until(lambda: len(server.seen) == 2)
+        (line,), (transport,) = one.connections, server.open
+        transport.write((60_000).to_bytes(2) + bytes(20_000))  # type: ignore[attr-defined]  # it is a Transport
+        await until(lambda: line not in one.connections)
+        assert len(server.seen) <= 3
+
+
+@pytest.mark.asyncio
+async def test_too_many_queries_that_nobody_waits_for_end_it(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LEFT", 2)
+    async with both(authority) as (server, one, service):
+        one.ask(0, query())
+        await answered(service, 0)
+        server.way = Way.SILENT
+        for number in range(1, 5):
+            one.ask(number, query(f"n{number}.test"))
+        (line,) = one.connections
+        for number in range(1, 4):
+            line.forget(flight_of(line, number))
+        assert not line.takes
+        line.forget(flight_of(line, 4))
+        assert one.connections == []

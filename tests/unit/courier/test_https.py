@@ -1,0 +1,104 @@
+"""HTTP/2: what is asked, what counts as an answer, and what a server may do to a connection."""
+
+import dns.message
+import pytest
+
+from resolver.courier import connection
+from resolver.query.courier_frames import Reason
+from tests.fakes.sealed import NAME, Way
+from tests.unit.courier.sealing import Authority, answered, both, failed, query
+from tests.unit.query.parts import until
+
+
+@pytest.mark.asyncio
+async def test_a_request_says_nothing_but_the_question(authority: Authority) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        one.ask(1, query())
+        await answered(service, 1)
+        assert server.headers == [
+            {
+                ":method": "POST",
+                ":scheme": "https",
+                ":authority": f"{NAME}:{server.port}",
+                ":path": "/dns-query",
+                "accept": "application/dns-message",
+                "content-type": "application/dns-message",
+                "content-length": "128",
+            }
+        ]
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_answer_fails_its_query_and_no_other(authority: Authority) -> None:
+    cases = {
+        Way.REDIRECT: (Reason.REDIRECTED, 307),
+        Way.NOT_FOUND: (Reason.STATUS, 404),
+        Way.OTHER_TYPE: (Reason.CONTENT, 0),
+        Way.LARGE: (Reason.LARGE, 0),
+    }
+    async with both(authority, https=True) as (server, one, service):
+        for number, (way, expected) in enumerate(cases.items()):
+            server.way = way
+            one.ask(number, query())
+            assert await failed(service, number) == expected
+            server.way = Way.HONEST
+            one.ask(100 + number, query())
+            await answered(service, 100 + number)
+        assert server.connections == 1
+
+
+@pytest.mark.asyncio
+async def test_an_answer_of_a_cache_has_its_ttl_lowered(authority: Authority) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        server.way = Way.OLD
+        one.ask(1, query())
+        await answered(service, 1)
+        assert dns.message.from_wire(service.answers[1]).answer[0].ttl == 200
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", [Way.GOAWAY, Way.REFUSED_STREAM])
+async def test_what_a_server_has_not_looked_at_is_asked_elsewhere(authority: Authority, way: Way) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        server.way = way
+        one.ask(1, query())
+        await answered(service, 1)
+        assert server.connections == 2
+        assert service.failures == {}
+
+
+@pytest.mark.asyncio
+async def test_as_many_streams_are_open_as_the_server_allows(authority: Authority) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        server.streams = 4
+        one.ask(0, query())
+        await answered(service, 0)
+        server.way = Way.SILENT
+        for number in range(1, 4):
+            one.ask(number, query(f"n{number}.test"))
+        assert len(one.connections) == 1
+        one.ask(4, query())
+        one.ask(5, query())
+        await until(lambda: len(server.seen) == 6)
+        assert len(one.connections) == 2
+        assert service.failures == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("octets", [b"\0\0\1\0\0\0\0\0\0x", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 1000])
+async def test_what_is_no_http_2_ends_the_connection(
+    authority: Authority, octets: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What looks like the beginning of a huge frame is read no further than this.
+    monkeypatch.setattr(connection, "EMPTY_OCTETS", 20_000)
+    async with both(authority, https=True) as (server, one, service):
+        one.ask(0, query())
+        await answered(service, 0)
+        server.way = Way.SILENT
+        one.ask(1, query())
+        await until(lambda: len(server.seen) == 2)
+        (transport,) = server.open
+        transport.write(octets)  # type: ignore[attr-defined]  # it is a Transport
+        server.way = Way.HONEST
+        await answered(service, 1)
+        assert server.connections == 2, "and is asked elsewhere"
