@@ -45,8 +45,6 @@ MOST_HEADER_OCTETS: Final = 2**14
 MOST_HEADERS: Final = 64
 BODY_OCTETS: Final = 2**17
 """What the bodies of a connection that are not yet whole may hold together."""
-REQUEST_S: Final = 5.0
-"""From the head of a request to the end of its body."""
 CREDIT: Final = 400
 """Frames that ask nothing (resets, pings, settings, window updates, empty data) that a connection may send without an
 answer of ours; each answer gives CREDIT_OF_AN_ANSWER back, up to CREDIT."""

@@ -22,32 +22,40 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
 from resolver.config.values import Endpoint, many
 from resolver.core import codes
-from resolver.edge import bounds
+from resolver.edge import bounds, http1, https, tls
 from resolver.edge.accept import Clients, Doors
-from resolver.edge.certificate import LOOK_S, Certificate, Unusable
+from resolver.edge.certificate import LOOK_S, Certificate, Pair, Unusable
 from resolver.edge.link import Link
 from resolver.edge.request import EdgeRequest
+from resolver.edge.secured import Above, Secured
 from resolver.edge.tallies import Tallies
-from resolver.edge.tls import ALPN, Dot
 from resolver.process import limits
 from resolver.process.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.process.notify import Notify
 from resolver.query import accept_sockets
 from resolver.query.edge_frames import REPORT_S
 
+USES: Final = {"tls": (tls.ALPN,), "https": (https.ALPN, http1.ALPN)}
+"""The contexts of TLS, and the protocols that each offers."""
 EXIT_UNUSABLE: Final = 2
 EXIT_NOT_NOW: Final = 4
 PINGS_A_PERIOD: Final = 3
+QUIC_GRACE_S: Final = 2.0
 
 _log: Final = logging.getLogger("resolver.edge")
+
+Speaking = Callable[[Doors, Secured, str | None], Above]
 
 
 def check_account(request: EdgeRequest) -> None:
@@ -75,6 +83,21 @@ def bound(kind: int, addresses: Sequence[tuple[str, int]]) -> list[socket.socket
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The bound sockets, by transport."""
+
+    tls: Sequence[socket.socket] = ()
+    https: Sequence[socket.socket] = ()
+    quic: Sequence[socket.socket] = ()
+    http3: Sequence[socket.socket] = ()
+
+
+def over_http(path: bytes, doors: Doors, connection: Secured, alpn: str | None) -> Above:
+    """Return the version of HTTP that a client has chosen."""
+    return (https.Http2 if alpn == https.ALPN else http1.Http1)(doors, connection, path)
+
+
 class Edge:
     """What runs in this process."""
 
@@ -88,26 +111,70 @@ class Edge:
             request.allow, request.exempt, request.proxies, request.connections, request.per_client
         )
         self._doors: list[Doors] = []
-        self._seen: bytes = b""
+        self._quic: Any = None
 
-    def open(self, tls: Sequence[socket.socket]) -> None:
-        """Accept connections."""
-        if tls:
-            doors = Doors(
-                codes.DOT,
-                clients=self._clients,
-                link=self.link,
-                tallies=self.tallies,
-                secure=lambda: self.certificate.contexts["tls"],
-                above=Dot,
-                idle_s=bounds.DOT_IDLE_S,
-            )
-            doors.listen(tls)
-            self._doors.append(doors)
+    def open(self, sockets: Sockets) -> None:
+        """Accept connections; Unusable if what QUIC needs is not installed."""
+        if sockets.quic or sockets.http3:
+            self._open_quic(sockets)
+        http = partial(over_http, self._request.path.encode())
+        if sockets.tls:
+            self._listen(codes.DOT, "tls", tls.Dot, bounds.DOT_IDLE_S, sockets.tls)
+        if sockets.https:
+            self._listen(codes.DOH, "https", http, bounds.DOH_IDLE_S, sockets.https)
+
+    def _listen(
+        self, transport: int, use: str, above: Speaking, idle_s: float, sockets: Sequence[socket.socket]
+    ) -> None:
+        doors = Doors(
+            transport,
+            clients=self._clients,
+            link=self.link,
+            tallies=self.tallies,
+            secure=lambda: self.certificate.contexts[use],
+            above=above,
+            idle_s=idle_s,
+        )
+        doors.listen(sockets)
+        self._doors.append(doors)
+
+    def _open_quic(self, sockets: Sockets) -> None:
+        try:
+            from resolver.edge.http3 import HTTP3
+            from resolver.edge.quic import DOQ
+            from resolver.edge.quic_listen import Identity, QuicServer
+        except ImportError:
+            raise Unusable(
+                "edge.quic and edge.http3 need aioquic: pip install 'blocklist-resolver[quic]', or leave both empty"
+            ) from None
+
+        def identity(pair: Pair) -> Identity:
+            certificate, key = (Path(path).read_bytes() for path in (pair.certificate, pair.key))
+            return Identity.of(certificate, key)
+
+        try:
+            first = identity(self.certificate.pair)
+        except (OSError, ValueError):
+            raise Unusable("edge.certificate, edge.key: QUIC cannot use them; expected PEM, an RSA or EC key") from None
+        request = self._request
+        self._quic = QuicServer(self._clients, self.link.post, self.tallies, first, path=request.path)
+        self._quic.open(sockets.quic, DOQ)
+        self._quic.open(sockets.http3, HTTP3)
+
+        def use(pair: Pair) -> None:
+            try:
+                self._quic.use(identity(pair))
+            except (OSError, ValueError):  # the files have changed again; they are looked at once more
+                _log.error("edge.certificate: cannot be read for QUIC, which keeps the one before; renew it again")
+
+        self.certificate.changed.append(use)
 
     async def close(self) -> None:
         """Take no more connections, and end those that there are once they have their answers."""
-        await asyncio.gather(*(one.stop() for one in self._doors))
+        ends = [one.stop() for one in self._doors]
+        if self._quic is not None:
+            ends.append(self._quic.close(QUIC_GRACE_S))
+        await asyncio.gather(*ends)
         self.link.close()
 
     def reload(self) -> None:
@@ -140,7 +207,7 @@ async def _ping(notify: Notify, period_s: float) -> None:
         await asyncio.sleep(period_s / PINGS_A_PERIOD)
 
 
-async def serve(request: EdgeRequest, tls: Sequence[socket.socket], certificate: Certificate) -> None:
+async def serve(request: EdgeRequest, sockets: Sockets, certificate: Certificate) -> None:
     """Serve until SIGTERM or SIGINT."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(log_what_failed)
@@ -149,7 +216,7 @@ async def serve(request: EdgeRequest, tls: Sequence[socket.socket], certificate:
     notify = Notify(os.environ.pop("NOTIFY_SOCKET", ""))
     edge = Edge(request, certificate, notify)
     loop.add_signal_handler(signal.SIGHUP, edge.reload)
-    edge.open(tls)
+    edge.open(sockets)
     tasks = [loop.create_task(edge.look())]
     period = os.environ.pop("WATCHDOG_USEC", "")
     if period.isdecimal():
@@ -167,16 +234,19 @@ async def serve(request: EdgeRequest, tls: Sequence[socket.socket], certificate:
 def run(request: EdgeRequest) -> None:
     """Serve a request to its end; Unusable, OSError."""
     check_account(request)
-    tls = bound(socket.SOCK_STREAM, request.tls)
+    streams, datagrams = partial(bound, socket.SOCK_STREAM), partial(bound, socket.SOCK_DGRAM)
+    sockets = Sockets(
+        streams(request.tls), streams(request.https), datagrams(request.quic), datagrams(request.http3)
+    )
     limits.leave_no_dump()
     limits.gain_no_privileges()
     limits.bound_memory(bounds.MEMORY_OCTETS)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    certificate = Certificate(request.certificate, request.key, request.name, {"tls": (ALPN,)}, time.time)
+    certificate = Certificate(request.certificate, request.key, request.name, USES, time.time)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(request, tls, certificate))
+        runner.run(serve(request, sockets, certificate))
 
 
 def silence_libraries() -> None:

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from typing import Final, Protocol
@@ -24,6 +25,8 @@ from resolver.query.accept_limits import Places
 _WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 _PIECE_OCTETS: Final = 2**14
+
+_log: Final = logging.getLogger("resolver.edge")
 
 
 class Above(Protocol):
@@ -338,7 +341,11 @@ class Secured:
         if self._out.pending:  # an answer to a request for other keys
             self._push()
         if pieces and self._above is not None:
-            self._above.received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            try:
+                self._above.received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            except Exception as error:  # noqa: BLE001 - its text may hold what the client sent; others go on
+                _log.error("in a connection: %s; it is closed", type(error).__name__)
+                self.refuse("protocol")
         if ended:
             self._ended()
 

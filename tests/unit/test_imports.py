@@ -40,7 +40,7 @@ CORE_MAY_USE = {
 # The only packages that may be imported from outside Python, and who uses them.
 OUTSIDE = {
     "Cython": {"build_core"},
-    "aiohttp": {"count", "quiet_http"},
+    "aiohttp": {"count", "edge", "quiet_http"},
     "aioquic": {"dns_client_encrypted", "doctor", "edge"},
     "cryptography": {
         "authority",
@@ -55,7 +55,6 @@ OUTSIDE = {
     },
     "dns": {"feed", "feed.fetch", "feed.names"},
     "dnslib": {"dns_client"},
-    "h11": {"edge"},
     "h2": {"courier", "dns_client_encrypted", "edge"},
     "idna": {"cli", "feed", "feed.names"},
     "jinja2": {"page"},

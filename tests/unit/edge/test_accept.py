@@ -57,14 +57,13 @@ async def test_a_new_connection_takes_the_place_of_an_idle_one(tmp_path: Path) -
 async def test_a_prefix_has_so_many_handshakes_a_second_unless_it_is_exempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounds, "HANDSHAKES_A_SECOND", 3)
+    monkeypatch.setattr(bounds, "HANDSHAKES_A_SECOND", 1)
     async with side(tmp_path) as one:
-        refused = [await one.refuses() for _ in range(12)]
-        assert not any(refused[:3])
-        assert any(refused), "a busy machine gives back tokens, but not so many"
+        refused = await asyncio.gather(*(one.refuses() for _ in range(12)))
+        assert 1 <= sum(refused) < 12
         assert one.refused()["flood"] == sum(refused)
     async with side(tmp_path, clients(exempt=LOOPBACK)) as one:
-        assert not any([await one.refuses() for _ in range(12)])
+        assert not any(await asyncio.gather(*(one.refuses() for _ in range(12))))
 
 
 @pytest.mark.asyncio
