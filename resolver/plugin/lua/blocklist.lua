@@ -1274,7 +1274,7 @@ local function recursor(lists)
   postresolve = guarded(Lists.on_reply, reply)
 end
 
--- Knot Resolver 5. Rules:
+-- Knot Resolver 5 and 6. Rules:
 -- - It keeps records and no whole answers, and each query passes `begin` before its cache.
 -- - `finish` judges the octets that go to the client, whatever made them, and replaces them whole.
 -- - What has no client (it asks for keys and its root) is not judged: it goes to nobody.
@@ -1333,7 +1333,9 @@ local function knot(lists)
   -- An answer without records that says an error is left as it is: a client who is refused, an upstream that is silent.
   local function is_bare(answer)
     local rcode = band(answer.wire[3], 15)
-    return rcode ~= 0 and rcode ~= T.codes.NXDOMAIN and u16_at(answer.wire, 6) + u16_at(answer.wire, 8) == 0
+    local records = u16_at(answer.wire, 6) + u16_at(answer.wire, 8)
+    -- ADDITIONAL has OPT.
+    return rcode ~= 0 and rcode ~= T.codes.NXDOMAIN and records == 0 and u16_at(answer.wire, 10) <= 1
   end
 
   local function finish_request(state, req)
