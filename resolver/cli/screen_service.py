@@ -15,9 +15,10 @@ from resolver.cli import screen as screens
 from resolver.cli import screen_list
 from resolver.cli.screen import LOG, Advice, Mark, Row, Urgency, counts, span
 from resolver.config.values import many
-from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
+from resolver.control.status import EdgeHealth, Reloaded, Status, UpstreamHealth, to_json
 
 CROWDED: Final = 0.9
+SOON_S: Final = 14 * 86400
 
 _MIB: Final = 2**20
 
@@ -36,7 +37,8 @@ def advice(status: Status, now: float) -> tuple[Advice, ...]:
     """Return what is wrong and what to do about it, the worst first."""
     lists = [line for one in status.lists for line in screen_list.advice(one, now, status.config)]
     about = (_about_verdicts, _about_upstreams, _about_sockets, _about_reload, _about_load)
-    return screens.in_order([*lists, *(line for part in about for line in part(status))])
+    others = (line for part in about for line in part(status))
+    return screens.in_order([*lists, *others, *_about_edges(status, now)])
 
 
 def _rows(status: Status, now: float) -> Iterator[Row]:
@@ -50,6 +52,8 @@ def _rows(status: Status, now: float) -> Iterator[Row]:
         yield from screen_list.rows(one, now)
     for server in status.upstreams:
         yield Row("upstream", f"{server.upstream}{_of_zones(server)} {_of_upstream(server)}", _mark(server))
+    if status.edges is not None:
+        yield Row("edges", _of_edges(status.edges, now), Mark.WARN if tuple(_about_edges(status, now)) else Mark.PLAIN)
     yield Row("cache", f"{status.cache_size / _MIB:.1f} MiB, {_of_cache(status)}")
     open_ = f"{status.connections} of {status.connections_bound} connections"
     yield Row("load", f"{many(status.in_flight, 'query', 'queries')} in flight, {open_}")
@@ -131,6 +135,28 @@ def _about_sockets(status: Status) -> Iterator[Advice]:
     if status.missing:
         what = f"{many(len(status.missing), 'configured socket')} cannot be reached"
         yield Advice(Urgency.FAILS, what, "see who has the port (ss -lntup) or add the address; it is taken by itself")
+
+
+def _of_edges(edges: EdgeHealth, now: float) -> str:
+    if not edges.expires:
+        return f"{edges.connected} connected, no certificate is known"
+    word = "ends" if edges.expires > now else "ENDED"
+    return f"{edges.connected} connected, certificate {word} {datetime.fromtimestamp(edges.expires, UTC):%Y-%m-%d}"
+
+
+def _about_edges(status: Status, now: float) -> Iterator[Advice]:
+    edges = status.edges
+    if edges is None:
+        return
+    if not edges.connected:
+        what = "no edge is connected: nobody is answered over TLS, HTTPS or QUIC"
+        yield Advice(Urgency.FAILS, what, "see journalctl -u 'blocklist-edge@*'")
+    if edges.expires and edges.expires <= now:
+        what = "the certificate of an edge has ended: clients refuse its connections"
+        yield Advice(Urgency.FAILS, what, "renew edge.certificate and edge.key; an edge takes the new files by itself")
+    elif edges.expires and edges.expires - now < SOON_S:
+        what = f"the certificate of an edge ends in {span(edges.expires - now)}"
+        yield Advice(Urgency.LATER, what, "renew edge.certificate and edge.key; an edge takes the new files by itself")
 
 
 def _about_reload(status: Status) -> Iterator[Advice]:

@@ -39,6 +39,13 @@ class UpstreamHealth(_Part, frozen=True):
     failures: dict[str, int]
 
 
+class EdgeHealth(_Part, frozen=True):
+    """The processes of encrypted transports: how many are connected, and when the first certificate ends."""
+
+    connected: int
+    expires: int
+
+
 class Reloaded(_Part, frozen=True):
     """The last reload. where: the file and keys for which it was refused; restart: only a restart can change them."""
 
@@ -52,7 +59,7 @@ class Status(_Part, frozen=True):
     """The whole service. dropped, failed: by reason since the start; cache_used: as published at `beat`.
 
     ready: each list is in force, or need not be, and an upstream answers (answering). missing: a line for each
-    configured socket that nothing can reach.
+    configured socket that nothing can reach. edges: None if no encrypted transport is configured.
     """
 
     version: str
@@ -74,6 +81,7 @@ class Status(_Part, frozen=True):
     reload: Reloaded | None
     warnings: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    edges: EdgeHealth | None = None
 
 
 def to_json(status: Status) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Labels:
     upstream_failures: tuple[str, ...]
     threads: tuple[str, ...] = ()
     transports: tuple[str, ...] = PLAIN
+    edge_refusals: tuple[str, ...] = ()
 
     @property
     def connected(self) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
     "help_kinds": HELP_KINDS,
     "failed_reasons": codes.FAILED_REASONS,
     "drop_reasons": codes.DROP_REASONS,
-    "certificates": ("feed",),
+    "certificates": ("feed", "edge"),
     "confirmed": ("rollback", "release"),
     "quantiles": LATENCY_QUANTILES,
 }
@@ -105,13 +106,17 @@ _FIXED: Final[dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A row of the table; a label is its name and the source of its values (see `Labels.values`)."""
+    """A row of the table; a label is its name and the source of its values (see `Labels.values`).
+
+    only_with: the source of values without which there is no series.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "summary"]
     help: str
     leaves: Literal["beat", "live"]
     labels: tuple[tuple[str, str], ...] = ()
+    only_with: str = ""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -119,6 +124,8 @@ class Metric:
 
     def combinations(self, labels: Labels) -> Iterator[tuple[str, ...]]:
         """Return all combinations of label values that this metric can have, in order."""
+        if self.only_with and not labels.values(self.only_with):
+            return iter(())
         return product(*(labels.values(source) for _, source in self.labels))
 
 
@@ -312,7 +319,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "certificate_expiry_timestamp_seconds",
         "gauge",
-        "When the first certificate that the sources need expires.",
+        "When the first certificate expires that the sources need (feed), or that clients verify (edge).",
         "live",
         (("use", "certificates"),),
     ),
@@ -382,6 +389,27 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Open connections of clients, by transport.",
         "live",
         (("transport", "connected"),),
+    ),
+    Metric(
+        "edges_connected",
+        "gauge",
+        "Processes of encrypted transports that are connected and alive.",
+        "live",
+        only_with="edge_refusals",
+    ),
+    Metric(
+        "edge_handshakes_total",
+        "counter",
+        "Handshakes of TLS and QUIC that came about, as the edges report them.",
+        "live",
+        only_with="edge_refusals",
+    ),
+    Metric(
+        "edge_refused_total",
+        "counter",
+        "Connections and requests that the edges refused, by reason.",
+        "beat",
+        (("reason", "edge_refusals"),),
     ),
     Metric("upstream_up", "gauge", "1 while the upstream answers.", "live", (_UPSTREAM,)),
     Metric("upstream_answering", "gauge", "1 while at least one upstream answers.", "live"),

@@ -1,7 +1,7 @@
 """Reads the numbers that leave the process from the parts that hold them: exact ones for the beat, or live ones."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Collection, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 from resolver import __version__
@@ -31,7 +31,9 @@ from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_stream import Streams
 from resolver.query.answer import Answer
 from resolver.query.cache import Cache
+from resolver.query.edge_frames import REFUSALS
 from resolver.query.forward import FAILURE_REASONS, Forward, Server
+from resolver.service.edge_host import EdgeHost
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from resolver.service.page_host import PageHost
@@ -68,6 +70,7 @@ def labels_of(config: Config) -> Labels:
         upstream_failures=FAILURE_REASONS,
         threads=tuple(map(str, range(threads))),
         transports=(*PLAIN, *config.edge.offered),
+        edge_refusals=REFUSALS if config.edge.offered else (),
     )
 
 
@@ -85,6 +88,7 @@ class Readings:
         cache: Cache,
         forward: Forward,
         streams: Streams,
+        edge: EdgeHost,
         enforcement: Enforcement,
         page: PageHost | None,
         reloaded: Callable[[], bool],
@@ -97,6 +101,7 @@ class Readings:
         self._cache = cache
         self._forward = forward
         self._streams = streams
+        self._edge = edge
         self._enforcement = enforcement
         self._page = page
         self._reloaded = reloaded
@@ -140,6 +145,8 @@ class Readings:
         found[Series(CPU)] = int(time.process_time())
         for thread, busy in enumerate(self._datagrams.busy()):
             found[Series(BUSY, (str(thread),))] = busy
+        for reason in REFUSALS if self._in_force.config.edge.offered else ():
+            found[Series("edge_refused_total", (reason,))] = self._edge.edges.refused[reason]
         for server in self._forward.servers:
             for reason, count in server.failures.items():
                 found[Series("upstream_failures_total", (str(server.endpoint), reason))] = count
@@ -167,9 +174,22 @@ class Readings:
         end = first_end(one.list.source for one in self._enforcement.feed)
         if end is not None:
             yield Sample("certificate_expiry_timestamp_seconds", ("feed",), end)
+        yield from self._edges(offered)
         if self._enforcement.export is not None:
             yield Sample("export_secondaries_behind", (), self._enforcement.export.behind())
         yield from self._lists()
+
+    def _edges(self, offered: Collection[str]) -> Iterator[Sample]:
+        facts = self._edge.facts()
+        if facts is None or offered == PLAIN:
+            return
+        for transport, count in self._edge.edges.open_connections().items():
+            if transport in offered:
+                yield Sample("connections", (transport,), count)
+        yield Sample("edges_connected", (), facts.connected)
+        yield Sample("edge_handshakes_total", (), self._edge.edges.handshakes)
+        if facts.expires:
+            yield Sample("certificate_expiry_timestamp_seconds", ("edge",), facts.expires)
 
     def _lists(self) -> Iterator[Sample]:
         export = self._enforcement.export

@@ -60,6 +60,7 @@ from resolver.service.checks import check
 from resolver.service.counters import Counters
 from resolver.service.counting import Counting
 from resolver.service.courier_host import CourierHost
+from resolver.service.edge_host import EdgeHost, seats_for_edges
 from resolver.service.enforcement import Enforcement, Unready
 from resolver.service.hand_over import REPLY_S, NotTaken, Predecessor, Successor, command, predecessor
 from resolver.service.host import crash, systemd
@@ -119,8 +120,8 @@ class Service:
             keys = poll.keys_of(config)
         # The way of a query.
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
-        answers = [memoryview(bytearray(MAX_OCTETS)) for _ in range(QUERIES_A_SHARE)]
-        self._lane = Lane(self._counters, Shape(crash.memory()), answers)
+        seats = range(max(QUERIES_A_SHARE, seats_for_edges(config.edge)))
+        self._lane = Lane(self._counters, Shape(crash.memory()), [memoryview(bytearray(MAX_OCTETS)) for _ in seats])
         self.plugins = PluginHost(config.plugin, keys.digest)
         self.in_force = InForce(config, keys.digest, secrets.token_bytes(16), self._swap)
         self.cache = self.in_force.cache
@@ -141,13 +142,13 @@ class Service:
         self.forward.serve(self.datagrams)
         counters = Counters([self._counters, self.plugins.counters, *self.datagrams.counters])
         self.streams = Streams(FramedAnswers(self.answer, self._lane, QUERIES_A_SHARE), drop, self._bounds_of(config))
+        self.edge = EdgeHost(config.edge, self.answer, self._lane, len(seats))
         self._swap(self.in_force.tables)
         # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
             later = predecessor is not None
-            self.enforcement = Enforcement(
-                config, keys, self.in_force, places=self._places, counters=counters, later=later
-            )
+            lists = config, keys, self.in_force
+            self.enforcement = Enforcement(*lists, places=self._places, counters=counters, later=later)
         self.answer.notified = self.enforcement.notified
         self.streams.allowed = lambda client: self.in_force.allows(client) or self.enforcement.expects(client)
         # The page, the way of a count, and the control socket.
@@ -161,6 +162,7 @@ class Service:
             cache=self.cache,
             forward=self.forward,
             streams=self.streams,
+            edge=self.edge,
             enforcement=self.enforcement,
             page=self._page,
             reloaded=self._is_reloaded,
@@ -169,12 +171,7 @@ class Service:
         self.counting: Counting
         if predecessor is None:
             self._count()
-        self.trace = Trace(
-            self.in_force.copied,
-            forward=self.forward,
-            clock=time.monotonic,
-            named=self.in_force.named,
-        )
+        self.trace = Trace(self.in_force.copied, forward=self.forward, clock=time.monotonic, named=self.in_force.named)
         self._control = control.Server(
             {**ServiceVerbs(self).verbs(), **self.enforcement.verbs(), **ReadVerbs(path).verbs()}
         )
@@ -212,6 +209,7 @@ class Service:
         self._start(self.counting.run(), "publisher")
         self._start(self._turn_every_hour(), "tally")
         self._start(self._open_control_later(), "control")
+        self._start(self.edge.run(lambda: bool(self._control.busy)), "edge")
         if self._handed.watchdog_s:
             self._start(systemd.watch(self.notify, self._handed.watchdog_s, self._is_alive), "watchdog")
         self.forward.shown = self._show_status
@@ -265,6 +263,7 @@ class Service:
                 await self._open_dns(all_of_it=True)
             self._courier.start(self._ended)
             self.datagrams.start()
+            self.edge.open()
             collect_garbage_rarely()
             old.answering()
         except (NotTaken, Unready) as why:
@@ -291,6 +290,7 @@ class Service:
         await asyncio.gather(*self._feeding, return_exceptions=True)
 
     async def _feed_again(self) -> None:
+        self.edge.open()
         if any(one.cancelling() for one in self._feeding):
             await asyncio.gather(*self._feeding, return_exceptions=True)
             self._feed()
@@ -319,7 +319,8 @@ class Service:
             for one in sorted(set(side.addresses) - set(side.reachable), key=str)
         ]
         control = ("control.socket: it cannot be made",) if self._without_control else ()
-        return (*map(str, self.late.wanted.values()), *here, *control, *(self._page.missing() if self._page else ()))
+        rest = (*(self._page.missing() if self._page else ()), *self.edge.missing())
+        return (*map(str, self.late.wanted.values()), *here, *control, *rest)
 
     async def reload(self) -> tuple[str, ...]:
         """Poll every list now, and take the configuration file; return the keys that changed, or raise Refused."""
@@ -380,6 +381,7 @@ class Service:
             raise Refused(f"{self.path}: {why}; nothing has changed", why) from None
         self.counting.configure(config, exact)
         newcomers.tell(self.config, config)
+        self.edge.configure(config.edge)
         self.streams.bounds = self._bounds_of(config)
         self.forward.case_randomization = config.upstream.case_randomization
         self.forward.timeout_s = config.upstream.timeout
@@ -446,6 +448,7 @@ class Service:
             await self._serve_http("metrics", [config.metrics.listen], partial(serve_http, exporter.respond))
             await self._open_control()
             if self._predecessor is None:
+                self.edge.open()
                 with _named(self.path, "listen.dns", "cannot listen there"):
                     await self._open_dns()
             self.late.start(self._privileges.account if self._privileges else (0, 0))
@@ -507,10 +510,12 @@ class Service:
             await server.stop()
         self.datagrams.close()
         self.streams.close()
+        self.edge.edges.close()
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self.datagrams.drained()
                 await self.streams.drained()
+                await self.edge.edges.drained()
         except TimeoutError:
             _log.warning("stopped before all pending queries were answered")
         if self._counts:

@@ -25,7 +25,7 @@ from resolver import __version__
 from resolver.config.config import Config, List, warnings
 from resolver.config.values import address_octets
 from resolver.control import requests, server
-from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
+from resolver.control.status import EdgeHealth, Reloaded, Status, UpstreamHealth, to_json
 from resolver.core.name import Name, unfold
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
@@ -37,6 +37,7 @@ from resolver.query.cache import Cache
 from resolver.query.forward import Server
 from resolver.query.trace import Trace
 from resolver.service.counting import Counting
+from resolver.service.edge_host import EdgeHost
 from resolver.service.enforcement import Enforcement
 from resolver.service.hand_over import NotTaken
 from resolver.service.readings import Readings
@@ -68,6 +69,7 @@ class Running(Protocol):
     readings: Readings
     counting: Counting
     enforcement: Enforcement
+    edge: EdgeHost
     cache: Cache
     trace: Trace
 
@@ -169,6 +171,7 @@ class ServiceVerbs:
         """Return the status of the service now, without what only the disk knows of its lists."""
         running, config = self._running, self._running.config
         live, published = _by_metric(running.readings.live()), running.counting.published()
+        edges = running.edge.facts()
         return Status(
             version=__version__,
             config=str(running.path),
@@ -182,12 +185,13 @@ class ServiceVerbs:
             cache_used=published.values[Series("cache_bytes")],
             beat=published.at,
             in_flight=published.values[Series("queries_in_flight")],
-            connections=int(sum(live["connections"].values())),
+            connections=int(live["connections"]["tcp",]),
             connections_bound=config.limits.connections,
             dropped=_counts(live["packets_dropped_total"]),
             failed={labels[0]: count for labels, count in _of(published, "failed_answers_total").items()},
             reload=running.last_reload,
             missing=running.missing(),
+            edges=EdgeHealth(**edges._asdict()) if edges else None,
             warnings=(*warnings(config), *filter(None, [server.missing(config.control.group)])),
         )
 

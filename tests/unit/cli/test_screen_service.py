@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from resolver.cli import screen_service
-from resolver.control.status import Reloaded, Status, UpstreamHealth, to_json
+from resolver.control.status import EdgeHealth, Reloaded, Status, UpstreamHealth, to_json
 from resolver.feed.facts import ListFacts
 
 NOW = 1_800_000_000.0
@@ -187,3 +187,22 @@ def test_sockets_that_nothing_can_reach_are_named() -> None:
     shown = screen_service.screen(replace(GOOD, missing=(line,)), NOW)
     assert f"NOT {line}" in " ".join(shown.split())
     assert "1 configured socket cannot be reached" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("edges", "shown", "advised"),
+    [
+        (EdgeHealth(connected=2, expires=1_801_440_000), "2 connected, certificate ends 2027-02-01", ""),
+        (EdgeHealth(connected=1, expires=0), "1 connected, no certificate is known", ""),
+        (EdgeHealth(connected=0, expires=0), "0 connected, no certificate is known", "no edge is connected"),
+        (EdgeHealth(connected=1, expires=int(NOW) + 86400), "1 connected, certificate ends", "ends in 1 d 0 h"),
+        (EdgeHealth(connected=1, expires=int(NOW)), "1 connected, certificate ENDED", "has ended: clients refuse"),
+    ],
+)
+def test_edges_have_a_line_and_their_next_step(edges: EdgeHealth, shown: str, advised: str) -> None:
+    status = replace(GOOD, edges=edges)
+    (line,) = [one for one in screen_service.screen(status, NOW).splitlines() if one.startswith("edges")]
+    assert shown in line
+    said = [one.text for one in screen_service.advice(status, NOW)]
+    assert [advised in one for one in said] == ([True] if advised else [])
+    assert "edges" not in screen_service.screen(GOOD, NOW)

@@ -27,6 +27,7 @@ BEAT = {
     "upstream_failures_total{upstream,reason}",
     "queries_in_flight",
     "failed_answers_total{reason}",
+    "edge_refused_total{reason}",
 }
 LIVE = {
     "list_serial{list}",
@@ -64,6 +65,8 @@ LIVE = {
     "upstream_answering",
     "upstream_latency_seconds{upstream,quantile}",
     "connections{transport}",
+    "edges_connected",
+    "edge_handshakes_total",
     "subscribers_covered",
     "config_reload_success",
     "listen_missing",

@@ -1,5 +1,6 @@
 """Every number that leaves: each has its place in the closed table, and each place its number."""
 
+import time
 from array import array
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ import pytest
 from resolver import __version__
 from resolver.config.config import HELP_KINDS, Config, parse
 from resolver.core import codes, store
+from resolver.core.crash_shape import Shape
+from resolver.core.lane import Lane
 from resolver.count.exporter import Exporter
 from resolver.count.metrics import EXCHANGE, EXCHANGE_BOUNDS_S, EXCHANGE_SUM, METRICS, PREFIX, Series, of_beat
 from resolver.count.publish import Publisher
@@ -18,10 +21,13 @@ from resolver.engine.threads import threads_of
 from resolver.feed import poll
 from resolver.feed.facts import ListFacts, ReleaseFacts
 from resolver.feed.reasons import Reason, Refusal, SetAside
+from resolver.query.accept_edge import EdgeConnection
 from resolver.query.accept_limits import Bounds
 from resolver.query.accept_stream import Streams
 from resolver.query.cache import Cache
+from resolver.query.edge_frames import REFUSALS, Report
 from resolver.query.forward import FAILURE_REASONS, Forward
+from resolver.service.edge_host import EdgeHost
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from resolver.service.readings import Readings, labels_of
@@ -130,11 +136,12 @@ class Lists:
 class Parts:
     """All that is read, and the readings of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.config: Config = parse(CONFIG.format(folder=folder), "resolver.toml")
+    def __init__(self, folder: Path, more: str = "") -> None:
+        self.config: Config = parse(CONFIG.format(folder=folder) + more, "resolver.toml")
         self.counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
         self.in_force = InForce(self.config, KEY, KEY, lambda tables: None)
-        self.answer = SimpleNamespace(in_flight=3, failed=0, errors=lambda: self.answer.failed)
+        self.answer: Any = SimpleNamespace(in_flight=3, failed=0, errors=lambda: self.answer.failed)
+        self.lane = Lane(self.counters, Shape(memoryview(bytearray(64)).cast("q")))
         self.cache = Cache(store.Store(bytearray(2**16), KEY))
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
         self.enforcement = Lists(self.config)
@@ -142,6 +149,7 @@ class Parts:
         self.reads = 0
         self.forward.read = self._read  # type: ignore[method-assign]  # what threads have counted
         self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))
+        self.edge = EdgeHost(self.config.edge, self.answer, self.lane, 8)
         self.reloaded = True
         self.missing: tuple[str, ...] = ()
         self.readings = self.of(self.enforcement)
@@ -160,6 +168,7 @@ class Parts:
             streams=Streams(
                 together(lambda packet, client, over: None), lambda reason: None, Bounds(9, 9, lambda client: False)
             ),
+            edge=self.edge,
             enforcement=enforcement,
             page=self.page,
             reloaded=lambda: self.reloaded,
@@ -208,6 +217,46 @@ def test_every_place_of_the_table_has_its_number(parts: Parts) -> None:
         for values in metric.combinations(labels)
     }
     assert told == expected
+
+
+EDGE = """
+[edge]
+socket = "/run/edge/queries"
+name = "dns.isp.example"
+tls = ["192.0.2.10:853"]
+http3 = ["192.0.2.10:443"]
+certificate = "/etc/edge/certificate.pem"
+key = "/etc/edge/key.pem"
+"""
+
+
+def test_an_edge_has_its_series_and_only_for_what_it_offers(tmp_path: Path, parts: Parts) -> None:
+    with_edge = Parts(tmp_path, EDGE)
+    connection = EdgeConnection(with_edge.edge.edges, time.monotonic())
+    with_edge.edge.edges.connections[connection] = None
+    report = Report(1, 1_900_000_000, {"dot": 3, "doh": 2, "doq": 1}, 12, {"slow": 4})
+    with_edge.edge.edges.reported(connection, report)
+    labels = labels_of(with_edge.config)
+    assert set(with_edge.readings.exact()) == set(of_beat(labels))
+    assert with_edge.readings.exact()[Series("edge_refused_total", ("slow",))] == 4
+    added = {one: value for one, value in with_edge.live().items() if one not in parts.live()}
+    assert added == {
+        ("queries_total", ("dot",)): 0,
+        ("queries_total", ("doh",)): 0,
+        ("connections", ("dot",)): 3,
+        ("connections", ("doh",)): 2,
+        ("edges_connected", ()): 1,
+        ("edge_handshakes_total", ()): 12,
+        ("certificate_expiry_timestamp_seconds", ("edge",)): 1_900_000_000,
+    }
+    shown, publisher = exporter(with_edge, with_edge.readings)
+    publisher.publish(900)
+    families = {family.name: family for family in shown.collect()}
+    assert (shown.refused, publisher.refused) == (0, 0)
+    assert len(families[PREFIX + "edge_refused"].samples) == len(REFUSALS)
+    without, publisher = exporter(parts, parts.readings)
+    publisher.publish(900)
+    assert not [one.name for one in without.collect() if "edge" in one.name and one.samples]
 
 
 def test_numbers_of_a_feed_that_knows_nothing_yet_have_their_places_too(parts: Parts) -> None:

@@ -11,7 +11,7 @@ import pytest
 from resolver.cli.typed import wire
 from resolver.config.config import parse
 from resolver.control import requests
-from resolver.control.status import Reloaded, UpstreamHealth, of_json
+from resolver.control.status import EdgeHealth, Reloaded, UpstreamHealth, of_json
 from resolver.core import codes
 from resolver.count.metrics import Sample, Series
 from resolver.count.publish import Published
@@ -21,6 +21,7 @@ from resolver.feed.facts import DecisionFacts, ListFacts, ReleaseFacts
 from resolver.feed.fleet_receipts import Reports
 from resolver.feed.release import Covered, Release
 from resolver.feed.state import Held, Record, State
+from resolver.service.edge_host import EdgeFacts
 from resolver.service.verbs import Refused, ServiceVerbs
 from tests.unit.feed.test_state import record
 
@@ -122,6 +123,8 @@ class World:
         self.readings: Any = SimpleNamespace(live=self.live, upstreams=lambda: {"192.0.2.53:53": UPSTREAM})
         self.counting: Any = SimpleNamespace(published=lambda: Published(900, PUBLISHED))
         self.enforcement: Any = Lists()
+        self.edge: Any = SimpleNamespace(facts=lambda: self.edges)
+        self.edges: EdgeFacts | None = None
         self.cache: Any = SimpleNamespace(flush=self.flush)
         self.trace: Any = SimpleNamespace(walk=self.walk)
         self.verbs = ServiceVerbs(self).verbs()
@@ -168,6 +171,10 @@ def world() -> World:
 @pytest.mark.asyncio
 async def test_status_tells_what_is_known(world: World) -> None:
     health = of_json((await world.ask(requests.Status())).health)
+    assert health.edges is None
+    world.edges = EdgeFacts(2, 1_900_000_000)
+    with_edges = of_json((await world.ask(requests.Status())).health).edges
+    assert with_edges == EdgeHealth(connected=2, expires=1_900_000_000)
     assert (health.config, health.started, health.ready, health.enforcing, health.answering) == (
         "/etc/resolver.toml",
         1_699_999_000,
