@@ -322,3 +322,16 @@ def test_an_identity_is_of_pem_octets() -> None:
     with pytest.raises(ValueError, match="not the certificate's"):
         quic_listen.Identity.of(one.cert_chain_pems[0].bytes(), other.private_key_pem.bytes())
     assert identity(NAME).tokens.reset(b"", b"x") != identity(NAME).tokens.reset(b"", b"x"), "another key"
+
+
+@pytest.mark.asyncio
+async def test_of_all_connections_those_that_hold_most_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quic_listen, "BUFFERED_OCTETS", 60_000)
+    async with serving(DOQ) as lab, client(lab, "doq") as small, client(lab, "doq") as large:
+        small.send(0, b"\xff" + bytes(1000), is_end=False)
+        for number in (0, 4):
+            large.send(number, b"\xff" + bytes(40_000), is_end=False)
+        assert await large.code() == quic.EXCESSIVE_LOAD
+        assert lab.tallies.reasons == ["connection_limit"]
+        small.send(4, FRAMED)
+        assert len(await small.whole(4)) == len(FRAMED)
