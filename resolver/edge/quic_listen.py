@@ -157,12 +157,14 @@ class QuicServer:
         self._is_closing = False
         self._looking: asyncio.TimerHandle | None = None
         self._tickets: OrderedDict[bytes, tls.SessionTicket] = OrderedDict()
+        self.tokens = self._former = identity.tokens
         self.use(identity)
 
     def use(self, identity: Identity) -> None:
         """Take a certificate and its key for the connections that begin from now on."""
         self._identity = identity
-        self.tokens = identity.tokens
+        if identity.tokens != self.tokens:
+            self._former, self.tokens = self.tokens, identity.tokens
         self._configurations: dict[str, QuicConfiguration] = {}
         self._tickets.clear()
 
@@ -299,6 +301,8 @@ class QuicServer:
             self.send(one, retry, peer)
             return
         original = self.tokens.original(header.token, place, header.destination_cid, now)
+        if original is None:  # a new certificate may have come between the Retry and this
+            original = self._former.original(header.token, place, header.destination_cid, now)
         if original is None:
             self.refused("handshake")
             return

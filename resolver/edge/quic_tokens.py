@@ -29,6 +29,12 @@ class Tokens:
         self._retry = blake2b(secret, digest_size=32, person=b"quic retry").digest()
         self._reset = blake2b(secret, digest_size=32, person=b"quic reset").digest()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokens) and hmac.compare_digest(self._retry, other._retry)
+
+    def __hash__(self) -> int:
+        return hash(self._retry)
+
     def retry(self, place: bytes, original: bytes, retried: bytes, now: float) -> bytes:
         """Return a token for a client. place: its address and port. original, retried: connection ids. now: seconds."""
         said = _TIME.pack(int(now) & 0xFFFFFFFF) + original

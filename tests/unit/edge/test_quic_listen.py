@@ -243,6 +243,22 @@ async def test_a_new_certificate_serves_new_connections_and_the_others_go_on() -
 
 
 @pytest.mark.asyncio
+async def test_a_new_certificate_between_a_retry_and_its_use_loses_no_connection() -> None:
+    async with serving(DOQ) as lab:
+        peer, datagrams = first_flight()
+        with raw(lab.port) as one:
+            one.send(datagrams[0])
+            peer.receive_datagram(await received(one, patience_s=5), V4, now=0.1)
+            renewed = identity()
+            lab.server.use(renewed)
+            lab.server.use(renewed)
+            for octets, _ in peer.datagrams_to_send(now=0.1):
+                one.send(octets)
+            assert len(await received(one, patience_s=5)) >= 1200, "the handshake goes on"
+        assert lab.tallies.reasons == []
+
+
+@pytest.mark.asyncio
 async def test_another_protocol_is_not_spoken() -> None:
     async with serving(DOQ) as lab:
         async with client(lab, "h3", wait=False) as one:
