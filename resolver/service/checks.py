@@ -6,6 +6,7 @@ Rules:
 """
 
 import os
+import ssl
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +86,12 @@ def missing_addresses(config: Config) -> tuple[str, ...]:
 
 
 def check_files(path: Path, config: Config) -> None:
-    """Read the files of popular names; ConfigError if one cannot be used: no new list would come in force."""
+    """Read the files of popular names, and of the CAs of upstreams; ConfigError if one cannot be used.
+
+    Without the first no new list would come in force, without the second no encrypted upstream would be asked.
+    """
+    if config.upstream.ca and not _has_certificates(Path(config.upstream.ca)):
+        raise ConfigError(str(path), "upstream.ca", "holds no certificate in PEM that the service's account can read")
     for number, one in enumerate(config.lists):
         if not one.guard.popular:
             continue
@@ -99,6 +105,14 @@ def check_files(path: Path, config: Config) -> None:
             fault = str(error)
         if fault:
             raise ConfigError(str(path), f"list[{number}].guard.popular", fault)
+
+
+def _has_certificates(file: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError:
+        return False
+    return True
 
 
 def stray_lists(config: Config) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from tests.fakes.sealed import NAME, Sealed, Way, in_thread
 from tests.fakes.upstream import Upstream
 from tests.fakes.upstream import in_thread as in_the_clear
 from tests.journeys.burst import NOTHING, burst
-from tests.journeys.processes import REAL, Site, asked, child_of, honest, operate, series, wait_for
+from tests.journeys.processes import REAL, Site, asked, child_of, descendants, honest, operate, series, wait_for
 from tests.journeys.running import HOST, PAGE_V4, Service
+from tests.journeys.test_hand_over import running
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 LIMIT_S, SLACK_S = 2.0, 3.0
@@ -176,6 +178,21 @@ def test_a_courier_that_hangs_is_replaced(tmp_path: Path, sealing: Sealing) -> N
         wait_for(lambda: child_of(s, COURIER) != hangs, "another courier")
         wait_for(lambda: asked(s.dns, f"n{time.monotonic_ns()}.open.test") == REAL, "answers again")
     assert "courier: the process that asks encrypted upstreams ended (signal 9)" in s.said
+
+
+def test_a_hand_over_starts_another_courier_and_loses_nothing(tmp_path: Path, sealing: Sealing) -> None:
+    with in_thread(honest, sealing.ca.issue_cert(NAME)) as server:
+        one = site(tmp_path, sealing, text(server))
+        with running(one) as service:
+            wait_for(lambda: up(service.first, text(server)), "it to be up")
+            names = [f"h{number}.open.test" for number in range(600)]
+            with ThreadPoolExecutor(1) as aside:
+                load = aside.submit(burst, one.dns, names, per_second=100, wait_s=LIMIT_S + SLACK_S)
+                service.hand_over()
+                came = load.result()
+            print(f"over a hand-over: {came.said()}, worst {came.worst():.2f} s")
+            assert came.share(REAL) == 1
+            wait_for(lambda: not descendants(service.first.process.pid), "the end of the first courier")
 
 
 @pytest.fixture

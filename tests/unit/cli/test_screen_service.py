@@ -92,6 +92,7 @@ def test_one_screen_says_all_and_nothing_to_do() -> None:
         ({"up_up": False}, "192.0.2.53:53 DOWN, "),
         ({"up_up": False, "up_asked": False}, "192.0.2.53:53 not asked yet, "),
         ({"up_fault": "answers SERVFAIL"}, "192.0.2.53:53 answers SERVFAIL, "),
+        ({"up_up": False, "up_fault": "certificate not valid"}, "192.0.2.53:53 DOWN: certificate not valid, "),
         ({"up_zones": ("", "corp.test")}, "192.0.2.53:53 (all other names, corp.test) up, "),
         ({"up_p50_s": None, "up_p99_s": None}, "192.0.2.53:53 up, too few exchanges for a latency, "),
         ({"beat": 0}, "cache      64.0 MiB, its use is shown from the next beat on"),
@@ -119,6 +120,11 @@ def test_every_state_has_its_words(facts: dict[str, Any], row: str) -> None:
         ({"up_up": False, "up_zones": ("corp.test",)}, "NO server of zone corp.test answers, its names fail"),
         ({"up_fault": "answers SERVFAIL"}, "upstream 192.0.2.53:53 answers SERVFAIL (timeout 3): blocklist-resolver"),
         ({"up_up": False}, "is down (timeout 3): blocklist-resolver ask example.com --server 192.0.2.53:53"),
+        (
+            {"up_up": False, "up_fault": "not valid", "up_upstream": "https://dns.example@[2001:db8::53]:443/q"},
+            "is down: not valid (timeout 3): openssl s_client -connect [2001:db8::53]:443 -servername dns.example "
+            "-verify_hostname dns.example",
+        ),
         (
             {"reload": Reloaded(at=1, good=False)},
             "the last reload was refused, correct the file: blocklist-resolver check-config /etc/resolver.toml",

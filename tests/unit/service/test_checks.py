@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import trustme
 
 from resolver.config.config import Config, ConfigError, parse, warnings
 from resolver.query import forward
@@ -159,6 +160,21 @@ def test_a_file_of_popular_names_is_looked_at(data: bytes | None, said: str, tmp
     check_files(PATH, loaded)
     # At a start it keeps nothing out of force.
     popular.unlink()
+    assert check(PATH, loaded)
+
+
+def test_the_cas_of_upstreams_are_looked_at(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    loaded = parse(FILE.replace('"127.0.0.1:5301"]', f'"tls://dns.example@192.0.2.53"]\nca = "{ca}"'), str(PATH))
+    for data in (None, b"", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"):
+        if data is not None:
+            ca.write_bytes(data)
+        with pytest.raises(ConfigError, match=r"upstream\.ca: holds no certificate in PEM"):
+            check_files(PATH, loaded)
+    trustme.CA().cert_pem.write_to_path(ca)
+    check_files(PATH, loaded)
+    # At a start it keeps nothing out of force.
+    ca.unlink()
     assert check(PATH, loaded)
 
 
