@@ -9,6 +9,7 @@ Rules:
 - Names, verdicts and buffers are used again: one thread at a time.
 """
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from resolver.core import codes
@@ -23,7 +24,7 @@ from resolver.plugin.blocks import Block, packed
 from resolver.plugin.folder import Policy
 
 _HEADER: Final = 12
-_OPT: Final = b"\x00\x00\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + bytes(6)
+_OPT: Final = b"\x00\x00\x29" + MAX_UDP_OCTETS.to_bytes(2, "big") + bytes(4)
 _OPTION_HEAD: Final = 4
 _EDE_OPTION: Final = 15
 
@@ -89,8 +90,11 @@ class Judge:
         self._verdict.errors = 0
         return codes.ASK if said == codes.PASS and not policy.complete else said
 
-    def blocked(self, name: bytes, qtype: int) -> Blocked | None:
-        """Return the answer of the list that blocked last; None if it cannot be made."""
+    def blocked(self, name: bytes, qtype: int, options: Collection[int] = ()) -> Blocked | None:
+        """Return the answer of the list that blocked last; None if it cannot be made.
+
+        options: the empty ones of the client's query, by which it asks for a structured error.
+        """
         policy, verdict = self.policy, self._verdict
         if policy is None:
             return None
@@ -98,16 +102,20 @@ class Judge:
             self._answers, self._answers_of = {}, policy
         # An answer depends on nothing else: its records point to the question's name.
         kind = qtype if qtype in (codes.TYPE_A, codes.TYPE_AAAA) else 0
-        key = verdict.slot, verdict.bits & (codes.BLOCK_BELOW | codes.EXCEPTION_BELOW), kind
+        signal = _signal_of(policy, verdict.slot) if options else 0
+        signal = signal if signal in options else 0
+        key = verdict.slot, verdict.bits & (codes.BLOCK_BELOW | codes.EXCEPTION_BELOW), kind, signal
         if key not in self._answers:
-            made = self._made(policy, name, qtype)
+            made = self._made(policy, name, qtype, signal)
             if made is None:
                 return None
             self._answers[key] = made
         return self._answers[key]
 
-    def _made(self, policy: Policy, name: bytes, qtype: int) -> Blocked | None:
-        packet = b"\0\0\x01\0\0\1\0\0\0\0\0\1" + name + qtype.to_bytes(2, "big") + b"\0\1" + _OPT
+    def _made(self, policy: Policy, name: bytes, qtype: int, signal: int) -> Blocked | None:
+        option = signal.to_bytes(2, "big") + b"\0\0" if signal else b""
+        opt = _OPT + len(option).to_bytes(2, "big") + option
+        packet = b"\0\0\x01\0\0\1\0\0\0\0\0\1" + name + qtype.to_bytes(2, "big") + b"\0\1" + opt
         if parse(packet, len(packet), self._question) != codes.WELL_FORMED:
             return None
         length = answer(policy.generation, self._verdict, self._out, packet, self._question, MAX_UDP_OCTETS)
@@ -124,6 +132,12 @@ class Judge:
     def slot(self) -> int:
         """The list that blocked last."""
         return int(self._verdict.slot)
+
+
+def _signal_of(policy: Policy, slot: int) -> int:
+    """Return the option of clients that understand a list's structured errors; 0 for none."""
+    found = (one.replies for one in policy.generation.members if one.slot == slot)
+    return next((int(replies.signal) for replies in found if replies is not None), 0)
 
 
 def is_synthetic(name: bytes) -> bool:

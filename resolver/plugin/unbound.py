@@ -247,7 +247,7 @@ class Module:
 
     def _block(self, number: int, qstate: Any, name: bytes, qtype: int, clients: list[bytes]) -> None:
         """Answer by the list that blocked last, and send the service a block for each client."""
-        blocked = self._judge.blocked(name, qtype)
+        blocked = self._judge.blocked(name, qtype, _empty_options(qstate))
         if blocked is None or not self._answer(qstate, name, qtype, blocked):
             self._fail(number, qstate, codes.EDE_OTHER)
             return
@@ -303,6 +303,14 @@ def _clients(qstate: Any) -> Iterator[bytes]:
         address = bytes(waiting.query_reply._addr.raw_addr)
         yield address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
         waiting = waiting.next
+
+
+def _empty_options(qstate: Any) -> set[int]:
+    """Return the options without data of the client's query; none if several clients wait for one answer."""
+    waiting = qstate.mesh_info.reply_list
+    if waiting is None or waiting.next is not None:
+        return set()
+    return {int(one.code) for one in qstate.edns_opts_front_in_iter if not one.data}
 
 
 def _text(name: bytes) -> str:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.edns
 import dns.message
 
 from resolver.plugin import folder as plugin_folder
@@ -26,7 +27,7 @@ from tests.peers import leak_rows, servers
 from tests.peers.exports import shipped
 from tests.peers.leak_rows import LISTED, SERIAL, SIGNED, UNSIGNED, Row
 from tests.peers.servers import Server
-from tests.unit.plugin.parts import tables
+from tests.unit.plugin.parts import structured, tables
 from tests.unit.query import parts
 
 TRANSPORTS = {"udp": servers.ask_over_udp, "tcp": servers.ask_over_tcp}
@@ -37,6 +38,7 @@ WAYS = (
 )
 
 PATIENCE = 100
+SIGNAL = 65001
 
 tags = (f"p{number}" for number in itertools.count())
 
@@ -197,3 +199,17 @@ def swaps(port: int, folder: Path, count: int) -> None:
         # The other name has no data: it is NXDOMAIN, which Unbound keeps until its name is listed again.
         assert (outcome(port, listed), outcome(port, other)) == (leak_rows.PAGE, leak_rows.NXDOMAIN), number
         assert outcome(port, "bad.test") == leak_rows.PAGE
+
+
+def signals(port: int, folder: Path, number: int) -> None:
+    """Publish a list with structured errors: who signals gets them in place of the page, and nobody else does."""
+    Writer(folder, parts.KEY).write(structured(tables((["bad.test"],), number), SIGNAL, b'{"c":"why"}', b"{}"))
+    assert outcome(port, f"{'s' * 26}.selftest.invalid") != leak_rows.NXDOMAIN
+    for name, signalled in itertools.product(("bad.test", f"{next(tags)}.alias.test"), (True, False)):
+        options = [dns.edns.GenericOption(SIGNAL, b"")] if signalled else []
+        query = dns.message.make_query(name, "A", use_edns=0, options=options)
+        reply = dns.message.from_wire(servers.ask_over_udp(port, query.to_wire()))
+        (error,) = (one for one in reply.options if isinstance(one, dns.edns.EDEOption))
+        expected = (dns.edns.EDECode.BLOCKED, '{"c":"why"}') if signalled else (dns.edns.EDECode.FORGED_ANSWER, "why")
+        assert (error.code, error.text) == expected
+        assert bool(reply.answer) is not signalled

@@ -189,6 +189,7 @@ def test_swaps_need_no_reload_and_lose_no_query(lab: Lab, program: Callable[[str
     path = program(PROGRAMS[lab.kind])
     with resolver(lab.kind, tmp_path / "one", lab.site.nsd.address, path, policy, key, threads=1) as one:
         plugins.swaps(one.port, policy, SWAPS)
+        plugins.signals(one.port, policy, SWAPS + 1)
         file = policy / "policy"
         file.write_bytes(file.read_bytes()[:-1])
         assert outcome(one.port, "bad.test") == leak_rows.PAGE

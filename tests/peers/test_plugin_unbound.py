@@ -207,6 +207,7 @@ def test_swaps_need_no_reload_and_lose_no_query(lab: Lab, program: Callable[[str
             wait_for(lambda number=number: one.said.count("start of service") == number + 2, "a reload", 60)
             assert (outcome(one.server.port, "bad.test"), outcome(one.server.port, "good.test")) == ("page", "real")
             assert not list(one.folder.glob("blocklist-core-*"))
+        plugins.signals(one.server.port, policy, SWAPS + 1)
         path = policy / "policy"
         path.write_bytes(path.read_bytes()[:-1])
         assert outcome(one.server.port, "bad.test") == leak_rows.PAGE

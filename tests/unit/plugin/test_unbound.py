@@ -14,8 +14,9 @@ import pytest
 from resolver.core import codes
 from resolver.plugin import blocks
 from resolver.plugin import folder as plugin_folder
+from resolver.plugin.folder import Writer
 from resolver.plugin.unbound import Module
-from tests.unit.plugin.parts import KEY, PAGE, published
+from tests.unit.plugin.parts import KEY, PAGE, published, structured, tables
 from tests.unit.query.parts import octets_of
 
 ID = 0
@@ -88,6 +89,7 @@ def query(name: str | bytes, qtype: int = A, *clients: bytes, qclass: int = 1) -
         no_cache_store=0,
         ext_state={},
         edns_opts_front_out=[],
+        edns_opts_front_in_iter=[],
         region=object(),
     )
 
@@ -154,6 +156,21 @@ def test_a_listed_name_gets_the_page_and_is_never_resolved(house: House) -> None
     nothing = query("bad.test", 16, CLIENT)
     assert house.new(nothing) == house.ub.MODULE_FINISHED
     assert [line.split()[3] for line in nothing.return_msg.rep.text] == ["TYPE6"]
+
+
+def test_a_client_that_signals_gets_a_structured_error_and_no_page(tmp_path: Path) -> None:
+    """Alone: what two clients wait for is one answer, which is the one of who does not signal."""
+    Writer(tmp_path, KEY).write(structured(tables((["bad.test"],)), 65001, b'{"c":"why"}', b"{}"))
+    house = House(tmp_path)
+    for data, waiting, signalled in ((b"", 1, True), (b"x", 1, False), (b"", 2, False)):
+        qstate = query("bad.test", A, *[CLIENT, EXEMPT][:waiting])
+        qstate.edns_opts_front_in_iter = [SimpleNamespace(code=65001, data=bytearray(data))]
+        assert house.new(qstate) == house.ub.MODULE_FINISHED
+        kinds = [line.split()[3] for line in qstate.return_msg.rep.text]
+        errors = [(15, b'\0\x0f{"c":"why"}')] if signalled else [(15, b"\0\4why")]
+        assert (kinds, qstate.edns_opts_front_out) == (["TYPE6"] if signalled else ["TYPE1"], errors)
+    assert house.module.deinit(ID)
+    house.service.close()
 
 
 def test_octets_that_are_no_letters_are_escaped(house: House) -> None:
