@@ -25,6 +25,7 @@ REFRESH = UNITS / "blocklist-authority-refresh.service"
 OF_DEBIAN = "/usr/bin/python3"
 SANDBOX = Path(__file__).with_name("sandbox.py")
 RECEIPTS = UNITS / "blocklist-receipts.service"
+EDGE = UNITS / "blocklist-edge@.service"
 OF_RECEIPTS = (RECEIPTS, RECEIPTS.with_suffix(".socket"))
 MOST_EXPOSED = 1.7
 
@@ -41,7 +42,7 @@ def said(*command: str | Path) -> str:
 def test_the_units_are_understood_to_the_last_line(program: Program, tmp_path: Path) -> None:
     """The command stands where an install would put it; here that is a file that is there."""
     copies = []
-    others = (REFRESH, REFRESH.with_suffix(".timer"), *OF_RECEIPTS)
+    others = (EDGE, REFRESH, REFRESH.with_suffix(".timer"), *OF_RECEIPTS)
     for unit in (SERVICE, TEMPLATE, ANNOUNCE, EXABGP, UNITS / "blocklist-resolver.socket", *others):
         copies.append(tmp_path / unit.name)
         installed = r"/opt/blocklist-resolver/bin/blocklist-resolver|/usr/sbin/exabgp"
@@ -50,7 +51,7 @@ def test_the_units_are_understood_to_the_last_line(program: Program, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "unit", [SERVICE, TEMPLATE, ANNOUNCE, EXABGP, REFRESH, RECEIPTS], ids=lambda unit: unit.stem
+    "unit", [SERVICE, TEMPLATE, ANNOUNCE, EXABGP, REFRESH, RECEIPTS, EDGE], ids=lambda unit: unit.stem
 )
 def test_what_an_intruder_could_do_is_little(unit: Path, program: Program) -> None:
     report = said(program("systemd-analyze"), "security", "--offline=true", unit)
@@ -64,6 +65,7 @@ def test_the_accounts_are_understood(program: Program) -> None:
     assert "blocklist-resolver" in report
     assert "blocklist-authority" in report
     assert "blocklist-receipts" in report
+    assert "blocklist-edge" in report
 
 
 def test_freshness_is_signed_long_before_it_ends(program: Program) -> None:
