@@ -2,7 +2,8 @@
 
 One service for each core and each upstream; each row is asked over UDP and TCP, without EDNS, with it, with DO and
 with CD, in a signed and an unsigned zone, twice each: cold and from whatever was kept. Each is asked by clients of both
-families that a load balancer names, too.
+families that a load balancer names, too. Before one service stands an edge, and each row is asked over TLS, HTTPS
+(HTTP/1.1, HTTP/2 and HTTP/3) and QUIC.
 """
 
 import itertools
@@ -18,7 +19,7 @@ import dns.rcode
 import pytest
 
 from tests.fakes import upstream as fake
-from tests.journeys import running
+from tests.journeys import edges, running
 from tests.journeys.processes import Site, hang_up, header_of, list_of
 from tests.journeys.running import CORES, Core, Service
 from tests.peers import leak_rows, servers
@@ -137,6 +138,63 @@ def test_row_of_a_client_that_a_load_balancer_names(row: Row, client: str, behin
         wire = TRANSPORTS[transport](behind, query.to_wire(), CLIENT, header=header_of(client))
         found.add(leak_rows.outcome(wire, query))
     assert all(is_expected(one, row, "nsd") for one in found), found
+
+
+@dataclass(frozen=True)
+class Edged:
+    """A service, and the clients of the edge before it."""
+
+    service: Service
+    place: edges.Place
+    clients: edges.Clients
+
+
+@pytest.fixture(scope="module")
+def edged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edged]:
+    folder = tmp_path_factory.mktemp("edged")
+    place, table = edges.configured(folder)
+    with (
+        running.serve(
+            folder, upstreams=[lab.unbound.address], entries=LISTED, first_serial=SERIAL, more=table
+        ) as service,
+        edges.started(place, folder / "resolver.toml"),
+        edges.clients(place, CLIENT) as clients,
+    ):
+        yield Edged(service, place, clients)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
+def test_row_over_an_encrypted_transport(row: Row, edged: Edged, table: Table) -> None:
+    """Cold and warm, with DO and without EDNS, in both zones."""
+    for column in edges.COLUMNS:
+        found: dict[str, str] = {}
+        for zone, way in itertools.product((SIGNED, UNSIGNED), (WAYS[2], WAYS[4])):
+            query = leak_rows.query_of(row, zone, next(_tags), **way)
+            for turn in ("cold", "warm"):
+                wire = edged.clients.ask(column, query.to_wire())
+                how = f"{column} {turn}: {query.question[0]} {query.edns} {query.flags:#x}"
+                found.setdefault(leak_rows.outcome(wire, query), how)
+        table[(row.what, column)] = " | ".join(found)
+        assert all(is_expected(one, row, "unbound") for one in found), found
+
+
+def test_the_edge_knows_no_name_and_writes_no_client(edged: Edged, table: Table) -> None:
+    """After all rows over it: what it has written, and what its files hold."""
+    for column in edges.COLUMNS:
+        query = dns.message.make_query("bad.test", "A", use_edns=0)
+        assert leak_rows.outcome(edged.clients.ask(column, query.to_wire()), query) == leak_rows.PAGE
+    folder = edged.service.folder
+    words = [*(entry.lstrip("=!").encode() for entry in LISTED), CLIENT.encode()]
+    written = {
+        str(path.relative_to(folder)): path.read_bytes().lower()
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).parts[0] != "authority"
+    }
+    assert {"edge-said", "stderr"} < set(written)
+    written["/metrics"] = edged.service.get("/metrics")[1].lower()
+    telling = {name for name, data in written.items() if any(word in data for word in words)}
+    table[("client or name in logs and files", "with an edge")] = ", ".join(sorted(telling)) or "none"
+    assert not telling
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.upstream_differs], ids=lambda row: row.what)
