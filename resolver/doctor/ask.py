@@ -160,6 +160,18 @@ class Asker:
             found = _framed(stream)
         return self._understood(found, octets) if found else None
 
+    def reaches(self, source: str) -> bool:
+        """Return whether packets from this address come to the resolver and back: TCP is accepted, or refused."""
+        deadline = min(self.clock() + self.wait_s, self._until)
+        try:
+            self._spend()
+            with self._connected(self.server, source, deadline):
+                return True
+        except (ConnectionRefusedError, ConnectionResetError):
+            return True
+        except (OSError, Silence):
+            return False
+
     @staticmethod
     def _understood(octets: bytes, query: bytes) -> Message:
         if not wire.is_reply(octets, query):

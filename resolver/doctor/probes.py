@@ -4,6 +4,7 @@ Rules:
 - First an open name of the probe zone is asked: without it nothing that follows would mean anything (NotProbed).
 - Then the entry's A and AAAA show what blocked answers look like, unless the operator said so.
 - Each question has a tag of its own in its name, so that it finds nothing kept but what it has put there itself.
+- REFUSED shows a block only while an open name is answered: a resolver that limits its clients refuses that, too.
 - A question that gets no reply is UNKNOWN with the reason; the others go on, until the budget is spent.
 """
 
@@ -86,7 +87,7 @@ class Examination:
     def _reach(self) -> None:
         """See that the zone is reached and is the one of `zone`: an open name has its own address."""
         try:
-            reply = self.asker.ask(Query(name=(b"good", *self.entry[1:]), kind=wire.A))
+            reply = self.asker.ask(self._open())
         except Silence as silence:
             raise NotProbed(f"{self.asker.server}: {silence}; --server ADDR:PORT names the resolver") from None
         if verdicts.judge_open(reply, wire.A, None).verdict is not Verdict.ENFORCED:
@@ -105,7 +106,20 @@ class Examination:
 
     def _result(self, probe: Probe, special_: special.Special) -> Result:
         found = special_.judge(probe) if probe.judge is Judge.SPECIAL else verdicts.worst(self.judged(probe))
+        if found.verdict is Verdict.ENFORCED and found.said.startswith("REFUSED") and not self._answers():
+            found = verdicts.Found(Verdict.UNKNOWN, "REFUSED, but open names get no answer either: a limit of rate?")
         return Result(probe.id, found.verdict, found.said)
+
+    def _open(self) -> Query:
+        return Query(name=(b"good", *self.entry[1:]), kind=wire.A)
+
+    def _answers(self) -> bool:
+        """Return whether an open name gets its own data now."""
+        try:
+            reply = self.asker.ask(self._open())
+        except Silence:
+            return False
+        return verdicts.judge_open(reply, wire.A, None).verdict is Verdict.ENFORCED
 
     def judged(self, probe: Probe) -> Iterator[Found]:
         """Yield what each question of a probe found; nothing more once nobody answers that way."""

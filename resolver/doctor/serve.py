@@ -2,14 +2,18 @@
 
 Rules:
 - Names outside the zone are REFUSED; a reply over UDP has at most 1232 octets. A query gets one reply or none.
-- Bounds: RATE replies a second over UDP (the rest is dropped: an address can be forged), CONNECTIONS connections of
-  IDLE_S seconds, each with at most QUERIES queries.
+- An address over UDP can be forged, and a reply may have 20 times the octets of its query. So the clients of a prefix
+  (/24, /56) get WHOLE replies a second that are longer than their queries; then TC=1 without data, no longer than the
+  query, which sends a resolver to TCP. All get RATE replies a second; the rest is dropped.
+- TCP: CONNECTIONS connections of IDLE_S seconds, each with at most QUERIES queries.
 - Nothing is logged: neither who asked nor what.
 """
 
 import asyncio
 import contextlib
+import ipaddress
 import signal
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -18,6 +22,7 @@ from resolver.doctor.wire import Malformed, Message, Record
 from resolver.doctor.zone import Answer, Zone
 
 RATE: Final = 500
+WHOLE: Final = 25
 CONNECTIONS: Final = 64
 QUERIES: Final = 256
 IDLE_S: Final = 10.0
@@ -34,6 +39,44 @@ def respond(zone: Zone, octets: bytes, *, over_udp: bool) -> bytes | None:
         return octets[:2] + _flags(octets[2], wire.FORMERR) + bytes(8)
     said = _said(zone, query)
     return _written(query, said, octets[2], _room(query) if over_udp else _MOST_TCP)
+
+
+def cut(octets: bytes) -> bytes:
+    """Return TC=1 without data in answer to a query that is read: no longer than the query."""
+    query = wire.read(octets)
+    made = _message(query, _flags(octets[2], wire.NOERROR, wire.TC), ([], [], []))
+    # A name that the query has compressed is longer here: then the header alone.
+    return made if len(made) <= len(octets) else made[:4] + bytes(8)
+
+
+class Limit:
+    """Counts the replies of one second, all and those of each prefix. clock: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = -1
+        self._count = 0
+        self._whole: Counter[str] = Counter()
+
+    def takes(self) -> bool:
+        """Return whether one more reply is given in this second, and count it."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._count = second, 0
+            self._whole.clear()
+        self._count += 1
+        return self._count <= RATE
+
+    def gives_whole(self, host: str) -> bool:
+        """Return whether an address gets one more whole reply in this second, and count it."""
+        prefix = _prefix(host)
+        self._whole[prefix] += 1
+        return self._whole[prefix] <= WHOLE
+
+
+def _prefix(host: str) -> str:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 56), strict=False))
 
 
 def _said(zone: Zone, query: Message) -> Answer:
@@ -82,20 +125,20 @@ def _message(query: Message, flags: bytes, sections: tuple[list[Record], list[Re
 class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
-        self._second, self._count = -1, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
-        self._clock = asyncio.get_running_loop().time
+        self._limit = Limit(asyncio.get_running_loop().time)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        second = int(self._clock())
-        self._second, self._count = second, self._count + 1 if second == self._second else 1
-        if self._count > RATE:
+        if not self._limit.takes():
             return
         reply = respond(self._zone, data, over_udp=True)
-        if reply is not None:
-            self._transport.sendto(reply, addr)
+        if reply is None:
+            return
+        if len(reply) > len(data) and not self._limit.gives_whole(addr[0]):
+            reply = cut(data)
+        self._transport.sendto(reply, addr)
 
 
 class _Streams:

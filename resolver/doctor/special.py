@@ -204,7 +204,9 @@ class Special:
         try:
             reply = self._run.asker.ask(Query(name=self._run.entry, kind=wire.A), self._run.stranger)
         except NoReply:
-            return Found(Verdict.ENFORCED, "no reply")
+            if self._run.asker.reaches(self._run.stranger):
+                return Found(Verdict.ENFORCED, "no reply")
+            return Found(Verdict.UNKNOWN, "no reply, and no connection: perhaps nothing comes back to this address")
         if reply.rcode == wire.REFUSED:
             return Found(Verdict.ENFORCED, "REFUSED")
         if reply.rcode in (wire.NOERROR, wire.NXDOMAIN):

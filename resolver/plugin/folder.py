@@ -14,7 +14,8 @@ The file `policy` is little-endian 32-bit words, then octets:
 Rules:
 - A seal is SipHash-2-4-128 under a key made from the digest key. It detects damage, and a forger who lacks that key.
 - The folder holds keyed digests, addresses and texts of answers; no name, and no key.
-- An image is written before the policy that names it, and stays until the next policy but one is written.
+- An image is written before the policy that names it, and stays until the next policy but one is written. One that is
+  there is compared, and written again if it is not what it has to be: damage ends with the next policy.
 - A policy is used whole or not at all: one octet that differs, or an image that is missing, makes it Damaged.
 - An image is read into memory: a file that is mapped ends its reader when somebody truncates it.
 - The result of `read` are the structs of core, as the service has them; a plugin in another language reads the same
@@ -116,8 +117,9 @@ class Writer:
         self._sealed = {id(view): self._sealed_of(view) for view in views}
         for view, seal in self._sealed.values():
             path = self._folder / f"{seal.hex()}{IMAGE}"
-            if not path.exists():
-                atomic_file.write(path, memoryview(view).cast("B"), FILE_MODE)  # type: ignore[arg-type] # any octets
+            octets = memoryview(view).cast("B")
+            if not _holds(path, octets):
+                atomic_file.write(path, octets, FILE_MODE)  # type: ignore[arg-type] # any octets
         seals = [self._sealed[id(view)][1] for view in views]
         atomic_file.write(self._folder / POLICY, encoded(tables, seals, self._key), FILE_MODE)
         now = frozenset(f"{seal.hex()}{IMAGE}" for seal in seals)
@@ -129,6 +131,14 @@ class Writer:
     def _sealed_of(self, view: Any) -> tuple[Any, bytes]:
         known = self._sealed.get(id(view))
         return known if known is not None and known[0] is view else (view, seal_of(self._key, view))
+
+
+def _holds(path: Path, octets: memoryview) -> bool:
+    """Return whether a file is there and has just these octets."""
+    try:
+        return path.stat().st_size == len(octets) and path.read_bytes() == octets
+    except OSError:
+        return False
 
 
 def _view_of(member: Member) -> Any:

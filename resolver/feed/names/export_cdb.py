@@ -10,6 +10,7 @@ Rules:
 - The file is replaced whole: a reader sees the old one or the new one.
 - dnsdist reads a file again if its date is later, in whole seconds: each file is dated later than the one before.
 - It is readable for the group of its folder: dnsdist runs under another account.
+- One process writes a file: what a crash of it left in part, which holds names, goes before the next is written.
 """
 
 import os
@@ -18,10 +19,12 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from struct import pack
 from typing import Final
 
+from resolver import atomic_file
 from resolver.feed.names.export_rules import PASS, Rule
 
 MODE: Final = 0o640
@@ -46,7 +49,9 @@ def hashed(key: bytes) -> int:
 
 def write(path: Path, pairs: Iterable[tuple[bytes, bytes]]) -> int:
     """Write a database in place of the one at `path`; return the number of its keys. OSError if that fails."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    for left in path.parent.glob(f".{escape(path.name)}.*{atomic_file.PART}"):
+        left.unlink(missing_ok=True)
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=atomic_file.PART, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, MODE)

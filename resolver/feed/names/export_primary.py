@@ -7,7 +7,8 @@ Rules:
 - Over UDP nothing larger than an SOA is sent: IXFR gets the SOA alone, and the secondary comes by TCP (RFC 1995 2).
 - A secondary has a bounded number of connections and of whole transfers, and each connection its times.
 - NOTIFY goes to each address of `notify` with a new serial, again until it is confirmed or a newer one replaces it
-  (RFC 1996 3.6).
+  (RFC 1996 3.6). It is signed with the key that this address has asked with last; until it has asked, or if it answers
+  that this is not its key, with one key of the zone after the other.
 - No log line holds a name or an address: what was refused is counted.
 """
 
@@ -51,6 +52,8 @@ HANDSHAKE_S: Final = 10.0
 MAX_QUERY_OCTETS: Final = 4096
 NOTIFY_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 _HEADER_OCTETS: Final = 12
+_NOT_ITS_KEY: Final = (dns.rcode.REFUSED, dns.rcode.NOTAUTH)
+"""What a secondary answers to a NOTIFY with a key that it does not take (RFC 8945 5.2)."""
 _FUDGE_S: Final = 300
 _NOT_VERIFIED: Final = (
     dns.tsig.BadTime,
@@ -76,8 +79,14 @@ class Served:
         self.keys = {key.name: key for key in keys}
         self.notify = tuple(notify)
         self.has: dict[str, int] = {}
+        self.key_of: dict[str, dns.tsig.Key] = {}
         self._secondaries = tuple(map(ipaddress.ip_network, secondaries))
         self._whole: dict[str, list[float]] = {}
+
+    def keys_for(self, address: str) -> list[dns.tsig.Key]:
+        """Return the keys of the zone, first the one that this address has asked with last."""
+        last = self.key_of.get(address)
+        return [*([] if last is None else [last]), *(one for one in self.keys.values() if one != last)]
 
     def allows(self, address: str) -> bool:
         """Return whether this address may ask for the zone."""
@@ -298,6 +307,8 @@ class Primary:
             return self._no(query, dns.rcode.REFUSED)
         if not served.allows(host) or question.rdtype not in (TYPE_SOA, TYPE_AXFR, TYPE_IXFR):
             return self._no(query, dns.rcode.REFUSED)
+        if any(host == one for one, _ in served.notify):
+            served.key_of[host] = key
         return self._transfer(Signed(message, key), served, host, int(question.rdtype), stream=stream)
 
     def _key_for(self, message: Any, name: dns.name.Name) -> dns.tsig.Key | None:
@@ -366,22 +377,33 @@ class Primary:
 
     async def _tell(self, served: Served, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
-        key = next(iter(served.keys.values()))
+        keys = served.keys_for(host)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as one:
             one.setblocking(False)
-            for pause in NOTIFY_PAUSES_S:
-                packet, query_id = notice(served.zone, key)
-                with suppress(OSError, TimeoutError):
+            for turn in range(max(len(NOTIFY_PAUSES_S), len(keys))):
+                pause = NOTIFY_PAUSES_S[min(turn, len(NOTIFY_PAUSES_S) - 1)]
+                packet, query_id = notice(served.zone, keys[turn % len(keys)])
+                try:
                     await loop.sock_connect(one, (host, port))
                     await loop.sock_sendall(one, packet)
                     async with asyncio.timeout(pause):
-                        while True:
-                            said = await loop.sock_recv(one, MAX_QUERY_OCTETS)
-                            if said[:2] == query_id and len(said) >= _HEADER_OCTETS and said[2] & 0xF8 == 0xA0:
-                                return
+                        said = await _confirmation(one, query_id)
+                except TimeoutError:
                     continue
-                await asyncio.sleep(pause)
+                except OSError:
+                    await asyncio.sleep(pause)  # It does not listen now.
+                    continue
+                if len(keys) == 1 or said[3] & 15 not in _NOT_ITS_KEY:
+                    return
+
+
+async def _confirmation(one: socket.socket, query_id: bytes) -> bytes:
+    """Return the response to a NOTIFY, once it comes."""
+    while True:
+        said = await asyncio.get_running_loop().sock_recv(one, MAX_QUERY_OCTETS)
+        if said[:2] == query_id and len(said) >= _HEADER_OCTETS and said[2] & 0xF8 == 0xA0:
+            return said
 
 
 def notice(zone: Zone, key: dns.tsig.Key) -> tuple[bytes, bytes]:

@@ -70,7 +70,7 @@ def _streams(sock: socket.socket, say: Say) -> None:
         # The other side may leave early, as a client with a deadline does.
         with contextlib.suppress(OSError), one, one.makefile("rb") as stream:
             octets = stream.read(int.from_bytes(stream.read(2), "big"))
-            reply = say(octets, True)
+            reply = say(octets, True) if octets else None
             if reply is not None:
                 one.sendall(len(reply).to_bytes(2, "big") + reply)
 

@@ -213,3 +213,11 @@ def test_who_sends_an_octet_at_a_time_is_left_at_the_deadline(tmp_path: Path) ->
             asker.ask(Query(name=ENTRY, kind=wire.A, over=ask.DOH))
         left.set()
         assert time.monotonic() - began < 60, "a bound that is far above what a busy machine takes"
+
+
+def test_a_way_there_and_back_is_a_connection_or_its_refusal() -> None:
+    with saying(Enforcing()) as place:
+        assert Asker(place).reaches(HOST)
+    assert Asker(place).reaches(HOST), "nobody listens any more, and says so"
+    assert not Asker(place).reaches("192.0.2.200"), "not an address of this host"
+    assert not Asker(place, queries=0).reaches(HOST), "the budget is spent"

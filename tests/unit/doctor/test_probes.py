@@ -36,6 +36,28 @@ def test_a_resolver_that_enforces_has_no_finding() -> None:
     assert found.count(Verdict.ENFORCED) == len(catalogue.PROBES) - len(NOT_SEEN)
 
 
+def test_refused_is_no_block_where_a_limit_refuses_all() -> None:
+    """A resolver that blocks nothing, and refuses whatever comes after some questions."""
+
+    class Limited(Enforcing):
+        left = 30
+
+        def __call__(self, octets: bytes, over_tcp: bool) -> bytes | None:
+            self.left -= 1
+            if self.left > 0:
+                return super().__call__(octets, over_tcp)
+            return made(wire.read(octets), Answer(wire.REFUSED))
+
+    expected = Expected(wire.REFUSED)
+    with saying(Limited("everything")) as place:
+        found = examination(place, expected=expected).run()
+    # What is looked for in replies, and is in none of them.
+    assert of(found, Verdict.ENFORCED) <= {"cache-in-front", "designated", "version", "policy-named"}
+    refused = {one.id for one in found.results if one.said.startswith("REFUSED, but open names")}
+    assert {"do-alias", "no-edns", "tcp", "again"} <= refused, found.results
+    assert {"a", "aaaa", "https"} <= of(found, Verdict.LEAKS), found.results
+
+
 FAULTS: dict[str, set[str]] = {
     "aaaa": {"aaaa", "child", "again"},
     "other-types": {"https", "svcb", "mx", "txt", "any", "unknown-type", "child", "deep-child", "underscore-child",

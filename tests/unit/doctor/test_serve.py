@@ -135,3 +135,56 @@ def test_the_rate_over_udp_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         return count
 
     assert 1 <= asyncio.run(served()) < 30
+
+
+def test_a_prefix_gets_some_replies_that_are_longer_than_the_query_and_then_tc() -> None:
+    """Each neighbour of a /24 or a /56 has its part of them; another has its own, and the next second brings more."""
+    now = [7.0]
+    limit = serve.Limit(lambda: now[0])
+    assert limit.takes()
+    given = [limit.gives_whole(f"192.0.2.{number}") for number in range(serve.WHOLE + 5)]
+    assert given == [True] * serve.WHOLE + [False] * 5
+    assert [limit.gives_whole(host) for host in ("198.51.100.1", "2001:db8::1")] == [True, True]
+    given = [limit.gives_whole(f"2001:db8:0:{number:x}::1%lo") for number in range(serve.WHOLE)]
+    assert given == [True] * (serve.WHOLE - 1) + [False]
+    now[0] = 8.0
+    assert (limit.takes(), limit.gives_whole("192.0.2.1")) == (True, True)
+
+
+@pytest.mark.parametrize("kind", [wire.A, wire.ANY, wire.HTTPS])
+@pytest.mark.parametrize("do", [False, True])
+def test_what_is_cut_is_no_longer_than_its_query(kind: int, do: bool) -> None:
+    query = wire.query(ENTRY, kind, do=do, edns=do)
+    found = serve.cut(query)
+    assert len(found) <= len(query)
+    said = wire.read(found)
+    assert (said.id, said.flags & (wire.QR | wire.TC), said.records) == (wire.read(query).id, wire.QR | wire.TC, ())
+
+
+def test_over_udp_one_who_asks_more_is_sent_to_tcp() -> None:
+    query = wire.query(GOOD, wire.A, do=True)
+
+    async def served() -> list[tuple[int, int]]:
+        up = asyncio.Event()
+        (port,) = free_ports(1)
+        task = asyncio.create_task(serve.serve(ZONE, HOST, port, up.set))
+        await up.wait()
+        loop, found = asyncio.get_running_loop(), []
+        with socket.socket(type=socket.SOCK_DGRAM) as one:
+            one.setblocking(False)
+            await loop.sock_connect(one, (HOST, port))
+            for _ in range(4 * serve.WHOLE):
+                await loop.sock_sendall(one, query)
+                reply = await asyncio.wait_for(loop.sock_recv(one, 4096), 20)
+                found.append((len(reply), wire.read(reply).flags & wire.TC))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await task
+        return found
+
+    found = asyncio.run(served())
+    whole = [size for size, tc in found if not tc]
+    assert len(whole) >= serve.WHOLE
+    assert min(whole) > len(query)
+    cut = [size for size, tc in found if tc]
+    # A machine so busy that this takes four seconds cuts none.
+    assert max(cut, default=0) <= len(query)

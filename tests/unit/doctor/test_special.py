@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resolver.doctor import catalogue, special, wire
-from resolver.doctor.ask import Asker, Endpoint
+from resolver.doctor.ask import Asker, Endpoint, NoReply
 from resolver.doctor.probes import Examined
 from resolver.doctor.verdicts import Found, Verdict
 from resolver.doctor.wire import Record
@@ -104,6 +104,25 @@ def test_a_stranger_that_is_refused_or_dropped() -> None:
         found = run(say=closed, policy_zones=(POLICY,), stranger="127.0.0.9")
         assert found["strangers"] == (verdict, said)
     assert run(stranger="192.0.2.200")["strangers"][0] is Verdict.UNKNOWN, "not an address of this host"
+
+
+def test_a_stranger_whom_no_packet_reaches_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No reply over UDP, and no connection over TCP either: who is silent is not known."""
+    asked = Asker.ask
+
+    def ask(self: Asker, query: object, source: str = "") -> object:
+        if source:
+            raise NoReply("no reply")
+        return asked(self, query)  # type: ignore[arg-type]  # as it came
+
+    monkeypatch.setattr(Asker, "ask", ask)
+    assert run(stranger="127.0.0.9")["strangers"] == (Verdict.ENFORCED, "no reply")
+
+    with monkeypatch.context() as unreachable:
+        unreachable.setattr(Asker, "reaches", lambda *_: False)
+        found = run(stranger="127.0.0.9")["strangers"]
+    assert found[0] is Verdict.UNKNOWN
+    assert found[1].startswith("no reply, and no connection")
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,27 @@ def test_images_that_are_known_are_not_read_again_and_old_ones_go(tmp_path: Path
     assert not before & set(tmp_path.glob("*.image"))
 
 
+@pytest.mark.parametrize("damage", ["a bit", "cut short", "unreadable"])
+def test_a_damaged_image_is_written_again_with_the_next_policy(damage: str, tmp_path: Path) -> None:
+    writer, one = Writer(tmp_path, KEY), tables((["bad.test"],), 1)
+    writer.write(one)
+    (path,) = tmp_path.glob("*.image")
+    whole = path.read_bytes()
+    if damage == "unreadable":
+        path.unlink()
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_bytes(whole[:-1] if damage == "cut short" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(Damaged, match="image"):
+        read(tmp_path, KEY, {})
+    writer.write(one)
+    assert path.read_bytes() == whole
+    inode = path.stat().st_ino
+    writer.write(one)
+    assert path.stat().st_ino == inode, "what is whole is left as it is"
+    assert read(tmp_path, KEY, {}).number == 1
+
+
 def test_nobody_else_reads_it_and_no_name_is_in_it(tmp_path: Path) -> None:
     Writer(tmp_path, KEY).write(tables((["canary-of-a-list.test"],)))
     for path in tmp_path.iterdir():

@@ -1,6 +1,9 @@
 """A constant database: read by another reader of the format, it holds what was written."""
 
+import signal
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from resolver.core.codes import BLOCK_BELOW, BLOCK_SELF, EXCEPT_BELOW, EXCEPT_SE
 from resolver.feed.names import export_cdb
 from resolver.feed.names.export_rules import rules
 from resolver.feed.names.export_zone import wire_of
+from tests.journeys.running import ROOT
 
 
 def value_of(data: bytes, key: bytes) -> bytes | None:
@@ -62,6 +66,23 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
         export_cdb.write(path, breaks())
     assert value_of(path.read_bytes(), b"\x01a\x00") == b"BB"
     assert [one.name for one in tmp_path.iterdir()] == ["list.cdb"]
+
+
+@pytest.mark.processes
+def test_what_a_crash_left_in_part_goes_before_the_next_is_written(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a file; another table of the same folder is none of its business."""
+    path, other = tmp_path / "[a]*.cdb", tmp_path / ".b.cdb.xyz.part"
+    other.write_bytes(b"of another one")
+    code = (
+        "import os, signal, sys, pathlib\nfrom resolver.feed.names import export_cdb\n"
+        "def pairs():\n    yield b'\\1a\\0', b'BB'\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "export_cdb.write(pathlib.Path(sys.argv[1]), pairs())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len([*tmp_path.iterdir()]) == 2, "one part of each"
+    export_cdb.write(path, [(b"\x01b\x00", b"BB")])
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, other.name}
 
 
 def test_a_value_says_the_name_and_what_is_below() -> None:

@@ -283,3 +283,35 @@ def test_a_notify_is_signed_and_said_again_until_it_is_confirmed() -> None:
             return len(seen)
 
     assert asyncio.run(work()) == 2
+
+
+@pytest.mark.parametrize("rcode", [5, 9])
+def test_a_notify_is_signed_with_the_key_of_that_secondary(rcode: int) -> None:
+    """Before it has asked its key is not known, and it refuses another's; then its own comes first."""
+    other = dns.tsig.Key("other.", "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3Q=", "hmac-sha256")
+    keyring = {KEY.name: KEY, other.name: other}
+
+    async def work() -> list[str]:
+        loop, seen = asyncio.get_running_loop(), list[str]()
+        with socket.socket(type=socket.SOCK_DGRAM) as secondary:
+            secondary.bind((HOST, 0))
+            secondary.setblocking(False)
+            here = (secondary.getsockname(),)
+            served = export_primary.Served(zone_of(), [KEY, other], (f"{HOST}/32",), here)
+            primary = export_primary.Primary({"rpz.example": served})
+            for _ in range(2):
+                primary.notify("rpz.example")
+                taken = False
+                while not taken:
+                    packet, address = await loop.sock_recvfrom(secondary, 4096)
+                    message: Any = dns.message.from_wire(packet, keyring=keyring)
+                    seen.append(str(message.keyname))
+                    taken = message.keyname == other.name
+                    said = b"\xa4" + bytes([0 if taken else rcode])
+                    await loop.sock_sendto(secondary, packet[:2] + said + packet[4:12], address)
+                await asyncio.wait_for(primary.confirmed(), 20)
+                query = query_of("SOA", other)
+                assert asked(primary, query, stream=False)
+        return seen
+
+    assert asyncio.run(work()) == [str(KEY.name), "other.", "other."]
