@@ -144,6 +144,7 @@ async def test_frames_in_pieces_are_whole_frames(tmp_path: Path) -> None:
         edge_frames.answer(1, 0, b""),
         asks(1)[:9] + b"\0" + asks(1)[10:],
     ],
+    ids=["short", "long", "empty", "answer", "unknown", "report", "whole-answer", "over-udp"],
 )
 async def test_a_frame_that_is_malformed_ends_its_connection_alone(
     tmp_path: Path, octets: bytes, caplog: pytest.LogCaptureFixture
