@@ -39,6 +39,7 @@ NO_LIST: Final = "No figure of any list was scraped"
 NO_SERVICE: Final = "No resolver is scraped"
 NO_ENGINE: Final = "No figure"
 """Only the compiled engine has one."""
+NO_EDGE: Final = "No encrypted transport is offered"
 
 GREEN, BLUE, ORANGE, RED, PURPLE = "green", "blue", "orange", "red", "purple"
 STATES: Final = {
@@ -466,6 +467,19 @@ SERVICE: Final = (
     Panel("Connections", "short", "Open connections of clients: all, and of the host with the most.", NO_SERVICE,
           ((f"sum by (transport) ({P}connections{ONE})", "{{transport}}, all hosts"),
            (f"max by (transport) ({P}connections{ONE})", "{{transport}}, highest"))),
+    Row("Encrypted transports"),
+    Panel("Edges", "none", "Processes of DoT, DoH and DoQ that are connected: on the host with the fewest, and hosts "
+          "without one.", NO_EDGE,
+          ((f"min({P}edges_connected{ONE})", "fewest"), (alone(f"{P}edges_connected{ONE}", "== 0"), "{{instance}}")),
+          alert="EdgeGone"),
+    Panel("Certificate", "s", "Time until the certificate ends that clients of DoT, DoH and DoQ verify.", NO_EDGE,
+          ((f'min({P}certificate_expiry_timestamp_seconds{{instance=~"$instance",use="edge"}} - time())', "first"),),
+          alert="CertificateExpiring"),
+    Panel("Handshakes", "cps", "Of TLS and QUIC, on all hosts.", NO_EDGE,
+          ((f"sum(rate({P}edge_handshakes_total{ONE}[5m]))", "all hosts"),)),
+    Panel("Refused by edges", "cps", "Connections and requests that edges refused, by reason, over sliding hours.",
+          NO_EDGE, ((f"sum by (reason) (rate({P}edge_refused_total{ONE}[1h])) > 0", "{{reason}}"),), True,
+          section=LEVELS["EdgeGone"].section),
     Row("Answers"),
     Panel("Answers by response code", "reqps", "Answers sent, over sliding hours; of them those of a rehearsal.",
           NO_COUNTS, ((f"sum by (rcode) (rate({P}answers_total{ONE}[1h])) > 0", "{{rcode}}"),

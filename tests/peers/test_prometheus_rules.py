@@ -62,6 +62,8 @@ SERIES = {
     "ExportNotInStep": {'export_in_step{@,list="one"}': ("0x10 1x110", "1x60 0x60")},
     "SecondariesBehind": {"export_secondaries_behind{@}": ("1x100 0x2 2x20", "0x60 1x60")},
     "CertificateExpiring": {'certificate_expiry_timestamp_seconds{@,use="page"}': ("2000000x120", "1000000x120")},
+    "EdgeCertificateExpired": {'certificate_expiry_timestamp_seconds{@,use="edge"}': ("2000000x120", "3600x120")},
+    "EdgeGone": {"edges_connected{@}": ("2x60 1x60", "1x60 0x60")},
     "UpstreamDown": {
         'upstream_up{@,upstream="192.0.2.1:53"}': ("1x120", "0x120"),
         'upstream_up{@,upstream="192.0.2.2:53"}': ("1x120", "1x120"),

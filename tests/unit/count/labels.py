@@ -13,4 +13,6 @@ LABELS = Labels(
     entries_set_aside=("protected",),
     upstream_failures=("timeout", "refused"),
     threads=("0", "1"),
+    transports=("udp", "tcp", "dot", "doh"),
+    edge_refusals=("slow", "flood"),
 )
