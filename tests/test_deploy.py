@@ -122,4 +122,4 @@ def test_one_of_several_services_differs_from_the_only_one_in_what_is_its_own() 
     for one, other in changed:
         [(said, instead)] = [(key, value) for key, value in own.items() if key in one]
         assert one.replace(said, instead) == other
-    assert len(changed) == len(own) + 2, "two commands name the configuration, and there are two keys"
+    assert len(changed) == len(own) + 3, "two commands name the configuration, there are two keys, two folders in /run"
