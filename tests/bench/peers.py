@@ -198,8 +198,8 @@ def _written(place: Path, name: str, text: str) -> Path:
 
 
 @contextmanager
-def dnsdist(name: str, path: str, given: Given) -> Started:
-    """The list in a CDB; a second one, on a port that its load balancers use, for PROXY v2."""
+def dnsdist(name: str, path: str, given: Given, *, more: str = "") -> Started:
+    """The list in a CDB; a second one, on a port that its balancers use, for PROXY v2. more: lines of the first."""
     file = given.folder / "list.cdb"
     with contextlib.ExitStack() as stack:
         found = []
@@ -217,7 +217,8 @@ def dnsdist(name: str, path: str, given: Given) -> Started:
                 cdb=file,
                 page=PAGE_V4,
             )
-            command = [path, "--supervised", "--disable-syslog", "-C", str(_written(place, "dnsdist.conf", config))]
+            file_of = _written(place, "dnsdist.conf", config + ("" if proxied else more))
+            command = [path, "--supervised", "--disable-syslog", "-C", str(file_of)]
             (subject,) = stack.enter_context(_started(called, command, given, place, port))
             found.append(_proxied(subject, called, port) if proxied else subject)
         yield found
@@ -246,9 +247,9 @@ def _unbound(name: str, path: str, given: Given, modules: str, server_rules: str
 
 
 @contextmanager
-def unbound_rpz(name: str, path: str, given: Given) -> Started:
-    """The list as a response policy zone."""
-    more = _UNBOUND_RPZ.format(rpz=given.rpz)
+def unbound_rpz(name: str, path: str, given: Given, *, more: str = "") -> Started:
+    """The list as a response policy zone. more: clauses of its configuration."""
+    more = _UNBOUND_RPZ.format(rpz=given.rpz) + more
     with _unbound(name, path, given, "respip iterator", '  local-zone: "test." transparent', more) as found:
         yield found
 

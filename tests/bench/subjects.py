@@ -113,14 +113,14 @@ def service(
     engine: str,
     *,
     proxied: bool = False,
+    more: str = "",
 ) -> Iterator[running.Service]:
     """The service with everything on; by default its limits spare loopback. Too long a list is several.
 
-    proxied: it is behind a load balancer.
+    proxied: it is behind a load balancer. more: tables of its configuration.
     """
     folder.mkdir()
     first, *others = parts(listed)
-    more = ""
     for number, part in enumerate(others, 2):
         authority = running.Authority(folder / f"authority-{number}", list_id=f"demo-{number}")
         authority.publish(part)

@@ -1,5 +1,6 @@
 """The bench's own arithmetic: ratios and spread, what dnsperf and ask.c have told, whether an answer is right."""
 
+import base64
 import json
 import shutil
 import socket
@@ -14,7 +15,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from tests.bench import check, instructions, lanes, load, names, packet, page, picture, report, subjects
+from tests.bench import check, encrypted, instructions, lanes, load, names, packet, page, picture, report, subjects
 from tests.bench.ratios import Spread, in_turn, paired, shown, spread
 from tests.bench.subjects import FLOOR
 from tests.bench.workloads import WORKLOADS
@@ -314,3 +315,20 @@ def test_lanes_answer_every_query_alone_beside_another_and_apart(probe: ModuleTy
     for gain in (found.sharing, found.apart):
         assert gain.rate.median > 0
         assert gain.cpu.median > 0
+
+
+def test_questions_for_https_are_those_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "asked").write_text(f"{LISTED} A\n{UNLISTED} AAAA\n")
+    encrypted.write_uris(tmp_path / "uris", tmp_path / "asked")
+    lines = (tmp_path / "uris").read_text().splitlines()
+    found = [dns.message.from_wire(base64.urlsafe_b64decode(f"{line.partition('=')[2]}==")) for line in lines]
+    assert [str(one.question[0]) for one in found] == [f"{LISTED}. IN A", f"{UNLISTED}. IN AAAA"]
+    assert all(line.startswith("/dns-query?dns=") and not line.endswith("=") for line in lines)
+
+
+def test_a_query_over_dot_beyond_the_bar_is_said() -> None:
+    found = encrypted.Found()
+    for name, us in ((encrypted.OURS, 16.0), (encrypted.DNSDIST, 10.0)):
+        for kind in encrypted.QUESTIONS:
+            found.us[f"DoT, {kind}", name] = {1: us}
+    assert encrypted.missed(found) == [f"DoT, {kind}: 1.60 x dnsdist; the bar is 1.50" for kind in encrypted.QUESTIONS]
