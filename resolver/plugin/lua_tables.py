@@ -19,6 +19,9 @@ BEGIN: Final = "-- BEGIN TABLES: made by `python -m resolver.plugin.lua_tables`.
 END: Final = "-- END TABLES\n"
 WORDS_A_QUERY: Final = 8192
 """Words of an image that one query verifies while a policy comes: less than a millisecond."""
+MORE_A_SECOND: Final = 16
+"""How many times as many more, for each second that the policy has waited: with one query a second a list of a million
+names is in force after six."""
 
 _CODES: Final = (
     *("ASK", "PASS", "BLOCK", "MAX_LISTS"),
@@ -88,6 +91,7 @@ def values() -> dict[str, Mapping[str, Value]]:
             "key_closed": unbound.KEY_CLOSED,
             "look_s": followed.LOOK_S,
             "words_a_query": WORDS_A_QUERY,
+            "more_a_second": MORE_A_SECOND,
         },
         "words": {word: number for number, word in enumerate(folder.WORDS)},
         "parts": parts,

@@ -104,6 +104,7 @@ local T = {
     key_closed = 7,
     look_s = 1.0,
     words_a_query = 8192,
+    more_a_second = 16,
   },
   words = {
     slot = 0,
@@ -311,6 +312,7 @@ local function open(folder, key_path)
     address = ffi.new("blocklist_address"),
     socket = C.socket(1, 2 + 2048 + 524288, 0),
     complain = function() end,
+    clock = now_s,
   }, Lists)
   ffi.copy(self.key, data, 16)
   local text = ffi.new("uint8_t[?]", #T.format.seal_text + 1, T.format.seal_text)
@@ -456,19 +458,21 @@ local function take_steps(self, now, at_once)
     if again then
       self.mark = nil
       self.coming = read_policy(self)
-      self.coming.at, self.mark = 1, mark
+      self.coming.at, self.coming.since, self.mark = 1, now, mark
       self.coming.tag = tonumber(string.sub(mark, 1, 8), 16)
     end
   end
   if self.coming ~= nil then
+    -- Few queries: each verifies more, the longer the policy waits.
+    local words = math.floor(T.format.words_a_query * (1 + T.format.more_a_second * (now - self.coming.since)))
     local done
-    repeat done = verify(self, T.format.words_a_query) until done or not at_once
+    repeat done = verify(self, words) until done or not at_once
   end
 end
 
 -- Take the policy that was published since. at_once: look now, and verify all of it now.
 function Lists:look(at_once)
-  local now = now_s()
+  local now = self.clock()
   if self.coming == nil and now < self.next_look and not at_once then return end
   local fine, said = pcall(take_steps, self, now, at_once)
   if not fine then

@@ -83,6 +83,7 @@ function glue.judge(packet)
   return said, additional ~= nil
 end
 function glue.look(at_once) lists:look(at_once) end
+function glue.at(seconds) lists.clock = function() return seconds end end
 function glue.number() return lists.policy and tonumber(lists.policy.number) or -1 end
 function glue.said() return lists.said end
 function glue.close() lists:close() end

@@ -252,6 +252,20 @@ def test_it_takes_a_whole_policy_only(tmp_path: Path) -> None:
     assert one.query(packet, False, CLIENT)[7] == 1
 
 
+@pytest.mark.parametrize(("apart_s", "most"), [(0.001, 20), (1.0, 3), (30.0, 2)])
+def test_a_policy_that_waits_is_taken_by_few_queries_too(apart_s: float, most: int, tmp_path: Path) -> None:
+    """A list of 40,000 names takes 13 queries that come at once, and fewer of those that come late."""
+    one = lua.Lua(published(tmp_path, ["bad.test"]))
+    published(tmp_path, [f"n{number}.test" for number in range(40_000)], number=2)
+    packet, taken = dns.message.make_query("good.test", "A", use_edns=False).to_wire(), 0
+    while one.number() == 1 and taken < 100:
+        one.at(1e9 + taken * apart_s)
+        assert one.query(packet, False, CLIENT) is None
+        taken += 1
+    assert one.number() == 2
+    assert (most // 2) < taken <= most
+
+
 @pytest.mark.parametrize("damage", ["none", "image"])
 def test_without_a_policy_everything_is_servfail(damage: str, tmp_path: Path) -> None:
     if damage == "image":
