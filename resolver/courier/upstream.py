@@ -1,7 +1,8 @@
 """One encrypted server: chooses the connection for each query, opens further ones, and tries again what may be tried.
 
 Rules:
-- A query goes to the connection with the fewest. Another is opened if each has CROWDED or more, up to CONNECTIONS.
+- A query goes to the connection with the fewest, of those that are open, if there are any. Another is opened if each
+  has CROWDED or more, one after the other, up to CONNECTIONS.
 - A query that is asked again before it was answered goes to another connection. The one that it was on is slow, and is
   chosen last, until something is answered there: it may be dead without a sign.
 - What was on a connection that ends is asked once more over another one, if that connection was open: a server may
@@ -113,18 +114,22 @@ class Upstream:
                 self._leave(flight, reason, detail)
 
     def _repeat(self, flight: Flight) -> None:
-        if any(not connection.ready for connection in flight.on):
+        usable = any(one.ready and one.takes and one not in flight.on for one in self.connections)
+        if not usable and any(not connection.ready for connection in flight.on):
             return
         for connection in flight.on:
-            connection.slow = True
+            connection.slow = connection.ready
         self._place(flight, tuple(flight.on))
 
     def _place(self, flight: Flight, avoided: tuple[Connection, ...]) -> bool:
         """Put a query on a connection; return whether there is one for it."""
         usable = [one for one in self.connections if one.takes and one not in avoided]
-        best = min(usable, key=lambda one: (one.slow, one.load), default=None)
-        if best is None or best.slow or best.load >= CROWDED:
-            best = self._opened() or best
+        best = min(usable, key=lambda one: (one.slow, not one.ready, one.load), default=None)
+        is_full = best is not None and (best.slow or best.load >= CROWDED)
+        if best is None or (is_full and all(one.ready for one in self.connections)):
+            opened = self._opened()
+            if best is None or best.slow:
+                best = opened or best
         if best is None:
             return False
         self._answers_at[flight.number] = best.answers

@@ -185,7 +185,7 @@ def test_a_hand_over_starts_another_courier_and_loses_nothing(tmp_path: Path, se
         one = site(tmp_path, sealing, text(server))
         with running(one) as service:
             wait_for(lambda: up(service.first, text(server)), "it to be up")
-            names = [f"h{number}.open.test" for number in range(600)]
+            names = [f"h{number}.open.test" for number in range(300)]
             with ThreadPoolExecutor(1) as aside:
                 load = aside.submit(burst, one.dns, names, per_second=100, wait_s=LIMIT_S + SLACK_S)
                 service.hand_over()

@@ -7,7 +7,7 @@ import pytest
 
 from resolver.config.values import Encrypted
 from resolver.courier import connection, upstream
-from resolver.courier.upstream import CONNECTIONS
+from resolver.courier.upstream import CONNECTIONS, CROWDED
 from resolver.query.courier_frames import Reason, Settings
 from tests.fakes.sealed import NAME, Way
 from tests.fakes.upstream import HOST
@@ -64,6 +64,22 @@ async def test_further_connections_are_opened_when_each_is_crowded_and_bounded(a
         assert service.failures == {many: (Reason.BUSY, 0)}
         await until(lambda: len(server.seen) == many)
         assert server.resumed >= 1, "a session is resumed"
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_does_not_open_delays_nobody_while_another_is_open(authority: Authority) -> None:
+    async with both(authority) as (server, one, service):
+        one.ask(0, query())
+        await answered(service, 0)
+        server.way = Way.SILENT
+        for number in range(1, CROWDED + 2):
+            one.ask(number, query(f"n{number}.test"))
+        assert [line.ready for line in one.connections] == [True, False]
+        server.way = Way.HONEST
+        one.ask(100, query())
+        assert one.connections[1].load == 0, "it goes to the one that is open"
+        await answered(service, 100)
+        assert service.failures == {}
 
 
 @pytest.mark.asyncio

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from resolver.config.config import Config, parse
@@ -69,3 +70,12 @@ def test_what_is_written_down_counts_and_a_damaged_state_is_that_of_no_list(tmp_
     assert newcomers.FORWARDED in newcomers.without(both, both.lists[1])
     (store.folder / "state.json").write_bytes(b"{")
     assert newcomers.REFUSED in newcomers.without(both, both.lists[1])
+
+
+def test_what_a_reload_adds_and_removes_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        newcomers.tell(config(tmp_path, "first", "second"), config(tmp_path, "second", "third"))
+    said = [one.getMessage() for one in caplog.records]
+    assert said[0] == "list third: added, it is fetched now"
+    assert said[1].startswith("list first: removed, it blocks nothing any more. ")
+    assert len(said) == 2
