@@ -11,6 +11,7 @@ Rules:
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import resource
@@ -30,6 +31,9 @@ import dns.rrset
 import pyrage
 import pytest
 
+from resolver.config.values import address_octets
+from resolver.core import codes
+from resolver.query import edge_frames
 from tests import canaries
 from tests.canaries import Canaries
 from tests.fakes.authority import Authority
@@ -193,6 +197,7 @@ class World:
                 "listen": {"allow": ["127.0.0.0/16", "127.77.0.0/16", "127.78.0.0/16"]},
                 "upstream": {"timeout": "1s"},
                 "limits": {"exempt": ["127.0.0.0/16", "127.77.0.0/16"], "queries_per_second": 2},
+                "edge": {"socket": str(folder / "queries"), "user": ""},
             },
         )
         one = list_of(self.authority.folder)
@@ -298,6 +303,7 @@ def test_nothing_of_a_name_or_a_client_leaves(world: World) -> None:
             service.until("/readyz")
             watch.service = service
             ask_everything(world)
+            ask_by_an_edge(world)
             answers = visit_everything(world)
             break_the_upstream(world)
             harm_the_feed(world, service)
@@ -354,6 +360,37 @@ def ask_everything(world: World) -> None:
     for _ in range(12):
         with contextlib.suppress(OSError):
             asked(port, world.listed[0], source=world.limited, seconds=0.05)
+
+
+def ask_by_an_edge(world: World) -> None:
+    """The same names from the same clients over encrypted transports, and frames that are none, with both in them."""
+    names = [*world.listed, *world.unlisted]
+    whole = [
+        edge_frames.query(number, over, address_octets(client), query_for(name, "A"))
+        for over in codes.ENCRYPTED
+        for number, (name, client) in enumerate(zip(names, itertools.cycle(world.clients), strict=False))
+    ]
+    with edge(world) as one:
+        one.sendall(b"".join(whole))
+        unread, found = bytearray(), 0
+        while found < len(whole):
+            unread += one.recv(2**16)
+            found += len(edge_frames.take(unread))
+    text = f"{world.listed[0]} {world.clients[0]}".encode()
+    said = {"number": 1, "expires": None, "connections": {}, "handshakes": 0, "refused": {text.decode(): 1}}
+    for body in (b"R" + json.dumps(said).encode(), b"Q" + text, b"X" + text, whole[0][4:9] + b"\0" + text):
+        with edge(world) as one:
+            one.sendall(len(body).to_bytes(4, "big") + body)
+            assert one.recv(1) == b""
+
+
+@contextlib.contextmanager
+def edge(world: World) -> Iterator[socket.socket]:
+    """A connection as an edge has it."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(20)
+        one.connect(str(world.site.folder / "queries"))
+        yield one
 
 
 def malform(port: int, query: bytes, client: str) -> None:
