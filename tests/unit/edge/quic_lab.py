@@ -110,11 +110,11 @@ class Lab:
     tallies: Refusals
 
 
-def socket_here() -> tuple[socket.socket, int]:
-    """Return a bound UDP socket of loopback and its port."""
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def socket_here(host: str) -> tuple[socket.socket, int]:
+    """Return a bound UDP socket and its port."""
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     one.setblocking(False)
-    one.bind(("127.0.0.1", 0))
+    one.bind((host, 0))
     return one, one.getsockname()[1]
 
 
@@ -126,13 +126,14 @@ async def serving(
     exempt: bytes = EVERYBODY,
     connections: int = 100,
     per_client: int = 100,
+    host: str = "127.0.0.1",
     **times: float,
 ) -> AsyncIterator[Lab]:
     """Serve a protocol on loopback."""
     service, tallies = Service(), Refusals()
     clients = Clients(allow, exempt, connections, per_client)
     server = QuicServer(clients, service.post, tallies, OURS, **times)
-    one, port = socket_here()
+    one, port = socket_here(host)
     server.open([one], protocol)
     try:
         yield Lab(server, port, service, tallies)
@@ -267,15 +268,16 @@ async def client(
     wait: bool = True,
     store: Callable[[SessionTicket], None] | None = None,
     make: type[Client] = Client,
+    host: str = "127.0.0.1",
     **more: Any,
 ) -> AsyncIterator[Client]:
     """Connect a client. wait: for the handshake. store: takes tickets."""
     peer = Peer(configuration=settings(alpn, **more), session_ticket_handler=store)
     loop = asyncio.get_running_loop()
-    transport, one = await loop.create_datagram_endpoint(lambda: make(peer), local_addr=("127.0.0.1", 0))
+    transport, one = await loop.create_datagram_endpoint(lambda: make(peer), local_addr=(host, 0))
     try:
         one.server_port = lab.port
-        one.connect(("127.0.0.1", lab.port))
+        one.connect((host, lab.port, 0, 0) if ":" in host else (host, lab.port))
         if wait:
             await asyncio.wait_for(one.wait_connected(), PATIENCE_S)
         yield one

@@ -95,6 +95,15 @@ async def test_before_the_handshake_no_more_than_three_times_the_octets_are_sent
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("bound", "host"), [("0.0.0.0", "127.0.0.2"), ("::1", "::1"), ("::", "::1")])
+async def test_answers_come_from_the_address_that_was_asked(bound: str, host: str) -> None:
+    async with serving(DOQ, host=bound) as lab, client(lab, "doq", host=host) as one:
+        one.send(0, FRAMED)
+        assert len(await one.whole(0)) == len(FRAMED)
+        assert lab.service.asked[0][1] == address_octets(host)
+
+
+@pytest.mark.asyncio
 async def test_who_is_no_client_gets_nothing() -> None:
     async with serving(DOQ, allow=OTHERS) as lab:
         with raw(lab.port) as one:
