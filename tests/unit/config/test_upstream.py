@@ -97,3 +97,14 @@ def test_a_mixture_and_a_single_pin_are_said() -> None:
     (line,) = (line for line in warnings(read(section(zone=zone))) if "upstream" in line)
     assert line.startswith("upstream.zone[0].servers has servers with and without encryption: ")
     assert Upstream().encrypted == ()
+
+
+def test_an_address_of_the_edge_would_lead_back() -> None:
+    edge = {
+        **{"socket": "/run/edge/queries", "name": "dns.isp.example", "tls": ["127.0.0.1:853"]},
+        **{"certificate": "/etc/cert.pem", "key": "/etc/key.pem"},
+    }
+    loops = document(upstream={"servers": ["tls://dns.isp.example@127.0.0.1"]}, edge=edge)
+    assert fault(loops).startswith("resolver.toml: upstream.servers[0]: is an address of the edge: queries would loop")
+    other = document(upstream={"servers": ["tls://dns.isp.example@127.0.0.1:8853"]}, edge=edge)
+    assert read(other).edge.tls != read(other).upstream.servers
