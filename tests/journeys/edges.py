@@ -32,7 +32,7 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
+from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived, StreamReset
 
 from tests.journeys.running import HOST, NO_CERTIFICATES, ROOT, START_S, free_ports, stop
 
@@ -248,6 +248,10 @@ class _Quic(QuicConnectionProtocol):
             for one in self.waits.values():
                 if not one.done():
                     one.set_exception(ConnectionAbortedError("the connection was closed"))
+        if isinstance(event, StreamReset):
+            wait = self.waits.get(event.stream_id)
+            if wait is not None and not wait.done():
+                wait.set_exception(ConnectionAbortedError("the stream was reset"))
         if self.http is not None:
             for said_ in self.http.handle_event(event):
                 if isinstance(said_, HeadersReceived):
