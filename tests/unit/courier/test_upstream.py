@@ -146,7 +146,7 @@ async def test_what_was_on_a_connection_that_ends_is_asked_once_more(authority: 
 @pytest.mark.asyncio
 async def test_nothing_is_opened_for_a_while_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     port = closed_port().port
-    monkeypatch.setattr(upstream, "PAUSE_S", 0.2)
+    monkeypatch.setattr(upstream, "PAUSE_S", 0.8)
     async with asking(Settings(Encrypted(HOST, port, "tls", NAME, ""))) as (one, service):
         one.ask(1, query())
         assert await failed(service, 1) == (Reason.REFUSED, 0)
@@ -154,6 +154,6 @@ async def test_nothing_is_opened_for_a_while_after_a_failure(monkeypatch: pytest
         assert service.failures[2] == (Reason.REFUSED, 0), "at once, and for the same reason"
         assert one.connections == []
         # Longer than the pause, which is what is tested.
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.9)
         one.ask(3, query())
         assert len(one.connections) == 1
