@@ -166,9 +166,9 @@ class Peer(QuicConnection):
         return self._remote_max_data
 
     @property
-    def spare_ids(self) -> int:
-        """The number of connection ids of the server that are not used yet."""
-        return len(self._peer_cid_available)
+    def spare_ids(self) -> dict[bytes, bytes]:
+        """The connection ids of the server that are not used yet, with the tokens that reset them."""
+        return {one.cid: one.stateless_reset_token for one in self._peer_cid_available}
 
     @property
     def parameters(self) -> bytes:
@@ -286,7 +286,7 @@ async def client(
         transport.close()
 
 
-async def until(is_so: Callable[[], bool]) -> None:
+async def until(is_so: Callable[[], object]) -> None:
     """Wait until something is so, for PATIENCE_S."""
     async with asyncio.timeout(PATIENCE_S):
         while not is_so():  # noqa: ASYNC110 - what the server does is seen in its state alone

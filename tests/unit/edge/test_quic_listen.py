@@ -181,6 +181,8 @@ async def test_the_token_that_a_client_knows_is_the_one_that_resets_it() -> None
     async with serving(DOQ) as lab, client(lab, "doq") as one:
         place, host_id = LOOPBACK + one.port.to_bytes(2, "big"), next(iter(lab.server.conversations)).engine.host_cid
         assert lab.server.tokens.reset(place, host_id) in one.peer.parameters
+        await until(lambda: one.peer.spare_ids)
+        assert one.peer.spare_ids == {each: lab.server.tokens.reset(place, each) for each in one.peer.spare_ids}
         elsewhere = LOOPBACK + (one.port ^ 1).to_bytes(2, "big")
         assert lab.server.tokens.reset(elsewhere, host_id) not in one.peer.parameters
 
