@@ -248,7 +248,7 @@ class Doors:
                 break
             connection = self._queue.popleft()
             if connection.is_open:
-                connection.called()
+                _let(connection, connection.called)
         if self._queue and not self._turns:  # the service has no room for more
             self._turns = True
             self.loop.call_later(ROOM_S, self._turn)
@@ -258,14 +258,14 @@ class Doors:
         for _ in range(min(len(self._shaking), bounds.HANDSHAKES_A_TURN)):
             connection = self._shaking.popleft()
             connection.queued = False
-            connection.shake()
+            _let(connection, connection.shake)
         if self._shaking:
             self.loop.call_soon(self._shake)
 
     def _flush(self) -> None:
         says, self._says = self._says, []
         for connection in says:
-            connection.flush()
+            _let(connection, connection.flush)
 
     # Connections that come and go.
 
@@ -346,6 +346,15 @@ class Doors:
             total -= octets
             if total <= bounds.BUFFERED_OCTETS // 2:
                 return
+
+
+def _let(connection: Secured, step: Callable[[], None]) -> None:
+    """Let a connection do one step; an error in it ends this connection, and those behind it have their turn."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 - its text may hold what the client sent
+        _log.error("in a connection: %s; it is closed", type(error).__name__)
+        connection.refuse("protocol")
 
 
 def _affordable() -> int:

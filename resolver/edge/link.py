@@ -47,7 +47,7 @@ class Answered(NamedTuple):
 
 
 Done = Callable[[bytes, int], None]
-"""Takes message and max_age of an answer. It is called once, within `post` or later, and does not raise."""
+"""Takes message and max_age of an answer. It is called once, within `post` or later. An error in it is logged."""
 
 
 class Failures:
@@ -275,7 +275,10 @@ class Link:
             entry = waiting.pop(number, None)
             if entry is not None:
                 self._octets -= len(entry[1])
-                entry[0](message, max_age)
+                try:
+                    entry[0](message, max_age)
+                except Exception as error:  # noqa: BLE001 - its text may hold a message; the other answers go on
+                    _log.error("an answer was not taken: %s", type(error).__name__)
 
     def _found(self) -> None:
         """Note that the service answers by this connection."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from resolver.edge import accept, bounds
-from tests.unit.edge.sides import EVERYBODY, LOOPBACK, clients, side
+from resolver.edge.tls import Dot
+from tests.unit.edge.sides import EVERYBODY, LOOPBACK, TlsClient, clients, side
 from tests.unit.query.parts import until
 from tests.unit.query.senders import asks
 
@@ -152,3 +153,55 @@ async def test_while_the_service_has_no_room_queries_wait(tmp_path: Path, monkey
             one.service.give(query)
         assert len({await client.reply() for _ in range(40)}) == 40
         assert one.refused() == {}
+
+
+class _Broken(Dot):
+    """A protocol that fails at one of its steps, for the first connection alone."""
+
+    at = ""
+    left = 0
+
+    def _fails(self, step: str) -> None:
+        if self.at == step and type(self).left:
+            type(self).left -= 1
+            raise RuntimeError("canary-7f3a.test")
+
+    def received(self, data: bytes) -> None:
+        self._fails("received")
+        super().received(data)
+
+    def called(self) -> None:
+        self._fails("called")
+        super().called()
+
+    def flush(self) -> None:
+        self._fails("flush")
+        super().flush()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("step", ["received", "called", "flush"])
+async def test_an_error_ends_its_connection_alone_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    monkeypatch.setattr(_Broken, "at", step)
+    monkeypatch.setattr(_Broken, "left", 1)
+    monkeypatch.setattr(bounds, "QUERIES_A_SHARE", 1)
+    async with side(tmp_path, above=_Broken) as one:
+        both = [await one.connect(), await one.connect()]
+        for client in both:
+            client.send(*map(asks, range(5)))
+
+        async def answers(client: TlsClient) -> int:
+            count = 0
+            try:
+                while count < 5:
+                    await client.reply()
+                    count += 1
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return -1
+            return count
+
+        assert sorted(await asyncio.gather(*map(answers, both))) == [-1, 5]
+        assert one.refused() == {"protocol": 1}
+        assert caplog.messages == ["in a connection: RuntimeError; it is closed"]
