@@ -490,6 +490,8 @@ SERVICE: Final = (
     Panel("Look-ups in the cache", "percentunit", "By result, as shares, over sliding hours.", NO_COUNTS,
           ((f"sum by (kind) (rate({P}cache_answers_total{ONE}[1h])) / ignoring (kind) group_left () "
             f"sum (rate({P}cache_answers_total{ONE}[1h]))", "{{kind}}"),), True),
+    Panel("DNS cookies", "reqps", "Queries with one, over sliding hours; bad ones come of other secrets.",
+          NO_COUNTS, ((f"sum by (kind) (rate({P}cookies_total{ONE}[1h]))", "{{kind}}"),), True),
     Panel("Memory of the cache", "bytes", "Memory of cached answers.", NO_COUNTS,
           spread(f"{P}cache_bytes{ONE}", ""), True),
     Row("Upstreams"),

@@ -311,6 +311,8 @@ def service() -> Iterator[Row]:
     first, second = (f'upstream="{one}"' for one in UPSTREAMS)
     for kind, day in (("positive", 30e6), ("negative", 4e6), ("miss", 6e6)):
         yield "cache_answers", "counter", f'kind="{kind}"', steady(day)
+    for kind, day in (("new", 1e5), ("good", 5e6), ("bad", 2e4)):
+        yield "cookies", "counter", f'kind="{kind}"', steady(day)
     yield "cache_bytes", "gauge", "", always(48 * 1024 * 1024)
     unanswered = grown(down, 200)
     yield "failed_answers", "counter", 'reason="upstream"', lambda region, at: unanswered(at)

@@ -24,6 +24,8 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from resolver.config import choices
+from resolver.config.cookies import Cookies as Cookies
+from resolver.config.cookies import faults_of_cookies
 from resolver.config.edge import Edge as Edge
 from resolver.config.edge import faults_of_edge, warnings_of_edge
 from resolver.config.export import Export as Export
@@ -203,6 +205,7 @@ class Config(_Section, frozen=True):
     count: Count = Count()
     state: State = State()
     limits: Limits = Limits()
+    cookies: Cookies = Cookies()
     control: Control = Control()
     fleet: Fleet = Fleet()
     plugin: Plugin = Plugin()
@@ -299,6 +302,7 @@ def _faults(config: Config) -> Iterator[Fault]:
     if config.fleet.nodes and not config.fleet.publish:
         yield "fleet.publish", "must be set on the host that collects receipts (fleet.nodes)"
     yield from _faults_of_rehearsal(config)
+    yield from faults_of_cookies(config.cookies)
     yield from faults_of_export(config.export, config.lists, config.state.directory)
     yield from faults_of_edge(config.edge, config.listen.dns, config.page.listen, config.metrics.listen)
     if not all(one.demonstration for one in config.lists):

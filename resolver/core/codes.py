@@ -42,6 +42,7 @@ BAD_OPT = 7
 BAD_VERSION = 8
 BAD_TYPE = 9
 NOT_SERVED = 10
+COOKIE_ALONE = 11
 
 # Types (IANA DNS parameters).
 TYPE_A = 1
@@ -75,6 +76,7 @@ NOTIMP = 4
 REFUSED = 5
 YXDOMAIN = 6
 BADVERS = 16
+BADCOOKIE = 23
 
 # Extended DNS errors (RFC 8914 4).
 EDE_NONE = -1
@@ -116,6 +118,12 @@ ADMITTED = 0
 NOT_A_CLIENT = 1
 SLIP = 2
 LIMITED = 3
+
+# Results of core.cookie.
+COOKIE_NONE = 0
+COOKIE_NEW = 1
+COOKIE_GOOD = 2
+COOKIE_BAD = 3
 
 # Outcomes of core.steps. An error is OUTCOME_ASK; if nobody is left to ask, it is SERVFAIL.
 OUTCOME_SILENT = 0
@@ -170,6 +178,7 @@ DROP_REASONS = (
     "overload",
     "unsent",
 )
+COOKIE_KINDS = ("new", "good", "bad")
 CACHE_KINDS = ("positive", "negative", "miss", "stale", "failure")
 RCODES = (
     "NOERROR",
@@ -188,6 +197,7 @@ COUNTERS: tuple[tuple[str, str], ...] = (
     *(("cache_answers_total", kind) for kind in CACHE_KINDS),
     *(("failed_answers_total", reason) for reason in FAILED_REASONS),
     *(("packets_dropped_total", reason) for reason in DROP_REASONS),
+    *(("cookies_total", kind) for kind in COOKIE_KINDS),
 )
 LIST_COUNTERS = (
     "blocked_queries",

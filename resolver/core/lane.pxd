@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .admit cimport Access
+from .cookie cimport Cookies
 from .crash_shape cimport Shape
 from .judgement cimport Judgement, Room
 from .local_zones cimport Zones
@@ -26,6 +27,7 @@ cdef class Tables:
     cdef readonly Tally tally
     cdef readonly Sketch asked
     cdef readonly bint rotate
+    cdef readonly Cookies cookies
 
 cdef class Seat:
     cdef readonly Question question
@@ -35,6 +37,8 @@ cdef class Seat:
     cdef readonly const unsigned char[::1] client
     cdef readonly int transport
     cdef bint stream
+    cdef bint proven
+    cdef readonly int cookie
     cdef int least
     cdef int most
     cdef int keepalive_ds

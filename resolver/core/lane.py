@@ -11,6 +11,7 @@ Rules:
 import cython
 
 from .codes import OUTCOME_SILENT, UDP
+from .cookie import Cookies
 from .judgement import Judgement, Room
 from .policy import Verdict
 from .question import Question
@@ -35,11 +36,11 @@ class Tables:
     local zones. own: the addresses (16 octets) from which this host asks its own sockets: a query from them for a
     synthetic name is answered even if the ACL excludes them, and is judged by every list. store: kept answers; shares:
     what each client prefix has written there; tally: attempts; asked: the sketch of what clients ask. rotate: whether
-    the addresses of a kept answer are rotated as it is given.
+    the addresses of a kept answer are rotated as it is given. cookies: the secrets of cookies, None for none.
     """
 
     def __init__(
-        self, generation, access, complete, zones, own=(), *, store, shares, tally, asked, rotate=True
+        self, generation, access, complete, zones, own=(), *, store, shares, tally, asked, rotate=True, cookies=None
     ):
         self.generation = generation
         self.access = access
@@ -51,6 +52,7 @@ class Tables:
         self.tally = tally
         self.asked = asked
         self.rotate = rotate
+        self.cookies = cookies or Cookies()
 
     def replaced(self, **changes):
         """Return tables with these fields changed; `own` stays."""
@@ -66,6 +68,7 @@ class Tables:
             "tally": self.tally,
             "asked": self.asked,
             "rotate": self.rotate,
+            "cookies": self.cookies,
         }
         return Tables(**(fields | changes))
 
@@ -74,8 +77,9 @@ class Seat:
     """One query: what came, what is known of it so far, and its answer. out: the room for the answer.
 
     packet[:size]: the query. client: 16 octets. transport: index in TRANSPORTS of core.codes; stream: whether it has a
-    handshake, which has proven the client. least, most: the bounds of an answer's size. keepalive_ds: the idle timeout
-    to state, in tenths of a second; -1 for none.
+    handshake, which has proven the client; proven: whether that or a good cookie has. cookie: COOKIE_* of core.codes.
+    least, most: the bounds of an answer's size. keepalive_ds: the idle timeout to state, in tenths of a second; -1 for
+    none.
     problem, admitted: the results of core.question and core.admit. scope: the lists that judge the client, a bit each.
     limit: the largest answer that the client takes. who_low, who_high: the digest of its prefix. low, high: the key of
     its answer. tag: of the attempt that it may be (core.tally). found: of FORWARD, whether a stale answer is kept
@@ -93,6 +97,8 @@ class Seat:
         self.client = _NOBODY
         self.transport = 0
         self.stream = 0
+        self.proven = 0
+        self.cookie = 0
         self.least = 0
         self.most = 0
         self.keepalive_ds = -1

@@ -5,6 +5,8 @@ Rules (RFC 1035 4.1, 6891 6, 9619; order as below, the first that applies is the
 - Under 12 octets, or QR=1: silence. Opcode not QUERY: NOTIMP. QDCOUNT not 1: FORMERR.
 - A name that is malformed or compressed, a question cut short, records that do not end where the message ends,
   more than one OPT, an OPT outside ADDITIONAL, not at the root or with broken options: FORMERR.
+- The first COOKIE option has 8 or 16 to 40 octets, else FORMERR (RFC 7873 5.2.2); others are ignored. Without a
+  question it makes the query COOKIE_ALONE (RFC 7873 5.4).
 - EDNS version above 0: BADVERS. OPT, TSIG, TKEY or NXNAME (RFC 9824 3.5) as qtype: FORMERR.
 - TSIG, SIG(0), AXFR, IXFR, MAILA, MAILB: not served here, REFUSED.
 - The packet keeps the name as it came, for the answer; `name` has it folded, to be judged.
@@ -20,6 +22,7 @@ from .codes import (
     BAD_RECORD,
     BAD_TYPE,
     BAD_VERSION,
+    COOKIE_ALONE,
     NOT_SERVED,
     SILENT_RESPONSE,
     SILENT_SHORT,
@@ -37,6 +40,10 @@ if not cython.compiled:
     from .name import skip, unfold
 
 MIN_UDP_OCTETS = 512
+OPT_OCTETS = 11
+"""An OPT record without options."""
+COOKIE_OCTETS = 28
+"""The COOKIE option of an answer: code, length, the client's eight octets and the server's sixteen."""
 
 _WELL_FORMED = WELL_FORMED
 _SILENT_SHORT = SILENT_SHORT
@@ -49,6 +56,7 @@ _BAD_OPT = BAD_OPT
 _BAD_VERSION = BAD_VERSION
 _BAD_TYPE = BAD_TYPE
 _NOT_SERVED = NOT_SERVED
+_COOKIE_ALONE = COOKIE_ALONE
 _OPT = TYPE_OPT
 _NXNAME = TYPE_NXNAME
 _TKEY = TYPE_TKEY
@@ -58,6 +66,8 @@ _MAILA = TYPE_MAILA
 _SIG = 24
 _HEADER = 12
 _SMALLEST_PAYLOAD = MIN_UDP_OCTETS
+_OPT_OCTETS = OPT_OCTETS
+_COOKIE = 10
 _KEEPALIVE = 11
 
 
@@ -65,8 +75,11 @@ class Question:
     """What a query asks: its folded name, where its question ends, its flags and EDNS; reused for every query.
 
     options_at, options_size: where its EDNS options are. `keepalive` is whether it has option edns-tcp-keepalive (RFC
-    7828). `keepalive_ds` is the idle timeout to answer it with, in tenths of a second, which the caller sets; -1 for no
-    such option.
+    7828). cookie_at, cookie_size: where its COOKIE option's octets are; size 0 for none.
+    The caller sets what the answer has: keepalive_ds, the idle timeout that it states, in tenths of a second, -1 for no
+    such option; padding, the number of octets of which its size is a multiple, 0 for none. core.cookie sets the cookie:
+    cookie_client, cookie_stamp and cookie_hash, eight octets each, the lowest first. opt_octets: those of the answer's
+    OPT with what is never left out of it.
     """
 
     def __init__(self):
@@ -84,6 +97,13 @@ class Question:
         self.options_size = 0
         self.keepalive = 0
         self.keepalive_ds = -1
+        self.padding = 0
+        self.cookie_at = 0
+        self.cookie_size = 0
+        self.cookie_client = 0
+        self.cookie_stamp = 0
+        self.cookie_hash = 0
+        self.opt_octets = 0
 
 
 def parse(packet, end, question):
@@ -108,6 +128,9 @@ def _clear(question):
     question.options_size = 0
     question.keepalive = 0
     question.keepalive_ds = -1
+    question.padding = 0
+    question.cookie_size = 0
+    question.opt_octets = 0
     return 0
 
 
@@ -120,7 +143,7 @@ def _parse(packet, end, question):
     if packet[2] & 0x78:
         return _BAD_OPCODE
     if packet[4] != 0 or packet[5] != 1:
-        return _BAD_COUNT
+        return _without_question(packet, end, question)
     at = unfold(packet, _HEADER, end, question.name)
     if at == 0 or at - _HEADER != question.name.length or at + 4 > end:
         return _BAD_NAME
@@ -137,6 +160,19 @@ def _parse(packet, end, question):
     if problem == _WELL_FORMED and _IXFR <= question.qtype <= _MAILA:
         return _NOT_SERVED
     return problem
+
+
+def _without_question(packet, end, question):
+    """Read a query that has not one question; return COOKIE_ALONE if it has none, but a cookie (RFC 7873 5.4)."""
+    if packet[4] == 0 and packet[5] == 0:
+        question.end = _HEADER
+        problem = _records(packet, end, question)
+        question.end = 0
+        if problem == _WELL_FORMED and question.cookie_size and question.version == 0:
+            return _COOKIE_ALONE
+        question.has_opt = 0
+        question.opt_octets = 0
+    return _BAD_COUNT
 
 
 def _records(packet, end, question):
@@ -159,6 +195,7 @@ def _records(packet, end, question):
             if question.has_opt or seen < before or packet[owner] != 0 or not _options(packet, at + 10, size, question):
                 return _BAD_OPT
             question.has_opt = 1
+            question.opt_octets = _OPT_OCTETS
             question.options_at = at + 10
             question.options_size = size
             question.payload = max(_SMALLEST_PAYLOAD, packet[at + 2] << 8 | packet[at + 3])
@@ -179,9 +216,17 @@ def _options(packet, at, size, question):
     while at < end:
         if at + 4 > end:
             return 0
-        if packet[at] == 0 and packet[at + 1] == _KEEPALIVE:
+        code = packet[at] << 8 | packet[at + 1]
+        octets = packet[at + 2] << 8 | packet[at + 3]
+        at += 4
+        if code == _KEEPALIVE:
             question.keepalive = 1
-        at += 4 + (packet[at + 2] << 8 | packet[at + 3])
+        elif code == _COOKIE and question.cookie_size == 0:
+            if octets < 8 or 8 < octets < 16 or octets > 40:
+                return 0
+            question.cookie_at = at
+            question.cookie_size = octets
+        at += octets
     return at == end
 
 

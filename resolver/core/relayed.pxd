@@ -3,8 +3,9 @@ from libc.stdint cimport uint64_t
 from .judgement cimport Judgement
 from .lane cimport Lane, Seat, Tables
 from .octets cimport Layout
+from .reading cimport read_query
 from .shares cimport Shares, _take
-from .steps cimport _failed, _give, _keep, _parse, unasked
+from .steps cimport _failed, _give, _keep, unasked
 
 cdef int _NOTHING
 cdef uint64_t _SECOND_MS

@@ -14,8 +14,9 @@ import cython
 from .store import NOTHING
 
 if not cython.compiled:
+    from .reading import read_query
     from .shares import _take
-    from .steps import _failed, _give, _keep, _parse, unasked
+    from .steps import _failed, _give, _keep, unasked
 
 _NOTHING = NOTHING
 _SECOND_MS = 1000
@@ -31,7 +32,7 @@ def give(tables, lane, seat, one, low, high, now_ms):
 
     low, high: the key of the question.
     """
-    _parse(lane, seat)
+    read_query(tables, lane, seat, now_ms)
     seat.low = low
     seat.high = high
     seat.stage = 0

@@ -30,6 +30,7 @@ cdef int _PTR
 cdef int _SOA
 cdef int _KEEPALIVE_OCTETS
 cdef int _OPT_OCTETS
+cdef int _OPTION_OCTETS
 cdef int64_t _MAX_TTL_S
 cdef const unsigned char[::1] _HINFO_RECORD
 cdef const unsigned char[::1] _LOCAL_A
@@ -127,9 +128,18 @@ cdef Py_ssize_t _begin(
 
 cdef Py_ssize_t _append(unsigned char[::1] out, Py_ssize_t at, const unsigned char[::1] data) except -1 nogil
 
-cdef bint _fits(Py_ssize_t at, Body body, Py_ssize_t limit) except -1 nogil
+cdef bint _fits(Py_ssize_t at, Question question, Body body, Py_ssize_t limit) except -1 nogil
 
-@cython.locals(errors_size=Py_ssize_t, options=Py_ssize_t, records=int, room=Py_ssize_t, own=int, keepalive=int)
+@cython.locals(
+    errors_size=Py_ssize_t, options=Py_ssize_t, records=int, room=Py_ssize_t, own=int, keepalive=int, cookie=Py_ssize_t,
+    padding=Py_ssize_t,
+)
 cdef Py_ssize_t _finish(
     unsigned char[::1] out, Py_ssize_t at, Question question, int rcode, int ede, Body body, Py_ssize_t limit
 ) except -1 nogil
+
+@cython.locals(octets=Py_ssize_t, over=Py_ssize_t)
+cdef Py_ssize_t _padding(Py_ssize_t at, Py_ssize_t multiple, Py_ssize_t limit) except -1 nogil
+
+@cython.locals(end=Py_ssize_t)
+cdef Py_ssize_t _pad(unsigned char[::1] out, Py_ssize_t at, Py_ssize_t octets) except -1 nogil

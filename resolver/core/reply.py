@@ -19,7 +19,9 @@ Rules:
   (draft-ietf-dnsop-structured-dns-error).
 - An owner in an upstream's reply that is the question's name and is spelled out has the letters of this query
   (RFC 4343), not those of the client for whom the reply was fetched.
-- Options give way before records do: first keepalive, then the upstream's extended errors, then our own.
+- Options give way before records do: first keepalive, then the upstream's extended errors, then our own. A cookie is
+  left out only where an answer without records has no room for it: its client may drop an answer that lacks it.
+- Padding comes last, and fills what is left up to the next multiple, or the limit (RFC 7830, RFC 8467 4.1).
 - A reply larger than the client takes becomes TC=1 with the question only; never above 1232 octets over UDP (RFC 9715).
 - Functions return the reply's length, 0 if it could not be written.
 """
@@ -53,6 +55,7 @@ from .codes import (
     TYPE_SOA,
 )
 from .message import MAX_TTL_S, Body
+from .question import OPT_OCTETS
 
 if not cython.compiled:
     from .message import age
@@ -87,7 +90,8 @@ _NS = TYPE_NS
 _PTR = TYPE_PTR
 _SOA = TYPE_SOA
 _KEEPALIVE_OCTETS = 6
-_OPT_OCTETS = 11
+_OPT_OCTETS = OPT_OCTETS
+_OPTION_OCTETS = 4
 _MAX_TTL_S = MAX_TTL_S
 _LOCAL_TTL_S = 10800
 
@@ -188,11 +192,11 @@ def blocked(out, packet, question, replies, bits, limit):
         out[9] = 1
         if replies.answer == _NXDOMAIN_ANSWER and bits & _BLOCK_BELOW and not bits & _EXCEPTION_BELOW:
             out[3] = out[3] | _NXDOMAIN
-    if signalled and _fits(at, replies.full, limit):
+    if signalled and _fits(at, question, replies.full, limit):
         return _finish(out, at, question, out[3] & 15, _EDE_NONE, replies.full, limit)
-    if signalled and _fits(at, replies.brief, limit):
+    if signalled and _fits(at, question, replies.brief, limit):
         return _finish(out, at, question, out[3] & 15, _EDE_NONE, replies.brief, limit)
-    if not signalled and _fits(at, replies.said, limit):
+    if not signalled and _fits(at, question, replies.said, limit):
         return _finish(out, at, question, out[3] & 15, _EDE_NONE, replies.said, limit)
     return _finish(out, at, question, out[3] & 15, replies.refusal if signalled else replies.ede, None, limit)
 
@@ -312,7 +316,7 @@ def _relay(out, packet, question, body, ttl_s, ede, limit):
         # An error without the question: the upstream sent it so (core.question.matches), or no upstream answered.
         at = _begin(out, packet, question, body.rcode & 15)
         return _finish(out, at, question, body.rcode, ede, body, limit)
-    if size + (_OPT_OCTETS if question.has_opt else 0) > limit:
+    if size + question.opt_octets > limit:
         at = _begin(out, packet, question, body.rcode & 15)
         out[2] = out[2] | 2
         return _finish(out, at, question, body.rcode, ede, None, limit)
@@ -393,9 +397,9 @@ def _append(out, at, data):
     return at + data.shape[0]
 
 
-def _fits(at, body, limit):
+def _fits(at, question, body, limit):
     """Return whether OPT with the errors of `body` fits after out[:at]."""
-    return at + _OPT_OCTETS + body.errors_size <= limit
+    return at + question.opt_octets + body.errors_size <= limit
 
 
 def _finish(out, at, question, rcode, ede, body, limit):
@@ -403,13 +407,17 @@ def _finish(out, at, question, rcode, ede, body, limit):
 
     Options that do not fit are left out; a reply above the limit without them is cut to the question, with TC=1.
     """
-    if at + (_OPT_OCTETS if question.has_opt else 0) > limit and at > question.end > 0:
+    if at + question.opt_octets > limit and at > question.end > 0:
         at = question.end
         out[2] = out[2] | 2
         put(out, 6, 0, 6)
     if not question.has_opt or at + _OPT_OCTETS > limit:
         return at
-    room = limit - at - _OPT_OCTETS
+    cookie = question.opt_octets - _OPT_OCTETS
+    room = limit - at - question.opt_octets
+    if room < 0:
+        room += cookie
+        cookie = 0
     own = 6 if ede >= 0 else 0
     errors_size = 0
     if body is not None:
@@ -421,7 +429,11 @@ def _finish(out, at, question, rcode, ede, body, limit):
         errors_size = 0
     if own > room:
         own = 0
-    options = own + errors_size + keepalive
+    options = own + errors_size + keepalive + cookie
+    padding = 0
+    if question.padding and at + _OPT_OCTETS + options + _OPTION_OCTETS <= limit:
+        padding = _padding(at + _OPT_OCTETS + options, question.padding, limit)
+        options += padding
     records = (out[10] << 8 | out[11]) + 1
     out[10] = records >> 8 & 255
     out[11] = records & 255
@@ -456,4 +468,38 @@ def _finish(out, at, question, rcode, ede, body, limit):
         out[at + 4] = question.keepalive_ds >> 8 & 255
         out[at + 5] = question.keepalive_ds & 255
         at += _KEEPALIVE_OCTETS
+    if cookie:
+        out[at] = 0
+        out[at + 1] = 10
+        out[at + 2] = 0
+        out[at + 3] = 24
+        put(out, at + 4, question.cookie_client, 8)
+        put(out, at + 12, question.cookie_stamp, 8)
+        put(out, at + 20, question.cookie_hash, 8)
+        at += cookie
+    if padding:
+        at = _pad(out, at, padding)
+    return at
+
+
+def _padding(at, multiple, limit):
+    """Return the octets of a padding option after out[:at], with code and length; both fit."""
+    octets = _OPTION_OCTETS
+    over = (at + octets) % multiple
+    if over:
+        octets += multiple - over
+    return min(octets, limit - at)
+
+
+def _pad(out, at, octets):
+    """Append a padding option of so many octets, all of them zero but code and length (RFC 7830 3)."""
+    end = at + octets
+    out[at] = 0
+    out[at + 1] = 12
+    out[at + 2] = (octets - _OPTION_OCTETS) >> 8
+    out[at + 3] = (octets - _OPTION_OCTETS) & 255
+    at += _OPTION_OCTETS
+    while at < end:
+        put(out, at, 0, min(8, end - at))
+        at += min(8, end - at)
     return at

@@ -17,10 +17,13 @@ cdef int _NXDOMAIN
 cdef int _NOTIMP
 cdef int _REFUSED
 cdef int _BADVERS
+cdef int _BADCOOKIE
 cdef int _BAD_OPCODE
 cdef int _BAD_VERSION
 cdef int _BAD_TYPE
 cdef int _NOT_SERVED
+cdef int _COOKIE_ALONE
+cdef int _BAD_COOKIE
 cdef int _SILENT_SHORT
 cdef int _NOT_A_CLIENT
 cdef int _SLIP

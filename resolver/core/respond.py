@@ -2,9 +2,11 @@
 """Answers the query of a seat: chooses rcode, extended error and size, counts the answer; core.reply writes the octets.
 
 Rules:
-- A sender outside the ACL is refused, with an answer no larger than its query. Above the limit every second query gets
-  TC=1, the others nothing; over a stream all are refused: silence would look like a lost server until the client's
-  timeout.
+- A sender outside the ACL is refused, with an answer no larger than its query. Above the limit a client that is proven
+  (core.reading) is refused: silence would look like a lost server until its timeout. Of all others every second query
+  gets TC=1, or BADCOOKIE if it has a cookie: its sender then proves itself by the new one, without TCP (RFC 7873
+  5.2.3); the rest gets nothing.
+- A query for a cookie alone gets one, with BADCOOKIE if it brought a bad one (RFC 7873 5.4).
 - An answer is counted once, by its rcode, when it is written; one that failed by its reason, too.
 - What cannot be written is SERVFAIL, never somebody else's answer.
 """
@@ -30,10 +32,13 @@ _NXDOMAIN = codes.NXDOMAIN
 _NOTIMP = codes.NOTIMP
 _REFUSED = codes.REFUSED
 _BADVERS = codes.BADVERS
+_BADCOOKIE = codes.BADCOOKIE
 _BAD_OPCODE = codes.BAD_OPCODE
 _BAD_VERSION = codes.BAD_VERSION
 _BAD_TYPE = codes.BAD_TYPE
 _NOT_SERVED = codes.NOT_SERVED
+_COOKIE_ALONE = codes.COOKIE_ALONE
+_BAD_COOKIE = codes.COOKIE_BAD
 _SILENT_SHORT = codes.SILENT_SHORT
 _NOT_A_CLIENT = codes.NOT_A_CLIENT
 _SLIP = codes.SLIP
@@ -83,8 +88,10 @@ def turned_away(lane, seat):
     seat.reason = _END_TURNED_AWAY
     if seat.admitted == _NOT_A_CLIENT:
         return _say(lane, seat, _REFUSED, _EDE_PROHIBITED, 0, min(seat.limit, max(seat.size, _HEADER)))
-    if seat.stream:
+    if seat.proven:
         return _say(lane, seat, _REFUSED, _EDE_PROHIBITED, 0, seat.limit)
+    if seat.admitted == _SLIP and seat.cookie:
+        return _say(lane, seat, _BADCOOKIE, _EDE_NONE, 0, seat.limit)
     if seat.admitted == _SLIP:
         return _say(lane, seat, _NOERROR, _EDE_NONE, 1, seat.limit)
     _count(lane, _RATE_LIMIT)
@@ -102,6 +109,8 @@ def malformed(lane, seat):
         rcode = _BADVERS
     elif seat.problem == _NOT_SERVED:
         rcode = _REFUSED
+    elif seat.problem == _COOKIE_ALONE and seat.cookie:
+        rcode = _BADCOOKIE if seat.cookie == _BAD_COOKIE else _NOERROR
     elif seat.problem == _BAD_TYPE:
         ede = _EDE_INVALID_QUERY_TYPE
     return _say(lane, seat, rcode, ede, 0, seat.limit)

@@ -1,16 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""Computes SipHash-2-4 with 128 bits of output and a 16-byte key: the digest of a name.
+"""Computes SipHash-2-4 with a 16-byte key: the digest of a name, in 128 bits, and the hash of a cookie, in 64.
 
-With octets the only module without bounds checks: `siphash128` checks its whole range once, before it reads, and
-`digest_names` each length before it goes on. In the compiled build the body is C, inline in the .pxd.
-Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", with the reference's 128-bit finish.
+With octets the only module without bounds checks: `siphash128` and `siphash64` check their whole range once, before
+they read, and `digest_names` each length before it goes on. In the compiled build the body is C, inline in the .pxd.
+Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF", and for 128 bits the reference's other finish.
 """
 
 import cython
 
 _M = 0xFFFFFFFFFFFFFFFF
 _INIT_0 = 0x736F6D6570736575
-_INIT_1 = 0x646F72616E646F6D ^ 0xEE
+_INIT_1 = 0x646F72616E646F6D
 _INIT_2 = 0x6C7967656E657261
 _INIT_3 = 0x7465646279746573
 _ONE = 1
@@ -28,23 +28,40 @@ def siphash128(key, data, start, end, out, at):
             key[0], key[1], cython.address(data[start]), end - start, cython.address(out[at])
         )
     else:
-        out[at], out[at + 1] = _siphash(key[0], key[1], bytes(data[start:end]))
+        out[at], out[at + 1] = _siphash(key[0], key[1], bytes(data[start:end]), 1)
     return 0
+
+
+def siphash64(keys, number, data, start, end):
+    """Return the 64-bit hash of data[start:end] under the key `number` of `keys` (two u64 each).
+
+    Raises IndexError if a range is outside its buffer.
+    """
+    if start < 0 or end < start or end > data.shape[0] or number < 0 or 2 * number + 2 > keys.shape[0]:
+        raise IndexError("siphash64: range outside its buffer")
+    if cython.compiled:
+        return blocklist_siphash64(  # type: ignore[name-defined]  # noqa: F821 - C's, in the .pxd
+            keys[2 * number], keys[2 * number + 1], cython.address(data[start]), end - start
+        )
+    else:  # noqa: RET505 - compiled, only the other one is left
+        return _siphash(keys[2 * number], keys[2 * number + 1], bytes(data[start:end]), 0)[0]
 
 
 if not cython.compiled:
 
-    def _siphash(k0, k1, octets):
-        """Return the two words of the digest."""
+    def _siphash(k0, k1, octets, wide):
+        """Return the two words of the digest; of the 64-bit hash, the second is 0."""
         whole = len(octets) // 8 * 8
         words = [int.from_bytes(octets[at : at + 8], "little") for at in range(0, whole, 8)]
         words.append((len(octets) & 255) << 56 | int.from_bytes(octets[whole:], "little"))
-        v0, v1, v2, v3 = k0 ^ _INIT_0, k1 ^ _INIT_1, k0 ^ _INIT_2, k1 ^ _INIT_3
+        v0, v1, v2, v3 = k0 ^ _INIT_0, k1 ^ _INIT_1 ^ (0xEE if wide else 0), k0 ^ _INIT_2, k1 ^ _INIT_3
         for word in words:
             v0, v1, v2, v3 = _rounds(v0, v1, v2, v3 ^ word, 2)
             v0 ^= word
-        v0, v1, v2, v3 = _rounds(v0, v1, v2 ^ 0xEE, v3, 4)
+        v0, v1, v2, v3 = _rounds(v0, v1, v2 ^ (0xEE if wide else 0xFF), v3, 4)
         low = v0 ^ v1 ^ v2 ^ v3
+        if not wide:
+            return low, 0
         v0, v1, v2, v3 = _rounds(v0, v1 ^ 0xDD, v2, v3, 4)
         return low, v0 ^ v1 ^ v2 ^ v3
 

@@ -6,7 +6,6 @@ from .admit cimport _scope, admission, is_unlimited, set_prefix
 from .cache cimport (
     count, ede_option, find, is_judged, judged_again, keep_answer, keep_failure, keep_silence, key, lend, other,
 )
-from .crash_shape cimport read
 from .crash_shape cimport reply as note_for_crash
 from .judgement cimport Judgement, fill, judge
 from .lane cimport Lane, Seat, Tables
@@ -14,7 +13,7 @@ from .local_zones cimport find as find_local
 from .name cimport spells
 from .octets cimport Layout
 from .policy cimport Verdict, answer_nogil, decide_ready, prepare
-from .reply cimport limit_of
+from .reading cimport read_query
 from .sketch cimport _note
 from .store cimport prefetch_index, prefetch_record
 from .tally cimport attempt, count_ready
@@ -66,7 +65,6 @@ cdef int _NOT_READY
 cdef int _UPSTREAM
 cdef int _MALFORMED_REPLY
 cdef int _INTERNAL
-cdef int _END_NONE
 cdef int _END_NOTICE
 cdef int _END_BLOCKED
 cdef int _END_LEADS
@@ -75,6 +73,7 @@ cdef int _END_STALE
 cdef int _END_FRESH
 cdef uint64_t _SECOND_MS
 cdef int _QUERIES
+cdef int _COOKIES
 cdef Py_ssize_t _ADDRESS
 cdef const unsigned char[::1] _ZONE
 cdef int _ZONE_OCTETS
@@ -119,8 +118,6 @@ cpdef int take_batch(Tables tables, Lane lane, int count, uint64_t now_ms) excep
 cdef int _stage(Tables tables, Lane lane, Seat seat, uint64_t now_ms) except -1 nogil
 
 cdef int _read(Tables tables, Lane lane, Seat seat, uint64_t now_ms) except -1 nogil
-
-cdef int _parse(Lane lane, Seat seat) except -1 nogil
 
 @cython.locals(admitted=bint, found=int)
 cdef bint _is_to_judge(Tables tables, Lane lane, Seat seat, uint64_t now_ms) except -1 nogil

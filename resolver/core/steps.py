@@ -41,13 +41,12 @@ if not cython.compiled:
         lend,
         other,
     )
-    from .crash_shape import read
     from .crash_shape import reply as note_for_crash
     from .judgement import fill, judge
     from .local_zones import find as find_local
     from .name import spells
     from .policy import answer_nogil, decide_ready, prepare
-    from .reply import limit_of
+    from .reading import read_query
     from .sketch import _note
     from .store import prefetch_index, prefetch_record
     from .tally import attempt, count_ready
@@ -100,7 +99,6 @@ _NOT_READY = codes.FAILED_NOT_READY
 _UPSTREAM = codes.FAILED_UPSTREAM
 _MALFORMED_REPLY = codes.FAILED_MALFORMED_REPLY
 _INTERNAL = codes.FAILED_INTERNAL
-_END_NONE = codes.END_NONE
 _END_NOTICE = codes.END_NOTICE
 _END_BLOCKED = codes.END_BLOCKED
 _END_LEADS = codes.END_LEADS
@@ -109,6 +107,8 @@ _END_STALE = codes.END_STALE
 _END_FRESH = codes.END_FRESH
 _SECOND_MS = 1000
 _QUERIES = codes.counter("queries_total", "udp")
+# Where COOKIE_* of core.codes are counted, from COOKIE_NEW on.
+_COOKIES = codes.counter("cookies_total", "new") - codes.COOKIE_NEW
 _ADDRESS = 16
 _ZONE = memoryview(SELFTEST_ZONE)
 _ZONE_OCTETS = len(SELFTEST_ZONE)
@@ -286,7 +286,9 @@ def _read(tables, lane, seat, now_ms):
     seat.stage = _READ
     seat.resumed = 0
     lane.counters[_QUERIES + seat.transport] = lane.counters[_QUERIES + seat.transport] + 1
-    _parse(lane, seat)
+    read_query(tables, lane, seat, now_ms)
+    if seat.cookie:
+        lane.counters[_COOKIES + seat.cookie] = lane.counters[_COOKIES + seat.cookie] + 1
     if seat.problem == _SILENT_SHORT or seat.problem == _SILENT_RESPONSE:
         respond.silence(lane, seat)
     elif _is_to_judge(tables, lane, seat, now_ms):
@@ -297,22 +299,9 @@ def _read(tables, lane, seat, now_ms):
     return 0
 
 
-def _parse(lane, seat):
-    """Read the query, and what an answer may be. Returns 0."""
-    seat.outcome = _SILENT
-    seat.reason = _END_NONE
-    seat.length = 0
-    seat.refresh = 0
-    seat.problem = read(lane.shape, seat.packet, seat.size, seat.stream, seat.question)
-    seat.limit = limit_of(seat.question, seat.least, seat.most)
-    if seat.question.keepalive:
-        seat.question.keepalive_ds = seat.keepalive_ds
-    return 0
-
-
 def _is_to_judge(tables, lane, seat, now_ms):
     """Return whether the question goes on to the lists; else it has its answer, or its outcome is ASK."""
-    seat.admitted = admission(tables.access, seat.client, seat.stream, now_ms, lane.scratch)
+    seat.admitted = admission(tables.access, seat.client, seat.proven, now_ms, lane.scratch)
     admitted = seat.admitted == _ADMITTED
     if not admitted and seat.problem == _WELL_FORMED:
         admitted = _is_proof(tables, seat)
@@ -380,7 +369,7 @@ def _finish(tables, lane, seat, now_ms):
 
 
 def _resume(tables, lane, seat, outcome, now_ms):
-    _parse(lane, seat)
+    read_query(tables, lane, seat, now_ms)
     seat.resumed = 1
     seat.outcome = outcome
     if outcome == _REPLY:

@@ -28,6 +28,7 @@ _NO_KEY = bytes(16)
 _OF_PROBLEM = {
     codes.BAD_OPCODE: "an opcode that is not served",
     codes.BAD_VERSION: "an EDNS version that is not served",
+    codes.COOKIE_ALONE: "no question: it asks for a DNS cookie",
     codes.NOT_SERVED: "a transfer or a signed query, which is not served",
 }
 _NOT_FORWARDED = "not forwarded (RD=0, or a class other than IN): refused"

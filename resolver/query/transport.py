@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 from resolver.core.admit import Access, trusts
 from resolver.core.codes import TRANSPORTS
 from resolver.core.question import MIN_UDP_OCTETS
+from resolver.core.reading import PADDED_OCTETS
 from resolver.core.reply import MAX_UDP_OCTETS
 
 ADDRESS_OCTETS = 16
 MAX_STREAM_OCTETS = 65535
-PADDED_OCTETS = 468
 IDLE_S: Final = 10.0
 """Idle timeout of a connection, in seconds; the keepalive option states it (RFC 7828)."""
 

@@ -18,6 +18,7 @@ from resolver.page.rendered import Rendered
 from resolver.query.accept_sockets import is_missing
 from resolver.query.forward import local_loops
 from resolver.service import newcomers
+from resolver.service.cookie_host import secrets_of
 from resolver.service.host.systemd import Unit
 from resolver.service.host.systemd import unit as unit
 
@@ -86,10 +87,11 @@ def missing_addresses(config: Config) -> tuple[str, ...]:
 
 
 def check_files(path: Path, config: Config) -> None:
-    """Read the files of popular names, and of the CAs of upstreams; ConfigError if one cannot be used.
+    """Read the files of popular names, of the CAs of upstreams and of cookies' secrets; ConfigError if one is unusable.
 
     Without the first no new list would come in force, without the second no encrypted upstream would be asked.
     """
+    secrets_of(path, config)
     if config.upstream.ca and not _has_certificates(Path(config.upstream.ca)):
         raise ConfigError(str(path), "upstream.ca", "holds no certificate in PEM that the service's account can read")
     for number, one in enumerate(config.lists):

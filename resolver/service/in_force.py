@@ -14,6 +14,7 @@ Rules:
   as it is configured. A list that is added gets a slot that was never used, else the one that was given up first.
 """
 
+import asyncio
 import mmap
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ from resolver.config.config import Config
 from resolver.config.lists import List
 from resolver.config.values import address_octets
 from resolver.core import admit, codes, image, policy, sketch, tally
+from resolver.core.cookie import Cookies
 from resolver.core.lane import Tables
 from resolver.core.locks import Locks
 from resolver.core.name import Name, unfold
@@ -38,6 +40,7 @@ from resolver.service import enforced_name, rehearsal
 from resolver.service.selftest import own_address
 
 BUCKETS = 65536
+HOUR_S = 3600
 SKETCH_OCTETS = 2**23
 TALLY_OCTETS = tally.TABLES * 2**21
 
@@ -89,6 +92,7 @@ class InForce:
         self._own = frozenset(address_octets(own_address(one.host)) for one in config.listen.dns)
         self._access = for_core.access(config, self._buckets, bucket_key, locks=self._locks)
         self._zones = for_core.zones(config)
+        self._cookies = Cookies()
         self.tables = self._build()
 
     def turn_day(self) -> None:
@@ -205,6 +209,17 @@ class InForce:
     def _chosen(self, list_id: str) -> bool:
         return any(one.id == list_id and one.without_list == "forward" for one in self.config.lists)
 
+    def use_cookies(self, cookies: Cookies) -> None:
+        """Answer with these cookies from the next query on; until then there are none."""
+        self._cookies = cookies
+        self._replace()
+
+    async def turn_every_hour(self) -> None:
+        """Let the tally forget, each hour, what it was keyed with."""
+        while True:
+            await asyncio.sleep(HOUR_S)
+            tally.turn(self.attempts, secrets.token_bytes(16))
+
     def renew(self) -> None:
         """Make the tables again: a state may say something else about a list that is not in force."""
         self._replace()
@@ -304,4 +319,5 @@ class InForce:
             tally=self.attempts,
             asked=self.asked,
             rotate=self.config.cache.rotate,
+            cookies=self._cookies,
         )

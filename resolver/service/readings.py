@@ -41,7 +41,7 @@ from resolver.service.page_host import PageHost
 if TYPE_CHECKING:
     from resolver.engine.engine import Engine
 
-_ON_THE_BEAT = ("answers_total", "cache_answers_total", "failed_answers_total")
+_ON_THE_BEAT = ("answers_total", "cache_answers_total", "cookies_total", "failed_answers_total")
 _LIST_SERIES = {
     "blocked_queries_total": codes.BLOCKED_QUERIES,
     "blocked_attempts_total": codes.ATTEMPTS,

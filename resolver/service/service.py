@@ -36,7 +36,7 @@ from resolver.config.config import Config, ConfigError, HostFault, load
 from resolver.config.values import Endpoint, many, sockaddr
 from resolver.control import server as control
 from resolver.control.status import Reloaded
-from resolver.core import codes, tally
+from resolver.core import codes
 from resolver.core.crash_shape import Shape
 from resolver.core.lane import MAX_OCTETS, Lane, Tables
 from resolver.core.respond import dropped
@@ -57,6 +57,7 @@ from resolver.query.transport import Transport
 from resolver.quiet_http.serve import serve_http
 from resolver.service import newcomers, sockets
 from resolver.service.checks import check
+from resolver.service.cookie_host import CookieHost, secrets_of
 from resolver.service.counters import Counters
 from resolver.service.counting import Counting
 from resolver.service.courier_host import CourierHost
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from resolver.engine.engine import Engine
 
 DRAIN_S: Final = 5.0
-HOUR_S: Final = 3600
 CONTROL_S: Final = 10
 NOTHING_HANDED: Final = systemd.Handed()
 
@@ -144,6 +144,7 @@ class Service:
         self.streams = Streams(FramedAnswers(self.answer, self._lane, QUERIES_A_SHARE), drop, self._bounds_of(config))
         self.edge = EdgeHost(config.edge, self.answer, self._lane, len(seats))
         self._swap(self.in_force.tables)
+        self.cookies = CookieHost(path, config, self.in_force.use_cookies)
         # The way of a list.
         with _named(path, "state.directory", "cannot be used"):
             later = predecessor is not None
@@ -207,7 +208,8 @@ class Service:
         if self._page:
             self._start(self._page.run(), "page")
         self._start(self.counting.run(), "publisher")
-        self._start(self._turn_every_hour(), "tally")
+        self._start(self.in_force.turn_every_hour(), "tally")
+        self._start(self.cookies.run(), "cookies")
         self._start(self._open_control_later(), "control")
         self._start(self.edge.run(lambda: bool(self._control.busy)), "edge")
         if self._handed.watchdog_s:
@@ -365,6 +367,7 @@ class Service:
         try:
             config = load(self.path)
             page = check(self.path, config)
+            cookies = secrets_of(self.path, config)
         except ConfigError as error:
             raise Refused(str(error), f"check-config says why: {error.where}") from None
         keys = changed(self.config, config)
@@ -379,6 +382,7 @@ class Service:
         except OSError as error:
             why = f"state.directory: the folder of a new list cannot be used: {error.strerror or type(error).__name__}"
             raise Refused(f"{self.path}: {why}; nothing has changed", why) from None
+        self.cookies.take(config, cookies)
         self.counting.configure(config, exact)
         newcomers.tell(self.config, config)
         self.edge.configure(config.edge)
@@ -536,11 +540,6 @@ class Service:
         error = task.exception()
         _log.error("%s ended (%s); stopping", task.get_name(), type(error).__name__)
         self.stop()
-
-    async def _turn_every_hour(self) -> None:
-        while True:
-            await asyncio.sleep(HOUR_S)
-            tally.turn(self.in_force.attempts, secrets.token_bytes(16))
 
 
 @contextmanager

@@ -5,10 +5,13 @@ Rules:
   process is its clients and its upstream. The service itself is not looked into: its processes may not be traced.
 - Callgrind counts from after the warm-up until the last answer: instructions of the process, not of the kernel. They
   depend neither on the machine nor on who else uses it, but a little on how many packets a batch has.
+- Questions have no OPT, or one (`edns`), or one with a cookie: without a server's part (`new`), or good (`good`).
 - Each question of `miss` is for another name, and from one of CLIENTS clients. Questions are sent WINDOW at a time.
 """
 
 import argparse
+import functools
+import itertools
 import re
 import select
 import socket
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +31,10 @@ from resolver.config import for_core
 from resolver.config.config import Listen
 from resolver.config.values import prefixes
 from resolver.core import admit, cache, crash_shape, sketch, store, tally
+from resolver.core.cookie import Cookies, check
 from resolver.core.exchange import Route
+from resolver.core.question import Question, parse
+from resolver.core.scratch import Scratch
 from resolver.core.shares import Shares
 from resolver.engine.relay import address_of
 from resolver.engine.shared import Shared
@@ -41,6 +48,7 @@ KEPT = 1_000
 WINDOW = 64
 CLIENTS = 16
 KINDS = ("blocked", "cached", "miss")
+OPTIONS = ("none", "edns", "new", "good")
 _PATIENCE_MS = 60_000
 _ANSWER_S = 60.0
 _SHOWN = 40
@@ -62,7 +70,13 @@ def tables() -> object:
         shares=Shares(bytearray(cache.SHARES_OCTETS), KEY),
         tally=tally.Tally(bytearray(tally.TABLES * 2**18), KEY),
         asked=sketch.Sketch(bytearray(sketch.SET_OCTETS * 2**13), KEY),
+        cookies=Cookies((KEY,), memoryview(bytearray(int(_epoch_ms()).to_bytes(8, sys.byteorder))).cast("Q")),
     )
+
+
+def _epoch_ms() -> float:
+    """What the clock of the steps is behind Unix time, in milliseconds."""
+    return (time.time() - time.monotonic()) * 1000
 
 
 def serve(upstream: int) -> None:
@@ -141,6 +155,30 @@ def questions(kind: str, number: int, count: int) -> list[bytes]:
     return [question(f"m{at}x{number}x{at * 7919 % 10**9}.{names.ALLOWED}") for at in range(count)]
 
 
+def with_option(option: str, questions: Sequence[bytes]) -> list[bytes]:
+    """The questions, as the clients ask them one after the other, each with what `option` names (OPTIONS)."""
+    if option == "none":
+        return list(questions)
+    made = []
+    for at, asked in enumerate(questions):
+        cookie = b"" if option == "edns" else b"a cookie" if option == "new" else _good(at % WINDOW % CLIENTS)
+        rdata = b"\0\x0a\0" + bytes([len(cookie)]) + cookie if cookie else b""
+        made.append(asked[:9] + b"\1" + asked[10:] + b"\0\0\x29\x04\xd0\0\0\0\0\0" + bytes([len(rdata)]) + rdata)
+    return made
+
+
+@functools.cache
+def _good(client: int) -> bytes:
+    """A good cookie of a client."""
+    asked = Question()
+    packet = memoryview(b"\0\0" + with_option("new", [question("a.test")])[0])
+    parse(packet, len(packet), asked)
+    of_client = memoryview(bytes(10) + b"\xff\xff\x7f\0\0" + bytes([2 + client]))
+    secrets = Cookies((KEY,), memoryview(int(time.time() * 1000).to_bytes(8, sys.byteorder)).cast("Q"))
+    check(secrets, packet, asked, of_client, 0, Scratch())
+    return b"".join(part.to_bytes(8, "little") for part in (asked.cookie_client, asked.cookie_stamp, asked.cookie_hash))
+
+
 class Counted(NamedTuple):
     """What callgrind has counted: instructions in all, and by function."""
 
@@ -201,15 +239,15 @@ def _control(*orders: str) -> None:
         raise AssertionError(f"callgrind_control {orders}: {done.stdout}{done.stderr}")
 
 
-def measure(folder: Path, kind: str, count: int) -> Counted:
+def measure(folder: Path, kind: str, count: int, option: str = "none") -> Counted:
     """Instructions of so many queries of a kind, after as many that are not counted."""
     folder.mkdir()
     with _measured(folder) as (side, pid):
         if kind == "cached":
-            side.ask(questions(kind, 0, KEPT))
-        side.ask(questions(kind, 0, count))
+            side.ask(with_option(option, questions(kind, 0, KEPT)))
+        side.ask(with_option(option, questions(kind, 0, count)))
         _control("-i", "on", str(pid))
-        side.ask(questions(kind, 1, count))
+        side.ask(with_option(option, questions(kind, 1, count)))
         _control("--dump", str(pid))
     (made,) = folder.glob("out.*.1")
     said = subprocess.run(
@@ -223,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.instructions", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--queries", type=int, default=2048)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--options", nargs="+", choices=OPTIONS, default=OPTIONS[:1])
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.serve:
@@ -232,9 +271,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("missing: valgrind\n")
         return 2
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        for kind in arguments.kinds:
-            counted = measure(Path(name) / kind, kind, arguments.queries)
-            print(f"{kind}: {counted.instructions / arguments.queries:,.0f} instructions a query")
+        for kind, option in itertools.product(arguments.kinds, arguments.options):
+            counted = measure(Path(name) / f"{kind}-{option}", kind, arguments.queries, option)
+            print(f"{kind}, {option}: {counted.instructions / arguments.queries:,.0f} instructions a query")
             most = sorted(counted.by_function.items(), key=lambda one: -one[1])
             for function, instructions in most[:_SHOWN]:
                 print(f"  {instructions / arguments.queries:8,.0f}  {short(function)}")

@@ -171,3 +171,15 @@ def is_answer_to(octets: bytes, sent: bytes) -> bool:
     except Unreadable:
         return False
     return octets[4:6] == b"\0\1" and (found, octets[after : after + 4]) == (name, sent[end : end + 4])
+
+
+def cookie_in(found: list[Record]) -> bytes | None:
+    """The first COOKIE option of a message's OPT (RFC 7873), None without one."""
+    for one in found:
+        at = 0
+        while one.kind == OPT and at + 4 <= len(one.data):
+            size = int.from_bytes(one.data[at + 2 : at + 4])
+            if one.data[at : at + 2] == b"\0\x0a":
+                return one.data[at + 4 : at + 4 + size]
+            at += 4 + size
+    return None

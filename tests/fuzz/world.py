@@ -30,7 +30,7 @@ from resolver.config.values import address_octets
 from resolver.core import codes
 from resolver.query.transport import Transport
 from tests.fuzz import model
-from tests.unit.core.seats import access_of, generation_of
+from tests.unit.core.seats import EPOCH_MS, access_of, generation_of
 from tests.unit.query.parts import CLIENT, EXEMPT, KEY, PAGE_V4, PAGE_V6, STRANGER, tables
 
 Core = Callable[[str], ModuleType]
@@ -143,6 +143,7 @@ class Rooms:
         self.later = core("lane").Lane(self.counters, shape, outs[:1])
         self.zones = core("local_zones").Zones()
         self.asked = core("sketch").Sketch(bytearray(2**13), KEY)
+        self.cookies = core("cookie").Cookies((KEY, KEY[::-1]), EPOCH_MS)
         self.question = core("question").Question()
         self.message = core("message").Message()
         self.judged = core("judgement").Judgement()
@@ -158,6 +159,8 @@ class World:
         self.now_ms = 1_000_000
         self.transcript: list[Any] = []
         self.met: set[str] = set()
+        # The cookies that each client has got, the last one at the end.
+        self.learnt: dict[bytes, list[bytes]] = {}
         self.waiting: list[Asked] = []
         self.queue: list[tuple[memoryview, bytes, Transport]] = []
         first = self.number()
@@ -179,6 +182,7 @@ class World:
         self.tables = self.rooms.core("lane").Tables(
             self.force.generation, self.force.access, self.force.complete, self.rooms.zones, (),
             store=self.store, shares=self.shares, tally=self.tally, asked=self.rooms.asked,
+            cookies=self.rooms.cookies,
         )  # fmt: skip
 
     def number(self) -> int:
@@ -213,11 +217,21 @@ class World:
         """A well-formed query."""
         who, name, kind, how = self.number(), self.number(), self.number(), self.number()
         flags = bytes([how & 1 ^ 1, (how & 2) << 3 | (how & 4) << 3])
-        opt = b"\0\0\x29" + (b"\2\0", b"\xff\xff")[how >> 4 & 1] + bytes([0, 0, (how & 8) << 4, 0, 0, 0])
+        cookie = self.cookie(how >> 6, CLIENTS[(who & 15) % len(CLIENTS)])
+        fixed = bytes([0, 0, (how & 8) << 4, 0, 0, len(cookie)])
+        opt = b"\0\0\x29" + (b"\2\0", b"\xff\xff")[how >> 4 & 1] + fixed + cookie
         has_opt = how >> 5 & 1
         head = bytes([who, how]) + flags + b"\0\1\0\0\0\0\0" + bytes([has_opt])
         kinds = KINDS[kind % len(KINDS)].to_bytes(2, "big") + b"\0\1"
         self.enqueue(head + NAMES[name % len(NAMES)] + kinds + opt * has_opt, who)
+
+    def cookie(self, which: int, client: bytes) -> bytes:
+        """An option COOKIE: none, without a server's part, the last one that this client got, or that but for a bit."""
+        if which == 0:
+            return b""
+        learnt = self.learnt.get(client, [bytes(8)])[-1]
+        octets = (b"", learnt[:8], learnt, learnt[:-1] + bytes([learnt[-1] ^ 1]))[which]
+        return b"\0\x0a\0" + bytes([len(octets)]) + octets
 
     def enqueue(self, packet: bytes, who: int) -> None:
         """Let a packet come from one of the clients."""
@@ -444,8 +458,23 @@ class World:
                 assert has_opt <= any(one.kind == model.OPT for one in model.records(octets))
                 assert answer[4:6] == b"\0\1"
                 assert answer[12 : seat.question.end] == octets[12 : seat.question.end], "another question"
+                self.check_cookie(seat, octets, client, found)
         if well_formed and (was_admitted or seat.resumed or seat.admitted == codes.ADMITTED):
             self.check_verdict(seat, octets, client, answer, found)
+
+    def check_cookie(self, seat: Any, octets: bytes, client: bytes, found: list[model.Record]) -> None:
+        """The answer to a cookie has one of this client's; only such a one is good; without one there is none."""
+        came, given = model.cookie_in(model.records(octets)), model.cookie_in(found)
+        if given is None:
+            assert came is None or seat.admitted == codes.NOT_A_CLIENT, "no cookie"
+            return
+        assert came is not None, "a cookie that nobody asked for"
+        assert (given[:8], len(given)) == (came[:8], 24)
+        learnt = self.learnt.setdefault(client, [])
+        if seat.cookie == codes.COOKIE_GOOD:
+            self.met.add("good cookie")
+            assert came in learnt, "a forged cookie is good"
+        learnt.append(given)
 
     def check_verdict(
         self, seat: Any, octets: bytes, client: bytes, answer: bytes | None, found: list[model.Record]

@@ -46,6 +46,12 @@ def reply(
     return query(extra=records, flags=flags, records=(len(answer), len(authority), len(rest)))
 
 
+def cookie(size: int, more: bytes = b"") -> bytes:
+    """An OPT with a cookie of so many octets, and more options."""
+    options = b"\0\x0a" + size.to_bytes(2, "big") + bytes(range(size)) + more
+    return OPT[:-2] + len(options).to_bytes(2, "big") + options
+
+
 def queries() -> Iterator[tuple[str, bytes]]:
     """What clients may send."""
     yield "right-plain", query()
@@ -91,6 +97,17 @@ def queries() -> Iterator[tuple[str, bytes]]:
     yield "opt-at-a-pointer-to-a-root", query(extra=b"\xc0\x18" + OPT[1:], records=(0, 0, 1))
     yield "opt-option-cut", query(extra=OPT[:-2] + b"\0\3\0\x0f\0", records=(0, 0, 1))
     yield "opt-option-too-long", query(extra=OPT[:-2] + b"\0\5\0\x0f\0\2\0", records=(0, 0, 1))
+    for size in (0, 7, 9, 15, 41):
+        yield f"opt-cookie-of-{size}-octets", query(extra=cookie(size), records=(0, 0, 1))
+    for size in (8, 16, 24, 40):
+        yield f"right-cookie-of-{size}-octets", query(extra=cookie(size), records=(0, 0, 1))
+    yield "right-second-cookie-of-no-octets", query(extra=cookie(8, b"\0\x0a\0\0"), records=(0, 0, 1))
+    yield "opt-cookie-cut", query(extra=cookie(24)[:-1], records=(0, 0, 1))
+    yield "right-padding", query(extra=cookie(8, b"\0\x0c\0\x10" + bytes(16)), records=(0, 0, 1))
+    yield "cookie-alone", header(counts=(0, 0, 0, 1)) + cookie(24)
+    yield "cookie-alone-too-short", header(counts=(0, 0, 0, 1)) + cookie(7)
+    yield "cookie-alone-and-octets-after-the-end", header(counts=(0, 0, 0, 1)) + cookie(24) + b"\0"
+    yield "cookie-alone-of-version-1", header(counts=(0, 0, 0, 1)) + OPT[:6] + b"\1" + cookie(24)[7:]
     yield "opt-version-1", query(extra=OPT[:6] + b"\1" + OPT[7:], records=(0, 0, 1))
     yield "qtype-opt", query(kind=41)
     yield "qtype-tsig", query(kind=250)

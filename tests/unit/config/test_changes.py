@@ -145,6 +145,8 @@ def test_every_key_of_the_configuration_can_be_told() -> None:
         "control.approvers",
         *(f"limits.{key}" for key in ("queries_per_second", "connections", "connections_per_client", "exempt")),
         "limits.distinct_blocked",
+        "cookies.answer",
+        "cookies.secrets",
         *(f"edge.{key}" for key in Edge.__struct_fields__ if key != "socket"),
     }
     assert told == fixed | replaced

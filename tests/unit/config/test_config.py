@@ -465,7 +465,7 @@ def test_the_example_shows_the_defaults_and_loads_once_it_is_filled_in() -> None
         parse(text, "resolver.toml")
     filled = text.replace(config.MARKER, "Example")
     shown = re.sub(r"^#(?=[a-z][a-z0-9_]* = )", "", filled, flags=re.MULTILINE)
-    assert len(tomllib.loads(shown)) == 16
+    assert len(tomllib.loads(shown)) == 17
     assert parse(shown, "resolver.toml") == parse(filled, "resolver.toml")
 
 

@@ -19,6 +19,7 @@ from tests.unit.query.parts import CLIENT, KEY, Reply
 Core = Callable[[str], ModuleType]
 Asked = tuple[bytes, bytes, Transport]
 OUT_OCTETS = 65536
+EPOCH_MS = memoryview((1_700_000_000_000).to_bytes(8, "little")).cast("Q")
 
 
 def access_of(core: Core, one: Any) -> Any:
@@ -56,7 +57,7 @@ def generation_of(core: Core, one: Any) -> Any:
 
 
 class Seats:
-    """Tables, a lane with its seats and an upstream, of one build. now: the clock, in seconds."""
+    """Tables, a lane with its seats and an upstream, of one build. now: the clock, in seconds. secrets: of cookies."""
 
     def __init__(
         self,
@@ -68,8 +69,10 @@ class Seats:
         tally_octets: int = 2**14,
         octets: int = 2**18,
         looking: bool = False,
+        secrets: Sequence[bytes] = (),
     ) -> None:
         self.core = core
+        self.secrets = secrets
         self.now = 1000.0
         self.reply = reply
         self.upstream: list[bytes] = []
@@ -98,6 +101,7 @@ class Seats:
             tally=self.tally,
             asked=self.asked,
             rotate=in_force.rotate,
+            cookies=self.core("cookie").Cookies(self.secrets, EPOCH_MS),
         )
 
     @property

@@ -89,3 +89,26 @@ def test_what_is_no_name_has_no_digest(core: Core, names: bytes, at: int, room: 
     out = memoryview(bytearray(8 * room)).cast("Q")
     with pytest.raises(error):
         core("siphash").digest_names(memoryview(KEY).cast("Q"), memoryview(names), at, out)
+
+
+# vectors_sip64 of the same implementation.
+VECTORS_64 = {
+    0: "310e0edd47db6f72",
+    1: "fd67dc93c539f874",
+    8: "6224939a79f5f593",
+    15: "e545be4961ca29a1",
+    63: "724506eb4c328a95",
+}
+
+
+@pytest.mark.parametrize("length", VECTORS_64)
+def test_the_hash_of_64_bits_is_the_reference_s(core: Core, length: int) -> None:
+    keys, data = memoryview(bytes(16) + KEY).cast("Q"), memoryview(b"?" + bytes(range(length)) + b"?")
+    found = core("siphash").siphash64(keys, 1, data, 1, 1 + length)
+    assert found.to_bytes(8, "little").hex() == VECTORS_64[length]
+
+
+@pytest.mark.parametrize(("number", "start", "end"), [(1, 0, 4), (-1, 0, 4), (0, -1, 4), (0, 3, 2), (0, 0, 5)])
+def test_the_hash_of_64_bits_stays_in_its_buffers(core: Core, number: int, start: int, end: int) -> None:
+    with pytest.raises(IndexError, match="siphash64"):
+        core("siphash").siphash64(memoryview(KEY).cast("Q"), number, memoryview(bytes(4)), start, end)

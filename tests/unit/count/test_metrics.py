@@ -10,6 +10,7 @@ BEAT = {
     "blocked_queries_total{list}",
     "answers_total{rcode}",
     "cache_answers_total{kind}",
+    "cookies_total{kind}",
     "cache_bytes",
     "engine_busy_ratio{thread}",
     "process_cpu_seconds_total",
