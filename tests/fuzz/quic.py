@@ -4,8 +4,8 @@ Rules:
 - A round is made of its seed: connections, frames, streams and datagrams by chance, among them good ones that were
   changed. After each the server answers a client that behaves, its loop has seen no error, and it is within its bounds.
 - Memory is compared after the first rounds and at the end: it may grow by GROWN_KIB.
-- A finding ends the run and names the seed; `--play SEED` plays it again. Seeds that found something are in FOUND, and
-  tests/unit/edge plays them.
+- A finding ends the run and names the seed; `--play SEED` plays it again. It is then added to KEPT, whose seeds
+  tests/unit/edge plays.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from resolver.edge.quic_conversation import HELD_OCTETS, Spoken
 from resolver.edge.quic_engine import WINDOW_OCTETS
 from tests.unit.edge.quic_lab import NAME, QUERY, Client, Lab, client, serving, until
 
-FOUND: Final[tuple[str, ...]] = ("1-1", "1-2", "1-3", "1-4")
-"""Seeds that found a fault, and some that reach every kind of step."""
+KEPT: Final[tuple[str, ...]] = ("1-1", "1-2", "1-3", "1-4")
+"""Seeds that reach every kind of step, and those of findings."""
 
 STEPS: Final = 30
 WARM_ROUNDS: Final = 40
