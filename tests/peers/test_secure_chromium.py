@@ -1,0 +1,137 @@
+"""Chromium with secure DNS by an administrator's policy: blocked and open names arrive by DoH, and only by it."""
+
+import http.server
+import json
+import os
+import re
+import subprocess
+import threading
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.upstream import in_thread, records
+from tests.journeys import edges
+from tests.journeys.processes import Site
+from tests.journeys.running import HOST, Service, free_ports
+from tests.peers.test_page_chromium import FLAGS
+
+BLOCKED, OPEN = "blocked.test", "open.test"
+HEADING, OPEN_TEXT = "This address is blocked", "An open page of this test"
+SECONDS = 120.0
+PICTURE_OCTETS = 20_000
+"""More than the picture of an empty page has."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A service with an edge, the ports of its page and of another web server, and the programs."""
+
+    folder: Path
+    place: edges.Place
+    service: Service
+    other: int
+    chromium: str
+    certutil: str
+
+    def received(self) -> dict[str, float]:
+        """Queries that the service has received, by transport."""
+        body = self.service.get("/metrics")[1].decode()
+        found = re.findall(r'^blocklist_resolver_queries_total{transport="(\w+)"} (\S+)', body, re.MULTILINE)
+        return {label: float(value) for label, value in found}
+
+    def visit(self, url: str, home: str, *, trusting: bool, picture: str = "") -> str:
+        """What Chromium shows of a page: its HTML, or nothing where it has written a picture."""
+        folder = self.folder / home
+        store = folder / ".pki" / "nssdb"
+        if not store.exists():
+            store.mkdir(parents=True)
+            subprocess.run([self.certutil, "-d", f"sql:{store}", "-N", "--empty-password"], check=True)
+            if trusting:
+                authority = ["-A", "-t", "C,,", "-n", "edge", "-i", str(self.place.ca)]
+                subprocess.run([self.certutil, "-d", f"sql:{store}", *authority], check=True)
+        shown = [f"--screenshot={self.folder / picture}", "--window-size=900,700"] if picture else ["--dump-dom"]
+        flags = [one for one in FLAGS if "debugging" not in one]
+        browser = [self.chromium, *flags, "--no-proxy-server", f"--user-data-dir={folder / 'profile'}", *shown, url]
+        # Its policies are those of the whole host: here of a mount namespace of its own.
+        own = 'mount -t tmpfs none /etc/chromium && mkdir -p /etc/chromium/policies/managed && cp "$0" '
+        own += '/etc/chromium/policies/managed/dns.json && exec "$@"'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", own, str(self.folder / "policy.json"), *browser],
+            env={**os.environ, "HOME": str(folder)}, capture_output=True, text=True, timeout=SECONDS, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+
+class Other(http.server.BaseHTTPRequestHandler):
+    """The web server of the open name."""
+
+    def do_GET(self) -> None:
+        body = f"<!DOCTYPE html><title>open</title><h1>{OPEN_TEXT}</h1>".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@contextmanager
+def web(port: int) -> Iterator[None]:
+    with http.server.ThreadingHTTPServer((HOST, port), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def lab(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if os.geteuid() != 0:
+        pytest.skip("a mount namespace needs root")
+    chromium, certutil = program("chromium"), program("certutil")
+    folder = tmp_path_factory.mktemp("secure")
+    place, text = edges.configured(folder, [edges.H2])
+    policy = {
+        "DnsOverHttpsMode": "secure",
+        "DnsOverHttpsTemplates": f"https://{HOST}:{place.ports['https']}{edges.PATH}{{?dns}}",
+    }
+    (folder / "policy.json").write_text(json.dumps(policy))
+    answers = records({(OPEN, "A"): [HOST], (BLOCKED, "A"): ["203.0.113.66"]})
+    [other] = free_ports(1)
+    with in_thread(answers) as upstream, web(other):
+        site = Site(folder, upstreams=[upstream.address])
+        site.change("page", addresses=[HOST])
+        site.set("edge", **tomllib.loads(text)["edge"])
+        site.publish([BLOCKED])
+        with site.started() as service, edges.started(place, site.config):
+            yield Lab(folder, place, service, other, chromium, certutil)
+
+
+def test_blocked_and_open_names_arrive_by_doh_alone(lab: Lab) -> None:
+    before = lab.received()
+    assert HEADING in lab.visit(f"http://{BLOCKED}:{lab.service.page}/", "trusting", trusting=True)
+    assert OPEN_TEXT in lab.visit(f"http://{OPEN}:{lab.other}/", "trusting", trusting=True)
+    after = lab.received()
+    assert after["doh"] > before["doh"] + 1
+    assert {label: value for label, value in after.items() if label != "doh"} == {
+        label: value for label, value in before.items() if label != "doh"
+    }
+    lab.visit(f"http://{BLOCKED}:{lab.service.page}/", "trusting", trusting=True, picture="blocked.png")
+    assert (lab.folder / "blocked.png").stat().st_size > PICTURE_OCTETS
+
+
+def test_an_edge_that_is_not_trusted_is_not_asked(lab: Lab) -> None:
+    """Then nothing resolves: secure DNS has no way round its resolver."""
+    before = lab.received()
+    assert not lab.visit(f"http://{OPEN}:{lab.other}/", "distrusting", trusting=False), "no page is shown"
+    assert lab.received() == before
