@@ -72,7 +72,9 @@ FAULTS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "every reply matches": ("exchange", "matches", lambda *_: 1),
     "the drawn case stays": ("exchange", "restore_case", lambda *_: 0),
     "all questions have one key": ("cache", "set_key", lambda *_: 0),
-    "answers have no limit": ("steps", "limit_of", lambda *_: 65535),
+    "answers have no limit": ("reading", "limit_of", lambda *_: 65535),
+    "every cookie is good": ("cookie", "_made_by", lambda *_: 0),
+    "an answer without its cookie": ("reading", "check", lambda *_: codes.COOKIE_NONE),
     "an error in a step": ("steps", "_look", lambda *_: int("none")),
 }
 
