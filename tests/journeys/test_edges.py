@@ -15,7 +15,7 @@ from resolver.query import edge_frames
 from resolver.query.edge_frames import MAX_AGE_NONE, Answer, Report
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys.processes import REAL, Site, asked, came, honest, operate, query_for, wait_for
-from tests.journeys.running import PAGE_V4, Service, stop
+from tests.journeys.running import HOST, PAGE_V4, Service, stop
 
 BLOCKED = f"{PAGE_V4} EDE 4"
 LISTED = "listed-canary.test"
@@ -138,12 +138,19 @@ def test_what_is_no_frame_ends_its_connection_alone(edge: Edge, site: Site, serv
 
 
 def test_an_edge_that_is_gone_in_the_midst_takes_nothing_with_it(site: Site, service: Service) -> None:
-    for turn in range(20):
-        edge = Edge(site.folder / "queries")
-        edge.send(*(edge_frames.query(at, codes.DOQ, ADDRESS, query_for(f"n{turn}.example")) for at in range(50)))
-        edge.send(edge_frames.query(99, codes.DOQ, ADDRESS, query_for(LISTED))[:-3])
-        edge.socket.close()
-        assert asked(service.dns, LISTED) == BLOCKED
+    turns, each = 100, 20
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.connect((HOST, service.dns))
+        udp.settimeout(PATIENCE_S)
+        for turn in range(turns):
+            edge = Edge(site.folder / "queries")
+            edge.send(*(edge_frames.query(at, codes.DOQ, ADDRESS, query_for(f"n{turn}.example")) for at in range(50)))
+            for _ in range(each):
+                udp.send(query_for(LISTED))
+            edge.send(edge_frames.query(99, codes.DOQ, ADDRESS, query_for(LISTED))[:-3])
+            edge.socket.close()
+            # None is asked again: each has to be answered.
+            assert [came(udp.recv(2048)) for _ in range(each)] == each * [BLOCKED]
     assert asked(service.dns, "still.example") == REAL
 
 
