@@ -1,4 +1,4 @@
-"""DNS cookies with other people's programs: dig, kdig, dnsperf, and BIND and Unbound as forwarders in front of us.
+"""DNS cookies with other people's programs: dig, kdig, and BIND and Unbound as forwarders in front of us.
 
 BIND with our secret accepts our cookies, and we accept BIND's: what hosts of one anycast address need (RFC 9018).
 """
