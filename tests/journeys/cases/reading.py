@@ -19,6 +19,7 @@ import dns.rdatatype
 import dns.rrset
 
 PAYLOAD = 1232
+SERVER_COOKIE = 16
 FLAGS = {dns.flags.AA: "AA", dns.flags.TC: "TC", dns.flags.AD: "AD", dns.flags.CD: "CD"}
 FRESH_S, AGED_S = 300, 270
 """TTL of what the upstream of these tests says, and the least that is left of it while they run."""
@@ -34,6 +35,8 @@ def said(query: bytes, reply: bytes | None, zone: str = "") -> str:
         return f"{dns.rcode.to_text(dns.rcode.Rcode(reply[3] & 15))}, header only"
     message = dns.message.from_wire(reply)
     _check_edns(query, message)
+    cookies = [one.client for one in message.options if isinstance(one, dns.edns.CookieOption)]
+    assert all(b"\0\x0a" in query and one in query for one in cookies), "the client's cookie is the query's"
     words = _head(message)
     for title, section in (("", message.answer), ("authority: ", message.authority), ("additional: ",
         message.additional)):
@@ -49,7 +52,9 @@ def _check_header(query: bytes, reply: bytes) -> None:
     assert (reply[3] ^ query[3]) & 0x10 == 0, "CD is the query's"
     assert reply[3] & 0x80, "RA"
     assert not reply[3] & 0x40, "Z"
-    if len(reply) > 12:
+    if len(reply) > 12 and query[4:6] == bytes(2):
+        assert reply[4:6] == bytes(2), "no question, and yet an answer: to a request for a cookie (RFC 7873 5.4)"
+    elif len(reply) > 12:
         assert reply[4:6] == b"\0\1"
         end = reply.index(b"\0", 12) + 5 if reply[12] else 17
         assert reply[12:end] == query[12:end], "the question is the query's, octet by octet"
@@ -98,6 +103,9 @@ def _edns(message: dns.message.Message) -> list[str]:
             words.append(f"EDE {int(option.code)}" + (f" {option.text!r}" if option.text else ""))
         elif option.otype == dns.edns.OptionType.KEEPALIVE:
             words.append(f"keepalive {int.from_bytes(option.to_wire() or b'', 'big') / 10:g} s")
+        elif isinstance(option, dns.edns.CookieOption):
+            assert len(option.server) == SERVER_COOKIE, "that of a server has 16 octets (RFC 9018 4)"
+            words.append("cookie")
         else:
             words.append(f"option {int(option.otype)}")
     return [", ".join(words)]

@@ -48,9 +48,9 @@ HEADERS: Final = (
     row("no-question", "QDCOUNT 0", "9619 4", BARE, header("no-question", counts=(0, 0, 0, 0))),
     row(
         "no-question-cookie",
-        "QDCOUNT 0 and a cookie: a request for one, of a server that has none",
+        "QDCOUNT 0 and a cookie: a request for one",
         "9619 4, 7873 5.4",
-        BARE,
+        "NODATA; EDNS, cookie",
         header("no-question-cookie", counts=(0, 0, 0, 1)) + opt(b"\0\x0a\0\x0812345678"),
     ),
     row(
