@@ -113,11 +113,12 @@ def test_every_transport_gets_what_udp_gets(edge: Edge, service: Service) -> Non
 
 def test_ten_thousand_queries_are_answered_while_udp_is(edge: Edge, service: Service) -> None:
     names = (LISTED, "free.example", f"a.{LISTED}")
-    for first in range(0, 10_000, 1000):
-        for number in range(first, first + 1000):
+    # So many at a time that their answers, which are padded, fit into the socket: nothing here reads while it sends.
+    for first in range(0, 10_000, 250):
+        for number in range(first, first + 250):
             edge.ask(number, names[number % 3])
         assert asked(service.dns, LISTED) == BLOCKED
-        found = edge.answers(1000)
+        found = edge.answers(250)
         assert {came(one.message) for number, one in found.items() if number % 3 != 1} == {BLOCKED}
         assert {came(one.message) for number, one in found.items() if number % 3 == 1} == {REAL}
     body = service.get("/metrics")[1].decode()
