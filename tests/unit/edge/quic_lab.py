@@ -279,7 +279,9 @@ async def client(
         one.server_port = lab.port
         one.connect((host, lab.port, 0, 0) if ":" in host else (host, lab.port))
         if wait:
-            await asyncio.wait_for(one.wait_connected(), PATIENCE_S)
+            # Not wait_connected: it waits for ever if the handshake is complete before it is called.
+            await until(lambda: one.handshake is not None or one.closed.done())
+            assert one.handshake is not None, "no handshake"
         yield one
     finally:
         one.close()
