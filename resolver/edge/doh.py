@@ -4,7 +4,8 @@ Rules:
 - A request is for the one path, whole: GET with the variable `dns` (base64url, RFC 4648 5; padding is tolerated), or
   POST with content-type application/dns-message. Anything else has a status of its own, and no content.
 - What can be refused by its head is refused by its head, before any content is taken.
-- A response has the time that caches may keep it, or no-store. It repeats nothing of the request.
+- A response has the time that its client may keep it, or no-store; a cache of several clients may not, since lists may
+  be for some clients alone. It repeats nothing of the request.
 """
 
 import binascii
@@ -66,7 +67,7 @@ def query_of(method: bytes, target: bytes, content: bytes) -> bytes | int:
 
 def answer_fields(message: bytes, max_age: int) -> Fields:
     """Return the fields of a response with a DNS answer. max_age: in seconds, MAX_AGE_NONE for no-store."""
-    kept = b"no-store" if max_age == MAX_AGE_NONE else b"max-age=%d" % max_age
+    kept = b"no-store" if max_age == MAX_AGE_NONE else b"private, max-age=%d" % max_age
     return [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(message)), (b"cache-control", kept)]
 
 

@@ -73,10 +73,10 @@ def test_a_response_has_the_time_that_caches_may_keep_it() -> None:
     assert doh.answer_fields(b"xyz", 60) == [
         (b"content-type", b"application/dns-message"),
         (b"content-length", b"3"),
-        (b"cache-control", b"max-age=60"),
+        (b"cache-control", b"private, max-age=60"),
     ]
     assert (b"cache-control", b"no-store") in doh.answer_fields(b"xyz", doh.MAX_AGE_NONE)
-    assert (b"cache-control", b"max-age=0") in doh.answer_fields(b"xyz", 0)
+    assert (b"cache-control", b"private, max-age=0") in doh.answer_fields(b"xyz", 0)
 
 
 def test_a_refusal_has_no_content_and_names_the_methods() -> None:

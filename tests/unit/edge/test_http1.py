@@ -62,7 +62,7 @@ async def test_a_get_and_a_post_are_answered_over_one_connection(tmp_path: Path)
                 {
                     "content-type": "application/dns-message",
                     "content-length": str(len(query) + 6),
-                    "cache-control": "max-age=60",
+                    "cache-control": "private, max-age=60",
                 },
                 query + b"answer",
             )

@@ -87,7 +87,7 @@ async def test_get_and_post_are_answered_with_the_time_that_caches_may_keep_it(l
             (b":status", b"200"),
             (b"content-type", b"application/dns-message"),
             (b"content-length", b"%d" % len(QUERY)),
-            (b"cache-control", b"max-age=60"),
+            (b"cache-control", b"private, max-age=60"),
         ]
     assert lab.service.asked == [(QUERY, LOOPBACK, TRANSPORTS.index("doh"))] * 2
 

@@ -63,7 +63,7 @@ async def test_a_post_and_a_get_are_answered(tmp_path: Path) -> None:
                 b":status": b"200",
                 b"content-type": DNS,
                 b"content-length": b"%d" % len(client.content[stream]),
-                b"cache-control": b"max-age=60",
+                b"cache-control": b"private, max-age=60",
             }
         assert one.refused() == {}
 
