@@ -6,7 +6,10 @@ Rules:
 - Whatever asks nothing costs credit: resets (rapid reset), pings, settings, window updates, empty data. So do octets
   that lead to no answer. An answer gives some back; without credit the connection ends with ENHANCE_YOUR_CALM.
 - A body is taken as it comes, bounded for all streams together. An answer waits for the client's window, bounded too:
-  who gives none is closed as idle.
+  who gives none is closed as idle, who gives none to many answers as a flood.
+- A query whose stream was reset is in flight until its answer comes: a client gets no more work done by resets.
+- h2 keeps what a client names: of its settings only those that HTTP/2 has are kept, of its closed streams the last
+  ones, and our table of fields is no larger than HTTP/2's own, however large a one the client allows.
 - At an end the client is sent GOAWAY, and still gets the answers to what it asked.
 """
 
@@ -21,6 +24,7 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
+    RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
     StreamReset,
@@ -38,6 +42,9 @@ PIECE_OCTETS: Final = 1024
 WORK_OF_AN_EVENT: Final = 8
 """What an event of HTTP/2 counts for in a turn, in queries of DoT."""
 COST_OF_A_RESET: Final = 4
+CLOSED_STREAMS: Final = 1024
+TABLE_OCTETS: Final = 4096
+"""Of the table of fields with which responses are compressed (RFC 9113 6.5.2, the initial value)."""
 TOO_MANY_FIELDS: Final = 431
 
 _CONFIG: Final = H2Configuration(
@@ -47,7 +54,26 @@ _SETTINGS: Final = {
     SettingCodes.MAX_CONCURRENT_STREAMS: bounds.MOST_STREAMS,
     SettingCodes.MAX_HEADER_LIST_SIZE: bounds.MOST_HEADER_OCTETS,
 }
+_SETTING_CODES: Final = frozenset(SettingCodes)
 _GOAWAY: Final = b"\0\0\x08\x07\0\0\0\0\0"
+
+
+class _Known(Settings):
+    """The client's settings: those that HTTP/2 has, for others mean nothing (RFC 9113 6.5.2)."""
+
+    def __setitem__(self, key: SettingCodes | int, value: int) -> None:
+        if key in _SETTING_CODES:
+            super().__setitem__(key, value)
+
+
+class _Bounded(H2Connection):
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS
+
+    def __init__(self) -> None:
+        super().__init__(_CONFIG)
+        self.local_settings = Settings(client=False, initial_values=_SETTINGS)
+        self.remote_settings = _Known(client=True)
+        self.decoder.max_header_list_size = bounds.MOST_HEADER_OCTETS
 
 
 class Http2:
@@ -57,14 +83,13 @@ class Http2:
         self._doors = doors
         self._connection = connection
         self._path = path
-        self._h2 = H2Connection(_CONFIG)
-        self._h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
-        self._h2.decoder.max_header_list_size = bounds.MOST_HEADER_OCTETS
+        self._h2 = _Bounded()
         self._unread = b""
         self._latest = 0
         self._bodies: dict[int, tuple[bytes, bytes, bytearray]] = {}
         self._body_octets = 0
         self._waiting: set[int] = set()
+        self._in_flight = 0
         self._unsent: dict[int, bytes] = {}
         self._unsent_octets = 0
         self._credit = bounds.CREDIT
@@ -163,14 +188,23 @@ class Http2:
             # h2 has written the GOAWAY that says to the client what it was.
             self._end("protocol")
             return 1
-        if self._credit < 0 or self._unpaid > bounds.OCTETS_UNPAID or self._held_too_much():
+        if self._credit < 0 or self._unpaid > bounds.OCTETS_UNPAID or self._has_too_much():
+            self._calm()
+        return len(events)
+
+    def _has_too_much(self) -> bool:
+        return (
+            self._body_octets > bounds.BODY_OCTETS
+            or self._unsent_octets > bounds.UNSENT_OCTETS
+            or self._in_flight > bounds.MOST_IN_FLIGHT
+        )
+
+    def _calm(self) -> None:
+        """End the connection: it is a flood."""
+        if not self._over:
             self._h2.clear_outbound_data_buffer()
             self._connection.send(self._farewell(ErrorCodes.ENHANCE_YOUR_CALM))
             self._end("flood")
-        return len(events)
-
-    def _held_too_much(self) -> bool:
-        return self._body_octets > bounds.BODY_OCTETS or self._unsent_octets > bounds.UNSENT_OCTETS
 
     def _end(self, reason: str) -> None:
         """Count the reason; the connection ends with the turn."""
@@ -197,14 +231,16 @@ class Http2:
                 self._forget(stream)
             case WindowUpdated():
                 self._credit -= 1
-                for stream in list(self._unsent):
-                    self._send(stream, b"")
+                self._send_on()
+            case RemoteSettingsChanged():
+                self._credit -= max(1, len(event.changed_settings))
+                if self._h2.encoder.header_table_size > TABLE_OCTETS:
+                    self._h2.encoder.header_table_size = TABLE_OCTETS
+                self._send_on()
             case ConnectionTerminated():
                 self._draining = True
             case _:
                 self._credit -= 1
-                for stream in list(self._unsent):  # settings may have widened the windows
-                    self._send(stream, b"")
 
     def _begun(self, stream: int, headers: Any, *, ended: bool) -> None:
         """Take the head of a request."""
@@ -251,6 +287,7 @@ class Http2:
             self._refuse(stream, query, ended=True)
             return
         self._waiting.add(stream)
+        self._in_flight += 1
         self._doors.post(query, self._connection.client, partial(self._done, stream))
 
     def _forget(self, stream: int) -> None:
@@ -265,6 +302,7 @@ class Http2:
 
     def _done(self, stream: int, message: bytes, max_age: int) -> None:
         """Take an answer of the service."""
+        self._in_flight -= 1
         if self._over or stream not in self._waiting:
             return
         self._waiting.discard(stream)
@@ -274,6 +312,8 @@ class Http2:
             self._respond(stream, 200, doh.answer_fields(message, max_age), message)
         else:
             self._refuse(stream, doh.BAD_REQUEST, ended=True)
+        if self._has_too_much():
+            self._calm()
         self._doors.says(self._connection)
 
     def _refuse(self, stream: int, status: int, *, ended: bool) -> None:
@@ -291,6 +331,12 @@ class Http2:
             return  # the client has given this stream up
         if content:
             self._send(stream, content)
+            self._doors.moved(len(self._unsent.get(stream, b"")))  # else nobody notes what many of them hold
+
+    def _send_on(self) -> None:
+        """Send what waits: the client may have widened its windows."""
+        for stream in list(self._unsent):
+            self._send(stream, b"")
 
     def _send(self, stream: int, content: bytes) -> None:
         """Send content, after what of this stream is still unsent, as far as the client's windows go."""

@@ -240,9 +240,69 @@ async def test_streams_that_are_opened_and_reset_end_the_connection(tmp_path: Pa
         assert len(one.service.queries) <= bounds.CREDIT // https.COST_OF_A_RESET + 20
 
 
+@pytest.mark.asyncio
+async def test_queries_of_streams_that_were_reset_are_in_flight_until_they_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "CREDIT", 10**6)
+    async with served(tmp_path) as (one, client):
+        one.service.answers = lambda query: None
+        for number in range(2 * bounds.MOST_IN_FLIGHT):
+            client.h2.reset_stream(client.ask(asks(number)), ErrorCodes.CANCEL)
+        await client.until()
+        assert client.gone == ErrorCodes.ENHANCE_YOUR_CALM
+        assert one.refused() == {"flood": 1}
+        assert len(one.service.queries) <= bounds.MOST_IN_FLIGHT + 20
+
+
+@pytest.mark.asyncio
+async def test_many_answers_without_a_window_end_the_connection(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, client):
+        one.service.answers = lambda query: None
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        for number in range(20):
+            client.ask(asks(number))
+        client.push()
+        await until(lambda: len(one.service.queries) == 20, 60)
+        for query in one.service.queries:  # no octet comes from the client meanwhile
+            one.service.give(query, bytes(60000))
+        await client.until()
+        assert client.gone == ErrorCodes.ENHANCE_YOUR_CALM
+        assert one.refused() == {"flood": 1}
+
+
+@pytest.mark.asyncio
+async def test_what_all_hold_for_want_of_a_window_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BUFFERED_OCTETS", 2**19)
+    async with served(tmp_path) as (one, client):
+        one.service.answers = lambda query: bytes(60000)
+        for each in (client, *[Http2Client(await one.connect("h2")) for _ in range(3)]):
+            each.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            for number in range(4):
+                each.ask(asks(number))
+            each.push()
+        await until(lambda: one.refused() != {}, 60)
+        assert set(one.refused()) == {"connection_limit"}
+
+
+@pytest.mark.asyncio
+async def test_our_table_of_fields_does_not_grow_with_the_client_s_permission(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, client):
+        client.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 2**24})
+        for number in range(40):
+            one.service.max_age = number
+            stream = client.ask(asks(number))
+            await client.until(stream)
+            assert client.fields[stream][b"cache-control"] == b"private, max-age=%d" % number
+        assert client.h2.decoder.header_table.maxsize == https.TABLE_OCTETS  # as the responses have said
+
+
 FLOODS = {
     "pings": PING * 2000,
     "settings": SETTINGS * 2000,
+    "settings of no kind": frame(
+        4, 0, 0, b"".join(number.to_bytes(2, "big") + bytes(4) for number in range(100, 2800))
+    ),
     "window updates": frame(8, 0, 0, b"\0\0\0\1") * 2000,
     "priorities": frame(2, 0, 1, bytes(4) + b"\1") * 2000,
     "frames of no kind": frame(0xBB, 0, 0, bytes(20)) * 20000,
