@@ -5,8 +5,8 @@ Rules:
 - Opening takes HANDSHAKE_S at most. A connection without a query closes after IDLE_S.
 - A server that leaves WAITING_OCTETS of ours unread, or sends EMPTY_OCTETS without an answer in them, loses the
   connection.
-- A query that nobody waits for any more keeps its id until it is answered; a connection with more than LEFT of these
-  takes no new query.
+- A query that nobody waits for any more keeps its id until it is answered, but no place: names that a server never
+  answers must not keep out others. A connection with more than LEFT of these ends.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def load(self) -> int:
-        """The number of queries on it, those that wait for it to open too."""
-        return len(self.flights) + len(self._waiting) + len(self.left)
+        """The number of queries on it, those that wait for it to open too; not those that nobody waits for."""
+        return len(self.flights) + len(self._waiting)
 
     @property
     def most(self) -> int:
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
     @property
     def takes(self) -> bool:
         """Return whether it takes another query."""
-        return not (self._over or self.retired) and len(self.left) <= LEFT and self.load < self.most
+        return not (self._over or self.retired) and self.load < self.most
 
     def ask(self, flight: Flight) -> None:
         """Send a query, or have it wait until the connection is open."""
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         for identity, one in self.flights.items():
             if one is flight:
                 del self.flights[identity]
-                self.left.add(identity)
+                self.leave(identity)
                 break
         self._rest()
 
@@ -172,6 +172,12 @@ class Connection(asyncio.Protocol):
 
     def opened(self) -> None:
         """Write what comes before the first query."""
+
+    def leave(self, identity: int) -> None:
+        """Note that nobody waits for this query any more."""
+        self.left.add(identity)
+        if len(self.left) > LEFT:
+            self.end(Reason.CLOSED)
 
     def received(self, data: bytes) -> None:
         """Take what the server has sent."""
@@ -303,7 +309,7 @@ class Connection(asyncio.Protocol):
         """Close a connection that has no query, at once or after a while."""
         if self._over or not self.ready or self.flights:
             return
-        if self.retired or len(self.left) > LEFT:
+        if self.retired:
             self.end(Reason.CLOSED)
         elif self._timer is None:
             self._timer = self._loop.call_later(IDLE_S, self.end, Reason.CLOSED)

@@ -3,8 +3,9 @@
 Rules:
 - The id is 0 (RFC 8484 4.1). Only status 200 with application/dns-message is an answer; a redirect is not followed.
 - A response above the size of a DNS message, or with a header block above HEADER_OCTETS, is none.
-- As many streams are open as the server allows, PIPELINED at most. After GOAWAY the connection takes no new query, and
-  what the server has not looked at is asked over another one.
+- As many streams are open as the server allows, PIPELINED at most; UNSAID until it has said how many (RFC 9113 6.5.2).
+  The stream of a query that nobody waits for any more is cancelled, because it would keep its place. After GOAWAY the
+  connection takes no new query, and what the server has not looked at is asked over another one.
 - An answer that a cache of HTTP has kept has its TTLs lowered by its Age (RFC 8484 5.1).
 """
 
@@ -35,6 +36,7 @@ from resolver.query.courier_frames import Settings as ServerSettings
 
 HEADER_OCTETS: Final = 16_384
 DNS: Final = "application/dns-message"
+UNSAID: Final = 100
 _PORT: Final = 443
 _OK: Final = 200
 _HEADER: Final = 12
@@ -77,7 +79,7 @@ class Https(Connection):
         )
         self._responses: dict[int, _Response] = {}
         self._held: list[Flight] = []
-        self._streams = PIPELINED
+        self._streams = UNSAID
 
     @property
     def load(self) -> int:
@@ -119,6 +121,16 @@ class Https(Connection):
         if flight in self._held:
             self._held.remove(flight)
         super().forget(flight)
+
+    def leave(self, identity: int) -> None:
+        """Cancel a query that nobody waits for any more: its stream counts as open (connection.Connection)."""
+        self._responses.pop(identity, None)
+        # The server may have ended the stream, or the connection.
+        with suppress(H2Error):
+            self._http.reset_stream(identity, ErrorCodes.CANCEL)
+            self.write(self._http.data_to_send())
+            self.flush_soon()
+        self._begin_held()
 
     def end(self, reason: Reason, detail: int = 0) -> None:
         """Close the connection, and give its queries back (connection.Connection)."""
@@ -189,7 +201,7 @@ class Https(Connection):
 
     def _take_end(self, stream: int) -> None:
         response = self._responses.pop(stream, None)
-        if response is not None and (stream in self.flights or stream in self.left):
+        if response is not None and stream in self.flights:
             try:
                 if len(response.octets) < _HEADER:
                     raise ValueError("shorter than a header")

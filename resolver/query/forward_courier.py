@@ -27,7 +27,8 @@ from resolver.core.shares import SET_OCTETS, Shares
 from resolver.query import courier_frames
 from resolver.query.courier_frames import Frames, Malformed, Reason, Settings
 
-MOST = 4096
+MOST = 512
+"""What the courier has room for, on connections that take 100 each and with those that it sends twice."""
 UNSENT_OCTETS = 2**23
 """A courier that leaves so much unread hangs."""
 

@@ -7,7 +7,9 @@ import pytest
 
 from resolver.config.values import Encrypted
 from resolver.courier import connection, upstream
-from resolver.courier.upstream import CONNECTIONS, CROWDED
+from resolver.courier.https import UNSAID
+from resolver.courier.upstream import CONNECTIONS, CROWDED, REPEATED
+from resolver.query import forward_courier
 from resolver.query.courier_frames import Reason, Settings
 from tests.fakes.sealed import NAME, Way
 from tests.fakes.upstream import HOST
@@ -99,6 +101,33 @@ async def test_who_asks_again_is_served_by_another_connection(authority: Authori
         await answered(service, 2)
         assert one.connections[1].answers == 2, "not on the slow one"
         assert service.failures == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("https", [False, True], ids=["tls", "https"])
+async def test_names_that_are_never_answered_leave_places_to_others(authority: Authority, https: bool) -> None:
+    asked = forward_courier.MOST
+    assert asked + REPEATED <= CONNECTIONS * UNSAID, "the service knows of no more than have a place, twice or once"
+    async with both(authority, https=https) as (server, one, service):
+        one.ask(0, query())
+        await answered(service, 0)
+        server.way = Way.SILENT
+        for turn in range(3):
+            numbers = range(turn * asked + 1, (turn + 1) * asked + 1)
+            for number in (*numbers, *numbers, *numbers):
+                one.ask(number, query(f"n{number}.test"))
+            await until(lambda: all(line.ready for line in one.connections))
+            assert service.failures == {}
+            assert sum(line.load for line in one.connections) <= asked + REPEATED
+            server.way = Way.HONEST
+            one.ask(100_000 + turn, query())
+            await answered(service, 100_000 + turn)
+            server.way = Way.SILENT
+            for number in numbers:
+                one.forget(number)
+            # A connection that has never answered ends with the first of these, and what was on it may fail.
+            service.failures.clear()
+        assert len(one.connections) <= CONNECTIONS
 
 
 @pytest.mark.asyncio
