@@ -1179,9 +1179,11 @@ local function recursor(lists)
     local size, to = at + 9, at + T.reply.opt_octets
     local policy = lists.policy
     for code, content in pairs(policy and policy.signals and dq:getEDNSOptions() or {}) do
-      to = put_u16(room, put_u16(room, to, code), #content)
-      ffi.copy(room + to, content, #content)
-      to = to + #content
+      -- What signals is empty; the content of others is the client's, of any size.
+      if #content == 0 then
+        if to > 65000 then error("a query with too many options", 0) end
+        to = put_u16(room, put_u16(room, to, code), 0)
+      end
     end
     put_u16(room, size, to - size - 2)
     put_u16(room, 10, u16_at(room, 10) + 1)

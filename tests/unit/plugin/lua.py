@@ -90,6 +90,30 @@ function glue.close() lists:close() end
 return glue
 """
 
+_RECURSOR = b"""
+local blocklist, folder, key = ...
+pdnslog, pdns = function() end, { loglevels = { Error = 0 } }
+local lists = blocklist.open(folder, key)
+blocklist.recursor(lists)
+lists:close()  -- Nothing is counted here.
+local function name(labels) return { getRawLabels = function() return labels end } end
+-- What becomes of a reply of so many addresses to a query over TCP with these options: whether it stays, and its rcode.
+return function(addresses, codes, content)
+  local records, options, owner = {}, {}, name({ string.rep("a", 63), string.rep("b", 63), "good", "test" })
+  for number = 1, addresses do records[number] = { type = 1, place = 1, name = owner } end
+  for code = 1, codes do options[code] = content end
+  local dq = {
+    qname = owner, qtype = 1, isTcp = true, tag = 0, rcode = 0,
+    remoteaddr = { getRaw = function() return "\\192\\0\\2\\9" end },
+    getDH = function() return { getRD = function() return true end } end,
+    getRecords = function() return records end,
+    getEDNSOptions = function() return options end,
+    setRecords = function(_, set) records = set end,
+    addRecord = function() end,
+  }
+  return postresolve(dq), dq.rcode, #records
+end
+"""
 
 _open: list["Lua"] = []
 
@@ -119,6 +143,16 @@ class Lua:
 
     def __getattr__(self, name: str) -> Any:
         return self.glue[name.encode()]
+
+
+def in_recursor(folder: Path) -> Any:
+    """`postresolve` as the Recursor calls it, on a published folder: see _RECURSOR."""
+    key = folder / "digest.key"
+    key.write_bytes(KEY)
+    key.chmod(0o600)
+    runtime = luajit21.LuaRuntime(encoding=None, unpack_returned_tuples=True)
+    module = runtime.execute(PATH.read_bytes())
+    return runtime.compile(_RECURSOR)(module, bytes(folder), bytes(key))
 
 
 def by_core(policy: Policy, asked: Sequence[bytes], scope: int = codes.ALL_LISTS) -> bytes:

@@ -23,7 +23,7 @@ from resolver.plugin import folder as plugin_folder
 from resolver.plugin.folder import Writer
 from resolver.query.transport import PADDED_OCTETS
 from tests.unit.plugin import lua
-from tests.unit.plugin.parts import KEY, published, tables
+from tests.unit.plugin.parts import KEY, published, structured, tables
 from tests.unit.query.parts import CLIENT, EXEMPT, octets_of
 
 NAMES = 20_000
@@ -60,6 +60,16 @@ def test_it_judges_names_as_core_does(released: Sequence[Sequence[str]], tmp_pat
     assert min(expected[::4].count(said) for said in (codes.PASS, codes.BLOCK)) > NAMES // 10
     assert one.questions(asked, EXEMPT) == lua.by_core(policy, asked, codes.ALL_LISTS & ~1) != expected
     assert one.questions(asked, CLIENT) == expected
+
+
+def test_the_options_of_a_query_stay_within_their_room_inside_the_recursor(tmp_path: Path) -> None:
+    """A client chooses their number and size; over TCP they may fill 65,535 octets, and a reply has as many again."""
+    Writer(tmp_path, KEY).write(structured(tables((["bad.test"],)), 65001, b"{}", b"{}"))
+    after = lua.in_recursor(tmp_path)
+    assert after(60, 3, b"") == (False, 0, 60)
+    assert after(60, 3, b"x" * 20_000) == (False, 0, 60), "none of these signals"
+    assert after(60, 16_000, b"") == (True, codes.SERVFAIL, 0)
+    assert after(500, 3, b"") == (True, codes.SERVFAIL, 0), "a reply that is too long"
 
 
 def packets() -> list[bytes]:
