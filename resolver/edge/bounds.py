@@ -22,6 +22,8 @@ HANDSHAKES_A_TURN: Final = 4
 """Steps of handshakes between two looks at the connections that are set up: each may be a signature."""
 HANDSHAKES_A_SECOND: Final = 50
 """Of a client prefix, unless it is exempt; as many at once."""
+HANDSHAKE_READ_OCTETS: Final = 4096
+"""So much is read at one go while the handshake is not done."""
 HANDSHAKE_OCTETS: Final = 2**16
 """What a client may send before its handshake is done."""
 
@@ -33,6 +35,10 @@ MOST_IN_FLIGHT: Final = 128
 
 # Octets.
 READ_OCTETS: Final = 2**16
+DECRYPTED_OCTETS: Final = 4096
+"""So much is decrypted before it is counted which records brought nothing."""
+MOST_BARE_RECORDS: Final = 64
+"""Records of TLS without data (new keys, alerts, empty ones) that a client may send: each is work, and asks nothing."""
 UNSENT_OCTETS: Final = 2**18
 """Unsent octets of a connection at which nothing more is read from it; four times as many end it."""
 BUFFERED_OCTETS: Final = 2**26

@@ -6,6 +6,8 @@ Rules:
 - A load balancer sends one PROXY header first, before TLS, which names the client; without it the connection ends. From
   any other sender the header is no TLS, and ends the connection as well.
 - Handshakes wait for their turn (`Doors`): many of them do not delay the connections that are set up.
+- What comes is decrypted in small pieces, and its records are counted: a client may have few of them that bring no
+  data. Else it could have us derive keys without end (RFC 8446 4.6.3), at no cost of its own, and never ask.
 - While a client reads too slowly, nothing is read from it. A client that closes its sending half gets its answers.
 - Of an error of TLS nobody learns the text: it is counted.
 """
@@ -25,8 +27,31 @@ from resolver.query.accept_limits import Places
 _WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 _PIECE_OCTETS: Final = 2**14
+_RECORD_HEAD: Final = 5
 
 _log: Final = logging.getLogger("resolver.edge")
+
+
+class Records:
+    """Counts the records of TLS in what a client sends, by their headers (RFC 8446 5.1)."""
+
+    __slots__ = ("_head", "_left")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+
+    def begun(self, data: bytes) -> int:
+        """Return how many headers are whole with these octets."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        found, at, size = 0, self._left, len(data)
+        while at + _RECORD_HEAD <= size:
+            found += 1
+            at += _RECORD_HEAD + (data[at + 3] << 8 | data[at + 4])
+        self._left = max(0, at - size)
+        self._head = data[at:]
+        return found
 
 
 class Above(Protocol):
@@ -96,12 +121,14 @@ class Secured:
 
     __slots__ = (
         "_above",
+        "_bare",
         "_ends",
         "_heard",
         "_in",
         "_opening",
         "_out",
         "_reads",
+        "_records",
         "_seen",
         "_shared",
         "_socket",
@@ -129,7 +156,8 @@ class Secured:
         self._tls: ssl.SSLObject | None = None
         self._opening: bytes | None = b"" if by_proxy else None
         self._unsent = b""
-        self._seen = 0
+        self._seen = self._bare = 0
+        self._records = Records()
         self._reads = self._writes = self._ends = self._heard = False
 
     def begin(self) -> None:
@@ -247,7 +275,7 @@ class Secured:
         if self._socket is None:
             return
         try:
-            data = self._socket.recv(bounds.READ_OCTETS)
+            data = self._socket.recv(bounds.READ_OCTETS if self.is_shaken else bounds.HANDSHAKE_READ_OCTETS)
         except _AGAIN:
             return
         except OSError:
@@ -257,8 +285,7 @@ class Secured:
             self._ended()
             return
         if self._above is not None:
-            self._in.write(data)
-            self._decrypt()
+            self._decrypt(data)
         else:
             self._begun(data)
         self._shared.moved(len(data))
@@ -271,6 +298,7 @@ class Secured:
             if rest is None:
                 return
             data = rest
+        self._records.begun(data)
         self._in.write(data)
         if self._in.pending:
             self._watch_reads(False)
@@ -317,23 +345,22 @@ class Secured:
         self._watch_reads(True)
         self._decrypt()
 
-    def _decrypt(self) -> None:
-        """Decrypt what is there, and hand it to the protocol above."""
-        tls, pieces = self._tls, []
-        if tls is None:
-            return
+    def _decrypt(self, data: bytes = b"") -> None:
+        """Decrypt what is there and what has come, and hand it to the protocol above."""
+        pieces: list[bytes] = []
         ended = False
         try:
-            while self._in.pending or tls.pending():
-                piece = tls.read(_PIECE_OCTETS)
-                if not piece:
-                    ended = True
+            for at in range(0, max(1, len(data)), bounds.DECRYPTED_OCTETS):
+                part, before = data[at : at + bounds.DECRYPTED_OCTETS], len(pieces)
+                self._in.write(part)
+                ended = self._read(pieces)
+                # A record that is whole only later counts as bare until then.
+                self._bare = max(0, self._bare + self._records.begun(part) - (len(pieces) - before))
+                if self._bare > bounds.MOST_BARE_RECORDS:
+                    self.refuse("flood")
+                    return
+                if ended:
                     break
-                pieces.append(piece)
-        except _WANTS:
-            pass
-        except ssl.SSLZeroReturnError:
-            ended = True
         except (ssl.SSLError, OSError):
             self._push()
             self.refuse("protocol")
@@ -348,6 +375,21 @@ class Secured:
                 self.refuse("protocol")
         if ended:
             self._ended()
+
+    def _read(self, pieces: list[bytes]) -> bool:
+        """Decrypt what is there, a piece for each record with data; return whether the client sends no more."""
+        tls = self._tls
+        try:
+            while tls is not None and (self._in.pending or tls.pending()):
+                piece = tls.read(_PIECE_OCTETS)
+                if not piece:
+                    return True
+                pieces.append(piece)
+        except _WANTS:
+            pass
+        except ssl.SSLZeroReturnError:
+            return True
+        return False
 
     def _ended(self) -> None:
         """Note that the client sends no more."""

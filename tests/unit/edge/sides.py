@@ -97,10 +97,10 @@ class TlsClient:
 class Handmade:
     """A TLS client that decides which octets are sent and read. below: its connection."""
 
-    def __init__(self, below: TlsClient) -> None:
+    def __init__(self, below: TlsClient, context: ssl.SSLContext | None = None) -> None:
         self.below = below
         self._to, self._from = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = client_context().wrap_bio(self._from, self._to, server_hostname=NAME)
+        self.tls = (context or client_context()).wrap_bio(self._from, self._to, server_hostname=NAME)
 
     async def shake(self) -> None:
         """Complete the handshake."""
