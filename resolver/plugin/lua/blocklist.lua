@@ -334,14 +334,16 @@ local function read_policy(self)
   if body < 4 * T.format.header then error("policy: its seal is broken", 0) end
   local seal = ffi.new("uint64_t[2]")
   siphash(self.seal_key, data, body, seal, 0)
-  if hex(ffi.cast(u8, seal), 16) ~= hex(data + body, 16) then error("policy: its seal is broken", 0) end
+  -- Of what was read, which may be newer than what was looked at: no two policies may have one mark.
+  local mark = hex(data + body, 16)
+  if hex(ffi.cast(u8, seal), 16) ~= mark then error("policy: its seal is broken", 0) end
   local words = ffi.cast(u32, data)
   if ffi.string(data, 8) ~= T.format.magic or words[6] ~= body or words[5] > T.format.most_members then
     error("policy: another format", 0)
   end
   local policy = {
     data = data, number = u64_of(words, 2), complete = words[4] == 1, members = {}, depths = {}, releases = false,
-    scoped = false, signals = false,
+    scoped = false, signals = false, mark = mark, tag = tonumber(string.sub(mark, 1, 8), 16),
   }
   for number = 0, words[5] - 1 do
     local at = T.format.header + T.format.record * number
@@ -447,19 +449,16 @@ local function is_published_again(self)
   C.close(fd)
   if got ~= 16 or more ~= 16 then error("policy: its seal is broken", 0) end
   -- The seal stands for the whole file.
-  local mark = hex(seal, 16)
-  return mark ~= self.mark, mark
+  return hex(seal, 16) ~= self.mark
 end
 
 local function take_steps(self, now, at_once)
   if now >= self.next_look or at_once then
     self.next_look = now + T.format.look_s
-    local again, mark = is_published_again(self)
-    if again then
+    if is_published_again(self) then
       self.mark = nil
       self.coming = read_policy(self)
-      self.coming.at, self.coming.since, self.mark = 1, now, mark
-      self.coming.tag = tonumber(string.sub(mark, 1, 8), 16)
+      self.coming.at, self.coming.since, self.mark = 1, now, self.coming.mark
     end
   end
   if self.coming ~= nil then
@@ -1293,7 +1292,8 @@ function Lists:padded(length)
     at = skip(out, at, length)
     local size = u16_at(out, at + 8)
     if number == records and u16_at(out, at) == T.codes.TYPE_OPT then
-      local zeros = (-(length + 4)) % T.reply.padded_octets
+      local zeros = math.min((-(length + 4)) % T.reply.padded_octets, 65531 - length)
+      if zeros < 0 then return length end
       put_u16(out, at + 8, size + 4 + zeros)
       put_u16(out, put_u16(out, length, T.reply.padding_option), zeros)
       ffi.fill(out + length + 4, zeros)

@@ -69,6 +69,12 @@ function glue.padded(packet)
   local length = lists:padded(lists:on_query(asked, glue.take(packet), true))
   return ffi.string(lists.out, length)
 end
+-- An answer as it is, after padding.
+function glue.pad(packet)
+  ffi.copy(lists.out, packet, #packet)
+  return ffi.string(lists.out, lists:padded(#packet))
+end
+function glue.tag() return lists.policy and lists.policy.tag end
 function glue.take(packet) ffi.copy(asked, packet, #packet) return #packet end
 -- What a resolver that writes answers itself is told of one.
 function glue.written(packet)

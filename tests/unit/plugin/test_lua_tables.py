@@ -230,6 +230,36 @@ def test_what_goes_over_an_encrypted_transport_is_padded(payload: int | None, tm
             assert [int(each.otype) for each in reply.options] == [15, 12]
 
 
+@pytest.mark.parametrize(
+    ("size", "padded"), [(65_000, 65_052), (65_052, 65_520), (65_100, 65_520), (65_517, 65_535), (65_531, 65_535)]
+)
+def test_padding_ends_with_the_largest_message(size: int, padded: int, tmp_path: Path) -> None:
+    one, head = lua.Lua(published(tmp_path, ["bad.test"])), bytes.fromhex("0001 8180 0000 0001 0000 0001")
+    record = bytes.fromhex("00 0010 0001 0000003c") + (size - 12 - 11 - 11).to_bytes(2) + bytes(size - 12 - 11 - 11)
+    said = one.pad(head + record + bytes.fromhex("00 0029 04d0 00000000 0000"))
+    assert len(said) == padded
+    assert int.from_bytes(said[size - 2 : size]) == padded - size, "the options of OPT"
+
+
+@pytest.mark.parametrize("more", [1, 4])
+def test_what_has_no_room_for_padding_stays(more: int, tmp_path: Path) -> None:
+    one, size = lua.Lua(published(tmp_path, ["bad.test"])), 65_531 + more
+    record = bytes.fromhex("00 0010 0001 0000003c") + (size - 12 - 11 - 11).to_bytes(2) + bytes(size - 12 - 11 - 11)
+    answer = bytes.fromhex("0001 8180 0000 0001 0000 0001") + record + bytes.fromhex("00 0029 04d0 00000000 0000")
+    assert one.pad(answer) == answer
+
+
+def test_the_mark_of_a_policy_is_of_its_own_seal(tmp_path: Path) -> None:
+    """Answers that the Recursor keeps are found by it."""
+    one, marks = lua.Lua(published(tmp_path, ["bad.test"])), set()
+    for number in range(2, 5):
+        published(tmp_path, ["bad.test"], number=number)
+        one.look(True)
+        marks.add(one.tag())
+        assert one.tag() == int.from_bytes((tmp_path / "policy").read_bytes()[-16:][:4])
+    assert len(marks) == 3
+
+
 @pytest.mark.parametrize("mode", [0o444, 0o640])
 def test_a_key_that_others_can_read_is_refused(mode: int, tmp_path: Path) -> None:
     if mode & 0o007:
