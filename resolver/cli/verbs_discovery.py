@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.cli.terminal import DONE, FAILED, UsageError, add_config
-from resolver.config import designated
 from resolver.config.values import utc_text
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _discovery(arguments: argparse.Namespace) -> int:
-    from resolver.config import config
+    from resolver.config import config, designated
 
     loaded = config.load(arguments.config)
     edge = loaded.edge
@@ -52,6 +51,8 @@ def _discovery(arguments: argparse.Namespace) -> int:
 
 def text(edge: "Edge") -> Iterator[str]:
     """Yield the lines of what is offered, and of what has to be set where."""
+    from resolver.config import designated
+
     found = designated.designated(edge)
     yield f"{edge.name} offers {', '.join(dict.fromkeys(_OFFERED[one.alpn] for one in found))}"
     yield ""
@@ -73,6 +74,8 @@ def text(edge: "Edge") -> Iterator[str]:
 
 
 def _dhcpv4(edge: "Edge") -> Iterator[str]:
+    from resolver.config import designated
+
     data = designated.option_dhcpv4(edge)
     yield f"for DHCPv4 (DNR, RFC 9463 5): option {designated.OPTION_DHCPV4}"
     yield f"  octets   {data.hex()}"
@@ -81,6 +84,8 @@ def _dhcpv4(edge: "Edge") -> Iterator[str]:
 
 
 def _dhcpv6(edge: "Edge") -> Iterator[str]:
+    from resolver.config import designated
+
     yield f"for DHCPv6 (DNR, RFC 9463 4): option {designated.OPTION_DHCPV6}, once for each line"
     for data in designated.options_dhcpv6(edge):
         yield f"  octets   {data.hex()}"
@@ -127,5 +132,7 @@ def _names(names: "SubjectAlternativeName", name: str) -> bool:
 
 
 def _of_listen(loaded: "Config") -> "list[ipaddress.IPv4Address | ipaddress.IPv6Address]":
+    from resolver.config import designated
+
     v4, v6 = designated.usable(loaded.listen.dns)
     return [ipaddress.ip_address(one) for one in (*v4, *v6)]

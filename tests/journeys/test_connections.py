@@ -142,8 +142,13 @@ class Load:
         try:
             await loop.sock_connect(one, (HOST, self.service.dns))
             await loop.create_connection(lambda: asker, sock=one)
-        except ConnectionError:
+        except BaseException as error:
+            # A connection that is being made when its task is cancelled is not told of its end.
             one.close()
+            asker.transport = None
+            asker.gone.set()
+            if not isinstance(error, ConnectionError):
+                raise
             self.refused[kind] += 1
         return asker
 
