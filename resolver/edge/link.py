@@ -86,6 +86,7 @@ class Link:
         self._lost_once: set[int] = set()
         self._sent_twice: set[int] = set()
         self._out: list[bytes] = []
+        self._out_octets = 0
         self._unsent = memoryview(b"")
         self._flushes = False
         self._unread = bytearray()
@@ -103,7 +104,12 @@ class Link:
     @property
     def room(self) -> int:
         """The number of queries that may come so that half of the room is left; what asks in bulk waits for some."""
-        return max(0, MOST_WAITING // 2 - len(self._waiting)) if 2 * self._octets < MOST_OCTETS else 0
+        return max(0, MOST_WAITING // 2 - len(self._waiting)) if 2 * self._held < MOST_OCTETS else 0
+
+    @property
+    def _held(self) -> int:
+        """Octets of the queries that wait, or of those that the service has not read, though some have failed since."""
+        return max(self._octets, self._out_octets + len(self._unsent))
 
     @property
     def waiting(self) -> int:
@@ -130,7 +136,7 @@ class Link:
         frame = edge_frames.query(number, transport, client, message)
         now = self._loop.time()
         away = not self._connected and now - self._lost_at > LOST_S
-        if away or len(self._waiting) >= MOST_WAITING or self._octets >= MOST_OCTETS:
+        if away or len(self._waiting) >= MOST_WAITING or self._held >= MOST_OCTETS:
             self._fail(done, message)
             return
         self._waiting[number] = done, frame, now
@@ -138,19 +144,20 @@ class Link:
         if self._looks is None:
             self._looks = self._loop.call_later(LOOK_S, self._look)
         if self._connected:
-            self._out.append(frame)
-            if not self._flushes:
-                self._flushes = True
-                self._loop.call_soon(self._flush)
+            self._say(frame)
 
     def report(self, frame: bytes) -> None:
         """Send a report now, and as the first frame of each later connection until there is another one."""
         self._report = frame
         if self._connected and not self._unsent:
-            self._out.append(frame)
-            if not self._flushes:
-                self._flushes = True
-                self._loop.call_soon(self._flush)
+            self._say(frame)
+
+    def _say(self, frame: bytes) -> None:
+        self._out.append(frame)
+        self._out_octets += len(frame)
+        if not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
 
     def close(self) -> None:
         """End the connection; what waits fails."""
@@ -180,6 +187,7 @@ class Link:
         self._lost_once.clear()
         self._out = [self._report] if self._report else []
         self._out += [frame for _, frame, _ in self._waiting.values()]
+        self._out_octets = sum(map(len, self._out))
         self._loop.add_reader(one.fileno(), self._readable)
         self._flush()
 
@@ -218,6 +226,7 @@ class Link:
         self._socket = None
         self._connected = False
         self._out.clear()
+        self._out_octets = 0
         self._unsent = memoryview(b"")
         self._unread.clear()
 
@@ -228,6 +237,7 @@ class Link:
             return
         self._unsent = memoryview(b"".join(self._out))
         self._out.clear()
+        self._out_octets = 0
         self._send()
 
     def _send(self) -> None:

@@ -216,6 +216,43 @@ async def test_a_service_that_reads_nothing_gets_the_rest_later(tmp_path: Path) 
 
 
 @pytest.mark.asyncio
+async def test_what_a_service_does_not_read_is_bounded_after_it_has_failed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(link_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(link_module, "MOST_OCTETS", 2**20)
+    path, query, seen = tmp_path / "queries", bytes(60000), 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(str(path))
+        door.listen(1)
+        door.setblocking(False)
+        async with linked(path) as ours:
+            loop = asyncio.get_running_loop()
+            one, _ = await loop.sock_accept(door)
+            with one:
+                for _ in range(8):
+                    asked = [ours.link.ask(query, CLIENT, codes.DOT) for _ in range(10)]
+                    assert [rcode_of(each) for each in await asyncio.gather(*asked)] == [dns.rcode.SERVFAIL] * 10
+                assert (ours.link.waiting, ours.link.room) == (0, 0)
+                unread = bytearray()
+                while ours.link.room == 0 or not seen:
+                    unread += await loop.sock_recv(one, 2**16)
+                    seen += len(edge_frames.take(unread))
+                monkeypatch.undo()  # from here on all have patience
+                last, answered = ours.link.ask(bytes(12), CLIENT, codes.DOT), False
+                while not answered:
+                    unread += await loop.sock_recv(one, 2**16)
+                    for found in (edge_frames.as_query(body) for _, body in edge_frames.take(unread)):
+                        seen += 1
+                        if found.message == bytes(12):
+                            await loop.sock_sendall(one, edge_frames.answer(found.number, 0, bytes(12)))
+                            answered = True
+                assert await last == Answered(bytes(12), 0)
+                assert seen < 80 // 2
+
+
+@pytest.mark.asyncio
 async def test_the_latest_report_goes_to_each_connection(tmp_path: Path) -> None:
     async with service(tmp_path) as there, linked(there.path) as ours:
         for handshakes in (1, 2):
