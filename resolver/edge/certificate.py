@@ -28,6 +28,9 @@ TRIES: Final = 3
 
 _log: Final = logging.getLogger("resolver.edge")
 
+_STRANGE: Final = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+"""Errors of `cryptography` over what OpenSSL takes; but for the first they are no ValueError."""
+
 Stamp = tuple[tuple[int, int, int, int] | None, ...]
 
 
@@ -131,14 +134,14 @@ class Certificate:
         try:
             with open(certificate, "rb") as file:
                 leaf = x509.load_pem_x509_certificates(file.read(MOST_OCTETS))[0]
-        except (OSError, ValueError):
+            begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        except (OSError, *_STRANGE):
             raise Unusable(f"edge.certificate: {certificate}: no certificate can be read there") from None
         try:
             names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             dns = tuple(names.get_values_for_type(x509.DNSName))
-        except (x509.ExtensionNotFound, ValueError):
+        except (x509.ExtensionNotFound, *_STRANGE):
             dns = ()
-        begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         return Pair(certificate, key, int(begins.timestamp()), int(expires.timestamp()), dns)
 
     def _loaded(self, alpn: Sequence[str]) -> ssl.SSLContext:

@@ -4,6 +4,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 NAME = "dns.example.test"
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -25,6 +29,17 @@ class Files:
         )
         self._replace(self.certificate, b"".join(one.bytes() for one in made.cert_chain_pems))
         self._replace(self.key, made.private_key_pem.bytes())
+
+    def issue_with(self, names: bytes) -> None:
+        """Replace both files by a pair whose subject alternative names are these octets."""
+        key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+        made = (
+            x509.CertificateBuilder(subject, subject, key.public_key(), 1, NOW - timedelta(1), NOW + timedelta(90))
+            .add_extension(x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, names), critical=False)
+            .sign(key, SHA256())
+        )
+        self._replace(self.certificate, made.public_bytes(Encoding.PEM))
+        self._replace(self.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
     def spoil(self, path: Path, octets: bytes) -> None:
         """Replace one file."""

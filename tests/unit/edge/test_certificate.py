@@ -58,6 +58,28 @@ def shown(context: ssl.SSLContext, *alpn: str) -> tuple[bytes | None, str | None
     return here.getpeercert(binary_form=True), here.selected_alpn_protocol()
 
 
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (b"\x30\x0b\x82\x09a.example", ("a.example",)),
+        (b"\x30\x03\xa3\x01\0", ()),  # an address of X.400
+        (b"\x30\x05\x82\x03a\xff.", ()),
+    ],
+)
+def test_names_that_nobody_reads_are_none_and_the_certificate_is_looked_at_again(
+    files: Files, clock: Clock, names: bytes, taken: tuple[str, ...]
+) -> None:
+    files.issue_with(names)
+    found = made(files, clock)
+    assert (found.pair.names, bool(found.fault)) == (taken, True)
+    files.issue()
+    found.look()
+    assert (found.pair.names, found.fault) == ((NAME,), "")
+    files.issue_with(names)
+    found.look()
+    assert found.pair.names == (NAME,)
+
+
 def test_each_use_has_its_protocols(files: Files, clock: Clock) -> None:
     found = made(files, clock)
     assert shown(found.contexts["tls"], "dot", "h2")[1] == "dot"
