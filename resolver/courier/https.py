@@ -77,6 +77,8 @@ class Https(Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_OCTETS,
             },
         )
+        # h2 applies it when the server has confirmed a change of our settings; these are our first ones.
+        self._http.decoder.max_header_list_size = HEADER_OCTETS
         self._responses: dict[int, _Response] = {}
         self._held: list[Flight] = []
         self._streams = UNSAID

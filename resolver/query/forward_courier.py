@@ -116,14 +116,12 @@ class Letters:
     """The way to one encrypted server (forward_server.Way).
 
     answers: the number of answers so far. trouble: what is wrong with the server in words, "" if nothing is.
-    mismatched: called for each answer to another question.
     """
 
     def __init__(self, courier: Courier, place: int, server: Encrypted) -> None:
         self.server = server
         self.answers = 0
         self.trouble = ""
-        self.mismatched: Callable[[], None] = _nobody
         self._courier = courier
         self._place = place
         self._shares = Shares(bytearray(_SETS * SET_OCTETS), os.urandom(16))
@@ -227,11 +225,13 @@ class Courier(asyncio.Protocol):
         self.ended.set()
         for letters in self.letters:
             letters.trouble = ENDED
-        for number, flight in tuple(self._flights.items()):
-            if flight.again:
+        # One that has failed may be asked elsewhere at once, and another lose its place to it.
+        lost = [number for number, flight in self._flights.items() if flight.again]
+        for flight in self._flights.values():
+            flight.again = True
+        for number in lost:
+            if number in self._flights:
                 self._leave(number).asking.failed("network")
-            else:
-                flight.again = True
 
     def data_received(self, data: bytes) -> None:
         """Take what the courier says (asyncio.Protocol)."""

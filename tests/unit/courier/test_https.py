@@ -4,10 +4,19 @@ import dns.message
 import pytest
 
 from resolver.courier import connection
+from resolver.courier.https import HEADER_OCTETS
 from resolver.query.courier_frames import Reason
-from tests.fakes.sealed import NAME, Way
+from tests.fakes.sealed import NAME, Sealed, Way
 from tests.unit.courier.sealing import Authority, answered, both, failed, query
 from tests.unit.query.parts import until
+
+
+def say(server: Sealed, stream: int, headers: list[tuple[str, str]]) -> None:
+    """Send these headers of a response over the one connection."""
+    (transport,) = server.open
+    protocol = transport.get_protocol()  # type: ignore[attr-defined]  # it is a Transport
+    protocol.http.send_headers(stream, headers)
+    transport.write(protocol.http.data_to_send())  # type: ignore[attr-defined]  # it is a Transport
 
 
 @pytest.mark.asyncio
@@ -45,6 +54,19 @@ async def test_what_is_no_answer_fails_its_query_and_no_other(authority: Authori
             one.ask(100 + number, query())
             await answered(service, 100 + number)
         assert server.connections == 1
+
+
+@pytest.mark.asyncio
+async def test_a_large_block_of_headers_ends_the_connection(authority: Authority) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        server.way = Way.SILENT
+        one.ask(1, query())
+        await until(lambda: len(server.seen) == 1)
+        server.way = Way.HONEST
+        more = [(f"x-{number}", "a" * 100) for number in range(HEADER_OCTETS // 100)]
+        say(server, 1, [(":status", "200"), ("content-type", "application/dns-message"), *more])
+        await answered(service, 1)
+        assert server.connections == 2, "and is asked elsewhere"
 
 
 @pytest.mark.asyncio

@@ -187,6 +187,24 @@ async def test_what_one_courier_had_the_next_is_asked_once() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_fails_with_a_courier_may_take_the_place_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_courier, "MOST", 1)
+    first, second = bytes(15) + b"\1", bytes(10) + b"\xff\xff\xc0\0\2\1"
+    async with played(ONE, TWO, listed=True, timeout_s=5.0) as (forward, one):
+        waiting = [exchange(forward, "open.test", first)]
+        await until(lambda: one.asked)
+        waiting.append(exchange(forward, "late.test", second))
+        await until(lambda: {place for _, place, _ in one.asked} == {0, 1})
+        one.courier.connection_lost(None)
+        one.courier.connection_lost(None)
+        letters = forward.servers[1].letters
+        assert letters is not None
+        assert letters.in_flight == 1, "the second server has the query of the first, which took a place there"
+        for asked in waiting:
+            asked.cancel()
+
+
+@pytest.mark.asyncio
 async def test_places_are_shared_between_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward_courier, "MOST", 4)
     many, other = bytes(15) + b"\1", bytes(10) + b"\xff\xff\xc0\0\2\1"
