@@ -1,6 +1,7 @@
 """The Lua policy: its tables are those of core, and it judges and answers as core does, octet for octet."""
 
 import ipaddress
+import itertools
 import random
 import socket
 from collections.abc import Iterator, Sequence
@@ -278,15 +279,20 @@ def test_it_takes_a_whole_policy_only(tmp_path: Path) -> None:
     published(tmp_path, ["bad.test", "late.test"], number=2)
     whole = {each: each.read_bytes() for each in (path, *tmp_path.glob("*.image"))}
     newest = max(tmp_path.glob("*.image"), key=lambda each: each.stat().st_mtime_ns)
+    seconds = itertools.count(10**9, 2)
     for each in (path, newest):
         for at in (9, len(whole[each]) // 2, -1):
             damaged = bytearray(whole[each])
             damaged[at] ^= 4
             each.write_bytes(damaged)
+            one.at(next(seconds))
             one.look(True)
             assert one.number() == 1
             assert one.said()
         each.write_bytes(whole[each])
+    one.look(True)
+    assert one.number() == 1, "what is damaged is read once a second, whatever a client asks for"
+    one.at(next(seconds))
     one.look(True)
     assert one.number() == 2
     assert one.query(packet, False, CLIENT)[7] == 1
