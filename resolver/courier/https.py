@@ -6,6 +6,7 @@ Rules:
 - As many streams are open as the server allows, PIPELINED at most; UNSAID until it has said how many (RFC 9113 6.5.2).
   The stream of a query that nobody waits for any more is cancelled, because it would keep its place. After GOAWAY the
   connection takes no new query, and what the server has not looked at is asked over another one.
+- Of a server's settings those that HTTP/2 has are kept, and of the streams that have ended the last CLOSED_STREAMS.
 - An answer that a cache of HTTP has kept has its TTLs lowered by its Age (RFC 8484 5.1).
 """
 
@@ -37,6 +38,8 @@ from resolver.query.courier_frames import Settings as ServerSettings
 HEADER_OCTETS: Final = 16_384
 DNS: Final = "application/dns-message"
 UNSAID: Final = 100
+CLOSED_STREAMS: Final = 1024
+_SETTING_CODES: Final = frozenset(SettingCodes)
 _PORT: Final = 443
 _OK: Final = 200
 _HEADER: Final = 12
@@ -54,6 +57,18 @@ class _Response:
         self.octets = bytearray()
 
 
+class Known(Settings):
+    """The server's settings: those that HTTP/2 has. h2 would keep each other one that a server makes up."""
+
+    def __setitem__(self, key: SettingCodes | int, value: int) -> None:
+        if key in _SETTING_CODES:
+            super().__setitem__(key, value)
+
+
+class _Http(H2Connection):
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS
+
+
 class Https(Connection):
     """One connection of HTTP/2."""
 
@@ -68,7 +83,8 @@ class Https(Connection):
             ("accept", DNS),
             ("content-type", DNS),
         )
-        self._http = H2Connection(H2Configuration(client_side=True))
+        self._http = _Http(H2Configuration(client_side=True))
+        self._http.remote_settings = Known(client=False)
         self._http.local_settings = Settings(
             client=True,
             initial_values={

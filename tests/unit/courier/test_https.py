@@ -1,10 +1,13 @@
 """HTTP/2: what is asked, what counts as an answer, and what a server may do to a connection."""
 
+import gc
+
 import dns.message
 import pytest
+from h2.settings import SettingCodes
 
 from resolver.courier import connection
-from resolver.courier.https import HEADER_OCTETS
+from resolver.courier.https import HEADER_OCTETS, Known
 from resolver.query.courier_frames import Reason
 from tests.fakes.sealed import NAME, Sealed, Way
 from tests.unit.courier.sealing import Authority, answered, both, failed, query
@@ -54,6 +57,28 @@ async def test_what_is_no_answer_fails_its_query_and_no_other(authority: Authori
             one.ask(100 + number, query())
             await answered(service, 100 + number)
         assert server.connections == 1
+
+
+@pytest.mark.asyncio
+async def test_settings_that_a_server_makes_up_are_not_kept(authority: Authority) -> None:
+    kept = Known(client=False)
+    kept[0xF000] = 1
+    kept[SettingCodes.MAX_CONCURRENT_STREAMS] = 7
+    kept.acknowledge()
+    assert (0xF000 in kept, kept.max_concurrent_streams) == (False, 7)
+    async with both(authority, https=True) as (server, one, service):
+        one.ask(1, query())
+        await answered(service, 1)
+        (transport,) = server.open
+        for first in range(0x1000, 0x6000, 2000):
+            frame = b"".join(code.to_bytes(2) + bytes(4) for code in range(first, first + 2000))
+            transport.write(len(frame).to_bytes(3) + b"\4\0" + bytes(4) + frame)  # type: ignore[attr-defined]  # it is a Transport
+        one.ask(2, query())
+        await answered(service, 2)
+        assert server.connections == 1
+        tracked = [each for each in gc.get_objects() if isinstance(each, Known)]
+        assert len(tracked) >= 2
+        assert max(map(len, tracked)) < 10
 
 
 @pytest.mark.asyncio
