@@ -11,10 +11,10 @@ import dns.message
 import pytest
 
 from resolver.core import codes
-from resolver.query import accept_edge, edge_frames
+from resolver.query import accept_edge, edge_frames, forward_waiters
 from resolver.query.accept_edge import FRAMES_A_SHARE, MOST_EDGES, Edges
 from resolver.query.answer_edge import EdgeAnswers
-from resolver.query.edge_frames import MOST_UNANSWERED, Answer, Report
+from resolver.query.edge_frames import Answer, Report
 from tests.unit.query.parts import CLIENT, PAGE_V4, House, addresses, query, says, tables, until
 
 pytestmark = pytest.mark.loops
@@ -192,18 +192,37 @@ async def test_there_is_a_bound_on_edges(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_nothing_is_read_while_too_many_queries_wait(tmp_path: Path) -> None:
+async def test_nothing_is_read_while_too_many_queries_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 500
+    monkeypatch.setattr(accept_edge, "MOST_UNANSWERED", most)
     async with listening(tmp_path) as side:
         edge = await side.connect()
         side.house.upstream.hold()
-        edge.send(*(asks(number, FREE) for number in range(MOST_UNANSWERED + 100)))
-        await until(lambda: side.house.count("queries_total", "dot") >= MOST_UNANSWERED)
+        edge.send(*(asks(number, FREE) for number in range(most + 100)))
+        await until(lambda: side.house.count("queries_total", "dot") >= most)
         for _ in range(20):
             await asyncio.sleep(0)
-        assert side.house.count("queries_total", "dot") == MOST_UNANSWERED
+        assert side.house.count("queries_total", "dot") == most
         side.house.upstream.release()
-        found = await edge.answers(MOST_UNANSWERED + 100)
-        assert [one.number for one in found] == list(range(MOST_UNANSWERED + 100))
+        found = await edge.answers(most + 100)
+        assert [one.number for one in found] == list(range(most + 100))
+
+
+@pytest.mark.asyncio
+async def test_all_that_may_wait_for_upstreams_holds_nothing_else_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many queries of one edge as may wait, in small: what the lists answer comes all the same."""
+    small = forward_waiters.MAX_WAITING // 400
+    monkeypatch.setattr(accept_edge, "MOST_UNANSWERED", edge_frames.MOST_UNANSWERED // 400)
+    async with listening(tmp_path) as side:
+        edge = await side.connect()
+        side.house.upstream.hold()
+        edge.send(*(asks(number, FREE) for number in range(small)), asks(small))
+        async with asyncio.timeout(60):
+            [listed] = await edge.answers(1)
+        assert listed.number == small
+        assert addresses(dns.message.from_wire(listed.message)) == [PAGE_V4]
 
 
 @pytest.mark.asyncio
