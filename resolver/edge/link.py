@@ -5,8 +5,8 @@ Rules:
 - If the connection ends, another one is made, after FIRST_PAUSE_S and then ever later, at most after LAST_PAUSE_S. What
   waits for an answer is sent once more. Without another connection within LOST_S it fails; and so does, at once, what
   comes while the service has been away for longer.
-- To a query whose answer does not come within ANSWER_S, or for which there is no room (MOST_WAITING, MOST_OCTETS), the
-  edge gives SERVFAIL with EDE 14 itself. Of a DNS message it reads nothing else.
+- To a query whose answer does not come within ANSWER_S, or for which there is no room (MOST_WAITING, MOST_OCTETS,
+  MOST_LARGE_OCTETS), the edge gives SERVFAIL with EDE 14 itself. Of a DNS message it reads nothing else.
 - Nothing here raises OSError, and no log line holds more than the socket's path and the kernel's reason.
 """
 
@@ -29,6 +29,9 @@ LOOK_S: Final = 0.25
 MOST_WAITING: Final = 4 * edge_frames.MOST_UNANSWERED
 MOST_OCTETS: Final = 2**25
 """Octets of all queries that wait, and of what the socket has not taken yet."""
+LARGE_OCTETS: Final = 4096
+MOST_LARGE_OCTETS: Final = 2**22
+"""Octets of all queries that wait and are larger than LARGE_OCTETS, as no stub's are: the room is everybody else's."""
 READ_OCTETS: Final = 2**18
 MAX_AGE_NONE: Final = edge_frames.MAX_AGE_NONE
 
@@ -82,7 +85,7 @@ class Link:
         self._pause_s = FIRST_PAUSE_S
         self._number = 0
         self._waiting: dict[int, tuple[Done, bytes, float]] = {}
-        self._octets = 0
+        self._octets = self._large = 0
         self._lost_once: set[int] = set()
         self._sent_twice: set[int] = set()
         self._out: list[bytes] = []
@@ -136,11 +139,14 @@ class Link:
         frame = edge_frames.query(number, transport, client, message)
         now = self._loop.time()
         away = not self._connected and now - self._lost_at > LOST_S
+        if len(frame) > LARGE_OCTETS and self._large + len(frame) > MOST_LARGE_OCTETS:
+            self._fail(done, message)
+            return
         if away or len(self._waiting) >= MOST_WAITING or self._held >= MOST_OCTETS:
             self._fail(done, message)
             return
         self._waiting[number] = done, frame, now
-        self._octets += len(frame)
+        self._hold(len(frame))
         if self._looks is None:
             self._looks = self._loop.call_later(LOOK_S, self._look)
         if self._connected:
@@ -284,7 +290,7 @@ class Link:
         for number, max_age, message in answers:
             entry = waiting.pop(number, None)
             if entry is not None:
-                self._octets -= len(entry[1])
+                self._hold(-len(entry[1]))
                 try:
                     entry[0](message, max_age)
                 except Exception as error:  # noqa: BLE001 - its text may hold a message; the other answers go on
@@ -316,8 +322,13 @@ class Link:
 
     def _take(self, number: int) -> tuple[Done, bytes, float]:
         entry = self._waiting.pop(number)
-        self._octets -= len(entry[1])
+        self._hold(-len(entry[1]))
         return entry
+
+    def _hold(self, octets: int) -> None:
+        self._octets += octets
+        if abs(octets) > LARGE_OCTETS:
+            self._large += octets
 
     def _take_all(self) -> list[tuple[Done, bytes, float]]:
         return [self._take(number) for number in list(self._waiting)]

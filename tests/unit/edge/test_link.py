@@ -216,12 +216,33 @@ async def test_a_service_that_reads_nothing_gets_the_rest_later(tmp_path: Path) 
 
 
 @pytest.mark.asyncio
+async def test_large_queries_leave_the_room_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "MOST_LARGE_OCTETS", 2**18)
+    monkeypatch.setattr(link_module, "MOST_OCTETS", 2**20)
+    async with service(tmp_path) as there, linked(there.path) as ours:
+        there.answers = lambda query: None
+        asked = [ours.link.ask(bytes(60000), CLIENT, codes.DOT) for _ in range(20)]
+        assert [one.done() for one in asked] == [False] * 4 + [True] * 16
+        assert rcode_of(await asked[-1]) == dns.rcode.SERVFAIL
+        assert ours.link.room > 0
+        small = ours.link.ask(QUERY, CLIENT, codes.DOT)
+        await until(lambda: len(there.queries) == 5)
+        for query in there.queries:
+            there.give(query)
+        assert (await small).message[:2] == QUERY[:2]
+        await asyncio.gather(*asked)
+        there.answers = lambda query: query.message
+        assert (await ours.link.ask(bytes(60000), CLIENT, codes.DOT)).message == bytes(60000), "there is room again"
+
+
+@pytest.mark.asyncio
 async def test_what_a_service_does_not_read_is_bounded_after_it_has_failed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "ANSWER_S", 0.05)
     monkeypatch.setattr(link_module, "LOOK_S", 0.02)
     monkeypatch.setattr(link_module, "MOST_OCTETS", 2**20)
+    monkeypatch.setattr(link_module, "MOST_LARGE_OCTETS", 2**20)
     path, query, seen = tmp_path / "queries", bytes(60000), 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.bind(str(path))
