@@ -4,8 +4,8 @@ Rules:
 - A query goes to the connection with the fewest, of those that are open, if there are any. Another is opened if each
   has CROWDED or more, one after the other, up to CONNECTIONS.
 - A query that is asked again before it was answered goes to another connection. The one that it was on is slow, and is
-  chosen last, until something is answered there: it may be dead without a sign. It is on two at most, and on one while
-  there are REPEATED queries: names that the server never answers must leave places to others.
+  chosen last, until something is answered there: it may be dead without a sign. It is on two at most, and
+  the second one has fewer than REPEATED: names that the server never answers must leave places to others.
 - What was on a connection that ends is asked once more over another one, if that connection was open: a server may
   close one at any time. Who cannot open one fails at once.
 - After a connection that could not be opened none is opened for a while: PAUSE_S, doubled up to MOST_PAUSE_S. What is
@@ -24,7 +24,7 @@ from resolver.query.courier_frames import Reason, Settings
 
 CONNECTIONS: Final = 8
 CROWDED: Final = 16
-REPEATED: Final = 192
+REPEATED: Final = 24
 PAUSE_S: Final = 0.1
 MOST_PAUSE_S: Final = 1.0
 _TRIES: Final = 2
@@ -116,14 +116,15 @@ class Upstream:
                 self._leave(flight, reason, detail)
 
     def _repeat(self, flight: Flight) -> None:
-        if len(flight.on) >= _TRIES or sum(one.load for one in self.connections) >= REPEATED:
+        if len(flight.on) >= _TRIES:
             return
-        usable = any(one.ready and one.takes and one not in flight.on for one in self.connections)
+        avoided = tuple(one for one in self.connections if one in flight.on or one.load >= REPEATED)
+        usable = any(one.ready and one.takes and one not in avoided for one in self.connections)
         if not usable and any(not connection.ready for connection in flight.on):
             return
         for connection in flight.on:
             connection.slow = connection.ready
-        self._place(flight, tuple(flight.on))
+        self._place(flight, avoided)
 
     def _place(self, flight: Flight, avoided: tuple[Connection, ...]) -> bool:
         """Put a query on a connection; return whether there is one for it."""

@@ -105,20 +105,24 @@ async def test_who_asks_again_is_served_by_another_connection(authority: Authori
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("https", [False, True], ids=["tls", "https"])
-async def test_names_that_are_never_answered_leave_places_to_others(authority: Authority, https: bool) -> None:
-    asked = forward_courier.MOST
-    assert asked + REPEATED <= CONNECTIONS * UNSAID, "the service knows of no more than have a place, twice or once"
+async def test_names_that_are_never_answered_leave_places_to_others(
+    authority: Authority, https: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A busy machine may take long for what is asked at once here.
+    monkeypatch.setattr(connection, "HANDSHAKE_S", 60.0)
+    asked, never = forward_courier.MOST, query("never.test")
+    assert asked + CONNECTIONS * REPEATED <= CONNECTIONS * UNSAID, "what the service asks has a place, once or twice"
     async with both(authority, https=https) as (server, one, service):
         one.ask(0, query())
         await answered(service, 0)
         server.way = Way.SILENT
-        for turn in range(3):
+        for turn in range(2):
             numbers = range(turn * asked + 1, (turn + 1) * asked + 1)
             for number in (*numbers, *numbers, *numbers):
-                one.ask(number, query(f"n{number}.test"))
-            await until(lambda: all(line.ready for line in one.connections))
+                one.ask(number, never)
+            await until(lambda: all(line.ready for line in one.connections), 60)
             assert service.failures == {}
-            assert sum(line.load for line in one.connections) <= asked + REPEATED
+            assert sum(line.load for line in one.connections) <= asked + CONNECTIONS * REPEATED
             server.way = Way.HONEST
             one.ask(100_000 + turn, query())
             await answered(service, 100_000 + turn)
