@@ -101,15 +101,18 @@ class Asking(Protocol):
 
 
 class _Flight:
-    """A query that the courier has. slot: of its client's share. again: it was sent to a second courier."""
+    """A query that the courier has. slot: of its client's share. again: it was sent to a second courier.
 
-    __slots__ = ("again", "asking", "letters", "slot")
+    repeated: it was sent again, so that the courier may have it although it has answered.
+    """
+
+    __slots__ = ("again", "asking", "letters", "repeated", "slot")
 
     def __init__(self, asking: Asking, letters: Letters, slot: int) -> None:
         self.asking = asking
         self.letters = letters
         self.slot = slot
-        self.again = False
+        self.again = self.repeated = False
 
 
 class Letters:
@@ -142,6 +145,8 @@ class Letters:
             number = self._courier.begin(_Flight(asking, self, slot))
             self._numbers[asking] = number
             self._of.setdefault(slot, {})[number] = None
+        else:
+            self._courier.repeats(number)
         self._courier.ask(number, self._place, asking.query)
         return self, number
 
@@ -274,6 +279,10 @@ class Courier(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > UNSENT_OCTETS:
             self.hangs()
 
+    def repeats(self, number: int) -> None:
+        """Note that a query is sent again."""
+        self._flights[number].repeated = True
+
     def forget(self, number: int) -> None:
         """Wait no longer for an answer."""
         self._leave(number)
@@ -286,6 +295,13 @@ class Courier(asyncio.Protocol):
         self.forget(number)
         asyncio.get_running_loop().call_soon(asking.failed, "timeout")
 
+    def _ended(self, number: int) -> _Flight:
+        flight = self._leave(number)
+        if flight.repeated and self._transport is not None:
+            # The answer and the second sending may have crossed: then the courier has the query anew.
+            self._transport.write(courier_frames.forget(number))
+        return flight
+
     def _leave(self, number: int) -> _Flight:
         flight = self._flights.pop(number)
         flight.letters.left(number, flight)
@@ -297,12 +313,12 @@ class Courier(asyncio.Protocol):
         elif kind == courier_frames.ANSWER:
             number, message = courier_frames.answer_in(body)
             if number in self._flights:
-                flight = self._leave(number)
+                flight = self._ended(number)
                 flight.letters.take(flight, message)
         elif kind == courier_frames.FAILED:
             number, reason, detail = courier_frames.failed_in(body)
             if number in self._flights:
-                flight = self._leave(number)
+                flight = self._ended(number)
                 letters = flight.letters
                 letters.trouble = said_of(reason, detail, letters.server)
                 flight.asking.failed(COUNTED[reason])

@@ -187,6 +187,18 @@ async def test_what_one_courier_had_the_next_is_asked_once() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_courier_keeps_no_query_whose_answer_has_crossed_its_second_sending() -> None:
+    async with played(timeout_s=2.0) as (forward, one):
+        waiting = exchange(forward)
+        await until(lambda: len(one.asked) == 2)
+        assert one.asked[0] == one.asked[1]
+        one.answer()
+        assert await waiting
+        await until(lambda: one.forgotten)
+        assert one.forgotten == [one.asked[0][0]]
+
+
+@pytest.mark.asyncio
 async def test_what_fails_with_a_courier_may_take_the_place_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward_courier, "MOST", 1)
     first, second = bytes(15) + b"\1", bytes(10) + b"\xff\xff\xc0\0\2\1"
