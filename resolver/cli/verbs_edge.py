@@ -8,15 +8,16 @@ Rules:
 import argparse
 import os
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from resolver.cli.terminal import USAGE, add_config, complain
-from resolver.config import for_core
-from resolver.config.config import Config
-from resolver.config.values import Endpoint
 from resolver.edge.request import MODULE, Addresses, EdgeRequest
+
+if TYPE_CHECKING:
+    from resolver.config.config import Config
+    from resolver.config.values import Endpoint
 
 HELP: Final = "receive queries over TLS, HTTPS and QUIC, as [edge] says; off unless it is configured"
 MOST: Final = 1024
@@ -38,8 +39,10 @@ def _number(text: str) -> int:
     return number
 
 
-def request_of(config: Config, number: int) -> EdgeRequest:
+def request_of(config: "Config", number: int) -> EdgeRequest:
     """Return what the process is started with."""
+    from resolver.config import for_core
+
     edge = config.edge
     return EdgeRequest(
         number=number,
@@ -62,7 +65,7 @@ def request_of(config: Config, number: int) -> EdgeRequest:
     )
 
 
-def _addresses(listen: tuple[Endpoint, ...]) -> Addresses:
+def _addresses(listen: "tuple[Endpoint, ...]") -> Addresses:
     return tuple((one.host, one.port) for one in listen)
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from msgspec import Struct
 
 from resolver.config.lists import Fault
-from resolver.core.cookie import MOST_SECRETS
 
 MOST_OCTETS: Final = 4096
 _SECRET: Final = re.compile(r"[0-9A-Fa-f]{32}\Z")
@@ -37,6 +36,8 @@ def read_secrets(path: str) -> tuple[bytes, ...]:
 
     SecretsUnusable if it cannot be read, if others than its owner and group may read it, or if it holds something else.
     """
+    from resolver.core.cookie import MOST_SECRETS
+
     try:
         with Path(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
