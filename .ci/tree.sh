@@ -156,8 +156,8 @@ clear_away() {
     rm -rf --one-file-system "$layer"
 }
 
-# Boot a layer with systemd as process 1 and loopback alone, after the command in `prepared`. `inside COMMAND` types a line
-# there as root.
+# Boot a layer with systemd as process 1 and loopback alone, after the command in `prepared`. `inside COMMAND` types lines
+# there as root, of which each must succeed; bash does not heed `! COMMAND` but at the end: write `|| exit 1` behind it.
 boot() {
     lay
     "${prepared:-:}"
