@@ -19,9 +19,9 @@ SEED ?= 1
 
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
 PEERS = age bind9 bind9-dnsutils bird2 chromium conntrack curl dnsdist dnsmasq-base dnsperf exabgp firefox-esr \
-	fonts-dejavu-core fprobe gnupg iproute2 knot knot-dnsutils libnss3-tools man-db mandoc minisign nftables \
+	fonts-dejavu-core fprobe gnupg haproxy iproute2 knot knot-dnsutils libnss3-tools man-db mandoc minisign nftables \
 	nghttp2-client nginx-light nsd openssh-client openssl \
-	pmacct procps prometheus prometheus-node-exporter python3-seccomp python3-unbound softflowd systemd tcpdump tinycdb unbound \
+	pmacct procps prometheus prometheus-node-exporter python3-seccomp python3-unbound softflowd stubby systemd tcpdump tinycdb unbound \
 	victoria-metrics zsh
 
 # 265 MB that only tests/peers/test_opendp.py needs.
@@ -130,13 +130,22 @@ soak: .venv/.developer
 	$(BIN)/python -m tests.soak.same --seconds $(SECONDS) --seed $(SEED) --out build/soak
 	$(BIN)/python -m tests.soak.swaps --queries $(QUERIES) --seed $(SEED) --out build/soak
 
-# Asks apt only for what is missing, so that a second run needs neither root nor a network.
+# Asks apt only for what is missing, so that a second run needs neither root nor a network. Of systemd-resolved the program
+# alone is taken: its package would make the host's /etc/resolv.conf its own.
 peers:
 	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PEERS) 2>/dev/null | sed -n 's/ installed$$//p' | \
 		sort | comm -13 - <(printf '%s\n' $(PEERS) | sort)); \
 	if [ -n "$$missing" ]; then \
 		echo "installing Debian's" $$missing; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; \
+	fi
+	@if [ ! -x /usr/lib/systemd/systemd-resolved ] && [ ! -x /usr/local/sbin/systemd-resolved ]; then \
+		echo "unpacking Debian's systemd-resolved"; \
+		folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
+		fetch() { apt-get download -qq -o APT::Sandbox::User=root systemd-resolved; } && \
+		{ fetch || { apt-get update -qq && fetch; }; } && \
+		dpkg-deb --extract systemd-resolved_*.deb . && \
+		install -m 755 "$$(find . -type f -name systemd-resolved -path '*/systemd/*' -perm -100)" /usr/local/sbin; \
 	fi
 
 .venv/bin/python:
