@@ -331,6 +331,10 @@ def service() -> Iterator[Row]:
         yield "engine_busy_ratio", "gauge", f'thread="{thread}"', lambda region, at: 0.1 + at // HOUR_S % 24 / 100
     yield "process_cpu_seconds", "counter", "", steady(17280)
     yield "connections", "gauge", 'transport="tcp"', lambda region, at: 120 + at // HOUR_S % 24
+    yield "edges_connected", "gauge", "", always(2)
+    yield "edge_handshakes", "counter", "", steady(2e6)
+    yield "edge_refused", "counter", 'reason="handshake"', steady(4e4)
+    yield "certificate_expiry_timestamp_seconds", "gauge", 'use="edge"', always(midnight(date(2020, 8, 1)))
     yield "config_reload_success", "gauge", "", always(1)
     yield "listen_missing", "gauge", "", always(0)
 

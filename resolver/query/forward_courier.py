@@ -298,7 +298,7 @@ class Courier(asyncio.Protocol):
     def _ended(self, number: int) -> _Flight:
         flight = self._leave(number)
         if flight.repeated and self._transport is not None:
-            # The answer and the second sending may have crossed: then the courier has the query anew.
+            # The answer and the second sending may have crossed: then the courier has the query again.
             self._transport.write(courier_frames.forget(number))
         return flight
 

@@ -76,8 +76,8 @@ NOT_HERE = {
     "rehearsal_answers_total", "engine_busy_ratio", "process_cpu_seconds_total", "cookies_total",
     "edge_refused_total",
 }  # fmt: skip
-"""What moves only in a crowd of attempts, in a rehearsal, with an edge, by a query with a cookie (of any verdict), or by
-the work of thousands of queries: hundredths of a thread's time between two beats, whole seconds of the process's."""
+"""What moves only in a crowd of attempts, in a rehearsal, with an edge, by a query with a cookie (of any verdict), or
+by the work of thousands of queries: hundredths of a thread's time between two beats, whole seconds of the process's."""
 
 _LINE = re.compile(r"^blocklist_resolver_(\w+(?:{.*})?) (\S+)$", re.MULTILINE)
 

@@ -35,6 +35,7 @@ def test_the_keys_are_public_names() -> None:
         "reload",
         "warnings",
         "missing",
+        "edges",
     ]
     assert list(found["upstreams"][0]) == [
         "upstream",

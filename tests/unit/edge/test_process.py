@@ -214,7 +214,8 @@ def test_it_is_neither_root_nor_the_service(tmp_path: Path, monkeypatch: pytest.
     process.check_account(request(demonstration=False))
 
 
-def test_no_library_logs(capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_library_logs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("resolver"), "propagate", True)  # Another test may have left it off.
     root = logging.getLogger()
     before = root.handlers[:], root.level
     root.handlers.clear()

@@ -51,6 +51,7 @@ async def test_what_aioquic_does_not_expect_ends_one_connection(monkeypatch: pyt
     async with serving(DOQ) as lab, client(lab, "doq") as other:
         async with client(lab, "doq") as one:
             broken = next(each for each in lab.server.conversations if each.peer[1] == one.port)
+            await until(lambda: broken.engine.is_established)
             monkeypatch.setattr(broken.engine, "receive_datagram", lambda *_: 1 // 0)
             one.send(0, FRAMED)
             await until(lambda: broken not in lab.server.conversations)

@@ -43,7 +43,7 @@ def loaded(site: Site) -> Config:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("part", ["feed", "counting", "_turn_every_hour"])
+@pytest.mark.parametrize("part", ["feed", "counting", "turn_every_hour"])
 async def test_a_part_that_ends_stops_the_service_in_order(
     part: str, site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,8 +55,8 @@ async def test_a_part_that_ends_stops_the_service_in_order(
         unready.append(running.unready())
         raise RuntimeError(CANARY)
 
-    if part.startswith("_turn"):
-        monkeypatch.setattr(running, part, fail)
+    if part.startswith("turn"):
+        monkeypatch.setattr(running.in_force, part, fail)
     else:
         monkeypatch.setattr(running.enforcement.feed if part == "feed" else running.counting, "run", fail)
     with caplog.at_level(logging.DEBUG, "resolver"):
