@@ -61,7 +61,8 @@ async def test_without_an_honest_reply_the_time_runs_out(way: Way) -> None:
         assert failure.value.ede == codes.EDE_NETWORK_ERROR
         await until(lambda: one.servers[0].failures["timeout"] == 1)
         assert one.servers[0].up == 1, "one question tells nothing"
-        assert upstream.exchanges["udp"] in (2, 3, 4), "asked again, in case it was lost; a busy machine may come too late for the last"
+        # On a busy machine the last ones may come too late.
+        assert upstream.exchanges["udp"] in (2, 3, 4), "asked again, in case it was lost"
 
 
 @pytest.mark.asyncio
