@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import dns.edns
 import dns.message
 import dns.rrset
 import pytest
@@ -58,6 +59,20 @@ def test_questions_for_one_name_are_not_in_flight_together() -> None:
         assert not one.name or one.name not in {other.name for other in in_flight}
         assert one.packet[:2] not in {other.packet[:2] for other in in_flight}
         in_flight = [*in_flight[-40:], one]
+
+
+def test_cookies_of_one_second_are_the_same_and_of_two_may_differ() -> None:
+    def with_cookie(time: int, last: int) -> bytes:
+        reply = dns.message.make_response(dns.message.make_query("a.test", "A", id=7, use_edns=0))
+        server = bytes([1, 0, 0, 0]) + time.to_bytes(4) + bytes(7) + bytes([last])
+        reply.use_edns(0, options=[dns.edns.GenericOption(10, bytes(8) + server)])
+        return reply.to_wire()
+
+    first = with_cookie(1_800_000_000, 1)
+    assert same.difference(first, with_cookie(1_800_000_000, 1)) == ""
+    assert same.difference(first, with_cookie(1_800_000_001, 2)) == "TTL"
+    assert same.difference(first, with_cookie(1_800_000_000, 2)) == "octets"
+    assert same.difference(first, with_cookie(1_800_000_002, 1)) == "octets"
 
 
 def answer(*ttls: int, first: int = 1) -> bytes:

@@ -10,6 +10,7 @@ nearly the same order; a line of progress comes three times a minute.
 Rules, and all that may differ between two answers to one question:
 - TTLs by one second: each service counts whole seconds from the moment at which it got the answer itself.
 - The order of addresses (core.rotate), where one service has kept the answer and the other just got it.
+- The time in a server's cookie by one second, and then its hash; both have the same secret (RFC 9018 4).
 - TTLs up to SHORT_TTL by more, with all other octets the same: one service got the answer again when the other had it
   still. The second in which a popular name is refreshed, or has ended, is each service's own.
 - Where the answers differ otherwise, both are asked again, after a second: what one service kept to the end of its TTL
@@ -54,6 +55,8 @@ MOST_FAULTS = 20
 _PROGRESS_S = 20.0
 _HEADER = 12
 _OPT, _A, _AAAA = 41, 1, 28
+_COOKIE, _COOKIE_OCTETS, _BEFORE_TIME = 10, 24, 12
+_SECRET = "000102030405060708090a0b0c0d0e0f"
 # Extended errors (RFC 8914) of what a list answers: forged, blocked, censored.
 _BLOCKED = (4, 15, 16)
 # No reachable authority, network error.
@@ -64,17 +67,19 @@ _SECOND_LIST = ("!www.c.listed.example", "c.listed.example", "*.b.example", "=sh
 
 @dataclass(frozen=True)
 class Read:
-    """An answer without what may differ: its octets, their TTLs, and its addresses in the order they stand in."""
+    """An answer without what may differ: its octets, their TTLs, its addresses in the order they stand in, and time and
+    hash of its cookie."""
 
     octets: bytes
     ttls: tuple[int, ...] = ()
     addresses: tuple[bytes, ...] = ()
+    cookie: bytes = b""
 
 
 def read(answer: bytes) -> Read:
     """Take out of an answer what may differ; one that cannot be walked through stays whole."""
     octets, at = bytearray(answer), _HEADER
-    ttls, addresses = [], []
+    ttls, addresses, cookie = [], [], b""
     try:
         questions, *counts = (int.from_bytes(answer[at : at + 2]) for at in (4, 6, 8, 10))
         for _ in range(questions):
@@ -85,13 +90,31 @@ def read(answer: bytes) -> Read:
             if kind != _OPT:
                 ttls.append(int.from_bytes(answer[body + 4 : body + 8]))
                 octets[body + 4 : body + 8] = bytes(4)
+            elif (found := _cookie_at(answer, body + 10, body + 10 + size)) is not None:
+                cookie = answer[found : found + _COOKIE_OCTETS - _BEFORE_TIME]
+                octets[found : found + len(cookie)] = bytes(len(cookie))
             at = body + 10 + size
             if size == _ADDRESSES.get(kind):
                 addresses.append(answer[body + 10 : at])
                 octets[body + 10 : at] = bytes(size)
     except IndexError:
         return Read(answer)
-    return Read(bytes(octets), tuple(ttls), tuple(addresses)) if at == len(answer) else Read(answer)
+    return Read(bytes(octets), tuple(ttls), tuple(addresses), cookie) if at == len(answer) else Read(answer)
+
+
+def _cookie_at(answer: bytes, at: int, end: int) -> int | None:
+    """Where the time of a server's cookie stands among these options; None if there is none."""
+    while at + 4 <= end:
+        code, size = int.from_bytes(answer[at : at + 2]), int.from_bytes(answer[at + 2 : at + 4])
+        if (code, size) == (_COOKIE, _COOKIE_OCTETS):
+            return at + 4 + _BEFORE_TIME
+        at += 4 + size
+    return None
+
+
+def _cookies_fit(one: bytes, other: bytes) -> bool:
+    """Whether two cookies are the same, or of two seconds."""
+    return one == other or abs(int.from_bytes(one[:4]) - int.from_bytes(other[:4])) == 1
 
 
 def _after_name(answer: bytes, at: int) -> int:
@@ -110,6 +133,8 @@ def difference(one: bytes | None, other: bytes | None) -> str:
         return "octets"
     first, second = read(one), read(other)
     if first.octets != second.octets or sorted(first.addresses) != sorted(second.addresses):
+        return "octets"
+    if not _cookies_fit(first.cookie, second.cookie):
         return "octets"
     apart = [(mine, theirs) for mine, theirs in zip(first.ttls, second.ttls, strict=True) if abs(mine - theirs) > 1]
     if any(max(pair) > SHORT_TTL for pair in apart):
@@ -367,6 +392,10 @@ def site(folder: Path, authorities: Sequence[Authority], port: int) -> Site:
     one.set("cache", size="256MiB")
     one.change("upstream", timeout="10s")
     one.set("bypass", announce=["firefox"])
+    secrets = folder / "secrets"
+    secrets.write_text(f"{_SECRET}\n")
+    secrets.chmod(0o600)
+    one.set("cookies", secrets=str(secrets))
     return one
 
 
