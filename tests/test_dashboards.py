@@ -215,6 +215,7 @@ def test_the_replay_is_synthetic_throughout_and_tells_nothing_but_what_is_export
         entries_refused=tuple(Refusal),
         entries_set_aside=tuple(SetAside),
         upstream_failures=FAILURE_REASONS,
+        edge_refusals=REFUSALS,
         threads=("0", "1"),
     )
     exported = {
