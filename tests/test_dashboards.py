@@ -15,6 +15,7 @@ import yaml
 
 from resolver.count.metrics import EXCHANGE, METRICS, PREFIX, Labels
 from resolver.feed.reasons import Reason, Refusal, SetAside
+from resolver.query.edge_frames import REFUSALS
 from resolver.query.forward import FAILURE_REASONS
 from tests.unit.count import spring
 
