@@ -97,7 +97,7 @@ def test_names_go_over_tls_and_https_and_listed_ones_do_not_go(tmp_path: Path, s
         assert {f"n{number}.https.test." for number in range(20)} <= names_at(doh)
         assert not any("listed" in name for name in names_at(dot) | names_at(doh))
         fields = {":method", ":scheme", ":authority", ":path", "accept", "content-type", "content-length"}
-        assert doh.headers[0].keys() == fields, "nothing that says who asks"
+        assert doh.headers[0].keys() == fields, "no header that names the client"
     assert f"upstream   {text(dot)} up" in status
     assert "Traceback" not in service.said
 

@@ -3,7 +3,7 @@
 Rules:
 - The thread that enters `offered` is in that network until the block ends; so is what it starts. Its addresses are of
   a cable whose other end is in the same network: a client that wants to be online is, and nothing leaves.
-- The certificate is for NAME and ADDRESS. Only a client that is told of `place.ca` trusts it.
+- The certificate is for NAME and ADDRESS. Only a client that is given `place.ca` trusts it.
 - Files below /etc are those of one program, in a mount namespace of its own (`in_own_files`).
 """
 

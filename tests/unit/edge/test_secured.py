@@ -44,6 +44,7 @@ async def test_an_endless_handshake_is_cut(tmp_path: Path) -> None:
             client.writer.write(b"\x16\x03\x01\x40\0" + bytes(2**14))
         await client.rest()
         await until(lambda: one.refused() == {"handshake": 1})
+        assert one.tallies.handshakes == 0
 
 
 @pytest.mark.asyncio
