@@ -76,7 +76,7 @@ function glue.pad(packet)
 end
 function glue.tag() return lists.policy and lists.policy.tag end
 function glue.take(packet) ffi.copy(asked, packet, #packet) return #packet end
--- What a resolver that writes answers itself is told of one.
+-- What a resolver that writes answers itself learns of one.
 function glue.written(packet)
   local rcode, records, code, said = lists:read_answer(lists:on_query(asked, glue.take(packet), true))
   local lines = {}
