@@ -111,10 +111,10 @@ else:
     class Address(ABC):  # noqa: B024 - a name for isinstance, nothing to implement
         """An IPv4 or IPv6 address."""
 
-    class Prefix(ABC):  # noqa: B024 - as above
+    class Prefix(ABC):  # noqa: B024 - a name for isinstance, nothing to implement
         """An IPv4 or IPv6 network."""
 
-    class Upstream(ABC):  # noqa: B024 - as above
+    class Upstream(ABC):  # noqa: B024 - a name for isinstance, nothing to implement
         """An upstream: an Endpoint, or an Encrypted one."""
 
     Upstream.register(Endpoint)

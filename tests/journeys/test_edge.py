@@ -75,7 +75,7 @@ def test_over_https_each_gets_what_udp_gets_and_caches_know_how_long(
         get = edge.over_https("GET", f"/dns-query?dns={text}")
         post = edge.over_https("POST", "/dns-query", query, content_type=DNS, x_forwarded_for="203.0.113.9")
         for response in (get, post):
-            assert (response.status, came(response.content)) == (200, said)  # type: ignore[attr-defined]
+            assert (response.status, came(response.content)) == (200, said)  # type: ignore[attr-defined]  # kept there by over_https
             fields = {name.lower() for name, _ in response.getheaders()}
             assert fields == {"content-type", "content-length", "cache-control"}
             kept = response.getheader("cache-control")

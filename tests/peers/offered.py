@@ -52,7 +52,7 @@ class Offered:
 
 
 class _Web(http.server.BaseHTTPRequestHandler):
-    """The web server of OPEN."""
+    """Shows OPEN_TEXT, whatever is asked for."""
 
     def do_GET(self) -> None:
         body = f"<!DOCTYPE html><title>open</title><h1>{OPEN_TEXT}</h1>".encode()
@@ -67,8 +67,9 @@ class _Web(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _web() -> Iterator[None]:
-    with http.server.ThreadingHTTPServer((WEB, 80), _Web) as server:
+def web(host: str, port: int) -> Iterator[None]:
+    """The web server of an open name."""
+    with http.server.ThreadingHTTPServer((host, port), _Web) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -109,7 +110,7 @@ def offered(folder: Path) -> Iterator[Offered]:
         homes = (ADDRESS, PAGE_V4, WEB, CLIENT, WARD, STRANGER, BALANCER)
         spaces.run("ip link set lo up; ip link add street type veth peer name end; ip link set end up")
         spaces.run("ip link set street up; " + "; ".join(f"ip addr add {one}/32 dev street" for one in homes))
-        stack.enter_context(_web())
+        stack.enter_context(web(WEB, 80))
         upstream = stack.enter_context(in_thread(answers))
         site = Site(folder, [upstream.address])
         second = Authority(folder / "second", list_id="second")

@@ -10,7 +10,7 @@ from resolver.query.edge_frames import Query
 from tests.unit.query.parts import until
 
 CLIENT = bytes(10) + b"\xff\xff\xc0\x00\x02\x01"
-ANSWER_TO: Callable[[Query], bytes] = lambda query: query.message[:2] + b"\x81\x80" + query.message[4:]  # noqa: E731
+ANSWER_TO: Callable[[Query], bytes] = lambda query: query.message[:2] + b"\x81\x80" + query.message[4:]  # noqa: E731 - a value that tests replace
 
 
 class Service:

@@ -92,7 +92,7 @@ def packets() -> list[bytes]:
 @pytest.mark.parametrize("tcp", [False, True])
 def test_its_answers_are_cores_octet_for_octet(kind: str, tcp: bool, tmp_path: Path) -> None:
     # mypy: a parameter is a str, not one of three.
-    Writer(tmp_path, KEY).write(tables((["bad.test", "=only.test", "!ok.bad.test"],), answer=kind))  # type: ignore[arg-type]
+    Writer(tmp_path, KEY).write(tables((["bad.test", "=only.test", "!ok.bad.test"],), answer=kind))  # type: ignore[arg-type]  # any word of codes
     policy, one = plugin_folder.read(tmp_path, KEY, {}), lua.Lua(tmp_path)
     question, verdict, out = Question(), Verdict(), memoryview(bytearray(65535))
     least, most = (65535, 65535) if tcp else (512, MAX_UDP_OCTETS)
@@ -191,7 +191,7 @@ def test_a_client_whose_query_is_known_gets_cores_answer(tmp_path: Path) -> None
 def test_an_answer_as_a_resolver_writes_it_is_the_same(kind: str, tmp_path: Path) -> None:
     """Response code, records as text and extended error, as the octets have them."""
     # mypy: a parameter is a str, not one of three.
-    Writer(tmp_path, KEY).write(tables((["bad.test"],), answer=kind))  # type: ignore[arg-type]
+    Writer(tmp_path, KEY).write(tables((["bad.test"],), answer=kind))  # type: ignore[arg-type]  # parametrized
     one = lua.Lua(tmp_path)
     for wanted in ("A", "AAAA", "TXT"):
         packet = dns.message.make_query("bad.test", wanted, use_edns=0).to_wire()
