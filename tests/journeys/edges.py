@@ -5,6 +5,8 @@ Rules:
 - A client asks from an address of loopback, verifies the certificate, and speaks to one edge: DoT, DoH over HTTP/2 and
   HTTP/1.1 (POST and GET in turn), DoQ and DoH over HTTP/3. A connection that is gone is made again once.
 - An answer is what came, with the id of the query where the transport has none.
+- The cases of a table are asked by `Clients.case`, over each transport alike: padding is checked and taken off, and
+  what is left is read as it would be over TCP. `as_over` says in which words a transport differs from TCP.
 """
 
 import asyncio
@@ -13,11 +15,13 @@ import http.client
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +48,11 @@ KEYS = {DOT: "tls", H2: "https", H1: "https", DOQ: "quic", H3: "http3"}
 COLUMNS = tuple(KEYS)
 SECONDS = 20.0
 DNS_MESSAGE = "application/dns-message"
+BLOCK, MOST_OCTETS = 468, 65_535
+"""An answer with EDNS is padded to a multiple of BLOCK (RFC 8467 4.1), or to the largest message."""
+
+_OPT, _PADDING = 41, 12
+_SILENCE = "silence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +131,58 @@ def connected(place: Place, key: str, alpn: str, source: str = HOST, header: byt
         raise
 
 
+def without_padding(reply: bytes) -> bytes:
+    """An answer as it would be over TCP; AssertionError if one with EDNS is not padded as it has to be."""
+    at = _opt_at(reply)
+    if at < 0:
+        return reply
+    first = start = at + 11
+    found = []
+    while start < len(reply):
+        code, size = struct.unpack_from(">HH", reply, start)
+        found.append((code, start, size))
+        start += 4 + size
+    assert start == len(reply), "OPT is the last record"
+    if len(reply) > MOST_OCTETS - 4 and _PADDING not in [code for code, _, _ in found]:
+        return reply  # there was no room for the head of the option
+    assert len(reply) % BLOCK == 0 or len(reply) == MOST_OCTETS, len(reply)
+    assert [code for code, _, _ in found].index(_PADDING) == len(found) - 1, "padding comes once, and last"
+    _, start, size = found[-1]
+    assert not any(reply[start + 4 :]), "of zeros"
+    return reply[: first - 2] + (start - first).to_bytes(2, "big") + reply[first:start]
+
+
+def _opt_at(message: bytes) -> int:
+    """Where OPT begins; -1 for none."""
+    questions, *others = struct.unpack_from(">4H", message, 4)
+    at = 12
+    for _ in range(questions):
+        at = _behind_name(message, at) + 4
+    for _ in range(sum(others)):
+        body = _behind_name(message, at)
+        kind, _, _, size = struct.unpack_from(">HHIH", message, body)
+        if kind == _OPT:
+            return at
+        at = body + 10 + size
+    return -1
+
+
+def _behind_name(message: bytes, at: int) -> int:
+    while 0 < message[at] < 192:
+        at += 1 + message[at]
+    return at + (2 if message[at] else 1)
+
+
+def as_over(column: str, said: str) -> str:
+    """What a case has to say over a transport, from what it says over TCP.
+
+    edns-tcp-keepalive is of TCP and TLS alone (RFC 7828 1); over QUIC it ends the connection (RFC 9250 5.5.2).
+    """
+    if ", keepalive" not in said or column == DOT:
+        return said
+    return _SILENCE if column == DOQ else said.replace(", keepalive 10 s", "")
+
+
 class Dot:
     """DNS over TLS."""
 
@@ -129,8 +190,8 @@ class Dot:
         self._stream = connected(place, "tls", "dot", source, header)
         self._read = self._stream.makefile("rb")
 
-    def ask(self, query: bytes) -> bytes:
-        self._stream.sendall(len(query).to_bytes(2, "big") + query)
+    def ask(self, *queries: bytes) -> bytes:
+        self._stream.sendall(b"".join(len(query).to_bytes(2, "big") + query for query in queries))
         head = self._read.read(2)
         if len(head) < 2:
             raise ConnectionAbortedError("the connection was closed")
@@ -160,6 +221,7 @@ class Http1:
         self._spoken = http.client.HTTPConnection(NAME)
         self._spoken.sock = connected(place, "https", "http/1.1", source, header)
         self._asked = 0
+        self.fields: Mapping[str, str] = {}
 
     def ask(self, query: bytes) -> bytes:
         self._asked += 1
@@ -169,7 +231,8 @@ class Http1:
         else:
             self._spoken.request("GET", f"{PATH}?dns={in_url(query)}", headers={"Accept": DNS_MESSAGE})
         response = self._spoken.getresponse()
-        return checked(response.status, response.headers.get("content-type"), response.read())
+        self.fields = {name.lower(): value for name, value in response.getheaders()}
+        return checked(response.status, self.fields.get("content-type"), response.read())
 
     def close(self) -> None:
         self._spoken.close()
@@ -199,6 +262,7 @@ class Http2:
         self._spoken = h2.connection.H2Connection(settings)
         self._spoken.initiate_connection()
         self._asked = 0
+        self.fields: Mapping[str, str] = {}
 
     def ask(self, query: bytes) -> bytes:
         number = self._spoken.get_next_available_stream_id()
@@ -223,6 +287,7 @@ class Http2:
                     raise ConnectionAbortedError("the request was refused")
                 elif isinstance(event, h2.events.StreamEnded):
                     self._stream.sendall(self._spoken.data_to_send())
+                    self.fields = headers
                     return checked(headers[":status"], headers.get("content-type"), bytes(found))
 
     def close(self) -> None:
@@ -238,6 +303,7 @@ class _Quic(QuicConnectionProtocol):
         self.heads: dict[int, dict[bytes, bytes]] = {}
         self.waits: dict[int, asyncio.Future[bytes]] = {}
         self.http: H3Connection | None = None
+        self.fields: Mapping[str, str] = {}
 
     def speak_http(self) -> None:
         """Speak HTTP/3; without it, DoQ."""
@@ -290,8 +356,8 @@ class _Quic(QuicConnectionProtocol):
             assert found[2:4] == b"\0\0", "the id of DoQ is 0"
             assert int.from_bytes(found[:2], "big") == len(found) - 2
             return query[:2] + found[4:]
-        head_ = self.heads.pop(number)
-        return checked(head_[b":status"].decode(), head_.get(b"content-type", b"").decode(), found)
+        self.fields = {name.decode(): value.decode() for name, value in self.heads.pop(number).items()}
+        return checked(self.fields[":status"], self.fields.get("content-type"), found)
 
 
 class Quic:
@@ -326,6 +392,10 @@ class Quic:
             made.speak_http()
         return made
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        return self._client.fields
+
     def ask(self, query: bytes) -> bytes:
         self._asked += 1
         waiting = asyncio.run_coroutine_threadsafe(self._client.ask(query, self._asked), self._loop)
@@ -353,14 +423,24 @@ Client = Dot | Http1 | Http2 | Quic
 
 @dataclass
 class Clients:
-    """A client of each transport, made when it is first asked."""
+    """A client of each transport, made when it is first asked.
+
+    made: how many connections there were of each. paused_s: the longest time between two questions of any transport; an
+    edge closes what is idle.
+    """
 
     place: Place
     source: str = HOST
+    made: Counter[str] = field(default_factory=Counter)
+    paused_s: float = 0.0
+    _asked_at: dict[str, float] = field(default_factory=dict)
     _made: dict[tuple[str, bytes], Client] = field(default_factory=dict)
 
     def ask(self, column: str, query: bytes, header: bytes = b"") -> bytes:
         """The answer over a transport; OSError if there is none. `header`: PROXY protocol, before the connection."""
+        now = time.monotonic()
+        self.paused_s = max(self.paused_s, now - self._asked_at.get(column, now))
+        self._asked_at[column] = now
         kept = self._made.pop((column, header), None)
         if kept is not None:
             try:
@@ -382,7 +462,35 @@ class Clients:
         self._made[column, header] = made
         return found
 
+    def case(self, column: str, query: bytes, *, after: bytes = b"") -> bytes | None:
+        """The answer to a case, without its padding; None if the stream was closed or HTTP said 400.
+
+        after: another query, for a case that has to get no answer: over DoT it is sent behind the case, and only what
+        comes before its answer is one to the case.
+        """
+        try:
+            reply = self._before(query, after) if column == DOT and after else self.ask(column, query)
+        except (OSError, http.client.HTTPException):
+            return None
+        return None if reply is None else without_padding(reply)
+
+    def _before(self, query: bytes, after: bytes) -> bytes | None:
+        one = self._make(DOT, b"")
+        assert isinstance(one, Dot)
+        try:
+            reply = one.ask(query, after)
+        finally:
+            one.close()
+        return None if reply[:2] == after[:2] else reply
+
+    def fields(self, column: str) -> Mapping[str, str]:
+        """The head of the last response over HTTP."""
+        one = self._made[column, b""]
+        assert isinstance(one, Http1 | Http2 | Quic)
+        return one.fields
+
     def _make(self, column: str, header: bytes) -> Client:
+        self.made[column] += 1
         if column in (DOQ, H3):
             assert not header, "QUIC has no PROXY protocol here"
             return Quic(self.place, KEYS[column], self.source)

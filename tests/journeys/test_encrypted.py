@@ -1,6 +1,5 @@
 """Over TLS, HTTPS (HTTP/1.1, HTTP/2, HTTP/3) and QUIC, through an edge: the table of cases, errors, and discovery."""
 
-import http.client
 import json
 import subprocess
 import sys
@@ -20,18 +19,17 @@ from resolver.doctor.zone import Zone
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys import edges
 from tests.journeys.cases import table
-from tests.journeys.cases.packets import EACH, LISTED, ONCE, TCP, Row, framed, query
+from tests.journeys.cases.packets import EACH, LISTED, ONCE, TCP, Row
 from tests.journeys.cases.reading import said
 from tests.journeys.cases.upstream import answer
-from tests.journeys.edges import COLUMNS, DOQ, DOT, Clients, Place
+from tests.journeys.edges import COLUMNS, Clients, Place
 from tests.journeys.processes import CLIENT, Site
 from tests.journeys.running import HOST, PAGE_V4, ROOT, Service
-from tests.journeys.test_cases import key_of, packets, seen_by
+from tests.journeys.test_cases import MARK, key_of, packets, seen_by
 from tests.unit.doctor.resolvers import responder, saying
 
 DDR = "_dns.resolver.arpa"
 STRUCTURED = 65100
-PADDED, BLOCK = ", option 12", 468
 ENTRY = "listed.doctor.test"
 
 
@@ -66,29 +64,6 @@ def edged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edged]:
             assert "event loop" not in service.said
 
 
-def answered(edged: Edged, column: str, packet: bytes, *, expected: bool = True) -> bytes | None:
-    """What came; None if the stream was closed, HTTP said 400, or DoT answered what was sent after it."""
-    if column == DOT and not expected:
-        mark = query("mark", name=LISTED)
-        with edges.connected(edged.place, "tls", "dot", CLIENT) as stream, stream.makefile("rb") as read:
-            stream.sendall(framed([packet, mark]))
-            reply = read.read(int.from_bytes(read.read(2), "big"))
-            return None if reply[:2] in (b"", mark[:2]) else reply
-    try:
-        return edged.clients.ask(column, packet)
-    except (OSError, http.client.HTTPException):
-        return None
-
-
-def unpadded(outcome: str, reply: bytes | None) -> str:
-    """What is answered, without the padding that every answer with EDNS has here, to whole blocks (RFC 8467 4.1)."""
-    padded = outcome.removesuffix(PADDED)
-    if reply is not None and "EDNS" in outcome:
-        assert padded != outcome, outcome
-        assert len(reply) % BLOCK == 0, len(reply)
-    return padded
-
-
 # Here something is designated: that has a test of its own.
 ROWS = [row for row in table.ROWS if TCP in row.over and row.case != "ddr"]
 
@@ -101,12 +76,9 @@ def test_row(row: Row, edged: Edged) -> None:
     for column in COLUMNS:
         for number, packet in enumerate(packets(row)):
             before, again = len(edged.upstream.queries), key_of(packet) in known
-            expected = row.expected(TCP, again=again)
-            if ", keepalive" in expected and column != DOT:
-                # The option is of TCP and TLS alone (RFC 7828 1); over QUIC it ends the connection (RFC 9250 5.5.2).
-                expected = "silence" if column == DOQ else expected.replace(", keepalive 10 s", "")
-            reply = answered(edged, column, packet, expected=expected != "silence")
-            outcome = unpadded(said(packet, reply, row.zones[number] if row.zones else ""), reply)
+            expected = edges.as_over(column, row.expected(TCP, again=again))
+            reply = edged.clients.case(column, packet, after=MARK if expected == "silence" else b"")
+            outcome = said(packet, reply, row.zones[number] if row.zones else "")
             if outcome != expected:
                 found[column, number] = (outcome, expected)
             wanted = row.upstream == EACH or (row.upstream == ONCE and not again)

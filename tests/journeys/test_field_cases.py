@@ -6,20 +6,19 @@ test_field_scenes.py.
 """
 
 import re
-import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.octets import OctetsUpstream, in_thread
 from tests.journeys import test_field_scenes
-from tests.journeys.field import asking, reading, scenes, table
+from tests.journeys.field import asking, scenes, table
 from tests.journeys.field.rows import TCP, UDP, Row
 from tests.journeys.running import CORES, Core, Service, serve
 
 TAGS = (UDP, TCP)
-SECRET = bytes([203, 0, 113])
 START_S = 90.0
 
 
@@ -49,18 +48,8 @@ def service(
 
 @pytest.mark.parametrize("row", table.ROWS, ids=lambda row: row.case)
 def test_row(row: Row, service: Service, upstream: OctetsUpstream) -> None:
-    for over in row.over:
-        before = len(upstream.asked)
-        for number, ask in enumerate(row.asks):
-            threading.Event().wait(ask.wait_s)  # The time of an answer is the wall's: there is no other way.
-            name = row.name_of(ask, over)
-            query = asking.query_for(name, ask)
-            reply = asking.answer_to(service.dns, query, over)
-            allowed = [one.format(name=name.rstrip("."), there=name.replace("branch", "there")) for one in ask.allowed]
-            assert reading.said(query, reply) in allowed, f"{over}, question {number}: {query.hex()} {reply.hex()}"
-            assert SECRET not in reply
-        if row.exchanges is not None:
-            assert asking.count(upstream.asked[before:], row, over) == row.exchanges, over
+    ways = {over: partial(asking.answer_to, service.dns, over=over) for over in row.over}
+    asking.play(row, ways, upstream)
 
 
 def test_the_table_says_what_rows_and_scenes_say() -> None:

@@ -3,21 +3,25 @@
 Rules:
 - A row has a name for each tag, so that nobody meets what another has kept: a transport, or a resolver.
 - A client takes a truncated answer again over TCP, as clients do; what it sees then counts.
+- Each question of a row is asked by every way before the next: they share the time that a row has to wait.
 """
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import dns.edns
 import dns.flags
 import dns.message
 
-from tests.fakes.octets import Asked
-from tests.journeys.field import rows_reply, table
-from tests.journeys.field.rows import ADDRESS, SOA, TCP, A, Ask, Reply, Row, rr
+from tests.fakes.octets import Asked, OctetsUpstream
+from tests.journeys.field import reading, rows_reply, table
+from tests.journeys.field.rows import ADDRESS, SECRET_OCTETS, SOA, TCP, A, Ask, Reply, Row, rr
 from tests.journeys.processes import exchange
 
 SECONDS: Final = 8.0
+SHOWN: Final = 400
 TRUNCATED: Final = 2
 _KEEPALIVE: Final = dns.edns.GenericOption(11, b"")
 
@@ -73,6 +77,34 @@ def query_for(name: str, ask: Ask) -> bytes:
     query.flags |= dns.flags.AD if form.endswith("ad") else 0
     query.flags |= dns.flags.CD if form.endswith("cd") else 0
     return query.to_wire()
+
+
+def play(
+    row: Row,
+    ways: Mapping[str, Callable[[bytes], bytes | None]],
+    upstream: OctetsUpstream,
+    forms: Mapping[str, str] | None = None,
+) -> None:
+    """Ask the questions of a row by each of these ways, by its tag, and hold what comes against the row.
+
+    forms: the form of each question by a way that wants another than the row's.
+    """
+    before = len(upstream.asked)
+    for number, written in enumerate(row.asks):
+        threading.Event().wait(written.wait_s)  # The time of an answer is the wall's: there is no other way.
+        for tag, answer in ways.items():
+            ask = replace(written, form=(forms or {}).get(tag, written.form))
+            name = row.name_of(ask, tag)
+            query = query_for(name, ask)
+            reply = answer(query)
+            assert reply is not None, f"{tag}, question {number}: {query.hex()} no answer"
+            allowed = [one.format(name=name.rstrip("."), there=name.replace("branch", "there")) for one in ask.allowed]
+            came = reading.said(query, reply)
+            assert came in allowed, f"{tag}, question {number}: {query.hex()} {reply.hex()[:SHOWN]}"
+            assert SECRET_OCTETS not in reply
+    if row.exchanges is not None:
+        for tag in ways:
+            assert count(upstream.asked[before:], row, tag) == row.exchanges, tag
 
 
 def answer_to(port: int, query: bytes, over: str) -> bytes:

@@ -18,6 +18,8 @@ OWNER: Final = b"\xc0\x0c"
 ADDRESS: Final = bytes([198, 51, 100, 7])
 SECRET: Final = bytes([203, 0, 113, 66])
 """The real address of a listed name."""
+SECRET_OCTETS: Final = SECRET[:3]
+"""With which the real data of listed names begin, and nothing else that an upstream says here."""
 
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, NAPTR, DNAME = 1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 39
 DS, RRSIG, DNSKEY, HTTPS, TSIG = 43, 46, 48, 65, 250
