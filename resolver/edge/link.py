@@ -5,6 +5,8 @@ Rules:
 - If the connection ends, another one is made, after FIRST_PAUSE_S and then ever later, at most after LAST_PAUSE_S. What
   waits for an answer is sent once more. Without another connection within LOST_S it fails; and so does, at once, what
   comes while the service has been away for longer.
+- A service that closes the connection at once sends this edge away: it is of another release, or has another account.
+  If the same edge was served before, the service has changed under it: after SENT_AWAY in a row `sent_away` is called.
 - To a query whose answer does not come within ANSWER_S, or for which there is no room (MOST_WAITING, MOST_OCTETS,
   MOST_LARGE_OCTETS), the edge gives SERVFAIL with EDE 14 itself. Of a DNS message it reads nothing else.
 - Nothing here raises OSError, and no log line holds more than the socket's path and the kernel's reason.
@@ -24,6 +26,7 @@ from resolver.query import edge_frames
 FIRST_PAUSE_S: Final = 0.05
 LAST_PAUSE_S: Final = 1.0
 LOST_S: Final = 2.0
+SENT_AWAY: Final = 5
 ANSWER_S: Final = 12.0
 LOOK_S: Final = 0.25
 MOST_WAITING: Final = 4 * edge_frames.MOST_UNANSWERED
@@ -71,11 +74,15 @@ class Failures:
 
 
 class Link:
-    """The connection to the service at the socket `path`. failed: is called for each query that the edge answers."""
+    """The connection to the service at the socket `path`. failed: is called for each query that the edge answers.
+    sent_away: is called when a service that answered before takes no more of this process."""
 
-    def __init__(self, path: str, failed: Callable[[], None]) -> None:
+    def __init__(self, path: str, failed: Callable[[], None], sent_away: Callable[[], None] = lambda: None) -> None:
         self._path = path
         self._failed = failed
+        self._sent_away = sent_away
+        self._times_sent_away = 0
+        self._served = False
         self._failures = Failures()
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -212,9 +219,11 @@ class Link:
     def _lost(self, why: str) -> None:
         """Give the connection up and make another; what two connections had fails."""
         now = self._loop.time()
+        self._times_sent_away += 1
         if self._answered or now - self._since > LAST_PAUSE_S:  # a new absence, not the same one as before
             self._lost_at = now
             self._pause_s = FIRST_PAUSE_S
+            self._times_sent_away = 0
         self._forget()
         for number in self._sent_twice & self._waiting.keys():
             done, frame, _ = self._take(number)
@@ -222,6 +231,8 @@ class Link:
         self._sent_twice.clear()
         self._lost_once = set(self._waiting)
         self._later(why)
+        if self._served and self._times_sent_away == SENT_AWAY:
+            self._sent_away()
 
     def _forget(self) -> None:
         if self._socket is None:
@@ -276,7 +287,7 @@ class Link:
                 self._lost(error.strerror or type(error).__name__)
             return
         if not data:
-            self._lost("closed by the service; it takes only the account edge.user")
+            self._lost("closed by the service: it takes the account edge.user alone, and edges of its own release")
             return
         self._unread += data
         try:
@@ -298,7 +309,7 @@ class Link:
 
     def _found(self) -> None:
         """Note that the service answers by this connection."""
-        self._answered = True
+        self._answered = self._served = True
         if self._said:
             self._said = False
             _log.warning("the service takes queries again at %s", self._path)

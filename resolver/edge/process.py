@@ -10,6 +10,8 @@ Rules:
 - It is not dumpable, has no core dump, bounded memory, and can gain no privileges; systemd's unit adds seccomp.
 - No request is logged, and no library logs anything. What is counted has no name and no client (edge.tallies).
 - The service may come and go (edge.link). A crash of this process ends its own connections and no other query.
+- A service that answered and then sends this process away is of another release: the process ends with EXIT_NOT_NOW,
+  and systemd starts it again as the release that is installed. One that was never answered stays: it would come again.
 - SIGHUP, and a change of their files, read certificate and key again; whatever else is configured needs a restart of
   the edges, one by one. SIGTERM ends it once the answers are with their clients.
 """
@@ -54,6 +56,11 @@ PINGS_A_PERIOD: Final = 3
 QUIC_GRACE_S: Final = 2.0
 
 _log: Final = logging.getLogger("resolver.edge")
+
+
+class SentAway(Exception):
+    """The service takes this process no more."""
+
 
 Speaking = Callable[[Doors, Secured, str | None], Above]
 
@@ -101,9 +108,11 @@ def over_http(path: bytes, doors: Doors, connection: Secured, alpn: str | None) 
 class Edge:
     """What runs in this process."""
 
-    def __init__(self, request: EdgeRequest, certificate: Certificate, notify: Notify) -> None:
+    def __init__(
+        self, request: EdgeRequest, certificate: Certificate, notify: Notify, sent_away: Callable[[], None]
+    ) -> None:
         self.tallies = Tallies(request.number)
-        self.link = Link(request.socket, self.tallies.failed)
+        self.link = Link(request.socket, self.tallies.failed, sent_away)
         self.certificate = certificate
         self._request = request
         self._notify = notify
@@ -208,13 +217,18 @@ async def _ping(notify: Notify, period_s: float) -> None:
 
 
 async def serve(request: EdgeRequest, sockets: Sockets, certificate: Certificate) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    """Serve until SIGTERM or SIGINT; SentAway."""
+    loop, stop, sent_away = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        sent_away.set()
+        stop.set()
+
     loop.set_exception_handler(log_what_failed)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     notify = Notify(os.environ.pop("NOTIFY_SOCKET", ""))
-    edge = Edge(request, certificate, notify)
+    edge = Edge(request, certificate, notify, end)
     loop.add_signal_handler(signal.SIGHUP, edge.reload)
     edge.open(sockets)
     tasks = [loop.create_task(edge.look())]
@@ -229,10 +243,12 @@ async def serve(request: EdgeRequest, sockets: Sockets, certificate: Certificate
     await edge.close()
     for task in tasks:
         task.cancel()
+    if sent_away.is_set():
+        raise SentAway
 
 
 def run(request: EdgeRequest) -> None:
-    """Serve a request to its end; Unusable, OSError."""
+    """Serve a request to its end; Unusable, SentAway, OSError."""
     check_account(request)
     streams, datagrams = partial(bound, socket.SOCK_STREAM), partial(bound, socket.SOCK_DGRAM)
     sockets = Sockets(
@@ -266,6 +282,12 @@ def main() -> int:
     except Unusable as error:
         _log.error("edge: %s", error)
         return EXIT_UNUSABLE
+    except SentAway:
+        _log.error(
+            "edge: the service takes this process no more (its log says why: another release, or edge.user is another "
+            "account): it ends, to be started as the release that is installed"
+        )
+        return EXIT_NOT_NOW
     except OSError as error:
         at = f" ({error.filename})" if isinstance(error.filename, str) else ""
         _log.error("edge: cannot start: %s%s", error.strerror or type(error).__name__, at)

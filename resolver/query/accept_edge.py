@@ -28,7 +28,16 @@ from typing import Any, Final
 from resolver.core.codes import EDGE_LENGTH_OCTETS, ENCRYPTED, TRANSPORTS
 from resolver.query import edge_frames
 from resolver.query.answer_edge import EdgeTaking
-from resolver.query.edge_frames import MOST_UNANSWERED, QUERY, REFUSALS, REPORT, REPORT_S, Malformed, Report
+from resolver.query.edge_frames import (
+    MOST_UNANSWERED,
+    QUERY,
+    REFUSALS,
+    REPORT,
+    REPORT_S,
+    Malformed,
+    OtherRelease,
+    Report,
+)
 from resolver.query.transport import Reply
 
 MOST_EDGES: Final = 64
@@ -121,7 +130,8 @@ class EdgeConnection(asyncio.Protocol):
                     break
                 taken += self._took(size, min(granted, MOST_UNANSWERED - len(self.waiting)))
         except Malformed as error:
-            self._edges.complain(f"edge.socket: an edge sent what is no frame ({error}): its connection is closed")
+            what = "is of another release" if isinstance(error, OtherRelease) else "sent what is no frame"
+            self._edges.complain(f"edge.socket: an edge {what} ({error}): its connection is closed")
             self.abort()
             return
         self._pace()

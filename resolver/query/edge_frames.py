@@ -6,8 +6,11 @@ Rules:
   octets client (IPv4 mapped), the DNS message (12 to 65535 octets).
 - "A", its answer, service to edge: u32 number, u32 max_age, the DNS message; empty if no answer is given. max_age: for
   how many seconds an HTTP cache of this client alone may keep it (RFC 8484 5.1), MAX_AGE_NONE if none may.
-- "R", a report, edge to service, every REPORT_S and at a change: JSON, its counts since the edge began. It has no text
-  but the words of this module, and nothing of a client.
+- "R", a report, edge to service, first of all, every REPORT_S and at a change: JSON, its counts since the edge began.
+  It has no text but the words of this module, and nothing of a client.
+- Two releases of edge and service may meet while a package changes. FRAMES goes up with each change of a frame, and a
+  report says it: a service of another number sends the edge away. So the report stays a JSON object under "R", with the
+  keys `number` and `frames`, in every release.
 - Answers come in any order. An edge has at most MOST_UNANSWERED queries without an answer; beyond it nothing is read.
 - A frame that is not one of these is malformed, and ends the connection.
 """
@@ -30,6 +33,8 @@ from resolver.core.codes import (
     TRANSPORTS,
 )
 
+FRAMES: Final = 1
+"""The version of these frames."""
 QUERY: Final = EDGE_QUERY
 ANSWER: Final = EDGE_ANSWER
 REPORT: Final = ord("R")
@@ -82,6 +87,10 @@ class Malformed(ValueError):
     """What came is no frame; the connection ends. Its text is a constant."""
 
 
+class OtherRelease(Malformed):
+    """An edge whose frames are not ours. Its text has numbers and our own words alone."""
+
+
 class Query(NamedTuple):
     """A query as an edge hands it over. transport: index in core.codes.TRANSPORTS. client: 16 octets."""
 
@@ -103,7 +112,7 @@ class Report(NamedTuple):
     """What an edge says of itself; what is left out is 0.
 
     number: its own, from 1. expires: the end of its certificate in unix seconds, None without one. connections: those
-    open now, by transport. handshakes: those that came about. refused: by REFUSALS.
+    open now, by transport. handshakes: those that came about. refused: by REFUSALS. frames: the version of its frames.
     """
 
     number: int
@@ -111,6 +120,7 @@ class Report(NamedTuple):
     connections: Mapping[str, int] = _NONE
     handshakes: int = 0
     refused: Mapping[str, int] = _NONE
+    frames: int = FRAMES
 
 
 def query(number: int, transport: int, client: bytes, message: bytes) -> bytes:
@@ -220,7 +230,7 @@ def as_answer(body: bytes) -> Answer:
 
 
 def as_report(body: bytes) -> Report:
-    """Return the report of a frame with this body, or raise Malformed."""
+    """Return the report of a frame with this body; Malformed, and OtherRelease if its frames are of another version."""
     if len(body) > MOST_REPORT_OCTETS:
         raise Malformed("a report that is too long")
     try:
@@ -228,6 +238,7 @@ def as_report(body: bytes) -> Report:
     except (ValueError, RecursionError):
         # What it holds may be anything: no word of it goes on.
         raise Malformed("a report that is no JSON") from None
+    _refuse_other_release(said)
     if not isinstance(said, dict) or said.keys() != set(Report._fields):
         raise Malformed("a report without the fields of one")
     one = Report(**said)
@@ -238,6 +249,15 @@ def as_report(body: bytes) -> Report:
     if not _are_counts(one.connections, _LABELS) or not _are_counts(one.refused, REFUSALS):
         raise Malformed("a report with words that are none of ours, or without their counts")
     return one
+
+
+def _refuse_other_release(said: Any) -> None:
+    """OtherRelease if a report says another version of its frames; whatever else it says may be unknown here."""
+    if not isinstance(said, dict):
+        return
+    number, frames = said.get("number"), said.get("frames")
+    if _is_count(number, _MOST_EDGES) and _is_count(frames) and frames != FRAMES:
+        raise OtherRelease(f"edge {number} has frames of version {frames}, the service {FRAMES}: restart that edge")
 
 
 def _is_count(value: Any, most: int = _MOST_OF_A_COUNT) -> bool:

@@ -14,7 +14,8 @@ ANSWER_TO: Callable[[Query], bytes] = lambda query: query.message[:2] + b"\x81\x
 
 
 class Service:
-    """answers: makes the answer of a query, None if it waits for `give`. queries, reports: what came."""
+    """answers: makes the answer of a query, None if it waits for `give`. queries, reports: what came. sends_away: each
+    connection is closed as soon as it is there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,6 +24,7 @@ class Service:
         self.queries: list[Query] = []
         self.reports: list[edge_frames.Report] = []
         self.connections = 0
+        self.sends_away = False
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,6 +46,12 @@ class Service:
         with suppress(FileNotFoundError):
             self.path.unlink()
 
+    def drop(self) -> None:
+        """Close the connections, as a process that hands over."""
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
     def give(self, query: Query, message: bytes | None = None) -> None:
         """Answer a query over the latest connection."""
         said = ANSWER_TO(query) if message is None else message
@@ -59,6 +67,8 @@ class Service:
         self._tasks.add(task)
         self._writers.append(writer)
         self.connections += 1
+        if self.sends_away:
+            writer.close()
         unread = bytearray()
         with suppress(ConnectionError, asyncio.CancelledError):
             while data := await reader.read(2**16):

@@ -15,7 +15,7 @@ import pytest
 
 from resolver.core import codes
 from resolver.edge import link as link_module
-from resolver.edge.link import MAX_AGE_NONE, Answered, Failures, Link
+from resolver.edge.link import MAX_AGE_NONE, SENT_AWAY, Answered, Failures, Link
 from resolver.query import edge_frames
 from tests.unit.edge.services import CLIENT, service
 from tests.unit.query.parts import until
@@ -26,14 +26,17 @@ QUERY = dns.message.make_query("www.example.test", "A", use_edns=0).to_wire()
 
 
 class Linked:
-    """A link to `path`; failed: how many queries it has answered itself."""
+    """A link to `path`; failed: how many queries it has answered itself. sent_away: how often it has said that."""
 
     def __init__(self, path: Path) -> None:
-        self.failed = 0
-        self.link = Link(str(path), self._failed)
+        self.failed = self.sent_away = 0
+        self.link = Link(str(path), self._failed, self._sent_away)
 
     def _failed(self) -> None:
         self.failed += 1
+
+    def _sent_away(self) -> None:
+        self.sent_away += 1
 
 
 @asynccontextmanager
@@ -283,6 +286,33 @@ async def test_the_latest_report_goes_to_each_connection(tmp_path: Path) -> None
         await there.start()
         await until(lambda: len(there.reports) == 3)
         assert [one.handshakes for one in there.reports] == [1, 2, 2]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("served", [True, False])
+async def test_a_service_that_answered_and_sends_the_edge_away_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool
+) -> None:
+    """An edge that never was answered goes on: an end of it would change nothing."""
+    monkeypatch.setattr(link_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(link_module, "LAST_PAUSE_S", 0.5)
+    async with service(tmp_path) as there, linked(there.path) as ours:
+        if served:
+            assert await ours.link.ask(QUERY, CLIENT, codes.DOT)
+        there.sends_away = True
+        there.drop()
+        await until(lambda: there.connections == SENT_AWAY + 2)
+        assert ours.sent_away == served
+
+
+@pytest.mark.asyncio
+async def test_a_service_that_restarts_sends_nobody_away(tmp_path: Path) -> None:
+    async with service(tmp_path) as there, linked(there.path) as ours:
+        for number in range(1, SENT_AWAY + 2):
+            assert await ours.link.ask(QUERY, CLIENT, codes.DOT)
+            there.drop()
+            await until(lambda number=number: there.connections == number + 1)  # type: ignore[misc]  # a default is no argument
+        assert ours.sent_away == 0
 
 
 @pytest.mark.asyncio

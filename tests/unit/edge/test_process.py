@@ -18,6 +18,7 @@ import pytest
 
 from resolver.edge import process
 from resolver.edge.certificate import Unusable
+from resolver.edge.link import SENT_AWAY
 from resolver.query import edge_frames
 from resolver.query.transport import framed
 from tests.journeys.running import free_ports
@@ -163,6 +164,21 @@ def test_it_answers_reports_reloads_and_ends(tmp_path: Path, files: Files) -> No
     assert log.count("\n") == 2, log
     assert "edge 1: takes queries" in log
     assert "edge.certificate: in use until" in log
+
+
+def test_a_service_of_another_release_ends_an_edge_that_it_served(tmp_path: Path, files: Files) -> None:
+    """Its address is free then, for what systemd starts."""
+    with started(tmp_path, files) as running:
+        with running.connect() as client:
+            assert ask(client, running) == framed(QUERY)
+            for _ in range(1 + SENT_AWAY):
+                running.link().close()
+                running.taken = None
+            assert client.recv(10) == b""
+        assert running.process.wait(60) == process.EXIT_NOT_NOW
+        assert running.said().endswith("it ends, to be started as the release that is installed\n")
+    [one] = process.bound(socket.SOCK_STREAM, ((HOST, running.port),))
+    one.close()
 
 
 def test_several_share_an_address_and_one_may_end(tmp_path: Path, files: Files) -> None:

@@ -163,6 +163,21 @@ async def test_a_frame_that_is_malformed_ends_its_connection_alone(
 
 
 @pytest.mark.asyncio
+async def test_an_edge_of_another_release_is_sent_away_by_its_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = edge_frames.report(Report(7, None)).replace(b'"frames":1', b'"frames":2')
+    assert b'"frames":2' in other
+    async with listening(tmp_path) as side:
+        edge = await side.connect()
+        edge.send(other, asks(1))
+        assert await edge.ends()
+        assert side.house.count("queries_total", "dot") == 0
+    [said] = [one.getMessage() for one in caplog.records if "release" in one.getMessage()]
+    assert "edge 7 has frames of version 2, the service 1: restart that edge" in said
+
+
+@pytest.mark.asyncio
 async def test_another_account_is_sent_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with listening(tmp_path) as side:
         side.edges.user = os.geteuid() + 1

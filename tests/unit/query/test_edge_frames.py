@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from resolver.core import codes
 from resolver.query import edge_frames
-from resolver.query.edge_frames import MAX_AGE_NONE, Answer, Malformed, Query, Report
+from resolver.query.edge_frames import FRAMES, MAX_AGE_NONE, Answer, Malformed, OtherRelease, Query, Report
 from resolver.query.transport import ADDRESS_OCTETS, MAX_STREAM_OCTETS, Transport
 
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -123,7 +123,7 @@ def test_an_answer_that_is_none_is_malformed(body: bytes) -> None:
 
 
 def said(**changes: object) -> bytes:
-    fields = {"number": 1, "expires": None, "connections": {"dot": 1}, "handshakes": 2, "refused": {}}
+    fields = {"number": 1, "expires": None, "connections": {"dot": 1}, "handshakes": 2, "refused": {}, "frames": FRAMES}
     return json.dumps(fields | changes).encode()
 
 
@@ -160,6 +160,21 @@ def test_a_report_that_is_none_is_malformed_and_no_word_of_it_is_said(body: byte
         edge_frames.as_report(body)
     assert "192" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_report_of_another_release_says_of_which_edge_and_no_word_else() -> None:
+    """Whatever else such a release reports: here a key that this one does not know."""
+    for other in (FRAMES - 1, FRAMES + 1):
+        with pytest.raises(OtherRelease) as caught:
+            edge_frames.as_report(said(number=3, frames=other, client="192.0.2.1"))
+        assert str(caught.value) == f"edge 3 has frames of version {other}, the service {FRAMES}: restart that edge"
+
+
+@pytest.mark.parametrize("changes", [{"frames": "1"}, {"frames": None}, {"frames": -1}, {"frames": 9, "number": "1"}])
+def test_a_version_that_is_none_is_malformed(changes: dict[str, object]) -> None:
+    with pytest.raises(Malformed) as caught:
+        edge_frames.as_report(said(**changes, client="192.0.2.1"))
+    assert type(caught.value) is Malformed
 
 
 def test_a_report_that_is_none_is_not_written() -> None:
