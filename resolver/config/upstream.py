@@ -4,6 +4,8 @@ Rules:
 - An encrypted server is written with its address: nothing has to be looked up before it can be asked. What is not
   verified is not asked: no setting switches that off.
 - A name has `pins`, or its certificate is verified: against the CAs of `ca`, else against the system's.
+- What the courier learns of all encrypted servers fits into one frame (query.courier_frames): their number is bounded
+  here, and what is said of each.
 """
 
 import re
@@ -13,11 +15,12 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 
 from resolver.config.lists import Fault
-from resolver.config.values import Encrypted, Endpoint, Pin, Seconds, ZoneName, lacks_interface
+from resolver.config.values import MOST_ENCRYPTED, Encrypted, Endpoint, Pin, Seconds, ZoneName, lacks_interface
 from resolver.config.values import Upstream as Server
 
 ANSWERED_HERE: Final = ("localhost", "invalid", "onion", "resolver.arpa")
 NEEDS_INTERFACE: Final = "is a link-local address and needs its interface, as in fe80::1%eth0"
+_LONGEST_PATH: Final = 4095
 _FORWARDED: Final = re.compile(
     r"(?:[0-9a-z_-]{1,63}\.)*(?:local|alt|(?:home|service)\.arpa)\Z|(?:[0-9a-z-]{1,63}\.)+(?:in-addr|ip6)\.arpa\Z",
     re.ASCII,
@@ -97,6 +100,14 @@ def faults_of_upstream(upstream: Upstream) -> Iterator[Fault]:
             yield f"upstream.forward_zones[{number}]", reason
     if upstream.ca and not upstream.ca.startswith("/"):
         yield "upstream.ca", 'expected an absolute path, or "" for the CAs of the system'
+    if len(upstream.ca.encode()) > _LONGEST_PATH:
+        yield "upstream.ca", f"expected a path of at most {_LONGEST_PATH:,} octets"
+    if len(upstream.encrypted) > MOST_ENCRYPTED:
+        reason = (
+            f"names {len(upstream.encrypted):,} encrypted servers, those of zones among them, and the process that "
+            f"asks them has room for {MOST_ENCRYPTED}: name fewer"
+        )
+        yield "upstream", reason
     names = {one.name for one in upstream.encrypted}
     for name in upstream.pins:
         if name not in names:

@@ -26,6 +26,10 @@ _LONGEST_NAME: Final = 253
 _LINK_LOCAL: Final = ipaddress.IPv6Network("fe80::/10")
 
 
+MOST_ENCRYPTED: Final = 256
+"""Encrypted upstreams in all: the courier has descriptors for all connections of so many."""
+
+
 class Seconds(float):
     """A duration in seconds; written `10s`, `15m`, `48h`, `14d`, `5y` (of 365 days), and `0`."""
 

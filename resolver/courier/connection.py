@@ -5,6 +5,8 @@ Rules:
 - Opening takes HANDSHAKE_S at most. A connection without a query closes after IDLE_S.
 - A server that leaves WAITING_OCTETS of ours unread, or sends EMPTY_OCTETS without an answer in them, loses the
   connection.
+- What comes is decrypted in small pieces, and its records are counted: a server may have BARE_RECORDS of them that
+  bring no data. Else it could have us derive keys without end (RFC 8446 4.6.3).
 - A query that nobody waits for any more keeps its id until it is answered, but no place: names that a server never
   answers must not keep out others. A connection with more than LEFT of these ends.
 """
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from resolver.courier.padding import padded
 from resolver.courier.trust import NotTrusted, Trust, refusal
+from resolver.process.tls_records import Records
 from resolver.query.courier_frames import Reason, Settings
 from resolver.query.forward_connect import connected
 
@@ -27,9 +30,12 @@ PIPELINED: Final = 128
 LEFT: Final = 256
 WAITING_OCTETS: Final = 2**20
 EMPTY_OCTETS: Final = 2**20
+BARE_RECORDS: Final = 64
+"""Records without data that a connection may bring: a few are tickets, or keys after very many records."""
 QUERIES: Final = 100_000
 """After so many queries a connection is replaced."""
-_READ_OCTETS: Final = 2**16
+_READ_OCTETS: Final = 2**14
+_PIECE_OCTETS: Final = 4096
 
 
 class Flight:
@@ -64,7 +70,7 @@ class Owner(Protocol):
     def returned(self, connection: Connection, flight: Flight) -> None:
         """Take back a query that the server has not looked at."""
 
-    def ended(self, connection: Connection, flights: Iterable[Flight], reason: Reason, detail: int) -> None:
+    def ended(self, connection: Connection, flights: Sequence[Flight], reason: Reason, detail: int) -> None:
         """Note the end of a connection, and take back its queries."""
 
 
@@ -83,7 +89,8 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._trust = trust
         self._begun = 0
-        self._empty = 0
+        self._empty = self._bare = 0
+        self._records = Records()
         self._waiting: list[Flight] = []
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
@@ -241,13 +248,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt what has arrived (asyncio.Protocol)."""
-        if self._over:
-            return
-        self._empty += len(data)
-        self._incoming.write(data)
-        self._advance()
-        if self._empty > EMPTY_OCTETS:
-            self.end(Reason.GARBLED)
+        for at in range(0, len(data), _PIECE_OCTETS):
+            if self._over:
+                return
+            self._decrypt(data[at : at + _PIECE_OCTETS])
 
     def eof_received(self) -> None:
         """Give the queries back: the server closes (asyncio.Protocol)."""
@@ -256,6 +260,19 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the queries back (asyncio.Protocol)."""
         self.end(Reason.CLOSED if self.ready or exc is None else Reason.NETWORK)
+
+    def _decrypt(self, piece: bytes) -> None:
+        was_ready = self.ready
+        self._empty += len(piece)
+        self._incoming.write(piece)
+        # A record that is whole only later counts as bare until then.
+        self._bare += self._records.begun(piece)
+        self._advance()
+        self._bare = max(0, self._bare) if was_ready else 0
+        if self._bare > BARE_RECORDS:
+            self.end(Reason.FLOOD)
+        elif self._empty > EMPTY_OCTETS:
+            self.end(Reason.GARBLED)
 
     def _advance(self) -> None:
         if self._tls is None:
@@ -269,6 +286,7 @@ class Connection(asyncio.Protocol):
                 data = self._tls.read(_READ_OCTETS)
                 if not data:
                     raise ssl.SSLZeroReturnError
+                self._bare -= 1
                 self.received(data)
         except ssl.SSLWantReadError:
             pass  # More has to arrive.

@@ -5,7 +5,9 @@ Rules:
 - A response above the size of a DNS message, or with a header block above HEADER_OCTETS, is none.
 - As many streams are open as the server allows, PIPELINED at most; UNSAID until it has said how many (RFC 9113 6.5.2).
   The stream of a query that nobody waits for any more is cancelled, because it would keep its place. After GOAWAY the
-  connection takes no new query, and what the server has not looked at is asked over another one.
+  connection takes no new query, and what the server has not looked at is asked over another one; what it has may still
+  be answered (RFC 9113 6.8). h2 does not see that frame: it would take none after it.
+- A server that sends MOST_FRAMES without an answer in them loses the connection.
 - Of a server's settings those that HTTP/2 has are kept, and of the streams that have ended the last CLOSED_STREAMS.
 - An answer that a cache of HTTP has kept has its TTLs lowered by its Age (RFC 8484 5.1).
 """
@@ -17,7 +19,6 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     Event,
     RemoteSettingsChanged,
@@ -39,6 +40,12 @@ HEADER_OCTETS: Final = 16_384
 DNS: Final = "application/dns-message"
 UNSAID: Final = 100
 CLOSED_STREAMS: Final = 1024
+MOST_FRAMES: Final = 4096
+"""More than all answers at once consist of, from a server that cuts them into pieces of 4 KiB."""
+_GOAWAY: Final = 7
+_FRAME_HEADER: Final = 9
+_GOAWAY_OCTETS: Final = range(8, 2**14 + 1)
+_STREAM: Final = 2**31 - 1
 _SETTING_CODES: Final = frozenset(SettingCodes)
 _PORT: Final = 443
 _OK: Final = 200
@@ -65,6 +72,38 @@ class Known(Settings):
             super().__setitem__(key, value)
 
 
+class Frames:
+    """Cuts what a server sends into frames, and takes GOAWAY out of it.
+
+    count: the frames that have begun. last: the last stream that the server answers, as GOAWAY says.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = _STREAM
+        self._left = 0
+        self._held = b""
+
+    def without_goaway(self, data: bytes) -> bytes:
+        """Return what came, without frames of GOAWAY; one that is not whole yet waits, as does part of a header."""
+        if self._held:
+            data = self._held + data
+        kept, begin, at, size = [], 0, self._left, len(data)
+        while at + _FRAME_HEADER <= size:
+            after = at + _FRAME_HEADER + int.from_bytes(data[at : at + 3])
+            if data[at + 3] == _GOAWAY and after - at - _FRAME_HEADER in _GOAWAY_OCTETS:
+                if after > size:
+                    break
+                self.last = min(self.last, int.from_bytes(data[at + 9 : at + 13]) & _STREAM)
+                kept.append(data[begin:at])
+                begin = after
+            self.count += 1
+            at = after
+        end = min(at, size)
+        self._left, self._held = at - end, data[end:]
+        return b"".join((*kept, data[begin:end]))
+
+
 class _Http(H2Connection):
     MAX_CLOSED_STREAMS = CLOSED_STREAMS
 
@@ -84,6 +123,7 @@ class Https(Connection):
             ("content-type", DNS),
         )
         self._http = _Http(H2Configuration(client_side=True))
+        self._frames = Frames()
         self._http.remote_settings = Known(client=False)
         self._http.local_settings = Settings(
             client=True,
@@ -158,14 +198,19 @@ class Https(Connection):
 
     def received(self, data: bytes) -> None:
         """Take what the server has sent (connection.Connection)."""
+        frames = self._frames
+        last = frames.last
         try:
-            events = self._http.receive_data(data)
-            for event in events:
+            for event in self._http.receive_data(frames.without_goaway(data)):
                 self._take(event)
             if not self._over:
                 self.write(self._http.data_to_send())
         except H2Error:
             self.end(Reason.GARBLED)
+        if frames.count > MOST_FRAMES:
+            self.end(Reason.FLOOD)
+        elif frames.last < last and not self._over:
+            self._take_goaway(frames.last)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, ResponseReceived):
@@ -180,8 +225,6 @@ class Https(Connection):
                 self.give_back(event.stream_id)
             else:
                 self.refuse(event.stream_id, Reason.GARBLED)
-        elif isinstance(event, ConnectionTerminated):
-            self._take_goaway(event)
         elif isinstance(event, RemoteSettingsChanged):
             self._streams = max(1, min(PIPELINED, self._http.remote_settings.max_concurrent_streams))
             self._begin_held()
@@ -227,11 +270,11 @@ class Https(Connection):
             except ValueError:
                 self.refuse(stream, Reason.CONTENT)
             else:
+                self._frames.count = 0
                 self.answer(stream, message)
         self._begin_held()
 
-    def _take_goaway(self, event: ConnectionTerminated) -> None:
-        last = event.last_stream_id or 0
+    def _take_goaway(self, last: int) -> None:
         self._leave_held()
         for stream in [one for one in self.flights if one > last]:
             self._responses.pop(stream, None)

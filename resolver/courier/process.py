@@ -17,8 +17,10 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, cast
 
+from resolver.config.values import MOST_ENCRYPTED
 from resolver.courier.upstream import CONNECTIONS, Upstream
 from resolver.feed import sandbox
 from resolver.process.loop import collect_garbage_rarely, loop_factory
@@ -26,8 +28,6 @@ from resolver.query import courier_frames
 from resolver.query.courier_frames import Frames, Malformed, Reason
 
 MEMORY_BYTES: Final = 2**29
-MOST_SERVERS: Final = 256
-"""Servers that can all have their connections at the same time."""
 _SPARE_FILES: Final = 64
 
 
@@ -78,6 +78,10 @@ class Channel(asyncio.Protocol):
         """Say why there is no answer."""
         self._say(number, courier_frames.failed(number, reason, detail))
 
+    def notice(self, place: int, reason: Reason, detail: int) -> None:
+        """Say why a connection to this server has ended."""
+        self._write(courier_frames.notice(place, reason, detail))
+
     def _take(self, kind: int, body: memoryview) -> None:
         if kind == courier_frames.ASK:
             number, place, query = courier_frames.asked_in(body)
@@ -91,7 +95,10 @@ class Channel(asyncio.Protocol):
             self._write(courier_frames.frame(courier_frames.ALIVE))
         elif kind == courier_frames.SERVERS:
             settings = courier_frames.settings_in(body)
-            self.servers = tuple(Upstream(one, self.answer, self.fail) for one in settings)
+            self.servers = tuple(
+                Upstream(one, self.answer, self.fail, partial(self.notice, place))
+                for place, one in enumerate(settings)
+            )
             collect_garbage_rarely()
         else:
             raise Malformed
@@ -136,7 +143,7 @@ def main(words: Sequence[str]) -> int:
     def work() -> None:
         sandbox.confine(parent, MEMORY_BYTES, channel)
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = min(hard, MOST_SERVERS * CONNECTIONS + _SPARE_FILES)
+        most = min(hard, MOST_ENCRYPTED * CONNECTIONS + _SPARE_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

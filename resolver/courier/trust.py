@@ -11,6 +11,7 @@ import base64
 import hashlib
 import ssl
 import time
+from functools import cache
 from typing import Final
 
 from resolver.query.courier_frames import Reason, Settings
@@ -42,28 +43,11 @@ class Trust:
         self._pins = frozenset(settings.pins)
         self._session: ssl.SSLSession | None = None
         self._verified_at = float("-inf")
-        self._failed = False
-        self._context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        context.hostname_checks_common_name = False
-        context.set_alpn_protocols([ALPN[self._scheme]])
-        if self._pins:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            return
-        try:
-            if settings.ca:
-                context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-                context.load_verify_locations(settings.ca)
-            else:
-                context.load_default_certs()
-        except (OSError, ValueError):
-            self._failed = True
+        self._context = _context(self._scheme, None if self._pins else settings.ca)
 
     def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """Return the client's end of a new connection; NotTrusted if nothing could verify the server."""
-        if self._failed:
+        if self._context is None:
             raise NotTrusted(Reason.NO_CA)
         session = self._session if time.monotonic() - self._verified_at < SESSION_S else None
         return self._context.wrap_bio(incoming, outgoing, server_hostname=self._name, session=session)
@@ -84,6 +68,32 @@ class Trust:
         session = connection.session
         if session is not None and session.has_ticket:
             self._session = session
+
+
+@cache
+def _context(scheme: str, ca: str | None) -> ssl.SSLContext | None:
+    """Return the context of all servers of this scheme and CA file; ca: None for pins, "" for the system's CAs.
+
+    None if the file cannot be used. Each context holds all CAs: one for each server would take megabytes of memory.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.hostname_checks_common_name = False
+    context.set_alpn_protocols([ALPN[scheme]])
+    if ca is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        if ca:
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(ca)
+        else:
+            context.load_default_certs()
+    except (OSError, ValueError):
+        return None
+    return context
 
 
 def pin_of(certificate: bytes) -> str:

@@ -8,19 +8,21 @@ Rules:
   the second one has fewer than REPEATED: names that the server never answers must leave places to others.
 - What was on a connection that ends is asked once more over another one, if that connection was open: a server may
   close one at any time. Who cannot open one fails at once.
-- After a connection that could not be opened none is opened for a while: PAUSE_S, doubled up to MOST_PAUSE_S. What is
-  asked meanwhile fails for the same reason.
+- After a connection that could not be opened, or that ended with a flood, none is opened for a while: PAUSE_S, doubled
+  up to MOST_PAUSE_S. What is asked meanwhile fails for the same reason.
+- The service also learns why a connection ended by which no query may have failed: where a verified server does not
+  keep to its protocol, or nobody waited for the connection.
 - A connection on which nothing has arrived since a query that nobody waits for any more is ended.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from resolver.courier.connection import Connection, Flight
 from resolver.courier.dot import Dot
 from resolver.courier.trust import Trust
-from resolver.query.courier_frames import Reason, Settings
+from resolver.query.courier_frames import FAULTS, Reason, Settings
 
 CONNECTIONS: Final = 8
 CROWDED: Final = 16
@@ -31,16 +33,24 @@ _TRIES: Final = 2
 
 
 class Upstream:
-    """The connections to one server. answer, fail: called with what came of a query, by its number."""
+    """The connections to one server.
+
+    answer, fail: called with what came of a query, by its number. notice: called with why a connection has ended.
+    """
 
     def __init__(
-        self, settings: Settings, answer: Callable[[int, bytes], None], fail: Callable[[int, Reason, int], None]
+        self,
+        settings: Settings,
+        answer: Callable[[int, bytes], None],
+        fail: Callable[[int, Reason, int], None],
+        notice: Callable[[Reason, int], None],
     ) -> None:
         self._settings = settings
         self._trust = Trust(settings)
         self._kind = kind_of(settings)
         self._answer = answer
         self._fail = fail
+        self._notice = notice
         self._flights: dict[int, Flight] = {}
         self._answers_at: dict[int, int] = {}
         self.connections: list[Connection] = []
@@ -100,10 +110,12 @@ class Upstream:
         if not flight.on and not (flight.tries < _TRIES and self._place(flight, (connection,))):
             self._leave(flight, Reason.CLOSED)
 
-    def ended(self, connection: Connection, flights: Iterable[Flight], reason: Reason, detail: int) -> None:
+    def ended(self, connection: Connection, flights: Sequence[Flight], reason: Reason, detail: int) -> None:
         """Ask what was on a connection once more, if that was open."""
         self.connections.remove(connection)
-        if not connection.ready:
+        if reason in FAULTS if connection.ready else not flights:
+            self._notice(reason, detail)
+        if not connection.ready or reason is Reason.FLOOD:
             self._why = reason, detail
             self._pause_s = min(max(PAUSE_S, 2 * self._pause_s), MOST_PAUSE_S)
             self._not_before = self._loop.time() + self._pause_s

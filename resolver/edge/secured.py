@@ -22,36 +22,14 @@ from typing import Final, Protocol
 
 from resolver.core.proxy import Proxied, read
 from resolver.edge import bounds
+from resolver.process.tls_records import Records
 from resolver.query.accept_limits import Places
 
 _WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 _PIECE_OCTETS: Final = 2**14
-_RECORD_HEAD: Final = 5
 
 _log: Final = logging.getLogger("resolver.edge")
-
-
-class Records:
-    """Counts the records of TLS in what a client sends, by their headers (RFC 8446 5.1)."""
-
-    __slots__ = ("_head", "_left")
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._left = 0
-
-    def begun(self, data: bytes) -> int:
-        """Return how many headers are whole with these octets."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        found, at, size = 0, self._left, len(data)
-        while at + _RECORD_HEAD <= size:
-            found += 1
-            at += _RECORD_HEAD + (data[at + 3] << 8 | data[at + 4])
-        self._left = max(0, at - size)
-        self._head = data[at:]
-        return found
 
 
 class Above(Protocol):

@@ -4,8 +4,9 @@ Rules:
 - A frame is its length (4 octets, big endian) without these four, its kind (one octet), and its body. A frame that has
   another form ends the connection, and with it the process.
 - The service sends SERVERS once, then ASK (number, server, query), FORGET (number) and ALIVE; the courier sends ANSWER
-  (number, message), FAILED (number, reason, detail) and ALIVE. A number that is asked twice is one query: the second
-  time it is sent over another connection.
+  (number, message), FAILED (number, reason, detail), NOTICE (server, reason, detail) and ALIVE. A number that is asked
+  twice is one query: the second time it is sent over another connection. A notice says why a connection has ended,
+  if perhaps no query has failed by that.
 - A query is our own, as core.exchange writes it: no frame carries a client, a verdict, or what else a client sent.
 - Of a failure the courier says a reason of a closed set and one number. What a server sent never becomes a text here.
 """
@@ -23,6 +24,7 @@ FORGET: Final = 0x46
 ALIVE: Final = 0x50
 ANSWER: Final = 0x41
 FAILED: Final = 0x45
+NOTICE: Final = 0x4E
 
 LARGEST_MESSAGE: Final = 65_535
 LARGEST_FRAME: Final = 2**20
@@ -51,6 +53,11 @@ class Reason(IntEnum):
     CONTENT = 17
     LARGE = 18
     GARBLED = 19  # no DNS, or no HTTP/2
+    FLOOD = 20  # of TLS or HTTP/2 messages that bring nothing
+
+
+FAULTS: Final = frozenset((Reason.GARBLED, Reason.FLOOD))
+"""Why a connection ends whose server was verified and does what it must not."""
 
 
 class Settings(NamedTuple):
@@ -93,12 +100,15 @@ def frame(kind: int, *parts: bytes | memoryview) -> bytes:
 
 def servers(settings: Sequence[Settings]) -> bytes:
     """Return the frame that says which servers there are; a query names one by its place."""
-    return frame(SERVERS, json.dumps([(tuple(one.server), one.pins, one.ca) for one in settings]).encode())
+    files = list(dict.fromkeys(one.ca for one in settings))
+    said = [(tuple(one.server), one.pins, files.index(one.ca)) for one in settings]
+    return frame(SERVERS, json.dumps((files, said)).encode())
 
 
 def settings_in(body: memoryview) -> tuple[Settings, ...]:
     """Return what `servers` wrote."""
-    return tuple(Settings(Encrypted(*server), tuple(pins), ca) for server, pins, ca in json.loads(bytes(body)))
+    files, said = json.loads(bytes(body))
+    return tuple(Settings(Encrypted(*server), tuple(pins), files[file]) for server, pins, file in said)
 
 
 def ask(number: int, server: int, query: bytes) -> bytes:
@@ -146,5 +156,18 @@ def failed_in(body: memoryview) -> tuple[int, Reason, int]:
     """Return number, reason and detail; Malformed."""
     try:
         return number_in(body), Reason(body[4]), int.from_bytes(body[5:7])
+    except (ValueError, IndexError):
+        raise Malformed from None
+
+
+def notice(server: int, reason: Reason, detail: int = 0) -> bytes:
+    """Return the frame that says why a connection to this server has ended. detail: 0 to 65,535."""
+    return frame(NOTICE, server.to_bytes(2), reason.to_bytes(1), min(max(detail, 0), 0xFFFF).to_bytes(2))
+
+
+def noticed_in(body: memoryview) -> tuple[int, Reason, int]:
+    """Return server, reason and detail; Malformed."""
+    try:
+        return int.from_bytes(body[:2]), Reason(body[2]), int.from_bytes(body[3:5])
     except (ValueError, IndexError):
         raise Malformed from None

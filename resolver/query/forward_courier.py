@@ -6,7 +6,8 @@ Rules:
 - A query that is sent again has the same number: the courier sends it over another connection, unless the first is
   still being opened.
 - At most MOST queries of a server are known to the courier. If they are, the client prefix that has most of them loses
-  its oldest to a prefix that has less, as if its time were over.
+  its oldest to a prefix that has less.
+- A query without a place says nothing about the server: it is counted as `busy`, by no health.
 - An answer counts only with the id and question of its query. Whatever else the courier says that it could not mean
   ends it.
 - If the courier ends, its queries are sent to the next one, each once: a query that ended two has failed. While there
@@ -16,7 +17,9 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -25,13 +28,18 @@ from resolver.core import shares
 from resolver.core.question import Question, matches, parse
 from resolver.core.shares import SET_OCTETS, Shares
 from resolver.query import courier_frames
-from resolver.query.courier_frames import Frames, Malformed, Reason, Settings
+from resolver.query.courier_frames import FAULTS, Frames, Malformed, Reason, Settings
 
 MOST = 512
 """What the courier has room for, on connections that take 100 each and with those that it sends twice."""
 UNSENT_OCTETS = 2**23
 """A courier that leaves so much unread hangs."""
 
+LOG_AGAIN_S = 3600.0
+"""Between two lines of the log about what a server does."""
+BUSY = "busy"
+
+_log = logging.getLogger(__name__)
 _SETS = 64
 _NUMBERS = 2**32
 _question = Question()
@@ -41,7 +49,7 @@ COUNTED = {
     Reason.NETWORK: "network",
     Reason.SLOW: "timeout",
     Reason.CLOSED: "network",
-    Reason.BUSY: "timeout",
+    Reason.BUSY: BUSY,
     Reason.EXPIRED: "certificate",
     Reason.NOT_YET: "certificate",
     Reason.OTHER_NAME: "certificate",
@@ -56,6 +64,7 @@ COUNTED = {
     Reason.CONTENT: "http",
     Reason.LARGE: "http",
     Reason.GARBLED: "malformed",
+    Reason.FLOOD: "tls",
 }
 """The reason by which a failure is counted: one of forward_server.FAILURE_REASONS."""
 
@@ -77,7 +86,8 @@ _SAID = {
     Reason.STATUS: "{name} answers HTTP {detail}; look at the path in upstream.servers",
     Reason.CONTENT: "{name} answers with something else than a DNS message; look at the path in upstream.servers",
     Reason.LARGE: "{name} answers more than a DNS message can hold",
-    Reason.GARBLED: "{name} does not keep to its protocol",
+    Reason.GARBLED: "{name} does not keep to its protocol; ask its operator what stands before it",
+    Reason.FLOOD: "{name} sends messages of TLS or HTTP/2 without end and no answers; ask its operator why",
 }
 ENDED = "the process that asks it has ended, and is started again; see the journal"
 
@@ -85,6 +95,10 @@ ENDED = "the process that asks it has ended, and is started again; see the journ
 def said_of(reason: Reason, detail: int, server: Encrypted) -> str:
     """Return in words what is wrong with a server, and what to do; "" for what speaks for itself."""
     return _SAID.get(reason, "").format(name=server.name, detail=detail)
+
+
+class NoPlace(OSError):
+    """A query has no place with the courier: its client's prefix has most of them."""
 
 
 class Asking(Protocol):
@@ -118,13 +132,16 @@ class _Flight:
 class Letters:
     """The way to one encrypted server (forward_server.Way).
 
-    answers: the number of answers so far. trouble: what is wrong with the server in words, "" if nothing is.
+    answers: the number of answers so far. trouble: what is wrong with the server in words, "" if nothing is. counts:
+    called with the reason by which what it does without a query is counted.
     """
 
     def __init__(self, courier: Courier, place: int, server: Encrypted) -> None:
         self.server = server
         self.answers = 0
         self.trouble = ""
+        self.counts: Callable[[str], None] = _uncounted
+        self._said_at = float("-inf")
         self._courier = courier
         self._place = place
         self._shares = Shares(bytearray(_SETS * SET_OCTETS), os.urandom(16))
@@ -137,7 +154,7 @@ class Letters:
         return len(self._numbers)
 
     def send(self, asking: Asking, now: float) -> tuple[Letters, int]:
-        """Send the query, or send it again; return what `forget` wants. OSError if its prefix has no place."""
+        """Send the query, or send it again; return what `forget` wants. NoPlace if its prefix has none."""
         del now
         number = self._numbers.get(asking)
         if number is None:
@@ -176,6 +193,16 @@ class Letters:
         self.trouble = ""
         flight.asking.replied(reply, found)
 
+    def noticed(self, reason: Reason, detail: int) -> None:
+        """Take why a connection has ended; what the server does against its protocol is counted and said as well."""
+        self.trouble = said_of(reason, detail, self.server)
+        if reason in FAULTS:
+            self.counts(COUNTED[reason])
+            now = time.monotonic()
+            if now - self._said_at >= LOG_AGAIN_S:
+                self._said_at = now
+                _log.warning("upstream %s: %s", self.server, self.trouble)
+
     def ask_again(self, number: int, flight: _Flight) -> None:
         """Ask the next courier what the last one was asked."""
         self._courier.ask(number, self._place, flight.asking.query)
@@ -187,7 +214,7 @@ class Letters:
             most = min(most, shares.held(self._shares, heaviest))
         slot: int = shares.take(self._shares, client, 1, most, 0)
         if slot < 0:
-            raise OSError("no place")
+            raise NoPlace
         if heaviest >= 0:
             self._courier.drop(next(iter(self._of[heaviest])))
         return slot
@@ -293,7 +320,7 @@ class Courier(asyncio.Protocol):
         """Fail a query from the loop: its place is wanted in the middle of a call."""
         asking = self._flights[number].asking
         self.forget(number)
-        asyncio.get_running_loop().call_soon(asking.failed, "timeout")
+        asyncio.get_running_loop().call_soon(asking.failed, BUSY)
 
     def _ended(self, number: int) -> _Flight:
         flight = self._leave(number)
@@ -322,8 +349,17 @@ class Courier(asyncio.Protocol):
                 letters = flight.letters
                 letters.trouble = said_of(reason, detail, letters.server)
                 flight.asking.failed(COUNTED[reason])
+        elif kind == courier_frames.NOTICE:
+            place, reason, detail = courier_frames.noticed_in(body)
+            if place >= len(self.letters):
+                raise Malformed
+            self.letters[place].noticed(reason, detail)
         else:
             raise Malformed
+
+
+def _uncounted(reason: str) -> None:
+    """Do nothing; used until somebody counts."""
 
 
 def _nobody() -> None:

@@ -15,6 +15,8 @@ Rules:
   (`asked`, `answers`, `fault` of a Server) follows the looks alone, so that no single query moves it.
 - A probe asks for a random name that is in no other query. It is good if any answer but SERVFAIL arrives that can be
   read.
+- A query or a probe that had no place with the courier shows nothing: if all probes of a look had none, a server that
+  answered queries meanwhile stays what it was.
 - If a probe arrives here as a query, the server leads back to us and is out at once; only a good probe ends that.
 """
 
@@ -29,6 +31,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resolver.core.exchange import PROBE_LABEL, PROBE_OCTETS, PROBE_SUFFIX
+from resolver.query.forward_courier import BUSY
 from resolver.query.forward_datagram import draw
 from resolver.query.forward_server import Server, Try
 
@@ -122,6 +125,7 @@ class Health:
         self._until_look = 0
         self._loops = False
         self._looped_now = False
+        self._placed = False
         self._found = GOOD
         self._poorly = _IN_PART
         self._good_since = self._cleared_at = float("-inf")
@@ -208,6 +212,8 @@ class Health:
     def _note(self, reason: str) -> None:
         """Note a query that ended: "" for a good answer, or the reason of its failure."""
         server = self._server
+        if reason == BUSY:
+            return
         if reason in _LIFE:
             self._lives += 1
             if not server.up and not self._loops:
@@ -260,6 +266,7 @@ class Health:
 
     async def _looking(self) -> None:
         lives, best, before = self._lives, OUT, self._found
+        self._placed = False
         for _ in range(1 if before == OUT else PROBES):
             best = min(best, await self._probe())
             if best == GOOD or best == before == POOR:
@@ -267,7 +274,10 @@ class Health:
         if best != GOOD and self._loops:
             best = OUT
         elif best == OUT and self._lives != lives:
-            best, self._poorly = POOR, _IN_PART
+            if self._placed or before == OUT:
+                best, self._poorly = POOR, _IN_PART
+            else:
+                best = before
         self._watch = None
         self.settle(best)
 
@@ -288,6 +298,7 @@ class Health:
         finally:
             one.leave()
             self._probes.remove(name)
+        self._placed = self._placed or probe.reason != BUSY
         found = probe.result.result() if probe.result.done() and not self._looped_now else OUT
         if found != OUT:
             self._lives += 1

@@ -29,18 +29,19 @@ from resolver.config.values import Endpoint
 from resolver.core.exchange import fault
 from resolver.core.message import Message
 from resolver.core.reply import MAX_UDP_OCTETS
-from resolver.query.forward_courier import Letters
+from resolver.query.forward_courier import BUSY, Letters, NoPlace
 from resolver.query.forward_datagram import Datagrams, draw
 from resolver.query.forward_stream import Stream, Streams
 from resolver.query.forward_wheel import Wheel
 
 FAILURE_REASONS = (
     *("timeout", "refused", "network", "mismatch", "malformed", "servfail", "error", "loop", "trailing"),
-    *("certificate", "tls", "http"),
+    *("certificate", "tls", "http", BUSY),
 )
 """refused: by the host; network: on the path; error: REFUSED, NOTIMP or FORMERR; loop: the server led back to us;
 trailing: octets after the end of an answer, which is used nevertheless. Of encrypted servers: certificate: it was not
-verified; tls: no connection of TLS, or none with HTTP/2; http: a response that is no answer."""
+verified; tls: no connection of TLS, or none with HTTP/2, or messages of these without end; http: a response that is no
+answer; busy: no place for the query with the courier, which says nothing about the server."""
 
 OPT_OCTETS = 11
 HINTS = 2
@@ -89,6 +90,8 @@ class Server:
         self.streams = Streams(endpoint)
         self.letters = letters
         self.way: Way = self.datagrams if letters is None else letters
+        if letters is not None:
+            letters.counts = self._count
         self.up = 1
         self.poor = False
         self.asked = self.answers = False
@@ -136,7 +139,10 @@ class Server:
         self.spread_s += (abs(off) - self.spread_s) / 4
 
     def _mismatched(self) -> None:
-        self.failures["mismatch"] += 1
+        self._count("mismatch")
+
+    def _count(self, reason: str) -> None:
+        self.failures[reason] += 1
 
 
 def exchanges_between_quantiles() -> int:
@@ -255,9 +261,10 @@ class Try:
         self._answers = self.server.way.answers
         try:
             self._sent.append(self.server.way.send(self, now))
-        except OSError:
+        except OSError as error:
             if not self._sent:
-                asyncio.get_running_loop().call_soon(self.failed, "network")
+                reason = BUSY if isinstance(error, NoPlace) else "network"
+                asyncio.get_running_loop().call_soon(self.failed, reason)
 
     def sent_by(self, line: Sent, identity: int) -> None:
         """Note that `line` knows the query by this identity."""

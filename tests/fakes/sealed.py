@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any
 
 import dns.message
@@ -57,6 +58,8 @@ class Sealed:
         self.way = Way.HONEST
         self.delay_s = 0.0
         self.port = port
+        self.host = HOST
+        self.octets_a_write = 0
         self.streams = 100
         self.seen: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -139,8 +142,11 @@ class _Dot(_Line):
         self.held.append(len(reply).to_bytes(2) + reply)
         if self.server.way is Way.BACKWARDS and len(self.held) < 2:
             return
-        self.transport.write(b"".join(reversed(self.held)))
+        octets = b"".join(reversed(self.held))
         self.held = []
+        step = self.server.octets_a_write or len(octets)
+        for at in range(0, len(octets), step):
+            self.transport.write(octets[at : at + step])
 
 
 class _Https(_Line):
@@ -209,13 +215,23 @@ def context_of(certificate: trustme.LeafCert, *alpn: str) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def serving(
-    answer: Answer, certificate: trustme.LeafCert, *, https: bool = False, alpn: str = "", port: int = 0
+    answer: Answer,
+    certificate: trustme.LeafCert,
+    *,
+    https: bool = False,
+    alpn: str = "",
+    port: int = 0,
+    host: str = HOST,
+    keys: Path | None = None,
 ) -> AsyncIterator[Sealed]:
-    """Run a server of one kind on a free port, or on `port`."""
+    """Run a server of one kind on a free port, or on `port`. keys: where its TLS keys are logged."""
     one = Sealed(answer, context_of(certificate, alpn or ("h2" if https else "dot")), port)
+    one.host = host
+    if keys is not None:
+        one.context.keylog_filename = str(keys)
     kind = _Https if https else _Dot
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: kind(one), HOST, port, ssl=one.context)
+    server = await loop.create_server(lambda: kind(one), host, port, ssl=one.context)
     one.port = server.sockets[0].getsockname()[1]
     try:
         yield one

@@ -4,7 +4,8 @@ import pytest
 
 from resolver.config.config import warnings
 from resolver.config.upstream import Upstream
-from resolver.config.values import Encrypted, Endpoint, upstream
+from resolver.config.values import MOST_ENCRYPTED, Encrypted, Endpoint, upstream
+from resolver.query import courier_frames
 from tests.unit.config.test_config import document, fault, read
 
 PIN, OTHER_PIN = "A" * 43 + "=", "B" * 43 + "="
@@ -108,3 +109,40 @@ def test_an_address_of_the_edge_would_lead_back() -> None:
     assert fault(loops).startswith("resolver.toml: upstream.servers[0]: is an address of the edge: queries would loop")
     other = document(upstream={"servers": ["tls://dns.isp.example@127.0.0.1:8853"]}, edge=edge)
     assert read(other).edge.tls != read(other).upstream.servers
+
+
+def many(count: int) -> list[dict[str, object]]:
+    """Zones with so many encrypted servers in all."""
+    texts = [f"tls://n{number}.example@192.0.2.53" for number in range(count)]
+    return [{"name": f"z{at}.example", "servers": texts[at : at + 60]} for at in range(0, count, 60)]
+
+
+def test_more_encrypted_servers_than_the_courier_has_room_for_are_refused() -> None:
+    assert len(read(section(zone=many(MOST_ENCRYPTED - 1))).upstream.encrypted) == MOST_ENCRYPTED
+    assert fault(section(zone=many(MOST_ENCRYPTED))) == (
+        "resolver.toml: upstream: names 257 encrypted servers, those of zones among them, and the process that asks "
+        "them has room for 256: name fewer"
+    )
+    said = fault(section(ca="/" + "ü" * 2048))
+    assert said == "resolver.toml: upstream.ca: expected a path of at most 4,095 octets"
+
+
+def test_the_longest_configuration_fits_into_one_frame() -> None:
+    """All servers with the longest names, paths, interfaces and pins that are accepted, and the longest path of CAs."""
+    long = ".".join(("a" * 60, "b" * 63, "c" * 63, "d" * 54))
+    names = [f"{long}.n{number:03}.test" for number in range(MOST_ENCRYPTED)]
+    assert max(map(len, names)) == 253
+    texts = [
+        f"https://{name}@[1111:2222:3333:4444:5555:6666:7777:{number + 4096:x}]:65535/{'%' * 255}"
+        for number, name in enumerate(names)
+    ]
+    pins = {name: ["/" * 43 + "="] * 16 for name in names[1:]}
+    zones = [{"name": f"z{at}.example", "servers": texts[at : at + 64]} for at in range(0, MOST_ENCRYPTED, 64)]
+    found = read(document(upstream={"servers": [texts[0]], "ca": "/" + "\u00e4" * 2047, "pins": pins, "zone": zones}))
+    assert len(found.upstream.encrypted) == MOST_ENCRYPTED
+    settings = [
+        courier_frames.Settings(one, tuple(found.upstream.pins.get(one.name, ())), found.upstream.ca)
+        for one in found.upstream.encrypted
+    ]
+    (frame,) = courier_frames.Frames().taken(courier_frames.servers(settings))
+    assert courier_frames.settings_in(frame[1]) == tuple(settings)

@@ -14,7 +14,7 @@ from resolver.courier.upstream import Upstream
 from resolver.query.courier_frames import Reason, Settings
 from resolver.query.forward import build_query
 from tests.fakes.sealed import NAME, Sealed, serving
-from tests.fakes.upstream import HOST, records
+from tests.fakes.upstream import records
 from tests.unit.query.forwarding import parsed
 from tests.unit.query.parts import until
 
@@ -27,12 +27,16 @@ class Service:
     def __init__(self) -> None:
         self.answers: dict[int, bytes] = {}
         self.failures: dict[int, tuple[Reason, int]] = {}
+        self.notices: list[tuple[Reason, int]] = []
 
     def answer(self, number: int, message: bytes) -> None:
         self.answers[number] = message
 
     def fail(self, number: int, reason: Reason, detail: int) -> None:
         self.failures[number] = reason, detail
+
+    def notice(self, reason: Reason, detail: int) -> None:
+        self.notices.append((reason, detail))
 
 
 class Authority:
@@ -53,13 +57,13 @@ def query(name: str = "open.test") -> bytes:
 
 
 def at(server: Sealed, *, https: bool = False) -> Encrypted:
-    return Encrypted(HOST, server.port, "https" if https else "tls", NAME, "/dns-query" if https else "")
+    return Encrypted(server.host, server.port, "https" if https else "tls", NAME, "/dns-query" if https else "")
 
 
 @asynccontextmanager
 async def asking(settings: Settings) -> AsyncIterator[tuple[Upstream, Service]]:
     service = Service()
-    one = Upstream(settings, service.answer, service.fail)
+    one = Upstream(settings, service.answer, service.fail, service.notice)
     try:
         yield one, service
     finally:

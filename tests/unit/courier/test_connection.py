@@ -1,15 +1,19 @@
-"""A connection's bounds: how long it may take to open, how long it idles, how much may come and go unread."""
+"""A connection's bounds: how long it may take to open, how long it idles, how much may come and go unread, and what."""
 
 import asyncio
+import os
+import socket
+from pathlib import Path
 
 import pytest
 
 from resolver.config.values import Encrypted
 from resolver.courier import connection
 from resolver.query.courier_frames import Reason, Settings
-from tests.fakes.sealed import NAME, Way
+from tests.fakes.new_keys import new_keys
+from tests.fakes.sealed import NAME, Way, serving
 from tests.fakes.upstream import HOST
-from tests.unit.courier.sealing import Authority, answered, asking, both, failed, flight_of, query
+from tests.unit.courier.sealing import TABLE, Authority, answered, asking, at, both, failed, flight_of, query
 from tests.unit.query.parts import until
 
 
@@ -98,3 +102,75 @@ async def test_too_many_queries_that_nobody_waits_for_end_it(
         assert line not in one.connections
         await until(lambda: len(server.seen) == 6)
         assert server.seen[-1].count(b"\x02n4\x04test\0") == 1, "what is still waited for goes over another one"
+
+
+def below(transport: asyncio.Transport) -> socket.socket:
+    """The socket of a server's TLS connection: what is sent there is not encrypted again."""
+    return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("waits", [False, True], ids=["idle", "asked"])
+async def test_a_server_that_has_ever_new_keys_made_is_cut_and_told_of(
+    authority: Authority, tmp_path: Path, waits: bool
+) -> None:
+    async with (
+        serving(TABLE, authority.certificate(), keys=tmp_path / "keys") as server,
+        asking(Settings(at(server), ca=str(authority.file))) as (one, service),
+    ):
+        one.ask(1, query())
+        await answered(service, 1)
+        if waits:
+            server.way = Way.SILENT
+            one.ask(2, query())
+            await until(lambda: len(server.seen) == 2)
+        (line,), (transport,) = one.connections, server.open
+        # The two tickets and the answer are records that it has sent already.
+        records = new_keys(tmp_path / "keys", "SERVER", 3)
+        with below(transport) as raw:
+            raw.setblocking(True)
+            raw.sendall(b"".join(next(records) for _ in range(connection.BARE_RECORDS // 2)))
+            one.ask(3, query("late.test"))
+            await until(lambda: len(server.seen) == 2 + waits)
+            assert (line in one.connections, service.notices) == (True, [])
+            raw.sendall(b"".join(next(records) for _ in range(20 * connection.BARE_RECORDS)))
+        await until(lambda: line not in one.connections)
+        assert service.notices == [(Reason.FLOOD, 0)]
+        if waits:
+            assert service.failures[2] == (Reason.FLOOD, 0), "none is opened at once"
+
+
+@pytest.mark.asyncio
+async def test_tickets_and_small_records_with_data_are_no_flood(authority: Authority) -> None:
+    async with both(authority) as (server, one, service):
+        one.ask(1, query())
+        await answered(service, 1)
+        server.octets_a_write = 1
+        for number in range(2, 10):
+            one.ask(number, query())
+            await answered(service, number)
+        assert (server.connections, service.notices) == (1, [])
+
+
+@pytest.mark.asyncio
+async def test_one_that_opens_for_nobody_is_told_of(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HANDSHAKE_S", 0.05)
+    async with await asyncio.get_running_loop().create_server(asyncio.Protocol, HOST, 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        async with asking(Settings(Encrypted(HOST, port, "tls", NAME, ""))) as (one, service):
+            one.ask(1, query())
+            one.forget(1)
+            await until(lambda: service.notices)
+            assert (service.notices, service.failures) == ([(Reason.SLOW, 0)], {})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("https", [False, True], ids=["tls", "https"])
+async def test_a_server_is_reached_over_ipv6(authority: Authority, https: bool) -> None:
+    async with (
+        serving(TABLE, authority.certificate(), https=https, host="::1") as server,
+        asking(Settings(at(server, https=https), ca=str(authority.file))) as (one, service),
+    ):
+        one.ask(1, query())
+        await answered(service, 1)
+        assert service.failures == {}

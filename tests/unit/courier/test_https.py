@@ -7,7 +7,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from resolver.courier import connection
-from resolver.courier.https import HEADER_OCTETS, Known
+from resolver.courier.https import HEADER_OCTETS, MOST_FRAMES, Frames, Known
 from resolver.query.courier_frames import Reason
 from tests.fakes.sealed import NAME, Sealed, Way
 from tests.unit.courier.sealing import Authority, answered, both, failed, query
@@ -149,3 +149,64 @@ async def test_what_is_no_http_2_ends_the_connection(
         server.way = Way.HONEST
         await answered(service, 1)
         assert server.connections == 2, "and is asked elsewhere"
+
+
+def frame(kind: int, body: bytes, stream: int = 0) -> bytes:
+    """A frame of HTTP/2 (RFC 9113 4.1)."""
+    return len(body).to_bytes(3) + bytes([kind, 0]) + stream.to_bytes(4) + body
+
+
+@pytest.mark.parametrize("step", [1, 2, 8, 9, 10, 17, 1000])
+def test_goaway_is_taken_out_wherever_what_comes_is_cut(step: int) -> None:
+    settings, ping, data = frame(4, bytes(6)), frame(6, bytes(8)), frame(0, b"\0\0\x08\7" * 30, 1)
+    goaways = [frame(7, last.to_bytes(4) + bytes(4) + more) for last, more in ((2**31 - 1, b""), (5, b"bye"), (9, b""))]
+    short = frame(7, bytes(7))
+    octets = b"".join((settings, goaways[0], ping, goaways[1], data, goaways[2], short, ping))
+    frames, kept, lasts = Frames(), b"", [2**31 - 1]
+    for at in range(0, len(octets), step):
+        kept += frames.without_goaway(octets[at : at + step])
+        if frames.last != lasts[-1]:
+            lasts.append(frames.last)
+    assert kept == settings + ping + data + short + ping, "one that is too short is left to h2"
+    assert lasts == [2**31 - 1, 5]
+    assert frames.count == 8
+
+
+@pytest.mark.asyncio
+async def test_what_is_under_way_when_a_server_goes_is_still_answered(authority: Authority) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        one.ask(0, query())
+        await answered(service, 0)
+        server.delay_s = 0.05
+        one.ask(1, query())
+        one.ask(2, query())
+        await until(lambda: len(server.seen) == 3)
+        (transport,) = server.open
+        # nginx and others say so after a number of requests: the first of two frames, and then the second.
+        for last in (2**31 - 1, 5):
+            transport.write(frame(7, last.to_bytes(4) + bytes(4)))  # type: ignore[attr-defined]  # it is a Transport
+        await until(lambda: one.connections[0].retired)
+        await answered(service, 1, 2)
+        one.ask(3, query())
+        await answered(service, 3)
+        assert (server.connections, len(server.seen)) == (2, 4), "nothing is asked twice"
+        assert (service.failures, service.notices) == ({}, [])
+
+
+@pytest.mark.asyncio
+async def test_frames_without_answers_end_the_connection(authority: Authority) -> None:
+    async with both(authority, https=True) as (server, one, service):
+        one.ask(1, query())
+        await answered(service, 1)
+        (line,), (transport,) = one.connections, server.open
+        pings = frame(6, bytes(8)) * (MOST_FRAMES // 2)
+        transport.write(pings)  # type: ignore[attr-defined]  # it is a Transport
+        one.ask(2, query())
+        await answered(service, 2)
+        transport.write(pings)  # type: ignore[attr-defined]  # it is a Transport
+        one.ask(3, query())
+        await answered(service, 3)
+        assert service.notices == [], "answers pay for them"
+        transport.write(pings * 3)  # type: ignore[attr-defined]  # it is a Transport
+        await until(lambda: line not in one.connections)
+        assert service.notices == [(Reason.FLOOD, 0)]

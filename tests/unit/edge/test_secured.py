@@ -1,18 +1,15 @@
 """One TLS connection: what it takes of a client, and what ends it."""
 
 import asyncio
-import hmac
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from resolver.edge import bounds
-from resolver.edge.secured import Records
 from resolver.query.transport import framed
+from tests.fakes.new_keys import new_keys
 from tests.unit.edge.sides import LOOPBACK, NAME, Handmade, client_context, clients, side
 from tests.unit.query.parts import until
 from tests.unit.query.senders import asks
@@ -65,26 +62,6 @@ async def test_an_old_version_of_tls_is_refused(tmp_path: Path) -> None:
         await until(lambda: one.refused() == {"handshake": 1})
 
 
-def new_keys(keys: Path) -> Iterator[bytes]:
-    """Records of a client's KeyUpdate that ask for one of ours (RFC 8446 4.6.3, 7.2). keys: its key log; TLS 1.3 with
-    AES_256_GCM_SHA384, and nothing is sent before."""
-    secret = next(
-        bytes.fromhex(line.split()[2])
-        for line in keys.read_text().splitlines()
-        if line.startswith("CLIENT_TRAFFIC_SECRET_0 ")
-    )
-
-    def expanded(label: bytes, octets: int) -> bytes:
-        text = octets.to_bytes(2, "big") + bytes([6 + len(label)]) + b"tls13 " + label + b"\0\1"
-        return hmac.digest(secret, text, "sha384")[:octets]
-
-    while True:
-        body = b"\x18\0\0\x01\x01" + b"\x16"
-        head = b"\x17\x03\x03" + (len(body) + 16).to_bytes(2, "big")
-        yield head + AESGCM(expanded(b"key", 32)).encrypt(expanded(b"iv", 12), body, head)
-        secret = expanded(b"traffic upd", 48)
-
-
 @pytest.mark.asyncio
 @pytest.mark.parametrize("count", [bounds.MOST_BARE_RECORDS // 2, 20 * bounds.MOST_BARE_RECORDS])
 async def test_a_client_that_has_ever_new_keys_made_is_cut(tmp_path: Path, count: int) -> None:
@@ -94,7 +71,7 @@ async def test_a_client_that_has_ever_new_keys_made_is_cut(tmp_path: Path, count
         client = Handmade(await one.plain(), context)
         await client.shake()
         assert client.tls.cipher()[0] == "TLS_AES_256_GCM_SHA384"
-        records = new_keys(tmp_path / "keys")
+        records = new_keys(tmp_path / "keys", "CLIENT")
         client.below.writer.write(b"".join(next(records) for _ in range(count)))
         other = await one.connect()
         other.send(asks(1))
@@ -117,16 +94,6 @@ async def test_small_records_with_data_are_no_flood(tmp_path: Path) -> None:
         client.end()
         assert len(await client.rest()) == 10 * len(framed(asks(1)))
         assert one.refused() == {}
-
-
-@pytest.mark.parametrize("size", [1, 2, 4, 5, 6, 7, 100])
-def test_records_are_counted_wherever_what_comes_is_cut(size: int) -> None:
-    octets = b"".join(b"\x17\x03\x03" + length.to_bytes(2, "big") + bytes(length) for length in (0, 1, 5, 300, 0, 7))
-    records = Records()
-    counts = [records.begun(octets[at : at + size]) for at in range(0, len(octets), size)]
-    assert sum(counts) == 6
-    assert records.begun(b"\x17\x03\x03\0") == 0
-    assert records.begun(b"\1") == 1
 
 
 @pytest.mark.asyncio

@@ -22,6 +22,7 @@ def test_what_is_written_is_read_however_it_is_cut() -> None:
             courier_frames.answer(6, MESSAGE + bytes(65_523)),
             courier_frames.failed(7, Reason.STATUS, 404),
             courier_frames.failed(8, Reason.TLS, 2**20),
+            courier_frames.notice(9, Reason.FLOOD, 2**20),
         )
     )
     for step in (1, 3, 1000, len(written)):
@@ -29,7 +30,7 @@ def test_what_is_written_is_read_however_it_is_cut() -> None:
         for at in range(0, len(written), step):
             found += [(kind, bytes(body)) for kind, body in frames.taken(written[at : at + step])]
         bodies = [memoryview(body) for _, body in found]
-        kinds = "SQFAEE"
+        kinds = "SQFAEEN"
         assert "".join(chr(kind) for kind, _ in found) == kinds
         assert courier_frames.settings_in(bodies[0]) == tuple(settings)
         assert courier_frames.asked_in(bodies[1]) == (2**32 - 1, 1, MESSAGE)
@@ -37,6 +38,7 @@ def test_what_is_written_is_read_however_it_is_cut() -> None:
         assert courier_frames.answer_in(bodies[3]) == (6, MESSAGE + bytes(65_523))
         assert courier_frames.failed_in(bodies[4]) == (7, Reason.STATUS, 404)
         assert courier_frames.failed_in(bodies[5]) == (8, Reason.TLS, 0xFFFF)
+        assert courier_frames.noticed_in(bodies[6]) == (9, Reason.FLOOD, 0xFFFF)
 
 
 @pytest.mark.parametrize("octets", [bytes(4), b"\xff\xff\xff\xff", (2**20 + 1).to_bytes(4)])
@@ -53,6 +55,8 @@ def test_bodies_of_another_size_are_refused() -> None:
         (courier_frames.answer_in, bytes(65_540)),
         (courier_frames.failed_in, bytes(4)),
         (courier_frames.failed_in, bytes(4) + b"\xff\0\0"),
+        (courier_frames.noticed_in, bytes(2)),
+        (courier_frames.noticed_in, bytes(2) + b"\xff\0\0"),
     ):
         with pytest.raises(Malformed):
             read(memoryview(body))  # type: ignore[operator]  # each takes one

@@ -12,7 +12,7 @@ import pytest
 
 from resolver.config.values import Encrypted
 from resolver.core.exchange import Route
-from resolver.query import courier_frames, forward_courier
+from resolver.query import courier_frames, forward_courier, forward_health
 from resolver.query.courier_frames import Frames, Reason
 from resolver.query.forward import Forward, Unanswered
 from resolver.query.forward_courier import ENDED, Courier, said_of
@@ -234,7 +234,73 @@ async def test_places_are_shared_between_prefixes(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("said", [b"\xff" * 4, courier_frames.frame(0x7A), courier_frames.frame(0x41, b"short")])
+async def test_who_loses_its_place_says_nothing_about_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_courier, "MOST", 4)
+    many, other = bytes(15) + b"\1", bytes(10) + b"\xff\xff\xc0\0\2\1"
+    async with played(timeout_s=5.0) as (forward, one):
+        (server,), (health,) = forward.servers, forward.health
+        health.settle(GOOD)
+        crowd = [exchange(forward, f"n{number}.test", many) for number in range(4)]
+        await until(lambda: len(one.asked) == 4)
+        # More of the same prefix have no place, and others take places from it.
+        crowd += [exchange(forward, f"m{number}.test", many) for number in range(40)]
+        crowd += [exchange(forward, f"o{number}.test", other) for number in range(2)]
+        await until(lambda: server.failures["busy"] >= 40)
+        assert {reason for reason, count in server.failures.items() if count} == {"busy"}
+        assert (health.watching, server.up, server.poor) == (False, 1, False), "not even looked at"
+        for each in crowd:
+            each.cancel()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("answers", "up", "poor"), [(True, 1, False), (False, 0, False)])
+async def test_a_probe_without_a_place_shows_nothing_of_a_server_that_answers(
+    answers: bool, up: int, poor: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward_health, "PAUSE_S", 0.01)
+    async with played(timeout_s=0.5) as (forward, one):
+        (server,), (health,) = forward.servers, forward.health
+        health.settle(GOOD)
+        health.look()
+        while health.looking:
+            for number, *_ in one.asked:
+                one.say(courier_frames.failed(number, Reason.BUSY))
+            one.asked.clear()
+            if answers:
+                server.noted("")
+            await asyncio.sleep(0)
+        assert (server.up, server.poor) == (up, poor)
+        assert server.failures["busy"] >= 1
+
+
+@pytest.mark.asyncio
+async def test_what_a_server_does_against_its_protocol_is_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with played(ONE, TWO) as (forward, one):
+        for reason in (Reason.FLOOD, Reason.FLOOD, Reason.GARBLED):
+            one.say(courier_frames.notice(1, reason))
+        await until(lambda: forward.servers[1].failures["malformed"] == 1)
+        assert (forward.servers[1].failures["tls"], sum(forward.servers[0].failures.values())) == (2, 0)
+        assert caplog.messages == [
+            "upstream https://two.example@192.0.2.54:443/dns-query: two.example sends messages of TLS or HTTP/2 "
+            "without end and no answers; ask its operator why"
+        ]
+        one.say(courier_frames.notice(0, Reason.SLOW))
+        await until(lambda: forward.servers[0].trouble == "no connection in time")
+        assert sum(forward.servers[0].failures.values()) == 0, "nobody waited for it"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\xff" * 4,
+        courier_frames.frame(0x7A),
+        courier_frames.frame(0x41, b"short"),
+        courier_frames.notice(1, Reason.FLOOD),
+    ],
+)
 async def test_what_a_courier_cannot_mean_ends_it(said: bytes) -> None:
     async with played() as (_, one):
         ended: list[bool] = []
