@@ -1,7 +1,8 @@
 """An edge process before a service, and a client of each encrypted transport that keeps its connections.
 
 Rules:
-- `configured` is the text for `more` of `running.serve`; `started` runs the edge of that configuration.
+- `configured` is the text for `more` of `running.serve`; `started` runs the edge of that configuration. A test that
+  kills an edge starts the next one with `launch`, and one that renews its certificate issues the next with `issue`.
 - A client asks from an address of loopback, verifies the certificate, and speaks to one edge: DoT, DoH over HTTP/2 and
   HTTP/1.1 (POST and GET in turn), DoQ and DoH over HTTP/3. A connection that is gone is made again once.
 - An answer is what came, with the id of the query where the transport has none.
@@ -46,7 +47,7 @@ DOT, H2, H1, DOQ, H3 = "dot", "doh-h2", "doh-h1", "doq", "doh-h3"
 KEYS = {DOT: "tls", H2: "https", H1: "https", DOQ: "quic", H3: "http3"}
 """The key of [edge] that has a transport's address."""
 COLUMNS = tuple(KEYS)
-SECONDS = 20.0
+SECONDS = 60.0
 DNS_MESSAGE = "application/dns-message"
 BLOCK, MOST_OCTETS = 468, 65_535
 """An answer with EDNS is padded to a multiple of BLOCK (RFC 8467 4.1), or to the largest message."""
@@ -64,35 +65,65 @@ class Place:
     ca: Path
 
 
-def configured(folder: Path, columns: Sequence[str] = COLUMNS, *, path: str = PATH) -> tuple[Place, str]:
-    """Write a certificate for NAME, and return where an edge of these transports listens, and its table."""
-    authority = trustme.CA()
+def issue(folder: Path, authority: trustme.CA, *names: str) -> None:
+    """Replace an edge's certificate and key, as a client of ACME does. names: NAME and HOST if none is given."""
+    issued = authority.issue_cert(*(names or (NAME, HOST)))
+    chain = b"".join(one.bytes() for one in issued.cert_chain_pems)
+    for path, octets in ((folder / "edge.pem", chain), (folder / "edge.key", issued.private_key_pem.bytes())):
+        new = path.with_name(f"new-{path.name}")
+        new.write_bytes(octets)
+        new.chmod(0o600)
+        new.replace(path)
+
+
+def certified(folder: Path, ports: dict[str, int], *names: str, authority: trustme.CA | None = None) -> Place:
+    """Write a certificate for an edge of these ports, and that of its authority: a new one if none is given."""
+    authority = authority or trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "edge-ca.pem"))
-    ends = authority.issue_cert(NAME, HOST)
-    (folder / "edge.pem").write_bytes(b"".join(one.bytes() for one in ends.cert_chain_pems))
-    ends.private_key_pem.write_to_path(str(folder / "edge.key"))
-    (folder / "edge.key").chmod(0o600)
+    issue(folder, authority, *names)
+    return Place(folder=folder, ports=ports, ca=folder / "edge-ca.pem")
+
+
+def configured(
+    folder: Path, columns: Sequence[str] = COLUMNS, *, path: str = PATH, authority: trustme.CA | None = None
+) -> tuple[Place, str]:
+    """Write a certificate for NAME, and return where an edge of these transports listens, and its table."""
     keys = sorted({KEYS[one] for one in columns})
-    ports = dict(zip(keys, free_ports(len(keys)), strict=True))
+    place = certified(folder, dict(zip(keys, free_ports(len(keys)), strict=True)), authority=authority)
     table = [
         "[edge]", f'socket = "{folder}/edge"', 'user = ""', f'name = "{NAME}"', f'path = "{path}"',
         f'certificate = "{folder}/edge.pem"', f'key = "{folder}/edge.key"',
-        *(f'{key} = ["{HOST}:{port}"]' for key, port in ports.items()),
+        *(f'{key} = ["{HOST}:{port}"]' for key, port in place.ports.items()),
     ]  # fmt: skip
-    return Place(folder=folder, ports=ports, ca=folder / "edge-ca.pem"), "\n".join(table)
+    return place, "\n".join(table)
+
+
+def launch(place: Place, config: Path) -> "subprocess.Popen[bytes]":
+    """Start an edge, and wait until it takes queries."""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ.get("PATH", ""), **NO_CERTIFICATES}
+    with open(place.folder / "edge-said", "ab") as out:
+        before = out.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "resolver", "edge", "--config", str(config)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=ROOT,
+        )  # fmt: skip
+    deadline, pause = time.monotonic() + START_S, threading.Event()
+    try:
+        while "takes queries" not in said(place)[before:]:
+            assert process.poll() is None, said(place)
+            assert time.monotonic() < deadline, said(place)
+            pause.wait(0.02)
+    except BaseException:
+        stop(process)
+        raise
+    return process
 
 
 @contextmanager
 def started(place: Place, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """An edge that answers; it has to end with 0."""
-    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ.get("PATH", ""), **NO_CERTIFICATES}
-    with open(place.folder / "edge-said", "ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "resolver", "edge", "--config", str(config)],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=ROOT,
-        )  # fmt: skip
+    process = launch(place, config)
     try:
-        _until_it_answers(place, process)
         yield process
     finally:
         status = stop(process)
@@ -102,14 +133,6 @@ def started(place: Place, config: Path) -> Iterator["subprocess.Popen[bytes]"]:
 def said(place: Place) -> str:
     """All that the edge has written."""
     return (place.folder / "edge-said").read_text(errors="replace")
-
-
-def _until_it_answers(place: Place, process: "subprocess.Popen[bytes]") -> None:
-    deadline, pause = time.monotonic() + START_S, threading.Event()
-    while "takes queries" not in said(place):
-        assert process.poll() is None, said(place)
-        assert time.monotonic() < deadline, said(place)
-        pause.wait(0.02)
 
 
 def trusting(place: Place, alpn: str) -> ssl.SSLContext:
@@ -181,6 +204,21 @@ def as_over(column: str, said: str) -> str:
     if ", keepalive" not in said or column == DOT:
         return said
     return _SILENCE if column == DOQ else said.replace(", keepalive 10 s", "")
+
+
+def pipelined(stream: ssl.SSLSocket, *queries: bytes) -> list[bytes]:
+    """Ask over one connection of DoT, all at once; return the answers as they come."""
+    stream.sendall(b"".join(len(query).to_bytes(2, "big") + query for query in queries))
+    found, unread = list[bytes](), b""
+    while len(found) < len(queries):
+        data = stream.recv(2**16)
+        if not data:
+            raise ConnectionAbortedError("the connection was closed")
+        unread += data
+        while len(unread) >= 2 and len(unread) >= (size := 2 + int.from_bytes(unread[:2], "big")):
+            found.append(unread[2:size])
+            unread = unread[size:]
+    return found
 
 
 class Dot:

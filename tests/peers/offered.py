@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import trustme
-
 from tests.fakes.upstream import in_thread, records
 from tests.journeys import edges
 from tests.journeys.processes import Site, list_of
@@ -79,17 +77,6 @@ def web(host: str, port: int) -> Iterator[None]:
             thread.join()
 
 
-def _placed(folder: Path) -> edges.Place:
-    """Write a certificate for NAME and ADDRESS."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "edge-ca.pem"))
-    ends = authority.issue_cert(NAME, ADDRESS)
-    (folder / "edge.pem").write_bytes(b"".join(one.bytes() for one in ends.cert_chain_pems))
-    ends.private_key_pem.write_to_path(str(folder / "edge.key"))
-    (folder / "edge.key").chmod(0o600)
-    return edges.Place(folder=folder, ports={"tls": 853, "https": 443}, ca=folder / "edge-ca.pem")
-
-
 def _settle(found: Offered) -> None:
     """Wait until what the service asked itself at its start is published: then only clients move the counts."""
     pause, before, now = threading.Event(), dict[str, float](), found.received()
@@ -101,7 +88,7 @@ def _settle(found: Offered) -> None:
 @contextmanager
 def offered(folder: Path) -> Iterator[Offered]:
     """Make the network, and start the service and its edge in it."""
-    place = _placed(folder)
+    place = edges.certified(folder, {"tls": 853, "https": 443}, NAME, ADDRESS)
     answers = records(
         {(OPEN, "A"): [WEB], (BLOCKED, "A"): [REAL], (SCOPED, "A"): [REAL], (NAME, "A"): [ADDRESS]}
     )

@@ -16,7 +16,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.journeys.encrypted import ask
+from tests.journeys.edges import pipelined
 from tests.journeys.processes import came, header_of, query_for
 from tests.journeys.running import HOST, PAGE_V4
 from tests.peers.hosts import running, wait_for
@@ -90,7 +90,7 @@ def over_tls(lab: Offered, *queries: bytes, at: str = ADDRESS, source: str = CLI
         socket.create_connection((at, 853), PATIENCE_S, source_address=(source, 0)) as below,
         ssl.create_default_context(cafile=lab.place.ca).wrap_socket(below, server_hostname=NAME) as one,
     ):
-        return ask(one, *queries)
+        return pipelined(one, *queries)
 
 
 # systemd-resolved ----------------------------------------------------------------------------------------------------
@@ -218,7 +218,8 @@ class Android:
             socket.create_connection((ADDRESS, 853), PATIENCE_S) as below,
             self._context.wrap_socket(below, server_hostname=self._name or None, session=self._session) as one,
         ):
-            replies = [dns.message.from_wire(reply) for reply in ask(one, *(query.to_wire() for query in queries))]
+            answers = pipelined(one, *(query.to_wire() for query in queries))
+            replies = [dns.message.from_wire(answer) for answer in answers]
             self._session = one.session  # with TLS 1.3 it comes after the handshake
             return {reply.id: said_by(reply) for reply in replies}, bool(one.session_reused)
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.upstream import Upstream, in_thread
-from tests.journeys.encrypted import Encrypted, encrypted, started
+from tests.journeys import edges
+from tests.journeys.edges import DOT, H1, NAME, Place
 from tests.journeys.processes import REAL, Site, honest, query_for
 from tests.journeys.running import HOST, PAGE_V4
-from tests.unit.edge.certificates import NAME
 
 pytestmark = pytest.mark.peers
 
@@ -31,15 +32,15 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Encrypted]:
-    """A service with an edge before it. authority.pem: whom clients trust."""
+def edge(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Place]:
+    """Where a service's edge listens."""
     site = Site(Path(tmp_path_factory.mktemp("edge")), upstreams=(upstream.address,))
+    place, table = edges.configured(site.folder, [DOT, H1])
+    site.set("edge", **tomllib.loads(table)["edge"])
     site.set("limits", exempt=["127.0.0.0/8"])
     site.publish([LISTED])
-    one = encrypted(site)
-    (site.folder / "authority.pem").write_bytes(one.files.authority.cert_pem.bytes())
-    with site.started(), started(one):
-        yield one
+    with site.started(), edges.started(place, site.config):
+        yield place
 
 
 def said(*command: object) -> str:
@@ -49,16 +50,12 @@ def said(*command: object) -> str:
     return ended.stdout
 
 
-def authority(edge: Encrypted) -> Path:
-    return edge.site.folder / "authority.pem"
-
-
 @pytest.mark.parametrize("name", WANTED)
 @pytest.mark.parametrize("over", ["tls", "https", "https-get"])
-def test_kdig_verifies_and_asks(edge: Encrypted, program: Program, over: str, name: str) -> None:
+def test_kdig_verifies_and_asks(edge: Place, program: Program, over: str, name: str) -> None:
     how = ["+tls"] if over == "tls" else ["+https=/dns-query", *(["+https-get"] if over == "https-get" else [])]
-    port = edge.tls if over == "tls" else edge.https
-    trust = (f"+tls-ca={authority(edge)}", f"+tls-hostname={NAME}")
+    port = edge.ports["tls"] if over == "tls" else edge.ports["https"]
+    trust = (f"+tls-ca={edge.ca}", f"+tls-hostname={NAME}")
     found = said(program("kdig"), f"@{HOST}", "-p", port, *how, *trust, "+padding", name)
     assert "status: NOERROR" in found
     assert WANTED[name] in found
@@ -67,17 +64,17 @@ def test_kdig_verifies_and_asks(edge: Encrypted, program: Program, over: str, na
     assert "TLS1.3" in found
 
 
-def test_kdig_does_not_take_another_name(edge: Encrypted, program: Program) -> None:
-    trust = (f"+tls-ca={authority(edge)}", "+tls-hostname=other.example.test")
-    command = [program("kdig"), f"@{HOST}", "-p", str(edge.tls), "+tls", *trust, "+retry=0", FREE]
+def test_kdig_does_not_take_another_name(edge: Place, program: Program) -> None:
+    trust = (f"+tls-ca={edge.ca}", "+tls-hostname=other.example.test")
+    command = [program("kdig"), f"@{HOST}", "-p", str(edge.ports["tls"]), "+tls", *trust, "+retry=0", FREE]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert WANTED[FREE] not in ended.stdout
 
 
 @pytest.mark.parametrize("name", WANTED)
 @pytest.mark.parametrize("how", [["+tls"], ["+https"], ["+https-get"]], ids=lambda how: how[0])
-def test_dig_asks(edge: Encrypted, program: Program, how: list[str], name: str) -> None:
-    port = edge.tls if how == ["+tls"] else edge.https
+def test_dig_asks(edge: Place, program: Program, how: list[str], name: str) -> None:
+    port = edge.ports["tls"] if how == ["+tls"] else edge.ports["https"]
     found = said(program("dig"), f"@{HOST}", "-p", port, *how, "+short", name)
     assert found.split() == [WANTED[name]]
 
@@ -85,11 +82,11 @@ def test_dig_asks(edge: Encrypted, program: Program, how: list[str], name: str) 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 @pytest.mark.parametrize("name", WANTED)
 def test_curl_posts_and_gets_what_caches_are_told(
-    edge: Encrypted, program: Program, tmp_path: Path, version: str, name: str
+    edge: Place, program: Program, tmp_path: Path, version: str, name: str
 ) -> None:
     (tmp_path / "query").write_bytes(query_for(name))
-    url = f"https://{NAME}:{edge.https}/dns-query"
-    trust = ("--cacert", authority(edge), "--resolve", f"{NAME}:{edge.https}:{HOST}")
+    url = f"https://{NAME}:{edge.ports['https']}/dns-query"
+    trust = ("--cacert", edge.ca, "--resolve", f"{NAME}:{edge.ports['https']}:{HOST}")
     found = said(
         program("curl"), "-sS", version, *trust, "-H", f"content-type: {DNS}", "--data-binary",
         f"@{tmp_path / 'query'}", "-D", "-", "-o", tmp_path / "answer", url,
@@ -100,29 +97,29 @@ def test_curl_posts_and_gets_what_caches_are_told(
     assert bytes(map(int, WANTED[name].split("."))) in (tmp_path / "answer").read_bytes()
 
 
-def test_curl_resolves_by_us(edge: Encrypted, program: Program) -> None:
+def test_curl_resolves_by_us(edge: Place, program: Program) -> None:
     """What curl connects to is what we have answered: nothing listens at the page's address, and it says which."""
-    trust = ("--cacert", authority(edge), "--resolve", f"{NAME}:{edge.https}:{HOST}")
-    url = f"https://{NAME}:{edge.https}/dns-query"
+    trust = ("--cacert", edge.ca, "--resolve", f"{NAME}:{edge.ports['https']}:{HOST}")
+    url = f"https://{NAME}:{edge.ports['https']}/dns-query"
     command = [program("curl"), "-sSv", "-m", "5", *map(str, trust), "--doh-url", url, f"http://{LISTED}:1/"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert f"Trying {PAGE_V4}:1" in ended.stderr
 
 
 @pytest.mark.parametrize("version", ["--h1", "--alpn-list=h2"])
-def test_h2load_gets_an_answer_to_each_request(edge: Encrypted, program: Program, version: str) -> None:
+def test_h2load_gets_an_answer_to_each_request(edge: Place, program: Program, version: str) -> None:
     text = urlsafe_b64encode(query_for(LISTED)).rstrip(b"=").decode()
     many = ("-n", "1000", "-c", "5", "-m", "10", version)
     how = many if version == "--h1" else (*many[:-1], "--npn-list=h2")
-    found = said(program("h2load"), *how, f"https://{HOST}:{edge.https}/dns-query?dns={text}")
+    found = said(program("h2load"), *how, f"https://{HOST}:{edge.ports['https']}/dns-query?dns={text}")
     assert "1000 succeeded, 0 failed, 0 errored, 0 timeout" in found
     assert "status codes: 1000 2xx" in found
 
 
-def test_dnsperf_loses_nothing_over_tls(edge: Encrypted, program: Program, tmp_path: Path) -> None:
+def test_dnsperf_loses_nothing_over_tls(edge: Place, program: Program, tmp_path: Path) -> None:
     (tmp_path / "queries").write_text(f"{LISTED} A\n{FREE} A\n")
     found = said(
-        program("dnsperf"), "-m", "tls", "-s", HOST, "-p", edge.tls, "-d", tmp_path / "queries",
+        program("dnsperf"), "-m", "tls", "-s", HOST, "-p", edge.ports["tls"], "-d", tmp_path / "queries",
         "-n", "1000", "-c", "5", "-q", "50", "-t", "30",
     )  # fmt: skip
     assert re.search(r"Queries completed:\s+2000 \(100", found), found
