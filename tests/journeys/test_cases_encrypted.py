@@ -1,5 +1,6 @@
 """Over TLS, HTTPS (HTTP/1.1, HTTP/2, HTTP/3) and QUIC, through an edge: the table of cases, errors, and discovery."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -9,21 +10,36 @@ from dataclasses import dataclass
 
 import dns.edns
 import dns.message
+import dns.rcode
 import pytest
 
-from resolver.doctor import wire
 from resolver.doctor.ask import Asker, Endpoint
 from resolver.doctor.probes import Examination
 from resolver.doctor.verdicts import Verdict
+from resolver.doctor.wire import name_of
 from resolver.doctor.zone import Zone
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys import edges
 from tests.journeys.cases import table
-from tests.journeys.cases.packets import EACH, LISTED, ONCE, TCP, Row
+from tests.journeys.cases.packets import (
+    EACH,
+    LISTED,
+    ONCE,
+    TCP,
+    Row,
+    header,
+    opt,
+    option,
+    query,
+    question,
+    record,
+    wire,
+)
 from tests.journeys.cases.reading import said
+from tests.journeys.cases.rows_query import PAGE
 from tests.journeys.cases.upstream import answer
-from tests.journeys.edges import COLUMNS, Clients, Place
-from tests.journeys.processes import CLIENT, Site
+from tests.journeys.edges import COLUMNS, DOQ, DOT, Clients, Place
+from tests.journeys.processes import CLIENT, Site, exchange
 from tests.journeys.running import HOST, PAGE_V4, ROOT, Service
 from tests.journeys.test_cases import MARK, key_of, packets, seen_by
 from tests.unit.doctor.resolvers import responder, saying
@@ -48,7 +64,7 @@ class Edged:
 def edged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edged]:
     folder = tmp_path_factory.mktemp("edged")
     place, text = edges.configured(folder)
-    with in_thread(answer) as upstream, saying(responder(Zone(wire.name_of(ENTRY), [HOST]))) as zone:
+    with in_thread(answer) as upstream, saying(responder(Zone(name_of(ENTRY), [HOST]))) as zone:
         site = Site(folder, upstreams=[upstream.address])
         site.change("upstream", zone=[{"name": "doctor.test", "servers": [str(zone)]}])
         errors = {"structured_errors": True, "option_code": STRUCTURED, "incident": "programme-1"}
@@ -111,20 +127,126 @@ def test_every_transport_says_what_is_designated_and_nobody_else_is_asked(edged:
     assert len(edged.upstream.queries) == before
 
 
+INTO = "into.signal.test"
+"""A name that the upstream leads into the list."""
+
+
 def test_structured_errors_are_the_same_over_every_transport(edged: Edged) -> None:
-    wants = dns.edns.GenericOption(STRUCTURED, b"")
-    texts = set()
-    for column in COLUMNS:
-        reply = asked(edged, column, LISTED, "A", wants)
-        assert reply.answer == []
-        [error] = [one for one in reply.options if isinstance(one, dns.edns.EDEOption)]
+    """In full, whatever payload size a client states: over a stream it counts for nothing (RFC 7766 8)."""
+    long = ".".join(["a" * 63] * 3 + ["b" * 40, LISTED])
+    asks = [*itertools.product((LISTED, f"a.{LISTED}", long), ("A", "AAAA", "HTTPS", "SVCB", "TXT")), (INTO, "A")]
+    texts, ends = set(), set()
+    for (name, kind), payload in itertools.product(asks, (512, 4096)):
+        signals = query("signal", kind, opt(option(STRUCTURED), payload=payload), name=name)
+        plain = query("signal", kind, opt(payload=payload), name=name)
+        over_tcp = [exchange(edged.service.dns, one, over=TCP) for one in (signals, plain)]
+        for column in COLUMNS:
+            assert [edged.clients.case(column, one) for one in (signals, plain)] == over_tcp, (name, kind, column)
+        message = dns.message.from_wire(over_tcp[0])
+        assert (message.rcode(), message.answer) == (dns.rcode.NOERROR, []), (name, kind)
+        [error] = message.options
+        assert isinstance(error, dns.edns.EDEOption)
         texts.add((int(error.code), error.text))
-        plain = asked(edged, column, LISTED, "A")
-        assert [str(one) for one in plain.answer[0]] == [PAGE_V4]
+        ends.add(over_tcp[0].rpartition(b"\0\0\x29\x04\xd0")[2])
     [(code, text)] = texts
     assert code == 16
     assert text is not None
     assert json.loads(text)["inc"] == "programme-1"
+    assert len(ends) == 1, "no octet of an error depends on the name or the type"
+
+
+def of_opcode(opcode: int, *extra: bytes, sections: tuple[int, int] = (0, 0)) -> bytes:
+    return query("opcode", "SOA", *extra, name=LISTED, flags=opcode << 11, sections=sections)
+
+
+TSIG_DATA = wire("hmac-sha256") + bytes(6) + b"\1\x2c\0\4abcd\0\1\0\0\0\0"
+TSIG = record(wire("key.test"), 250, TSIG_DATA, rdclass=255)
+SOA = record(wire(LISTED), 6, wire("ns.test") + wire("nobody.test") + bytes(20))
+NOTIMP, REFUSED = "NOTIMP, header only", "REFUSED; EDNS"
+LOCAL = "NODATA, AA; authority: SOA of {} (10800 s); EDNS"
+NEIGHBOURS = {
+    "NOTIFY": (of_opcode(4, opt()), NOTIMP),
+    "NOTIFY with a SOA and TSIG": (of_opcode(4, SOA, opt(), TSIG, sections=(1, 0)), NOTIMP),
+    "UPDATE": (of_opcode(5, SOA, opt(), sections=(0, 1)), NOTIMP),
+    "UPDATE with TSIG": (of_opcode(5, SOA, opt(), TSIG, sections=(0, 1)), NOTIMP),
+    "AXFR": (query("axfr", "AXFR", opt(), name=LISTED), REFUSED),
+    "AXFR with TSIG": (query("axfr", "AXFR", opt(), TSIG, name=LISTED), REFUSED),
+    "IXFR": (query("ixfr", "IXFR", SOA, opt(), name=LISTED, sections=(0, 1)), REFUSED),
+    "A with TSIG": (query("tsig", "A", opt(), TSIG, name=LISTED), REFUSED),
+    "version.bind": (query("chaos", "TXT", opt(), name="version.bind", qclass=3), REFUSED),
+    "id.server": (query("chaos", "TXT", opt(), name="id.server", qclass=3), REFUSED),
+    "ANY": (query("any", "ANY", opt(), name=LISTED), f"NODATA; authority: SOA of {LISTED}. (60 s); EDNS, EDE 4"),
+    "two questions": (
+        header("two", counts=(2, 0, 0, 1)) + 2 * question(wire(LISTED)) + opt(),
+        "FORMERR, header only",
+    ),
+    "an empty cookie": (query("cookie", "A", opt(option(10)), name=LISTED), "FORMERR"),
+    "padding": (query("pad", "A", opt(option(12, bytes(400))), name=LISTED), f"{PAGE}; EDNS, EDE 4"),
+    "letters": (query("letters", "A", opt(), name="wWw.LiStEd.TeSt"), f"{PAGE}; EDNS, EDE 4"),
+    "an id of 0": (bytes(2) + query("id", "A", opt(), name=LISTED)[2:], f"{PAGE}; EDNS, EDE 4"),
+    "SVCB at a name designated for no one": (
+        query("ddr", "SVCB", opt(), name="_dns.dns.resolver.arpa"),
+        LOCAL.format("resolver.arpa."),
+    ),
+    "TXT of localhost": (query("local", "TXT", opt(), name="localhost"), LOCAL.format("localhost.")),
+    "a client's network": (
+        query("ecs", "A", opt(option(8, b"\0\1\x18\0\xc0\0\2")), name=LISTED),
+        f"{PAGE}; EDNS, EDE 4",
+    ),
+}
+"""What clients send over TLS, HTTPS and QUIC as over TCP, and what is answered, in the words of the table of cases."""
+
+
+@pytest.mark.parametrize("case", NEIGHBOURS)
+def test_what_is_said_over_tcp_is_said_over_each_octet_by_octet(case: str, edged: Edged) -> None:
+    packet, words = NEIGHBOURS[case]
+    before = len(edged.upstream.queries)
+    over_tcp = exchange(edged.service.dns, packet, over=TCP)
+    assert said(packet, over_tcp) == words
+    assert {column: edged.clients.case(column, packet) for column in COLUMNS} == dict.fromkeys(COLUMNS, over_tcp)
+    assert len(edged.upstream.queries) == before
+
+
+HTTP = [column for column in COLUMNS if column not in (DOT, DOQ)]
+NO_STORE = "no-store"
+KEPT = {
+    "a listed name": (query("http", "A", opt(), name=LISTED), NO_STORE),
+    "a type of a listed name": (query("http", "TXT", opt(), name=LISTED), NO_STORE),
+    "a structured error": (query("http", "A", opt(option(STRUCTURED)), name=LISTED), NO_STORE),
+    "an alias into the list": (query("http", "A", opt(), name="into.http.test"), NO_STORE),
+    "a local zone": (query("http", "A", opt(), name="x.invalid"), NO_STORE),
+    "what is designated": (query("http", "SVCB", opt(), name=DDR), NO_STORE),
+    "REFUSED": (query("http", "A", opt(), name=LISTED, flags=0), NO_STORE),
+    "SERVFAIL": (query("http", "A", opt(), name="rcode-2.http.test"), NO_STORE),
+    "YXDOMAIN": (query("http", "A", opt(), name="overlong.http.test"), NO_STORE),
+    "TC=1": (query("http", "A", opt(), name="truncated.http.test"), NO_STORE),
+    "NXDOMAIN without a SOA": (query("http", "A", opt(), name="nxdomain-bare.http.test"), NO_STORE),
+    "a TTL of 0": (query("http", "A", opt(), name="zero.http.test"), "0"),
+    "an address": (query("http", "A", opt(), name="right.http.test"), "300"),
+    "NXDOMAIN": (query("http", "A", opt(), name="nxdomain.http.test"), "300"),
+    "NODATA": (query("http", "AAAA", opt(), name="right.http.test"), "300"),
+    "ANY": (query("http", "ANY", opt(), name="right.http.test"), "3600"),
+}
+"""For how long an HTTP cache of the client's may keep an answer that has just come, in seconds."""
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_no_http_cache_keeps_what_a_list_or_the_configuration_says(case: str, edged: Edged) -> None:
+    packet, wanted = KEPT[case]
+    for column in HTTP:
+        reply = edged.clients.case(column, packet)
+        assert reply is not None
+        fields = dict(edged.clients.fields(column))
+        fields.pop(":status", None)
+        assert set(fields) == {"content-type", "content-length", "cache-control"}, column
+        kept = fields["cache-control"]
+        if wanted == NO_STORE:
+            assert kept == NO_STORE, column
+        else:
+            message = dns.message.from_wire(reply)
+            least = min(one.ttl for one in (*message.answer, *message.authority))
+            assert kept == f"private, max-age={least}", column
+            assert int(wanted) - 60 <= least <= int(wanted), column
 
 
 @pytest.mark.parametrize("over", ["tls", "https", "quic"])
@@ -155,7 +277,7 @@ def test_the_doctor_finds_no_leak_over_any_of_them_and_none_in_what_is_designate
         Endpoint(HOST, edged.service.dns), tls_name=edges.NAME, ca=edged.place.ca, dot=tls, doh=https, doq=quic,
         wait_s=20.0,
     )  # fmt: skip
-    found = {one.id: one for one in Examination(asker=asker, entry=wire.name_of(ENTRY)).run().results}
+    found = {one.id: one for one in Examination(asker=asker, entry=name_of(ENTRY)).run().results}
     for probe in ("dot", "doh", "doq"):
         assert found[probe].verdict is Verdict.ENFORCED, found[probe]
     # HTTP/3 is designated too, and is not asked: what is not asked is unknown, never enforced.
