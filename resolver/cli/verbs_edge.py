@@ -54,6 +54,7 @@ def request_of(config: "Config", number: int) -> EdgeRequest:
         https=_addresses(edge.https),
         quic=_addresses(edge.quic),
         http3=_addresses(edge.http3),
+        alternative=edge.alternative,
         path=edge.path,
         certificate=edge.certificate,
         key=edge.key,

@@ -12,6 +12,7 @@ from resolver.config.values import Endpoint, is_zone_name, lacks_interface
 MOST_OF_A_SOCKET: Final = 107
 """The octets that a path of a Unix socket has room for, without the zero at its end (unix(7))."""
 
+_EVERY: Final = {False: "0.0.0.0", True: "::"}  # noqa: S104 - the addresses that stand for every one of their family
 _ADDRESS: Final = re.compile(r"[0-9.]+\Z", re.ASCII)
 
 
@@ -41,6 +42,19 @@ class Edge(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             return ()
         addresses = {"dot": self.tls, "doh": (*self.https, *self.http3), "doq": self.quic}
         return tuple(label for label, listen in addresses.items() if listen)
+
+    @property
+    def alternative(self) -> int:
+        """The port of DoH over HTTP/3 that is announced to clients of `https` (RFC 7838); 0 if there is none.
+
+        A client takes any address of the name, so HTTP/3 has to be at each address of `https`, at one port.
+        """
+        places = {one.host for one in self.https}
+        for port in dict.fromkeys(one.port for one in self.http3) if places else ():
+            there = {one.host for one in self.http3 if one.port == port}
+            if all(host in there or _EVERY[":" in host] in there for host in places):
+                return port
+        return 0
 
 
 def _listening(edge: Edge) -> Iterator[tuple[str, str, Endpoint]]:
@@ -102,3 +116,8 @@ def warnings_of_edge(edge: Edge) -> Iterator[str]:
         )
     if edge.http3 and not edge.https:
         yield "edge.http3 without edge.https: most clients find HTTP/3 only by way of HTTP/2; set edge.https too"
+    elif edge.http3 and not edge.alternative:
+        yield (
+            "edge.http3 has no port that is at every address of edge.https: it is not announced to clients of "
+            "edge.https (Alt-Svc); name the same addresses in both"
+        )

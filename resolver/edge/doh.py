@@ -6,10 +6,13 @@ Rules:
 - What can be refused by its head is refused by its head, before any content is taken.
 - A response has the time that its client may keep it, or no-store; a cache of several clients may not, since lists may
   be for some clients alone. It repeats nothing of the request.
+- Where HTTP/3 is offered at the same name, the first answer of a connection over HTTP/2 or HTTP/1.1 says so (RFC 7838):
+  a client that has learnt it keeps it for longer than the connection lasts. The value is the same for all clients.
 """
 
 import binascii
 from base64 import urlsafe_b64decode
+from collections.abc import Sequence
 from typing import Final
 
 MEDIA_TYPE: Final = b"application/dns-message"
@@ -19,6 +22,8 @@ TARGET_OCTETS: Final = 4 * (MOST_OCTETS // 3 + 1) + 1024
 """The octets that a target may have: a message of MOST_OCTETS in base64, the path, and other variables."""
 
 MAX_AGE_NONE: Final = 0xFFFFFFFF
+ALTERNATIVE_S: Final = 3600
+"""How long a client may take HTTP/3 to be offered, in seconds: longer than a connection lives (bounds.LIFE_S)."""
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -29,8 +34,9 @@ CONTENT_TOO_LARGE: Final = 413
 URI_TOO_LONG: Final = 414
 UNSUPPORTED_MEDIA_TYPE: Final = 415
 
-Fields = list[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
 """Names in lower case, and values."""
+NO_FIELDS: Final[Fields] = ()
 
 
 def refused_by_head(method: bytes, target: bytes, content_type: bytes, content_octets: int, path: bytes) -> int:
@@ -65,6 +71,11 @@ def query_of(method: bytes, target: bytes, content: bytes) -> bytes | int:
     return query if len(query) >= LEAST_OCTETS else BAD_REQUEST
 
 
+def alternative_fields(port: int) -> Fields:
+    """Return the fields that say that HTTP/3 is offered at a port of the same name (RFC 7838 3); none if it is 0."""
+    return [(b"alt-svc", b'h3=":%d"; ma=%d' % (port, ALTERNATIVE_S))] if port else []
+
+
 def answer_fields(message: bytes, max_age: int) -> Fields:
     """Return the fields of a response with a DNS answer. max_age: in seconds, MAX_AGE_NONE for no-store."""
     kept = b"no-store" if max_age == MAX_AGE_NONE else b"private, max-age=%d" % max_age
@@ -73,10 +84,8 @@ def answer_fields(message: bytes, max_age: int) -> Fields:
 
 def refusal_fields(status: int) -> Fields:
     """Return the fields of a response without content."""
-    fields: Fields = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
-    if status == METHOD_NOT_ALLOWED:
-        fields.append((b"allow", b"GET, POST"))
-    return fields
+    allowed = [(b"allow", b"GET, POST")] if status == METHOD_NOT_ALLOWED else []
+    return [(b"content-length", b"0"), (b"cache-control", b"no-store"), *allowed]
 
 
 def _variable(target: bytes) -> bytes | None:

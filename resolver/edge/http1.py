@@ -29,9 +29,10 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Http1:
-    """The requests of one connection. path: of DoH."""
+    """The requests of one connection. path: of DoH. once: fields that its first answer has, too."""
 
-    def __init__(self, doors: Doors, connection: Secured, path: bytes) -> None:
+    def __init__(self, doors: Doors, connection: Secured, path: bytes, once: doh.Fields = doh.NO_FIELDS) -> None:
+        self._once = once
         self._doors = doors
         self._connection = connection
         self._path = path
@@ -191,7 +192,8 @@ class Http1:
             return
         self._unpaid = 0
         self._draining = self._draining or not self._keeps
-        self._respond(200, doh.answer_fields(message, max_age), message)
+        once, self._once = self._once, doh.NO_FIELDS
+        self._respond(200, [*doh.answer_fields(message, max_age), *once], message)
 
     def _refuse(self, status: int) -> None:
         self._doors.refuse("request")

@@ -77,9 +77,10 @@ class _Bounded(H2Connection):
 
 
 class Http2:
-    """The requests of one connection. path: of DoH."""
+    """The requests of one connection. path: of DoH. once: fields that its first answer has, too."""
 
-    def __init__(self, doors: Doors, connection: Secured, path: bytes) -> None:
+    def __init__(self, doors: Doors, connection: Secured, path: bytes, once: doh.Fields = doh.NO_FIELDS) -> None:
+        self._once = once
         self._doors = doors
         self._connection = connection
         self._path = path
@@ -309,7 +310,8 @@ class Http2:
         self._credit = min(self._credit + bounds.CREDIT_OF_AN_ANSWER, bounds.CREDIT)
         self._unpaid = 0
         if message:
-            self._respond(stream, 200, doh.answer_fields(message, max_age), message)
+            once, self._once = self._once, doh.NO_FIELDS
+            self._respond(stream, 200, [*doh.answer_fields(message, max_age), *once], message)
         else:
             self._refuse(stream, doh.BAD_REQUEST, ended=True)
         if self._has_too_much():

@@ -35,7 +35,7 @@ import msgspec
 
 from resolver.config.values import Endpoint, many
 from resolver.core import codes
-from resolver.edge import bounds, http1, https, tls
+from resolver.edge import bounds, doh, http1, https, tls
 from resolver.edge.accept import Clients, Doors
 from resolver.edge.certificate import LOOK_S, Certificate, Pair, Unusable
 from resolver.edge.link import Link
@@ -100,9 +100,11 @@ class Sockets:
     http3: Sequence[socket.socket] = ()
 
 
-def over_http(path: bytes, doors: Doors, connection: Secured, alpn: str | None) -> Above:
-    """Return the version of HTTP that a client has chosen."""
-    return (https.Http2 if alpn == https.ALPN else http1.Http1)(doors, connection, path)
+def over_http(path: bytes, once: doh.Fields, doors: Doors, connection: Secured, alpn: str | None) -> Above:
+    """Return the version of HTTP that a client has chosen. once: fields that its first answer has, too; not through a
+    load balancer, which HTTP/3 may not pass."""
+    spoken = https.Http2 if alpn == https.ALPN else http1.Http1
+    return spoken(doors, connection, path, doh.NO_FIELDS if connection.by_proxy else once)
 
 
 class Edge:
@@ -126,7 +128,8 @@ class Edge:
         """Accept connections; Unusable if what QUIC needs is not installed."""
         if sockets.quic or sockets.http3:
             self._open_quic(sockets)
-        http = partial(over_http, self._request.path.encode())
+        offered = self._request.alternative if sockets.http3 else 0
+        http = partial(over_http, self._request.path.encode(), doh.alternative_fields(offered))
         if sockets.tls:
             self._listen(codes.DOT, "tls", tls.Dot, bounds.DOT_IDLE_S, sockets.tls)
         if sockets.https:

@@ -15,8 +15,8 @@ class EdgeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     number: of this edge, from 1; it is one of several at the same addresses. socket: the service's. state: the folder
     that this process must not be able to read. demonstration: every list is one. name: of the certificate. tls, https,
-    quic, http3: addresses. path: of DoH. allow, exempt, proxies: ranges as core.admit takes them. connections,
-    per_client: of [limits].
+    quic, http3: addresses. alternative: the port of HTTP/3 that is announced over HTTPS, 0 for none. path: of DoH.
+    allow, exempt, proxies: ranges as core.admit takes them. connections, per_client: of [limits].
     """
 
     number: int
@@ -28,6 +28,7 @@ class EdgeRequest(msgspec.Struct, frozen=True, kw_only=True):
     https: Addresses
     quic: Addresses
     http3: Addresses
+    alternative: int
     path: str
     certificate: str
     key: str

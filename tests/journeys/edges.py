@@ -66,8 +66,11 @@ class Place:
 
 
 def issue(folder: Path, authority: trustme.CA, *names: str) -> None:
-    """Replace an edge's certificate and key, as a client of ACME does. names: NAME and HOST if none is given."""
-    issued = authority.issue_cert(*(names or (NAME, HOST)))
+    """Replace an edge's certificate and key, as a client of ACME does.
+
+    names: NAME and the addresses of loopback if none is given.
+    """
+    issued = authority.issue_cert(*(names or (NAME, HOST, "::1")))
     chain = b"".join(one.bytes() for one in issued.cert_chain_pems)
     for path, octets in ((folder / "edge.pem", chain), (folder / "edge.key", issued.private_key_pem.bytes())):
         new = path.with_name(f"new-{path.name}")

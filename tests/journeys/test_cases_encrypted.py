@@ -1,5 +1,6 @@
 """Over TLS, HTTPS (HTTP/1.1, HTTP/2, HTTP/3) and QUIC, through an edge: the table of cases, errors, and discovery."""
 
+import http.client
 import itertools
 import json
 import subprocess
@@ -102,6 +103,20 @@ def test_row(row: Row, edged: Edged) -> None:
                 found[column, number, "upstream"] = wanted
             known.add(key_of(packet))
     assert found == {}
+
+
+def test_clients_of_https_are_told_of_http3(edged: Edged) -> None:
+    """Once in each connection; at that port the table above asks over HTTP/3."""
+    with edges.connected(edged.place, "https", "http/1.1", CLIENT) as below:
+        spoken = http.client.HTTPConnection(edges.NAME)
+        spoken.sock = below
+        told = []
+        for _ in range(2):
+            spoken.request("GET", f"{edges.PATH}?dns={edges.in_url(query('told', name=LISTED))}")
+            response = spoken.getresponse()
+            assert (response.status, len(response.read()) > 0) == (200, True)
+            told.append(response.headers.get("alt-svc"))
+    assert told == [f'h3=":{edged.place.ports["http3"]}"; ma=3600', None]
 
 
 def asked(edged: Edged, column: str, name: str, kind: str, *options: dns.edns.Option) -> dns.message.Message:

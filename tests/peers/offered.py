@@ -1,9 +1,10 @@
-"""A network of its own whose resolver offers DoT and DoH at their usual ports, for clients that look nowhere else.
+"""A network of its own whose resolver offers DoT and DoH at their usual ports, for clients that look nowhere else;
+HTTP/3 too, if it is wanted.
 
 Rules:
 - The thread that enters `offered` is in that network until the block ends; so is what it starts. Its addresses are of
   a cable whose other end is in the same network: a client that wants to be online is, and nothing leaves.
-- The certificate is for NAME and ADDRESS. Only a client that is given `place.ca` trusts it.
+- The certificate is for NAME, ADDRESS and ADDRESS_V6. Only a client that is given `place.ca` trusts it.
 - Files below /etc are those of one program, in a mount namespace of its own (`in_own_files`).
 """
 
@@ -22,7 +23,7 @@ from tests.journeys.running import HOST, PAGE_V4, Authority, Service
 from tests.peers import spaces
 from tests.peers.hosts import new_network
 
-ADDRESS, NAME = "192.0.2.53", edges.NAME
+ADDRESS, ADDRESS_V6, NAME = "192.0.2.53", "2001:db8::53", edges.NAME
 WRONG_NAME = "other.isp.example"
 BLOCKED, SCOPED, OPEN = "blocked.test", "scoped.test", "open.test"
 """SCOPED is listed for WARD alone."""
@@ -47,6 +48,11 @@ class Offered:
         body = self.service.get("/metrics")[1].decode()
         found = re.findall(r'^blocklist_resolver_queries_total{transport="(\w+)"} (\S+)', body, re.MULTILINE)
         return {label: float(value) for label, value in found}
+
+    def arrived(self) -> dict[str, int]:
+        """Packets that have arrived at the edge's port of HTTPS, by protocol."""
+        said = spaces.run("nft list counters table inet seen")
+        return {name: int(count) for name, count in re.findall(r"counter over_(\w+) \{\s+packets (\d+)", said)}
 
 
 class _Web(http.server.BaseHTTPRequestHandler):
@@ -85,30 +91,45 @@ def _settle(found: Offered) -> None:
         before, now = now, found.received()
 
 
+_SEEN = """table inet seen {
+    counter over_tcp {}
+    counter over_udp {}
+    chain arriving {
+        type filter hook input priority 0;
+        tcp dport 443 counter name over_tcp
+        udp dport 443 counter name over_udp
+    }
+}
+"""
+
+
 @contextmanager
-def offered(folder: Path) -> Iterator[Offered]:
+def offered(folder: Path, *, http3: bool = False) -> Iterator[Offered]:
     """Make the network, and start the service and its edge in it."""
-    place = edges.certified(folder, {"tls": 853, "https": 443}, NAME, ADDRESS)
+    place = edges.certified(folder, {"tls": 853, "https": 443}, NAME, ADDRESS, ADDRESS_V6)
+    both = [f"{ADDRESS}:443", f"[{ADDRESS_V6}]:443"]
     answers = records(
         {(OPEN, "A"): [WEB], (BLOCKED, "A"): [REAL], (SCOPED, "A"): [REAL], (NAME, "A"): [ADDRESS]}
     )
     with ExitStack() as stack:
         stack.enter_context(spaces.inside(new_network()))
-        homes = (ADDRESS, PAGE_V4, WEB, CLIENT, WARD, STRANGER, BALANCER)
+        homes = [f"{one}/32" for one in (ADDRESS, PAGE_V4, WEB, CLIENT, WARD, STRANGER, BALANCER)]
+        homes.append(f"{ADDRESS_V6}/128 nodad")
         spaces.run("ip link set lo up; ip link add street type veth peer name end; ip link set end up")
-        spaces.run("ip link set street up; " + "; ".join(f"ip addr add {one}/32 dev street" for one in homes))
+        spaces.run("ip link set street up; " + "; ".join(f"ip addr add dev street {one}" for one in homes))
+        spaces.run("nft -f -", _SEEN)
         stack.enter_context(web(WEB, 80))
         upstream = stack.enter_context(in_thread(answers))
         site = Site(folder, [upstream.address])
         second = Authority(folder / "second", list_id="second")
         second.publish([SCOPED])
         site.lists.append(list_of(second.folder, "second", clients=[f"{WARD}/32"]))
-        allow = ["127.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24"]
+        allow = ["127.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"]
         site.change("listen", dns=[f"{ADDRESS}:53", f"{HOST}:{site.dns}"], allow=allow, proxy_from=[f"{BALANCER}/32"])
         site.change("page", listen=[f"{PAGE_V4}:80"], addresses=[PAGE_V4])
         site.set(
             "edge", socket=f"{folder}/edge", user="", name=NAME, certificate=f"{folder}/edge.pem",
-            key=f"{folder}/edge.key", tls=[f"{ADDRESS}:853"], https=[f"{ADDRESS}:443"],
+            key=f"{folder}/edge.key", tls=[f"{ADDRESS}:853"], https=both, http3=both if http3 else [],
         )  # fmt: skip
         site.publish([BLOCKED])
         service = stack.enter_context(site.started())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.upstream import Upstream, in_thread
 from tests.journeys import edges
-from tests.journeys.edges import DOT, H1, NAME, Place
+from tests.journeys.edges import DOT, H1, H3, NAME, Place
 from tests.journeys.processes import REAL, Site, honest, query_for
 from tests.journeys.running import HOST, PAGE_V4
 
@@ -35,7 +35,7 @@ def upstream() -> Iterator[Upstream]:
 def edge(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Place]:
     """Where a service's edge listens."""
     site = Site(Path(tmp_path_factory.mktemp("edge")), upstreams=(upstream.address,))
-    place, table = edges.configured(site.folder, [DOT, H1])
+    place, table = edges.configured(site.folder, [DOT, H1, H3])
     site.set("edge", **tomllib.loads(table)["edge"])
     site.set("limits", exempt=["127.0.0.0/8"])
     site.publish([LISTED])
@@ -95,6 +95,21 @@ def test_curl_posts_and_gets_what_caches_are_told(
     assert ("no-store" in found) == (name == LISTED)
     assert "server:" not in found.lower()
     assert bytes(map(int, WANTED[name].split("."))) in (tmp_path / "answer").read_bytes()
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_curl_is_told_of_http3_and_notes_it(edge: Place, program: Program, tmp_path: Path, version: str) -> None:
+    text = urlsafe_b64encode(query_for(LISTED)).rstrip(b"=").decode()
+    url = f"https://{NAME}:{edge.ports['https']}/dns-query?dns={text}"
+    trust = ("--cacert", edge.ca, "--resolve", f"{NAME}:{edge.ports['https']}:{HOST}")
+    noted = tmp_path / "alternatives"
+    found = said(
+        program("curl"), "-sS", version, *trust, "--alt-svc", noted, "-D", "-", "-o", tmp_path / "first", url,
+        "-o", tmp_path / "second", url,
+    )  # fmt: skip
+    told = re.findall(r"(?i)alt-svc: (.*)", found)
+    assert told == [f'h3=":{edge.ports["http3"]}"; ma=3600'], "of two answers the first"
+    assert f" h3 {NAME} {edge.ports['http3']} " in noted.read_text()
 
 
 def test_curl_resolves_by_us(edge: Place, program: Program) -> None:

@@ -42,7 +42,7 @@ class Lab:
         found = re.findall(r'^blocklist_resolver_queries_total{transport="(\w+)"} (\S+)', body, re.MULTILINE)
         return {label: float(value) for label, value in found}
 
-    def visit(self, url: str, home: str, *, trusting: bool, picture: str = "") -> str:
+    def visit(self, url: str, home: str, *, trusting: bool, picture: str = "", policy: str = "policy.json") -> str:
         """What Chromium shows of a page: its HTML, or nothing where it has written a picture."""
         folder = self.folder / home
         store = folder / ".pki" / "nssdb"
@@ -59,7 +59,7 @@ class Lab:
         own = 'mount -t tmpfs none /etc/chromium && mkdir -p /etc/chromium/policies/managed && cp "$0" '
         own += '/etc/chromium/policies/managed/dns.json && exec "$@"'
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", own, str(self.folder / "policy.json"), *browser],
+            ["unshare", "--mount", "sh", "-c", own, str(self.folder / policy), *browser],
             env={**os.environ, "HOME": str(folder)}, capture_output=True, text=True, timeout=SECONDS, check=True,
         )  # fmt: skip
         return done.stdout
@@ -75,17 +75,17 @@ def lab(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
     chromium, certutil = program("chromium"), program("certutil")
     folder = tmp_path_factory.mktemp("secure")
     place, text = edges.configured(folder, [edges.H2])
-    policy = {
-        "DnsOverHttpsMode": "secure",
-        "DnsOverHttpsTemplates": f"https://{HOST}:{place.ports['https']}{edges.PATH}{{?dns}}",
-    }
-    (folder / "policy.json").write_text(json.dumps(policy))
+    for file, host in (("policy.json", HOST), ("ipv6.json", "[::1]")):
+        template = f"https://{host}:{place.ports['https']}{edges.PATH}{{?dns}}"
+        (folder / file).write_text(json.dumps({"DnsOverHttpsMode": "secure", "DnsOverHttpsTemplates": template}))
+    edge = tomllib.loads(text)["edge"]
+    edge["https"].append(f"[::1]:{place.ports['https']}")
     answers = records({(OPEN, "A"): [HOST], (BLOCKED, "A"): ["203.0.113.66"]})
     [other] = free_ports(1)
     with in_thread(answers) as upstream, web(HOST, other):
         site = Site(folder, upstreams=[upstream.address])
         site.change("page", addresses=[HOST])
-        site.set("edge", **tomllib.loads(text)["edge"])
+        site.set("edge", **edge)
         site.publish([BLOCKED])
         with site.started() as service, edges.started(place, site.config):
             yield Lab(folder, place, service, other, chromium, certutil)
@@ -102,6 +102,13 @@ def test_blocked_and_open_names_arrive_by_doh_alone(lab: Lab) -> None:
     }
     lab.visit(f"http://{BLOCKED}:{lab.service.page}/", "trusting", trusting=True, picture="blocked.png")
     assert (lab.folder / "blocked.png").stat().st_size > PICTURE_OCTETS
+
+
+def test_a_blocked_name_arrives_over_ipv6(lab: Lab) -> None:
+    before = lab.received()
+    shown = lab.visit(f"http://{BLOCKED}:{lab.service.page}/", "ipv6", trusting=True, policy="ipv6.json")
+    assert HEADING in shown
+    assert lab.received()["doh"] > before["doh"]
 
 
 def test_an_edge_that_is_not_trusted_is_not_asked(lab: Lab) -> None:

@@ -49,11 +49,17 @@ def test_the_request_says_what_the_configuration_says(tmp_path: Path) -> None:
     found = verbs_edge.request_of(config.parse(path.read_text(), str(path)), 2)
     assert (found.number, found.socket, found.name, found.path) == (2, "/run/x", "dns.isp.example", "/dns-query")
     assert (found.tls, found.https, found.quic, found.http3) == ((("127.0.0.1", 8853),), (("::1", 8443),), (), ())
+    assert found.alternative == 0
     assert (found.certificate, found.key) == ("/etc/tls/own.pem", "/etc/tls/own.key")
     assert (found.state, found.demonstration) == (str(tmp_path / "state"), True)
     loopback = ranges(prefixes("127.0.0.0/8", "::1/128"))
     assert (found.allow, found.exempt, found.proxies) == (loopback, loopback, b"")
     assert (found.connections, found.per_client) == (10_000, 100)
+
+
+def test_the_request_names_the_port_of_http3(tmp_path: Path) -> None:
+    path = site_of(tmp_path, **SAID, http3=["[::1]:8444"])
+    assert verbs_edge.request_of(config.parse(path.read_text(), str(path)), 1).alternative == 8444
 
 
 def test_it_is_replaced_by_the_process_with_the_request_on_stdin(

@@ -84,6 +84,33 @@ def test_what_only_seems_to_clash_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("https", "http3", "port"),
+    [
+        (["192.0.2.10:443"], ["192.0.2.10:443"], 443),
+        (["192.0.2.10:443"], ["192.0.2.10:8443"], 8443),
+        (["192.0.2.10:443"], [], 0),
+        ([], ["192.0.2.10:443"], 0),
+        (["192.0.2.10:443", "[2001:db8::10]:443"], ["192.0.2.10:443"], 0),
+        (["192.0.2.10:443", "[2001:db8::10]:443"], ["192.0.2.10:443", "[2001:db8::10]:8443"], 0),
+        (["192.0.2.10:443", "[2001:db8::10]:443"], ["[2001:db8::10]:443", "192.0.2.10:443"], 443),
+        (["192.0.2.10:443", "192.0.2.10:8443"], ["192.0.2.10:443", "192.0.2.11:8443"], 443),
+        (["192.0.2.10:443"], ["192.0.2.11:443", "192.0.2.10:444"], 444),
+        (["192.0.2.10:443"], ["0.0.0.0:443"], 443),
+        (["0.0.0.0:443"], ["192.0.2.10:443"], 0),
+        (["0.0.0.0:443"], ["0.0.0.0:443"], 443),
+        (["192.0.2.10:443"], ["[::]:443"], 0),
+        (["[2001:db8::10]:443"], ["0.0.0.0:443"], 0),
+        (["[2001:db8::10]:443"], ["[::]:443"], 443),
+    ],
+)
+def test_clients_are_told_of_http3_where_it_is_at_each_address(https: list[str], http3: list[str], port: int) -> None:
+    found = parsed({**EDGE, "tls": [], "https": https, "http3": http3})
+    assert found.edge.alternative == port
+    told = bool(port) or not (https and http3)
+    assert any("not announced" in line for line in config.warnings(found)) is not told
+
+
+@pytest.mark.parametrize(
     ("said", "warned"),
     [
         ({"socket": EDGE["socket"]}, "none of edge.tls, https, quic and http3 has an address"),

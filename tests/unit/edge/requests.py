@@ -16,6 +16,7 @@ def request(**more: Any) -> EdgeRequest:
         "https": (),
         "quic": (),
         "http3": (),
+        "alternative": 0,
         "path": "/dns-query",
         "certificate": "/nonexistent/certificate.pem",
         "key": "/nonexistent/key.pem",

@@ -4,7 +4,7 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from resolver.edge import doh
+from resolver.edge import bounds, doh
 
 PATH = b"/dns-query"
 QUERY = bytes(12) + b"\x03www\x07example\x00\x00\x01\x00\x01"
@@ -77,6 +77,12 @@ def test_a_response_has_the_time_that_caches_may_keep_it() -> None:
     ]
     assert (b"cache-control", b"no-store") in doh.answer_fields(b"xyz", doh.MAX_AGE_NONE)
     assert (b"cache-control", b"private, max-age=0") in doh.answer_fields(b"xyz", 0)
+
+
+def test_http3_is_named_by_its_port_for_longer_than_a_connection_lives() -> None:
+    assert doh.alternative_fields(8443) == [(b"alt-svc", b'h3=":8443"; ma=3600')]
+    assert list(doh.alternative_fields(0)) == []
+    assert bounds.LIFE_S < doh.ALTERNATIVE_S <= 24 * 3600
 
 
 def test_a_refusal_has_no_content_and_names_the_methods() -> None:

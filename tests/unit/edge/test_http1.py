@@ -71,6 +71,17 @@ async def test_a_get_and_a_post_are_answered_over_one_connection(tmp_path: Path)
 
 
 @pytest.mark.asyncio
+async def test_the_first_answer_alone_has_what_is_said_once(tmp_path: Path) -> None:
+    def speaking(doors: Doors, connection: Secured, alpn: str | None) -> Above:
+        return Http1(doors, connection, PATH, ((b"alt-svc", b'h3=":443"'),))
+
+    async with side(tmp_path, transport=codes.DOH, alpn=("http/1.1",), above=speaking) as one:
+        client = await one.connect("http/1.1")
+        client.writer.write(GET + GET)
+        assert [(await response(client))[1].get("alt-svc") for _ in range(2)] == ['h3=":443"', None]
+
+
+@pytest.mark.asyncio
 async def test_requests_in_one_write_and_in_single_octets_are_answered_in_order(tmp_path: Path) -> None:
     async with served(tmp_path) as (one, client):
         client.writer.write(b"".join(post(asks(number)) for number in range(20)))

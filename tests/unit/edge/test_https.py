@@ -69,6 +69,22 @@ async def test_a_post_and_a_get_are_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_first_answer_alone_has_what_is_said_once(tmp_path: Path) -> None:
+    once = ((b"alt-svc", b'h3=":443"'),)
+
+    def speaking(doors: Doors, connection: Secured, alpn: str | None) -> Above:
+        return Http2(doors, connection, PATH, once)
+
+    async with side(tmp_path, transport=codes.DOH, alpn=("h2",), above=speaking) as one:
+        client = Http2Client(await one.connect("h2"))
+        for number, request in enumerate((b"/other", PATH + b"?dns=" + text(asks(0)), PATH + b"?dns=" + text(asks(0)))):
+            stream = client.head(b"GET", request)
+            await client.until(stream)
+            wanted = b'h3=":443"' if number == 1 else None  # the first is refused, the third knows
+            assert client.fields[stream].get(b"alt-svc") == wanted
+
+
+@pytest.mark.asyncio
 async def test_what_is_blocked_is_kept_by_no_cache(tmp_path: Path) -> None:
     async with served(tmp_path) as (one, client):
         one.service.max_age = MAX_AGE_NONE

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from resolver.edge import process
+from resolver.edge import doh, http1, https, process
 from resolver.edge.certificate import Unusable
 from resolver.edge.link import SENT_AWAY
 from resolver.query import edge_frames
@@ -228,6 +229,22 @@ def test_it_is_neither_root_nor_the_service(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Unusable, match="can be read: this process needs an account apart"):
         process.check_account(real)
     process.check_account(request(demonstration=False))
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1", None])
+@pytest.mark.parametrize("by_proxy", [True, False])
+def test_who_comes_through_a_balancer_is_told_of_no_other_way(
+    monkeypatch: pytest.MonkeyPatch, alpn: str | None, by_proxy: bool
+) -> None:
+    """HTTP/3 may not pass it."""
+    told = doh.alternative_fields(443)
+    seen: list[Any] = []
+    for module, name in ((https, "Http2"), (http1, "Http1")):
+        monkeypatch.setattr(module, name, lambda *about, which=name: seen.append((which, about[2:])))
+    connection: Any = types.SimpleNamespace(by_proxy=by_proxy)
+    process.over_http(b"/q", told, connection, connection, alpn)
+    which = "Http2" if alpn == "h2" else "Http1"
+    assert seen == [(which, (b"/q", doh.NO_FIELDS if by_proxy else told))]
 
 
 def test_no_library_logs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
