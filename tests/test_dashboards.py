@@ -113,10 +113,10 @@ def test_what_is_provisioned_fits_together() -> None:
 
 
 def test_a_panel_leads_to_its_section_of_the_runbook_and_a_dashboard_to_the_others() -> None:
-    readme = (DEPLOY / "README.md").read_text()
+    page = (DEPLOY / "monitoring.md").read_text()
     sections = {
         re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.*)$", readme, re.MULTILINE)
+        for heading in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     }
     for title, panel in PANELS:
         (link,) = panel["links"]

@@ -1,8 +1,9 @@
-"""What deploy/README.md says agrees with what runs: every metric, every reason, every file that it names."""
+"""What the pages of deploy/ say agrees with what runs: every metric, every reason, every file and heading they name."""
 
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from resolver.core import codes
@@ -14,7 +15,8 @@ from resolver.feed.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
-README = (DEPLOY / "README.md").read_text()
+PAGES = {path.name: path.read_text() for path in sorted(DEPLOY.glob("*.md"))}
+INSTALL, MONITORING = PAGES["install.md"], PAGES["monitoring.md"]
 RULES, ALERTS = (
     [rule for group in yaml.safe_load((DEPLOY / "prometheus" / name).read_text())["groups"] for rule in group["rules"]]
     for name in ("rules.yml", "alerts.yml")
@@ -24,31 +26,33 @@ ROW = re.compile(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (beat|live) \| \S", re.MULTIL
 
 
 def test_the_table_of_metrics_is_the_closed_one() -> None:
-    said = [(name, tuple(filter(None, labels.split(","))), leaves) for name, labels, leaves in ROW.findall(README)]
+    said = [(name, tuple(filter(None, labels.split(","))), leaves) for name, labels, leaves in ROW.findall(MONITORING)]
     assert sorted(said) == sorted((one.name, one.label_names, one.leaves) for one in METRICS)
     assert len(said) == len(set(said))
 
 
 def test_every_alarm_has_its_place_to_read_on_and_every_place_its_alarm() -> None:
-    page, _, rest = README.partition("\n## When an alarm goes off\n")[2].partition("\n## ")
+    page, _, rest = MONITORING.partition("\n## When an alarm goes off\n")[2].partition("\n## ")
     assert rest
     places = dict(re.findall(r"^### (\w+)\n\n([A-Z][^#]{80,})", page, re.MULTILINE))
     assert list(places) == re.findall(r"^### (.*)$", page, re.MULTILINE) == [one["alert"] for one in ALERTS]
     installed = "/usr/share/doc/blocklist-resolver"
-    assert f"install -D -m 644 -t {installed} deploy/README.md" in README
+    assert f"install -D -m 644 -t {installed} deploy/*.md" in INSTALL
     for one in ALERTS:
         # The anchor that a heading of one word gets.
         # Where the page is is said once, in prometheus.yml.
         assert one["annotations"]["runbook_url"] == f"{{{{ $externalLabels.{RUNBOOKS} }}}}#{one['alert'].lower()}"
     prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     assert prometheus["global"]["external_labels"][RUNBOOKS].startswith("https://")
-    assert RUNBOOKS in README
+    assert RUNBOOKS in MONITORING
 
 
 def test_series_that_the_rules_record_are_there() -> None:
     recorded = " ".join(one["record"] for one in RULES)
-    told = README.partition("\n## Prometheus")[2].partition("\n## ")[0]
-    for name in re.findall(r"^\| `…?([\w:]+)`", told, re.MULTILINE):
+    told = MONITORING.partition("\n## Prometheus")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `…?([\w:]+)`", told, re.MULTILINE)
+    assert named
+    for name in named:
         assert name in recorded, name
 
 
@@ -74,20 +78,34 @@ def test_reasons_that_are_named_are_there() -> None:
     assert "rate_limit" in codes.DROP_REASONS
 
 
-def test_files_that_are_named_are_there() -> None:
-    named = re.findall(r"deploy/[\w./@-]+[a-z]", README)
-    assert named
-    for name in named:
+def anchors(text: str) -> set[str]:
+    """What a link to a heading of this page ends in."""
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_headings_that_are_named_are_there(page: str) -> None:
+    for name in re.findall(r"(?<![\w/-])deploy/[\w./@-]+[a-z]", PAGES[page]):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"\]\(([\w./-]+)\)", README):
-        assert (DEPLOY / name).exists(), name
+    for name, heading in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", PAGES[page]):
+        path = DEPLOY / (name or page)
+        assert path.exists(), name
+        assert not heading or heading in anchors(path.read_text()), f"{name}#{heading}"
+
+
+def test_the_index_has_every_page_once_or_more() -> None:
+    named = set(re.findall(r"\]\((\w[\w-]*\.md)", PAGES["README.md"]))
+    assert named == set(PAGES) - {"README.md"}
 
 
 def test_the_unit_and_the_text_tell_of_the_same_paths() -> None:
     unit = (DEPLOY / "systemd" / "blocklist-resolver.service").read_text()
     for word in ("/opt/blocklist-resolver/bin/blocklist-resolver", "/etc/blocklist-resolver/resolver.toml"):
         assert word in unit
-        assert word in README
+        assert word in INSTALL
     for key in ("digest", "seal"):
         assert f"blocklist-resolver.{key}.key" in unit
     assert "WatchdogSec=60" in unit
@@ -99,7 +117,7 @@ def test_the_limits_on_memory_are_those_it_states_and_leave_room_for_a_swap() ->
     limits = dict(re.findall(r"^(Memory(?:High|Max))=(\d+[MG])$", unit, re.MULTILINE))
     octets = {name: int(size[:-1]) * {"M": 2**20, "G": 2**30}[size[-1]] for name, size in limits.items()}
     for name, size in limits.items():
-        assert f"`{name}={size}`" in README
+        assert f"`{name}={size}`" in INSTALL
     # Above MemoryHigh the kernel slows down all of the unit, queries too: a fetch at its bound stays below it.
     assert processes.FETCH_MEMORY_BYTES + 2**30 <= octets["MemoryHigh"] < octets["MemoryMax"]
 

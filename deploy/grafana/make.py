@@ -277,7 +277,7 @@ def main() -> None:
     """Write each dashboard into the folder."""
     words = argparse.ArgumentParser(description="Generates the dashboards of Grafana.")
     words.add_argument("--out", type=Path, default=FOLDER)
-    words.add_argument("--runbooks", default=levels.runbooks(), help="where deploy/README.md can be read")
+    words.add_argument("--runbooks", default=levels.runbooks(), help="where deploy/monitoring.md can be read")
     given = words.parse_args()
     for key in PAGES:
         (given.out / f"{key}.json").write_text(page(key, given.runbooks))

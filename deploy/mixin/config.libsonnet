@@ -7,7 +7,7 @@
     doctorSelector: 'job="blocklist-doctor"',
     // The label that tells one cluster from another, such as 'cluster'; '' if one Prometheus has one cluster.
     clusterLabel: '',
-    // Where deploy/README.md can be read: every `runbook_url` and every panel's link begins with it.
+    // Where deploy/monitoring.md can be read: every `runbook_url` and every panel's link begins with it.
     runbookBase: 'https://wiki.isp.example/blocklist-resolver',
   },
 }

@@ -151,7 +151,7 @@ def faults_of_page_in_production(page: Page, lists: tuple[List, ...]) -> Iterato
     if worst and not any(offer.kind in FOR_PERSONS for offer in page.help):
         yield (
             "page.help",
-            'required with a child-abuse list: at least one offer of the kind "worried" or "young"; deploy/README.md '
+            'required with a child-abuse list: at least one offer of the kind "worried" or "young"; deploy/page.md '
             "says how to find and ask them",
         )
 

@@ -2,7 +2,7 @@
 
     python -m tests.bench.fleet [NODES] [--names 10000] [--poll 10] [--seconds 60]     (root: a network of its own)
 
-A real compile host (the service), `receive` and nginx with deploy/receipts/nginx.conf, as deploy/README.md has
+A real compile host (the service), `receive` and nginx with deploy/receipts/nginx.conf, as deploy/fleet.md has
 operators run them; three real nodes, which are asked over DNS; and NODES simulated ones (fleet_nodes says what of them
 is real), each with a certificate and a key of its own. First all nodes pull a list; then nothing changes for a while;
 then a new serial is published. At the end the operator's screens are timed, which count all receipts.

@@ -1,4 +1,4 @@
-"""Commands as deploy/README.md prints them, for tests that type them."""
+"""Commands as the pages of deploy/ print them, for tests that type them."""
 
 import re
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tests.journeys.running import ROOT
 
-README = (ROOT / "deploy/README.md").read_text()
+PAGES = "".join((ROOT / "deploy" / page).read_text() for page in ("fleet.md", "upgrade.md"))
 
 
 def block(first: str) -> str:
     """The indented lines that begin with a line whose beginning is `first`."""
-    assert README.count(f"\n    {first}") == 1, first
-    found = re.match(r"(?:    .*\n)+", README[README.index(f"\n    {first}") + 1 :])
+    assert PAGES.count(f"\n    {first}") == 1, first
+    found = re.match(r"(?:    .*\n)+", PAGES[PAGES.index(f"\n    {first}") + 1 :])
     assert found is not None
     return "".join(line[4:] + "\n" for line in found[0].splitlines())
 

@@ -1,4 +1,4 @@
-"""The keys of a fleet, as deploy/README.md has it: made, and changed host by host, by its lines."""
+"""The keys of a fleet, as deploy/fleet.md has it: made, and changed host by host, by its lines."""
 
 import shutil
 import threading

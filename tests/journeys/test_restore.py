@@ -1,4 +1,4 @@
-"""A state folder, and a whole host, is lost and restored, by the lines that deploy/README.md prints."""
+"""A state folder, and a whole host, is lost and restored, by the lines that deploy/upgrade.md prints."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The fleet's keys in systemd's credential store, encrypted by the lines that deploy/README.md prints."""
+"""The fleet's keys in systemd's credential store, encrypted by the lines that deploy/fleet.md prints."""
 
 import os
 import re

@@ -19,12 +19,12 @@ from tests.unit.evidence.crowded import crowded
 
 __all__ = ["issued", "of_april", "written"]
 
-README = Path(__file__).parents[2] / "deploy" / "README.md"
+PAGE = Path(__file__).parents[2] / "deploy" / "reports.md"
 
 
 def documented() -> str:
     """The commands that the documentation gives an auditor."""
-    found = re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return next(one for one in found if "may.json" in one)
 
 

@@ -1,6 +1,6 @@
 """Definition v2 of what is counted, as rows: clients, their queries and times, and the counts.
 
-`python -m tests.journeys.cases.definition` writes the table in deploy/README.md again.
+`python -m tests.journeys.cases.definition` writes the table in deploy/monitoring.md again.
 
 Rules:
 - A row is asked from a fresh table; `at` are seconds of a clock that the test moves.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-README: Final = Path(__file__).parents[3] / "deploy" / "README.md"
+PAGE: Final = Path(__file__).parents[3] / "deploy" / "monitoring.md"
 BEGIN, END = "<!-- the table of the definition begins -->", "<!-- the table of the definition ends -->"
 
 V4, OTHER_V4 = "192.0.2.10", "192.0.2.11"
@@ -117,14 +117,14 @@ def rendered() -> str:
 
 
 def in_readme() -> str:
-    """The table as deploy/README.md has it."""
-    return README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    """The table as deploy/monitoring.md has it."""
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip()
 
 
 def write() -> None:
     """Write the table."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{rendered()}\n{END}{rest.partition(END)[2]}")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{rendered()}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":
