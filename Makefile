@@ -120,10 +120,12 @@ sanitize-threads: .venv/.developer peers
 	$(BIN)/python -m tests.sanitize.build thread -- -m pytest -s -p no:cacheprovider \
 		tests/unit/core/test_locks.py tests/unit/engine
 
-# Sequences of queries, replies, time and swaps to the same core, led by libFuzzer: SECONDS=3600 for an hour.
+# Sequences of queries, replies, time and swaps to the same core, led by libFuzzer: SECONDS=3600 for an hour. Then for as
+# long a service and its edge are attacked by all that is encrypted.
 fuzz: PEERS = $(SANITIZERS)
 fuzz: .venv/.developer peers
 	$(BIN)/python -m tests.sanitize.build address -- -m tests.fuzz.packets --seconds $(SECONDS) --folder $(CURDIR)/build/fuzz
+	$(BIN)/python -m tests.fuzz.encrypted --seconds $(SECONDS) --seed $(SEED)
 
 # The engine and the reference asked the same for SECONDS, then QUERIES while lists are swapped and upstreams flap.
 soak: .venv/.developer

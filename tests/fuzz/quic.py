@@ -12,11 +12,9 @@ import argparse
 import asyncio
 import os
 import random
-import resource
 import time
 from base64 import urlsafe_b64encode
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final
 
 from aioquic.buffer import encode_uint_var
@@ -26,7 +24,8 @@ from resolver.edge.http3 import HTTP3
 from resolver.edge.quic import DOQ
 from resolver.edge.quic_conversation import HELD_OCTETS, Spoken
 from resolver.edge.quic_engine import WINDOW_OCTETS
-from tests.unit.edge.quic_lab import NAME, QUERY, Client, Lab, client, serving, until
+from tests.fuzz.served import changed, resident_kib
+from tests.unit.edge.quic_lab import NAME, QUERY, Client, HasPort, Lab, client, serving, until
 
 KEPT: Final[tuple[str, ...]] = ("1-1", "1-2", "1-3", "1-4")
 """Seeds that reach every kind of step, and those of findings."""
@@ -42,25 +41,6 @@ def number(chance: random.Random) -> int:
     """Return a number as frames have it: small, at an edge, or anything."""
     edges = (0, 1, 2, 3, 4, 63, 64, 16383, 16384, 81919, 81920, 131072, 2**30, 2**60, 2**62 - 1)
     return chance.choice((chance.randrange(300), chance.choice(edges), chance.randrange(2**62)))
-
-
-def changed(chance: random.Random, octets: bytes) -> bytes:
-    """Return octets with something cut, doubled, put in or flipped."""
-    made = bytearray(octets)
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(made) + 1)
-        match chance.randrange(5):
-            case 0:
-                del made[at : at + chance.randint(1, 20)]
-            case 1:
-                made[at:at] = chance.randbytes(chance.randint(1, 20))
-            case 2 if at < len(made):
-                made[at] ^= 1 << chance.randrange(8)
-            case 3:
-                made[at:at] = made[: chance.randrange(len(made) + 1)][:200]
-            case 4 if at < len(made):
-                made[at] = chance.choice((0, 1, 0x3F, 0x40, 0x7F, 0x80, 0xBF, 0xC0, 0xFF))
-    return bytes(made)
 
 
 def frame(chance: random.Random) -> bytes:
@@ -148,7 +128,7 @@ class Changing(Client):
             self._transport.sendto(made[:60_000], address)
 
 
-async def one_round(lab: Lab, spoken: Spoken, seed: str) -> None:
+async def one_round(lab: HasPort, spoken: Spoken, seed: str) -> None:
     """Play a round on a running server."""
     chance = random.Random(seed)
     async with AsyncExitStack() as stack:
@@ -220,10 +200,10 @@ async def play(seeds: list[str], seconds: float = 0, first: str = "") -> int:
                     raise
             played += 1
             if played == WARM_ROUNDS:
-                kib = resident_kib()
+                kib = resident_kib(os.getpid())
         await until(lambda: len(doq.server.conversations) + len(http3.server.conversations) <= 100)
         if kib:
-            grown = resident_kib() - kib
+            grown = resident_kib(os.getpid()) - kib
             print(f"{played} rounds; memory grew by {grown} KiB; refused: {refusals(doq)} {refusals(http3)}")
             assert grown < GROWN_KIB
     return played
@@ -232,12 +212,6 @@ async def play(seeds: list[str], seconds: float = 0, first: str = "") -> int:
 def refusals(lab: Lab) -> dict[str, int]:
     """Return the number of refusals by reason."""
     return {reason: lab.tallies.reasons.count(reason) for reason in sorted(set(lab.tallies.reasons))}
-
-
-def resident_kib() -> int:
-    """Return the resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() // 1024
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import trustme
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -98,6 +98,14 @@ class Clients:
         """Return them for core.admit."""
         nobody, memory = (b"",) * MAX_LISTS, bytearray(64 * WAYS * BUCKET_OCTETS)
         return Access(self.allow, self.exempt, nobody, nobody, rate=rate, memory=memory, key=bytes(16))
+
+
+class HasPort(Protocol):
+    """Where a server is."""
+
+    @property
+    def port(self) -> int:
+        """Its port on loopback."""
 
 
 @dataclass
@@ -262,7 +270,7 @@ def settings(alpn: str, name: str = NAME, **more: Any) -> QuicConfiguration:
 
 @asynccontextmanager
 async def client(
-    lab: Lab,
+    lab: HasPort,
     alpn: str,
     *,
     wait: bool = True,
