@@ -61,8 +61,8 @@ SAID: Final[Mapping[str, Said]] = {
         "blocklist-edge@1.service, under an account of its own; several share the addresses, each on its own core. "
         "It reads the configuration at its start, and certificate and key again by SIGHUP or when they change. Exit 2: "
         "not configured, certificate or key is unusable, or its account can read the service's state; 4: an address "
-        "cannot be used now.",
-        ("edge", "edge --config ./resolver.toml --number 2"),
+        "cannot be used now. With --keep it stays, and starts edges again, as systemd does elsewhere.",
+        ("edge", "edge --config ./resolver.toml --number 2", "edge --keep 4"),
     ),
     "page": Said(
         "Show the page until SIGTERM or SIGINT, and do nothing else: for hosts of its own, where the resolvers' "

@@ -7,7 +7,8 @@ connection.
 Rules:
 - Its addresses are bound before anything else, with SO_REUSEPORT: several edges share them, each on a core of its own.
 - It does not run as root, and not if it can read the service's state: the folder and the network's octets never meet.
-- It is not dumpable, has no core dump, bounded memory, and can gain no privileges; systemd's unit adds seccomp.
+- It is not dumpable, has no core dump, bounded memory, and can gain no privileges; systemd's unit adds seccomp. The
+  capability for ports below 1024, if it has it, is given up once they are bound.
 - No request is logged, and no library logs anything. What is counted has no name and no client (edge.tallies).
 - The service may come and go (edge.link). A crash of this process ends its own connections and no other query.
 - A service that answered and then sends this process away is of another release: the process ends with EXIT_NOT_NOW,
@@ -42,7 +43,7 @@ from resolver.edge.link import Link
 from resolver.edge.request import EdgeRequest
 from resolver.edge.secured import Above, Secured
 from resolver.edge.tallies import Tallies
-from resolver.process import limits
+from resolver.process import capabilities, limits
 from resolver.process.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.process.notify import Notify
 from resolver.query import accept_sockets
@@ -253,10 +254,13 @@ async def serve(request: EdgeRequest, sockets: Sockets, certificate: Certificate
 def run(request: EdgeRequest) -> None:
     """Serve a request to its end; Unusable, SentAway, OSError."""
     check_account(request)
+    capabilities.make_binding_effective()
     streams, datagrams = partial(bound, socket.SOCK_STREAM), partial(bound, socket.SOCK_DGRAM)
     sockets = Sockets(
         streams(request.tls), streams(request.https), datagrams(request.quic), datagrams(request.http3)
     )
+    if os.geteuid() != 0:  # root, as in a demonstration, reads the certificate by its capabilities
+        capabilities.give_up()
     limits.leave_no_dump()
     limits.gain_no_privileges()
     limits.bound_memory(bounds.MEMORY_OCTETS)

@@ -6,6 +6,8 @@ import msgspec
 
 MODULE: Final = "resolver.edge.process"
 """The program of an edge."""
+KEEP: Final = "resolver.edge.keep"
+"""The program that keeps several of them running."""
 
 Addresses = tuple[tuple[str, int], ...]
 

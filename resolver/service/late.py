@@ -22,8 +22,8 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from resolver.config.values import Endpoint
+from resolver.process.capabilities import make_binding_effective
 from resolver.query.accept_sockets import bound
-from resolver.service.host.privileges import make_binding_effective
 
 PAUSE_S: Final = 1.0
 ENDS_S: Final = 5.0

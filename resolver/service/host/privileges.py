@@ -24,17 +24,13 @@ from typing import Final
 
 from resolver.config.config import Config, ConfigError, HostFault
 from resolver.feed import sandbox
+from resolver.process import capabilities
 
 _KEY: Final = "listen.user"
 _OF_SOURCE: Final = ("root", "ca", "certificate", "key")
 _NEEDED: Final = ("", "lists", "releases", "digest.key", "seal.key")
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_PR_CAP_AMBIENT: Final = 47
-_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
-_CAPABILITY_VERSION_3: Final = 0x20080522
-_NET_BIND_SERVICE: Final = 1 << 10
 _MOST_CAPABILITIES: Final = 64
 _GONE: Final = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0, "NoNewPrivs": 1}
 
@@ -136,7 +132,7 @@ class Privileges:
     def borrowed(self) -> Iterator[None]:
         """Be root again, if the process was started so, to bind sockets."""
         if self._account is None:
-            make_binding_effective()
+            capabilities.make_binding_effective()
             yield
             return
         os.seteuid(0)
@@ -155,21 +151,11 @@ class Privileges:
             _empty_bounding_set()
             os.setresgid(*[self._account.pw_gid] * 3)
             os.setresuid(*[self._account.pw_uid] * 3)
-        _empty_capabilities()
+        capabilities.give_up()
         sandbox.leave_no_dump()
         kept = still_held(os.geteuid(), os.getegid(), bounded=self._account is not None)
         if kept:
             raise self._fault(_KEY, f"the kernel still shows {kept}, which was given up: the service does not start")
-
-
-def make_binding_effective() -> None:
-    """Make the capability for ports below 1024 effective in this thread, if it is permitted and is not."""
-    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    _libc.capget(header, sets)
-    effective, permitted = sets[:2]
-    if permitted & _NET_BIND_SERVICE and not effective & _NET_BIND_SERVICE:
-        sets[0] = effective | _NET_BIND_SERVICE
-        _libc.capset(header, sets)
 
 
 def _own_name() -> str:
@@ -211,12 +197,6 @@ def _empty_bounding_set() -> None:
     for capability in range(_MOST_CAPABILITIES):
         if _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-
-
-def _empty_capabilities() -> None:
-    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    _libc.capset((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def still_held(uid: int, gid: int, *, bounded: bool) -> str:

@@ -11,7 +11,7 @@ from resolver.cli import main, verbs_edge
 from resolver.config import config
 from resolver.config.for_core import ranges
 from resolver.config.values import prefixes
-from resolver.edge.request import EdgeRequest
+from resolver.edge.request import MODULE, EdgeRequest
 from tests.journeys.processes import Site
 
 SAID: dict[str, Any] = {
@@ -36,12 +36,14 @@ def test_without_a_configured_edge_it_is_a_mistake(tmp_path: Path, capsys: pytes
     assert "edge.socket" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", ["0", "1025", "one"])
-def test_a_number_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: str) -> None:
+@pytest.mark.parametrize(
+    "words", [("--number", "0"), ("--number", "1025"), ("--number", "one"), ("--keep", "0"), ("--keep", "65")]
+)
+def test_a_number_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main.main(["edge", "--config", str(site_of(tmp_path, **SAID)), "--number", number])
+        main.main(["edge", "--config", str(site_of(tmp_path, **SAID)), *words])
     assert ended.value.code == 2
-    assert "argument --number" in capsys.readouterr().err
+    assert f"argument {words[0]}: expected a number from 1 to" in capsys.readouterr().err
 
 
 def test_the_request_says_what_the_configuration_says(tmp_path: Path) -> None:
@@ -62,14 +64,18 @@ def test_the_request_names_the_port_of_http3(tmp_path: Path) -> None:
     assert verbs_edge.request_of(config.parse(path.read_text(), str(path)), 1).alternative == 8444
 
 
+@pytest.mark.parametrize(
+    ("words", "number", "program"),
+    [(("--number", "3"), 3, ("resolver.edge.process",)), (("--keep", "4"), 1, ("resolver.edge.keep", "4"))],
+)
 def test_it_is_replaced_by_the_process_with_the_request_on_stdin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str], number: int, program: tuple[str, ...]
 ) -> None:
     path = site_of(tmp_path, **SAID)
     seen: list[Any] = []
 
-    def replaced(environment: dict[str, str]) -> None:
-        seen.append((environment, os.read(0, 65536)))
+    def replaced(environment: dict[str, str], words: tuple[str, ...]) -> None:
+        seen.append((environment, words, os.read(0, 65536)))
         raise OSError(2, "not here")
 
     monkeypatch.setattr(verbs_edge, "replace_this", replaced)
@@ -77,18 +83,18 @@ def test_it_is_replaced_by_the_process_with_the_request_on_stdin(
     monkeypatch.setenv("SECRET", "not for it")
     before = os.dup(0)
     try:
-        assert main.main(["edge", "--config", str(path), "--number", "3"]) == 1
+        assert main.main(["edge", "--config", str(path), *words]) == 1
     finally:
         os.dup2(before, 0)
         os.close(before)
-    ((environment, line),) = seen
-    assert environment == {"NOTIFY_SOCKET": "/run/notify"}
-    assert msgspec.json.decode(line, type=EdgeRequest).number == 3
+    ((environment, started, line),) = seen
+    assert (environment, started) == ({"NOTIFY_SOCKET": "/run/notify"}, program)
+    assert msgspec.json.decode(line, type=EdgeRequest).number == number
 
 
 def test_the_program_is_the_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(os, "execve", lambda *words: seen.append(words))
-    verbs_edge.replace_this({})
+    verbs_edge.replace_this({}, (MODULE,))
     ((_, words, environment),) = seen
     assert (words[1:], environment) == (["-I", "-m", "resolver.edge.process"], {})
