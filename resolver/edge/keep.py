@@ -1,4 +1,4 @@
-"""Keeps edges running where nothing else does, as in a container: starts them, watches them, and starts them again.
+"""Keeps edges running in a container, as systemd does elsewhere: starts them, watches them, and starts them again.
 
 Runs as a process of its own (`python -I -m resolver.edge.keep COUNT`): one line of JSON comes in on stdin
 (edge.request). Each edge gets the same line with its own number, from 1.

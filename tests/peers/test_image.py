@@ -7,23 +7,38 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import trustme
 
-from tests.journeys.processes import Site, asked, child_of, hang_up, list_of
+from tests.journeys import edges
+from tests.journeys.processes import (
+    Site,
+    asked,
+    came,
+    child_of,
+    command_of,
+    descendants,
+    hang_up,
+    list_of,
+    query_for,
+    wait_for,
+)
 from tests.journeys.running import HOST, PAGE_V4, ROOT, Service, stop
 from tests.peers import contained, leak_rows, servers
 from tests.peers.leak_rows import LISTED, NO_LEAK, ROWS, SERIAL
 from tests.peers.servers import Server
 from tests.peers.test_leak_table import TRANSPORTS, is_expected, outcome_of, ways_of
+from tests.unit.edge.certificates import Secret
 
 # The image is built by root in minutes; its own command runs this, and never skips it.
 pytestmark = pytest.mark.skipif(
@@ -122,7 +137,11 @@ def test_nobody_may_write_what_runs_and_no_file_gives_privileges_but_one(root: P
         found = path.lstat()
         inside = path.relative_to(root)
         if found.st_uid != 0:
-            assert str(inside) in {"var/lib/blocklist-resolver", "run/blocklist-resolver"}
+            assert str(inside) in {
+                "var/lib/blocklist-resolver",
+                "run/blocklist-resolver",
+                "run/blocklist-resolver-edge",
+            }
         if not path.is_symlink() and str(inside) != "tmp":
             assert found.st_mode & 0o022 == 0, inside
         assert found.st_mode & 0o6000 == 0, inside
@@ -188,7 +207,8 @@ def in_container(
     site.write()
     for path in (site.folder, *site.folder.rglob("*")):
         os.chown(path, contained.ACCOUNT, contained.ACCOUNT, follow_symlinks=False)
-    command = (OF_DEBIAN, contained.__file__, root, site.folder, capabilities, COMMAND, *words, "--config", site.config)
+    where = (OF_DEBIAN, contained.__file__, root, site.folder, capabilities, "service")
+    command = (*where, COMMAND, *words, "--config", site.config)
     with open(site.folder / "stdout", "ab") as out, open(site.folder / "stderr", "ab") as err:
         process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={"PATH": os.environ["PATH"]}
@@ -321,6 +341,118 @@ def test_the_page_alone_is_shown_from_the_image(root: Path, folder: Path) -> Non
         while "showing the page" not in service.said and time.monotonic() < deadline:
             time.sleep(0.05)  # the process says it once
         assert service.get("/", service.page)[0] == 451
+
+
+def test_the_accounts_are_those_that_pods_name(root: Path) -> None:
+    """As deploy/helm has them by number; `edge.user` is looked up by name."""
+    accounts = [line.split(":")[:4] for line in (root / "etc/passwd").read_text().splitlines()]
+    assert ["blocklist-resolver", "x", *[str(contained.ACCOUNT)] * 2] in accounts
+    assert ["blocklist-edge", "x", *[str(contained.EDGE)] * 2] in accounts
+    groups = (line.split(":") for line in (root / "etc/group").read_text().splitlines())
+    assert {name: members for name, _, _, members in groups if "resolver" in members} == {
+        "blocklist": "blocklist-resolver",
+        "blocklist-edge": "blocklist-resolver",
+    }
+
+
+class Pod:
+    """A site whose edge runs in a container of its own: it sees `folder`, which has what a pod's volumes would.
+
+    configuration: as a ConfigMap is mounted. tls: the volume of a Secret. run: the folder of the socket.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.folder = site.folder / "volumes"
+        for name in ("configuration", "tls", "run"):
+            (self.folder / name).mkdir(parents=True)
+        self._authority, self._secret = trustme.CA(), Secret(self.folder / "tls")
+        self._authority.cert_pem.write_to_path(str(site.folder / "ca.pem"))
+        site.set(
+            "edge", socket=str(self.folder / "run" / "queries"), name=edges.NAME, tls=[f"{HOST}:853"],
+            https=[f"{HOST}:443"], certificate=str(self.folder / "tls" / "tls.crt"),
+            key=str(self.folder / "tls" / "tls.key"),
+        )  # fmt: skip
+        self.place = edges.Place(folder=site.folder, ports={"tls": 853, "https": 443}, ca=site.folder / "ca.pem")
+
+    def renew(self) -> None:
+        """Put another pair into the Secret, as kubelet does: 0440, of the pod's group."""
+        made = self._authority.issue_cert(edges.NAME)
+        chain = b"".join(one.bytes() for one in made.cert_chain_pems)
+        self._secret.write(tls_crt=chain, tls_key=made.private_key_pem.bytes())
+        for path in (self.folder / "tls").rglob("*"):
+            os.chown(path, 0, contained.ACCOUNT, follow_symlinks=False)
+
+    @contextmanager
+    def edge(self, root: Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """Its container; it has to end with 0."""
+        copy = self.folder / "configuration" / "resolver.toml"
+        copy.write_bytes(self.site.config.read_bytes())
+        where = (OF_DEBIAN, contained.__file__, root, self.folder, "bind", "edge")
+        command = (*where, COMMAND, "edge", "--config", copy, "--keep", "2")
+        with open(self.site.folder / "edge-said", "ab") as out:
+            path = {"PATH": os.environ["PATH"]}
+            process = subprocess.Popen(
+                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=path
+            )
+        try:
+            yield process
+        finally:
+            status = stop(process)
+        assert status == 0, edges.said(self.place)
+
+    def until_said(self, words: str, times: int) -> None:
+        """Wait until the edge's log has a text so often."""
+        wait_for(lambda: edges.said(self.place).count(words) >= times, words, START_S)
+
+
+def test_an_edge_in_a_container_of_its_own_serves_and_takes_nothing_down(root: Path, folder: Path) -> None:
+    """The pod of deploy/helm with `edge.enabled`: its accounts, mounts, ports, and the Secret before and after."""
+    site = site_of(folder)
+    pod = Pod(site)
+    site.publish(["blocked.test"])
+    blocked = f"{PAGE_V4} EDE 4"
+    with own_network(), in_container(root, site, "none") as service, pod.edge(root) as keeper:
+        # The Secret is not there yet: the container stays, and UDP is answered.
+        pod.until_said("there is no such file", 2)
+        assert asked(site.dns, "blocked.test") == blocked
+        assert keeper.poll() is None
+        pod.renew()
+        pod.until_said("takes queries", 2)
+        with closing(edges.Dot(pod.place, HOST)) as client, closing(edges.Http2(pod.place, HOST)) as over_https:
+            query = query_for("blocked.test")
+            assert came(client.ask(query)) == blocked
+            assert came(over_https.ask(query)) == blocked
+            wait_for(lambda: service.metric("edges_connected") == 2, "both edges are connected", START_S)
+            # Nobody but them: the socket is of their group.
+            found = (pod.folder / "run" / "queries").stat()
+            assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o660, contained.ACCOUNT, contained.EDGE)
+            for pid in {one for one in descendants(keeper.pid) if b"resolver.edge.process" in command_of(one)}:
+                held = fields_of(pid)
+                assert set(held["Uid"].split()) == {str(contained.EDGE)}
+                assert {held[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {NO_CAPABILITY}
+                assert (held["NoNewPrivs"], held["Seccomp"]) == ("1", "2")
+                assert mounted_read_only(pid)
+                assert not Path(f"/proc/{pid}/root{site.folder}/state").exists()
+            before = edges_shown(pod.place)
+            pod.renew()
+            pod.until_said("in use until", 2)
+            assert edges_shown(pod.place) != before
+            assert came(client.ask(query)) == blocked, "a connection that was there goes on"
+        for pid in descendants(keeper.pid):
+            if b"resolver.edge.process" in command_of(pid):
+                os.kill(pid, signal.SIGKILL)
+        assert asked(site.dns, "blocked.test") == blocked
+        assert keeper.poll() is None
+        pod.until_said("takes queries", 4)
+        with closing(edges.Dot(pod.place, HOST)) as client:
+            assert came(client.ask(query)) == blocked
+
+
+def edges_shown(place: edges.Place) -> bytes | None:
+    """The certificate that a new connection gets."""
+    with edges.connected(place, "tls", "dot") as one:
+        return one.getpeercert(binary_form=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Certificates of an edge, in files: good ones and bad ones."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,35 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 NAME = "dns.example.test"
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+class Secret:
+    """A volume of a Secret as kubelet writes it: a folder for each version, the names are links through `..data`.
+
+    A new version is there at once, by the rename of one link; the folder of the one before is gone right after.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._version = 0
+
+    def write(self, **files: bytes) -> None:
+        """Put a version in place; an underscore in a name stands for its dot."""
+        self._version += 1
+        data, before = self.folder / "..data", f"..{self._version - 1}"
+        new = self.folder / f"..{self._version}"
+        new.mkdir()
+        for name, octets in files.items():
+            path = new / name.replace("_", ".")
+            path.write_bytes(octets)
+            path.chmod(0o440)
+            if not data.is_symlink():
+                (self.folder / path.name).symlink_to(Path("..data", path.name))
+        link = self.folder / "..data_tmp"
+        link.symlink_to(new.name)
+        link.rename(data)
+        if self._version > 1:
+            shutil.rmtree(self.folder / before)
 
 
 class Files:

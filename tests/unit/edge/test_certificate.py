@@ -5,11 +5,14 @@ import os
 import ssl
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
+from cryptography import x509
 
-from resolver.edge.certificate import Certificate, Unusable
-from tests.unit.edge.certificates import NAME, NOW, Files
+from resolver.edge.certificate import Certificate, Pair, Unusable
+from tests.unit.edge.certificates import NAME, NOW, Files, Secret
 
 USES = {"tls": ("dot",), "https": ("h2", "http/1.1")}
 
@@ -106,6 +109,76 @@ def test_a_renewed_pair_is_taken_when_the_files_change(
     assert shown(old) == first, "a connection that began keeps what it has"
     assert told == [found.pair]
     assert caplog.messages == ["edge.certificate: in use until 2027-03-29 00:00 UTC"]
+
+
+class Mounted:
+    """A certificate in the volume of a Secret. issue: a version of it with another pair, as cert-manager writes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._authority = trustme.CA()
+        self._volume = Secret(folder)
+        self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
+        self.issue()
+
+    def issue(self, days: float = 90) -> None:
+        begins, ends = (NOW + timedelta(days=one) for one in (-1, days))
+        made = self._authority.issue_cert(NAME, not_before=begins, not_after=ends)
+        chain = b"".join(one.bytes() for one in made.cert_chain_pems)
+        self._volume.write(tls_crt=chain, tls_key=made.private_key_pem.bytes())
+
+
+def mounted(secret: Mounted, clock: Clock) -> Certificate:
+    return Certificate(str(secret.certificate), str(secret.key), NAME, USES, clock)
+
+
+def test_a_secret_that_kubelet_renews_is_taken_by_itself(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The names are the same links as before; what they lead to is another folder, and the one before is gone."""
+    caplog.set_level(logging.INFO)
+    secret = Mounted(tmp_path)
+    found = mounted(secret, clock)
+    before = shown(found.contexts["tls"])[0]
+    found.look()
+    assert caplog.messages == []
+    links = [os.lstat(path).st_ino for path in (secret.certificate, secret.key)]
+    secret.issue(days=120)
+    assert [os.lstat(path).st_ino for path in (secret.certificate, secret.key)] == links
+    found.look()
+    assert shown(found.contexts["tls"])[0] != before
+    assert caplog.messages == ["edge.certificate: in use until 2027-03-29 00:00 UTC"]
+
+
+def test_a_secret_that_is_renewed_while_it_is_read_is_read_again(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between certificate and key, and between what TLS and what the log takes: they always belong together."""
+    secret = Mounted(tmp_path)
+    found = mounted(secret, clock)
+    parse, load, renewals = Certificate._parsed, ssl.SSLContext.load_cert_chain, [130.0, 140.0]
+
+    def late_for_the_key(one: ssl.SSLContext, certificate: str, key: str, password: Any) -> None:
+        old = tmp_path / "old"
+        old.write_bytes(Path(certificate).read_bytes())
+        if len(renewals) == 2:
+            secret.issue(renewals.pop(0))
+        load(one, old, key, password)
+
+    def late_for_the_log(one: Certificate) -> Pair:
+        if len(renewals) == 1:
+            secret.issue(renewals.pop(0))
+        return parse(one)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", late_for_the_key)
+    monkeypatch.setattr(Certificate, "_parsed", late_for_the_log)
+    secret.issue(120)
+    found.look()
+    assert (renewals, caplog.messages) == ([], [])
+    last = NOW + timedelta(days=140)
+    assert found.pair.expires == int(last.timestamp())
+    der = shown(found.contexts["tls"])[0]
+    assert der
+    assert x509.load_der_x509_certificate(der).not_valid_after_utc == last
 
 
 def test_half_a_renewal_is_not_taken_and_the_whole_one_is(

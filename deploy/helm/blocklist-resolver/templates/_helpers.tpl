@@ -24,14 +24,20 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end }}
 
-{{- /* The account of the image, by number; blocklist is the group of the control socket. */ -}}
+{{- /* The account of the image, by number; blocklist is the group of the control socket, blocklist-edge that of the socket
+to which edges connect. */ -}}
 {{- define "blocklist.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10053
 runAsGroup: 10053
 fsGroup: 10053
 fsGroupChangePolicy: OnRootMismatch
+{{- if .edge }}
+# The service gives its socket to the edge's group, and has to be in it for that.
+supplementalGroups: [10054, 10056]
+{{- else }}
 supplementalGroups: [10054]
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
@@ -93,8 +99,58 @@ capabilities:
 data:
   resolver.toml: |
     {{- tpl (required (printf "%s.configuration: the text of resolver.toml" .part) .values.configuration) .root | nindent 4 }}
+    {{- if eq .part "resolver" }}
+    {{- include "blocklist.cookies" .root | nindent 4 }}
+    {{- include "blocklist.edge" .root | nindent 4 }}
+    {{- end }}
   {{- range $name, $text := .values.files }}
   {{ $name }}: |
     {{- $text | nindent 4 }}
   {{- end }}
+{{- end }}
+
+{{- /* [cookies] of the resolvers' configuration. */ -}}
+{{- define "blocklist.cookies" -}}
+{{- if .Values.secrets.cookies -}}
+{{- if regexMatch "(?m)^\\s*\\[cookies\\]" .Values.resolver.configuration -}}
+{{- fail "resolver.configuration: leave [cookies] out: secrets.cookies is set, and the chart adds it" -}}
+{{- end -}}
+[cookies]
+secrets = "/etc/blocklist-cookies/cookie-secrets"
+{{- end -}}
+{{- end }}
+
+{{- /* [edge] of the resolvers' configuration: what the edges' container and volumes are made for. */ -}}
+{{- define "blocklist.edge" -}}
+{{- if .Values.edge.enabled -}}
+{{- if regexMatch "(?m)^\\s*\\[edge\\]" .Values.resolver.configuration -}}
+{{- fail "resolver.configuration: leave [edge] out: edge.enabled is true, and the chart adds it" -}}
+{{- end -}}
+[edge]
+socket = "/run/blocklist-resolver-edge/queries"
+name = {{ required "edge.name: the name that clients verify in the certificate" .Values.edge.name | quote }}
+{{- range $key, $port := .Values.edge.ports }}
+{{- if $port }}
+{{- $at := list }}
+{{- range $.Values.edge.listen }}
+{{- $at = append $at (printf (ternary "[%s]:%d" "%s:%d" (contains ":" .)) . (int $port)) }}
+{{- end }}
+{{ $key }} = {{ $at | toJson }}
+{{- end }}
+{{- end }}
+path = {{ .Values.edge.path | quote }}
+certificate = "/etc/blocklist-edge/tls.crt"
+key = "/etc/blocklist-edge/tls.key"
+{{- end -}}
+{{- end }}
+
+{{- /* Ports of the edge's container that are in use: name, number, protocol. */ -}}
+{{- define "blocklist.edgePorts" -}}
+{{- $protocols := dict "tls" (list "dot" "TCP") "https" (list "doh" "TCP") "quic" (list "doq" "UDP") "http3" (list "doh3" "UDP") -}}
+{{- range $key, $port := .Values.edge.ports }}
+{{- if $port }}
+{{- $of := get $protocols $key }}
+- {name: {{ index $of 0 }}, containerPort: {{ $port }}, protocol: {{ index $of 1 }}}
+{{- end }}
+{{- end }}
 {{- end }}
