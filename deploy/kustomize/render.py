@@ -3,8 +3,8 @@
     python deploy/kustomize/render.py [--out FOLDER]        (needs: pip install helm-python-sdk PyYAML)
 
 Rules:
-- The base is what the chart makes of deploy/helm/blocklist-resolver/ci/small.yaml; base and component together are what it
-  makes of that file and edge.yaml.
+- The base is what the chart makes of deploy/helm/blocklist-resolver/ci/small.yaml; base and component together are what
+  it makes of that file and edge.yaml.
 - One file a manifest, named KIND-NAME.yaml; any other YAML file in the folder is removed. Overlays change the base.
 - The component is patches (RFC 6902) that add and replace: what an overlay has added to the base stays.
 """
