@@ -46,7 +46,10 @@ _log: Final = logging.getLogger("resolver.edge")
 
 
 class Kept:
-    """One edge. number: its own, from 1. pid: of its process, 0 if none runs. door: where it says how it is."""
+    """One edge. number: its own, from 1. pid: of its process, 0 if none runs. door: where it says how it is.
+
+    due_at: when it may be started (monotonic).
+    """
 
     def __init__(self, request: EdgeRequest) -> None:
         self.number = request.number
@@ -57,13 +60,13 @@ class Kept:
         self._line = msgspec.json.encode(request) + b"\n"
         self._ready = False
         self._heard_at = 0.0
-        self._due_at = 0.0
+        self.due_at = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._said = ""
 
     def start(self, now: float) -> None:
         """Start its process if it is due."""
-        if self.pid or now < self._due_at:
+        if self.pid or now < self.due_at:
             return
         handle = os.memfd_create("request")
         try:
@@ -108,7 +111,7 @@ class Kept:
         self._again(f"ended by signal {-status}" if status < 0 else f"ended with {status}", now)
 
     def _again(self, why: str, now: float) -> None:
-        self._due_at = now + self._pause_s
+        self.due_at = now + self._pause_s
         self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
         if why != self._said:
             self._said = why

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from resolver.edge.certificate import Certificate, Pair, Unusable
+from resolver.edge.certificate import Certificate, Unusable
 from tests.unit.edge.certificates import NAME, NOW, Files, Secret
 
 USES = {"tls": ("dot",), "https": ("h2", "http/1.1")}
@@ -155,7 +155,7 @@ def test_a_secret_that_is_renewed_while_it_is_read_is_read_again(
     """Between certificate and key, and between what TLS and what the log takes: they always belong together."""
     secret = Mounted(tmp_path)
     found = mounted(secret, clock)
-    parse, load, renewals = Certificate._parsed, ssl.SSLContext.load_cert_chain, [130.0, 140.0]
+    parse, load, renewals = x509.load_pem_x509_certificates, ssl.SSLContext.load_cert_chain, [130.0, 140.0]
 
     def late_for_the_key(one: ssl.SSLContext, certificate: str, key: str, password: Any) -> None:
         old = tmp_path / "old"
@@ -164,13 +164,13 @@ def test_a_secret_that_is_renewed_while_it_is_read_is_read_again(
             secret.issue(renewals.pop(0))
         load(one, old, key, password)
 
-    def late_for_the_log(one: Certificate) -> Pair:
+    def late_for_the_log(octets: bytes) -> list[x509.Certificate]:
         if len(renewals) == 1:
             secret.issue(renewals.pop(0))
-        return parse(one)
+        return parse(octets)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", late_for_the_key)
-    monkeypatch.setattr(Certificate, "_parsed", late_for_the_log)
+    monkeypatch.setattr(x509, "load_pem_x509_certificates", late_for_the_log)
     secret.issue(120)
     found.look()
     assert (renewals, caplog.messages) == ([], [])

@@ -162,7 +162,7 @@ def test_another_account_is_not_heard(kept: keep.Kept, caplog: pytest.LogCapture
     if child == 0:
         os.setuid(65534)
         tell(kept, b"READY=1")
-        os._exit(0)
+        os.execv("/bin/true", ["true"])
     assert os.waitpid(child, 0)[1] == 0
     kept.hear(1000.0)
     kept.look(keep.START_S + 1)
@@ -174,13 +174,13 @@ def test_the_pause_grows_until_an_edge_is_ready(kept: keep.Kept, caplog: pytest.
     sleeping, due = kept.pid, []
     for _ in range(6):
         kept.ended(2, 0.0)
-        due.append(kept._due_at)
+        due.append(kept.due_at)
     assert due == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
     assert caplog.messages == ["edge 7: ended with 2; it is started again, at least every 10 s"]
     tell(kept, b"READY=1")
     kept.hear(0.0)
     kept.ended(-11, 0.0)
-    assert kept._due_at == 1.0
+    assert kept.due_at == 1.0
     assert caplog.messages[1:] == ["edge 7: ended by signal 11; it is started again, at least every 10 s"]
     kept.start(0.5)
     assert kept.pid == 0, "it is not due yet"
