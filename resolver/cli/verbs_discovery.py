@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.cli.terminal import DONE, FAILED, UsageError, add_config
-from resolver.config.values import utc_text
+from resolver.config.values import many, utc_text
 
 if TYPE_CHECKING:
     from cryptography.x509 import SubjectAlternativeName
@@ -54,7 +54,7 @@ def text(edge: "Edge") -> Iterator[str]:
     from resolver.config import designated
 
     found = designated.designated(edge)
-    yield f"{edge.name} offers {', '.join(dict.fromkeys(_OFFERED[one.alpn] for one in found))}"
+    yield f"{edge.name} offers {', '.join(dict.fromkeys(_OFFERED[alpn] for one in found for alpn in one.alpn))}"
     yield ""
     yield "this service answers (DDR, RFC 9462): _dns.resolver.arpa SVCB"
     for one in found:
@@ -76,21 +76,31 @@ def text(edge: "Edge") -> Iterator[str]:
 def _dhcpv4(edge: "Edge") -> Iterator[str]:
     from resolver.config import designated
 
-    data = designated.option_dhcpv4(edge)
-    yield f"for DHCPv4 (DNR, RFC 9463 5): option {designated.OPTION_DHCPV4}"
+    data, code = designated.option_dhcpv4(edge), designated.OPTION_DHCPV4
+    yield f"for DHCPv4 (DNR, RFC 9463 5): option {code}"
     yield f"  octets   {data.hex()}"
-    yield f"  Kea      {_kea(designated.OPTION_DHCPV4, 'dhcp4', data)}"
-    yield f"  dnsmasq  dhcp-option={designated.OPTION_DHCPV4},{data.hex(':')}"
+    yield f"  Kea      {_kea(code, 'dhcp4', data)}"
+    if len(data) <= designated.OCTETS_DHCPV4:
+        yield f"  dnsmasq  dhcp-option={code},{data.hex(':')}"
+    else:
+        most = designated.OCTETS_DHCPV4
+        yield f"  dnsmasq  takes {most} octets, and these are {len(data)}: name fewer addresses and ports in [edge]"
+    yield f"  dhcpd    option dnr code {code} = string; option dnr {data.hex(':')};"
 
 
 def _dhcpv6(edge: "Edge") -> Iterator[str]:
     from resolver.config import designated
 
-    yield f"for DHCPv6 (DNR, RFC 9463 4): option {designated.OPTION_DHCPV6}, once for each line"
-    for data in designated.options_dhcpv6(edge):
-        yield f"  octets   {data.hex()}"
-        yield f"  Kea      {_kea(designated.OPTION_DHCPV6, 'dhcp6', data)}"
-        yield f"  dnsmasq  dhcp-option=option6:{designated.OPTION_DHCPV6},{data.hex(':')}"
+    every, code = designated.options_dhcpv6(edge), designated.OPTION_DHCPV6
+    yield f"for DHCPv6 (DNR, RFC 9463 4): option {code}"
+    yield from (f"  octets   {data.hex()}" for data in every)
+    if every[1:]:
+        left = many(len(every) - 1, "other")
+        yield f"  These programs send one option of a code: the first, and not the {left}. With the same addresses and"
+        yield "  the usual ports for all transports in [edge] there is one."
+    yield f"  Kea      {_kea(code, 'dhcp6', every[0])}"
+    yield f"  dnsmasq  dhcp-option=option6:{code},{every[0].hex(':')}"
+    yield f"  dhcpd    option dhcp6.dnr code {code} = string; option dhcp6.dnr {every[0].hex(':')};"
 
 
 def _kea(code: int, space: str, data: bytes) -> str:

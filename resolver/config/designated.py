@@ -9,10 +9,12 @@ Rules:
   could use: without a hint it asks for the addresses of the name.
 - Options of DHCP and of router advertisements have no hints: they have their own field (RFC 9463 3.1.8). Without an
   address of the option's family they name the resolver alone.
+- An option has one instance for all transports with the same port (or each with its own) and the same addresses: DHCP
+  servers send one option of a code, and DHCPv4 has 255 octets for it.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from resolver.config.edge import Edge
@@ -21,6 +23,9 @@ from resolver.core.local_zones import DESIGNATED_TTL_S, Designation
 from resolver.core.name import wire_of
 
 OPTION_DHCPV4: Final = 162
+OCTETS_DHCPV4: Final = 255
+MOST_V4: Final = OCTETS_DHCPV4 // 4
+"""The addresses of an instance of option 162: their length has one octet."""
 OPTION_DHCPV6: Final = 144
 OPTION_RA: Final = 144
 LIFETIME_S: Final = 3600
@@ -30,12 +35,12 @@ _ALPN, _PORT, _HINT_4, _HINT_6, _PATH = 1, 3, 4, 6, 7
 
 
 class Designated(NamedTuple):
-    """One transport at one port, with the addresses that clients may use (4 and 16 octets)."""
+    """Transports at one port, with the addresses that clients may use (4 and 16 octets)."""
 
     priority: int
-    alpn: str
+    alpn: tuple[str, ...]
     port: int | None
-    """None if it is the transport's own."""
+    """None if each has its own."""
     v4: tuple[bytes, ...]
     v6: tuple[bytes, ...]
     path: str
@@ -43,8 +48,7 @@ class Designated(NamedTuple):
 
     def params(self, *, hints: bool) -> bytes:
         """Return the SvcParams in octets, in the order of their keys (RFC 9460 2.2)."""
-        alpn = self.alpn.encode()
-        found = [(_ALPN, bytes([len(alpn)]) + alpn)]
+        found = [(_ALPN, b"".join(bytes([len(one)]) + one.encode() for one in self.alpn))]
         if self.port is not None:
             found.append((_PORT, self.port.to_bytes(2, "big")))
         if hints and self.v4:
@@ -57,7 +61,7 @@ class Designated(NamedTuple):
 
     def words(self, *, hints: bool) -> str:
         """Return the SvcParams as a zone file has them (RFC 9460 2.1)."""
-        found = [f"alpn={self.alpn}"]
+        found = [f"alpn={','.join(self.alpn)}"]
         if self.port is not None:
             found.append(f"port={self.port}")
         if hints and self.v4:
@@ -88,8 +92,25 @@ def designated(edge: Edge) -> list[Designated]:
         priority += bool(endpoints)
         for port in dict.fromkeys(one.port for one in endpoints):
             v4, v6 = usable(one for one in endpoints if one.port == port)
-            found.append(Designated(priority, alpn, None if port == own else port, v4, v6, path))
+            found.append(Designated(priority, (alpn,), None if port == own else port, v4, v6, path))
     return found
+
+
+def _together(every: Iterable[Designated], addresses: Callable[[Designated], tuple[bytes, ...]]) -> list[Designated]:
+    """Return an instance for all transports with one port and the same addresses of a family, in the same order;
+    nothing of those without an address."""
+    places: dict[tuple[int | None, tuple[bytes, ...]], list[Designated]] = {}
+    for one in every:
+        if addresses(one):
+            places.setdefault((one.port, addresses(one)), []).append(one)
+    return [
+        some[0]._replace(
+            priority=number,
+            alpn=tuple(alpn for one in some for alpn in one.alpn),
+            path=max(one.path for one in some),
+        )
+        for number, some in enumerate(places.values(), start=1)
+    ]
 
 
 def usable(endpoints: Iterable[Endpoint]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
@@ -128,17 +149,17 @@ def zone_lines(edge: Edge) -> Iterator[str]:
 def option_dhcpv4(edge: Edge) -> bytes:
     """Return the data of DHCPv4's option 162, all instances of it (RFC 9463 5.1); empty if nothing is designated.
 
-    What is longer than 255 octets is sent in several options, which DHCP servers do by themselves (RFC 3396).
+    What is longer than OCTETS_DHCPV4 is sent in several options (RFC 3396), which not every server can.
     """
     every = designated(edge)
     if not every:
         return b""
     name = wire_of(edge.name)
     made = []
-    for one in every:
-        if one.v4:
-            data = bytes([4 * len(one.v4)]) + b"".join(one.v4) + one.params(hints=False)
-            made.append(one.priority.to_bytes(2, "big") + bytes([len(name)]) + name + data)
+    for one in _together(every, lambda one: one.v4[:MOST_V4]):
+        addresses = b"".join(one.v4[:MOST_V4])
+        data = bytes([len(addresses)]) + addresses + one.params(hints=False)
+        made.append(one.priority.to_bytes(2, "big") + bytes([len(name)]) + name + data)
     if not made:
         made.append(b"\0\1" + bytes([len(name)]) + name)
     return b"".join(len(one).to_bytes(2, "big") + one for one in made)
@@ -163,7 +184,7 @@ def options_ra(edge: Edge, lifetime_s: int = LIFETIME_S) -> list[bytes]:
 def _over_ipv6(edge: Edge) -> list[tuple[bytes, Designated | None]]:
     """Return the priority of each instance, and what is designated; None: the resolver is named alone."""
     every = designated(edge)
-    found = [one for one in every if one.v6]
+    found = _together(every, lambda one: one.v6)
     return [(one.priority.to_bytes(2, "big"), one) for one in found] or [(b"\0\1", None)] * bool(every)
 
 

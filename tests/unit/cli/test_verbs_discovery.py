@@ -43,6 +43,9 @@ def test_every_text_has_the_octets_of_the_configuration(tmp_path: Path, capsys: 
     assert "\n".join(f"  {line}" for line in designated.zone_lines(edge)) in said
     assert f'{{"code": 162, "space": "dhcp4", "csv-format": false, "data": "{four.hex()}"}}' in said
     assert f"dhcp-option=162,{four.hex(':')}\n" in said
+    assert f"option dnr code 162 = string; option dnr {four.hex(':')};\n" in said
+    assert f"option dhcp6.dnr code 144 = string; option dhcp6.dnr {six.hex(':')};\n" in said
+    assert "one option of a code" not in said
     assert f"dhcp-option=option6:144,{six.hex(':')}\n" in said
     [advertised] = designated.options_ra(edge)
     assert f"custom option type 144 value hex:{advertised[2:].hex()};" in said
@@ -89,6 +92,20 @@ def test_without_an_edge_there_is_nothing_to_find(tmp_path: Path, capsys: pytest
     path.write_text(toml({"page": PAGE}, [list_of(Path("/srv/authority"))]))
     assert main(["discovery", "--config", str(path)]) == 2
     assert "[edge] offers nothing" in capsys.readouterr().err
+
+
+def test_what_a_program_cannot_send_is_said_and_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts = [f"192.0.2.{number}" for number in range(53, 115)]
+    path = configured(tmp_path, tls=[f"{one}:853" for one in hosts] + ["[2001:db8::53]:853", "[2001:db8::54]:8853"])
+    assert main(["discovery", "--config", str(path)]) == 0
+    said, edge = capsys.readouterr().out, load(path).edge
+    four, six = designated.option_dhcpv4(edge), designated.options_dhcpv6(edge)
+    assert len(four) == 333
+    assert len(six) == 2
+    assert f"dnsmasq  takes 255 octets, and these are {len(four)}" in said
+    assert "dhcp-option=162" not in said
+    assert "the first, and not the 1 other." in said
+    assert (said.count(six[0].hex(":")), said.count(six[1].hex(":")), said.count(six[1].hex())) == (2, 0, 1)
 
 
 def test_the_texts_are_whole_without_a_named_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,24 +116,48 @@ NAME = b"\3dns\3isp\7example\0"
 DOT, H2 = b"\0\1\0\4\3dot", b"\0\1\0\3\2h2" + b"\0\7\0\x10/dns-query{?dns}"
 
 
-def test_dhcpv4_has_an_instance_for_each_transport() -> None:
+def test_dhcpv4_has_an_instance_for_each_port_and_address() -> None:
     """RFC 9463 5.1: length, priority, length and name, length and addresses, SvcParams without hints."""
-    said = edge(tls=["192.0.2.53:853", "[2001:db8::53]:853"], https=["192.0.2.53:443"], quic=["[2001:db8::53]:853"])
+    said = edge(tls=["192.0.2.53:853", "[2001:db8::53]:853"], https=["192.0.2.54:443"], quic=["[2001:db8::53]:853"])
     first = b"\0\1" + b"\x11" + NAME + b"\4" + V4 + DOT
-    second = b"\0\2" + b"\x11" + NAME + b"\4" + V4 + H2
+    second = b"\0\2" + b"\x11" + NAME + b"\4" + V4[:3] + b"\x36" + H2
     assert len(NAME) == 0x11
     assert designated.option_dhcpv4(said) == b"\0\x21" + first + b"\0\x34" + second
 
 
-def test_dhcpv6_has_an_option_for_each_transport() -> None:
+def test_dhcpv6_has_an_option_for_each_port_and_address() -> None:
     """RFC 9463 4.1: priority, length and name, length and addresses, SvcParams."""
-    said = edge(tls=["192.0.2.53:853", "[2001:db8::53]:853"], https=["192.0.2.53:443"])
-    assert designated.options_dhcpv6(said) == [b"\0\1" + b"\0\x11" + NAME + b"\0\x10" + V6 + DOT]
+    said = edge(tls=["192.0.2.53:853", "[2001:db8::53]:853"], https=["192.0.2.53:443", "[2001:db8::54]:443"])
+    head, other = b"\0\x11" + NAME + b"\0\x10", V6[:-1] + b"\x54"
+    assert designated.options_dhcpv6(said) == [b"\0\1" + head + V6 + DOT, b"\0\2" + head + other + H2]
+
+
+def test_transports_with_one_port_and_the_same_addresses_are_one_instance() -> None:
+    """Their own ports are one port; a port of another number is another. Over each family by itself."""
+    four, six = ["192.0.2.53"], ["192.0.2.53", "2001:db8::53"]
+
+    def at(hosts: list[str], port: int) -> list[str]:
+        return [f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in hosts]
+
+    all_of_them = edge(tls=at(six, 853), https=at(six, 443), quic=at(six, 853), http3=at(six, 443))
+    alpn = b"\0\1\0\x0e" + b"\3dot\2h2\3doq\2h3"
+    params = alpn + b"\0\7\0\x10/dns-query{?dns}"
+    [one] = designated.options_dhcpv6(all_of_them)
+    assert one == b"\0\1\0\x11" + NAME + b"\0\x10" + V6 + params
+    data = designated.option_dhcpv4(all_of_them)
+    assert data == len(data[2:]).to_bytes(2, "big") + b"\0\1\x11" + NAME + b"\4" + V4 + params
+    assert len(records(all_of_them)) == 4, "DDR has an order of them"
+    ported = edge(tls=at(six, 853), https=at(six, 8443), quic=at(four, 853), http3=at(six, 8443))
+    assert [option[:2] for option in designated.options_dhcpv6(ported)] == [b"\0\1", b"\0\2"]
+    assert b"\3dot\3doq" in designated.option_dhcpv4(ported)
+    assert all(b"\2h2\2h3" + b"\0\3\0\2\x20\xfb" in made[-1] for made in (
+        designated.options_dhcpv6(ported), [designated.option_dhcpv4(ported)],
+    ))  # fmt: skip
 
 
 def test_a_router_advertisement_has_its_lifetime_and_whole_units_of_eight_octets() -> None:
     """RFC 9463 6.1: type, length, priority, lifetime, and the lengths of name, addresses and SvcParams."""
-    said = edge(tls=["[2001:db8::53]:853"], https=["[2001:db8::53]:443"])
+    said = edge(tls=["[2001:db8::53]:853"], https=["[2001:db8::54]:443"])
     body = b"\0\1" + b"\0\0\x0e\x10" + b"\0\x11" + NAME + b"\0\x10" + V6 + b"\0\x08" + DOT
     first, second = designated.options_ra(said)
     assert first == b"\x90\x07" + body + bytes(56 - 2 - len(body))
@@ -149,3 +173,10 @@ def test_without_an_address_of_the_family_the_resolver_is_named_alone() -> None:
     assert designated.options_dhcpv6(said) == [b"\0\1\0\x11" + NAME]
     [one] = designated.options_ra(said)
     assert one == b"\x90\x04\0\1\0\0\x0e\x10\0\x11" + NAME + bytes(5)
+
+
+def test_option_162_has_as_many_addresses_as_it_can_count() -> None:
+    hosts = [f"192.0.2.{number}:853" for number in range(1, 65)]
+    data = designated.option_dhcpv4(edge(tls=hosts))
+    assert data[5 + len(NAME)] == 252
+    assert data.endswith(bytes([192, 0, 2, 63]) + DOT)
