@@ -28,6 +28,15 @@ FIELDS_TOO_LARGE: Final = 431
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+def _origin_form(target: bytes) -> bytes:
+    """Return the path and the query of a target, which may be a whole URL (RFC 9112 3.2.2: it has to be accepted)."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or scheme.lower() not in (b"http", b"https"):
+        return target
+    at = rest.find(b"/")
+    return rest[at:] if at >= 0 else b"/"
+
+
 class Http1:
     """The requests of one connection. path: of DoH. once: fields that its first answer has, too."""
 
@@ -159,7 +168,7 @@ class Http1:
         message, payload = self._requests[0]
         while payload.total_bytes > len(self._body) and len(self._body) <= doh.MOST_OCTETS:
             self._body += payload.read_nowait()
-        method, target = message.method.encode(), message.path.encode("utf-8", "surrogateescape")
+        method, target = message.method.encode(), _origin_form(message.path.encode("utf-8", "surrogateescape"))
         length = message.headers.get("Content-Length", "0")
         octets = int(length) if length.isdecimal() and len(length) < 10 else doh.MOST_OCTETS + 1
         media_type = message.headers.get("Content-Type", "").encode("utf-8", "surrogateescape")

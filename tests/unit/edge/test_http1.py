@@ -82,6 +82,16 @@ async def test_the_first_answer_alone_has_what_is_said_once(tmp_path: Path) -> N
 
 
 @pytest.mark.asyncio
+async def test_a_target_may_be_a_whole_url(tmp_path: Path) -> None:
+    async with served(tmp_path) as (one, client):
+        for scheme in (b"https", b"HTTP"):
+            client.writer.write(GET.replace(PATH, scheme + b"://dns.isp.example:8443" + PATH))
+            status, _, content = await response(client)
+            assert (status, content) == (200, asks(1) + b"answer")
+        assert [query.message for query in one.service.queries] == [asks(1), asks(1)]
+
+
+@pytest.mark.asyncio
 async def test_requests_in_one_write_and_in_single_octets_are_answered_in_order(tmp_path: Path) -> None:
     async with served(tmp_path) as (one, client):
         client.writer.write(b"".join(post(asks(number)) for number in range(20)))
@@ -118,6 +128,8 @@ async def test_who_wants_no_more_is_closed(tmp_path: Path) -> None:
     ("request_", "status"),
     [
         (GET.replace(PATH, b"/other"), 404),
+        (GET.replace(PATH, b"https://dns.isp.example/other"), 404),
+        (GET.replace(PATH + b"?dns=" + TEXT, b"https://dns.isp.example"), 404),
         (GET.replace(b"GET", b"PUT"), 405),
         (GET.replace(b"GET", b"HEAD"), 405),
         (GET.replace(TEXT, b"AA"), 400),
