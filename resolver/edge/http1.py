@@ -61,7 +61,7 @@ class Http1:
         self._waits = self._keeps = False
         self._unpaid = 0
         self._said: list[bytes] = []
-        self._queued = self._draining = self._over = False
+        self._queued = self._ending = self._draining = self._over = False
 
     # What the connection calls (secured.Above).
 
@@ -76,8 +76,9 @@ class Http1:
         self._take()
 
     def ended(self) -> None:
-        """Answer what is there, then close."""
-        self.drain()
+        """Answer what has come, also what is not taken yet, then close."""
+        self._ending = True
+        self._take()
 
     def drain(self) -> None:
         """Take no more requests; close after the response that is due."""
@@ -136,6 +137,8 @@ class Http1:
                     self._go_on()
             taken += WORK_OF_A_REQUEST
             doors.took(WORK_OF_A_REQUEST)
+        if self._ending and self._has_room():  # what is left is no whole request
+            self.drain()
         if self._connection.is_open:
             if self._waits:
                 doors.places.busy(self._connection)

@@ -95,7 +95,7 @@ class Http2:
         self._unsent_octets = 0
         self._credit = bounds.CREDIT
         self._unpaid = 0
-        self._queued = self._draining = self._over = False
+        self._queued = self._ending = self._draining = self._over = False
         self._h2.initiate_connection()
         doors.says(connection)
 
@@ -112,8 +112,9 @@ class Http2:
         self._take()
 
     def ended(self) -> None:
-        """Answer what is there, then close."""
-        self.drain()
+        """Answer what has come, also what is not taken yet, then close."""
+        self._ending = True
+        self._take()
 
     def drain(self) -> None:
         """Take no more requests; close after the last answer."""
@@ -172,6 +173,8 @@ class Http2:
             work = WORK_OF_AN_EVENT * self._feed(piece) + 1
             taken += work
             doors.took(work)
+        if self._ending and self._has_room():  # all that has come is taken
+            self.drain()
         if taken and self._connection.is_open:
             if self._waiting:
                 doors.places.busy(self._connection)

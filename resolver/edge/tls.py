@@ -22,7 +22,7 @@ _HEADER: Final = 12
 class Dot:
     """The DNS messages of one connection."""
 
-    __slots__ = ("_connection", "_doors", "_draining", "_queued", "_said", "_unread", "_waiting")
+    __slots__ = ("_connection", "_doors", "_draining", "_ending", "_queued", "_said", "_unread", "_waiting")
 
     def __init__(self, doors: Doors, connection: Secured, alpn: str | None) -> None:
         del alpn  # "dot" or none (RFC 8310 says neither way; no other is offered)
@@ -32,6 +32,7 @@ class Dot:
         self._said: list[bytes] = []
         self._waiting = 0
         self._queued = False
+        self._ending = False
         self._draining = False
 
     def received(self, data: bytes) -> None:
@@ -45,8 +46,9 @@ class Dot:
         self._take()
 
     def ended(self) -> None:
-        """Answer what is there, then close (RFC 7766 6.2.4)."""
-        self.drain()
+        """Answer what has come, also what is not taken yet, then close (RFC 7766 6.2.4)."""
+        self._ending = True
+        self._take()
 
     def drain(self) -> None:
         """Take no more queries; close after the last answer."""
@@ -75,7 +77,7 @@ class Dot:
                 return
             places = self._doors.places
             places.idle(self._connection, self._doors.loop.time())
-        if self._unread:
+        if self._unread or self._ending:
             self._take()
         else:
             self._pace()
@@ -92,8 +94,12 @@ class Dot:
         """Hand the complete queries to the service, while there is room and the turn lasts."""
         unread, at, taken, granted = self._unread, 0, 0, 0
         end, doors, client = len(unread), self._doors, self._connection.client
-        while end - at >= _LENGTH and self._has_room():
+        all_taken = False
+        while self._has_room():
             start = at + _LENGTH
+            if end < start:
+                all_taken = True
+                break
             size = unread[at] << 8 | unread[at + 1]
             if size < _HEADER:
                 self._unread = b""
@@ -101,6 +107,7 @@ class Dot:
                 self.drain()
                 return
             if end - start < size:
+                all_taken = True
                 break
             if taken == granted:
                 more = doors.granted(self._connection, taken)
@@ -117,6 +124,8 @@ class Dot:
             doors.took(taken)
             if self._waiting:
                 doors.places.busy(self._connection)
+        if all_taken and self._ending:
+            self.drain()
         self._pace()
 
     def _done(self, message: bytes, max_age: int) -> None:

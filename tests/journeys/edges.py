@@ -306,30 +306,42 @@ class Http2:
         self.fields: Mapping[str, str] = {}
 
     def ask(self, query: bytes) -> bytes:
-        number = self._spoken.get_next_available_stream_id()
-        self._asked += 1
-        head, body = request_of(self._asked, query)
-        self._spoken.send_headers(number, head, end_stream=not body)
-        if body:
-            self._spoken.send_data(number, body, end_stream=True)
-        found, headers = bytearray(), dict[Any, Any]()
-        while True:
+        [(_, found)] = self.ask_all([query])
+        return found
+
+    def ask_all(self, queries: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Ask all at once; return the number of each query and its answer, in the order in which they came."""
+        numbers = {}
+        for place, query in enumerate(queries):
+            number = self._spoken.get_next_available_stream_id()
+            numbers[number] = place
+            self._asked += 1
+            head, body = request_of(self._asked, query)
+            self._spoken.send_headers(number, head, end_stream=not body)
+            if body:
+                self._spoken.send_data(number, body, end_stream=True)
+        bodies, heads = {number: bytearray() for number in numbers}, dict[int, dict[Any, Any]]()
+        found: list[tuple[int, bytes]] = []
+        while len(found) < len(numbers):
             self._stream.sendall(self._spoken.data_to_send())
             octets = self._stream.recv(65_535)
             if not octets:
                 raise ConnectionAbortedError("the connection was closed")
             for event in self._spoken.receive_data(octets):
                 if isinstance(event, h2.events.ResponseReceived):
-                    headers = dict(event.headers)
+                    heads[event.stream_id] = dict(event.headers)
                 elif isinstance(event, h2.events.DataReceived):
-                    found += event.data
-                    self._spoken.acknowledge_received_data(event.flow_controlled_length, number)
+                    bodies[event.stream_id] += event.data
+                    self._spoken.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
                     raise ConnectionAbortedError("the request was refused")
                 elif isinstance(event, h2.events.StreamEnded):
-                    self._stream.sendall(self._spoken.data_to_send())
-                    self.fields = headers
-                    return checked(headers[":status"], headers.get("content-type"), bytes(found))
+                    self.fields = heads[event.stream_id]
+                    body_ = bytes(bodies[event.stream_id])
+                    answer = checked(self.fields[":status"], self.fields.get("content-type"), body_)
+                    found.append((numbers[event.stream_id], answer))
+        self._stream.sendall(self._spoken.data_to_send())
+        return found
 
     def close(self) -> None:
         self._stream.close()
@@ -442,6 +454,19 @@ class Quic:
         waiting = asyncio.run_coroutine_threadsafe(self._client.ask(query, self._asked), self._loop)
         return waiting.result(2 * SECONDS)
 
+    def ask_all(self, queries: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Ask all at once; return the number of each query and its answer, in the order in which they came."""
+        found: list[tuple[int, bytes]] = []
+
+        async def one(place: int, query: bytes) -> None:
+            found.append((place, await self._client.ask(query, place)))
+
+        async def every() -> None:
+            await asyncio.gather(*(one(place, query) for place, query in enumerate(queries)))
+
+        asyncio.run_coroutine_threadsafe(every(), self._loop).result(2 * SECONDS)
+        return found
+
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(2 * SECONDS)
         self._stop()
@@ -523,6 +548,15 @@ class Clients:
         finally:
             one.close()
         return None if reply[:2] == after[:2] else reply
+
+    def ask_all(self, column: str, queries: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """Ask all at once over a connection of its own, which has streams; see there."""
+        one = self._make(column, b"")
+        assert isinstance(one, Http2 | Quic)
+        try:
+            return one.ask_all(queries)
+        finally:
+            one.close()
 
     def fields(self, column: str) -> Mapping[str, str]:
         """The head of the last response over HTTP."""

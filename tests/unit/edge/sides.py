@@ -174,9 +174,9 @@ class Side:
             return True
         return False
 
-    async def by_hand(self) -> "Handmade":
+    async def by_hand(self, *alpn: str) -> "Handmade":
         """A client whose handshake is done, and whose octets are in its hands."""
-        client = Handmade(await self.plain())
+        client = Handmade(await self.plain(), client_context(*alpn))
         await client.shake()
         return client
 

@@ -82,6 +82,19 @@ async def test_the_first_answer_alone_has_what_is_said_once(tmp_path: Path) -> N
 
 
 @pytest.mark.asyncio
+async def test_who_ends_its_half_gets_the_responses_to_all_it_has_asked(tmp_path: Path) -> None:
+    count = bounds.MOST_STREAMS // 2
+    async with served(tmp_path) as (one, _):
+        client = await one.by_hand("http/1.1")
+        client.tls.write(b"".join(post(asks(number)) for number in range(count)) + GET[:-1])
+        client.end()
+        said = await client.rest()
+        assert said.count(b"HTTP/1.1 200 OK\r\n") == said.count(b"answer") == count
+        assert [query.message for query in one.service.queries] == list(map(asks, range(count)))
+        assert one.refused() == {}
+
+
+@pytest.mark.asyncio
 async def test_a_target_may_be_a_whole_url(tmp_path: Path) -> None:
     async with served(tmp_path) as (one, client):
         for scheme in (b"https", b"HTTP"):

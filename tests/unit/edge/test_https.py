@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypothesis import given
@@ -20,7 +21,7 @@ from resolver.edge.https import Http2
 from resolver.edge.secured import Above, Secured
 from resolver.query.edge_frames import MAX_AGE_NONE
 from tests.unit.edge.http2_client import DNS, PATH, Http2Client
-from tests.unit.edge.sides import Side, side
+from tests.unit.edge.sides import NAME, Side, side
 from tests.unit.query.parts import until
 from tests.unit.query.senders import asks
 
@@ -82,6 +83,29 @@ async def test_the_first_answer_alone_has_what_is_said_once(tmp_path: Path) -> N
             await client.until(stream)
             wanted = b'h3=":443"' if number == 1 else None  # the first is refused, the third knows
             assert client.fields[stream].get(b"alt-svc") == wanted
+
+
+@pytest.mark.asyncio
+async def test_who_ends_its_half_gets_the_responses_to_all_it_has_asked(tmp_path: Path) -> None:
+    count = bounds.MOST_STREAMS
+    async with served(tmp_path) as (one, _):
+        client, spoken = await one.by_hand("h2"), H2Connection()
+        spoken.initiate_connection()
+        for number in range(count):
+            head = [(":method", "POST"), (":path", PATH.decode()), (":scheme", "https"), (":authority", NAME)]
+            spoken.send_headers(2 * number + 1, [*head, ("content-type", DNS.decode())])
+            spoken.send_data(2 * number + 1, asks(number), end_stream=True)
+        client.tls.write(spoken.data_to_send())
+        client.end()
+        said, ended = await client.rest(), set()
+        while said:  # h2's own client takes nothing after a GOAWAY
+            end = 9 + int.from_bytes(said[:3], "big")
+            if said[3:5] == b"\0\1":
+                ended.add(int.from_bytes(said[5:9], "big"))
+            said = said[end:]
+        assert ended == {2 * number + 1 for number in range(count)}
+        assert [query.message for query in one.service.queries] == list(map(asks, range(count)))
+        assert one.refused() == {}
 
 
 @pytest.mark.asyncio

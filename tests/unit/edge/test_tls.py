@@ -78,6 +78,19 @@ async def test_more_than_a_share_at_once_is_answered_whole(tmp_path: Path) -> No
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("count", [bounds.MOST_IN_FLIGHT, 2 * bounds.QUERIES_A_TURN + 3])
+async def test_who_ends_its_half_gets_the_answers_to_all_it_has_asked(tmp_path: Path, count: int) -> None:
+    async with side(tmp_path) as one:
+        client = await one.by_hand()
+        client.send(*map(asks, range(count)))
+        client.tls.write(framed(asks(count))[:-1])  # a query that never becomes whole
+        client.end()
+        assert sorted(await client.rest()) == sorted(b"".join(framed(answer(number)) for number in range(count)))
+        assert len(one.service.queries) == count
+        assert one.refused() == {}
+
+
+@pytest.mark.asyncio
 async def test_no_more_than_a_bound_waits_for_answers(tmp_path: Path) -> None:
     async with side(tmp_path) as one:
         one.service.answers = lambda query: None
