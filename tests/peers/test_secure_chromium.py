@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.upstream import in_thread, records
 from tests.journeys import edges
-from tests.journeys.processes import Site
+from tests.journeys.processes import Site, wait_for
 from tests.journeys.running import HOST, Service, free_ports
 from tests.peers.offered import OPEN_TEXT, web
 from tests.peers.test_page_chromium import FLAGS
@@ -88,6 +88,7 @@ def lab(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
         site.set("edge", **edge)
         site.publish([BLOCKED])
         with site.started() as service, edges.started(place, site.config):
+            wait_for(lambda: service.metric("list_receipt_timestamp_seconds"), "the self-test, whose queries are others")
             yield Lab(folder, place, service, other, chromium, certutil)
 
 

@@ -15,6 +15,7 @@ KEY = bytes(range(16))
 EVERY = bytes(16) + b"\xff" * 16
 NOTHING = [b""] * codes.MAX_LISTS
 THREADS = 3
+MOST_TURNS = 5000
 
 
 def together(work: Callable[[int], Any]) -> list[Any]:
@@ -110,22 +111,37 @@ def test_caps_and_budgets_hold_for_all_threads_together(probe: ModuleType) -> No
 
 
 def test_no_record_is_torn_while_others_overwrite_it(probe: ModuleType) -> None:
-    """The store is so small that every few records the ring comes round; one thread writes, the others read."""
+    """The store is so small that every few records the ring comes round. One thread writes until the others, which begin
+    after its first records, have read enough, whoever is given the processor when."""
     kept_in = store.Store(bytearray(64 * 1024), KEY)
     keys = memoryview(bytearray(16 * 40)).cast("Q")
     for at in range(40):
         keys[2 * at], keys[2 * at + 1] = at + 1, (at * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
 
-    def work(number: int) -> Any:
-        if number:
-            return probe.read(kept_in, store.Kept(), memoryview(bytearray(store.LARGEST_RECORD)), keys, 300_000)
-        body = bytearray(1500)
-        return probe.keep(kept_in, wires.to_keep(twin.compiled, body, ttl_s=60), memoryview(body), keys, 100_000)
+    begun, reads = threading.Event(), [True] * THREADS
 
-    written, *read = together(work)
-    assert written == 100_000
-    assert sum(whole for whole, _, _ in read) > 1000
-    assert [torn for _, _, torn in read] == [0] * (THREADS - 1)
+    def write() -> tuple[int, int]:
+        body, written, turns = bytearray(1500), 0, 0
+        kept = wires.to_keep(twin.compiled, body, ttl_s=60)
+        while any(reads[1:]) and turns < MOST_TURNS:
+            written += probe.keep(kept_in, kept, memoryview(body), keys, 2000)
+            turns += 1
+            begun.set()
+        return written, 2000 * turns
+
+    def read(number: int) -> tuple[int, int]:
+        out, whole, torn, turns = memoryview(bytearray(store.LARGEST_RECORD)), 0, 0, 0
+        begun.wait()
+        while whole < 50_000 and turns < MOST_TURNS:
+            found, _, bad = probe.read(kept_in, store.Kept(), out, keys, 2000)
+            whole, torn, turns = whole + found, torn + bad, turns + 1
+        reads[number] = False
+        return whole, torn
+
+    (written, expected), *found = together(lambda number: read(number) if number else write())
+    assert 0 < written == expected
+    assert [torn for _, torn in found] == [0] * (THREADS - 1)
+    assert all(whole >= 50_000 for whole, _ in found)
     assert kept_in.locks.words[0] == 0
 
 
