@@ -92,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._empty = self._bare = 0
         self._records = Records()
         self._waiting: list[Flight] = []
+        self._unsent: list[bytes] = []
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
         self._transport: asyncio.Transport | None = None
@@ -191,9 +192,9 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
-        """Encrypt; `flush_soon` sends it."""
-        if self._tls is not None and data:
-            self._tls.write(data)
+        """Note what is to be encrypted; `flush_soon` sends it, all of a turn in one record."""
+        if data:
+            self._unsent.append(data)
 
     def answer(self, identity: int, message: bytes) -> None:
         """Take the message that answers this query; its id does not count."""
@@ -297,6 +298,7 @@ class Connection(asyncio.Protocol):
             self.end(why.reason, why.detail)
             return
         except ssl.SSLError as error:
+            self._unsent = []
             self._flush()  # The alert says to the server why.
             refused = NotTrusted(Reason.GARBLED) if self.ready else refusal(error)
             self.end(refused.reason, refused.detail)
@@ -318,6 +320,13 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         if self._transport is None or self._over:
             return
+        if self._unsent and self._tls is not None:
+            said, self._unsent = self._unsent, []
+            try:
+                self._tls.write(b"".join(said))
+            except ssl.SSLError:
+                self.end(Reason.CLOSED)
+                return
         if self._outgoing.pending:
             self._transport.write(self._outgoing.read())
             if self._transport.get_write_buffer_size() > WAITING_OCTETS:

@@ -12,6 +12,7 @@ Rules:
 """
 
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -29,6 +30,10 @@ NOTICE: Final = 0x4E
 LARGEST_MESSAGE: Final = 65_535
 LARGEST_FRAME: Final = 2**20
 _LEAST_MESSAGE: Final = 12
+_FOUR: Final = struct.Struct("!I")
+_ASK: Final = struct.Struct("!IBIH")
+_ANSWER: Final = struct.Struct("!IBI")
+_ASKED: Final = struct.Struct("!IH")
 
 
 class Reason(IntEnum):
@@ -82,15 +87,16 @@ class Frames:
         """Yield kind and body of each frame that is now complete; Malformed for what is none."""
         data = self._rest + data if self._rest else data
         view, at, end = memoryview(data), 0, len(data)
-        while end - at >= 4:
-            after = at + 4 + int.from_bytes(view[at : at + 4])
-            if not at + 4 < after <= at + LARGEST_FRAME:
+        while end - at >= _FOUR.size:
+            (size,) = _FOUR.unpack_from(data, at)
+            after = at + _FOUR.size + size
+            if not 0 < size <= LARGEST_FRAME - _FOUR.size:
                 raise Malformed
             if after > end:
                 break
-            yield view[at + 4], view[at + 5 : after]
+            yield data[at + 4], view[at + 5 : after]
             at = after
-        self._rest = bytes(view[at:])
+        self._rest = data[at:]
 
 
 def frame(kind: int, *parts: bytes | memoryview) -> bytes:
@@ -113,21 +119,23 @@ def settings_in(body: memoryview) -> tuple[Settings, ...]:
 
 def ask(number: int, server: int, query: bytes) -> bytes:
     """Return the frame that asks a server."""
-    return frame(ASK, number.to_bytes(4), server.to_bytes(2), query)
+    return _ASK.pack(_ASK.size - _FOUR.size + len(query), ASK, number, server) + query
 
 
 def asked_in(body: memoryview) -> tuple[int, int, bytes]:
     """Return number, server and query; Malformed."""
     if len(body) < 6 + _LEAST_MESSAGE:
         raise Malformed
-    return number_in(body), int.from_bytes(body[4:6]), bytes(body[6:])
+    number, server = _ASKED.unpack_from(body)
+    return number, server, bytes(body[6:])
 
 
 def number_in(body: memoryview) -> int:
     """Return the number of a query; Malformed."""
     if len(body) < 4:
         raise Malformed
-    return int.from_bytes(body[:4])
+    number: int = _FOUR.unpack_from(body)[0]
+    return number
 
 
 def forget(number: int) -> bytes:
@@ -137,7 +145,7 @@ def forget(number: int) -> bytes:
 
 def answer(number: int, message: bytes) -> bytes:
     """Return the frame with a server's answer, which has the id of the query."""
-    return frame(ANSWER, number.to_bytes(4), message)
+    return _ANSWER.pack(_ANSWER.size - _FOUR.size + len(message), ANSWER, number) + message
 
 
 def answer_in(body: memoryview) -> tuple[int, bytes]:

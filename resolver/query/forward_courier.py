@@ -238,6 +238,7 @@ class Courier(asyncio.Protocol):
         self._number = 0
         self._transport: asyncio.Transport | None = None
         self._frames = Frames()
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the courier its servers, and what waits for it (asyncio.Protocol)."""
@@ -245,6 +246,7 @@ class Courier(asyncio.Protocol):
         self._frames = Frames()
         self.lives, self.begun = True, False
         self.ended.clear()
+        self._unsent = []
         self._transport.write(self._settings)
         for letters in self.letters:
             letters.trouble = ""
@@ -283,8 +285,7 @@ class Courier(asyncio.Protocol):
     def look(self) -> bool:
         """Return whether the courier has said since the last look that it is alive, and ask it again."""
         alive, self.lives = self.lives, False
-        if self._transport is not None:
-            self._transport.write(courier_frames.frame(courier_frames.ALIVE))
+        self._write(courier_frames.frame(courier_frames.ALIVE))
         return alive
 
     # For Letters.
@@ -300,11 +301,7 @@ class Courier(asyncio.Protocol):
 
     def ask(self, number: int, place: int, query: bytes) -> None:
         """Send a query, if there is a courier; else the next one gets it."""
-        if self._transport is None:
-            return
-        self._transport.write(courier_frames.ask(number, place, query))
-        if self._transport.get_write_buffer_size() > UNSENT_OCTETS:
-            self.hangs()
+        self._write(courier_frames.ask(number, place, query))
 
     def repeats(self, number: int) -> None:
         """Note that a query is sent again."""
@@ -313,8 +310,7 @@ class Courier(asyncio.Protocol):
     def forget(self, number: int) -> None:
         """Wait no longer for an answer."""
         self._leave(number)
-        if self._transport is not None:
-            self._transport.write(courier_frames.forget(number))
+        self._write(courier_frames.forget(number))
 
     def drop(self, number: int) -> None:
         """Fail a query from the loop: its place is wanted in the middle of a call."""
@@ -322,11 +318,27 @@ class Courier(asyncio.Protocol):
         self.forget(number)
         asyncio.get_running_loop().call_soon(asking.failed, BUSY)
 
+    def _write(self, said: bytes) -> None:
+        """Send this, if there is a courier, with all else that is said in this turn of the loop: one call for all."""
+        if self._transport is None:
+            return
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(said)
+
+    def _flush(self) -> None:
+        said, self._unsent = self._unsent, []
+        if self._transport is None or not said:
+            return
+        self._transport.write(b"".join(said))
+        if self._transport.get_write_buffer_size() > UNSENT_OCTETS:
+            self.hangs()
+
     def _ended(self, number: int) -> _Flight:
         flight = self._leave(number)
-        if flight.repeated and self._transport is not None:
+        if flight.repeated:
             # The answer and the second sending may have crossed: then the courier has the query again.
-            self._transport.write(courier_frames.forget(number))
+            self._write(courier_frames.forget(number))
         return flight
 
     def _leave(self, number: int) -> _Flight:

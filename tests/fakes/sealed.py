@@ -43,6 +43,7 @@ class Way(Enum):
     # Of HTTPS alone.
     REDIRECT = auto()
     NOT_FOUND = auto()
+    UNAVAILABLE = auto()
     OTHER_TYPE = auto()
     LARGE = auto()
     OLD = auto()  # Age: 100
@@ -191,7 +192,7 @@ class _Https(_Line):
     async def send(self, stream: int, reply: bytes) -> None:
         await asyncio.sleep(self.server.delay_s)
         way = self.server.way
-        status = {Way.REDIRECT: "307", Way.NOT_FOUND: "404"}.get(way, "200")
+        status = {Way.REDIRECT: "307", Way.NOT_FOUND: "404", Way.UNAVAILABLE: "503"}.get(way, "200")
         kind = "text/html" if way is Way.OTHER_TYPE else "application/dns-message"
         headers = [(":status", status), ("content-type", kind)]
         if way is Way.OLD:
@@ -245,7 +246,13 @@ async def serving(
 
 
 def in_thread(
-    answer: Answer, certificate: trustme.LeafCert, *, https: bool = False, alpn: str = "", port: int = 0
+    answer: Answer,
+    certificate: trustme.LeafCert,
+    *,
+    https: bool = False,
+    alpn: str = "",
+    port: int = 0,
+    host: str = HOST,
 ) -> AbstractContextManager[Sealed]:
     """Run a server in a thread of its own."""
-    return in_own_thread(serving(answer, certificate, https=https, alpn=alpn, port=port))
+    return in_own_thread(serving(answer, certificate, https=https, alpn=alpn, port=port, host=host))

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -18,6 +21,7 @@ import dns.rrset
 import pytest
 import trustme
 
+from resolver.config.values import Endpoint
 from tests.fakes.sealed import NAME, Sealed, Way, in_thread
 from tests.fakes.upstream import Upstream
 from tests.fakes.upstream import in_thread as in_the_clear
@@ -46,9 +50,10 @@ def sealing(tmp_path_factory: pytest.TempPathFactory) -> Sealing:
     return Sealing(tmp_path_factory.mktemp("sealing"))
 
 
-def text(server: Sealed, *, https: bool = False) -> str:
+def text(server: Sealed, *, https: bool = False, name: str = NAME) -> str:
     """The server as a configuration names it."""
-    return f"https://{NAME}@{HOST}:{server.port}/dns-query" if https else f"tls://{NAME}@{HOST}:{server.port}"
+    where = f"{name}@{Endpoint(server.host, server.port)}"
+    return f"https://{where}/dns-query" if https else f"tls://{where}"
 
 
 def site(folder: Path, sealing: Sealing, *servers: str, **more: object) -> Site:
@@ -64,6 +69,10 @@ def names_at(server: Sealed) -> set[str]:
 
 def up(service: Service, server: str) -> bool:
     return series(service, "upstream_up", upstream=server) == 1
+
+
+def has_counted(service: Service, labels: dict[str, str]) -> bool:
+    return series(service, "upstream_failures_total", **labels) > 0
 
 
 def pointing(query: dns.message.Message) -> dns.message.Message:
@@ -123,6 +132,78 @@ def test_only_who_is_verified_is_asked_and_the_status_says_why(tmp_path: Path, s
         )
         assert named.seen == strange.seen == []
         assert f"upstream {text(named)} does not answer and is taken out (certificate of {NAME}" in service.said
+
+
+@dataclass
+class Fault:
+    """What is wrong with a server, how that is counted and said, and what mends it: another certificate, or a way."""
+
+    counted: str
+    said: str
+    https: bool = False
+    way: Way = Way.HONEST
+    name: str = NAME
+    issued: tuple[str, ...] = ()
+    alpn: str = ""
+    host: str = HOST
+    dates: str = ""
+
+
+FAULTS = {
+    "name": Fault("certificate", "is for other names; correct the name in upstream.servers", issued=("b.example",)),
+    "expired": Fault("certificate", "it has expired; have it renewed there", dates="2020-01-01"),
+    "pin": Fault("certificate", "its key is not in upstream.pins; ask its operator which it is", name="pin.example"),
+    "alpn": Fault("tls", "offers no HTTP/2; use another server, or tls:// if it has that", https=True, alpn="http/1.1"),
+    "redirect": Fault("http", "redirects (HTTP 307), which is not followed; correct the path", True, Way.REDIRECT),
+    "path": Fault("http", "answers HTTP 404; look at the path in upstream.servers", True, Way.NOT_FOUND),
+    "load": Fault("http", "answers HTTP 503; look at", True, Way.UNAVAILABLE, host="::1"),
+    "type": Fault("http", "answers with something else than a DNS message; look at", True, Way.OTHER_TYPE),
+    "closes": Fault("network", "closes connections and does not answer", way=Way.CLOSES, host="::1"),
+}
+
+
+def test_each_fault_is_said_and_counted_the_next_server_answers_and_a_mended_one_is_asked_again(
+    tmp_path: Path, sealing: Sealing
+) -> None:
+    with ExitStack() as stack:
+        running: dict[str, tuple[Sealed, str]] = {}
+        for kind, one in FAULTS.items():
+            end = one.dates and datetime.fromisoformat(one.dates)
+            dates = {"not_before": end - timedelta(days=30), "not_after": end} if end else {}
+            certificate = sealing.ca.issue_cert(*(one.issued or (one.name,)), **dates)
+            server = stack.enter_context(
+                in_thread(honest, certificate, https=one.https, alpn=one.alpn, host=one.host)
+            )
+            server.way = one.way
+            running[kind] = server, text(server, https=one.https, name=one.name)
+        good = stack.enter_context(in_thread(honest, sealing.ca.issue_cert(NAME)))
+        servers = [*(where for _, where in running.values()), text(good)]
+        site_of = site(tmp_path, sealing, *servers, order="listed", pins={'"pin.example"': ["A" * 43 + "="]})
+        service = stack.enter_context(site_of.started())
+        wait_for(lambda: up(service, text(good)), "the good one to be up")
+        for number in range(20):
+            started = time.monotonic()
+            assert asked(service.dns, f"n{number}.open.test") == REAL
+            assert time.monotonic() - started < LIMIT_S + SLACK_S
+        for kind, (_, where) in running.items():
+            labels = {"upstream": where, "reason": FAULTS[kind].counted}
+            wait_for(partial(has_counted, service, labels), f"{kind} to be counted")
+            assert not up(service, where), kind
+        lines = operate(site_of, "status").stdout.split("upstream ")
+        for kind, (_, where) in running.items():
+            (said,) = [" ".join(line.split()) for line in lines if line.startswith(f"{where} ")]
+            assert FAULTS[kind].said in said
+        mended = [kind for kind, one in FAULTS.items() if one.way is not Way.HONEST]
+        for kind in mended:
+            running[kind][0].way = Way.HONEST
+        for kind in mended:
+            wait_for(partial(up, service, running[kind][1]), f"{kind} to be up again", 90)
+        assert asked(service.dns, "last.open.test") == REAL
+        assert "last.open.test." in names_at(running[mended[0]][0]), "the first of them is asked again"
+        assert good.seen
+        never = [kind for kind in FAULTS if kind not in mended]
+        assert [kind for kind in never if running[kind][0].seen] == []
+    assert "Traceback" not in service.said
 
 
 def test_one_that_hangs_resets_or_lies_is_replaced_by_the_next(tmp_path: Path, sealing: Sealing) -> None:

@@ -88,7 +88,8 @@ def lab(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
         site.set("edge", **edge)
         site.publish([BLOCKED])
         with site.started() as service, edges.started(place, site.config):
-            wait_for(lambda: service.metric("list_receipt_timestamp_seconds"), "the self-test, whose queries are others")
+            # Its queries are others.
+            wait_for(lambda: service.metric("list_receipt_timestamp_seconds"), "the end of the self-test")
             yield Lab(folder, place, service, other, chromium, certutil)
 
 

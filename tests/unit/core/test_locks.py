@@ -111,8 +111,11 @@ def test_caps_and_budgets_hold_for_all_threads_together(probe: ModuleType) -> No
 
 
 def test_no_record_is_torn_while_others_overwrite_it(probe: ModuleType) -> None:
-    """The store is so small that every few records the ring comes round. One thread writes until the others, which begin
-    after its first records, have read enough, whoever is given the processor when."""
+    """The store is so small that every few records the ring comes round.
+
+    One thread writes until the others, which begin after its first records, have read enough: however the processors
+    are shared out.
+    """
     kept_in = store.Store(bytearray(64 * 1024), KEY)
     keys = memoryview(bytearray(16 * 40)).cast("Q")
     for at in range(40):
