@@ -128,9 +128,9 @@ def _add_authority(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from resolver.service import service
+    from resolver.service import start
 
-    return service.serve(arguments.config, arguments.take_over)
+    return start.serve(arguments.config, arguments.take_over)
 
 
 def _page(arguments: argparse.Namespace) -> int:

@@ -20,8 +20,7 @@ import msgspec
 
 from resolver.feed.details import Detail
 from resolver.process import limits
-from resolver.process.limits import NotConfined as NotConfined
-from resolver.process.limits import leave_no_dump as leave_no_dump
+from resolver.process.limits import NotConfined, leave_no_dump
 
 _PR_SET_PDEATHSIG: Final = 1
 MAX_REPLY_BYTES: Final = 2**20

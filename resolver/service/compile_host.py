@@ -17,11 +17,12 @@ from typing import Final
 from resolver.config.config import Config, ConfigError
 from resolver.config.values import many
 from resolver.control import client, requests
-from resolver.feed import poll, sandbox
+from resolver.feed import poll
 from resolver.feed.facts import ListFacts
 from resolver.feed.reasons import Reason, Whose
 from resolver.feed.seal import KeyUnusable
 from resolver.feed.update import ListUpdate
+from resolver.process.limits import leave_no_dump
 from resolver.service.enforcement import Enforcement
 from resolver.service.in_force import InForce
 from resolver.service.owner import Owner
@@ -54,7 +55,7 @@ def compile_once(path: Path, config: Config) -> Compiled:
         with contextlib.suppress(client.Unreachable):
             client.call(config.control, requests.Status(), timeout_s=_LOOK_S)
             raise NotCompiled(_RUNS)
-    sandbox.leave_no_dump()
+    leave_no_dump()
     try:
         owner = Owner(config.state.directory)
         try:

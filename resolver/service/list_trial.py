@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from resolver.config.config import Config, Fleet, List
 from resolver.core import image
-from resolver.feed import activate, poll, sandbox, state
+from resolver.feed import activate, poll, state
 from resolver.feed.enforced import Nothing
 from resolver.feed.places import Places
 from resolver.feed.processes import UpdateFailed
@@ -35,6 +35,7 @@ from resolver.feed.receipt import Proof
 from resolver.feed.seal import Keys, KeyUnusable, load_keys
 from resolver.feed.state import Record
 from resolver.feed.store import StateUnreadable, Store
+from resolver.process.limits import leave_no_dump
 from resolver.service.in_force import InForce
 
 IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of mode 0700 with a random name is made in it
@@ -62,7 +63,7 @@ class Tried:
 def try_list(config: Config, one: List) -> Tried:
     """Try a list of `config`; OSError if its own folder cannot be made, KeyUnusable if the host's keys are needed and
     cannot be read here."""
-    sandbox.leave_no_dump()
+    leave_no_dump()
     try:
         keys = poll.keys_of(config, make=False)
     except KeyUnusable:

@@ -11,15 +11,15 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Final
 
 from resolver.config import for_core
 from resolver.config.config import Config, ConfigError, HostFault, load
 from resolver.config.values import sockaddr
-from resolver.feed import sandbox
 from resolver.page.rendered import Rendered
+from resolver.process.limits import leave_no_dump
+from resolver.process.log import log_ours_alone
 from resolver.service.checks import check
 from resolver.service.host.privileges import Privileges
 from resolver.service.page_host import PageHost
@@ -33,9 +33,8 @@ def serve(path: Path) -> int:
     rendered = check(path, config)
     if rendered is None:
         raise ConfigError(str(path), "page.listen", "names no address: nothing would be shown")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sandbox.leave_no_dump()
+    log_ours_alone()
+    leave_no_dump()
     asyncio.run(_serve(path, config, rendered))
     return 0
 

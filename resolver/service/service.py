@@ -16,16 +16,14 @@ Rules:
 
 import asyncio
 import logging
-import os
-import resource
 import secrets
 import signal
 import socket
 import sys
 import time
 from array import array
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,9 +39,8 @@ from resolver.core.crash_shape import Shape
 from resolver.core.lane import MAX_OCTETS, Lane, Tables
 from resolver.core.respond import dropped
 from resolver.count.metrics import EXCHANGE_BOUNDS_S
-from resolver.feed import poll, sandbox
-from resolver.feed.seal import KeyUnreadable, KeyUnusable
-from resolver.process.loop import collect_garbage_rarely, log_what_failed, loop_factory
+from resolver.feed import poll
+from resolver.process.loop import collect_garbage_rarely, log_what_failed
 from resolver.query import accept_sockets
 from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_limits import Bounds
@@ -63,12 +60,13 @@ from resolver.service.counting import Counting
 from resolver.service.courier_host import CourierHost
 from resolver.service.edge_host import EdgeHost, seats_for_edges
 from resolver.service.enforcement import Enforcement, Unready
-from resolver.service.hand_over import REPLY_S, NotTaken, Predecessor, Successor, command, predecessor
+from resolver.service.faults import named
+from resolver.service.hand_over import REPLY_S, NotTaken, Predecessor, Successor, command
 from resolver.service.host import crash, systemd
 from resolver.service.host.privileges import Privileges
 from resolver.service.in_force import InForce
 from resolver.service.late import Late
-from resolver.service.owner import IN_USE, Owner
+from resolver.service.owner import Owner
 from resolver.service.page_host import PageHost
 from resolver.service.plugin_host import PluginHost
 from resolver.service.readings import Readings
@@ -116,7 +114,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._one_reload = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
-        with _named(path, "state.directory", "cannot be used"):
+        with named(path, "state.directory", "cannot be used"):
             keys = poll.keys_of(config)
         # The way of a query.
         self._counters = array("Q", bytes(8 * codes.COUNTERS_SIZE))
@@ -146,7 +144,7 @@ class Service:
         self._swap(self.in_force.tables)
         self.cookies = CookieHost(path, config, self.in_force.use_cookies)
         # The way of a list.
-        with _named(path, "state.directory", "cannot be used"):
+        with named(path, "state.directory", "cannot be used"):
             later = predecessor is not None
             lists = config, keys, self.in_force
             self.enforcement = Enforcement(*lists, places=self._places, counters=counters, later=later)
@@ -179,7 +177,7 @@ class Service:
 
     def _count(self) -> None:
         """Go on counting where the ledger ends."""
-        with _named(self.path, "state.directory", "cannot be used"):
+        with named(self.path, "state.directory", "cannot be used"):
             self.counting = Counting(self.config, self.readings, self.enforcement.feed, self.in_force.turn_day)
         self._counts = True
 
@@ -194,7 +192,7 @@ class Service:
         try:
             if self._predecessor is not None:
                 await self._take_over(self._predecessor)
-            with _named(self.path, "state.directory", "cannot be used"):
+            with named(self.path, "state.directory", "cannot be used"):
                 self.enforcement.recover()
             await self._open()
             if self._privileges:
@@ -261,7 +259,7 @@ class Service:
             self.enforcement.preview()
             if not systemd.answers(self._asked):
                 raise NotTaken("the own query was not answered")
-            with _named(self.path, "listen.dns", "cannot listen there"):
+            with named(self.path, "listen.dns", "cannot listen there"):
                 await self._open_dns(all_of_it=True)
             self._courier.start(self._ended)
             self.datagrams.start()
@@ -271,7 +269,7 @@ class Service:
         except (NotTaken, Unready) as why:
             raise HostFault(str(self.path), "", f"nothing is taken over: {why}") from None
         _log.info("answering in place of the old process")
-        with _named(self.path, "state.directory", "cannot be used"):
+        with named(self.path, "state.directory", "cannot be used"):
             owner = Owner(self.config.state.directory)
             await old.ended(owner)
             await asyncio.to_thread(self.enforcement.feed.open_log)
@@ -453,7 +451,7 @@ class Service:
             await self._open_control()
             if self._predecessor is None:
                 self.edge.open()
-                with _named(self.path, "listen.dns", "cannot listen there"):
+                with named(self.path, "listen.dns", "cannot listen there"):
                     await self._open_dns()
             self.late.start(self._privileges.account if self._privileges else (0, 0))
 
@@ -463,7 +461,7 @@ class Service:
         """Serve the page or the metrics; an address that is not usable now comes later, and delays no DNS."""
         missed: dict[int, OSError] = {}
         key, given = f"{use}.listen", sockets.kept(self._handed.kept, use)
-        with _named(self.path, key, "cannot listen there"):
+        with named(self.path, key, "cannot listen there"):
             self._pages[use] = served = await serve(listen=map(sockaddr, listen), missed=missed, given=given)
         sockets.close_others(given, served.sockets)
         for number, error in missed.items():
@@ -540,60 +538,3 @@ class Service:
         error = task.exception()
         _log.error("%s ended (%s); stopping", task.get_name(), type(error).__name__)
         self.stop()
-
-
-@contextmanager
-def _named(path: Path, key: str, what: str) -> Iterator[None]:
-    """Turn an error of the system into a HostFault, and a wrong value into a ConfigError, that names the key."""
-    try:
-        yield
-    except ValueError as error:
-        raise ConfigError(str(path), key, str(error)) from None
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
-        at = f" ({error.filename})" if isinstance(error.filename, str) else ""
-        raise HostFault(str(path), key, f"{what}: {why}{at}") from None
-
-
-def serve(path: Path, take_over: int | None = None) -> int:
-    """Serve until a signal, in place of the process at socket `take_over` if any; return 0, 1 if it could not go on."""
-    config = load(path)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sandbox.leave_no_dump()
-    factory = loop_factory()
-    # After every import: a report can only name objects that were loaded before.
-    crash.watch()
-    try:
-        old = None if take_over is None else predecessor(take_over)
-        handed = systemd.take(os.environ, os.getpid())
-    except systemd.SocketsUnusable as error:
-        raise ConfigError(str(path), "listen.dns", f"sockets that systemd handed over: {error}") from None
-    except NotTaken as error:
-        raise HostFault(str(path), "", f"nothing is taken over: {error}") from None
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    privileges = Privileges(path, config)
-    privileges.step_down()
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_serve(path, config, privileges, handed, old))
-
-
-async def _serve(
-    path: Path,
-    config: Config,
-    privileges: Privileges | None = None,
-    handed: systemd.Handed = NOTHING_HANDED,
-    old: Predecessor | None = None,
-) -> int:
-    if old is None:
-        with _named(path, "state.directory", "cannot be used"):
-            if not Owner(config.state.directory).take():
-                raise HostFault(str(path), "state.directory", IN_USE)
-    try:
-        service = Service(path, config, privileges, handed, old)
-    except KeyUnreadable as error:
-        raise HostFault(str(path), "", str(error)) from None
-    except KeyUnusable as error:
-        raise ConfigError(str(path), "", str(error)) from None
-    return await service.run()

@@ -59,6 +59,7 @@ from resolver.feed.names import export_cdb, export_primary, export_rules, export
 from resolver.feed.names.export_rules import Rule
 from resolver.feed.names.export_zone import Answer, Zone, wire_of
 from resolver.process import limits
+from resolver.process.log import log_ours_alone
 
 MEMORY_BYTES: Final = 4 * 2**30
 LOOK_S: Final = 5.0
@@ -496,8 +497,7 @@ def _log_what_failed(_loop: object, about: dict[str, Any]) -> None:
 def main() -> int:
     """Serve the one request of this process; return its exit status."""
     sys.excepthook = lambda *_: None
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    log_ours_alone()
     try:
         request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ExportRequest)
         check_account(request)

@@ -5,7 +5,7 @@ Rules:
   of the packet that the thread last began (core.crash_shape: numbers only), the stack as object, function and offset,
   the build ids of the objects on it. No octet of a packet, no name, no client, no register.
 - Python's own stack follows, by faulthandler: files, lines and functions of our code, no values.
-- Then the default action; no core file is written (feed.sandbox).
+- Then the default action; no core file is written (process.limits).
 - With a build id and an offset, `addr2line -f -e OBJECT 0xOFFSET` names the line on any machine that has the object.
 """
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from resolver.config.config import Config, ConfigError, HostFault
-from resolver.feed import sandbox
 from resolver.process import capabilities
+from resolver.process.limits import leave_no_dump
 
 _KEY: Final = "listen.user"
 _OF_SOURCE: Final = ("root", "ca", "certificate", "key")
@@ -91,7 +91,7 @@ class Privileges:
             os.setgroups(os.getgrouplist(self._account.pw_name, self._account.pw_gid))
             os.setegid(self._account.pw_gid)
             os.seteuid(self._account.pw_uid)
-            sandbox.leave_no_dump()
+            leave_no_dump()
         elif self._root:
             _log.warning("running as root: set %s to an account without privileges", _KEY)
         self._look()
@@ -140,7 +140,7 @@ class Privileges:
             yield
         finally:
             os.seteuid(self._account.pw_uid)
-            sandbox.leave_no_dump()
+            leave_no_dump()
 
     def give_up(self) -> None:
         """Give up every privilege that the process was started with; ConfigError if the kernel still shows one."""
@@ -152,7 +152,7 @@ class Privileges:
             os.setresgid(*[self._account.pw_gid] * 3)
             os.setresuid(*[self._account.pw_uid] * 3)
         capabilities.give_up()
-        sandbox.leave_no_dump()
+        leave_no_dump()
         kept = still_held(os.geteuid(), os.getegid(), bounded=self._account is not None)
         if kept:
             raise self._fault(_KEY, f"the kernel still shows {kept}, which was given up: the service does not start")

@@ -132,7 +132,7 @@ def test_what_was_typed_is_not_repeated(words: tuple[str, ...], capsys: pytest.C
 
 def test_run_serves_the_file_and_hands_back_its_status(replace: Replace, tmp_path: Path) -> None:
     served: list[tuple[Path, int | None]] = []
-    replace("service.service", serve=lambda *how: served.append(how) or 0)
+    replace("service.start", serve=lambda *how: served.append(how) or 0)
     assert status_of("run", "--config", "x.toml", "--take-over", "7") == 0
     assert status_of("run") == 0
     assert served == [(Path("x.toml"), 7), (Path("/etc/blocklist-resolver/resolver.toml"), None)]
@@ -225,7 +225,7 @@ def test_no_error_shows_a_traceback_or_a_name(
         raise error
 
     monkeypatch.setattr(sys, "stdout", sys.stdout)
-    replace("service.service", serve=serve)
+    replace("service.start", serve=serve)
     assert status_of("run") == status
     assert capsys.readouterr().err == (f"blocklist-resolver: {said}\n" if said else "")
 

@@ -212,15 +212,6 @@ async def test_a_reload_without_a_file_changes_nothing(site: Site) -> None:
     assert not running.last_reload.good
 
 
-def test_a_key_that_cannot_be_used_is_a_fault_of_the_configuration(site: Site) -> None:
-    state = site.folder / "state"
-    state.mkdir()
-    (state / "digest.key").write_bytes(b"short")
-    (state / "seal.key").write_bytes(b"short")
-    with pytest.raises(ConfigError, match="expected 16 octets"):
-        asyncio.run(service._serve(site.config, loaded(site)))
-
-
 class Told(systemd.Notify):
     """Keeps what would be sent."""
 

@@ -15,8 +15,8 @@ CRASH = f"""
 import ctypes, mmap, os, signal, sys, threading
 from resolver.service.host import crash
 from resolver.core import question, crash_shape
-from resolver.feed import sandbox
-sandbox.leave_no_dump()
+from resolver.process.limits import leave_no_dump
+leave_no_dump()
 crash.watch()
 numbers = crash_shape.Shape(crash.memory())
 asked = question.Question()
