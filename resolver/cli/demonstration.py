@@ -19,12 +19,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from resolver import __version__, dns_client
+from resolver import __version__
 from resolver.authority import publish
 from resolver.cli import demonstration_lists
 from resolver.config.config import ConfigError, load
 from resolver.config.values import Endpoint
 from resolver.control import client
+from resolver.dns_client import client as dns_client
 
 LIST: Final = """\
 # A demonstration list: reserved names only.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from resolver.config.values import utc_text
-from resolver.dns_client import Reply
+from resolver.dns_client.client import Reply
 
 Step = tuple[str, str, float]
 """One step, what was found there, and the seconds that it took."""

@@ -31,8 +31,8 @@ from resolver.control import requests
 if TYPE_CHECKING:
     from resolver.cli.typed import Typed
     from resolver.config.values import Endpoint
-    from resolver.dns_client import Reply
-    from resolver.dns_client_encrypted import Verified
+    from resolver.dns_client.client import Reply
+    from resolver.dns_client.encrypted import Verified
 
 DEFAULT_SERVER: Final = "127.0.0.1:5300"
 ASK_TIMEOUT_S: Final = 5.0
@@ -81,8 +81,8 @@ def add_verbs(verbs: "argparse._SubParsersAction[Any]") -> None:
 def _ask(arguments: argparse.Namespace) -> int:
     if arguments.client is not None:
         return _ask_as(arguments)
-    from resolver import dns_client
     from resolver.cli import screen_answer
+    from resolver.dns_client import client as dns_client
 
     over = arguments.over or "udp"
     how = _verified(arguments, over)
@@ -101,7 +101,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 def _verified(arguments: argparse.Namespace, over: str) -> "Verified | None":
     """Return how the server is verified; None over UDP and TCP."""
     from resolver.control import client
-    from resolver.dns_client_encrypted import Verified
+    from resolver.dns_client.encrypted import Verified
 
     options = ("tls_name", "ca", "path")
     if over not in _EDGE:
@@ -168,7 +168,7 @@ def _first_answer(
     servers: "list[Endpoint]", name: str, kind: str, over: str, how: "Verified | None" = None
 ) -> "Reply":
     """Return the answer of the first server that gives one; AskError of the last one if none does."""
-    from resolver import dns_client
+    from resolver.dns_client import client as dns_client
 
     for one in servers[:-1]:
         try:
@@ -199,8 +199,8 @@ def _ask_as(arguments: argparse.Namespace) -> int:
         client = str(ipaddress.ip_address(arguments.client))
     except ValueError:
         raise UsageError("--as: expected an address such as 192.0.2.7 or 2001:db8::7") from None
-    from resolver import dns_client
     from resolver.cli import screen_answer
+    from resolver.dns_client import client as dns_client
 
     try:
         name = _typed(arguments)

@@ -1,1 +1,1 @@
-"""Used by each process of ours: its limits, its event loop, and the messages to systemd."""
+"""Used by each process of ours: its limits, its log, its event loop, and the messages to systemd."""

@@ -22,7 +22,7 @@ from resolver.config.values import Endpoint, sockaddr
 from resolver.core.image import SELFTEST_NAME
 from resolver.core.message import Message, read
 from resolver.core.proxy import SIGNATURE
-from resolver.dns_client import build_query
+from resolver.dns_client.client import build_query
 from resolver.plugin.judge import Blocked, read_blocked
 from resolver.query.forward_connect import connected
 from resolver.query.transport import Transport

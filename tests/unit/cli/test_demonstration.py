@@ -14,11 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from resolver import dns_client
 from resolver.cli import demonstration
 from resolver.cli.demonstration_lists import FORGED
 from resolver.config.config import ConfigError, parse
 from resolver.config.values import Endpoint
+from resolver.dns_client import client as dns_client
 from tests.fakes.upstream import in_thread
 from tests.journeys.processes import asked, honest, wait_for
 from tests.journeys.running import HOST, PAGE_V4, ROOT, free_ports, stop

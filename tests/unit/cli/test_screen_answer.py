@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 from resolver.cli import screen_answer
-from resolver.dns_client_encrypted import Secured
+from resolver.dns_client.encrypted import Secured
+from tests.unit.dns_client.test_client import full, understood
 from tests.unit.query.parts import SOA
-from tests.unit.test_dns_client import full, understood
 
 STEPS = (("client", "is one of listen.allow", 0.00002), ("lists", "no list blocks the name", 0.0015))
 LINES = [

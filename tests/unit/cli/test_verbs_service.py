@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from resolver import dns_client
 from resolver.cli import terminal, verbs_service
 from resolver.control import client, requests, status
 from resolver.control.requests import Failed, FlushReply, HandOverReply, Refused, ReloadReply, StatusReply
-from resolver.dns_client_encrypted import Verified
+from resolver.dns_client import client as dns_client
+from resolver.dns_client.encrypted import Verified
 from tests.unit.cli.running import Running, running
 from tests.unit.cli.test_screen_service import GOOD
 from tests.unit.cli.test_verbs_list import status_of

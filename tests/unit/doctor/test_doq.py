@@ -9,8 +9,8 @@ import trustme
 
 from resolver.doctor import ask, doq, wire
 from resolver.doctor.ask import Asker, Endpoint, Query, Silence
-from tests.unit import test_dns_client_encrypted as encrypted
-from tests.unit.test_dns_client_encrypted import NAME, WAITS_S, WithAnId, authority
+from tests.unit.dns_client import test_encrypted as encrypted
+from tests.unit.dns_client.test_encrypted import NAME, WAITS_S, WithAnId, authority
 
 __all__ = ["authority"]  # a fixture
 QUERY = Query(name=wire.name_of("open.test"), kind=wire.A, over=ask.DOQ)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.config.values import Endpoint
-from resolver.dns_client import AskError, Reply, ask, build_query, understand
+from resolver.dns_client.client import AskError, Reply, ask, build_query, understand
 from tests.fakes.upstream import HOST, Way, in_thread, records
 from tests.parity.cases import of
 from tests.unit.query.parts import SOA, Message, reply_of

@@ -20,9 +20,9 @@ from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent, StreamDataReceived
 
-from resolver import dns_client
 from resolver.config.values import Endpoint
-from resolver.dns_client_encrypted import NotInstalled, NotSecured, Verified, exchange
+from resolver.dns_client import client as dns_client
+from resolver.dns_client.encrypted import NotInstalled, NotSecured, Verified, exchange
 from tests.fakes.upstream import HOST
 from tests.unit.query.parts import reply_of
 

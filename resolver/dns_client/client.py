@@ -4,7 +4,7 @@ Rules:
 - An answer counts only if core.question matches it with the query and core.message reads it to its end. Only then
   dnslib parses it, because dnslib has no bounds of its own.
 - Nothing is logged or kept; the caller gets the result.
-- Over TLS, HTTPS and QUIC the server is verified (`dns_client_encrypted`), or nothing is asked.
+- Over TLS, HTTPS and QUIC the server is verified (`encrypted`), or nothing is asked.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from dnslib.label import DNSLabelError
 from resolver.config.values import Endpoint, sockaddr
 from resolver.core.message import Message, read
 from resolver.core.question import Question, matches, parse
-from resolver.dns_client_encrypted import NotSecured, Secured, Verified, exchange
+from resolver.dns_client.encrypted import NotSecured, Secured, Verified, exchange
 
 PAYLOAD = 1232
 _EDE = 15
