@@ -41,7 +41,7 @@ LATE_S: Final = TIMEOUT_S + 0.5
 MANY: Final = 90
 """Queries at once on one connection of streams: fewer than an edge allows."""
 NOT_OVER: Final = {
-    "1-peers": "there Unbound and BIND ask as forwarders, over UDP and TCP",
+    "1-peers": "its file in peers/ has Unbound ask over TLS too; no validator of Debian's asks over the others",
     "2b": "what /readyz and a metric say of the upstreams: no query of a client is in it",
     "3": "addresses of a link, of an upstream and of a listener for UDP and TCP",
     "14b": "`order` is for all upstreams; who is asked is decided behind every transport alike",

@@ -3,11 +3,13 @@
 Rules:
 - With trust anchors they validate; without them they do not.
 - None answers a reserved name by itself: what it says comes from the port behind it.
+- Over TLS, which Unbound alone speaks to a forwarder here, it verifies the name and the authority of a Secured.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.journeys.running import HOST, free_ports
 from tests.peers.servers import Server, running
@@ -29,10 +31,11 @@ server:
   edns-buffer-size: 1232
   module-config: "{modules}"
   tcp-upstream: {stream}
-{nodefault}{anchors}
+{nodefault}{anchors}{bundle}
 forward-zone:
   name: "."
-  forward-addr: {host}@{upstream}
+  forward-addr: {host}@{upstream}{verified}
+  forward-tls-upstream: {tls}
 remote-control:
   control-enable: no
 """
@@ -66,14 +69,29 @@ _OWN = ("test.", "invalid.", "onion.", "home.arpa.", "10.in-addr.arpa.", "localh
 READY = "ready.test"
 
 
+class Secured(NamedTuple):
+    """How a server of DNS over TLS is verified: its name, and the file of its authority."""
+
+    name: str
+    ca: Path
+
+
 @contextmanager
 def forwarder(
-    kind: str, folder: Path, upstream: int, *, path: str, anchors: Sequence[str] = (), over_tcp: bool = False
+    kind: str,
+    folder: Path,
+    upstream: int,
+    *,
+    path: str,
+    anchors: Sequence[str] = (),
+    over_tcp: bool = False,
+    over_tls: Secured | None = None,
 ) -> Iterator[Server]:
     """A resolver of NAMES that asks `upstream`; it is ready when it has an answer for READY from there.
 
-    An anchor is a zone and its DNSKEY's flags, protocol, algorithm and key.
+    An anchor is a zone and its DNSKEY's flags, protocol, algorithm and key. over_tls: of Unbound alone.
     """
+    assert over_tls is None or kind == "unbound", kind
     folder.mkdir(parents=True)
     (port,) = free_ports(1)
     if kind == "unbound":
@@ -87,6 +105,9 @@ def forwarder(
             stream="yes" if over_tcp else "no",
             nodefault="".join(f'  local-zone: "{zone}" nodefault\n' for zone in _OWN),
             anchors=trusted,
+            bundle=f'  tls-cert-bundle: "{over_tls.ca}"\n' if over_tls else "",
+            verified=f"#{over_tls.name}" if over_tls else "",
+            tls="yes" if over_tls else "no",
         )
         command = [path, "-d", "-c", str(folder / "config")]
     elif kind == "named":

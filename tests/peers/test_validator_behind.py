@@ -1,12 +1,14 @@
 """Real validators behind us: what the list does not block validates, and a listed name never gives its real address.
 
 NSD holds really signed zones, an Unbound resolves them, we ask that Unbound, and Unbound and BIND ask us and validate,
-over UDP and over TCP, with both cores. Names below `=name`, below an exception and below a release have to validate:
-for that a validator needs DS and DNSKEY of the zones on the way (RFC 4035 5), which hold no address. What a validator
-makes of a listed name is a row too: the page where the zone is proven to be unsigned, else SERVFAIL.
+over UDP and over TCP, with both cores, Unbound over TLS too (an edge). Names below `=name`, below an exception and
+below a release have to validate: for that a validator needs DS and DNSKEY of the zones on the way (RFC 4035 5), which
+hold no address. What a validator makes of a listed name is a row too: the page where the zone is proven to be unsigned,
+else SERVFAIL.
 """
 
 import itertools
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,13 +21,14 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
+from tests.journeys import edges
 from tests.journeys.processes import Site, operate
 from tests.journeys.running import CORES, LAUNCHERS, PAGE_V4, PAGE_V6
 from tests.peers import forwarders, servers, signed_zones
 from tests.peers.conftest import rendered
 from tests.peers.servers import Server
 
-pytestmark = pytest.mark.timeout(300)  # Each test starts four validators.
+pytestmark = pytest.mark.timeout(300)  # Each test starts four validators or five.
 
 LIST: Final = (
     *("=selfsig.test", "=selfplain.test", "=selfok.test"),
@@ -101,6 +104,7 @@ class Lab:
     anchors: tuple[str, ...]
     folder: Path
     program: Callable[[str], str]
+    edge: edges.Place | None
 
     @contextmanager
     def validators(self, what: str) -> Iterator[dict[str, tuple[str, Server]]]:
@@ -117,6 +121,16 @@ class Lab:
                     over_tcp=transport == "tcp",
                 )
                 found[f"{kind} over {transport}"] = (transport, stack.enter_context(one))
+            if self.edge is not None:
+                one = forwarders.forwarder(
+                    "unbound",
+                    self.folder / what / "unbound-tls",
+                    self.edge.ports["tls"],
+                    path=self.program("unbound"),
+                    anchors=self.anchors,
+                    over_tls=forwarders.Secured(edges.NAME, self.edge.ca),
+                )
+                found["unbound over tls"] = ("udp", stack.enter_context(one))
             yield found
 
 
@@ -133,8 +147,15 @@ def lab(
         (folder / "site").mkdir()
         site = Site(folder / "site", [above.address])
         site.publish(LIST)
-        with site.started(LAUNCHERS[request.param], seconds=90):
-            yield Lab(site, zones.anchors, folder, program)
+        with ExitStack() as stack:
+            place = None
+            if request.param == "compiled":
+                place, text = edges.configured(folder / "site", [edges.DOT])
+                site.set("edge", **tomllib.loads(text)["edge"])
+            stack.enter_context(site.started(LAUNCHERS[request.param], seconds=90))
+            if place is not None:
+                stack.enter_context(edges.started(place, site.config))
+            yield Lab(site, zones.anchors, folder, program, place)
 
 
 def said(wire: bytes) -> str:
