@@ -8,7 +8,8 @@ attack on its edge (siege_attack.py). A program that only takes what CPU is left
 Rules:
 - Loopback only, which the limits of a prefix spare: an attack is of one client, and as free as one of thousands.
 - The attacker runs on the service's core, and only while that has nothing else to do (SCHED_IDLE): on the core of the
-  load that measures DNS, each of its steps would be a pause of the load.
+  load that measures DNS, each of its steps would be a pause of the load. What an attack needs before, its connections
+  for one, it prepares on any core, before anything is measured.
 - Every DNS answer is looked into (ask.c). Beside each attack the edge is asked over DoT, and it is shown how long that
   took; after the attack it must answer. Its memory after the last round is held against that after the first.
 """
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -36,7 +38,7 @@ from tests.bench.__main__ import tell
 from tests.bench.encrypted import with_edge
 from tests.bench.load import Cores, Run
 from tests.bench.ratios import paired, shown, spread
-from tests.bench.siege_attack import ATTACKS
+from tests.bench.siege_attack import ATTACKS, IDLE_CONNECTIONS, PREPARED
 from tests.journeys import edges, running
 from tests.journeys.running import HOST, PAGE_V4
 from tests.peers import servers
@@ -45,6 +47,8 @@ QUIET, IDLE = "nothing", "idle work"
 NEEDED = ("cc", "chrt", "dnsperf", "nsd")
 LISTED = 10_000
 P99_BAR, GREW_BAR = 1.10, 1.25
+NEEDED_FILES = 17_000
+"""An edge has places for 0.4 of its file descriptors at each port; beyond 3/4 of them it hurries who is idle."""
 _BEFORE_S, _AFTER_S = 0.5, 0.5
 _PEAKS = 3
 _WARM_S = 20.0
@@ -56,14 +60,14 @@ _LATE = 0.01
 class Found:
     """DNS by what ran beside it, then by round; how much of each attack there was; the edge's memory after each round.
 
-    dot_ms: of answers over DoT beside each attack; those that did not come are None.
+    dot_ms: of answers over DoT beside each attack; those that did not come are None. held: the edge's memory meanwhile.
     """
 
     dns: dict[str, dict[int, Run]] = field(default_factory=dict)
     attacked: dict[str, list[int]] = field(default_factory=dict)
     dot_ms: dict[str, list[float | None]] = field(default_factory=dict)
     resident: list[int] = field(default_factory=list)
-    most_resident: int = 0
+    held: dict[str, int] = field(default_factory=dict)
     rate: int = 0
     amiss: list[str] = field(default_factory=list)
 
@@ -117,11 +121,11 @@ class Siege:
 
     @contextmanager
     def _beside(self, name: str, seconds: float) -> Iterator[None]:
-        before = ["chrt", "--idle", "0", *self.cores.serve]
         if name == QUIET:
             yield
             return
         if name == IDLE:
+            before = ["chrt", "--idle", "0", *self.cores.serve]
             with subprocess.Popen([*before, "sh", "-c", "while :; do :; done"]) as loop:
                 try:
                     yield
@@ -130,15 +134,17 @@ class Siege:
             return
         ports = [str(one) for one in (self.place.ports[key] for key in ("tls", "https", "quic"))]
         words = ["-m", "tests.bench.siege_attack", name, HOST, *ports, str(seconds + _BEFORE_S + _AFTER_S)]
-        process = subprocess.Popen([*before, sys.executable, *words], stdout=subprocess.PIPE, text=True)
-        threading.Event().wait(_BEFORE_S)
-        try:
+        with attacking([sys.executable, *words], self.service_cores()) as said:
+            threading.Event().wait(_BEFORE_S)
             yield
+            held = load.resident_bytes(self.edge.pid)
+            self.found.held[name] = max(self.found.held.get(name, 0), held)
             self.found.dot_ms.setdefault(name, []).append(self.over_dot(5.0))
-        finally:
-            said, _ = process.communicate()
-        self.found.most_resident = max(self.found.most_resident, load.resident_bytes(self.edge.pid))
-        self.found.attacked.setdefault(name, []).append(json.loads(said)["count"] if said else 0)
+        self.found.attacked.setdefault(name, []).append(said["count"])
+
+    def service_cores(self) -> set[int]:
+        """Return the cores that the service runs on."""
+        return os.sched_getaffinity(self.service.process.pid)
 
     def over_dot(self, seconds: float) -> float | None:
         """Ask for a listed name over DoT; return the milliseconds that it took, None for no answer."""
@@ -160,6 +166,32 @@ class Siege:
             assert time.monotonic() < deadline, f"the edge does not answer after {name}"
 
 
+@contextmanager
+def attacking(command: Sequence[str], cores: set[int]) -> Iterator[dict[str, int]]:
+    """Run an attack: prepare it, let it attack within the block, and leave in `said` what it has said at its end.
+
+    When it is prepared it is moved to `cores`, and has only what others leave of them.
+    """
+    said: dict[str, int] = {}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        prepared = process.stdout.readline()
+        assert prepared, f"the attack ended before it began: {process.wait()}"
+        os.sched_setaffinity(process.pid, cores)
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        process.stdin.write("begin\n")
+        process.stdin.flush()
+        yield said
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        rest, _ = process.communicate()
+    said.update(json.loads(rest))
+
+
 def rows(found: Found) -> Iterator[str]:
     """The figures as lines."""
     yield f"DNS over UDP at {found.rate:,} a second, half of its peak, half of it blocked; us"
@@ -170,12 +202,10 @@ def rows(found: Found) -> Iterator[str]:
         more = f"; {min(found.attacked[name]):,} times and more" if name in found.attacked else ""
         if dot:
             said = ", ".join("none" if one is None else shown(one) for one in dot)
-            more += f"; DoT meanwhile, ms: {said}"
+            more += f"; the edge has {found.held[name] / 1e6:.1f} MB; DoT meanwhile, ms: {said}"
         yield f"  beside {name}: p50 {p50}, p99 {p99}, p99 / beside nothing {ratio}, asked late {late:.1%}{more}"
     first, last = found.resident[0], found.resident[-1]
-    yield f"the edge's memory: {first / 1e6:.1f} MB after the first round, {last / 1e6:.1f} MB after the last, " + (
-        f"at most {found.most_resident / 1e6:.1f} MB"
-    )
+    yield f"the edge's memory: {first / 1e6:.1f} MB after the first round, {last / 1e6:.1f} MB after the last"
 
 
 def of_dns(found: Found, name: str) -> ratios.Spread:
@@ -193,6 +223,10 @@ def missed(found: Found) -> list[str]:
         if (ratio := of_dns(found, name).median) > P99_BAR:
             idle = shown(of_dns(found, IDLE).median)
             said.append(f"p99 beside {name}: {shown(ratio)} ({IDLE}: {idle}); the bar is {shown(P99_BAR)}")
+    for name in PREPARED:
+        least = min(found.attacked.get(name, [IDLE_CONNECTIONS]))
+        if least < IDLE_CONNECTIONS:
+            said.append(f"{name}: {least:,} stood, not {IDLE_CONNECTIONS:,}")
     if found.resident[-1] > GREW_BAR * found.resident[0]:
         said.append(f"the edge's memory grew by more than {GREW_BAR - 1:.0%}")
     if any(run.late > _LATE for runs in found.dns.values() for run in runs.values()):
@@ -209,6 +243,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if absent := [one for one in NEEDED if servers.find(one) is None]:
         tell(f"missing: {', '.join(absent)}; Debian has them in gcc, util-linux, dnsperf and nsd")
+        return 2
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < NEEDED_FILES:
+        tell(f"{IDLE_CONNECTIONS:,} connections need {NEEDED_FILES:,} file descriptors: raise `ulimit -Hn`")
         return 2
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before the start")
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:

@@ -2,7 +2,8 @@
 
     python -m tests.bench.siege_attack ATTACK HOST TLS_PORT HTTPS_PORT QUIC_PORT SECONDS
 
-It prints a line of JSON: how much of it there was, in `count`.
+It prints a line of JSON when the attack is prepared, waits for a line of input, attacks for so long, and prints another
+one: how much of it there was, in `count`.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import random
+import resource
 import socket
 import ssl
 import sys
@@ -24,6 +26,8 @@ import h2.connection
 import h2.exceptions
 
 IDLE_CONNECTIONS: Final = 10_000
+PREPARE_S: Final = 120.0
+AGAIN_S: Final = 0.2
 AT_ONCE: Final = 64
 """Connections that are being opened at the same time, and those of an attack that needs few."""
 
@@ -34,14 +38,21 @@ INITIAL_OCTETS: Final = 1200
 
 @dataclass
 class Target:
-    """What is attacked, until when (time.monotonic); count: what was done."""
+    """What is attacked, and for how long; until: then it ends (time.monotonic). count: what was done."""
 
     host: str
     tls: int
     https: int
     quic: int
-    until: float
+    seconds: float
+    until: float = 0.0
     count: int = 0
+
+    def stands(self) -> None:
+        """Say that the attack is prepared, and wait until it may begin."""
+        print(json.dumps({"prepared": self.count}), flush=True)
+        sys.stdin.readline()
+        self.until = time.monotonic() + self.seconds
 
     @property
     def goes_on(self) -> bool:
@@ -68,22 +79,54 @@ async def connected(target: Target, port: int, *protocols: str) -> Streams:
 
 
 async def idle(target: Target) -> None:
-    """Hold IDLE_CONNECTIONS connections that never ask, half of them before the handshake."""
-    held: list[object] = []
+    """Hold IDLE_CONNECTIONS connections that never ask; count: those that stand at the end.
+
+    Half of them wait before the handshake, at the port of DoT, the others after it, at that of DoH. One that the edge
+    has ended is made again.
+    """
+    half = IDLE_CONNECTIONS // 2
+    held: list[Streams | None] = [None] * IDLE_CONNECTIONS
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         async with gate:
-            with contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):
-                async with asyncio.timeout(max(0.1, target.until - time.monotonic())):
-                    if number % 2:
-                        held.append(await asyncio.open_connection(target.host, target.tls))
-                    else:
-                        held.append(await connected(target, target.tls))
-                    target.count += 1
+            with contextlib.suppress(OSError, EOFError):
+                await drop(held[number])
+                held[number] = None
+                if number < half:
+                    held[number] = await connected(target, target.https, "h2")
+                else:
+                    held[number] = await asyncio.open_connection(target.host, target.tls)
 
-    await asyncio.gather(*(one(number) for number in range(IDLE_CONNECTIONS)))
-    await asyncio.sleep(max(0.0, target.until - time.monotonic()))
+    async def again(until: float) -> None:
+        """Make those that do not stand."""
+        gone = [number for number, streams in enumerate(held) if not is_open(streams)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await asyncio.gather(*map(one, gone))
+        target.count = sum(map(is_open, held))
+
+    until = time.monotonic() + PREPARE_S
+    while target.count < IDLE_CONNECTIONS and time.monotonic() < until:
+        await again(until)
+    target.stands()
+    while target.goes_on:
+        await again(target.until)
+        await asyncio.sleep(min(AGAIN_S, max(0.0, target.until - time.monotonic())))
+    await asyncio.gather(*map(drop, held))
+
+
+async def drop(streams: Streams | None) -> None:
+    """End a connection at once."""
+    if streams is not None:
+        streams[1].transport.abort()
+        with contextlib.suppress(OSError):
+            await streams[1].wait_closed()
+
+
+def is_open(streams: Streams | None) -> bool:
+    """Return whether the other side has not ended a connection."""
+    return streams is not None and not (streams[0].at_eof() or streams[1].is_closing())
 
 
 async def slow(target: Target) -> None:
@@ -217,11 +260,19 @@ ATTACKS: Final[dict[str, Callable[[Target], Awaitable[None]]]] = {
 }
 
 
+PREPARED: Final = ("idle connections",)
+"""Those that say themselves when they stand."""
+
+
 def main() -> int:
     """Attack, and print how often."""
     name, host, tls, https, quic, seconds = sys.argv[1:]
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # It says of each connection that it was closed.
-    target = Target(host, int(tls), int(https), int(quic), time.monotonic() + float(seconds))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    target = Target(host, int(tls), int(https), int(quic), float(seconds))
+    if name not in PREPARED:
+        target.stands()
     asyncio.run(ATTACKS[name](target))
     print(json.dumps({"count": target.count}))
     return 0

@@ -1,9 +1,14 @@
 """The bench's own arithmetic: ratios and spread, what dnsperf and ask.c have told, whether an answer is right."""
 
+import asyncio
 import base64
+import io
 import json
+import os
 import shutil
 import socket
+import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +19,23 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+import trustme
 
-from tests.bench import check, encrypted, instructions, lanes, load, names, packet, page, picture, report, subjects
+from tests.bench import (
+    check,
+    encrypted,
+    instructions,
+    lanes,
+    load,
+    names,
+    packet,
+    page,
+    picture,
+    report,
+    siege,
+    siege_attack,
+    subjects,
+)
 from tests.bench.ratios import Spread, in_turn, paired, shown, spread
 from tests.bench.subjects import FLOOR
 from tests.bench.workloads import WORKLOADS
@@ -332,3 +352,55 @@ def test_a_query_over_dot_beyond_the_bar_is_said() -> None:
         for kind in encrypted.QUESTIONS:
             found.us[f"DoT, {kind}", name] = {1: us}
     assert encrypted.missed(found) == [f"DoT, {kind}: 1.60 x dnsdist; the bar is 1.50" for kind in encrypted.QUESTIONS]
+
+
+@pytest.mark.asyncio
+async def test_idle_connections_stand_before_the_attack_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that the server ends meanwhile is made again."""
+    monkeypatch.setattr(siege_attack, "IDLE_CONNECTIONS", 20)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("begin\n"))
+    begun: list[asyncio.BaseTransport] = []
+
+    class Silent(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            begun.append(transport)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert(HOST).configure_cert(context)
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(Silent, HOST, 0, ssl=one) for one in (None, context)]
+    target = siege_attack.Target(HOST, *(one.sockets[0].getsockname()[1] for one in servers), 0, 0.5)
+    attack = asyncio.create_task(siege_attack.idle(target))
+    while not target.until:  # noqa: ASYNC110 - the attack tells a file, not this loop
+        await asyncio.sleep(0.01)  # between two looks
+    assert json.loads(capsys.readouterr().out) == {"prepared": 20}
+    assert len(begun) == 20
+    begun[0].close()
+    await attack
+    assert (target.count, len(begun)) == (20, 21)
+    for one in (*begun, *servers):
+        one.close()
+
+
+def test_an_attack_begins_when_it_is_told_and_says_its_count() -> None:
+    code = "import sys; print('{\"prepared\": 3}', flush=True); sys.stdin.readline(); print('{\"count\": 7}')"
+    with siege.attacking([sys.executable, "-c", code], os.sched_getaffinity(0)) as said:
+        assert said == {}
+    assert said == {"count": 7}
+    with pytest.raises(AssertionError, match="before it began"), siege.attacking([sys.executable, "-c", ""], {0}):
+        raise AssertionError("an attack that says nothing")
+
+
+def test_connections_that_did_not_stand_and_a_slow_p99_are_named() -> None:
+    slow, quiet = run(1.0, p50=1.0, p99=120.0), run(1.0, p50=1.0, p99=100.0)
+    name = "idle connections"
+    found = siege.Found(dns={siege.QUIET: {1: quiet}, siege.IDLE: {1: quiet}, name: {1: slow}}, resident=[100, 100])
+    found.attacked[name], found.dot_ms[name], found.held[name] = [10_000, 9_999], [4.0, None], 320_000_000
+    assert siege.missed(found) == [
+        f"p99 beside {name}: 1.20 ({siege.IDLE}: 1.00); the bar is 1.10",
+        f"{name}: 9,999 stood, not 10,000",
+    ]
+    (line,) = [one for one in siege.rows(found) if "9,999" in one]
+    assert line.endswith("9,999 times and more; the edge has 320.0 MB; DoT meanwhile, ms: 4.00, none")
