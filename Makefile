@@ -20,7 +20,7 @@ SEED ?= 1
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
 PEERS = age bind9 bind9-dnsutils bird2 chromium conntrack curl dnsdist dnsmasq-base dnsperf exabgp firefox-esr \
 	fonts-dejavu-core fprobe gnupg haproxy iproute2 isc-dhcp-client isc-dhcp-server \
-	kea-dhcp4-server kea-dhcp6-server knot knot-dnsutils libnss3-tools man-db mandoc minisign nftables \
+	kea-dhcp4-server kea-dhcp6-server knot knot-dnsutils libnginx-mod-stream libnss3-tools man-db mandoc minisign nftables \
 	nghttp2-client nginx-light nsd openssh-client openssl \
 	pmacct procps prometheus prometheus-node-exporter python3-seccomp python3-unbound softflowd stubby systemd tcpdump tinycdb unbound \
 	victoria-metrics zsh

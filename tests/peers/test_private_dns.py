@@ -1,12 +1,15 @@
-"""Clients of the operating system that encrypt their queries: systemd-resolved, getdns, Android's private DNS, and one
-behind a load balancer. A listed and an open name over DoT alone; who verifies takes no other name."""
+"""Clients of the operating system that encrypt their queries: systemd-resolved, getdns, Android's private DNS, and some
+behind load balancers (HAProxy, nginx, dnsdist). A listed and an open name over DoT alone; who verifies takes no other
+name."""
 
+import http.client
 import os
 import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import dns.exception
@@ -16,7 +19,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.journeys.edges import pipelined
+from tests.journeys.edges import PATH, in_url, pipelined
 from tests.journeys.processes import came, header_of, query_for
 from tests.journeys.running import HOST, PAGE_V4
 from tests.peers.hosts import running, wait_for
@@ -52,7 +55,7 @@ TLS_ALERT = b"\x15"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offered]:
-    with offered(tmp_path_factory.mktemp("offered")) as found:
+    with offered(tmp_path_factory.mktemp("offered"), http3=True) as found:
         yield found
 
 
@@ -84,10 +87,13 @@ def without_an_answer(lab: Offered, where: str, port: int) -> None:
     assert lab.received() == {**before, "dot": before["dot"] + 1}, "but our own query"
 
 
-def over_tls(lab: Offered, *queries: bytes, at: str = ADDRESS, source: str = CLIENT) -> list[bytes]:
-    """Answers of one connection, whose other end is verified."""
+def over_tls(
+    lab: Offered, *queries: bytes, at: str = "", port: int = 853, source: str = CLIENT
+) -> list[bytes]:
+    """Answers of one connection, whose other end is verified. at: the edge's address, or that of a port's balancer."""
+    where = at or (ADDRESS if port == 853 else BALANCER), port
     with (
-        socket.create_connection((at, 853), PATIENCE_S, source_address=(source, 0)) as below,
+        socket.create_connection(where, PATIENCE_S, source_address=(source, 0)) as below,
         ssl.create_default_context(cafile=lab.place.ca).wrap_socket(below, server_hostname=NAME) as one,
     ):
         return pipelined(one, *queries)
@@ -253,8 +259,11 @@ def test_strict_private_dns_that_cannot_verify_asks_nothing(lab: Offered, fault:
     assert lab.received() == {**before, "dot": before["dot"] + 1}, "but our own query"
 
 
-# A load balancer -----------------------------------------------------------------------------------------------------
+# Load balancers ------------------------------------------------------------------------------------------------------
 
+V1, BARE, INSIDE, ENDS = 8853, 8854, 8855, 8856
+"""Ports of the balancer: nginx with its PROXY header, nginx without one, dnsdist, whose header is inside TLS, and
+dnsdist that ends TLS and asks the service itself."""
 _HAPROXY = f"""defaults
     mode tcp
     timeout connect 10s
@@ -263,17 +272,54 @@ _HAPROXY = f"""defaults
 listen dot
     bind {BALANCER}:853
     server edge {ADDRESS}:853 source {BALANCER} send-proxy-v2
+listen doh
+    bind {BALANCER}:443
+    server edge {ADDRESS}:443 source {BALANCER} send-proxy-v2
+"""
+_NGINX = f"""load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off;
+pid %s/nginx.pid;
+error_log stderr;
+events {{}}
+stream {{
+    server {{ listen {BALANCER}:{V1}; proxy_bind {BALANCER}; proxy_pass {ADDRESS}:853; proxy_protocol on; }}
+    server {{ listen {BALANCER}:{BARE}; proxy_bind {CLIENT}; proxy_pass {ADDRESS}:853; }}
+}}
+"""
+_DNSDIST = f"""setSecurityPollSuffix("")
+setLocal("{BALANCER}:{INSIDE}")
+addTLSLocal("{BALANCER}:{ENDS}", "%(folder)s/edge.pem", "%(folder)s/edge.key")
+setACL({{"0.0.0.0/0"}})
+edge = newServer({{address="{ADDRESS}:853", tls="openssl", subjectName="{NAME}", caStore="%(ca)s",
+    source="{BALANCER}", useProxyProtocol=true}})
+service = newServer({{address="{ADDRESS}:53", source="{BALANCER}", useProxyProtocol=true, pool="service"}})
+addAction(DSTPortRule({ENDS}), PoolAction("service"))
+edge:setUp()
+service:setUp()
 """
 
 
 @pytest.fixture(scope="module")
 def balanced(lab: Offered, program: Program) -> Iterator[Offered]:
-    """HAProxy before the edge, which says by PROXY v2 who has come."""
-    (lab.folder / "haproxy.cfg").write_text(_HAPROXY)
-    command = (program("haproxy"), "-db", "-f", str(lab.folder / "haproxy.cfg"))
-    with running(*command, log=lab.folder / "haproxy-said") as process:
-        wait_for(lambda: process.poll() is not None or listens_at("tcp", BALANCER, 853), "haproxy listens", PATIENCE_S)
-        assert process.poll() is None, (lab.folder / "haproxy-said").read_text()
+    """The balancers before the edge. HAProxy says by PROXY v2 who has come."""
+    texts = {"haproxy": _HAPROXY, "nginx": _NGINX % lab.folder, "dnsdist": _DNSDIST % vars(lab.place)}
+    files = {name: lab.folder / f"{name}.conf" for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(text)
+    commands = {
+        "haproxy": ([program("haproxy"), "-db", "-f", str(files["haproxy"])], 853),
+        "nginx": ([program("nginx"), "-c", str(files["nginx"])], V1),
+        "dnsdist": ([program("dnsdist"), "--supervised", "--disable-syslog", "-C", str(files["dnsdist"])], INSIDE),
+    }
+    with ExitStack() as stack:
+        for name, (command, port) in commands.items():
+            process = stack.enter_context(running(*command, log=lab.folder / f"{name}-said"))
+
+            def listens(process: "subprocess.Popen[bytes]" = process, port: int = port) -> bool:
+                return process.poll() is not None or listens_at("tcp", BALANCER, port)
+
+            wait_for(listens, f"{name} listens", PATIENCE_S)
+            assert process.poll() is None, (lab.folder / f"{name}-said").read_text()
         yield lab
 
 
@@ -284,14 +330,51 @@ def refused(lab: Offered, reason: str) -> float:
     return sum(float(line.removeprefix(series)) for line in body.splitlines() if line.startswith(series))
 
 
-def test_the_scope_of_a_list_is_that_of_the_client_before_the_balancer(balanced: Offered) -> None:
-    asked = (BLOCKED, SCOPED, OPEN)
-    said = {
-        who: {came(one) for one in over_tls(balanced, *map(query_for, asked), at=BALANCER, source=who)}
-        for who in (CLIENT, WARD)
-    }
+@pytest.mark.parametrize("port", [853, ENDS], ids=["haproxy", "dnsdist"])
+def test_the_scope_of_a_list_is_that_of_the_client_before_the_balancer(balanced: Offered, port: int) -> None:
+    def came_to(who: str, name: str) -> str:  # one a connection: of several in a record dnsdist 1.7 takes the first
+        return came(over_tls(balanced, query_for(name), at=BALANCER, port=port, source=who)[0])
+
+    said = {who: {came_to(who, name) for name in (BLOCKED, SCOPED, OPEN)} for who in (CLIENT, WARD)}
     assert said[CLIENT] == {f"{PAGE_V4} EDE 4", REAL, WEB}, "SCOPED is not listed for this client"
     assert said[WARD] == {f"{PAGE_V4} EDE 4", WEB}
+
+
+def over_https(lab: Offered, name: str, at: str, source: str) -> tuple[str, str | None]:
+    """What comes by a connection over HTTPS, and the other way that is announced."""
+    context = ssl.create_default_context(cafile=lab.place.ca)
+    with socket.create_connection((at, 443), PATIENCE_S, source_address=(source, 0)) as below:
+        spoken = http.client.HTTPConnection(NAME)
+        spoken.sock = context.wrap_socket(below, server_hostname=NAME)
+        with closing(spoken):
+            spoken.request("GET", f"{PATH}?dns={in_url(query_for(name))}")
+            response = spoken.getresponse()
+            return came(response.read()), response.headers.get("alt-svc")
+
+
+def test_over_https_too_and_no_way_is_announced_that_leads_past_the_balancer(balanced: Offered) -> None:
+    said = {who: over_https(balanced, SCOPED, BALANCER, who) for who in (CLIENT, WARD)}
+    assert said == {CLIENT: (REAL, None), WARD: (f"{PAGE_V4} EDE 4", None)}
+    assert over_https(balanced, SCOPED, ADDRESS, WARD) == (f"{PAGE_V4} EDE 4", 'h3=":443"; ma=3600')
+
+
+def test_a_balancer_without_a_header_is_the_client_of_all_who_come_by_it(balanced: Offered) -> None:
+    """Lists for some clients, the ACL and the limits see its address alone."""
+    for who in (WARD, STRANGER):
+        said = [came(one) for one in over_tls(balanced, *map(query_for, (SCOPED, BLOCKED)), port=BARE, source=who)]
+        assert sorted(said) == sorted((REAL, f"{PAGE_V4} EDE 4")), who
+
+
+def test_headers_that_are_not_version_2_before_tls_are_refused(balanced: Offered) -> None:
+    """nginx has version 1 alone; dnsdist, as a client of DoT, puts its header inside TLS."""
+    before, received = refused(balanced, "proxy"), balanced.received()
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        over_tls(balanced, query_for(OPEN), port=V1, source=CLIENT)
+    query = dns.message.make_query(OPEN, "A")
+    with pytest.raises((dns.exception.Timeout, EOFError, ConnectionError)):
+        dns.query.tcp(query, BALANCER, timeout=REFUSED_S, port=INSIDE, source=CLIENT)
+    wait_for(lambda: refused(balanced, "proxy") >= before + 2, "both are counted", PATIENCE_S)
+    assert balanced.received() == received
 
 
 REFUSALS = {
@@ -314,7 +397,7 @@ def hello() -> bytes:
 def heard(at: str, source: str, header: bytes) -> bytes:
     """All that is said to a client until it is left."""
     said = b""
-    with socket.create_connection((at, 853), PATIENCE_S, source_address=(source, 0)) as one, suppress(ConnectionError):
+    with suppress(ConnectionError), socket.create_connection((at, 853), PATIENCE_S, source_address=(source, 0)) as one:
         one.sendall(header + hello())
         while part := one.recv(4096):
             said += part
