@@ -11,6 +11,8 @@ import re
 import socket
 import ssl
 import statistics
+import subprocess
+import sys
 import threading
 import tomllib
 from collections import Counter
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import dns.message
@@ -32,7 +35,7 @@ from tests.journeys.edges import COLUMNS, DOQ, DOT, H1, H2, H3, Clients, Place
 from tests.journeys.field.rows import ADDRESS, A, Reply, rr
 from tests.journeys.field.scenes import SCENES, now
 from tests.journeys.processes import CLIENT, Site, came, query_for, wait_for
-from tests.journeys.running import HOST, PAGE_V4, Service
+from tests.journeys.running import HOST, PAGE_V4, ROOT, Service
 from tests.journeys.test_field_scenes import REAL, WAYS, fails, five, lowers, right, says_address, silent
 
 TIMEOUT_S: Final = 8.0
@@ -43,7 +46,6 @@ MANY: Final = 90
 NOT_OVER: Final = {
     "1-peers": "its file in peers/ has Unbound ask over TLS too; no validator of Debian's asks over the others",
     "2b": "what /readyz and a metric say of the upstreams: no query of a client is in it",
-    "3": "addresses of a link, of an upstream and of a listener for UDP and TCP",
     "14b": "`order` is for all upstreams; who is asked is decided behind every transport alike",
     "16": "check-config alone: nothing is asked",
 }
@@ -51,6 +53,7 @@ NOT_OVER: Final = {
 OF_ONE: Final = {
     "24": "closed by half is a stream of DoT; HTTP/1.1 answers in order, the others have a stream for each query",
     "15": "rotate = false and an id for each query: over DoQ every id is 0",
+    "3": "an edge alone is asked, and by `ask`, which has no HTTP/3",
     "21": "what is not announced is asked over UDP and TCP",
 }
 """Parts of a scene that are not played over each transport, and why."""
@@ -375,6 +378,17 @@ def test_a_late_answer_is_kept(lab: Lab) -> None:
         wait_for(lambda column=column, name=name: lab.asked(column, name) == REAL, "the late answer", 30)  # type: ignore[misc]  # a default is no argument
         again = "not asked again" if len(upstream.asked) == before else "asked again"
         assert f"{first[column]}; asked again {REAL}; upstream {again}" == now("9"), column
+
+
+def test_link_local_addresses(tmp_path: Path) -> None:
+    """In a network of its own: link_local.py plays it there."""
+    space = ["unshare", "--net"]
+    if subprocess.run([*space, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no network of its own can be made (root is needed)")
+    command = [*space, sys.executable, "-m", "tests.journeys.field.link_local", str(tmp_path), "edge"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=250)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == now("3").rpartition("; ")[2], done.stdout
 
 
 def test_every_scene_is_played_or_named() -> None:
