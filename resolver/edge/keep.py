@@ -178,8 +178,11 @@ class Keeper:
         with suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 # As the first process of a container it is the parent of every orphan, too.
-                if found[0] in by_pid:
-                    by_pid[found[0]].ended(os.waitstatus_to_exitcode(found[1]), time.monotonic())
+                one = by_pid.get(found[0])
+                if one is not None and self._ending:
+                    one.pid = 0
+                elif one is not None:
+                    one.ended(os.waitstatus_to_exitcode(found[1]), time.monotonic())
 
 
 def main() -> int:

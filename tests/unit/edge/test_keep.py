@@ -99,6 +99,7 @@ def test_an_edge_that_crashes_is_started_again_and_all_end_together(tmp_path: Pa
         until(lambda: running.said().count("in use until") == 2, "both have the new certificate")
         assert running.shown(files) not in (first, None)
     assert [pid for pid in after if Path(f"/proc/{pid}").exists()] == []
+    assert running.said().count("it is started again") == 1, "the end of all is no fault"
 
 
 def test_without_a_certificate_it_stays_and_begins_when_there_is_one(tmp_path: Path) -> None:
