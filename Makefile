@@ -39,7 +39,7 @@ SANITIZERS = clang-14 libclang-rt-14-dev libfuzzer-14-dev
 SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN = .venv/bin
-BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/engine/*.pyx resolver/engine/*.pxd resolver/quiet_http/*.py resolver/quiet_http/*.pyx resolver/quiet_http/*.pxd resolver/query/accept_limits.p* resolver/service/host/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
+BUILT_FROM = pyproject.toml resolver/build_core.py $(wildcard resolver/engine/*.pyx resolver/engine/*.pxd resolver/quiet_http/*.py resolver/quiet_http/*.pyx resolver/quiet_http/*.pxd $(patsubst %.pxd,%.p*,$(wildcard resolver/edge/*.pxd resolver/query/*.pxd)) resolver/service/host/*.c resolver/core/*.py resolver/core/*.pxd resolver/core/*.h)
 # What the developer's set-up holds is enough to run.
 RUN_SET_UP = $(if $(wildcard .venv/.developer),.venv/.developer,.venv/.user)
 

@@ -130,7 +130,8 @@ copy_source() {
     mkdir "$tree/src"
     tar --exclude=./.git --exclude=./.venv --exclude='./.*_cache' --exclude=./.hypothesis --exclude=./build \
         --exclude=__pycache__ --exclude='*.egg-info' --exclude='*.so' --exclude='./resolver/core/*.c' \
-        --exclude='./resolver/engine/*.c' --exclude='./resolver/quiet_http/*.c' -c . |
+        --exclude='./resolver/edge/*.c' --exclude='./resolver/engine/*.c' --exclude='./resolver/query/*.c' \
+        --exclude='./resolver/quiet_http/*.c' -c . |
         tar -x --no-same-owner -C "$tree/src"
 }
 

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Receives connections over TCP for one transport: the listening sockets, and what all its connections share.
 
 Rules:
@@ -84,7 +85,7 @@ class Doors:
     """The connections of one transport (index in core.codes.TRANSPORTS).
 
     secure: returns the TLS context in force. above: makes the protocol of a connection whose handshake is done, by its
-    ALPN. idle_s: how long a connection may be without a query.
+    ALPN. idle_s: how long a connection may be without a query. octets: the room into which all of them read.
     """
 
     def __init__(
@@ -118,10 +119,13 @@ class Doors:
         self._says: list[Secured] = []
         self._left = bounds.QUERIES_A_TURN
         self._queue: deque[Secured] = deque()
-        self._turns = False
+        self._turns = self._rests = False
         self._moved = 0
         self._logged_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
+        self.octets = memoryview(bytearray(bounds.READ_OCTETS))
+        link.turned.append(self._turn)
+        link.given.append(self._flush)
 
     @property
     def secure(self) -> ssl.SSLContext:
@@ -198,7 +202,7 @@ class Doors:
             return
         connection.says = True
         self._says.append(connection)
-        if len(self._says) == 1:
+        if len(self._says) == 1 and not self.link.gives:  # else the link calls at the end of what it gives
             self.loop.call_soon(self._flush)
 
     def granted(self, connection: Secured, taken: int) -> int:
@@ -237,11 +241,16 @@ class Doors:
     def _begin_turn(self) -> None:
         if not self._turns:
             self._turns = True
-            self.loop.call_soon(self._turn)
+            self.link.begin_turn()
 
     def _turn(self) -> None:
+        """End a turn, if one has begun."""
+        if self._turns and not self._rests:
+            self._go_on()
+
+    def _go_on(self) -> None:
         """Begin a turn with the queued connections, a share for each."""
-        self._turns = False
+        self._turns = self._rests = False
         self._left = bounds.QUERIES_A_TURN
         for _ in range(len(self._queue)):
             if self._left <= 0 or self.link.room == 0:
@@ -250,8 +259,8 @@ class Doors:
             if connection.is_open:
                 _let(connection, connection.called)
         if self._queue and not self._turns:  # the service has no room for more
-            self._turns = True
-            self.loop.call_later(ROOM_S, self._turn)
+            self._turns = self._rests = True
+            self.loop.call_later(ROOM_S, self._go_on)
 
     def _shake(self) -> None:
         """Go on with a few handshakes."""
@@ -263,6 +272,9 @@ class Doors:
             self.loop.call_soon(self._shake)
 
     def _flush(self) -> None:
+        """Have those say it who have something to say."""
+        if not self._says:
+            return
         says, self._says = self._says, []
         for connection in says:
             _let(connection, connection.flush)

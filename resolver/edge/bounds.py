@@ -35,6 +35,8 @@ MOST_IN_FLIGHT: Final = 128
 
 # Octets.
 READ_OCTETS: Final = 2**16
+UNREAD_OCTETS: Final = 2**14
+"""Decrypted octets of a connection that wait for their turn or for room, at which nothing more is read from it."""
 DECRYPTED_OCTETS: Final = 4096
 """So much is decrypted before it is counted which records brought nothing."""
 MOST_BARE_RECORDS: Final = 64

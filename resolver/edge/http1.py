@@ -1,7 +1,7 @@
 """Serves DoH over HTTP/1.1 (RFC 8484, RFC 9112); edge.doh has what a request asks, aiohttp's parser reads it.
 
 Rules:
-- One request at a time: a client that sends several gets its responses in order, and is not read meanwhile.
+- One request at a time: a client that sends several gets its responses in order; what it has sent waits (edge.taking).
 - The parser bounds lines and fields; bodies are bounded by DNS. Octets that lead to no answer end the connection.
 - A request that is refused, or that the parser does not understand, ends the connection after its response.
 """
@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from resolver.edge import bounds, doh
 from resolver.edge.accept import Doors
 from resolver.edge.secured import Secured
+from resolver.edge.taking import Taking
 
 ALPN: Final = "http/1.1"
 PIECE_OCTETS: Final = 4096
@@ -37,13 +38,12 @@ def _origin_form(target: bytes) -> bytes:
     return rest[at:] if at >= 0 else b"/"
 
 
-class Http1:
+class Http1(Taking):
     """The requests of one connection. path: of DoH. once: fields that its first answer has, too."""
 
     def __init__(self, doors: Doors, connection: Secured, path: bytes, once: doh.Fields = doh.NO_FIELDS) -> None:
+        super().__init__(doors, connection)
         self._once = once
-        self._doors = doors
-        self._connection = connection
         self._path = path
         flow = BaseProtocol(asyncio.get_running_loop())
         self._parser = HttpRequestParser(
@@ -55,30 +55,13 @@ class Http1:
             max_headers=bounds.MOST_HEADERS,
             auto_decompress=False,
         )
-        self._unread = b""
         self._requests: deque[tuple[Any, Any]] = deque()
         self._body = bytearray()
         self._waits = self._keeps = False
         self._unpaid = 0
         self._said: list[bytes] = []
-        self._queued = self._ending = self._draining = self._over = False
 
-    # What the connection calls (secured.Above).
-
-    def received(self, data: bytes) -> None:
-        """Take the requests that have come."""
-        self._unread = self._unread + data if self._unread else data
-        self._take()
-
-    def called(self) -> None:
-        """Take requests again."""
-        self._queued = False
-        self._take()
-
-    def ended(self) -> None:
-        """Answer what has come, also what is not taken yet, then close."""
-        self._ending = True
-        self._take()
+    # What the connection calls (secured.Above), and Taking does not do.
 
     def drain(self) -> None:
         """Take no more requests; close after the response that is due."""
@@ -88,8 +71,7 @@ class Http1:
 
     def lost(self) -> None:
         """Forget everything."""
-        self._over = True
-        self._unread = b""
+        super().lost()
         self._requests.clear()
         self._body.clear()
 
@@ -112,14 +94,8 @@ class Http1:
 
     # Requests.
 
-    def _has_room(self) -> bool:
-        return (
-            not self._waits
-            and not self._queued
-            and not self._draining
-            and not self._over
-            and self._connection.writable
-        )
+    def _is_busy(self) -> bool:
+        return self._waits
 
     def _take(self) -> None:
         """Go on with the requests that are there, while the turn lasts."""
@@ -137,12 +113,10 @@ class Http1:
                     self._go_on()
             taken += WORK_OF_A_REQUEST
             doors.took(WORK_OF_A_REQUEST)
-        if self._ending and self._has_room():  # what is left is no whole request
-            self.drain()
         if self._connection.is_open:
             if self._waits:
                 doors.places.busy(self._connection)
-            self._connection.pace(reads=self._has_room())
+            self._pace()
 
     def _feed(self, piece: bytes) -> None:
         self._unpaid += len(piece)

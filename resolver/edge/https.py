@@ -36,6 +36,7 @@ from h2.settings import SettingCodes, Settings
 from resolver.edge import bounds, doh
 from resolver.edge.accept import Doors
 from resolver.edge.secured import Secured
+from resolver.edge.taking import Taking
 
 ALPN: Final = "h2"
 PIECE_OCTETS: Final = 1024
@@ -76,16 +77,14 @@ class _Bounded(H2Connection):
         self.decoder.max_header_list_size = bounds.MOST_HEADER_OCTETS
 
 
-class Http2:
+class Http2(Taking):
     """The requests of one connection. path: of DoH. once: fields that its first answer has, too."""
 
     def __init__(self, doors: Doors, connection: Secured, path: bytes, once: doh.Fields = doh.NO_FIELDS) -> None:
+        super().__init__(doors, connection)
         self._once = once
-        self._doors = doors
-        self._connection = connection
         self._path = path
         self._h2 = _Bounded()
-        self._unread = b""
         self._latest = 0
         self._bodies: dict[int, tuple[bytes, bytes, bytearray]] = {}
         self._body_octets = 0
@@ -95,26 +94,10 @@ class Http2:
         self._unsent_octets = 0
         self._credit = bounds.CREDIT
         self._unpaid = 0
-        self._queued = self._ending = self._draining = self._over = False
         self._h2.initiate_connection()
         doors.says(connection)
 
-    # What the connection calls (secured.Above).
-
-    def received(self, data: bytes) -> None:
-        """Take the requests that have come."""
-        self._unread = self._unread + data if self._unread else data
-        self._take()
-
-    def called(self) -> None:
-        """Take requests again."""
-        self._queued = False
-        self._take()
-
-    def ended(self) -> None:
-        """Answer what has come, also what is not taken yet, then close."""
-        self._ending = True
-        self._take()
+    # What the connection calls (secured.Above), and Taking does not do.
 
     def drain(self) -> None:
         """Take no more requests; close after the last answer."""
@@ -126,8 +109,7 @@ class Http2:
 
     def lost(self) -> None:
         """Forget everything."""
-        self._over = True
-        self._unread = b""
+        super().lost()
         self._bodies.clear()
         self._waiting.clear()
         self._unsent.clear()
@@ -156,11 +138,8 @@ class Http2:
 
     # Requests.
 
-    def _has_room(self) -> bool:
-        return not self._queued and not self._draining and not self._over and self._connection.writable
-
-    def _pace(self) -> None:
-        self._connection.pace(reads=self._has_room())
+    def _is_busy(self) -> bool:
+        return False  # of streams there is a bound
 
     def _take(self) -> None:
         """Give the parser what has come, piece by piece, while the turn lasts."""
@@ -173,12 +152,11 @@ class Http2:
             work = WORK_OF_AN_EVENT * self._feed(piece) + 1
             taken += work
             doors.took(work)
-        if self._ending and self._has_room():  # all that has come is taken
-            self.drain()
-        if taken and self._connection.is_open:
-            if self._waiting:
-                doors.places.busy(self._connection)
-            doors.says(self._connection)
+        if self._connection.is_open:
+            if taken:
+                if self._waiting:
+                    doors.places.busy(self._connection)
+                doors.says(self._connection)
             self._pace()
 
     def _feed(self, piece: bytes) -> int:

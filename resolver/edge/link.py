@@ -1,7 +1,10 @@
+# cython: language_level=3, annotation_typing=False
 """The edge's connection to the service: a Unix stream socket for queries and answers (query.edge_frames).
 
 Rules:
-- All frames of one turn of the event loop leave in one write, and all that have come are taken in one read.
+- All frames of one turn of the event loop leave in one write, and all that have come are taken in one read. Who posts
+  queries has his own end of a turn called after that write (`turned`), and after that read (`given`): a query is
+  worth one wake-up of the loop there and one back, and no more callbacks than that.
 - If the connection ends, another one is made, after FIRST_PAUSE_S and then ever later, at most after LAST_PAUSE_S. What
   waits for an answer is sent once more. Without another connection within LOST_S it fails; and so does, at once, what
   comes while the service has been away for longer.
@@ -22,6 +25,8 @@ from typing import Final, NamedTuple
 from resolver.core import codes, reply
 from resolver.core.question import Question, parse
 from resolver.query import edge_frames
+from resolver.query.edge_frames import answers
+from resolver.query.edge_frames import query as framed
 
 FIRST_PAUSE_S: Final = 0.05
 LAST_PAUSE_S: Final = 1.0
@@ -40,6 +45,7 @@ MAX_AGE_NONE: Final = edge_frames.MAX_AGE_NONE
 
 _FAILED_OCTETS: Final = 4096
 _AGAIN: Final = (errno.EAGAIN, errno.EINTR)
+_NOTHING: Final = memoryview(b"")
 
 _log: Final = logging.getLogger("resolver.edge")
 
@@ -75,7 +81,11 @@ class Failures:
 
 class Link:
     """The connection to the service at the socket `path`. failed: is called for each query that the edge answers.
-    sent_away: is called when a service that answered before takes no more of this process."""
+    sent_away: is called when a service that answered before takes no more of this process.
+
+    turned: are called at the end of each turn that `begin_turn` began. given: are called after answers that came
+    together. gives: true while such answers are handed over.
+    """
 
     def __init__(self, path: str, failed: Callable[[], None], sent_away: Callable[[], None] = lambda: None) -> None:
         self._path = path
@@ -97,13 +107,17 @@ class Link:
         self._sent_twice: set[int] = set()
         self._out: list[bytes] = []
         self._out_octets = 0
-        self._unsent = memoryview(b"")
-        self._flushes = False
+        self._unsent = _NOTHING
         self._unread = bytearray()
+        self._into = memoryview(bytearray(READ_OCTETS))
         self._looks: asyncio.TimerHandle | None = None
         self._connects: asyncio.TimerHandle | None = None
         self._report = b""
         self._closed = False
+        self._turns = False
+        self.gives = False
+        self.turned: list[Callable[[], None]] = []
+        self.given: list[Callable[[], None]] = []
         self._connect()
 
     @property
@@ -143,17 +157,16 @@ class Link:
     def post(self, message: bytes, client: bytes, transport: int, done: Done) -> None:
         """Do what `ask` does, and call `done` with the answer."""
         number = self._number = (self._number + 1) & 0xFFFFFFFF
-        frame = edge_frames.query(number, transport, client, message)
+        frame = framed(number, transport, client, message)
         now = self._loop.time()
         away = not self._connected and now - self._lost_at > LOST_S
-        if len(frame) > LARGE_OCTETS and self._large + len(frame) > MOST_LARGE_OCTETS:
-            self._fail(done, message)
-            return
-        if away or len(self._waiting) >= MOST_WAITING or self._held >= MOST_OCTETS:
+        size = len(frame)
+        large = size > LARGE_OCTETS and self._large + size > MOST_LARGE_OCTETS
+        if large or away or len(self._waiting) >= MOST_WAITING or self._held >= MOST_OCTETS:
             self._fail(done, message)
             return
         self._waiting[number] = done, frame, now
-        self._hold(len(frame))
+        self._hold(size)
         if self._looks is None:
             self._looks = self._loop.call_later(LOOK_S, self._look)
         if self._connected:
@@ -168,9 +181,18 @@ class Link:
     def _say(self, frame: bytes) -> None:
         self._out.append(frame)
         self._out_octets += len(frame)
-        if not self._flushes:
-            self._flushes = True
-            self._loop.call_soon(self._flush)
+        self.begin_turn()
+
+    def begin_turn(self) -> None:
+        """Have the turn end, if it does not do so already: what is to be said leaves, then `turned` are called."""
+        if not self._turns:
+            self._turns = True
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turns = False
+        self._flush()
+        _call(self.turned)
 
     def close(self) -> None:
         """End the connection; what waits fails."""
@@ -244,61 +266,64 @@ class Link:
         self._connected = False
         self._out.clear()
         self._out_octets = 0
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._unread.clear()
 
     def _flush(self) -> None:
         """Send what there is, in one write."""
-        self._flushes = False
         if self._socket is None or self._unsent or not self._out:
             return
-        self._unsent = memoryview(b"".join(self._out))
+        octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         self._out_octets = 0
-        self._send()
+        self._send(octets)
 
-    def _send(self) -> None:
+    def _send(self, octets: bytes | memoryview) -> None:
+        """Send octets; those that the socket does not take are unsent."""
         if self._socket is None:
             return
         try:
-            sent = self._socket.send(self._unsent)
+            sent = self._socket.send(octets)
         except OSError as error:
             if error.errno not in _AGAIN:
                 self._lost(error.strerror or type(error).__name__)
                 return
             sent = 0
-        self._unsent = self._unsent[sent:]
-        if self._unsent:
+        if sent < len(octets):
+            self._unsent = memoryview(octets)[sent:]
             self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def _writable(self) -> None:
         if self._socket is not None:
             self._loop.remove_writer(self._socket.fileno())
-        self._send()
+        octets, self._unsent = self._unsent, _NOTHING
+        self._send(octets)
         self._flush()
 
     def _readable(self) -> None:
         if self._socket is None:
             return
         try:
-            data = self._socket.recv(READ_OCTETS)
+            # Room for so much that is made and given back at each read is asked of the kernel each time.
+            size = self._socket.recv_into(self._into)
         except OSError as error:
             if error.errno not in _AGAIN:
                 self._lost(error.strerror or type(error).__name__)
             return
-        if not data:
+        if not size:
             self._lost("closed by the service: it takes the account edge.user alone, and edges of its own release")
             return
-        self._unread += data
+        self._unread += self._into[:size]
         try:
-            answers = edge_frames.answers(self._unread)
+            found = answers(self._unread)
         except edge_frames.Malformed as error:
             self._lost(str(error))
             return
         if not self._answered:
             self._found()
         waiting = self._waiting
-        for number, max_age, message in answers:
+        self.gives = True
+        for number, max_age, message in found:
             entry = waiting.pop(number, None)
             if entry is not None:
                 self._hold(-len(entry[1]))
@@ -306,6 +331,8 @@ class Link:
                     entry[0](message, max_age)
                 except Exception as error:  # noqa: BLE001 - its text may hold a message; the other answers go on
                     _log.error("an answer was not taken: %s", type(error).__name__)
+        self.gives = False
+        _call(self.given)
 
     def _found(self) -> None:
         """Note that the service answers by this connection."""
@@ -347,6 +374,14 @@ class Link:
     def _fail(self, done: Done, query: bytes) -> None:
         self._failed()
         done(self._failures.of(query), MAX_AGE_NONE)
+
+
+def _call(ends: list[Callable[[], None]]) -> None:
+    for end in ends:
+        try:
+            end()
+        except Exception as error:  # noqa: BLE001 - its text may hold a message; the other ends go on
+            _log.error("at the end of a turn: %s", type(error).__name__)
 
 
 def _message_of(frame: bytes) -> bytes:

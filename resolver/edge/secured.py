@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """One client's TLS connection: a socket below, a protocol above (DoT, or a version of HTTP).
 
 Rules:
@@ -28,6 +29,7 @@ from resolver.query.accept_limits import Places
 _WANTS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 _PIECE_OCTETS: Final = 2**14
+"""The most that a record holds (RFC 8446 5.1): after a read of so much nothing of it is left."""
 
 _log: Final = logging.getLogger("resolver.edge")
 
@@ -61,6 +63,7 @@ class Shared(Protocol):
     """What all connections of a transport share."""
 
     loop: asyncio.AbstractEventLoop
+    octets: memoryview
     proxied: Proxied
     places: Places
 
@@ -96,29 +99,6 @@ class Shared(Protocol):
 class Secured:
     """A connection of `client` (16 octets), which holds a place (accept_limits.Holder). by_proxy: the peer is a load
     balancer."""
-
-    __slots__ = (
-        "_above",
-        "_bare",
-        "_ends",
-        "_heard",
-        "_in",
-        "_opening",
-        "_out",
-        "_reads",
-        "_records",
-        "_seen",
-        "_shared",
-        "_socket",
-        "_tls",
-        "_unsent",
-        "_writes",
-        "by_proxy",
-        "client",
-        "counted",
-        "queued",
-        "says",
-    )
 
     def __init__(self, shared: Shared, one: socket.socket, client: bytes, *, by_proxy: bool) -> None:
         self.client = client
@@ -194,7 +174,7 @@ class Secured:
         if self._above is not None:
             self._above.called()
 
-    def pace(self, *, reads: bool) -> None:
+    def pace(self, reads: bool) -> None:
         """Read on, or not, as long as the client itself reads."""
         self._watch_reads(reads and self.writable)
 
@@ -253,20 +233,23 @@ class Secured:
         if self._socket is None:
             return
         try:
-            data = self._socket.recv(bounds.READ_OCTETS if self.is_shaken else bounds.HANDSHAKE_READ_OCTETS)
+            octets = self._shared.octets
+            most = 0 if self._above is not None else bounds.HANDSHAKE_READ_OCTETS  # 0: as many as there is room for
+            size = self._socket.recv_into(octets, most)
         except _AGAIN:
             return
         except OSError:
             self.abort()
             return
-        if not data:
+        if not size:
             self._ended()
             return
+        data = bytes(octets[:size])
         if self._above is not None:
             self._decrypt(data)
         else:
             self._begun(data)
-        self._shared.moved(len(data))
+        self._shared.moved(size)
 
     def _begun(self, data: bytes) -> None:
         """Take octets of the PROXY header and of the handshake; what follows them waits until the handshake is done."""
@@ -345,20 +328,20 @@ class Secured:
             return
         if self._out.pending:  # an answer to a request for other keys
             self._push()
-        if pieces and self._above is not None:
-            try:
+        try:
+            if pieces and self._above is not None:
                 self._above.received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-            except Exception as error:  # noqa: BLE001 - its text may hold what the client sent; others go on
-                _log.error("in a connection: %s; it is closed", type(error).__name__)
-                self.refuse("protocol")
-        if ended:
-            self._ended()
+            if ended:
+                self._ended()
+        except Exception as error:  # noqa: BLE001 - its text may hold what the client sent; others go on
+            _log.error("in a connection: %s; it is closed", type(error).__name__)
+            self.refuse("protocol")
 
     def _read(self, pieces: list[bytes]) -> bool:
         """Decrypt what is there, a piece for each record with data; return whether the client sends no more."""
         tls = self._tls
         try:
-            while tls is not None and (self._in.pending or tls.pending()):
+            while tls is not None and self._in.pending:
                 piece = tls.read(_PIECE_OCTETS)
                 if not piece:
                     return True
@@ -392,29 +375,29 @@ class Secured:
 
     def _push(self) -> None:
         """Send what is encrypted."""
-        if self._socket is None or not self._out.pending:
-            return
         data = self._out.read()
+        if self._socket is None or not data:
+            return
         self._shared.moved(len(data))
         if self._unsent:
             self._unsent += data
         else:
-            self._unsent = data
-            self._send()
+            self._send(data)
         if len(self._unsent) > 4 * bounds.UNSENT_OCTETS:
             self.refuse("slow")
 
-    def _send(self) -> None:
+    def _send(self, data: bytes) -> None:
+        """Send octets; those that the socket does not take are unsent."""
         if self._socket is None:
             return
         try:
-            sent = self._socket.send(self._unsent)
+            sent = self._socket.send(data)
         except _AGAIN:
             sent = 0
         except OSError:
             self.abort()
             return
-        self._unsent = self._unsent[sent:]
+        self._unsent = data[sent:]
         if bool(self._unsent) != self._writes:
             self._writes = not self._writes
             if self._writes:
@@ -424,7 +407,7 @@ class Secured:
 
     def _writable(self) -> None:
         was = self.writable
-        self._send()
+        self._send(self._unsent)
         if self._socket is None:
             return
         if self._ends and not self._unsent:

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Writes and reads the frames between an edge (encrypted transports) and the service, over their Unix stream socket.
 
 Rules:
@@ -13,6 +14,7 @@ Rules:
   keys `number` and `frames`, in every release.
 - Answers come in any order. An edge has at most MOST_UNANSWERED queries without an answer; beyond it nothing is read.
 - A frame that is not one of these is malformed, and ends the connection.
+- This module is compiled (types in its .pxd): each query over an encrypted transport passes it twice.
 """
 
 import json
@@ -70,9 +72,12 @@ is no DNS query. flood: more streams, resets or headers than are borne. service:
 _LENGTH: Final = Struct(">I")
 _KIND: Final = Struct(">IB")
 _QUERY: Final = Struct(">IB16s")
+_QUERIED: Final = Struct(">IBIB16s")
 _ANSWER: Final = Struct(">II")
 _ANSWERED: Final = Struct(">IBII")
+_ANSWERED_OCTETS: Final = EDGE_LENGTH_OCTETS + 1 + EDGE_ANSWER_OCTETS
 _ANSWER_BEGINS: Final = 1 + EDGE_ANSWER_OCTETS
+_QUERY_BEGINS: Final = 1 + EDGE_QUERY_OCTETS
 _LEAST_OCTETS: Final = 12
 _LARGEST_OCTETS: Final = 65535
 _LEAST_ANSWER: Final = _ANSWER_BEGINS + _LEAST_OCTETS
@@ -129,7 +134,7 @@ def query(number: int, transport: int, client: bytes, message: bytes) -> bytes:
         raise ValueError("transport or client: not those of an encrypted query")
     if not _LEAST_OCTETS <= len(message) <= _LARGEST_OCTETS:
         raise ValueError("message: neither a DNS query nor part of one")
-    return _framed(QUERY, _QUERY.pack(number, transport, client) + message)
+    return _QUERIED.pack(_QUERY_BEGINS + len(message), QUERY, number, transport, client) + message
 
 
 def answer(number: int, max_age: int, message: bytes) -> bytes:
@@ -191,14 +196,14 @@ def answers(unread: bytearray) -> list[tuple[int, int, bytes]]:
     """
     found, at, octets = [], 0, bytes(unread)
     end = len(octets)
-    while end - at >= _ANSWERED.size:
+    while end - at >= _ANSWERED_OCTETS:
         size, kind, number, max_age = _ANSWERED.unpack_from(octets, at)
         if kind != ANSWER or not _is_of_an_answer(size):
             raise Malformed("a frame that is no answer")
         start = at + EDGE_LENGTH_OCTETS
         if end - start < size:
             break
-        found.append((number, max_age, octets[at + _ANSWERED.size : start + size]))
+        found.append((number, max_age, octets[at + _ANSWERED_OCTETS : start + size]))
         at = start + size
     if end - at >= EDGE_LENGTH_OCTETS and not _is_of_an_answer(_LENGTH.unpack_from(octets, at)[0]):
         raise Malformed("a frame of a length that no answer has")

@@ -25,7 +25,7 @@ ONLY_COMPILED = {
 }
 
 # Rooms with modules that are typed by a .pxd beside them, and so compiled.
-TYPED = ("core", "query", "quiet_http")
+TYPED = ("core", "edge", "query", "quiet_http")
 
 # What a signal handler runs can be no Python; resolver/service/host/crash.py is its face, and has the test.
 IN_C = {"resolver.service.host._crash": "resolver/service/host/_crash.c"}
