@@ -222,6 +222,15 @@ def test_what_is_said_over_tcp_is_said_over_each_octet_by_octet(case: str, edged
     assert len(edged.upstream.queries) == before
 
 
+def test_an_answer_that_is_not_padded_is_seen(edged: Edged) -> None:
+    packet = query("padded", "A", opt(), name=LISTED)
+    bare, padded = exchange(edged.service.dns, packet, over=TCP), edged.clients.ask(DOT, packet)
+    assert edges.without_padding(padded) == bare
+    for wrong in (bare, padded[:-1] + b"\1"):
+        with pytest.raises(AssertionError):
+            edges.without_padding(wrong)
+
+
 HTTP = [column for column in COLUMNS if column not in (DOT, DOQ)]
 NO_STORE = "no-store"
 KEPT = {
