@@ -346,11 +346,10 @@ class Target:
         """Assert that all is well."""
         self.liar.lies = None
         assert not self.liar.faults, self.liar.faults
+        self._run()
         self._answers()
         self._files_are_closed()
-        for what, one in self.processes.items():
-            assert one.poll() is None, f"{what} ended with {one.returncode}:\n{self._said()[-2000:]}"
-            assert resident_kib(one.pid) < MOST_KIB, f"{what}: memory"
+        self._run()
         said = self._said()
         for word in (CANARY, CANARY.encode().hex(), CLIENT, socket.inet_aton(CLIENT).hex()):
             assert word not in said, f"{word} was written"
@@ -376,6 +375,11 @@ class Target:
     def _said(self) -> str:
         return self.service.said + edges.said(self.place) + edges.said(self.lied)
 
+    def _run(self) -> None:
+        for what, one in self.processes.items():
+            assert one.poll() is None, f"{what} ended with {one.returncode}:\n{self._said()[-2000:]}"
+            assert resident_kib(one.pid) < MOST_KIB, f"{what}: memory"
+
     def _answers(self) -> None:
         for name, said in ((LISTED, BLOCKED), (f"n{self.played}.free.example", REAL)):
             assert asked(self.service.dns, name) == said, f"UDP: {name}"
@@ -386,6 +390,7 @@ class Target:
             wait_for(lambda column=column: self._is_told(column), f"{column}, after lies", PATIENCE_S)  # type: ignore[misc]  # a default is no argument
 
     def _is_told(self, column: str) -> bool:
+        self._run()
         try:
             return came(self.asking_lied.ask(column, query_for(LISTED))) == REAL
         except (edges.Refused, dns.exception.DNSException, ConnectionAbortedError):

@@ -316,6 +316,20 @@ async def test_a_service_that_restarts_sends_nobody_away(tmp_path: Path) -> None
 
 
 @pytest.mark.asyncio
+async def test_a_service_that_sends_no_answers_sends_nobody_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "FIRST_PAUSE_S", 0.001)
+    async with service(tmp_path) as there, linked(there.path) as ours:
+        assert await ours.link.ask(QUERY, CLIENT, codes.DOT)
+        for number in range(1, SENT_AWAY + 3):
+            there.say(b"\xff" * 8)
+            await until(lambda number=number: there.connections == number + 1)  # type: ignore[misc]  # a default is no argument
+        assert ours.sent_away == 0
+        assert await ours.link.ask(QUERY, CLIENT, codes.DOT)
+
+
+@pytest.mark.asyncio
 async def test_whoever_asked_may_have_gone(tmp_path: Path) -> None:
     async with service(tmp_path) as there, linked(there.path) as ours:
         there.answers = lambda query: None
