@@ -174,3 +174,11 @@ def test_compose_and_the_commands_for_podman_say_the_same() -> None:
     assert commands[1][-5:] == edge["command"]
     assert commands[1][commands[1].index("--user") + 1] == edge["user"]
     assert f"--group-add {EDGE_ACCOUNT} --volume blocklist-edge:/run/blocklist-resolver-edge`" in said
+
+
+def test_no_c_that_was_generated_here_goes_into_an_image() -> None:
+    """It may be older than its source: what git ignores is left out of the build, too."""
+    ignored = {line for line in (ROOT / ".gitignore").read_text().splitlines() if line.endswith(".c")}
+    left_out = {line for line in (DEPLOY / "container" / "ignore").read_text().splitlines() if line.endswith(".c")}
+    assert {f"/{line}" for line in left_out} == ignored
+    assert len(ignored) > 3
