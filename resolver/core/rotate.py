@@ -3,7 +3,9 @@
 
 Rules:
 - The A or AAAA records that were asked for are rotated by the query's id: the first stretch of ANSWER whose records
-  have one owner and one size. The id is the client's and random, so no state is kept.
+  have one owner and one size. The id is the client's and random, so no state is kept. An id of 0 is nobody's: all that
+  come over DoQ have it, and those over DoH should (RFC 9250 4.2.1, RFC 8484 4.1). There the TTL that is left decides,
+  and each second another address is the first.
 - Only the addresses change places. Owners, TTLs and all other records stay; a signature is over the set, in no order.
 - A fresh answer keeps the order of the upstream, a list's answer that of the configuration.
 """
@@ -59,6 +61,8 @@ def rotate(out, end, question):
         left -= 1
     if count > 1 and second + (count - 2) * stride + width <= end:
         shift = out[0] << 8 | out[1]
+        if shift == 0:
+            shift = out[first - 4] << 8 | out[first - 3]
         shift = shift % count
         _reverse(out, first, second, stride, width, 0, shift - 1)
         _reverse(out, first, second, stride, width, shift, count - 1)
