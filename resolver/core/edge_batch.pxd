@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from .lane cimport Lane, Seat, Tables
 from .name cimport skip
 from .octets cimport Layout, copy
-from .steps cimport pass_over, take_batch
+from .steps cimport take_whole
 
 cdef Py_ssize_t _LENGTH
 cdef Py_ssize_t _ANSWER_OCTETS
@@ -44,7 +44,6 @@ cpdef int read(
     EdgeBatch batch, Lane lane, const unsigned char[::1] octets, const int[::1] properties, int count
 ) except -1
 
-@cython.locals(done=bint)
 cpdef int take(Tables tables, Lane lane, EdgeBatch batch, uint64_t now_ms) except -1
 
 @cython.locals(number=int, at=Py_ssize_t, seat=Seat, is_final=bint)

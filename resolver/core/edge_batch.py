@@ -20,7 +20,7 @@ from .lane import BATCH, MAX_OCTETS, Seat
 if not cython.compiled:
     from .name import skip
     from .octets import copy
-    from .steps import pass_over, take_batch
+    from .steps import take_whole
 
 LENGTH_OCTETS = codes.EDGE_LENGTH_OCTETS
 ANSWER_OCTETS = LENGTH_OCTETS + 1 + codes.EDGE_ANSWER_OCTETS
@@ -123,13 +123,7 @@ def read(batch, lane, octets, properties, count):
 
 def take(tables, lane, batch, now_ms):
     """Take the queries that were read, at `now_ms` of a monotonic clock, and join their answers. Returns 0."""
-    done = 0
-    while not done:
-        try:
-            take_batch(tables, lane, batch.count, now_ms)
-            done = 1
-        except Exception:  # noqa: BLE001 - an error asks
-            pass_over(lane)
+    take_whole(tables, lane, batch.count, now_ms)
     return _join(lane, batch)
 
 

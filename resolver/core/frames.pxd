@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 
 from .lane cimport Lane, Seat, Tables
 from .octets cimport Layout, copy
-from .steps cimport pass_over, take_batch
+from .steps cimport take_whole
 
 cdef Py_ssize_t _LENGTH
 cdef Py_ssize_t _HEADER
@@ -26,7 +26,6 @@ cpdef int read(
     int keepalive_ds, int count,
 ) except -1
 
-@cython.locals(done=bint)
 cpdef int take(Tables tables, Lane lane, Frames frames, uint64_t now_ms) except -1
 
 @cython.locals(number=int, at=Py_ssize_t, seat=Seat)

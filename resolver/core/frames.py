@@ -14,7 +14,7 @@ from .lane import BATCH, MAX_OCTETS, Seat
 
 if not cython.compiled:
     from .octets import copy
-    from .steps import pass_over, take_batch
+    from .steps import take_whole
 
 LENGTH_OCTETS = 2
 
@@ -79,13 +79,7 @@ def read(frames, lane, octets, client, least, most, keepalive_ds, count):
 
 def take(tables, lane, frames, now_ms):
     """Take the queries that were read, at `now_ms` of a monotonic clock, and join their answers. Returns 0."""
-    done = 0
-    while not done:
-        try:
-            take_batch(tables, lane, frames.count, now_ms)
-            done = 1
-        except Exception:  # noqa: BLE001 - an error asks
-            pass_over(lane)
+    take_whole(tables, lane, frames.count, now_ms)
     return _join(lane, frames)
 
 

@@ -86,6 +86,9 @@ cpdef int resume(Tables tables, Lane lane, Seat seat, int outcome, uint64_t now_
 
 cpdef int pass_over(Lane lane) except -1
 
+@cython.locals(done=bint)
+cpdef int take_whole(Tables tables, Lane lane, int count, uint64_t now_ms) except -1
+
 cpdef int unasked(Lane lane, Seat seat) noexcept
 
 cpdef int give_up(Lane lane, Seat seat, int ede, int reason) noexcept

@@ -165,6 +165,17 @@ def pass_over(lane):
     return 0
 
 
+def take_whole(tables, lane, count, now_ms):
+    """Take the queries of the first `count` seats, and pass over those that fail. Returns 0."""
+    done = 0
+    while not done:
+        try:
+            done = take_batch(tables, lane, count, now_ms) == 0
+        except Exception:  # noqa: BLE001 - an error asks
+            pass_over(lane)
+    return 0
+
+
 def unasked(lane, seat):
     """Answer a query with outcome ASK that nobody took: as its admission and its problem want it, else SERVFAIL."""
     try:

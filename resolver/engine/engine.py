@@ -10,7 +10,8 @@ Rules:
 - The first socket of an address is bound alone: a second service on the same port is refused, as without threads.
 - A query that a thread left is finished here, by the steps of query.answer, and answered from the address it came to.
   One that waited longer than a client does is dropped as overload.
-- What a thread may forward by itself is in the route that query.forward_relay publishes; without one, nothing.
+- What a thread may forward by itself is in the route that query.forward_relay publishes; without one, nothing. The
+  loop's relay, for the batches of edges, has the same route, and is closed by its user.
 - The end: all but the first socket of each address get nothing more, and their threads read what they have; then
   the threads end, what they left is taken, and sockets stay open until all that is answered. So nothing is lost where
   another process reads the first sockets.
@@ -30,8 +31,9 @@ from resolver.config.values import Endpoint, sockaddr
 from resolver.core import codes
 from resolver.core.crash_shape import Shape
 from resolver.core.exchange import Route
-from resolver.core.lane import Tables
+from resolver.core.lane import Lane, Tables
 from resolver.engine import relay, shared, udp
+from resolver.engine.loop_relay import LoopRelay
 from resolver.engine.threads import threads_of
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Missed, Receiving
@@ -56,9 +58,10 @@ class Engine:
     resume: answers what a thread left. dropped: called with the reason of each query that is dropped here. tables:
     those in force. threads: how many; 0: one for each core. shape: returns the numbers that a crash report shows of the
     thread that calls it. forwards: the upstreams that a thread may be allowed to ask, by number, and the upper bounds,
-    in seconds, of the buckets that count their answers. relays: of the threads, which have the figures of what they
-    forwarded. releasing: set while a thread may still use old tables. taking: called before what was left is taken.
-    late: called with an answer that came after its queries were left: its question's key, then as for those.
+    in seconds, of the buckets that count their answers. relays: of the threads, and the loop's if it has one; they have
+    the figures of what was forwarded. releasing: set while a thread may still use old tables. taking: called
+    before what was left is taken. late: called with an answer that came after its queries were left: its question's
+    key, then as for those.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Engine:
             udp.Carrier(self._shared, number, over.least, over.most) for number in range(threads_of(threads))
         ]
         self.relays = [one.relay for one in self.carriers]
+        self._loop_relay: LoopRelay | None = None
         self._threads: list[threading.Thread] = []
         self._sockets: list[Receiving] = []
         self._more: list[Receiving] = []
@@ -125,14 +129,25 @@ class Engine:
         self._release()
 
     def use_route(self, route: Route) -> None:
-        """Let each thread forward by this route from its next batch on."""
+        """Let each thread forward by this route from its next batch on, and the loop's relay from now on."""
         self._shared.use_route(route)
+        if self._loop_relay is not None:
+            self._loop_relay.use_route(route)
         self._release()
 
     @property
     def waiting(self) -> int:
-        """The number of queries that wait for an upstream on the threads."""
-        return sum(one.relay.waiting for one in self.carriers)
+        """The number of queries that wait for an upstream on the threads, and at the loop's relay."""
+        return sum(one.waiting for one in self.relays)
+
+    def loop_relay(self, lane: Lane, properties: Sequence[int]) -> LoopRelay:
+        """Return a relay for the batches of the event loop, which may forward what a thread may; its user closes it.
+
+        To be called once, before anybody reads `relays`. lane: the loop's own. properties: see LoopRelay.
+        """
+        self._loop_relay = LoopRelay(lane, self._shared.servers, self._shared.bounds_us, properties)
+        self.relays.append(self._loop_relay.relay)
+        return self._loop_relay
 
     def _release(self) -> None:
         if self.releasing:

@@ -6,6 +6,8 @@ from resolver.core.lane import Tables
 Left = tuple[bytes, bytes, int, int, int, bytes, tuple[int, int, bytes] | None]
 
 class Shared:
+    servers: tuple[bytes, ...]
+    bounds_us: tuple[int, ...]
     bell: int
     def __init__(self, tables: Tables, servers: Sequence[bytes] = (), bounds_us: Sequence[int] = ()) -> None: ...
     def use(self, tables: Tables) -> None: ...

@@ -14,7 +14,7 @@ from typing import Any
 
 from resolver.config.values import Endpoint, address_octets
 from resolver.core.exchange import Route
-from resolver.core.lane import Tables
+from resolver.core.lane import Lane, Tables
 from resolver.core.proxy import Proxied, read
 from resolver.query import accept_sockets
 from resolver.query.accept_sockets import Receiving
@@ -86,6 +86,9 @@ class Datagrams:
 
     def use_route(self, route: Route) -> None:
         """Do nothing: `answer` forwards."""
+
+    def loop_relay(self, lane: Lane, properties: Sequence[int]) -> None:
+        """Return no relay for the batches of the event loop: `answer` forwards."""
 
     def errors(self) -> int:
         """Return the number of steps that failed on threads: none."""

@@ -22,7 +22,8 @@ import stat
 import struct
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
 from typing import Any, Final
 
 from resolver.core.codes import EDGE_LENGTH_OCTETS, ENCRYPTED, TRANSPORTS
@@ -60,12 +61,19 @@ _log: Final = logging.getLogger("resolver.query")
 
 
 class EdgeConnection(asyncio.Protocol):
-    """The connection of one edge. report: its last one. heard_at: when that came, or the connection (monotonic)."""
+    """The connection of one edge.
 
-    def __init__(self, edges: "Edges", now: float) -> None:
+    number: its own. report: its last one. heard_at: when that came, or the connection (monotonic). relayed: how many of
+    its queries are asked for in whole batches; `Edges` gets their answers.
+    """
+
+    def __init__(self, edges: "Edges", number: int, now: float) -> None:
+        self.number = number
         self.report: Report | None = None
         self.heard_at = now
-        self.waiting: set[asyncio.Task[None]] = set()
+        self.relayed = 0
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
         self._edges = edges
         self._transport: Any = None
         self._unread = bytearray()
@@ -96,6 +104,25 @@ class EdgeConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable = True
         self._take()
+
+    @property
+    def unanswered(self) -> int:
+        """The number of its queries that have no answer yet."""
+        return len(self._waiting) + self.relayed
+
+    async def answered(self) -> None:
+        """Wait until all its queries have their answers."""
+        if self.unanswered:
+            self._idle.clear()
+            await self._idle.wait()
+
+    def came(self, reply: Reply | Awaitable[Reply]) -> None:
+        """Send the answer to a query that was relayed, or wait for it; `go_on` follows."""
+        self.relayed -= 1
+        if isinstance(reply, bytes):
+            self._send(reply)
+        elif reply is not None:
+            self._wait_for(reply)
 
     def called(self) -> None:
         """Take frames again: a new turn has begun."""
@@ -128,7 +155,7 @@ class EdgeConnection(asyncio.Protocol):
                 if granted == 0:
                     self._queued = True
                     break
-                taken += self._took(size, min(granted, MOST_UNANSWERED - len(self.waiting)))
+                taken += self._took(size, min(granted, MOST_UNANSWERED - self.unanswered))
         except Malformed as error:
             what = "is of another release" if isinstance(error, OtherRelease) else "sent what is no frame"
             self._edges.complain(f"edge.socket: an edge {what} ({error}): its connection is closed")
@@ -148,18 +175,22 @@ class EdgeConnection(asyncio.Protocol):
         if unread[_KIND] != QUERY:
             raise Malformed("a frame of a kind that no edge sends")
         # A part of what came, for all of it would be copied as often as there are shares of a turn in it.
-        found = self._edges.answer(bytes(unread[: max(COPIED_OCTETS, size)]), most)
+        found = self._edges.answer(bytes(unread[: max(COPIED_OCTETS, size)]), most, self.number)
         self._edges.took(found.queries)
+        self.relayed += found.relayed
         del unread[: found.used]
         if found.octets:
             self._send(found.octets)
         for awaited in found.waiting:
-            task = asyncio.get_running_loop().create_task(self._later(awaited))
-            self.waiting.add(task)
-            task.add_done_callback(self._done)
+            self._wait_for(awaited)
         if found.broken:
             raise Malformed("a query that is none")
         return found.queries
+
+    def _wait_for(self, awaited: Awaitable[Reply]) -> None:
+        task = asyncio.get_running_loop().create_task(self._later(awaited))
+        self._waiting.add(task)
+        task.add_done_callback(self._done)
 
     async def _later(self, awaited: Awaitable[Reply]) -> None:
         reply = await awaited
@@ -167,7 +198,13 @@ class EdgeConnection(asyncio.Protocol):
             self._send(reply)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self.waiting.discard(task)
+        self._waiting.discard(task)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Take more after answers; close if none is to follow."""
+        if not self.unanswered:
+            self._idle.set()
         if self._draining:
             self._close_if_done()
         elif self._unread:
@@ -197,11 +234,11 @@ class EdgeConnection(asyncio.Protocol):
             self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._draining and not self.waiting and not self._flushing and self._transport is not None:
+        if self._draining and not self.unanswered and not self._flushing and self._transport is not None:
             self._transport.close()
 
     def _has_room(self) -> bool:
-        room = self._writable and len(self.waiting) < MOST_UNANSWERED
+        room = self._writable and self.unanswered < MOST_UNANSWERED
         return room and not (self._draining or self._queued)
 
     def _pace(self) -> None:
@@ -231,6 +268,10 @@ class Edges:
         self._path = ""
         self._inode = (0, 0)
         self.connections: dict[EdgeConnection, None] = {}
+        self._numbers = count()
+        self._numbered: dict[int, EdgeConnection] = {}
+        if answer.relayed is not None:
+            answer.relayed.came = self.came
         self._starting: set[asyncio.Task[Any]] = set()
         self._reports: dict[int, Report] = {}
         self._left = FRAMES_A_TURN
@@ -272,9 +313,10 @@ class Edges:
 
     async def drained(self) -> None:
         """Wait until all queries in flight are answered, and all connections closed."""
-        waiting = [task for one in self.connections for task in one.waiting]
-        if waiting or self._starting:
-            await asyncio.wait([*waiting, *self._starting])
+        if self._starting:
+            await asyncio.wait(self._starting)
+        for one in list(self.connections):
+            await one.answered()
         for one in list(self.connections):
             one.finish()
 
@@ -322,6 +364,20 @@ class Edges:
     def left(self, connection: EdgeConnection) -> None:
         """Forget a connection that has ended."""
         self.connections.pop(connection, None)
+        if not connection.relayed:
+            del self._numbered[connection.number]
+
+    def came(self, answers: Iterable[tuple[int, Reply | Awaitable[Reply]]]) -> None:
+        """Give each answer to its connection, by its number."""
+        touched = set()
+        for number, reply in answers:
+            one = self._numbered[number]
+            one.came(reply)
+            touched.add(one)
+        for one in touched:
+            one.go_on()
+            if one not in self.connections and not one.relayed:
+                del self._numbered[one.number]
 
     def complain(self, said: str) -> None:
         """Log what an edge did, at most once in LOG_AGAIN_S."""
@@ -366,8 +422,9 @@ class Edges:
             one.close()
             return
         one.setblocking(False)
-        connection = EdgeConnection(self, self._clock())
+        connection = EdgeConnection(self, next(self._numbers), self._clock())
         self.connections[connection] = None
+        self._numbered[connection.number] = connection
         loop = asyncio.get_running_loop()
         task = loop.create_task(loop.connect_accepted_socket(lambda: connection, one))
         self._starting.add(task)

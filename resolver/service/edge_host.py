@@ -11,13 +11,18 @@ import logging
 import os
 import pwd
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from resolver.config.config import Edge
 from resolver.core.lane import Lane
+from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_edge import FRAMES_A_SHARE, Edges
 from resolver.query.answer import Answer
 from resolver.query.answer_edge import EdgeAnswers
+from resolver.query.answer_relayed import PROPERTIES, RelayedAnswers
+
+if TYPE_CHECKING:
+    from resolver.engine.engine import Engine
 
 AGAIN_S: Final = 10.0
 NOBODY: Final = -1
@@ -40,9 +45,11 @@ def seats_for_edges(config: Edge) -> int:
 class EdgeHost:
     """The socket of the edges, if one is configured."""
 
-    def __init__(self, config: Edge, answer: Answer, lane: Lane, seats: int) -> None:
-        """Set up for edges. answer, lane: the loop's own. seats: how many the lane has."""
-        self.edges = Edges(EdgeAnswers(answer, lane, seats), NOBODY)
+    def __init__(self, config: Edge, answer: Answer, lane: Lane, seats: int, threads: "Datagrams | Engine") -> None:
+        """Set up for edges. answer, lane: the loop's own. seats: how many the lane has. threads: those of UDP."""
+        relay = threads.loop_relay(lane, PROPERTIES) if config.socket else None
+        self._relayed = RelayedAnswers(answer, relay, threads) if relay is not None else None
+        self.edges = Edges(EdgeAnswers(answer, lane, seats, self._relayed), NOBODY)
         self._config = config
         self._why = ""
 
@@ -51,6 +58,11 @@ class EdgeHost:
         before, self._config = self._config, config
         if config.user != before.user:
             self.open()
+
+    def close(self) -> None:
+        """Ask upstreams no more, once all is answered."""
+        if self._relayed is not None:
+            self._relayed.close()
 
     def open(self) -> None:
         """Listen if the socket is configured; what is wrong is logged, and tried again by `run`."""

@@ -137,10 +137,10 @@ class Service:
         self.answer = Answer(self.in_force.tables, lane=self._lane, forward=self.forward, clock=time.monotonic)
         drop = partial(dropped, self._lane)
         self.datagrams = self._datagrams_of(config, drop)
+        self.edge = EdgeHost(config.edge, self.answer, self._lane, len(seats), self.datagrams)
         self.forward.serve(self.datagrams)
         counters = Counters([self._counters, self.plugins.counters, *self.datagrams.counters])
         self.streams = Streams(FramedAnswers(self.answer, self._lane, QUERIES_A_SHARE), drop, self._bounds_of(config))
-        self.edge = EdgeHost(config.edge, self.answer, self._lane, len(seats))
         self._swap(self.in_force.tables)
         self.cookies = CookieHost(path, config, self.in_force.use_cookies)
         # The way of a list.
@@ -520,6 +520,7 @@ class Service:
                 await self.edge.edges.drained()
         except TimeoutError:
             _log.warning("stopped before all pending queries were answered")
+        self.edge.close()
         if self._counts:
             self.counting.leave()
         await self.forward.close()

@@ -20,7 +20,7 @@ TESTS = sorted(path.relative_to(UNIT) for path in UNIT.rglob("test_*.py"))
 
 # Only compiled: it has no form in Python.
 ONLY_COMPILED = {
-    **{f"resolver.engine.{name}": f"resolver/engine/{name}.pyx" for name in ("relay", "shared", "udp")},
+    **{f"resolver.engine.{name}": f"resolver/engine/{name}.pyx" for name in ("loop_relay", "relay", "shared", "udp")},
     "resolver.quiet_http.calls": "resolver/quiet_http/calls.pyx",
 }
 

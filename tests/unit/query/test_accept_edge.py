@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pytest
 from resolver.core import codes
 from resolver.query import accept_edge, edge_frames, forward_waiters
 from resolver.query.accept_edge import FRAMES_A_SHARE, MOST_EDGES, Edges
-from resolver.query.answer_edge import EdgeAnswers
+from resolver.query.answer_edge import EdgeAnswers, EdgeTaken
 from resolver.query.edge_frames import Answer, Report
+from resolver.query.transport import Reply
 from tests.unit.query.parts import CLIENT, PAGE_V4, House, addresses, query, says, tables, until
 
 pytestmark = pytest.mark.loops
@@ -85,7 +86,8 @@ async def listening(path: Path) -> AsyncIterator[Side]:
         side.edges.close()
         for edge in side.opened:
             edge.writer.close()
-        await side.edges.drained()
+        async with asyncio.timeout(10):
+            await side.edges.drained()
 
 
 @pytest.mark.asyncio
@@ -280,10 +282,11 @@ async def test_at_a_stop_what_was_asked_is_answered(tmp_path: Path) -> None:
         side.edges.close()
         drained = asyncio.ensure_future(side.edges.drained())
         edge.send(asks(2))
+        answers = asyncio.ensure_future(edge.answers(1))  # What is left unread at the close resets the connection.
         await asyncio.sleep(0)
         side.house.upstream.release()
         await drained
-        assert [one.number for one in await edge.answers(1)] == [1]
+        assert [one.number for one in await answers] == [1]
         assert await edge.ends()
         assert side.house.count("queries_total", "dot") == 1
 
@@ -345,3 +348,67 @@ async def test_what_edges_report_adds_up_and_goes_with_them(tmp_path: Path) -> N
         assert side.edges.connected() == []
         assert side.edges.expires() is None
         assert side.edges.open_connections() == {"dot": 0, "doh": 0, "doq": 0}
+
+
+class Relaying:
+    """Stands for what relays whole batches: it has taken each query that waits here, until `give`."""
+
+    def __init__(self, edges: Edges) -> None:
+        self._edges = edges
+        self._answer = edges.answer
+        edges.answer = self
+        self.relayed = None
+        self.taken: list[tuple[int, Awaitable[Reply]]] = []
+
+    def __call__(self, octets: bytes, most: int, connection: int) -> EdgeTaken:
+        found = self._answer(octets, most, connection)
+        self.taken += [(connection, one) for one in found.waiting]
+        return EdgeTaken(found.used, found.queries, found.octets, [], found.broken, relayed=len(found.waiting))
+
+    async def give(self, count: int) -> None:
+        """Give the next answers, every other one still to be awaited."""
+        part, self.taken = self.taken[:count], self.taken[count:]
+        self._edges.came([(number, one if at % 2 else await one) for at, (number, one) in enumerate(part)])
+
+
+@pytest.mark.asyncio
+async def test_answers_that_are_relayed_go_to_their_connection_and_are_bounded_and_drained_as_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept_edge, "MOST_UNANSWERED", 4)
+    async with listening(tmp_path) as side:
+        relaying = Relaying(side.edges)
+        one, other = await side.connect(), await side.connect()
+        names = [query(f"free-{number}.test").to_wire() for number in range(6)]
+        one.send(*(asks(number, packet) for number, packet in enumerate(names)))
+        await until(lambda: len(relaying.taken) == 4)
+        other.send(asks(9, FREE))
+        await until(lambda: len(relaying.taken) == 5)
+        assert {number for number, _ in relaying.taken} == {0, 1}
+        assert sorted(each.unanswered for each in side.edges.connections) == [1, 4]
+        await relaying.give(2)
+        assert [answer.number for answer in await one.answers(2)] == [0, 1]
+        # There is room again for two more.
+        await until(lambda: len(relaying.taken) == 5)
+        side.edges.close()
+        drained = asyncio.ensure_future(side.edges.drained())
+        await asyncio.sleep(0)
+        assert not drained.done()
+        await relaying.give(5)
+        await drained
+        assert [answer.number for answer in await one.answers(4)] == [2, 3, 4, 5]
+        assert [answer.number for answer in await other.answers(1)] == [9]
+
+
+@pytest.mark.asyncio
+async def test_an_answer_for_an_edge_that_has_gone_goes_nowhere(tmp_path: Path) -> None:
+    async with listening(tmp_path) as side:
+        relaying = Relaying(side.edges)
+        edge, other = await side.connect(), await side.connect()
+        edge.send(asks(1, FREE), asks(2, query("free-2.test").to_wire()))
+        await until(lambda: len(relaying.taken) == 2)
+        edge.writer.close()
+        await until(lambda: len(side.edges.connections) == 1)
+        await relaying.give(2)
+        other.send(asks(3))
+        assert [answer.number for answer in await other.answers(1)] == [3]

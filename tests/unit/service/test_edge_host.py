@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from resolver.config.config import Edge
 from resolver.query import edge_frames
+from resolver.query.accept_datagram import Datagrams
 from resolver.query.accept_edge import FRAMES_A_SHARE
 from resolver.query.edge_frames import Report
 from resolver.service import edge_host
@@ -23,7 +24,7 @@ OWN = pwd.getpwuid(os.geteuid())
 
 def host_of(config: Edge) -> EdgeHost:
     house = House(says(), tables(1, (("listed.test",),)), seats=2)
-    return EdgeHost(config, house.answer, house.lane, 2)
+    return EdgeHost(config, house.answer, house.lane, 2, Datagrams(house.answer.answer, lambda _: None))
 
 
 def test_without_a_socket_there_is_nothing() -> None:

@@ -145,11 +145,13 @@ class Parts:
         self.cache = Cache(store.Store(bytearray(2**16), KEY))
         self.forward = Forward(self.config.upstream.servers, timeout_s=1, bounds_s=EXCHANGE_BOUNDS_S)
         self.enforcement = Lists(self.config)
-        self.datagrams: Any = SimpleNamespace(busy=lambda: [0] * threads_of(0), errors=int, waiting=0)
+        self.datagrams: Any = SimpleNamespace(
+            busy=lambda: [0] * threads_of(0), errors=int, waiting=0, loop_relay=lambda *_: None
+        )
         self.reads = 0
         self.forward.read = self._read  # type: ignore[method-assign]  # what threads have counted
         self.page = SimpleNamespace(views=0, followed=dict.fromkeys(HELP_KINDS, 0))
-        self.edge = EdgeHost(self.config.edge, self.answer, self.lane, 8)
+        self.edge = EdgeHost(self.config.edge, self.answer, self.lane, 8, self.datagrams)
         self.reloaded = True
         self.missing: tuple[str, ...] = ()
         self.readings = self.of(self.enforcement)
@@ -232,7 +234,7 @@ key = "/etc/edge/key.pem"
 
 def test_an_edge_has_its_series_and_only_for_what_it_offers(tmp_path: Path, parts: Parts) -> None:
     with_edge = Parts(tmp_path, EDGE)
-    connection = EdgeConnection(with_edge.edge.edges, time.monotonic())
+    connection = EdgeConnection(with_edge.edge.edges, 0, time.monotonic())
     with_edge.edge.edges.connections[connection] = None
     report = Report(1, 1_900_000_000, {"dot": 3, "doh": 2, "doq": 1}, 12, {"slow": 4})
     with_edge.edge.edges.reported(connection, report)
