@@ -18,7 +18,7 @@ QUERIES ?= 1000000
 SEED ?= 1
 
 # Debian's packages that tests/peers and tests/bench need; nothing else in the project needs them.
-PEERS = age bind9 bind9-dnsutils bird2 chromium conntrack curl dnsdist dnsmasq-base dnsperf exabgp firefox-esr \
+PEERS = age apparmor bind9 bind9-dnsutils bird2 chromium conntrack curl dnsdist dnsmasq-base dnsperf exabgp firefox-esr \
 	fonts-dejavu-core fprobe gnupg haproxy iproute2 isc-dhcp-client isc-dhcp-server \
 	kea-dhcp4-server kea-dhcp6-server knot knot-dnsutils libnginx-mod-stream libnss3-tools man-db mandoc minisign nftables \
 	nghttp2-client nginx-light nsd openssh-client openssl \
@@ -61,6 +61,7 @@ lock: .venv/bin/python
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/pip install --quiet --disable-pip-version-check $(UV)
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) requirements-package.in --output-file requirements-package.lock
+	$(LOCK) requirements-quic.in --constraint requirements.lock --output-file requirements-quic.lock
 
 # Packages of Debian 12 and 13, wheels, sdist and their SBOM, in build/package; root only.
 package:

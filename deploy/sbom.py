@@ -1,6 +1,7 @@
 """Write a bill of materials (CycloneDX 1.6, JSON) of what is shipped: of an environment of Python, or of an image.
 
     python deploy/sbom.py PREFIX --out FILE              # the environment in PREFIX, as the package has it
+    python deploy/sbom.py PREFIX --part NAME RELEASE --out FILE    # a part of it that is a package of its own
     python deploy/sbom.py FOLDER --image --out FILE      # the root folder of an image, with Debian's packages
 
 Rules:
@@ -113,8 +114,13 @@ def of_debian(folder: Path) -> Iterator[Package]:
         yield Package(component, {*listed, *(f"usr/{one}" for one in listed)})
 
 
-def bill(folder: Path, packages: list[Package], kind: ComponentType, at: datetime) -> tuple[str, int]:
-    """Return the bill as JSON, and how many objects it has; SystemExit if one of them is of no package."""
+def bill(
+    folder: Path, packages: list[Package], kind: ComponentType, at: datetime, part: tuple[str, str] | None = None
+) -> tuple[str, int]:
+    """Return the bill as JSON, and how many objects it has; SystemExit if one of them is of no package.
+
+    part: name and release of what has no distribution of ours in it.
+    """
     owners = {file: one.component for one in packages for file in one.files}
     count, strangers = 0, []
     for place, digest in objects(folder):
@@ -134,10 +140,10 @@ def bill(folder: Path, packages: list[Package], kind: ComponentType, at: datetim
     if strangers:
         raise SystemExit(f"no package lists {', '.join(strangers)}")
     parts = [one.component for one in packages]
-    version = next(one.version for one in parts if one.name == OURS)
+    name, version = part or (OURS, next(one.version for one in parts if one.name == OURS))
     made = Bom(components=parts, serial_number=SPACE)
     made.metadata.timestamp = at
-    made.metadata.component = Component(type=kind, name=OURS, version=version, bom_ref=f"{OURS}@{version}")
+    made.metadata.component = Component(type=kind, name=name, version=version, bom_ref=f"{name}@{version}")
     made.register_dependency(made.metadata.component, parts)
     made.serial_number = uuid5(SPACE, JsonV1Dot6(made).output_as_string())
     return JsonV1Dot6(made).output_as_string(indent=1) + "\n", count
@@ -147,6 +153,7 @@ def main() -> int:
     """Write the bill, and say in one line what it holds."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="an environment of Python, or an image's root")
+    parser.add_argument("--part", nargs=2, metavar=("NAME", "RELEASE"), help="of a package without the service itself")
     parser.add_argument("--image", action="store_true", help="FOLDER is the root folder of an image")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
@@ -157,7 +164,7 @@ def main() -> int:
         packages, kind = [*of_debian(folder), *of_python(folder, f"opt/*/{within}")], ComponentType.CONTAINER
     else:
         packages, kind = [*of_python(folder, within)], ComponentType.APPLICATION
-    text, count = bill(folder, packages, kind, at)
+    text, count = bill(folder, packages, kind, at, asked.part)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(text)
     print(f"{asked.out}: {count} programs and shared objects of {len(packages)} packages")  # noqa: T201 - for a terminal

@@ -205,7 +205,10 @@ def _by_quic(query: bytes, server: Endpoint, timeout_s: float, how: Verified) ->
     try:
         import aioquic.asyncio  # noqa: F401 - only whether it is here
     except ImportError:
-        raise NotInstalled("QUIC needs the library aioquic: pip install aioquic") from None
+        raise NotInstalled(
+            "QUIC needs the library aioquic: apt-get install blocklist-resolver-quic beside the Debian package, "
+            "else pip install aioquic"
+        ) from None
     return asyncio.run(_exchanged_by_quic(query, server, timeout_s, how))
 
 

@@ -249,6 +249,7 @@ class Link:
             self._lost_at = now
             self._pause_s = FIRST_PAUSE_S
             self._times_sent_away = 0
+            self._served = True
         self._forget()
         for number in self._sent_twice & self._waiting.keys():
             done, frame, _ = self._take(number)
@@ -339,7 +340,7 @@ class Link:
 
     def _found(self) -> None:
         """Note that the service answers by this connection."""
-        self._answered = self._served = True
+        self._answered = True
         if self._said:
             self._said = False
             _log.warning("the service takes queries again at %s", self._path)

@@ -158,7 +158,8 @@ class Edge:
             from resolver.edge.quic_listen import Identity, QuicServer
         except ImportError:
             raise Unusable(
-                "edge.quic and edge.http3 need aioquic: pip install 'blocklist-resolver[quic]', or leave both empty"
+                "edge.quic and edge.http3 need aioquic: apt-get install blocklist-resolver-quic beside the Debian "
+                "package, else pip install 'blocklist-resolver[quic]'; or leave both empty"
             ) from None
 
         def identity(pair: Pair) -> Identity:

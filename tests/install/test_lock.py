@@ -11,9 +11,12 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WANTED = {
     "requirements.lock": PROJECT["project"]["dependencies"],
-    "requirements-package.lock": [
-        line for line in (ROOT / "requirements-package.in").read_text().splitlines() if not line.startswith("#")
-    ],
+    **{
+        f"requirements-{name}.lock": [
+            line for line in (ROOT / f"requirements-{name}.in").read_text().splitlines() if not line.startswith("#")
+        ]
+        for name in ("package", "quic")
+    },
 }
 PYTHONS = ("3.11", "3.12", "3.13")
 _PIN = re.compile(r"^(?P<pin>[^\s#-][^\\]*?) \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n)+)", re.MULTILINE)
@@ -62,3 +65,14 @@ def test_the_lock_agrees_with_the_ranges(lock: str, python: str) -> None:
 def test_the_package_is_built_with_what_an_install_from_source_is_built_with() -> None:
     assert set(PROJECT["build-system"]["requires"]) <= set(WANTED["requirements-package.lock"])
     assert set(PROJECT["project"]["optional-dependencies"]["manual"]) <= set(WANTED["requirements-package.lock"])
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_package_of_quic_has_what_the_extra_says_and_changes_nothing_of_the_service(python: str) -> None:
+    """It is installed into the service's environment: what both need has one release there."""
+    assert WANTED["requirements-quic.lock"] == PROJECT["project"]["optional-dependencies"]["quic"]
+    ours = {named(pin.name): pin.specifier for pin in pins("requirements.lock") if holds(pin, python)}
+    added = {named(pin.name): pin.specifier for pin in pins("requirements-quic.lock") if holds(pin, python)}
+    shared = ours.keys() & added.keys()
+    assert "cryptography" in shared
+    assert {name: added[name] for name in shared} == {name: ours[name] for name in shared}
