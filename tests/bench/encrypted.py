@@ -40,6 +40,9 @@ OURS, DNSDIST, UNBOUND = "this service and its edge", "dnsdist, CDB", "Unbound, 
 SERVICE, EDGE = "the service alone", "the edge alone"
 NEEDED = ("cdb", "dnsdist", "dnsperf", "h2load", "nsd", "openssl", "unbound")
 QUESTIONS = ("cached", "blocked", "miss")
+FURTHER = {"one connection": (1, 100), "one on each of 8 connections": (8, 8), "one at a time": (1, 1)}
+"""Other ways to ask for what is cached: connections, and queries in flight together. The last is a wake-up a query."""
+OVER_DOT = (*(f"DoT, {kind}" for kind in QUESTIONS), *(f"DoT, cached, {way}" for way in FURTHER))
 DOT_BAR = 1.5
 """CPU of a query over DoT, beside dnsdist's."""
 
@@ -116,11 +119,20 @@ class Found:
         self.per_second.setdefault((what, server.name), {})[number] = run.per_second
 
 
-def dot(command: Sequence[str], server: Server, questions: Path, seconds: float, *, once: bool = False) -> Done:
-    """Ask over DoT in a closed loop."""
+def dot(
+    command: Sequence[str],
+    server: Server,
+    questions: Path,
+    seconds: float,
+    *,
+    once: bool = False,
+    way: tuple[int, int] = (load.STREAMS, load.STREAMED),
+) -> Done:
+    """Ask over DoT in a closed loop; way: so many connections, and so many queries in flight on all of them."""
+    connections, in_flight = way
     words = [
         *(*command, "-s", HOST, "-p", str(server.tls), "-d", str(questions), "-m", "dot", "-l", str(seconds)),
-        *("-q", str(load.STREAMED), "-c", str(load.STREAMS), "-t", str(_PATIENCE_S), *(["-n", "1"] if once else [])),
+        *("-q", str(in_flight), "-c", str(connections), "-t", str(_PATIENCE_S), *(["-n", "1"] if once else [])),
     ]
     said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=seconds + 120).stdout
     run = load.read_dnsperf(said, 0.0)
@@ -218,6 +230,10 @@ class Bench:
                     once = kind == "miss"
                     run = dot(dnsperf, server, asked, 120.0 if once else seconds, once=once)
                     self.found.note(f"DoT, {kind}", server, number, before, run)
+                for further, way in FURTHER.items():
+                    asked, before = self.questions("cached", number, int(seconds * 100_000)), server.spent()
+                    run = dot(dnsperf, server, asked, seconds, way=way)
+                    self.found.note(f"DoT, cached, {further}", server, number, before, run)
                 for kind in ("cached", "blocked"):
                     count = int(seconds * HTTP_REQUESTS_A_SECOND)
                     uris = self.folder / f"uris-{kind}"
@@ -285,10 +301,10 @@ def rows(found: Found) -> Iterator[str]:
 def missed(found: Found) -> list[str]:
     """Return what is not as it should be, in words."""
     said = list(dict.fromkeys(found.amiss))
-    for kind in QUESTIONS:
-        ratio = paired(found.us[f"DoT, {kind}", OURS], found.us[f"DoT, {kind}", DNSDIST])
+    for what in OVER_DOT:
+        ratio = paired(found.us[what, OURS], found.us[what, DNSDIST])
         if ratio and ratio.median > DOT_BAR:
-            said.append(f"DoT, {kind}: {shown(ratio.median)} x dnsdist; the bar is {shown(DOT_BAR)}")
+            said.append(f"{what}: {shown(ratio.median)} x dnsdist; the bar is {shown(DOT_BAR)}")
     return said
 
 

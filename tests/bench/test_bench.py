@@ -349,9 +349,9 @@ def test_questions_for_https_are_those_of_the_file(tmp_path: Path) -> None:
 def test_a_query_over_dot_beyond_the_bar_is_said() -> None:
     found = encrypted.Found()
     for name, us in ((encrypted.OURS, 16.0), (encrypted.DNSDIST, 10.0)):
-        for kind in encrypted.QUESTIONS:
-            found.us[f"DoT, {kind}", name] = {1: us}
-    assert encrypted.missed(found) == [f"DoT, {kind}: 1.60 x dnsdist; the bar is 1.50" for kind in encrypted.QUESTIONS]
+        for what in encrypted.OVER_DOT:
+            found.us[what, name] = {1: us}
+    assert encrypted.missed(found) == [f"{what}: 1.60 x dnsdist; the bar is 1.50" for what in encrypted.OVER_DOT]
 
 
 @pytest.mark.asyncio
