@@ -7,6 +7,7 @@ Rules:
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -22,6 +23,8 @@ from tests.journeys.processes import exchange
 
 SECONDS: Final = 8.0
 SHOWN: Final = 400
+AGAIN_S: Final = 0.1
+"""Less than the resolver waits before it asks an upstream again."""
 TRUNCATED: Final = 2
 _KEEPALIVE: Final = dns.edns.GenericOption(11, b"")
 
@@ -89,22 +92,26 @@ def play(
 
     forms: the form of each question by a way that wants another than the row's.
     """
-    before = len(upstream.asked)
+    before, longest = len(upstream.asked), 0.0
     for number, written in enumerate(row.asks):
         threading.Event().wait(written.wait_s)  # The time of an answer is the wall's: there is no other way.
         for tag, answer in ways.items():
             ask = replace(written, form=(forms or {}).get(tag, written.form))
             name = row.name_of(ask, tag)
             query = query_for(name, ask)
+            since = time.monotonic()
             reply = answer(query)
+            longest = max(longest, time.monotonic() - since)
             assert reply is not None, f"{tag}, question {number}: {query.hex()} no answer"
             allowed = [one.format(name=name.rstrip("."), there=name.replace("branch", "there")) for one in ask.allowed]
             came = reading.said(query, reply)
             assert came in allowed, f"{tag}, question {number}: {query.hex()} {reply.hex()[:SHOWN]}"
             assert SECRET_OCTETS not in reply
-    if row.exchanges is not None:
-        for tag in ways:
-            assert count(upstream.asked[before:], row, tag) == row.exchanges, tag
+    for tag in ways if row.exchanges is not None else ():
+        often = count(upstream.asked[before:], row, tag)
+        # On a machine so busy that an answer took so long, the upstream may have been asked once more.
+        is_sure = longest < AGAIN_S or not row.exchanges
+        assert often == row.exchanges or (often > row.exchanges and not is_sure), f"{tag}: {often} exchanges"
 
 
 def answer_to(port: int, query: bytes, over: str) -> bytes:
