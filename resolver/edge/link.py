@@ -238,13 +238,10 @@ class Link:
         self._connects = self._loop.call_later(self._pause_s, self._connect)
         self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
 
-    def _lost(self, why: str, *, garbled: bool = False) -> None:
-        """Give the connection up and make another; what two connections had fails.
-
-        garbled: the service has not closed it, but sent what is no answer.
-        """
+    def _lost(self, why: str) -> None:
+        """Give the connection up and make another; what two connections had fails."""
         now = self._loop.time()
-        self._times_sent_away = 0 if garbled else self._times_sent_away + 1
+        self._times_sent_away += 1
         if self._answered or now - self._since > LAST_PAUSE_S:  # a new absence, not the same one as before
             self._lost_at = now
             self._pause_s = FIRST_PAUSE_S
@@ -321,7 +318,8 @@ class Link:
         try:
             found = answers(self._unread)
         except edge_frames.Malformed as error:
-            self._lost(str(error), garbled=True)
+            self._times_sent_away = 0  # it is not the service that closes it
+            self._lost(str(error))
             return
         if not self._answered:
             self._found()
