@@ -2,8 +2,9 @@
 
     python -m tests.bench.siege [--rounds 3] [--seconds 4] [--attacks "rapid reset" ...]
 
-The service answers UDP at half of its peak or at `--rate`, half of it for listed names, in turns with nothing beside it and with each
-attack on its edge (siege_attack.py). A program that only takes what CPU is left shows what of a loss is the machine's.
+The service answers UDP at half of its peak or at `--rate`, half of it for listed names, in turns with nothing beside it
+and with each attack on its edge (siege_attack.py). A program that only takes what CPU is left shows what of a loss is
+the machine's.
 
 Rules:
 - Loopback only, which the limits of a prefix spare: an attack is of one client, and as free as one of thousands.
