@@ -38,7 +38,7 @@ OPENED = {
     "/usr/lib/python3.11/__pycache__/os.cpython-311.pyc": "r",
     "/usr/lib/python3.11/lib-dynload/_json.cpython-311-x86_64-linux-gnu.so": "rm",
 }
-"""What Unbound with the module was seen to open, by system calls (Debian 12), with another list and another copy."""
+"""What the module and Unbound's Python open, by their code, where deploy/unbound/README.md puts them."""
 
 REFUSED = {
     "/var/lib/blocklist-resolver/digest.key": "r",
