@@ -188,6 +188,7 @@ RCODES = (
     "NOTIMP",
     "REFUSED",
     "BADVERS",
+    "BADCOOKIE",
     "other",
 )
 

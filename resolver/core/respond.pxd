@@ -16,6 +16,7 @@ cdef int _SERVFAIL
 cdef int _NXDOMAIN
 cdef int _NOTIMP
 cdef int _REFUSED
+cdef int _LARGEST_RCODE
 cdef int _BADVERS
 cdef int _BADCOOKIE
 cdef int _BAD_OPCODE
@@ -47,6 +48,7 @@ cdef int _END_ANY
 cdef int _END_FAILED
 cdef int _FIRST_RCODE
 cdef int _COUNT_BADVERS
+cdef int _COUNT_BADCOOKIE
 cdef int _COUNT_OTHER
 cdef int _FIRST_FAILED
 cdef int _FIRST_DROPPED

@@ -31,6 +31,7 @@ _SERVFAIL = codes.SERVFAIL
 _NXDOMAIN = codes.NXDOMAIN
 _NOTIMP = codes.NOTIMP
 _REFUSED = codes.REFUSED
+_LARGEST_RCODE = 15
 _BADVERS = codes.BADVERS
 _BADCOOKIE = codes.BADCOOKIE
 _BAD_OPCODE = codes.BAD_OPCODE
@@ -63,6 +64,7 @@ _END_FAILED = codes.END_FAILED
 # Where counters of core.codes begin: answers by rcode, failed answers and packets dropped by reason.
 _FIRST_RCODE = codes.counter("answers_total", "NOERROR")
 _COUNT_BADVERS = codes.counter("answers_total", "BADVERS")
+_COUNT_BADCOOKIE = codes.counter("answers_total", "BADCOOKIE")
 _COUNT_OTHER = codes.counter("answers_total", "other")
 _FIRST_FAILED = codes.counter("failed_answers_total", codes.FAILED_REASONS[0])
 _FIRST_DROPPED = codes.counter("packets_dropped_total", codes.DROP_REASONS[0])
@@ -190,10 +192,10 @@ def count_failed(lane, reason):
 def _say(lane, seat, rcode, ede, truncated, limit):
     """Answer without records. Returns 0."""
     length = _empty(seat.out, seat.packet, seat.question, rcode, ede, truncated, limit)
-    if rcode == _BADVERS and length > 0:
+    if rcode > _LARGEST_RCODE and length > 0:
         seat.length = length
         seat.outcome = _REPLY
-        return _count(lane, _COUNT_BADVERS)
+        return _count(lane, _COUNT_BADVERS if rcode == _BADVERS else _COUNT_BADCOOKIE)
     return sent(lane, seat, length)
 
 

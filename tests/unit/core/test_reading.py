@@ -188,6 +188,7 @@ def test_a_query_without_a_question_gets_a_cookie(core: Core) -> None:
     assert (again.rcode(), cookie_of(again)) == (dns.rcode.NOERROR, good)
     bad = dns.message.from_wire(one.send(alone(good[:-1] + b"?")) or b"")
     assert (bad.rcode(), cookie_of(bad)) == (dns.rcode.BADCOOKIE, good)
+    assert [one.count("answers_total", rcode) for rcode in ("NOERROR", "BADCOOKIE", "other")] == [2, 1, 0]
     assert one.upstream == []
 
 
@@ -241,6 +242,7 @@ def test_above_the_limit_a_cookie_that_is_not_good_gets_badcookie_instead_of_tc(
     assert (len(answers), found.count(None)) == (10, 10)
     for answer in answers:
         assert (answer.rcode(), bool(answer.flags & dns.flags.TC), answer.answer) == (dns.rcode.BADCOOKIE, False, [])
+    assert (one.count("answers_total", "BADCOOKIE"), one.count("answers_total", "other")) == (10, 0)
     # The new cookie is good at once.
     good = cookie_of(answers[0]) or b""
     assert one.ask(asked("listed.test", cookie=good)).rcode() == dns.rcode.NOERROR
