@@ -260,8 +260,12 @@ def run(request: EdgeRequest) -> None:
     sockets = Sockets(
         streams(request.tls), streams(request.https), datagrams(request.quic), datagrams(request.http3)
     )
-    if os.geteuid() != 0:  # root, as in a demonstration, reads the certificate by its capabilities
-        capabilities.give_up()
+    # Root, as in a demonstration, reads the certificate by its capabilities.
+    if os.geteuid() != 0 and not capabilities.give_up():
+        _log.error(
+            "edge: the capability for ports below 1024 cannot be given up: a filter of system calls refuses capset; "
+            "install the unit of this release, blocklist-edge@.service"
+        )
     limits.leave_no_dump()
     limits.gain_no_privileges()
     limits.bound_memory(bounds.MEMORY_OCTETS)

@@ -27,8 +27,11 @@ def make_binding_effective() -> None:
         _libc.capset(header, sets)
 
 
-def give_up() -> None:
-    """Give up every capability of this thread; no exec gives one back."""
+def give_up() -> bool:
+    """Give up every capability of this thread; no exec gives one back. Return whether the kernel shows none."""
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _libc.capset((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())
     limits.gain_no_privileges()
+    left = (ctypes.c_uint32 * 6)()
+    _libc.capget((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), left)
+    return not any(left)

@@ -10,12 +10,15 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from resolver.authority.publish import FRESH_SECONDS
 from tests.journeys import accounts
 from tests.journeys.processes import Site, asked, child_of, hang_up, wait_for
 from tests.journeys.running import HOST, PAGE_V4, ROOT, Service, free_ports, stop
+from tests.unit.edge.certificates import Files
+from tests.unit.edge.requests import request
 
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE = UNITS / "blocklist-resolver.service"
@@ -152,6 +155,50 @@ def test_a_filter_that_takes_too_much_is_noticed(folder: Path) -> None:
     )
     assert service.process.wait(30) == 2
     assert "listen.user: the kernel still shows CapInh" in service.said
+
+
+def edge_under(unit: Path, folder: Path) -> tuple[str, str]:
+    """The log of an edge under what a unit asks of the kernel, and its /proc/PID/status once it takes queries."""
+    files = Files(folder)
+    files.issue(days=3650)
+    for path in (files.certificate, files.key):
+        os.chown(path, accounts.NOBODY.pw_uid, accounts.NOBODY.pw_gid)
+    tls = ((HOST, free_ports(1)[0]),)
+    asked_of_it = request(tls=tls, certificate=str(files.certificate), key=str(files.key), demonstration=False)
+    command = [OF_DEBIAN, SANDBOX, unit, sys.executable, "-m", "resolver.edge.process"]
+    log = folder / "log"
+    with open(log, "wb") as err:
+        process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.PIPE, stderr=err, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    try:
+        assert process.stdin is not None
+        with process.stdin:
+            process.stdin.write(msgspec.json.encode(asked_of_it) + b"\n")
+        wait_for(lambda: "takes queries" in log.read_text() or process.poll() is not None, "the edge")
+        assert process.poll() is None, log.read_text()
+        return log.read_text(), Path(f"/proc/{process.pid}/status").read_text()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_an_edge_under_its_unit_gives_its_capability_up(folder: Path) -> None:
+    log, status = edge_under(EDGE, folder)
+    assert "\nSeccomp:\t2\n" in status
+    for field in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert f"\n{field}:\t0000000000000000\n" in status, field
+    assert "\nNoNewPrivs:\t1\n" in status
+    assert "capability" not in log
+
+
+def test_an_edge_whose_filter_takes_too_much_says_so_and_answers(folder: Path) -> None:
+    """As under a copy of the unit of a release before: clients are answered, and the operator is told."""
+    unit = folder / "edge.service"
+    unit.write_text(EDGE.read_text().replace("prlimit64 capset", "prlimit64"))
+    log, status = edge_under(unit, folder)
+    assert "\nCapPrm:\t0000000000000400\n" in status
+    assert log.count("the capability for ports below 1024 cannot be given up") == 1
 
 
 def activated(program: Program, site: Site, *options: str) -> Service:

@@ -9,6 +9,13 @@ import pytest
 ONLY = "0000000000000400"
 NONE = "0" * 16
 
+KEPT = """
+from resolver.process import capabilities
+
+capabilities._libc.capset = lambda *_: -1
+print(capabilities.give_up())
+"""
+
 CODE = """
 import ctypes, socket
 from resolver.process import capabilities
@@ -29,7 +36,7 @@ with socket.socket() as one:
         print("bound")
     except PermissionError:
         print("not bound")
-capabilities.give_up()
+print(capabilities.give_up())
 shown("CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs")
 """
 
@@ -42,4 +49,15 @@ def test_what_is_permitted_is_made_effective_and_then_given_up(permitted: int, h
     code = CODE.replace("{permitted}", str(permitted))
     done = subprocess.run([*account, sys.executable, "-c", code], capture_output=True, text=True, check=False)
     after = f"{NONE} {NONE} {NONE} {NONE} 1"
-    assert (done.stdout.splitlines(), done.stderr) == ([f"{held} {held}", bound, after], "")
+    told = "True"
+    assert (done.stdout.splitlines(), done.stderr) == ([f"{held} {held}", bound, told, after], "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process a capability")
+@pytest.mark.parametrize(("given", "gone"), [("+net_bind_service", "False"), ("-all", "True")])
+def test_what_the_kernel_does_not_take_back_is_noticed(given: str, gone: str) -> None:
+    """As under a filter that refuses capset."""
+    capability = (f"--inh-caps={given}", f"--ambient-caps={given}")
+    account = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *capability)
+    done = subprocess.run([*account, sys.executable, "-c", KEPT], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{gone}\n", "")
