@@ -281,6 +281,7 @@ def test_a_join_that_is_refused(case: Fields) -> None:
 
 def test_refused_rosters_hold_keys_that_are_not_refused_for_themselves() -> None:
     """So that each is refused for what it says, by readers that check keys before signatures too."""
+    assert VECTORS["refused_rosters"]
     for case in VECTORS["refused_rosters"]:
         for one in opened(case["roster"], "roster")[0]["operators"]:
             check_agreement(one["agreement"])
@@ -308,6 +309,7 @@ def test_a_correction_that_is_refused(case: Fields) -> None:
 
 
 def test_agreements_that_are_refused() -> None:
+    assert all(VECTORS["refused_agreements"].values())
     for keys in VECTORS["refused_agreements"].values():
         for key in keys:
             with pytest.raises(Refused):
@@ -315,6 +317,7 @@ def test_agreements_that_are_refused() -> None:
 
 
 def test_keys_that_are_refused() -> None:
+    assert VECTORS["refused_keys"]
     for key in VECTORS["refused_keys"]:
         with pytest.raises(Refused):
             check_signer(key)

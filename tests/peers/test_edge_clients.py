@@ -69,6 +69,7 @@ def test_kdig_does_not_take_another_name(edge: Place, program: Program) -> None:
     command = [program("kdig"), f"@{HOST}", "-p", str(edge.ports["tls"]), "+tls", *trust, "+retry=0", FREE]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert WANTED[FREE] not in ended.stdout
+    assert "certificate" in (ended.stdout + ended.stderr).lower()
 
 
 @pytest.mark.parametrize("name", WANTED)

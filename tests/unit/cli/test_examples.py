@@ -18,6 +18,7 @@ def test_every_verb_says_what_it_does_and_how_it_is_typed() -> None:
 
 @pytest.mark.parametrize("path", examples.SAID)
 def test_an_example_parses_and_names_nothing_that_is_not_reserved(path: str) -> None:
+    assert examples.SAID[path].examples
     for line in examples.SAID[path].examples:
         assert line.startswith(path)
         PARSER.parse_args(shlex.split(line))

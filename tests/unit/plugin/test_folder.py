@@ -131,7 +131,9 @@ def test_a_damaged_image_is_written_again_with_the_next_policy(damage: str, tmp_
 
 def test_nobody_else_reads_it_and_no_name_is_in_it(tmp_path: Path) -> None:
     Writer(tmp_path, KEY).write(tables((["canary-of-a-list.test"],)))
-    for path in tmp_path.iterdir():
+    written = list(tmp_path.iterdir())
+    assert written
+    for path in written:
         assert path.stat().st_mode & 0o777 == plugin_folder.FILE_MODE
         assert b"canary" not in path.read_bytes()
         assert KEY not in path.read_bytes()
