@@ -22,6 +22,7 @@ from resolver.query.transport import Reply, Transport
 PROPERTIES: Final = array("i", [part for one in Transport for part in (one.least, one.most, one.keepalive_ds)])
 """Of each transport, in its order: what core.lane.Seat wants to know."""
 DUE_A_TURN: Final = 64
+SLACK_S: Final = 0.005
 
 _TRANSPORTS: Final = tuple(Transport)
 
@@ -70,6 +71,7 @@ class RelayedAnswers:
         self._reads = False
         self._timer: asyncio.Handle | None = None
         self._is_soon = False
+        self._at = 0.0
 
     def take(self, batch: EdgeBatch, connection: int) -> Sequence[int]:
         """Ask upstreams for what the batch in the lane has missed; return the seats that are left to the caller."""
@@ -95,17 +97,20 @@ class RelayedAnswers:
         self._look()
 
     def _look(self) -> None:
-        """See to it that `_due` is called when something is due."""
+        """See to it that `_due` is called when something is due, at most SLACK_S late."""
         if self._is_soon:
             return
         wait_ms = self._relay.wait_ms()
-        self._is_soon = wait_ms == 0
-        if self._is_soon and self._timer is not None:
+        if wait_ms < 0:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + wait_ms / 1000
+        if self._timer is not None:
+            if wait_ms and at > self._at - SLACK_S:
+                return
             self._timer.cancel()
-            self._timer = None
-        if self._timer is None and wait_ms >= 0:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_soon(self._due) if self._is_soon else loop.call_later(wait_ms / 1000, self._due)
+        self._is_soon, self._at = wait_ms == 0, at
+        self._timer = loop.call_soon(self._due) if self._is_soon else loop.call_later(wait_ms / 1000, self._due)
 
     def _due(self) -> None:
         """Go on with what the relay hands over now."""

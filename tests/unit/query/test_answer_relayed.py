@@ -171,6 +171,22 @@ async def test_what_is_due_at_once_does_not_wait_for_what_is_due_later_and_comes
 
 
 @pytest.mark.asyncio
+async def test_what_is_due_sooner_than_what_was_due_before_does_not_wait_for_that() -> None:
+    side = Side()
+    try:
+        side.relay.hand_over(60.0)
+        side.ask(2)
+        side.relay.hand_over(0.05, handed(1))
+        began = time.monotonic()
+        side.ask(2)
+        await until(lambda: len(side.came) == 1)
+        assert time.monotonic() - began < 30.0
+        await asyncio.gather(*(reply for _, reply in side.came if isinstance(reply, Awaitable)))
+    finally:
+        side.relayed.close()
+
+
+@pytest.mark.asyncio
 async def test_after_the_end_nothing_is_called() -> None:
     side = Side()
     side.relay.hand_over(0.02, handed(1))
