@@ -424,6 +424,9 @@ cdef class Relay:
     cdef int wait_ms(self, uint64_t now_ms) noexcept nogil:
         """Return how long nothing is due, in milliseconds; -1 for ever."""
         cdef int head = self._head[_ASKED] if self._head[_ASKED] != NOBODY else self._head[_LEFT]
+        # A late answer stands first among what is left, and somebody may wait for it.
+        if self._head[_LEFT] != NOBODY and self._entries[self._head[_LEFT]].until_ms == 0:
+            return 0
         if head == NOBODY:
             return -1
         if self._entries[head].until_ms <= now_ms:

@@ -177,6 +177,24 @@ def test_what_is_not_answered_in_the_patience_is_handed_over_once_and_its_late_a
         assert loop.relay.relay.figures(0)[:3] == (1, 0, 1)
 
 
+def test_a_late_answer_does_not_wait_for_what_is_asked_meanwhile() -> None:
+    with looping() as loop:
+        loop.route(HASTY_MS)
+        loop.ask(query("open.test"))
+        octets, peer = loop.sent()
+        loop.due()
+        loop.route()
+        loop.ask(query("other.test"))
+        assert loop.relay.wait_ms() > HASTY_MS
+        loop.upstream.sendto(answer(octets), peer)
+        assert select.select([loop.relay.descriptor], [], [], 10)[0], "nothing came in 10 s"
+        assert loop.relay.receive(loop.tables) == []
+        assert loop.relay.wait_ms() == 0
+        [(_, _, nothing, *_, (_, _, reply))] = loop.relay.due(64)
+        assert (nothing, dns.message.from_wire(reply).rcode()) == (b"", dns.rcode.NOERROR)
+        assert loop.relay.wait_ms() > HASTY_MS
+
+
 def test_what_has_to_be_looked_at_is_handed_over_with_its_answer() -> None:
     with looping() as loop:
         loop.route()
