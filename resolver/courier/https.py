@@ -7,7 +7,7 @@ Rules:
   The stream of a query that nobody waits for any more is cancelled, because it would keep its place. After GOAWAY the
   connection takes no new query, and what the server has not looked at is asked over another one; what it has may still
   be answered (RFC 9113 6.8). h2 does not see that frame: it would take none after it.
-- A server that sends MOST_FRAMES without an answer in them loses the connection.
+- A server that sends MOST_FRAMES without a response that ends a query loses the connection.
 - Of a server's settings those that HTTP/2 has are kept, and of the streams that have ended the last CLOSED_STREAMS.
 - An answer that a cache of HTTP has kept has its TTLs lowered by its Age (RFC 8484 5.1).
 """
@@ -263,6 +263,7 @@ class Https(Connection):
     def _take_end(self, stream: int) -> None:
         response = self._responses.pop(stream, None)
         if response is not None and stream in self.flights:
+            self._frames.count = 0
             try:
                 if len(response.octets) < _HEADER:
                     raise ValueError("shorter than a header")
@@ -270,7 +271,6 @@ class Https(Connection):
             except ValueError:
                 self.refuse(stream, Reason.CONTENT)
             else:
-                self._frames.count = 0
                 self.answer(stream, message)
         self._begin_held()
 
@@ -284,6 +284,7 @@ class Https(Connection):
     def _drop(self, stream: int, reason: Reason, detail: int = 0) -> None:
         """Fail a query, and let the server send no more of its response."""
         if self._responses.pop(stream, None) is not None:
+            self._frames.count = 0
             self.refuse(stream, reason, detail)
             # All of the response may be there already.
             with suppress(StreamClosedError):

@@ -210,3 +210,18 @@ async def test_frames_without_answers_end_the_connection(authority: Authority) -
         transport.write(pings * 3)  # type: ignore[attr-defined]  # it is a Transport
         await until(lambda: line not in one.connections)
         assert service.notices == [(Reason.FLOOD, 0)]
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_answers_with_errors_alone_is_no_flood(authority: Authority) -> None:
+    """What is said of it is its status: to ask it was ours, and each of its responses ended a query."""
+    async with both(authority, https=True) as (server, one, service):
+        server.way = Way.NOT_FOUND
+        one.ask(1, query())
+        assert await failed(service, 1) == (Reason.STATUS, 404)
+        (line,), (transport,) = one.connections, server.open
+        for number in range(2, 5):
+            transport.write(frame(6, bytes(8)) * (MOST_FRAMES // 2))  # type: ignore[attr-defined]  # it is a Transport
+            one.ask(number, query())
+            assert await failed(service, number) == (Reason.STATUS, 404)
+        assert (one.connections, service.notices) == ([line], [])
