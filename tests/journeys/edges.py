@@ -357,6 +357,7 @@ class _Quic(QuicConnectionProtocol):
         self.waits: dict[int, asyncio.Future[bytes]] = {}
         self.http: H3Connection | None = None
         self.fields: Mapping[str, str] = {}
+        self.over = False
 
     def speak_http(self) -> None:
         """Speak HTTP/3; without it, DoQ."""
@@ -364,6 +365,7 @@ class _Quic(QuicConnectionProtocol):
 
     def quic_event_received(self, event: QuicEvent) -> None:
         if isinstance(event, ConnectionTerminated):
+            self.over = True
             for one in self.waits.values():
                 if not one.done():
                     one.set_exception(ConnectionAbortedError("the connection was closed"))
@@ -387,6 +389,8 @@ class _Quic(QuicConnectionProtocol):
             wait.set_result(bytes(self.parts.pop(number)))
 
     async def ask(self, query: bytes, asked: int) -> bytes:
+        if self.over:
+            raise ConnectionAbortedError("the connection was closed")
         number = self._quic.get_next_available_stream_id()
         wait = self.waits[number] = asyncio.get_running_loop().create_future()
         if self.http is None:
