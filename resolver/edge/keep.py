@@ -10,8 +10,8 @@ Rules:
   LAST_PAUSE_S: an edge without a certificate waits for it.
 - To an edge it is what systemd is (sd_notify(3)): one that is not ready within START_S, or then gives no sign of life
   for SILENT_S, is killed, and started again. Only processes of its own account are heard.
-- SIGHUP goes to every edge. SIGTERM and SIGINT end every edge, and then this process, with 0; an edge that stays for
-  STOP_S is killed.
+- SIGHUP goes to every edge that is ready: one that starts would end by it, and reads the files by itself. SIGTERM and
+  SIGINT end every edge, and then this process, with 0; an edge that stays for STOP_S is killed.
 - It reads nothing that a client has sent, and logs numbers alone.
 """
 
@@ -117,6 +117,12 @@ class Kept:
             self._said = why
             _log.error("edge %d: %s; it is started again, at least every %g s", self.number, why, LAST_PAUSE_S)
 
+    def reload(self) -> None:
+        """Have its process read certificate and key again."""
+        self.hear(time.monotonic())  # it may have said just now that it is ready
+        if self._ready:
+            self.send(signal.SIGHUP)
+
     def send(self, number: int) -> None:
         """Send its process a signal, if it runs."""
         if self.pid:
@@ -142,7 +148,7 @@ class Keeper:
         self._selector.register(woken, selectors.EVENT_READ)
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # with the wake-up each turn begins when one has ended
-        signal.signal(signal.SIGHUP, lambda *_: self._send(signal.SIGHUP))
+        signal.signal(signal.SIGHUP, self._reload)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         while not self._ending:
@@ -158,6 +164,10 @@ class Keeper:
             if left <= 0:
                 self._send(signal.SIGKILL)
             self._turn(woken, max(left, FIRST_PAUSE_S))
+
+    def _reload(self, *_: object) -> None:
+        for one in self._edges:
+            one.reload()
 
     def _end(self, *_: object) -> None:
         self._ending = True

@@ -156,6 +156,18 @@ def test_an_edge_that_is_not_ready_yet_has_longer(kept: keep.Kept) -> None:
     until(lambda: is_gone(kept.pid), "it is killed")
 
 
+def test_an_edge_that_starts_is_not_told_to_read_its_files_again(kept: keep.Kept) -> None:
+    """Until it is ready, SIGHUP would end it."""
+    kept.reload()
+    assert not is_gone(kept.pid)
+    tell(kept, b"READY=1")
+    kept.reload()
+    until(lambda: is_gone(kept.pid), "it is told: this one ends by it")
+    found = os.waitid(os.P_PID, kept.pid, os.WEXITED | os.WNOWAIT)
+    assert found is not None
+    assert found.si_status == signal.SIGHUP
+
+
 def test_another_account_is_not_heard(kept: keep.Kept, caplog: pytest.LogCaptureFixture) -> None:
     """Its address is no secret to processes of the same network."""
     if os.geteuid() != 0:
