@@ -156,13 +156,13 @@ def test_an_edge_that_is_not_ready_yet_has_longer(kept: keep.Kept) -> None:
     until(lambda: is_gone(kept.pid), "it is killed")
 
 
-def test_an_edge_that_starts_is_not_told_to_read_its_files_again(kept: keep.Kept) -> None:
+def test_an_edge_that_starts_gets_no_sighup(kept: keep.Kept) -> None:
     """Until it is ready, SIGHUP would end it."""
     kept.reload()
     assert not is_gone(kept.pid)
     tell(kept, b"READY=1")
     kept.reload()
-    until(lambda: is_gone(kept.pid), "it is told: this one ends by it")
+    until(lambda: is_gone(kept.pid), "it gets it: this one ends by it")
     found = os.waitid(os.P_PID, kept.pid, os.WEXITED | os.WNOWAIT)
     assert found is not None
     assert found.si_status == signal.SIGHUP

@@ -350,7 +350,7 @@ def open_sockets() -> int:
     return found
 
 
-async def until(holds: Callable[[], object], seconds: float = 10) -> None:
+async def until(holds: Callable[[], object], seconds: float = 60) -> None:
     """Let the loop go on until `holds` is true; fails after so many seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
