@@ -45,9 +45,9 @@ QUERY_HEAD: Final = EDGE_LENGTH_OCTETS + 1 + EDGE_QUERY_OCTETS
 """Octets of a query's frame before the message."""
 MOST_OCTETS: Final = EDGE_MOST_OCTETS
 MOST_REPORT_OCTETS: Final = 4096
-MOST_UNANSWERED: Final = 20_480
-"""More than may wait for upstreams (forward_waiters.MAX_WAITING), for there clients share the places: with fewer,
-somebody's slow queries would hold up what lists and cache answer to others."""
+MOST_UNANSWERED: Final = 28_672
+"""More than may wait for upstreams (forward_waiters.MAX_WAITING, and WAITERS of engine.relay), for there clients share
+the places: with fewer, somebody's slow queries would hold up what lists and cache answer to others."""
 REPORT_S: Final = 10.0
 
 REFUSALS: Final = (

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.core import codes
+from resolver.engine import relay
 from resolver.query import edge_frames
 from resolver.query.edge_frames import FRAMES, MAX_AGE_NONE, Answer, Malformed, OtherRelease, Query, Report
+from resolver.query.forward_waiters import MAX_WAITING
 from resolver.query.transport import ADDRESS_OCTETS, MAX_STREAM_OCTETS, Transport
 
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -224,3 +226,8 @@ def test_answers_together_are_those_one_by_one(said: list[tuple[int, int, bytes]
 def test_among_answers_is_nothing_else(octets: bytes) -> None:
     with pytest.raises(Malformed):
         edge_frames.answers(bytearray(octets))
+
+
+def test_an_edge_may_have_more_without_an_answer_than_may_wait_for_upstreams() -> None:
+    # Four prefixes fill the loop's relay.
+    assert edge_frames.MOST_UNANSWERED > MAX_WAITING + 4 * relay.SHARE
