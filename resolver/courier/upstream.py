@@ -113,12 +113,11 @@ class Upstream:
     def ended(self, connection: Connection, flights: Sequence[Flight], reason: Reason, detail: int) -> None:
         """Ask what was on a connection once more, if that was open."""
         self.connections.remove(connection)
-        if reason in FAULTS if connection.ready else not flights:
-            self._notice(reason, detail)
         if not connection.ready or reason is Reason.FLOOD:
             self._why = reason, detail
             self._pause_s = min(max(PAUSE_S, 2 * self._pause_s), MOST_PAUSE_S)
             self._not_before = self._loop.time() + self._pause_s
+        failed = 0
         for flight in flights:
             flight.on.remove(connection)
             if flight.on or self._flights.get(flight.number) is not flight:
@@ -126,6 +125,11 @@ class Upstream:
             again = connection.ready and flight.tries < _TRIES
             if not (again and self._place(flight, ())):
                 self._leave(flight, reason, detail)
+                failed += 1
+        if connection.ready and reason in FAULTS:
+            self._notice(reason, failed)
+        elif not connection.ready and not flights:
+            self._notice(reason, detail)
 
     def _repeat(self, flight: Flight) -> None:
         if len(flight.on) >= _TRIES:

@@ -6,7 +6,7 @@ Rules:
 - The service sends SERVERS once, then ASK (number, server, query), FORGET (number) and ALIVE; the courier sends ANSWER
   (number, message), FAILED (number, reason, detail), NOTICE (server, reason, detail) and ALIVE. A number that is asked
   twice is one query: the second time it is sent over another connection. A notice says why a connection has ended,
-  if perhaps no query has failed by that.
+  if perhaps no query has failed by that; its detail, of one of FAULTS, is how many have.
 - A query is our own, as core.exchange writes it: no frame carries a client, a verdict, or what else a client sent.
 - Of a failure the courier says a reason of a closed set and one number. What a server sent never becomes a text here.
 """

@@ -197,7 +197,8 @@ class Letters:
         """Take why a connection has ended; what the server does against its protocol is counted and said as well."""
         self.trouble = said_of(reason, detail, self.server)
         if reason in FAULTS:
-            self.counts(COUNTED[reason])
+            if detail == 0:  # else the queries that have failed by it are counted
+                self.counts(COUNTED[reason])
             now = time.monotonic()
             if now - self._said_at >= LOG_AGAIN_S:
                 self._said_at = now

@@ -1,6 +1,7 @@
 """HTTP/2: what is asked, what counts as an answer, and what a server may do to a connection."""
 
 import gc
+from functools import partial
 
 import dns.message
 import pytest
@@ -225,3 +226,22 @@ async def test_a_server_that_answers_with_errors_alone_is_no_flood(authority: Au
             one.ask(number, query())
             assert await failed(service, number) == (Reason.STATUS, 404)
         assert (one.connections, service.notices) == ([line], [])
+
+
+def _has_seen(server: Sealed, queries: int) -> bool:
+    return len(server.seen) == queries
+
+
+@pytest.mark.asyncio
+async def test_a_notice_says_how_many_queries_have_failed_by_it(authority: Authority) -> None:
+    """The first connection's query is asked again over another one; then it fails, and is counted as such."""
+    async with both(authority, https=True) as (server, one, service):
+        server.way = Way.SILENT
+        one.ask(1, query())
+        for seen in (1, 2):
+            await until(partial(_has_seen, server, seen))
+            for transport in tuple(server.open):
+                transport.write(frame(0, b"\0"))  # type: ignore[attr-defined]  # it is a Transport
+        assert await failed(service, 1) == (Reason.GARBLED, 0)
+        await until(lambda: len(service.notices) == 2)
+        assert service.notices == [(Reason.GARBLED, 0), (Reason.GARBLED, 1)]

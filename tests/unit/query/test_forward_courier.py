@@ -279,6 +279,7 @@ async def test_what_a_server_does_against_its_protocol_is_counted_and_said_once(
 ) -> None:
     async with played(ONE, TWO) as (forward, one):
         for reason in (Reason.FLOOD, Reason.FLOOD, Reason.GARBLED):
+            one.say(courier_frames.notice(1, reason, detail=3))  # those three are counted where they failed
             one.say(courier_frames.notice(1, reason))
         await until(lambda: forward.servers[1].failures["malformed"] == 1)
         assert (forward.servers[1].failures["tls"], sum(forward.servers[0].failures.values())) == (2, 0)
