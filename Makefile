@@ -159,9 +159,11 @@ peers:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 .venv/.user: .venv/bin/python $(BUILT_FROM)
+	@echo 'Installing what is needed into .venv, and compiling: this takes a few minutes.' >&2
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 .venv/.developer: .venv/bin/python $(BUILT_FROM)
+	@echo 'Installing what is needed into .venv, and compiling: this takes a few minutes.' >&2
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,check]'
 	@touch $@

@@ -44,6 +44,7 @@ from resolver.edge.request import EdgeRequest
 from resolver.edge.secured import Above, Secured
 from resolver.edge.tallies import Tallies
 from resolver.process import capabilities, limits
+from resolver.process.log import log_ours_alone
 from resolver.process.loop import collect_garbage_rarely, log_what_failed, loop_factory
 from resolver.process.notify import Notify
 from resolver.query import accept_sockets
@@ -277,18 +278,10 @@ def run(request: EdgeRequest) -> None:
         runner.run(serve(request, sockets, certificate))
 
 
-def silence_libraries() -> None:
-    """Let nothing be logged but by ourselves: a library's line may hold what a client sent."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    root = logging.getLogger()
-    for one in root.handlers:
-        one.addFilter(lambda record: record.name.partition(".")[0] == "resolver")
-
-
 def main() -> int:
     """Serve the one request of this process; return its exit status."""
     sys.excepthook = lambda *_: None
-    silence_libraries()
+    log_ours_alone()
     try:
         run(msgspec.json.decode(sys.stdin.buffer.readline(), type=EdgeRequest))
     except Unusable as error:

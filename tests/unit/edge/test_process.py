@@ -1,7 +1,6 @@
 """The edge as a process: what it refuses to be, what it does to itself, and how it starts, reloads and ends."""
 
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -245,20 +244,6 @@ def test_who_comes_through_a_balancer_is_told_of_no_other_way(
     process.over_http(b"/q", told, connection, connection, alpn)
     which = "Http2" if alpn == "h2" else "Http1"
     assert seen == [(which, (b"/q", doh.NO_FIELDS if by_proxy else told))]
-
-
-def test_no_library_logs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("resolver"), "propagate", True)  # Another test may have left it off.
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    root.handlers.clear()
-    try:
-        process.silence_libraries()
-        logging.getLogger("h2").error("canary-7f3a.test")
-        logging.getLogger("resolver.edge").error("ours")
-        assert capfd.readouterr().err == "ERROR resolver.edge: ours\n"
-    finally:
-        root.handlers[:], root.level = before
 
 
 def test_of_addresses_that_cannot_all_be_bound_none_stays() -> None:
