@@ -423,15 +423,13 @@ cdef class Relay:
 
     cdef int wait_ms(self, uint64_t now_ms) noexcept nogil:
         """Return how long nothing is due, in milliseconds; -1 for ever."""
-        cdef int head = self._head[_ASKED] if self._head[_ASKED] != NOBODY else self._head[_LEFT]
+        cdef int head = self._head[_LEFT]
         # A late answer stands first among what is left, and somebody may wait for it.
-        if self._head[_LEFT] != NOBODY and self._entries[self._head[_LEFT]].until_ms == 0:
-            return 0
+        if self._head[_ASKED] != NOBODY and (head == NOBODY or self._entries[head].until_ms):
+            head = self._head[_ASKED]
         if head == NOBODY:
             return -1
-        if self._entries[head].until_ms <= now_ms:
-            return 0
-        return self._entries[head].until_ms - now_ms
+        return max(0, <int64_t>(self._entries[head].until_ms - now_ms))
 
     cdef bint _choose(self, Route route, uint64_t now_ms) noexcept nogil:
         """Choose the server and the socket of the next batch; return whether there is one."""
@@ -439,8 +437,7 @@ cdef class Relay:
         for i in range(route.count):
             server = route.servers[i]
             if server < self._servers and (best == NOBODY or self._outstanding[server] < self._outstanding[best]):
-                best = server
-                which = i
+                best, which = server, i
         if best == NOBODY:
             return False
         self._patience_ms = route.patience_ms[which]
