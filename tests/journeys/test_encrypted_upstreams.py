@@ -183,7 +183,7 @@ def test_each_fault_is_said_and_counted_the_next_server_answers_and_a_mended_one
         service = stack.enter_context(site_of.started())
         wait_for(lambda: up(service, text(good)), "the good one to be up")
         faulty = [where for _, where in running.values()]
-        # A query is sent a few times: with more before it that nobody has looked at yet, it does not come to the good one.
+        # A query is sent a few times: with more before it that nobody has looked at, it does not come to the good one.
         wait_for(lambda: sum(up(service, where) for where in faulty) < MAX_SENDS, "some of the faulty to be out")
         for number in range(20):
             started = time.monotonic()
