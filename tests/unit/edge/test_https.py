@@ -1,6 +1,7 @@
 """DoH over HTTP/2: requests, responses, and what a client may not do."""
 
 import asyncio
+import gc
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,6 +68,29 @@ async def test_a_post_and_a_get_are_answered(tmp_path: Path) -> None:
                 b"cache-control": b"private, max-age=60",
             }
         assert one.refused() == {}
+
+
+@pytest.mark.asyncio
+async def test_of_a_connection_that_has_ended_nothing_is_left_to_the_collector(tmp_path: Path) -> None:
+    """The collector looks rarely, and clients that come and go would hold hundreds of megabytes meanwhile."""
+
+    def of_connections() -> int:
+        kinds = [type(one) for one in gc.get_objects() if isinstance(one, H2Connection | Http2)]
+        return len([kind for kind in kinds if kind is not H2Connection])  # which the client has
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = of_connections()
+        async with side(tmp_path, transport=codes.DOH, alpn=("h2", "http/1.1"), above=above) as one:
+            connected = await one.connect("h2")
+            client = Http2Client(connected)
+            await client.until(client.ask(asks(0)))
+            await until(lambda: of_connections() == before + 2)
+            await connected.close()
+            await until(lambda: of_connections() == before)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.asyncio
