@@ -39,7 +39,7 @@ cdef int _FORWARD = codes.OUTCOME_FORWARD
 
 
 cdef struct Asked:
-    # What is known of a query besides its packet and its client; it takes the room of an Origin's control message.
+    # What is known of a query, without its packet and its client; it takes the room of an Origin's control message.
     uint64_t connection
     uint32_t number
     int transport
@@ -123,6 +123,7 @@ cdef class LoopRelay:
         try:
             return self.relay.take(self._route, seat, <unsigned char *>&seat.packet[0], origin, now)
         except Exception:  # noqa: BLE001 - Python goes on with it
+            self._lane.errors += 1
             return False
 
     def receive(self, Tables tables not None):

@@ -3,7 +3,6 @@
 The test speaks an edge's frames; upstreams and questions are those of test_engine_forward.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from resolver.query.edge_frames import Answer
 from tests.fakes.upstream import in_thread
 from tests.journeys.processes import REAL, Site, came, honest, query_for, wait_for
 from tests.journeys.test_edge_frames import ADDRESS, Edge
-from tests.journeys.test_engine_forward import BLOCKED, of_the_question, questions
+from tests.journeys.test_engine_forward import BLOCKED, coming_and_going, of_the_question, questions
 
 OVER = (codes.DOT, codes.DOH, codes.DOQ)
 TOGETHER = 10
@@ -70,26 +69,14 @@ def test_of_many_queries_to_an_upstream_that_comes_and_goes_none_is_lost(tmp_pat
     with in_thread(honest) as upstream:
         site = site_of(tmp_path, upstream.address, upstream={"timeout": "1s"})
         with site.started() as service, edge_of(tmp_path) as edge:
-            over, said = threading.Event(), Counter[tuple[str, bool]]()
-
-            def flap() -> None:
-                while not over.wait(0.4):
-                    upstream.away()
-                    over.wait(0.2)
-                    upstream.back()
-
-            flapper = threading.Thread(target=flap)
-            flapper.start()
-            try:
+            said = Counter[tuple[str, bool]]()
+            with coming_and_going(upstream):
                 for first in range(0, FLAPPING, IN_FLIGHT):
                     numbers = range(first, first + IN_FLIGHT)
                     names = [f"n-{number}.{'listed' if number % 10 == 9 else 'open'}.test" for number in numbers]
                     frames = zip(numbers, names, strict=True)
                     edge.send(*(edge_frames.query(at, OVER[at % 3], ADDRESS, query_for(name)) for at, name in frames))
                     said.update((came(one.message), at % 10 == 9) for at, one in edge.answers(IN_FLIGHT).items())
-            finally:
-                over.set()
-                flapper.join()
             assert said.total() == FLAPPING
             assert {what for what, listed in said if listed} == {BLOCKED}
             others = {what for what, listed in said if not listed}

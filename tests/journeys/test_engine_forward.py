@@ -12,6 +12,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dns.flags
@@ -95,26 +96,33 @@ def test_both_ways_give_the_same_octets(tmp_path: Path, upstream: Upstream) -> N
     assert said["python"] == said["compiled"]
 
 
+@contextmanager
+def coming_and_going(upstream: Upstream) -> Iterator[None]:
+    """An upstream that is away for a third of the time."""
+    over = threading.Event()
+
+    def flap() -> None:
+        while not over.wait(0.4):
+            upstream.away()
+            over.wait(0.2)
+            upstream.back()
+
+    flapper = threading.Thread(target=flap)
+    flapper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        flapper.join()
+
+
 def test_of_many_queries_to_an_upstream_that_comes_and_goes_none_is_lost(tmp_path: Path) -> None:
     with in_thread(honest) as upstream:
         site = Site(tmp_path, [upstream.address], {"upstream": {"timeout": "1s"}})
         site.publish(["listed.test"])
         with site.started() as service:
-            over = threading.Event()
-
-            def flap() -> None:
-                while not over.wait(0.4):
-                    upstream.away()
-                    over.wait(0.2)
-                    upstream.back()
-
-            flapper = threading.Thread(target=flap)
-            flapper.start()
-            try:
+            with coming_and_going(upstream):
                 said = closed_loop(service, 2000 * TIMES)
-            finally:
-                over.set()
-                flapper.join()
             assert {what for what, listed in said if listed} == {BLOCKED}
             others = Counter(what for what, listed in said.elements() if not listed)
             print(said)

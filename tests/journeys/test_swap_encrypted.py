@@ -1,4 +1,4 @@
-"""Lists are swapped while clients hold connections of every encrypted transport: the next query on each is judged anew.
+"""Lists are swapped while clients hold connections of every encrypted transport: the next query has the new list.
 
 Rules:
 - A client keeps its connection: a test that needed a second one fails, unless it was so slow that the first was idle.
